@@ -1,0 +1,150 @@
+/**
+ * The broker contract: what the rest of Millrace asks of Kafka. Two implementations, `kafka/` (real) and `memory-broker.ts`, pass the
+ * same suite (`test/conformance/broker.ts`). Nothing here decodes a value, knows a pipeline or retries for ever.
+ *
+ * Failures are `PipelineError`s: `kafka_unreachable`, `kafka_request_failed`, `topic_missing`, `fenced`, `rebalance`,
+ * `transaction_aborted`, `log_truncated`.
+ */
+
+export interface TopicPartition {
+  readonly topic: string
+  readonly partition: number
+}
+
+/** A record to write. `partition` is chosen by the caller (see `partition.ts`), so that keys, tasks and stores agree on it. */
+export interface OutRecord extends TopicPartition {
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers?: Readonly<Record<string, Buffer>>
+}
+
+/** A record as it lies in its partition. `appendedAtMs` is the broker's clock: topics of Millrace are LogAppendTime. */
+export interface LogRecord {
+  readonly offset: number
+  readonly appendedAtMs: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers: Readonly<Record<string, Buffer>>
+}
+
+export interface FetchFrom extends TopicPartition {
+  /** The first offset wanted. */
+  readonly offset: number
+}
+
+export interface FetchedPartition extends TopicPartition {
+  /** The offset that was asked for. */
+  readonly from: number
+  /** Committed records only, in offset order; empty where there was nothing new. */
+  readonly records: readonly LogRecord[]
+  /** Where to go on: past the last record and past control records and aborted records. */
+  readonly next: number
+  /** The last stable offset when the broker answered: `next >= stableEnd` means that the reader is at the end. */
+  readonly stableEnd: number
+}
+
+/**
+ * Reads partitions without a group, at read_committed. Stateless: the caller keeps its offsets. Has connections of its own, so that a
+ * waiting fetch blocks nobody else. One fetch at a time.
+ */
+export interface Fetcher {
+  /**
+   * Answers as soon as any partition has something, at the latest after `maxWaitMs`. One entry per partition asked for, in no
+   * particular order. An offset below the start of the log is `log_truncated`.
+   */
+  fetch(from: readonly FetchFrom[], limits: { maxWaitMs: number; partitionBytesMax: number }): Promise<FetchedPartition[]>
+  close(): Promise<void>
+}
+
+/** Writes outside transactions: idempotent, acks=all. Resolves when every record is acknowledged, in order per partition. */
+export interface Producer {
+  send(records: readonly OutRecord[]): Promise<void>
+  close(): Promise<void>
+}
+
+/** A task: one partition number of one stage. Its inputs are that partition of every topic of the stage. */
+export interface Task {
+  readonly stage: string
+  readonly partition: number
+}
+
+/** What the group agreed on. Captured when a batch is fetched and handed back when it is committed, so that a former owner is refused. */
+export interface Membership {
+  readonly generation: number
+  readonly memberId: string
+  readonly tasks: readonly Task[]
+}
+
+export interface OffsetToCommit extends TopicPartition {
+  /** The next offset to read. */
+  readonly offset: number
+  /** At most 4,096 bytes (the broker's default limit). */
+  readonly metadata: string
+}
+
+/** An `offset` of null: nothing was ever committed. */
+export interface CommittedOffset extends TopicPartition {
+  readonly offset: number | null
+  readonly metadata: string
+}
+
+export interface StageTopics {
+  readonly stage: string
+  /** All with the same partition count; partition p of each goes to the owner of task p. */
+  readonly topics: readonly string[]
+  readonly partitions: number
+}
+
+export interface WorkerOptions {
+  /** Consumer group. */
+  readonly group: string
+  /** Stable name of this worker: static member id of the group and part of the transactional id. */
+  readonly worker: string
+  readonly stages: readonly StageTopics[]
+  readonly sessionTimeoutMs: number
+  readonly transactionTimeoutMs: number
+}
+
+/**
+ * One process's membership in the group and its one transactional producer. Start order is fixed: the producer id first (it ends a
+ * former self's open transaction), then the group.
+ */
+export interface Worker {
+  /** Producer id and epoch: the fencing token that the store keeps, `id:epoch`. */
+  readonly owner: string
+  /** Joins, or joins again after `rebalance`. Waits until the group is stable. Heartbeats run by themselves from here on. */
+  join(): Promise<Membership>
+  /** False once the group wants to assign anew or this member was expelled: finish or drop the batch, then `join` again. */
+  isCurrent(membership: Membership): boolean
+  /** Stable committed offsets only: waits while another member's transaction on them is open. */
+  committed(partitions: readonly TopicPartition[]): Promise<CommittedOffset[]>
+  /**
+   * One transaction: all records and all offsets, or nothing. Resolves when it is committed. Rejects with `fenced` or `rebalance`
+   * when the broker refuses this member or producer, with `transaction_aborted` otherwise; after a rejection nothing is visible.
+   */
+  transact(records: readonly OutRecord[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
+  /** Stops heartbeats and closes connections. Does not leave the group: a restart under the same name takes its tasks up at once. */
+  close(): Promise<void>
+}
+
+export interface TopicSpec {
+  readonly topic: string
+  readonly partitions: number
+  /** Topic settings, such as `retention.ms`. */
+  readonly config: Readonly<Record<string, string>>
+}
+
+export interface Broker {
+  clusterId(): Promise<string>
+  /** Creates those that do not exist; an existing topic with another partition count is `topic_mismatch`. */
+  ensureTopics(topics: readonly TopicSpec[]): Promise<void>
+  /** Partition count of each topic; null where it does not exist. */
+  partitionCounts(topics: readonly string[]): Promise<Map<string, number | null>>
+  /** Start of the log and last stable offset of each partition. */
+  bounds(partitions: readonly TopicPartition[]): Promise<Array<TopicPartition & { start: number; end: number }>>
+  fetcher(): Promise<Fetcher>
+  producer(): Promise<Producer>
+  worker(options: WorkerOptions): Promise<Worker>
+  /** Closes whatever was handed out and is still open. */
+  close(): Promise<void>
+}

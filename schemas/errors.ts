@@ -1,0 +1,148 @@
+/** The catalogue of world failures and wrong usage: what each code means and what the operator should do. Thrown as `PipelineError`. */
+
+/** `retry`: whether the same call may succeed later without anybody doing anything. */
+interface CatalogueEntry {
+  readonly retry: boolean
+  readonly meaning: string
+  readonly remedy: string
+}
+
+export const errorCatalogue = {
+  definition_invalid: {
+    retry: false,
+    meaning: 'The pipeline definition has mistakes; all are listed.',
+    remedy: 'Mend each listed path in the definition file.',
+  },
+  config_invalid: {
+    retry: false,
+    meaning: 'One or more settings from the environment are wrong; all are listed.',
+    remedy: 'Mend each listed variable.',
+  },
+  usage: {
+    retry: false,
+    meaning: 'The command was called with arguments that it does not take.',
+    remedy: 'Call the command as the message says; --help shows examples.',
+  },
+  kafka_unreachable: {
+    retry: true,
+    meaning: 'No broker answered.',
+    remedy: 'Check KAFKA_BROKERS and that the brokers run.',
+  },
+  kafka_request_failed: {
+    retry: true,
+    meaning: 'A broker answered with an error.',
+    remedy: 'See the error named in the message; retriable ones pass by themselves.',
+  },
+  kafka_version_unsupported: {
+    retry: false,
+    meaning: 'The installed kafkajs is not the version whose internals Millrace was proven on.',
+    remedy: 'Install the dependencies with npm ci.',
+  },
+  topic_missing: {
+    retry: false,
+    meaning: 'A topic of the pipeline does not exist.',
+    remedy: 'Create it, or let Millrace create it with --create-topics.',
+  },
+  topic_mismatch: {
+    retry: false,
+    meaning: 'A topic exists with another partition count or setting than the pipeline needs.',
+    remedy: 'Change the topic as the message says, or start with another namespace.',
+  },
+  fenced: {
+    retry: true,
+    meaning: 'Another process took over these tasks; the broker or the store refused the former owner.',
+    remedy: 'Nothing: the process drops its local state and joins again.',
+  },
+  rebalance: {
+    retry: true,
+    meaning: 'The consumer group is assigning its tasks anew; work under the former assignment is dropped and redone.',
+    remedy: 'Nothing: the process joins again.',
+  },
+  transaction_aborted: {
+    retry: true,
+    meaning: 'A Kafka transaction was aborted; none of its outputs or offsets became visible.',
+    remedy: 'Nothing: the batch is done again.',
+  },
+  redis_unreachable: {
+    retry: true,
+    meaning: 'Redis did not answer.',
+    remedy: 'Check REDIS_URL and that Redis runs.',
+  },
+  redis_request_failed: {
+    retry: true,
+    meaning: 'Redis answered a command with an error.',
+    remedy: 'See the error named in the message: out of memory and read-only replicas are the usual ones.',
+  },
+  redis_eviction: {
+    retry: false,
+    meaning: 'Redis may evict keys by itself, so features could vanish unseen.',
+    remedy: 'Set maxmemory-policy to noeviction.',
+  },
+  state_foreign: {
+    retry: false,
+    meaning: 'The stored state belongs to another definition, partition count or Kafka cluster.',
+    remedy: 'Start with the definition it belongs to, another namespace, or --rebuild to fold it anew from Kafka.',
+  },
+  state_ahead: {
+    retry: false,
+    meaning: 'The stored state stands for offsets that Kafka has not committed or no longer has.',
+    remedy: 'Kafka lost data or its offsets expired: start with --rebuild to fold the state anew from Kafka.',
+  },
+  state_lost: {
+    retry: true,
+    meaning: 'The stored state changed under its owner (emptied or restored from an old copy).',
+    remedy: 'Nothing: the process drops its local state and folds it anew from Kafka.',
+  },
+  log_truncated: {
+    retry: false,
+    meaning: 'The offset to go on from lies before the start of the topic: retention has removed it.',
+    remedy: 'Start with --rebuild to fold the state anew from what Kafka still has.',
+  },
+  server_missing: {
+    retry: false,
+    meaning: 'A server that Millrace starts for development could not be had on this machine.',
+    remedy: 'Install what the message names, or set KAFKA_BROKERS and REDIS_URL.',
+  },
+  server_failed: {
+    retry: false,
+    meaning: 'A server that Millrace starts for development did not come up.',
+    remedy: 'See its log file, named in the message.',
+  },
+  port_in_use: {
+    retry: false,
+    meaning: 'The port is taken by another process.',
+    remedy: 'Stop that process or choose another port.',
+  },
+  input_unreadable: {
+    retry: false,
+    meaning: 'A file or source could not be read as what it should be.',
+    remedy: 'See the place named in the message.',
+  },
+  record_unreadable: {
+    retry: false,
+    meaning: 'A record of an internal topic could not be decoded.',
+    remedy: 'The topic was written by another version or by hand: start with another namespace.',
+  },
+  model_untrainable: {
+    retry: false,
+    meaning: 'There is not enough labelled data to train a model.',
+    remedy: 'Wait until labels have ripened, or see the counts in the message.',
+  },
+} as const satisfies Record<string, CatalogueEntry>
+
+export type ErrorCode = keyof typeof errorCatalogue
+
+/** A failure of the world or of usage. Switch on `code`, never on the text. */
+export class PipelineError extends Error {
+  readonly code: ErrorCode
+  readonly retry: boolean
+  readonly details: Readonly<Record<string, unknown>>
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; details?: Record<string, unknown> } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'PipelineError'
+    this.code = code
+    this.retry = errorCatalogue[code].retry
+    this.details = options.details ?? {}
+  }
+}

@@ -1,0 +1,303 @@
+/**
+ * The plan: everything derived from one definition, computed once by `compile` and only read afterwards. Every room works from it;
+ * none spells a field, topic or key of its own.
+ */
+import type { EventCodec, RecordCodec } from './codec.ts'
+
+/** Position in canonical order: facts and events are ordered by (time, stream, source partition, source offset). */
+export interface CanonicalPosition {
+  /** Event time by the stream's own time field, in ms since 1970. */
+  readonly time: number
+  /** Stream, source partition and source offset in one number (see `canonical-order.ts`). */
+  readonly order: number
+}
+
+/** A validated field value: text is string, number and timestamp (ms since 1970) are number, flag is boolean, missing is null. */
+export type FieldValue = string | number | boolean | null
+export type EventValues = Readonly<Record<string, FieldValue>>
+
+export type FieldKind = 'text' | 'number' | 'integer' | 'timestamp' | 'flag'
+
+export interface FieldPlan {
+  readonly name: string
+  readonly kind: FieldKind
+  readonly optional: boolean
+  readonly min?: number
+  readonly max?: number
+  /** number only: at most this many decimals; sums of it are exact integers of 10^-decimals. */
+  readonly decimals?: number
+  /** text only: longest value, in UTF-16 units. */
+  readonly lengthMax?: number
+}
+
+export interface StreamPlan {
+  readonly name: string
+  /** Place in canonical order: the scored stream is 0. */
+  readonly index: number
+  readonly topic: string
+  readonly idField: string
+  readonly keyField: string
+  readonly timeField: string
+  readonly fields: readonly FieldPlan[]
+  /** Events may come this much out of order within their input partition and are still put into order before they are folded. */
+  readonly disorderMs: number
+  /** Events later than this, against earlier offsets of their input partition, are rejected. */
+  readonly latenessMs: number
+  /** Events dated further than this ahead of their append time are rejected. */
+  readonly aheadMs: number
+  /** Raw topic: JSON or Avro in, Avro out. */
+  readonly codec: EventCodec
+  /** Index of the stage whose task consumes the raw topic. */
+  readonly entersAt: number
+}
+
+export type AggregateKind = 'count' | 'sum' | 'mean' | 'min' | 'max'
+
+/** A number computed from one entity's log. The same aggregate written twice is one slot. */
+export interface AggregateSlot {
+  /** Place in the slots vector, over all stages. */
+  readonly index: number
+  /** Unique and stable, such as `count_transactions_1d_lag_7d`: its name on the repartition topic. */
+  readonly name: string
+  readonly stage: number
+  readonly kind: AggregateKind
+  /** Stream whose facts are aggregated. */
+  readonly stream: number
+  /** Column of the fact layout that holds the value; null for count. */
+  readonly column: number | null
+  /** Values in the column are integers of 10^-decimals where declared, plain doubles otherwise (null). */
+  readonly decimals: number | null
+  readonly overMs: number
+  readonly lagMs: number
+}
+
+/**
+ * The row of numbers that a fact leaves in its entity's log. Columns: 0 time (ms, the time it counts at), 1 order (canonical order
+ * number), 2 id (53-bit hash of the event id), then `known` (ms, where some stream counts at another time than its own), then values.
+ * NaN is a missing value.
+ */
+export interface FactLayout {
+  readonly width: number
+  /** Column of the time at which the fact became known; null where every fact counts at its stream's own time. */
+  readonly knownColumn: number | null
+  /** One per stream that leaves facts with this entity. */
+  readonly sources: readonly FactSource[]
+}
+
+export interface FactSource {
+  readonly stream: number
+  /** Field with the time that the fact counts at (the stream's time field unless `at` says otherwise). */
+  readonly atField: string
+  /** Field and column of each projected value. */
+  readonly values: ReadonlyArray<{ readonly field: string; readonly column: number; readonly decimals: number | null }>
+}
+
+export interface EntityPlan {
+  readonly name: string
+  /** Field with the entity's key, by stream index; absent where the stream has none. */
+  readonly keyFields: ReadonlyMap<number, string>
+  readonly layout: FactLayout
+  readonly slots: readonly AggregateSlot[]
+  /** Facts older than this, against the task's event time, are dead. */
+  readonly retentionMs: number
+}
+
+export interface StagePlan {
+  readonly index: number
+  readonly entity: EntityPlan
+  /** Streams whose raw topics this stage consumes, by stream index. */
+  readonly rawStreams: readonly number[]
+  /** Repartition topic that it consumes; null for the first stage. */
+  readonly hopIn: HopPlan | null
+  /** Repartition topic that it feeds; null for the last stage, which scores. */
+  readonly hopOut: HopPlan | null
+}
+
+/** A repartition topic between two stages: single-object Avro, one record type per carried stream and one for bare watermarks. */
+export interface HopPlan {
+  readonly topic: string
+  /** Streams carried over. */
+  readonly streams: readonly number[]
+  /** Slots (of all earlier stages) carried with the scored stream. */
+  readonly slots: readonly AggregateSlot[]
+  readonly codec: RecordCodec<HopRecord>
+}
+
+/** What travels over a repartition topic. Every record ends with how far its sender has come. */
+export type HopRecord = HopEvent | HopMark
+
+interface Stamp {
+  /** Partition of the sending task. */
+  readonly source: number
+  /** Event time that the sender has passed: it sends nothing earlier from here on, except late events. */
+  readonly watermark: number
+  /** The sender is at the end of its inputs: nothing is to be waited for until it speaks again. */
+  readonly idle: boolean
+}
+
+export interface HopEvent extends Stamp {
+  readonly kind: 'event'
+  readonly stream: number
+  /** Where the raw event lies. */
+  readonly origin: { readonly partition: number; readonly offset: number }
+  readonly event: EventValues
+  /** Value of every carried slot, in the hop's order, NaN where missing; empty for streams that are not scored. */
+  readonly slots: readonly number[]
+  /** Position of every earlier stage's task when it read these slots; empty for streams that are not scored. */
+  readonly positions: readonly StagePosition[]
+}
+
+export interface HopMark extends Stamp {
+  readonly kind: 'mark'
+}
+
+/** Input position from which a stage's values can be folded again: all facts before these offsets, up to the event in canonical order. */
+export interface StagePosition {
+  readonly stage: string
+  readonly partition: number
+  /** Next offset of each input of the stage, raw topics first in stream order, then the repartition topic. */
+  readonly next: readonly number[]
+}
+
+export interface FeaturePlan {
+  readonly name: string
+  /** Stage (entity) whose log alone gives the feature, so that it can be queried for a key; null where it needs an event. */
+  readonly entity: string | null
+  /**
+   * From event and slots vector to a value; NaN is missing. Throws where a derive function throws, and `FeatureNotFinite` where one
+   * returns no finite number.
+   */
+  readonly compute: (event: EventValues, slots: ArrayLike<number>) => number
+}
+
+export interface LabelPlan {
+  readonly stream: number
+  readonly value: number
+  readonly otherwise: { readonly value: number; readonly afterMs: number }
+}
+
+export interface ModelPlan {
+  readonly kind: 'logistic'
+  /** Inverse of scikit-learn's C. */
+  readonly l2: number
+}
+
+/** A prediction as it lies in the predictions topic: what was scored, with what, from where. */
+export interface Prediction {
+  readonly id: string
+  readonly time: number
+  readonly score: number | null
+  /** Null while there is no model. */
+  readonly modelVersion: string | null
+  /** Vector in the plan's feature order, NaN where missing. */
+  readonly features: readonly number[]
+  readonly fingerprint: string
+  readonly origin: { readonly partition: number; readonly offset: number }
+  readonly positions: readonly StagePosition[]
+  readonly reasons: ReadonlyArray<{ readonly feature: string; readonly contribution: number }>
+}
+
+/** A dead letter: the original bytes, where they lay, and all that is wrong with them. */
+export interface Rejection {
+  readonly stage: string
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly appendedAtMs: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly problems: readonly Problem[]
+}
+
+export interface Problem {
+  /** JSON-pointer-like path into the event, empty for the whole. */
+  readonly path: string
+  readonly code: RejectCode
+  readonly expected: string
+  readonly received: string
+}
+
+export type RejectCode =
+  | 'empty'
+  | 'not_json'
+  | 'not_avro'
+  | 'schema_unknown'
+  | 'missing'
+  | 'type'
+  | 'range'
+  | 'decimals'
+  | 'length'
+  | 'key_mismatch'
+  | 'partition_mismatch'
+  | 'ahead'
+  | 'late'
+  | 'function_threw'
+  | 'not_finite'
+  | 'entity_full'
+
+/** Entries of the registry topic. Versions are immutable; every change of an alias is an entry of its own. */
+export type RegistryRecord = ModelVersion | AliasChange
+
+export interface ModelVersion {
+  readonly kind: 'version'
+  readonly version: string
+  readonly createdAtMs: number
+  /** Definition that the vectors came from. */
+  readonly fingerprint: string
+  readonly seed: number
+  readonly model: LogisticWeights
+  readonly metrics: Readonly<Record<string, number>>
+  /** Positions in the logged stream that were trained on. */
+  readonly trainedOn: ReadonlyArray<{ readonly topic: string; readonly partition: number; readonly offset: number }>
+}
+
+export interface LogisticWeights {
+  readonly kind: 'logistic'
+  readonly features: readonly string[]
+  /** Missing values take the mean. */
+  readonly means: readonly number[]
+  readonly scales: readonly number[]
+  readonly weights: readonly number[]
+  readonly intercept: number
+}
+
+export interface AliasChange {
+  readonly kind: 'alias'
+  readonly alias: string
+  readonly version: string
+  /** Version that the alias pointed to before; the change counts only if it still does (compare-and-set). */
+  readonly previous: string | null
+  readonly changedAtMs: number
+  readonly by: string
+  readonly reason: string
+}
+
+export interface TopicPlan {
+  readonly topic: string
+  readonly role: 'raw' | 'hop' | 'predictions' | 'rejected' | 'models'
+  /** Null: as many as the pipeline has partitions. */
+  readonly partitions: number | null
+  /** Shortest retention that keeps the guarantees, ms; null for ever. */
+  readonly retentionMs: number | null
+}
+
+export interface Plan {
+  readonly name: string
+  readonly version: number
+  /** Changes with anything that changes a value of the vector, derive functions included. Logged with every prediction. */
+  readonly fingerprint: string
+  /** Changes with the layout of stored state only. */
+  readonly stateFingerprint: string
+  readonly streams: readonly StreamPlan[]
+  readonly scored: StreamPlan
+  readonly stages: readonly StagePlan[]
+  readonly slots: readonly AggregateSlot[]
+  /** In vector order. */
+  readonly features: readonly FeaturePlan[]
+  readonly label: LabelPlan
+  readonly model: ModelPlan
+  readonly topics: readonly TopicPlan[]
+  readonly predictions: { readonly topic: string; readonly codec: RecordCodec<Prediction> }
+  readonly rejected: { readonly topic: string; readonly codec: RecordCodec<Rejection> }
+  readonly models: { readonly topic: string; readonly codec: RecordCodec<RegistryRecord> }
+}
