@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-/** Two projects: `unit` needs no server, no network and no sleep; `servers` runs on a real Kafka and Redis. */
+/** `unit` needs no server, no network and no sleep; `servers` runs on a real Kafka and Redis, found or started by its global set-up. */
 export default defineConfig({
   test: {
     projects: [
@@ -9,7 +9,18 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/integration/**', 'node_modules/**'],
-          testTimeout: 30_000,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'servers',
+          include: ['test/integration/**/*.test.ts'],
+          globalSetup: ['test/support/global-setup.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
         },
       },
     ],
