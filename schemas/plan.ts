@@ -47,8 +47,8 @@ export interface StreamPlan {
   readonly aheadMs: number
   /** Raw topic: JSON or Avro in, Avro out. */
   readonly codec: EventCodec
-  /** Index of the stage whose task consumes the raw topic. */
-  readonly entersAt: number
+  /** Index of the stage whose tasks consume the raw topic; null for a label stream that no feature is computed from. */
+  readonly entersAt: number | null
 }
 
 export type AggregateKind = 'count' | 'sum' | 'mean' | 'min' | 'max'
@@ -164,8 +164,8 @@ export interface FeaturePlan {
   /** Stage (entity) whose log alone gives the feature, so that it can be queried for a key; null where it needs an event. */
   readonly entity: string | null
   /**
-   * From event and slots vector to a value; NaN is missing. Throws where a derive function throws, and `FeatureNotFinite` where one
-   * returns no finite number.
+   * From event and slots vector to a value; NaN is missing. Throws `FeatureFailed` where a derive function throws or returns no finite
+   * number.
    */
   readonly compute: (event: EventValues, slots: ArrayLike<number>) => number
 }

@@ -1,0 +1,352 @@
+/** From a definition to its plan, once, at start: `compile(pipeline, { namespace })` checks everything and derives everything. */
+import type { EventCodec } from './codec.ts'
+import { checkDefinition, type DefinitionProblem, reach } from './check-definition.ts'
+import type { Aggregate, AnyStream, Entity, Feature, Input, Pipeline } from './definition.ts'
+import { formatDuration, parseDuration } from './duration.ts'
+import { PipelineError } from './errors.ts'
+import { createEventCodec } from './event-codec.ts'
+import { compileFeature } from './feature-plan.ts'
+import { fingerprintOf, probe } from './fingerprint.ts'
+import type {
+  AggregateSlot,
+  EntityPlan,
+  FactLayout,
+  FactSource,
+  FeaturePlan,
+  FieldPlan,
+  HopPlan,
+  Plan,
+  StagePlan,
+  StreamPlan,
+  TopicPlan,
+} from './plan.ts'
+import {
+  avroName,
+  createHopCodec,
+  createPredictionCodec,
+  createRegistryCodec,
+  createRejectionCodec,
+} from './record-codecs.ts'
+
+export interface CompileOptions {
+  /** Prefix of every topic, group and key, so that several runs can share servers; none in production. */
+  readonly namespace?: string
+}
+
+const dayMs = 86_400_000
+/** Predictions and dead letters are the log that models are trained from and mistakes repaired from: three months at least. */
+const logRetentionMs = 90 * dayMs
+
+/** Throws `definition_invalid` with all mistakes in `details.problems`. */
+export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan {
+  refuse(pipeline, checkDefinition(pipeline))
+  const prefix = options.namespace ? `${options.namespace}.` : ''
+  const avroNamespace = `millrace.${avroName(pipeline.name)}`
+  const reached = reach(pipeline)
+  const entities = inStageOrder(pipeline, reached.entities)
+  const streams = reached.streams.map((stream, index) => planStream(stream, index, entities, prefix, avroNamespace))
+  const streamOf = (stream: AnyStream) => streams[reached.streams.indexOf(stream)]!
+  const scored = streams[0]!
+
+  const layouts = entities.map((entity, stage) => layoutOf(pipeline, entity, stage, reached.aggregates, streamOf))
+  const slots = planSlots(reached.aggregates, entities, layouts, streamOf)
+  const stages = planStages({ pipeline, entities, layouts, slots, streams, prefix, avroNamespace, streamOf })
+  refuse(pipeline, checkRoutes(stages, streams))
+
+  const features = planFeatures(pipeline, entities, slots.bySpelling, slots.all)
+  const label = {
+    stream: streamOf(pipeline.label.from).index,
+    value: pipeline.label.value,
+    otherwise: { value: pipeline.label.otherwise.value, afterMs: ms(pipeline.label.otherwise.after) },
+  }
+  const stateShape = shapeOfState(pipeline.name, streams, stages)
+  const derived = `${prefix}${pipeline.name}`
+  const predictions = {
+    topic: `${derived}.predictions`,
+    codec: createPredictionCodec(
+      avroNamespace,
+      features.map((f) => f.name),
+    ),
+  }
+  const rejected = { topic: `${derived}.rejected`, codec: createRejectionCodec(avroNamespace) }
+  const models = { topic: `${derived}.models`, codec: createRegistryCodec(avroNamespace) }
+  return Object.freeze({
+    name: pipeline.name,
+    version: pipeline.version,
+    fingerprint: fingerprintOf({
+      stateShape,
+      version: pipeline.version,
+      slots: slots.all.map((slot) => slot.name),
+      features: Object.entries(pipeline.features).map(([name, feature]) => [name, shapeOf(feature as Input)]),
+    }),
+    stateFingerprint: fingerprintOf(stateShape),
+    streams,
+    scored,
+    stages,
+    slots: slots.all,
+    features,
+    label,
+    model: { kind: pipeline.model.kind, l2: pipeline.model.l2 },
+    topics: planTopics(streams, stages, predictions.topic, rejected.topic, models.topic),
+    predictions,
+    rejected,
+    models,
+  })
+}
+
+function refuse(pipeline: Pipeline, problems: readonly DefinitionProblem[]): void {
+  if (problems.length === 0) return
+  const lines = problems.map(({ path, expected, received }) => `  ${path}: expected ${expected}, received ${received}`)
+  const count = problems.length === 1 ? '1 mistake' : `${problems.length} mistakes`
+  throw new PipelineError('definition_invalid', `Pipeline ${pipeline.name} has ${count}:\n${lines.join('\n')}`, {
+    details: { problems },
+  })
+}
+
+/** Durations are checked before anything is derived. */
+function ms(duration: string): number {
+  return parseDuration(duration)!
+}
+
+/** The entity that the scored stream is keyed by comes first; the others follow in order of first appearance. */
+function inStageOrder(pipeline: Pipeline, entities: readonly Entity[]): Entity[] {
+  const isFirst = (entity: Entity) => keyOf(entity, pipeline.scores) === pipeline.scores.key
+  const first = entities.find(isFirst)!
+  return [first, ...entities.filter((entity) => entity !== first)]
+}
+
+function keyOf(entity: Entity, stream: AnyStream): string | undefined {
+  return entity.keys.find((key) => key.stream === stream)?.name
+}
+
+function planStream(
+  stream: AnyStream,
+  index: number,
+  entities: readonly Entity[],
+  prefix: string,
+  avroNamespace: string,
+): StreamPlan {
+  const fields: FieldPlan[] = Object.entries(stream.specs).map(([name, spec]) => ({ name, ...spec }))
+  const entersAt = entities.findIndex((entity) => keyOf(entity, stream) === stream.key)
+  const codec: EventCodec = createEventCodec(avroName(stream.name), avroNamespace, fields)
+  return {
+    name: stream.name,
+    index,
+    topic: `${prefix}${stream.topic}`,
+    idField: stream.id,
+    keyField: stream.key,
+    timeField: stream.time,
+    fields,
+    disorderMs: ms(stream.disorder),
+    latenessMs: ms(stream.lateness),
+    aheadMs: ms(stream.ahead),
+    codec,
+    entersAt: entersAt === -1 ? null : entersAt,
+  }
+}
+
+type Aggregates = ReadonlyArray<{ readonly path: string; readonly aggregate: Aggregate }>
+type StreamOf = (stream: AnyStream) => StreamPlan
+
+/** Columns 0 to 2 are time, order and id; see `FactLayout`. */
+const fixedColumns = 3
+
+function layoutOf(
+  pipeline: Pipeline,
+  entity: Entity,
+  stage: number,
+  aggregates: Aggregates,
+  streamOf: StreamOf,
+): FactLayout {
+  const mine = aggregates.map(({ aggregate }) => aggregate).filter((aggregate) => aggregate.by === entity)
+  // Duplicates are recognised by their fact, so the scored stream leaves one in the first stage even where nothing aggregates it.
+  const leaving = new Set<AnyStream>(stage === 0 ? [pipeline.scores] : [])
+  for (const aggregate of mine) leaving.add(aggregate.stream)
+  const placed = [...leaving].map((stream) => {
+    const atField = mine.find((aggregate) => aggregate.stream === stream)?.at?.name ?? stream.time
+    const fields = new Set(mine.filter((a) => a.stream === stream && a.field).map((a) => a.field!.name))
+    return { stream, atField, fields: [...fields] }
+  })
+  const knownColumn = placed.some(({ stream, atField }) => atField !== stream.time) ? fixedColumns : null
+  const firstValue = fixedColumns + (knownColumn === null ? 0 : 1)
+  const sources = placed
+    .map(({ stream, atField, fields }): FactSource => {
+      const values = fields.map((field, i) => ({ field, column: firstValue + i, decimals: decimalsOf(stream, field) }))
+      return { stream: streamOf(stream).index, atField, values }
+    })
+    .sort((a, b) => a.stream - b.stream)
+  return { width: firstValue + Math.max(0, ...sources.map((source) => source.values.length)), knownColumn, sources }
+}
+
+/** Whole numbers are exact integers of 10^0. */
+function decimalsOf(stream: AnyStream, field: string): number | null {
+  const spec = stream.specs[field]!
+  return spec.kind === 'integer' ? 0 : (spec.decimals ?? null)
+}
+
+interface Slots {
+  readonly all: readonly AggregateSlot[]
+  readonly bySpelling: (aggregate: Aggregate) => number
+}
+
+function planSlots(
+  aggregates: Aggregates,
+  entities: readonly Entity[],
+  layouts: readonly FactLayout[],
+  streamOf: StreamOf,
+): Slots {
+  const byName = new Map<string, Omit<AggregateSlot, 'index'>>()
+  for (const { aggregate } of aggregates) {
+    const name = slotName(aggregate)
+    if (byName.has(name)) continue
+    const stage = entities.indexOf(aggregate.by)
+    const stream = streamOf(aggregate.stream).index
+    const source = layouts[stage]!.sources.find((candidate) => candidate.stream === stream)!
+    const value = source.values.find(({ field }) => field === aggregate.field?.name)
+    byName.set(name, {
+      name,
+      stage,
+      kind: aggregate.of,
+      stream,
+      column: value?.column ?? null,
+      decimals: value?.decimals ?? null,
+      overMs: ms(aggregate.over),
+      lagMs: ms(aggregate.lag),
+    })
+  }
+  const all = [...byName.values()].sort((a, b) => a.stage - b.stage).map((slot, index) => ({ ...slot, index }))
+  const indexes = new Map(all.map((slot) => [slot.name, slot.index]))
+  return { all, bySpelling: (aggregate) => indexes.get(slotName(aggregate))! }
+}
+
+/** One name for one meaning, however its durations are spelt. */
+function slotName({ of, by, stream, field, over, lag }: Aggregate): string {
+  const lagged = ms(lag) === 0 ? [] : ['lag', formatDuration(ms(lag))]
+  const parts = [by.name, of, stream.name, ...(field ? [field.name] : []), formatDuration(ms(over)), ...lagged]
+  return avroName(parts.join('_'))
+}
+
+function planStages(parts: {
+  readonly pipeline: Pipeline
+  readonly entities: readonly Entity[]
+  readonly layouts: readonly FactLayout[]
+  readonly slots: Slots
+  readonly streams: readonly StreamPlan[]
+  readonly prefix: string
+  readonly avroNamespace: string
+  readonly streamOf: StreamOf
+}): StagePlan[] {
+  const { pipeline, entities, layouts, slots, streams, prefix, avroNamespace, streamOf } = parts
+  const hops = entities.slice(1).map((entity, i): HopPlan => {
+    const [sender, receiver] = [i, i + 1]
+    const later = layouts.slice(receiver).flatMap((layout) => layout.sources.map((source) => source.stream))
+    const carried = streams.filter(
+      ({ index, entersAt }) => entersAt !== null && entersAt <= sender && (index === 0 || later.includes(index)),
+    )
+    const carriedSlots = slots.all.filter((slot) => slot.stage <= sender)
+    return {
+      topic: `${prefix}${pipeline.name}.${entity.name}`,
+      streams: carried.map((stream) => stream.index),
+      slots: carriedSlots,
+      codec: createHopCodec(entity.name, avroNamespace, carried, streams[0]!, carriedSlots),
+    }
+  })
+  return entities.map((entity, index) => {
+    const mine = slots.all.filter((slot) => slot.stage === index)
+    const longest = Math.max(0, ...mine.map((slot) => slot.lagMs + slot.overMs))
+    const plan: EntityPlan = {
+      name: entity.name,
+      keyFields: new Map(
+        entity.keys.map((key) => [streamOf(key.stream)?.index ?? -1, key.name] as const).filter(([i]) => i >= 0),
+      ),
+      layout: layouts[index]!,
+      slots: mine,
+      retentionMs: longest + streams[0]!.latenessMs,
+    }
+    return {
+      index,
+      entity: plan,
+      rawStreams: streams.filter((stream) => stream.entersAt === index).map((stream) => stream.index),
+      hopIn: hops[index - 1] ?? null,
+      hopOut: hops[index] ?? null,
+    }
+  })
+}
+
+/** A stream must enter no later than the first stage that it leaves facts in. */
+function checkRoutes(stages: readonly StagePlan[], streams: readonly StreamPlan[]): DefinitionProblem[] {
+  return stages.flatMap((stage) =>
+    stage.entity.layout.sources.flatMap((source) => {
+      const stream = streams[source.stream]!
+      if (stream.entersAt !== null && stream.entersAt <= stage.index) return []
+      const expected = `the key field of ${stages
+        .slice(0, stage.index + 1)
+        .map((s) => s.entity.name)
+        .join(' or ')}`
+      return [{ path: `streams.${stream.name}.key`, expected, received: stream.keyField }]
+    }),
+  )
+}
+
+function planFeatures(
+  pipeline: Pipeline,
+  entities: readonly Entity[],
+  slotOf: (aggregate: Aggregate) => number,
+  slots: readonly AggregateSlot[],
+): FeaturePlan[] {
+  return Object.entries(pipeline.features).map(([name, feature]: [string, Feature]) => {
+    const leaves = leavesOf(feature as Input)
+    const stages = new Set(leaves.map((leaf) => (leaf.kind === 'aggregate' ? slots[slotOf(leaf)]!.stage : -1)))
+    const [only] = stages
+    const entity = stages.size === 1 && only !== -1 ? entities[only!]!.name : null
+    return { name, entity, compute: compileFeature(name, feature as Input, slotOf) }
+  })
+}
+
+function leavesOf(input: Input): Input[] {
+  return input.kind === 'derived' ? input.inputs.flatMap(leavesOf) : [input]
+}
+
+/** What a feature means, without its name. */
+function shapeOf(input: Input): unknown {
+  if (input.kind === 'field') return ['field', input.name]
+  if (input.kind === 'aggregate') return ['aggregate', slotName(input), input.at?.name ?? null]
+  return ['derived', input.inputs.map(shapeOf), probe(input)]
+}
+
+/** What stored rows mean: a change of any of this makes them unreadable or incomplete. */
+function shapeOfState(name: string, streams: readonly StreamPlan[], stages: readonly StagePlan[]): unknown {
+  return {
+    name,
+    streams: streams.map(({ name, idField, keyField, timeField }) => ({ name, idField, keyField, timeField })),
+    stages: stages.map(({ entity }) => ({
+      name: entity.name,
+      keys: [...entity.keyFields],
+      layout: entity.layout,
+      retentionMs: entity.retentionMs,
+    })),
+  }
+}
+
+function planTopics(
+  streams: readonly StreamPlan[],
+  stages: readonly StagePlan[],
+  predictions: string,
+  rejected: string,
+  models: string,
+): TopicPlan[] {
+  const stateMs = Math.max(...stages.map((stage) => stage.entity.retentionMs))
+  const own = (topic: string, role: TopicPlan['role'], retentionMs: number): TopicPlan => ({
+    topic,
+    role,
+    partitions: null,
+    retentionMs,
+  })
+  return [
+    ...streams.map((stream) => own(stream.topic, 'raw', stateMs)),
+    ...stages.flatMap((stage) => (stage.hopOut ? [own(stage.hopOut.topic, 'hop', stateMs)] : [])),
+    own(predictions, 'predictions', Math.max(logRetentionMs, stateMs)),
+    own(rejected, 'rejected', Math.max(logRetentionMs, stateMs)),
+    { topic: models, role: 'models', partitions: 1, retentionMs: null },
+  ]
+}

@@ -1,0 +1,205 @@
+/**
+ * Raw events: bytes or parsed values in, validated events or a list of problems out. Called by the batch loop for every raw record and
+ * by producers for every event they send.
+ */
+import type { EventCodec } from './codec.ts'
+import type { FieldPlan, FieldValue, Problem, RejectCode } from './plan.ts'
+import { type AvroSchema, createSingleObjectCodec, isSingleObject } from './single-object.ts'
+
+/** 9999-12-31T23:59:59.999Z, the last instant with a four-digit year. */
+const timestampMax = 253_402_300_799_999
+const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
+
+type Checked = { ok: true; value: FieldValue } | { ok: false; code: RejectCode; expected: string }
+
+const avroTypes = {
+  text: 'string',
+  number: 'double',
+  integer: 'long',
+  timestamp: { type: 'long', logicalType: 'timestamp-millis' },
+  flag: 'boolean',
+} as const
+
+export function eventSchema(name: string, namespace: string, fields: readonly FieldPlan[]): AvroSchema {
+  return {
+    type: 'record',
+    name,
+    namespace,
+    fields: fields.map((field) =>
+      field.optional
+        ? { name: field.name, type: ['null', avroTypes[field.kind]], default: null }
+        : { name: field.name, type: avroTypes[field.kind] },
+    ),
+  }
+}
+
+export function createEventCodec(name: string, namespace: string, fields: readonly FieldPlan[]): EventCodec {
+  const schemas = new Map([[name, eventSchema(name, namespace, fields)]])
+  const avro = createSingleObjectCodec(schemas)
+  const fieldChecks = fields.map((field) => ({ field, check: checkOf(field) }))
+  const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+  function check(values: unknown, options: { fromText?: boolean } = {}) {
+    if (values === null || typeof values !== 'object' || Array.isArray(values)) {
+      return refused([problem('', 'type', 'an object with the fields of the event', values)])
+    }
+    const event: Record<string, FieldValue> = {}
+    const problems: Problem[] = []
+    for (const { field, check } of fieldChecks) {
+      let value = (values as Record<string, unknown>)[field.name]
+      if (options.fromText && typeof value === 'string') value = valueFromText(field, value)
+      if (value === undefined || value === null) {
+        if (!field.optional) problems.push(problem(`/${field.name}`, 'missing', describe(field), value))
+        event[field.name] = null
+        continue
+      }
+      const checked = check(value)
+      if (checked.ok) event[field.name] = checked.value
+      else problems.push(problem(`/${field.name}`, checked.code, checked.expected, value))
+    }
+    return problems.length === 0 ? ({ ok: true, event } as const) : refused(problems)
+  }
+
+  function decode(bytes: Buffer | null) {
+    if (bytes === null || bytes.length === 0) {
+      return refused([problem('', 'empty', 'an event', bytes === null ? 'a tombstone' : 'no bytes')])
+    }
+    return isSingleObject(bytes) ? decodeAvro(bytes) : decodeJson(bytes)
+  }
+
+  function decodeAvro(bytes: Buffer) {
+    try {
+      const decoded = avro.decode(bytes)
+      if (decoded) return check(decoded.record)
+      const fingerprint = bytes.subarray(2, 10).toString('hex')
+      return refused([
+        problem('', 'schema_unknown', `Avro with the schema of ${name}`, `schema fingerprint ${fingerprint}`),
+      ])
+    } catch (error) {
+      return refused([problem('', 'not_avro', `one Avro record of ${name}`, (error as Error).message)])
+    }
+  }
+
+  function decodeJson(bytes: Buffer) {
+    let values: unknown
+    try {
+      values = JSON.parse(utf8.decode(bytes))
+    } catch (error) {
+      return refused([
+        problem('', 'not_json', 'a JSON object in UTF-8 or an Avro single object', (error as Error).message),
+      ])
+    }
+    return check(values)
+  }
+
+  return { schemas, encode: (event) => avro.encode(name, event), decode, check }
+}
+
+function refused(problems: readonly Problem[]): { ok: false; problems: readonly Problem[] } {
+  return { ok: false, problems }
+}
+
+export function problem(path: string, code: RejectCode, expected: string, received: unknown): Problem {
+  return { path, code, expected, received: show(received) }
+}
+
+const shownMax = 120
+
+function show(value: unknown): string {
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value))
+  return text.length > shownMax ? `${text.slice(0, shownMax)}… (${text.length} characters)` : text
+}
+
+function describe(field: FieldPlan): string {
+  const { kind, min, max } = field
+  const range =
+    min === undefined
+      ? max === undefined
+        ? ''
+        : ` <= ${max}`
+      : max === undefined
+        ? ` >= ${min}`
+        : ` from ${min} to ${max}`
+  if (kind === 'text') return `text of 1 to ${field.lengthMax} characters in valid UTF-8`
+  if (kind === 'flag') return 'true or false'
+  if (kind === 'timestamp') return 'an RFC 3339 instant with zone or whole milliseconds since 1970, up to the year 9999'
+  if (kind === 'integer') return `a whole number within 2^53${range}`
+  return `a finite number${range}${field.decimals === undefined ? '' : ` with at most ${field.decimals} decimals`}`
+}
+
+/** Choices that depend on the declaration are taken here, once. */
+function checkOf(field: FieldPlan): (value: unknown) => Checked {
+  const expected = describe(field)
+  const fault = (code: RejectCode): Checked => ({ ok: false, code, expected })
+  const good = (value: FieldValue): Checked => ({ ok: true, value })
+  const min = field.min ?? Number.NEGATIVE_INFINITY
+  const max = field.max ?? Number.POSITIVE_INFINITY
+  switch (field.kind) {
+    case 'text': {
+      const lengthMax = field.lengthMax ?? 256
+      return (value) => {
+        if (typeof value !== 'string') return fault('type')
+        if (value.length === 0 || value.length > lengthMax) return fault('length')
+        // The replacement character is what a decoder leaves of invalid UTF-8; half a surrogate pair is not text either.
+        return value.includes('\ufffd') || !value.isWellFormed() ? fault('type') : good(value)
+      }
+    }
+    case 'flag':
+      return (value) => (typeof value === 'boolean' ? good(value) : fault('type'))
+    case 'timestamp':
+      return (value) => {
+        const ms = typeof value === 'string' ? parseInstant(value) : value
+        if (typeof ms !== 'number' || !Number.isInteger(ms)) return fault('type')
+        return ms >= 0 && ms <= timestampMax ? good(ms) : fault('range')
+      }
+    case 'integer':
+      return (value) => {
+        if (!Number.isSafeInteger(value)) return fault('type')
+        return (value as number) >= min && (value as number) <= max
+          ? good(positiveZero(value as number))
+          : fault('range')
+      }
+    case 'number': {
+      const scale = field.decimals === undefined ? null : 10 ** field.decimals
+      return (value) => {
+        if (typeof value !== 'number' || !Number.isFinite(value)) return fault('type')
+        if (value < min || value > max) return fault('range')
+        if (scale !== null) {
+          const scaled = Math.round(value * scale)
+          if (!Number.isSafeInteger(scaled)) return fault('range')
+          if (scaled / scale !== value) return fault('decimals')
+        }
+        return good(positiveZero(value))
+      }
+    }
+  }
+}
+
+/** Minus zero equals zero but has other bits, and the promise is about bits. */
+function positiveZero(value: number): number {
+  return value === 0 ? 0 : value
+}
+
+/** Milliseconds of an RFC 3339 text, null where it is none (`Date` alone would take text without a zone as local time). */
+export function parseInstant(text: string): number | null {
+  if (!rfc3339.test(text)) return null
+  const ms = Date.parse(text.toUpperCase().replace(' ', 'T'))
+  return Number.isNaN(ms) ? null : ms
+}
+
+/** A cell of a text file as the JSON value that it stands for; what is no such value stays text and fails the check. */
+function valueFromText(field: FieldPlan, text: string): unknown {
+  if (text === '' && field.kind !== 'text') return undefined
+  if (text === '' && field.optional) return undefined
+  switch (field.kind) {
+    case 'number':
+    case 'integer':
+      return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text)
+    case 'timestamp':
+      return /^\d+$/.test(text) ? Number(text) : text
+    case 'flag':
+      return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : text
+    case 'text':
+      return text
+  }
+}

@@ -1,0 +1,230 @@
+/** Codecs of the internal topics, derived from the plan: repartition topics, predictions, dead letters, registry. */
+import type { RecordCodec } from './codec.ts'
+import type {
+  AggregateSlot,
+  AliasChange,
+  EventValues,
+  HopRecord,
+  ModelVersion,
+  Prediction,
+  RegistryRecord,
+  Rejection,
+  StagePosition,
+  StreamPlan,
+} from './plan.ts'
+import { type AvroSchema, createSingleObjectCodec, decodeOwn } from './single-object.ts'
+
+const instant = { type: 'long', logicalType: 'timestamp-millis' } as const
+const origin = (namespace: string) => record('origin', namespace, { partition: 'int', offset: 'long' })
+const positions = (namespace: string) => ({
+  type: 'array',
+  items: record('stage_position', namespace, {
+    stage: 'string',
+    partition: 'int',
+    next: { type: 'array', items: 'long' },
+  }),
+})
+
+function record(name: string, namespace: string, fields: Record<string, unknown>, doc?: string): AvroSchema {
+  const described = doc === undefined ? {} : { doc }
+  return {
+    type: 'record',
+    name,
+    namespace,
+    ...described,
+    fields: Object.entries(fields).map(([field, type]) => ({ name: field, type })),
+  }
+}
+
+/** Avro's names take letters, digits and underscores only. */
+export const avroName = (name: string) => name.replaceAll(/[^A-Za-z0-9_]/g, '_')
+
+export function createHopCodec(
+  entity: string,
+  namespace: string,
+  streams: readonly StreamPlan[],
+  scored: StreamPlan,
+  slots: readonly AggregateSlot[],
+): RecordCodec<HopRecord> {
+  const stamp = { source: 'int', watermark: instant, idle: 'boolean' }
+  const nameOf = (stream: StreamPlan) => avroName(`${entity}_${stream.name}`)
+  const markName = avroName(`${entity}_mark`)
+  const schemas = new Map<string, AvroSchema>()
+  for (const stream of streams) {
+    const event = [...stream.codec.schemas.values()][0] as AvroSchema
+    const carried =
+      stream === scored
+        ? {
+            slots: record('slots', namespace, Object.fromEntries(slots.map((slot) => [slot.name, 'double']))),
+            positions: positions(namespace),
+          }
+        : {}
+    const fields = { ...stamp, origin: origin(namespace), event, ...carried }
+    schemas.set(nameOf(stream), record(nameOf(stream), namespace, fields, 'An event on its way to the next stage.'))
+  }
+  schemas.set(
+    markName,
+    record(markName, namespace, stamp, 'How far the sending task has come, where it sends no event.'),
+  )
+
+  const codec = createSingleObjectCodec(schemas)
+  const names = new Map(streams.map((stream) => [stream.index, nameOf(stream)]))
+  const streamsByName = new Map(streams.map((stream) => [nameOf(stream), stream]))
+  const slotNames = slots.map((slot) => slot.name)
+
+  function encode(hop: HopRecord): Buffer {
+    if (hop.kind === 'mark') return codec.encode(markName, hop)
+    const slotValues: Record<string, number> = {}
+    for (let i = 0; i < slotNames.length; i++) slotValues[slotNames[i]!] = hop.slots[i] ?? Number.NaN
+    return codec.encode(names.get(hop.stream)!, { ...hop, slots: slotValues })
+  }
+
+  function decode(bytes: Buffer): HopRecord {
+    const { name, record: found } = decodeOwn(codec, bytes, `${entity} repartition`)
+    const { source, watermark, idle } = found as unknown as { source: number; watermark: number; idle: boolean }
+    if (name === markName) return { kind: 'mark', source, watermark, idle }
+    const stream = streamsByName.get(name)!
+    const carried = found as unknown as {
+      origin: { partition: number; offset: number }
+      event: EventValues
+      slots?: Record<string, number>
+      positions?: StagePosition[]
+    }
+    return {
+      kind: 'event',
+      source,
+      watermark,
+      idle,
+      stream: stream.index,
+      origin: carried.origin,
+      event: carried.event,
+      slots: carried.slots ? slotNames.map((slot) => carried.slots![slot]!) : [],
+      positions: carried.positions ?? [],
+    }
+  }
+
+  return { schemas, encode, decode }
+}
+
+export function createPredictionCodec(namespace: string, features: readonly string[]): RecordCodec<Prediction> {
+  const nullable = (type: string) => ['null', type]
+  const vector = record('features', namespace, Object.fromEntries(features.map((name) => [name, nullable('double')])))
+  const schema = record(
+    'prediction',
+    namespace,
+    {
+      id: 'string',
+      time: instant,
+      score: nullable('double'),
+      modelVersion: nullable('string'),
+      features: vector,
+      fingerprint: 'string',
+      origin: origin(namespace),
+      positions: positions(namespace),
+      reasons: { type: 'array', items: record('reason', namespace, { feature: 'string', contribution: 'double' }) },
+    },
+    'A scored event: the vector, the score, the model and the input positions that they came from.',
+  )
+  const schemas = new Map([['prediction', schema]])
+  const codec = createSingleObjectCodec(schemas)
+  return {
+    schemas,
+    encode(prediction) {
+      const values: Record<string, number | null> = {}
+      for (let i = 0; i < features.length; i++) {
+        const value = prediction.features[i] ?? Number.NaN
+        values[features[i]!] = Number.isNaN(value) ? null : value
+      }
+      return codec.encode('prediction', { ...prediction, features: values })
+    },
+    decode(bytes) {
+      const { record: found } = decodeOwn(codec, bytes, 'prediction')
+      const values = found['features'] as Record<string, number | null>
+      return { ...(found as unknown as Prediction), features: features.map((name) => values[name] ?? Number.NaN) }
+    },
+  }
+}
+
+export function createRejectionCodec(namespace: string): RecordCodec<Rejection> {
+  const problems = {
+    type: 'array',
+    items: record('problem', namespace, { path: 'string', code: 'string', expected: 'string', received: 'string' }),
+  }
+  const schema = record(
+    'rejection',
+    namespace,
+    {
+      stage: 'string',
+      topic: 'string',
+      partition: 'int',
+      offset: 'long',
+      appendedAtMs: instant,
+      key: ['null', 'bytes'],
+      value: ['null', 'bytes'],
+      problems,
+    },
+    'A dead letter: the original bytes, where they lay and all that is wrong with them.',
+  )
+  const schemas = new Map([['rejection', schema]])
+  const codec = createSingleObjectCodec(schemas)
+  return {
+    schemas,
+    encode: (rejection) => codec.encode('rejection', rejection),
+    decode: (bytes) => ({ ...(decodeOwn(codec, bytes, 'rejection').record as unknown as Rejection) }),
+  }
+}
+
+export function createRegistryCodec(namespace: string): RecordCodec<RegistryRecord> {
+  const doubles = { type: 'array', items: 'double' }
+  const logistic = record('logistic', namespace, {
+    kind: { type: 'enum', name: 'logistic_kind', namespace, symbols: ['logistic'] },
+    features: { type: 'array', items: 'string' },
+    means: doubles,
+    scales: doubles,
+    weights: doubles,
+    intercept: 'double',
+  })
+  const trained = record('trained_on', namespace, { topic: 'string', partition: 'int', offset: 'long' })
+  const version = record(
+    'model_version',
+    namespace,
+    {
+      version: 'string',
+      createdAtMs: instant,
+      fingerprint: 'string',
+      seed: 'long',
+      model: logistic,
+      metrics: { type: 'map', values: 'double' },
+      trainedOn: { type: 'array', items: trained },
+    },
+    'An immutable model version with its weights and where they come from.',
+  )
+  const alias = record(
+    'alias_change',
+    namespace,
+    {
+      alias: 'string',
+      version: 'string',
+      previous: ['null', 'string'],
+      changedAtMs: instant,
+      by: 'string',
+      reason: 'string',
+    },
+    'An alias now points to a version, if it still pointed to the previous one.',
+  )
+  const schemas = new Map([
+    ['model_version', version],
+    ['alias_change', alias],
+  ])
+  const codec = createSingleObjectCodec(schemas)
+  return {
+    schemas,
+    encode: (entry) => codec.encode(entry.kind === 'version' ? 'model_version' : 'alias_change', entry),
+    decode(bytes) {
+      const { name, record: found } = decodeOwn(codec, bytes, 'registry')
+      return name === 'model_version'
+        ? { ...(found as unknown as ModelVersion), kind: 'version' }
+        : { ...(found as unknown as AliasChange), kind: 'alias' }
+    },
+  }
+}
