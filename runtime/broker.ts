@@ -52,7 +52,10 @@ export interface Fetcher {
    * Answers as soon as any partition has something, at the latest after `maxWaitMs`. One entry per partition asked for, in no
    * particular order. An offset below the start of the log is `log_truncated`.
    */
-  fetch(from: readonly FetchFrom[], limits: { maxWaitMs: number; partitionBytesMax: number }): Promise<FetchedPartition[]>
+  fetch(
+    from: readonly FetchFrom[],
+    limits: { maxWaitMs: number; partitionBytesMax: number },
+  ): Promise<FetchedPartition[]>
   close(): Promise<void>
 }
 

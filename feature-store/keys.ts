@@ -1,0 +1,35 @@
+/** From a pipeline, an entity and a partition to the Redis keys of that task: the only place where keys are made. The Redis store calls it. */
+import assert from 'node:assert/strict'
+
+export interface TaskKeys {
+  /** Token of the process that may write. */
+  readonly owner: string
+  /** Position that the logs stand for. */
+  readonly position: string
+  /** What the state belongs to (`StateIdentity` as JSON). */
+  readonly identity: string
+  /** Glob pattern that every log of the task matches, and no other key. */
+  readonly logPattern: string
+  /** The log of one entity. */
+  readonly log: (entityKey: string) => string
+}
+
+/**
+ * All keys of a task carry the hash tag `{<namespace><pipeline>.<entity>.<partition>}`, so that in a Redis Cluster they share a slot and
+ * one script reaches them all. `namespace` may be empty.
+ */
+export function taskKeys(namespace: string, pipeline: string, entity: string, partition: number): TaskKeys {
+  const name = `${namespace}${pipeline}.${entity}.${partition}`
+  // A brace inside would end the tag early and spread the task over slots.
+  assert(!/[{}]/.test(name), `a key name may not hold a brace: ${name}`)
+  assert(Number.isInteger(partition) && partition >= 0)
+  const tag = `{${name}}`
+  const logPrefix = `${tag}:log:`
+  return Object.freeze({
+    owner: `${tag}:owner`,
+    position: `${tag}:position`,
+    identity: `${tag}:identity`,
+    logPattern: `${logPrefix.replace(/[\\*?[\]]/g, '\\$&')}*`,
+    log: (entityKey: string) => logPrefix + entityKey,
+  })
+}

@@ -1,0 +1,223 @@
+/**
+ * Labelled vectors in, weights of a logistic regression out: the fit that the trainer calls. Deterministic, no
+ * randomness.
+ */
+import assert from 'node:assert/strict'
+import { CholeskyDecomposition, Matrix } from 'ml-matrix'
+import { PipelineError } from '../schemas/errors.ts'
+import type { LogisticWeights } from '../schemas/plan.ts'
+import { columnScales } from './standardise.ts'
+
+export interface LogisticTraining {
+  /** Row-major, `rowCount` × `features.length`, NaN where missing. */
+  readonly rows: Float64Array
+  /** One of 0 and 1 for each row. */
+  readonly labels: Uint8Array
+  readonly rowCount: number
+  readonly features: readonly string[]
+  /** Inverse of scikit-learn's C: weight of 0.5·‖w‖² against the summed log-loss. Not negative. */
+  readonly l2: number
+  readonly iterationsMax: number
+}
+
+export interface LogisticFit {
+  readonly weights: LogisticWeights
+  readonly iterations: number
+  /** False when `iterationsMax` ended the fit before the gradient had vanished. */
+  readonly converged: boolean
+  /** 0.5·l2·‖w‖² + summed log-loss at the weights. */
+  readonly objective: number
+}
+
+/**
+ * Largest gradient component, per row of the rarer class, at which the fit ends; Newton's steps make the last digits
+ * cheap.
+ */
+const gradientTolerance = 1e-10
+/** Below this the fit counts as converged although rounding allows no further descent. */
+const gradientFloor = 1e-7
+const halvingsMax = 40
+/**
+ * Part of the objective that may be rounding error of its sum: near the optimum a full step may seem to climb by as
+ * much.
+ */
+const objectiveRounding = 1e-11
+
+/**
+ * Minimises 0.5·l2·‖w‖² + Σ log-loss over standardised columns by Newton's method; the intercept is not penalised and a
+ * missing value takes its column's mean. Throws `model_untrainable` without rows or with one class only.
+ */
+export function fitLogistic(training: LogisticTraining): LogisticFit {
+  const { rows, labels, rowCount, features, l2, iterationsMax } = training
+  assert(Number.isFinite(l2) && l2 >= 0, `l2 is ${l2}, expected a finite number that is not negative`)
+  assert(Number.isInteger(iterationsMax) && iterationsMax > 0, `iterationsMax is ${iterationsMax}, expected at least 1`)
+  const positives = countPositives(labels, rowCount)
+  if (positives === 0 || positives === rowCount) {
+    throw new PipelineError(
+      'model_untrainable',
+      `A logistic model needs labelled rows of both classes, but got ${rowCount} rows with ${positives} positives ` +
+        `and ${rowCount - positives} negatives.`,
+      { details: { rows: rowCount, positives } },
+    )
+  }
+  const { means, scales } = columnScales(rows, rowCount, features)
+  const rarer = Math.min(positives, rowCount - positives)
+  const evaluate = objectiveOf(rows, labels, rowCount, means, scales, l2)
+
+  // The last parameter is the intercept; it starts at the log odds of the classes, where all weights at 0 are already
+  // optimal for it.
+  let parameters = new Float64Array(features.length + 1)
+  parameters[features.length] = Math.log(positives / (rowCount - positives))
+  let point = evaluate(parameters)
+  let iterations = 0
+  while (iterations < iterationsMax && point.gradientMax > gradientTolerance * rarer) {
+    iterations++
+    const direction = newtonDirection(point)
+    const descent = dot(point.gradient, direction)
+    const lower = halveUntilLower(parameters, direction, point.objective, descent, evaluate)
+    if (lower === null) break
+    parameters = lower.parameters
+    point = lower.point
+  }
+  const weights = parameters.subarray(0, features.length)
+  return {
+    weights: {
+      kind: 'logistic',
+      features: [...features],
+      means: [...means],
+      scales: [...scales],
+      weights: [...weights],
+      intercept: parameters[features.length]!,
+    },
+    iterations,
+    converged: point.gradientMax <= gradientFloor * rarer,
+    objective: point.objective,
+  }
+}
+
+/** Objective, gradient and Hessian (lower triangle, row-major) at some parameters. */
+interface Point {
+  readonly objective: number
+  readonly gradient: Float64Array
+  readonly gradientMax: number
+  readonly hessian: Float64Array
+}
+
+function countPositives(labels: Uint8Array, rowCount: number): number {
+  assert(labels.length >= rowCount, `${labels.length} labels for ${rowCount} rows`)
+  let positives = 0
+  for (let row = 0; row < rowCount; row++) {
+    if (labels[row]! > 1) assert.fail(`label of row ${row} is ${labels[row]}, expected 0 or 1`)
+    positives += labels[row]!
+  }
+  return positives
+}
+
+/**
+ * One pass over the rows gives everything a Newton step needs; columns are standardised on the way, so the rows are
+ * never copied.
+ */
+function objectiveOf(
+  rows: Float64Array,
+  labels: Uint8Array,
+  rowCount: number,
+  means: Float64Array,
+  scales: Float64Array,
+  l2: number,
+): (parameters: Float64Array) => Point {
+  const width = means.length
+  const size = width + 1
+  const inverses = scales.map((scale) => 1 / scale)
+  const vector = new Float64Array(size)
+  vector[width] = 1
+  return (parameters) => {
+    const gradient = new Float64Array(size)
+    const hessian = new Float64Array(size * size)
+    let objective = 0
+    for (let row = 0; row < rowCount; row++) {
+      const base = row * width
+      let margin = parameters[width]!
+      for (let column = 0; column < width; column++) {
+        const value = rows[base + column]!
+        const standardised = Number.isNaN(value) ? 0 : (value - means[column]!) * inverses[column]!
+        vector[column] = standardised
+        margin += parameters[column]! * standardised
+      }
+      // Both forms divide by something in [1, 2], so neither tail overflows or loses its digits.
+      const tail = Math.exp(-Math.abs(margin))
+      const probability = margin >= 0 ? 1 / (1 + tail) : tail / (1 + tail)
+      const label = labels[row]!
+      objective += Math.log1p(tail) + Math.max(label === 1 ? -margin : margin, 0)
+      const residual = probability - label
+      const curvature = tail / ((1 + tail) * (1 + tail))
+      for (let i = 0; i < size; i++) {
+        const value = vector[i]!
+        gradient[i]! += residual * value
+        const scaled = curvature * value
+        const at = i * size
+        for (let j = 0; j <= i; j++) hessian[at + j]! += scaled * vector[j]!
+      }
+    }
+    for (let column = 0; column < width; column++) {
+      const weight = parameters[column]!
+      objective += 0.5 * l2 * weight * weight
+      gradient[column]! += l2 * weight
+      hessian[column * size + column]! += l2
+    }
+    let gradientMax = 0
+    for (const component of gradient) gradientMax = Math.max(gradientMax, Math.abs(component))
+    return { objective, gradient, gradientMax, hessian }
+  }
+}
+
+/**
+ * Solves H·d = −g. A Hessian that is singular (a constant column and l2 0) is lifted by a growing ridge: the direction
+ * still descends, and only where the objective is flat is it a choice.
+ */
+function newtonDirection(point: Point): Float64Array {
+  const size = point.gradient.length
+  const hessian = new Matrix(size, size)
+  let largest = 0
+  for (let i = 0; i < size; i++) {
+    for (let j = 0; j <= i; j++) {
+      hessian.set(i, j, point.hessian[i * size + j]!)
+      hessian.set(j, i, point.hessian[i * size + j]!)
+    }
+    largest = Math.max(largest, point.hessian[i * size + i]!)
+  }
+  const right = Matrix.columnVector(point.gradient).neg()
+  for (let ridge = 0; ridge <= 1; ridge = ridge === 0 ? 1e-12 : ridge * 100) {
+    const lifted = hessian.clone()
+    for (let i = 0; i < size; i++) lifted.set(i, i, lifted.get(i, i) + ridge * Math.max(largest, Number.MIN_VALUE))
+    const cholesky = new CholeskyDecomposition(lifted)
+    if (cholesky.isPositiveDefinite()) return Float64Array.from(cholesky.solve(right).to1DArray())
+  }
+  // All curvature has vanished (every row is beyond doubt): plain descent goes on.
+  return point.gradient.map((component) => -component)
+}
+
+/**
+ * The longest of the steps 1, 1/2, 1/4 … that lowers the objective by a fair part of what its slope promises; null when
+ * none does.
+ */
+function halveUntilLower(
+  from: Float64Array,
+  direction: Float64Array,
+  objective: number,
+  descent: number,
+  evaluate: (parameters: Float64Array) => Point,
+): { parameters: Float64Array<ArrayBuffer>; point: Point } | null {
+  const rounding = objectiveRounding * Math.abs(objective)
+  for (let halvings = 0, step = 1; halvings <= halvingsMax; halvings++, step /= 2) {
+    const parameters = Float64Array.from(from, (value, index) => value + step * direction[index]!)
+    const point = evaluate(parameters)
+    if (point.objective <= objective + 1e-4 * step * descent + rounding) return { parameters, point }
+  }
+  return null
+}
+
+function dot(a: Float64Array, b: Float64Array): number {
+  let sum = 0
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!
+  return sum
+}

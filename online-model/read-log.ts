@@ -1,0 +1,78 @@
+/**
+ * Spans of topic partitions in, their records out, one at a time and up to captured ends; called by the trainer and the
+ * registry follower.
+ */
+import type { Broker, Fetcher, LogRecord, TopicPartition } from '../runtime/broker.ts'
+import { PipelineError } from '../schemas/errors.ts'
+
+export interface LogSpan extends TopicPartition {
+  /** First offset to read. */
+  readonly from: number
+  /** Offset to stop before: the stable end when it was captured. */
+  readonly end: number
+}
+
+const limits = { maxWaitMs: 250, partitionBytesMax: 1_048_576 }
+/**
+ * Half a minute of waiting fetches. What lies before a stable end is always readable, so this many empty ones mean a
+ * sick broker.
+ */
+const emptyFetchesMax = 120
+
+/**
+ * All partitions of topics from log start to stable end, as they are now. A topic that does not exist is
+ * `topic_missing`.
+ */
+export async function wholeLog(
+  broker: Pick<Broker, 'partitionCounts' | 'bounds'>,
+  topics: readonly string[],
+): Promise<LogSpan[]> {
+  const counts = await broker.partitionCounts(topics)
+  const partitions = topics.flatMap((topic) => {
+    const count = counts.get(topic) ?? null
+    if (count === null)
+      throw new PipelineError('topic_missing', `Topic ${topic} does not exist.`, { details: { topic } })
+    return Array.from({ length: count }, (_, partition) => ({ topic, partition }))
+  })
+  const bounds = await broker.bounds(partitions)
+  return bounds.map(({ topic, partition, start, end }) => ({ topic, partition, from: start, end }))
+}
+
+/**
+ * Hands every committed record of the spans to `take`, in offset order within a partition. Resolves when all ends are
+ * reached.
+ */
+export async function readSpans(
+  fetcher: Fetcher,
+  spans: readonly LogSpan[],
+  take: (record: LogRecord, from: TopicPartition) => void,
+): Promise<void> {
+  const keyOf = ({ topic, partition }: TopicPartition): string => `${topic}/${partition}`
+  const open = new Map(spans.filter(({ from, end }) => from < end).map((span) => [keyOf(span), span]))
+  let emptyFetches = 0
+  while (open.size > 0) {
+    const wanted = [...open.values()].map(({ topic, partition, from }) => ({ topic, partition, offset: from }))
+    let progressed = false
+    for (const fetched of await fetcher.fetch(wanted, limits)) {
+      const span = open.get(keyOf(fetched))
+      if (span === undefined) continue
+      for (const record of fetched.records) if (record.offset < span.end) take(record, span)
+      if (fetched.next > span.from) progressed = true
+      if (fetched.next >= span.end) open.delete(keyOf(span))
+      else open.set(keyOf(span), { ...span, from: fetched.next })
+    }
+    emptyFetches = progressed ? 0 : emptyFetches + 1
+    if (emptyFetches >= emptyFetchesMax) throw stalled([...open.values()])
+  }
+}
+
+function stalled(spans: readonly LogSpan[]): PipelineError {
+  const [first] = spans
+  return new PipelineError(
+    'kafka_request_failed',
+    `Reading ${first?.topic} partition ${first?.partition} stopped at offset ${first?.from}: ` +
+      `${emptyFetchesMax} fetches in a row brought nothing although its stable end is ${first?.end}. ` +
+      'Check the brokers that hold it.',
+    { details: { spans } },
+  )
+}

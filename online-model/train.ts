@@ -1,0 +1,173 @@
+/**
+ * The logged predictions and the label stream in, a new champion in the registry out; called by the `train` command.
+ * Step by step below.
+ */
+import type { Broker } from '../runtime/broker.ts'
+import { PipelineError } from '../schemas/errors.ts'
+import type { ModelVersion, Plan } from '../schemas/plan.ts'
+import type { LabelJoinCounts, LabelledRows } from './label-join.ts'
+import { fitLogistic, type LogisticFit } from './logistic.ts'
+import { type Measures, measure } from './metrics.ts'
+import { publishVersion } from './publish-version.ts'
+import { champion, nextVersionName } from './registry.ts'
+import { createRegistryFollower } from './registry-follower.ts'
+import { predictor } from './scorer.ts'
+import { readTrainInputs, type Skipped, type TrainInputs } from './train-inputs.ts'
+
+export type TrainingPlan = Pick<
+  Plan,
+  'predictions' | 'models' | 'features' | 'fingerprint' | 'streams' | 'label' | 'model'
+>
+
+export interface TrainOptions {
+  readonly broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher' | 'producer'>
+  readonly plan: TrainingPlan
+  /** Full topic names: logged predictions, raw topic of the label stream, registry. */
+  readonly topics: { readonly predictions: string; readonly label: string; readonly models: string }
+  /** Recorded with the version; the logistic fit itself draws nothing. */
+  readonly seed: number
+  readonly clock: () => number
+  readonly say: (line: string) => void
+  /** Who asked for the training: recorded with the alias change. */
+  readonly by: string
+  /** Newest predictions kept, 1,000,000 unless told: about 300 bytes each plus 16 for every feature. */
+  readonly rowsMax?: number
+  readonly iterationsMax?: number
+}
+
+export interface TrainSummary {
+  readonly version: ModelVersion
+  readonly previous: string | null
+  /** False when another change of the champion came in between: this version is not the champion then. */
+  readonly promoted: boolean
+  readonly rows: number
+  readonly positives: number
+  /** Predictions kept whose label is not due yet. */
+  readonly waiting: number
+  /** Event time that both inputs have passed, ms. */
+  readonly watermarkMs: number
+  readonly counts: LabelJoinCounts
+  readonly skipped: Skipped
+  /** On the rows that were trained on. */
+  readonly metrics: Measures
+  readonly iterations: number
+  readonly seconds: number
+}
+
+/**
+ * Reads both logs from start to stable end as they are at call time. Rejects with `model_untrainable` when the ripe
+ * rows are not of both classes or the fit does not converge, `topic_missing`, `record_unreadable` and the broker's
+ * codes; nothing is published then.
+ */
+export async function trainFromLog(options: TrainOptions): Promise<TrainSummary> {
+  const { broker, plan, topics, seed, clock, say, by, rowsMax = 1_000_000, iterationsMax = 100 } = options
+  const startedMs = clock()
+
+  // 1. Read predictions and labels, each event once.
+  const inputs = await readTrainInputs(broker, plan, topics, rowsMax)
+  const counts = inputs.join.counts()
+  say(`read ${counts.predictions} predictions and ${counts.labels} labels`)
+
+  // 2. Join: rows whose label is due by the slower input.
+  const ripe = inputs.join.ripe(inputs.watermarkMs)
+
+  // 3. Fit and measure.
+  const fit = fitOrExplain(plan, ripe, inputs, iterationsMax)
+  const metrics = measureOn(ripe, fit, plan)
+  const positives = ripe.labels.reduce((sum, label) => sum + label, 0)
+  say(
+    `fitted ${ripe.rowCount} rows (${positives} positive, ${ripe.waiting} more wait for their label) ` +
+      `in ${fit.iterations} iterations: average precision ${metrics.averagePrecision.toFixed(4)}, ` +
+      `AUC ${metrics.auc.toFixed(4)}, log-loss ${metrics.logLoss.toFixed(4)}`,
+  )
+
+  // 4. Publish, and read the registry again: only it knows whether the alias moved.
+  const registry = createRegistryFollower({ broker, plan, topic: topics.models, say })
+  const producer = await broker.producer()
+  try {
+    await registry.loadToEnd()
+    const previous = champion(registry.state())?.version ?? null
+    const version: ModelVersion = {
+      kind: 'version',
+      version: nextVersionName(registry.state()),
+      createdAtMs: clock(),
+      fingerprint: plan.fingerprint,
+      seed,
+      model: fit.weights,
+      metrics: { rows: ripe.rowCount, positives, ...metrics },
+      trainedOn: inputs.positions,
+    }
+    const { codec } = plan.models
+    const reason = `trained on ${ripe.rowCount} rows with ${positives} positives`
+    await publishVersion(producer, { topic: topics.models, codec, version, previous, by, reason, changedAtMs: clock() })
+    await registry.loadToEnd()
+    const now = champion(registry.state())
+    const promoted = now !== null && codec.encode(now).equals(codec.encode(version))
+    if (!promoted) {
+      const standing =
+        now === null ? 'there is none' : `it is ${now.version} of ${new Date(now.createdAtMs).toISOString()}`
+      say(`the ${version.version} of this training is not the champion, another change came first: ${standing}`)
+    }
+    return {
+      version,
+      previous,
+      promoted,
+      rows: ripe.rowCount,
+      positives,
+      waiting: ripe.waiting,
+      watermarkMs: inputs.watermarkMs,
+      counts,
+      skipped: inputs.skipped,
+      metrics,
+      iterations: fit.iterations,
+      seconds: (clock() - startedMs) / 1000,
+    }
+  } finally {
+    await Promise.all([registry.close(), producer.close()])
+  }
+}
+
+function fitOrExplain(plan: TrainingPlan, ripe: LabelledRows, inputs: TrainInputs, iterationsMax: number): LogisticFit {
+  const { rows, labels, rowCount } = ripe
+  const features = plan.features.map(({ name }) => name)
+  const { l2 } = plan.model
+  let fit: LogisticFit
+  try {
+    fit = fitLogistic({ rows, labels, rowCount, features, l2, iterationsMax })
+  } catch (error) {
+    throw error instanceof PipelineError && error.code === 'model_untrainable'
+      ? explained(error, plan, ripe, inputs)
+      : error
+  }
+  if (fit.converged) return fit
+  throw new PipelineError(
+    'model_untrainable',
+    `The fit of ${rowCount} rows did not converge within ${fit.iterations} iterations; ` +
+      `raise the model's l2 (now ${l2}).`,
+    { details: { rows: rowCount, iterations: fit.iterations } },
+  )
+}
+
+/** The fit only knows its rows; why there are so few of them is written in the logs. */
+function explained(cause: PipelineError, plan: TrainingPlan, ripe: LabelledRows, inputs: TrainInputs): PipelineError {
+  const counts = inputs.join.counts()
+  const passed = Number.isFinite(inputs.watermarkMs) ? new Date(inputs.watermarkMs).toISOString() : 'nothing yet'
+  return new PipelineError(
+    'model_untrainable',
+    `${cause.message} The logs hold ${counts.predictions} predictions of this definition and ` +
+      `${counts.labels} labels; ${ripe.waiting} predictions wait for their label, which is due ` +
+      `${plan.label.otherwise.afterMs} ms of event time after the event, and both streams have passed ${passed}.`,
+    { cause, details: { ...cause.details, ...counts, ...inputs.skipped, waiting: ripe.waiting } },
+  )
+}
+
+function measureOn(ripe: LabelledRows, fit: LogisticFit, plan: TrainingPlan): Measures {
+  const width = plan.features.length
+  const score = predictor(
+    fit.weights,
+    plan.features.map(({ name }) => name),
+  )
+  const scores = new Float64Array(ripe.rowCount)
+  for (let row = 0; row < ripe.rowCount; row++) scores[row] = score(ripe.rows.subarray(row * width, (row + 1) * width))
+  return measure(ripe.labels, scores)
+}

@@ -1,0 +1,176 @@
+/**
+ * Puts a task's inputs in canonical order: events go in as they were read, come out once every source has passed them. Pure: rounds and
+ * the time of day are arguments. Called by the task; never waits.
+ *
+ * A source is whatever sends in event-time order of its own: one input partition of a raw topic, or one task of the stage before. A raw
+ * source has passed an event when its clock is beyond it, or when a fetch that began after the event was read found the source at its
+ * end: whatever was appended before the event was sent has then been seen. A task as a source says itself how far it has come.
+ */
+import assert from 'node:assert/strict'
+import { compareCanonical } from '../schemas/canonical-order.ts'
+import type { CanonicalPosition } from '../schemas/plan.ts'
+import { createCanonicalHeap } from './canonical-heap.ts'
+import { nothingPassed } from './position.ts'
+
+export interface Aligned extends CanonicalPosition {
+  readonly source: number
+  /** Fetch that brought the event; fetches are counted up. */
+  readonly round: number
+  readonly readAtMs: number
+}
+
+export interface AlignmentOptions {
+  readonly sources: ReadonlyArray<{ readonly kind: 'raw'; readonly disorderMs: number } | { readonly kind: 'task' }>
+  /** A task that declared itself idle and has not said so again for this long counts as silent. */
+  readonly idleLeaseMs: number
+}
+
+/** Which events may go although a source has not passed them, and which may not go although all have. */
+export interface ReleaseBounds {
+  readonly nowMs: number
+  /** Everything up to here goes. */
+  readonly forced?: CanonicalPosition
+  /** Nothing beyond goes. */
+  readonly ceiling?: CanonicalPosition
+}
+
+export interface AlignmentCounts {
+  /** Events that came after their place in canonical order had been passed. */
+  late: number
+  /** Events released although a source had not passed them. */
+  releasedEarly: number
+}
+
+export interface Alignment<T extends Aligned> {
+  readonly held: number
+  readonly counts: Readonly<AlignmentCounts>
+  /** Greatest place in canonical order that was released. */
+  readonly passed: CanonicalPosition
+  push(event: T): void
+  /** The source sends nothing earlier than `time` from here on, except late events. */
+  advance(source: number, time: number): void
+  /** A fetch of this round found the raw source at its end, or not. */
+  fetched(source: number, round: number, isAtEnd: boolean): void
+  /** The task as a source has nothing to send until it speaks again. */
+  idle(source: number, isIdle: boolean, nowMs: number): void
+  /** Next event in canonical order, if it may go. */
+  peek(bounds: ReleaseBounds): T | undefined
+  /** Takes the peeked event out. */
+  release(bounds: ReleaseBounds): T
+  /** The first event waits for no more than news that a raw source is at its end. */
+  awaitsEnd(nowMs: number): boolean
+  /** Every source has nothing to send and nothing is held. */
+  isIdle(nowMs: number): boolean
+}
+
+interface SourceState {
+  readonly kind: 'raw' | 'task'
+  readonly disorderMs: number
+  clock: number
+  /** Last round that found the source at its end. */
+  endRound: number
+  isAtEnd: boolean
+  idleSinceMs: number | null
+}
+
+export function createAlignment<T extends Aligned>(options: AlignmentOptions, start: CanonicalPosition): Alignment<T> {
+  const heap = createCanonicalHeap<T>()
+  const counts: AlignmentCounts = { late: 0, releasedEarly: 0 }
+  let passed = start
+  const sources: SourceState[] = options.sources.map((source) => ({
+    kind: source.kind,
+    disorderMs: source.kind === 'raw' ? source.disorderMs : 0,
+    clock: Number.NEGATIVE_INFINITY,
+    endRound: -1,
+    isAtEnd: false,
+    idleSinceMs: null,
+  }))
+
+  function push(event: T): void {
+    if (compareCanonical(event, passed) <= 0) counts.late++
+    heap.push(event)
+  }
+
+  function advance(source: number, time: number): void {
+    const state = sources[source]!
+    if (time > state.clock) state.clock = time
+  }
+
+  function fetched(source: number, round: number, isAtEnd: boolean): void {
+    const state = sources[source]!
+    state.isAtEnd = isAtEnd
+    if (isAtEnd) state.endRound = round
+  }
+
+  function idle(source: number, isIdle: boolean, nowMs: number): void {
+    sources[source]!.idleSinceMs = isIdle ? nowMs : null
+  }
+
+  function peek({ nowMs, forced = nothingPassed, ceiling }: ReleaseBounds): T | undefined {
+    const event = heap.top()
+    if (!event || (ceiling && compareCanonical(event, ceiling) > 0)) return undefined
+    return compareCanonical(event, forced) <= 0 || isDue(event, nowMs) ? event : undefined
+  }
+
+  function release({ nowMs }: ReleaseBounds): T {
+    const event = heap.pop()
+    assert(event, 'an event was peeked before')
+    if (!isDue(event, nowMs)) counts.releasedEarly++
+    if (compareCanonical(event, passed) > 0) passed = { time: event.time, order: event.order }
+    return event
+  }
+
+  function isDue(event: T, nowMs: number): boolean {
+    if (compareCanonical(event, passed) <= 0) return true
+    for (let i = 0; i < sources.length; i++) if (!hasPassed(i, event, nowMs)) return false
+    return true
+  }
+
+  function hasPassed(index: number, event: T, nowMs: number): boolean {
+    const source = sources[index]!
+    if (index === event.source) {
+      // A task sends in canonical order, so the event itself says that its source has come so far.
+      if (source.kind === 'task' || source.clock - source.disorderMs >= event.time) return true
+      // At the end of a partition nobody moves the clock: the declared disorder is waited out in time of day.
+      return source.endRound > event.round && nowMs - event.readAtMs >= source.disorderMs
+    }
+    if (source.clock - source.disorderMs > event.time) return true
+    return source.kind === 'raw' ? source.endRound > event.round : isIdleTask(source, nowMs)
+  }
+
+  function isIdleTask(source: SourceState, nowMs: number): boolean {
+    return source.idleSinceMs !== null && nowMs - source.idleSinceMs <= options.idleLeaseMs
+  }
+
+  function awaitsEnd(nowMs: number): boolean {
+    const event = heap.top()
+    if (event === undefined || isDue(event, nowMs)) return false
+    return sources.every(
+      (source, i) => hasPassed(i, event, nowMs) || (source.kind === 'raw' && source.endRound <= event.round),
+    )
+  }
+
+  function isIdle(nowMs: number): boolean {
+    return (
+      heap.size === 0 && sources.every((source) => (source.kind === 'raw' ? source.isAtEnd : isIdleTask(source, nowMs)))
+    )
+  }
+
+  return {
+    get held() {
+      return heap.size
+    },
+    counts,
+    get passed() {
+      return passed
+    },
+    push,
+    advance,
+    fetched,
+    idle,
+    peek,
+    release,
+    awaitsEnd,
+    isIdle,
+  }
+}

@@ -1,0 +1,346 @@
+/**
+ * The pipeline, one numbered batch at a time: records of this process's tasks in, features into the store, scored events into Kafka.
+ *
+ *   1 poll · 2 decode and validate · 3 load state · 4 fold and read features · 5 score · 6 publish outputs and consumed offsets in one
+ *   Kafka transaction · 7 apply state and position to the store in one fenced step a task · 8 next
+ *
+ * 6 commits before 7 applies, so the store is never ahead of Kafka; a crash between them leaves it behind, and whoever opens the task
+ * next folds the difference again without publishing (`open-task.ts`). Steps 1 to 5 of the next batch overlap 6 and 7 of this one when
+ * there is a backlog. Any failure ends the loop: nothing in memory is trusted after it, and the tasks are opened anew.
+ */
+import type { TaskStore } from '../feature-store/store.ts'
+import { storeKeysMax } from '../feature-store/store.ts'
+import type { FetchedPartition, Fetcher, Membership, OffsetToCommit, OutRecord, Worker } from '../runtime/broker.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { PipelineError } from '../schemas/errors.ts'
+import type { Plan } from '../schemas/plan.ts'
+import type { EntityCache } from './entity-cache.ts'
+import type { Fold } from './fold.ts'
+import type { ProcessingMetrics } from './metrics.ts'
+import { hopRecords, marks, type Output, predictionRecords, refusalOf, rejectionRecords } from './outputs.ts'
+import { encodePosition } from './position.ts'
+import type { CurrentModel } from './scoring.ts'
+import type { Refusal } from './stage-event.ts'
+import type { Task, TaskBatch } from './task.ts'
+
+export interface LoopLimits {
+  /** Events of one task in one batch. */
+  readonly batchEventsMax: number
+  /** Longest wait of a fetch that finds nothing. */
+  readonly pollMaxMs: number
+  readonly partitionBytesMax: number
+  /** Without a backlog, transactions begin at least this far apart, so that one carries many events. */
+  readonly commitEveryMs: number
+  /** A task with nothing to do tells the next stage so after this long, and again every `idleRepeatMs`. */
+  readonly idleAfterMs: number
+  readonly idleRepeatMs: number
+  /** Positions that moved without an event are committed this often. */
+  readonly positionEveryMs: number
+}
+
+/** A task with its part of the store. */
+export interface OpenTask {
+  readonly task: Task
+  readonly store: TaskStore
+  readonly cache: EntityCache
+  readonly fold: Fold
+  /** Position of the last batch handed to step 7: what the next step starts from. */
+  position: string | null
+  /** Greatest event time folded: facts are dead by it. */
+  newestTime: number
+  lastActiveMs: number
+  idleSaidMs: number
+  positionTakenMs: number
+}
+
+export interface LoopParts {
+  readonly plan: Plan
+  readonly worker: Worker
+  readonly membership: Membership
+  readonly fetcher: Fetcher
+  readonly tasks: readonly OpenTask[]
+  readonly partitionsOf: (topic: string) => number
+  readonly currentModel: CurrentModel
+  readonly clock: Clock
+  readonly limits: LoopLimits
+  readonly metrics: ProcessingMetrics
+  readonly isStopping: () => boolean
+}
+
+/** One task's share of a batch on its way through the steps. */
+interface Share {
+  readonly open: OpenTask
+  readonly batch: TaskBatch
+  readonly keys: ReadonlySet<string>
+  readonly outputs: Output[]
+  readonly refusals: Refusal[]
+}
+
+/** Runs until `isStopping`; finishes the batch it is in. Throws what ended it. */
+export async function runBatchLoop(parts: LoopParts): Promise<void> {
+  const { plan, worker, membership, fetcher, tasks, partitionsOf, currentModel, clock, limits, metrics } = parts
+  let round = 0
+  let number = 0
+  let fetching: Promise<Outcome<FetchedPartition[]>> | null = null
+  let committing: Promise<Outcome<void>> = Promise.resolve({ ok: true, value: undefined })
+  let commitBeganMs = Number.NEGATIVE_INFINITY
+
+  try {
+    while (!parts.isStopping()) {
+      if (!worker.isCurrent(membership))
+        throw new PipelineError('rebalance', 'The consumer group is assigning its tasks anew.')
+      if (!isBacklogged()) {
+        valueOf(await committing)
+        await pace()
+      }
+
+      // 1 poll
+      const fetched = valueOf(await (fetching ?? poll(waitMs())))
+      fetching = null
+
+      // 2 decode and validate
+      metrics.time('decode', () => accept(fetched))
+      if (tasks.some(({ task }) => task.awaitsEnd(clock.nowMs()))) continue
+      if (isBacklogged()) fetching = poll(0)
+      const shares = takeShares()
+      const idle = idleMarks()
+      if (shares.length === 0 && idle.length === 0) continue
+      number++
+
+      // 3 load state
+      await load(shares)
+
+      // 4 fold and read features
+      metrics.time('fold', () => fold(shares))
+
+      // 5 score
+      metrics.time('score', () => score(shares))
+
+      // 6 publish, then 7 apply, while 8 the next batch begins
+      const { records, offsets } = metrics.time('encode', () => publication(shares, idle))
+      const steps = stepsOf(shares)
+      valueOf(await committing)
+      commitBeganMs = clock.elapsedMs()
+      committing = outcomeOf(commit(records, offsets, steps, shares))
+    }
+  } finally {
+    await fetching
+    valueOf(await committing)
+  }
+
+  function accept(fetched: readonly FetchedPartition[]): void {
+    const nowMs = clock.nowMs()
+    for (const partition of fetched) {
+      const open = taskOf(partition)
+      open.task.accept(partition, round, nowMs)
+    }
+  }
+
+  function taskOf({ topic, partition }: FetchedPartition): OpenTask {
+    return tasks.find(({ task }) => task.partition === partition && task.inputs.some((input) => input.topic === topic))!
+  }
+
+  function poll(maxWaitMs: number): Promise<Outcome<FetchedPartition[]>> {
+    round++
+    const wanted = tasks.flatMap(({ task }) => task.wanted())
+    if (wanted.length === 0) return Promise.resolve({ ok: true, value: [] })
+    return outcomeOf(fetcher.fetch(wanted, { maxWaitMs, partitionBytesMax: limits.partitionBytesMax }))
+  }
+
+  /** An event that only waits for news of the end must not wait for a long poll. */
+  function waitMs(): number {
+    const nowMs = clock.nowMs()
+    return tasks.some(({ task }) => task.isRefolding || task.awaitsEnd(nowMs)) ? 0 : limits.pollMaxMs
+  }
+
+  /** More is to be had at once than one batch takes. */
+  function isBacklogged(): boolean {
+    return tasks.some(({ task }) => task.inputs.some((input) => input.lag > 0))
+  }
+
+  async function pace(): Promise<void> {
+    const restMs = commitBeganMs + limits.commitEveryMs - clock.elapsedMs()
+    if (restMs > 0) await clock.sleep(restMs)
+  }
+
+  function takeShares(): Share[] {
+    const nowMs = clock.nowMs()
+    const untilTime = slowestReadTime()
+    const shares: Share[] = []
+    for (const open of tasks) {
+      const bounds = {
+        eventsMax: limits.batchEventsMax,
+        keysMax: storeKeysMax,
+        untilTime: open.task.stage.hopIn ? Number.POSITIVE_INFINITY : untilTime,
+      }
+      const batch = open.task.take(nowMs, bounds) ?? movedPosition(open, nowMs)
+      if (!batch) continue
+      open.lastActiveMs = batch.events.length > 0 ? nowMs : open.lastActiveMs
+      open.positionTakenMs = nowMs
+      const needed = batch.events.filter((event) => event.key !== null && open.fold.needsLog(event.stream))
+      shares.push({
+        open,
+        batch,
+        keys: new Set(needed.map((event) => event.key!)),
+        outputs: [],
+        refusals: [...batch.refusals],
+      })
+    }
+    return shares
+  }
+
+  function movedPosition(open: OpenTask, nowMs: number): TaskBatch | null {
+    return nowMs - open.positionTakenMs >= limits.positionEveryMs ? open.task.takePosition() : null
+  }
+
+  /**
+   * On a backlog no first-stage task goes beyond what every other has read: else the next stage would have to hold all that the slow
+   * ones have not sent yet.
+   */
+  function slowestReadTime(): number {
+    let time = Number.POSITIVE_INFINITY
+    for (const { task } of tasks) if (!task.stage.hopIn && task.stage.hopOut) time = Math.min(time, task.readTime())
+    return time
+  }
+
+  /** Tasks with nothing to do say so, so that nobody waits for them. */
+  function idleMarks(): OutRecord[] {
+    const nowMs = clock.nowMs()
+    return tasks.flatMap((open) => {
+      const { task, lastActiveMs, idleSaidMs } = open
+      if (!task.stage.hopOut || !task.isIdle(nowMs)) return []
+      const isDue =
+        idleSaidMs < lastActiveMs
+          ? nowMs - lastActiveMs >= limits.idleAfterMs
+          : nowMs - idleSaidMs >= limits.idleRepeatMs
+      if (!isDue) return []
+      open.idleSaidMs = nowMs
+      return marks(outputOptions(open), { watermark: task.passed.time, idle: true })
+    })
+  }
+
+  async function load(shares: readonly Share[]): Promise<void> {
+    const began = clock.elapsedMs()
+    await Promise.all(
+      shares.map(async ({ open, keys }) => {
+        const missing = open.cache.missing(keys)
+        if (missing.length === 0) return
+        const logs = await open.store.load(missing)
+        missing.forEach((key, i) => {
+          open.cache.put(key, logs[i]!)
+        })
+      }),
+    )
+    metrics.took('load', clock.elapsedMs() - began)
+  }
+
+  function fold(shares: readonly Share[]): void {
+    for (const { open, batch, outputs, refusals } of shares) {
+      const { stage } = open.task
+      for (const event of batch.events) {
+        if (event.time > open.newestTime) open.newestTime = event.time
+        const log = event.key !== null && open.fold.needsLog(event.stream) ? open.cache.touch(event.key, number) : null
+        const folded = open.fold.fold(event, log, open.newestTime - stage.entity.retentionMs)
+        if (folded.kind === 'folded') {
+          outputs.push({
+            event,
+            slots: folded.slots,
+            vector: folded.vector,
+            score: null,
+            modelVersion: null,
+            reasons: [],
+          })
+        } else if (folded.kind === 'refused') refusals.push(refusalOf(plan, stage, event, [folded.problem]))
+        else if (!batch.isRefold) metrics.duplicate(stage.entity.name)
+      }
+    }
+  }
+
+  function score(shares: readonly Share[]): void {
+    const model = currentModel()
+    if (!model) return
+    for (const { batch, outputs } of shares) {
+      if (batch.isRefold) continue
+      for (const output of outputs) {
+        if (!output.vector) continue
+        output.score = model.score(output.vector)
+        output.modelVersion = model.version
+        output.reasons = model.reasons(output.vector)
+      }
+    }
+  }
+
+  function publication(shares: readonly Share[], idle: readonly OutRecord[]) {
+    const records: OutRecord[] = [...idle]
+    const offsets: OffsetToCommit[] = []
+    for (const { open, batch, outputs, refusals } of shares) {
+      if (batch.isRefold) continue
+      const options = outputOptions(open)
+      const hops =
+        open.task.stage.hopOut && batch.events.length > 0
+          ? hopRecords(options, outputs, batch.stagePosition, batch.position.passed.time)
+          : []
+      for (const sent of [
+        hops,
+        predictionRecords(options, outputs, batch.stagePosition),
+        rejectionRecords(options, refusals),
+      ]) {
+        for (const record of sent) records.push(record)
+      }
+      const metadata = encodePosition(batch.position)
+      batch.position.inputs.forEach(({ low }, i) => {
+        offsets.push({ topic: open.task.inputs[i]!.topic, partition: open.task.partition, offset: low, metadata })
+      })
+    }
+    return { records, offsets }
+  }
+
+  function outputOptions({ task }: OpenTask) {
+    return { plan, stage: task.stage, partition: task.partition, partitionsOf }
+  }
+
+  /** The bytes are taken now: the next batch may fold on while this one is on its way. */
+  function stepsOf(shares: readonly Share[]) {
+    return shares.map(({ open, batch, keys }) => {
+      const to = encodePosition(batch.position)
+      const step = { from: open.position, to, writes: open.cache.takeWrites(keys) }
+      open.position = to
+      if (number % trimEvery === 0) open.cache.trim(number - 1)
+      return { store: open.store, step }
+    })
+  }
+
+  async function commit(
+    records: readonly OutRecord[],
+    offsets: readonly OffsetToCommit[],
+    steps: ReturnType<typeof stepsOf>,
+    shares: readonly Share[],
+  ): Promise<void> {
+    const began = clock.elapsedMs()
+    if (records.length > 0 || offsets.length > 0) await worker.transact(records, offsets, membership)
+    const published = clock.elapsedMs()
+    metrics.took('publish', published - began)
+    await Promise.all(steps.map(({ store, step }) => (step.from === step.to ? null : store.apply(step))))
+    metrics.took('apply', clock.elapsedMs() - published)
+    for (const { open, batch, outputs, refusals } of shares) metrics.committed(open.task, batch, outputs, refusals)
+  }
+}
+
+/** Entities leave the cache every so many batches: counting its rows takes a while. */
+const trimEvery = 64
+
+type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown }
+
+/** Work that goes on while nobody waits for it must not fail unheard: its failure is kept until it is asked for. */
+async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
+  try {
+    return { ok: true, value: await work }
+  } catch (error) {
+    return { ok: false, error }
+  }
+}
+
+function valueOf<T>(outcome: Outcome<T>): T {
+  if (!outcome.ok) throw outcome.error
+  return outcome.value
+}

@@ -1,0 +1,88 @@
+/**
+ * Step 4 of a batch, pure: an event and its entity's log in, the event's slots or its fate out. The fact goes into the log, the windows
+ * are read with it, and what fails leaves no trace. Called by the batch loop for live events and refolds, and by `replay`.
+ */
+import {
+  containsFact,
+  dropBefore,
+  type EntityLog,
+  insertFact,
+  logRowsMax,
+  removeLastInserted,
+} from '../feature-store/entity-log.ts'
+import { compileFactRow, idHash } from '../feature-store/fact-row.ts'
+import { compileRead } from '../feature-store/read-slots.ts'
+import { problem } from '../schemas/event-codec.ts'
+import { FeatureFailed } from '../schemas/feature-plan.ts'
+import type { CanonicalPosition, EventValues, Plan, Problem, StagePlan } from '../schemas/plan.ts'
+
+export type Folded =
+  /** Slots of this and all earlier stages; on the last stage the whole vector. Both null for streams that are not scored. */
+  | { readonly kind: 'folded'; readonly slots: Float64Array | null; readonly vector: Float64Array | null }
+  | { readonly kind: 'duplicate' }
+  | { readonly kind: 'refused'; readonly problem: Problem }
+
+export interface FoldedEvent extends CanonicalPosition {
+  readonly stream: number
+  readonly id: string
+  readonly event: EventValues
+  /** Slots of earlier stages, for the scored stream. */
+  readonly slots: ArrayLike<number>
+}
+
+export interface Fold {
+  /** Whether an event of this stream needs its entity's log. */
+  needsLog(stream: number): boolean
+  /** `log`: null where none is needed. `floorTime`: facts before it are dead (see `retentionMs`). */
+  fold(event: FoldedEvent, log: EntityLog | null, floorTime: number): Folded
+}
+
+export function createFold(plan: Plan, stage: StagePlan): Fold {
+  const { entity } = stage
+  const writeRow = compileFactRow(entity, plan.streams)
+  const readSlots = compileRead(entity)
+  const leavesFact = plan.streams.map(({ index }) => entity.layout.sources.some((source) => source.stream === index))
+  const row = new Float64Array(entity.layout.width)
+  const isLast = stage.hopOut === null
+  const unscored: Folded = { kind: 'folded', slots: null, vector: null }
+
+  function fold(event: FoldedEvent, log: EntityLog | null, floorTime: number): Folded {
+    const isFact = leavesFact[event.stream]!
+    if (log && isFact) {
+      dropBefore(log, floorTime)
+      if (containsFact(log, event.stream, idHash(event.id))) return { kind: 'duplicate' }
+      writeRow(event.stream, event.event, event.order, row)
+      if (!insertFact(log, row)) return { kind: 'refused', problem: full(event) }
+    }
+    if (event.stream !== plan.scored.index) return unscored
+    try {
+      return scored(event, log!)
+    } catch (error) {
+      if (!(error instanceof FeatureFailed)) throw error
+      if (isFact) removeLastInserted(log!)
+      const expected = error.code === 'not_finite' ? 'a finite number or null' : 'a function that does not throw'
+      return { kind: 'refused', problem: problem(`/features/${error.feature}`, error.code, expected, error.received) }
+    }
+  }
+
+  function scored(event: FoldedEvent, log: EntityLog): Folded {
+    const slots = new Float64Array(plan.slots.length).fill(Number.NaN)
+    for (let i = 0; i < event.slots.length; i++) slots[i] = event.slots[i]!
+    readSlots(log, event, slots)
+    if (!isLast) return { kind: 'folded', slots, vector: null }
+    const vector = new Float64Array(plan.features.length)
+    for (let i = 0; i < vector.length; i++) vector[i] = plan.features[i]!.compute(event.event, slots)
+    return { kind: 'folded', slots, vector }
+  }
+
+  function full(event: FoldedEvent): Problem {
+    const keyField = entity.keyFields.get(event.stream)!
+    const expected = `at most ${logRowsMax} facts of one ${entity.name} within retention`
+    return problem(`/${keyField}`, 'entity_full', expected, event.event[keyField])
+  }
+
+  return {
+    needsLog: (stream) => leavesFact[stream]! || stream === plan.scored.index,
+    fold,
+  }
+}

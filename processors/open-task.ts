@@ -1,0 +1,109 @@
+/**
+ * Takes a task over: claims its part of the store, finds where the store and Kafka stand, and says what must be folded again. Called for
+ * every task after each join of the group, before its first batch.
+ *
+ * The store is never ahead of Kafka, since a batch is applied after its transaction. It may be behind (a crash between the two), or empty
+ * (lost, or never filled): then what lies between is folded again without publishing. Ahead means that Kafka lost something.
+ */
+import type { FeatureStore, StateIdentity } from '../feature-store/store.ts'
+import type { Broker, Worker } from '../runtime/broker.ts'
+import { PipelineError } from '../schemas/errors.ts'
+import type { Plan, StagePlan } from '../schemas/plan.ts'
+import type { OpenTask } from './batch-loop.ts'
+import { createEntityCache } from './entity-cache.ts'
+import { createFold } from './fold.ts'
+import { decodePosition, isAhead, nothingPassed, type TaskPosition } from './position.ts'
+import { createTask, type TaskLimits } from './task.ts'
+
+export interface OpenTaskOptions {
+  readonly plan: Plan
+  readonly stage: StagePlan
+  readonly partition: number
+  readonly partitions: number
+  readonly tasksBefore: number
+  readonly broker: Broker
+  readonly worker: Worker
+  readonly store: FeatureStore
+  readonly identity: StateIdentity
+  readonly limits: TaskLimits & { readonly cacheRowsMax: number }
+  readonly nowMs: number
+  /** Throw the stored state away and fold it anew from what Kafka has. */
+  readonly isRebuild: boolean
+}
+
+export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
+  const { plan, stage, partition, partitions, tasksBefore, store, identity, worker, limits, nowMs } = options
+  const entity = stage.entity.name
+  // The order matters: once the token is written nobody else applies, and only then are the positions read.
+  const taskStore = await store.claim(entity, partition, worker.owner, identity)
+  if (options.isRebuild) await taskStore.clear()
+  const stored =
+    taskStore.position === null ? null : decodePosition(taskStore.position, `store, ${entity} ${partition}`)
+  const committed = await committedPosition(options)
+  const start = stored ?? (await beginning(options))
+  const target = committed ?? start
+  if (isAhead(start, target)) {
+    throw new PipelineError(
+      'state_ahead',
+      `The stored state of ${entity} ${partition} stands at offsets ${offsetsOf(start)}, Kafka's committed offsets at ` +
+        `${committed ? offsetsOf(committed) : 'none'}: Kafka lost data or its offsets expired. Start with --rebuild.`,
+    )
+  }
+  const refoldTo = isAhead(target, start) ? target : null
+  return {
+    task: createTask({ plan, stage, partition, partitions, tasksBefore, limits, start, refoldTo }),
+    store: taskStore,
+    cache: createEntityCache(stage.entity.layout, { rowsMax: limits.cacheRowsMax }),
+    fold: createFold(plan, stage),
+    position: taskStore.position,
+    newestTime: start.passed.time,
+    lastActiveMs: nowMs,
+    idleSaidMs: Number.NEGATIVE_INFINITY,
+    positionTakenMs: nowMs,
+  }
+}
+
+function offsetsOf(position: TaskPosition): string {
+  return position.inputs.map((input) => input.next).join(', ')
+}
+
+function inputTopics({ plan, stage }: OpenTaskOptions): string[] {
+  const raw = stage.rawStreams.map((stream) => plan.streams[stream]!.topic)
+  return stage.hopIn ? [...raw, stage.hopIn.topic] : raw
+}
+
+/** All inputs of a task carry the same position, which was committed in one transaction. */
+async function committedPosition(options: OpenTaskOptions): Promise<TaskPosition | null> {
+  const { partition, worker } = options
+  const offsets = await worker.committed(inputTopics(options).map((topic) => ({ topic, partition })))
+  const [first] = offsets
+  if (!first || offsets.every(({ offset }) => offset === null)) return null
+  const position = decodePosition(first.metadata, `committed offset of ${first.topic} ${partition}`)
+  const agrees = offsets.every(
+    ({ offset, metadata }, i) => offset === position.inputs[i]?.low && metadata === first.metadata,
+  )
+  if (!agrees || offsets.length !== position.inputs.length) {
+    throw new PipelineError(
+      'state_foreign',
+      `The committed offsets of ${options.stage.entity.name} ${partition} do not belong together: something else commits in this ` +
+        'group. Use a namespace of your own, or delete the group and start with --rebuild.',
+    )
+  }
+  return position
+}
+
+/** The start of every input's log: all that can be folded anew. */
+async function beginning(options: OpenTaskOptions): Promise<TaskPosition> {
+  const { broker, partition } = options
+  const topics = inputTopics(options)
+  const bounds = await broker.bounds(topics.map((topic) => ({ topic, partition })))
+  const startOf = new Map(bounds.map(({ topic, start }) => [topic, start]))
+  return {
+    passed: nothingPassed,
+    inputs: topics.map((topic) => ({
+      low: startOf.get(topic)!,
+      next: startOf.get(topic)!,
+      clock: Number.NEGATIVE_INFINITY,
+    })),
+  }
+}

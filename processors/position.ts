@@ -1,0 +1,97 @@
+/**
+ * Where a task stands. A position is not an offset once events are held back to be put in order: it says where to read on (`low`), how
+ * far everything was read and judged (`next`), and up to which place in canonical order everything read was folded (`passed`). It
+ * travels as text in the metadata of Kafka's offset commit and in Redis, where it is compared for equality.
+ */
+import { compareCanonical } from '../schemas/canonical-order.ts'
+import { PipelineError } from '../schemas/errors.ts'
+import type { CanonicalPosition } from '../schemas/plan.ts'
+
+export interface InputPosition {
+  /** First offset that is not done: everything before it was folded or rejected. Offsets committed to Kafka are these. */
+  readonly low: number
+  /** First offset that was not read. Those from `low` on are done if they were rejected or lie at or before `passed`, else held. */
+  readonly next: number
+  /** Greatest event time of valid events before `low`: lateness is judged against it, so reading again judges the same. */
+  readonly clock: number
+}
+
+export interface TaskPosition {
+  readonly passed: CanonicalPosition
+  /** Raw topics in stream order, then the repartition topic. */
+  readonly inputs: readonly InputPosition[]
+}
+
+export const nothingPassed: CanonicalPosition = { time: Number.NEGATIVE_INFINITY, order: -1 }
+
+const formatVersion = 1
+
+export function encodePosition({ passed, inputs }: TaskPosition): string {
+  return JSON.stringify({
+    v: formatVersion,
+    passed: [finite(passed.time), passed.order],
+    inputs: inputs.map(({ low, next, clock }) => [low, next, finite(clock)]),
+  })
+}
+
+/** JSON has no infinity: a clock that has not begun to run is null. */
+function finite(time: number): number | null {
+  return Number.isFinite(time) ? time : null
+}
+
+/** Throws `record_unreadable`, naming where the text was found. */
+export function decodePosition(text: string, where: string): TaskPosition {
+  try {
+    const parsed: unknown = JSON.parse(text)
+    if (isPosition(parsed)) {
+      const [time, order] = parsed.passed
+      return {
+        passed: { time: time ?? Number.NEGATIVE_INFINITY, order },
+        inputs: parsed.inputs.map(([low, next, clock]) => ({ low, next, clock: clock ?? Number.NEGATIVE_INFINITY })),
+      }
+    }
+  } catch (cause) {
+    throw unreadable(text, where, cause)
+  }
+  throw unreadable(text, where)
+}
+
+interface Encoded {
+  readonly passed: readonly [number | null, number]
+  readonly inputs: ReadonlyArray<readonly [number, number, number | null]>
+}
+
+function isPosition(value: unknown): value is Encoded {
+  const { v, passed, inputs } = (value ?? {}) as Record<string, unknown>
+  const isTime = (time: unknown) => time === null || Number.isFinite(time)
+  const isOffset = (offset: unknown) => Number.isSafeInteger(offset) && (offset as number) >= 0
+  return (
+    v === formatVersion &&
+    Array.isArray(passed) &&
+    passed.length === 2 &&
+    isTime(passed[0]) &&
+    Number.isSafeInteger(passed[1]) &&
+    Array.isArray(inputs) &&
+    inputs.every((input) => Array.isArray(input) && isOffset(input[0]) && isOffset(input[1]) && isTime(input[2]))
+  )
+}
+
+function unreadable(text: string, where: string, cause?: unknown): PipelineError {
+  const shown = text.length > 200 ? `${text.slice(0, 200)}…` : text
+  return new PipelineError(
+    'record_unreadable',
+    `${where}: expected a task position of format ${formatVersion}, received ${shown || 'nothing'}. ` +
+      'It was written by another version: start with --rebuild or another namespace.',
+    { cause },
+  )
+}
+
+/** Event time that the task has passed, for queries as of now; −infinity before its first event. */
+export function eventTimeOf(position: string): number {
+  return decodePosition(position, 'the stored position').passed.time
+}
+
+/** Whether `a` stands for something that `b` does not stand for yet. */
+export function isAhead(a: TaskPosition, b: TaskPosition): boolean {
+  return compareCanonical(a.passed, b.passed) > 0 || a.inputs.some((input, i) => input.next > b.inputs[i]!.next)
+}

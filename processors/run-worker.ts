@@ -1,0 +1,219 @@
+/**
+ * Runs this process's tasks until it is told to stop: joins the group, opens the tasks it is given, runs the batch loop, and after a
+ * failure that may pass drops all it had in memory and begins anew. Called by `millrace run` and `millrace start`.
+ */
+import type { FeatureStore } from '../feature-store/store.ts'
+import type { Broker, Fetcher, Membership, StageTopics, Worker } from '../runtime/broker.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Log } from '../runtime/log.ts'
+import { PipelineError } from '../schemas/errors.ts'
+import type { Plan, StagePlan } from '../schemas/plan.ts'
+import { type LoopLimits, type OpenTask, runBatchLoop } from './batch-loop.ts'
+import type { ProcessingMetrics } from './metrics.ts'
+import { openTask } from './open-task.ts'
+import type { CurrentModel } from './scoring.ts'
+import type { TaskLimits } from './task.ts'
+
+export interface WorkerLimits extends LoopLimits, TaskLimits {
+  /** Rows of entity logs kept in memory by one task. */
+  readonly cacheRowsMax: number
+  readonly sessionTimeoutMs: number
+  readonly transactionTimeoutMs: number
+  /** Failures in a row, without a batch between them, after which the process gives up. */
+  readonly failuresMax: number
+}
+
+export const defaultWorkerLimits: WorkerLimits = {
+  batchEventsMax: 1_000,
+  pollMaxMs: 100,
+  partitionBytesMax: 256 * 1_024,
+  commitEveryMs: 10,
+  idleAfterMs: 100,
+  idleRepeatMs: 1_000,
+  positionEveryMs: 1_000,
+  holdMaxMs: 1_000,
+  heldMax: 100_000,
+  readAheadMax: 4_000,
+  idleLeaseMs: 5_000,
+  cacheRowsMax: 2_000_000,
+  sessionTimeoutMs: 10_000,
+  transactionTimeoutMs: 10_000,
+  failuresMax: 10,
+}
+
+export interface RunWorkerOptions {
+  readonly plan: Plan
+  readonly broker: Broker
+  readonly store: FeatureStore
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: ProcessingMetrics
+  readonly currentModel: CurrentModel
+  /** Consumer group, and prefix of the transactional id. */
+  readonly group: string
+  /** Stable name of this process within the group. */
+  readonly name: string
+  readonly limits: WorkerLimits
+  readonly isRebuild: boolean
+  readonly signal: AbortSignal
+  /** From 0 to 1, for the spread of retries. */
+  readonly random: () => number
+}
+
+export interface RunningWorker {
+  /** Tasks at work, and whether they are folding again what the store lacks. */
+  state(): { readonly tasks: ReadonlyArray<OpenTask['task']>; readonly isReady: boolean }
+  /** Resolves after a stop, rejects when the worker gave up. */
+  readonly done: Promise<void>
+}
+
+const backoffFirstMs = 50
+const backoffMaxMs = 5_000
+
+export function runWorker(options: RunWorkerOptions): RunningWorker {
+  const { plan, broker, store, clock, log, metrics, limits, signal } = options
+  let openTasks: readonly OpenTask[] = []
+  /** A rebuild throws away what is stored once, not again after every failure. */
+  const rebuilt = new Set<string>()
+
+  return {
+    state: () => ({
+      tasks: openTasks.map(({ task }) => task),
+      isReady: openTasks.length > 0 && openTasks.every(({ task }) => !task.isRefolding),
+    }),
+    done: supervise(),
+  }
+
+  async function supervise(): Promise<void> {
+    let failures = 0
+    while (!signal.aborted) {
+      const batches = metrics.totals.batches
+      try {
+        await session()
+      } catch (error) {
+        if (metrics.totals.batches > batches) failures = 0
+        failures++
+        if (!(error instanceof PipelineError) || !error.retry || failures > limits.failuresMax) throw error
+        if (signal.aborted) break
+        const delayMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** (failures - 1)) * (0.5 + options.random() / 2)
+        log.warn({ code: error.code, failures, delayMs: Math.round(delayMs) }, error.message)
+        await clock.sleep(delayMs)
+      }
+    }
+  }
+
+  /** One producer id: until the broker or the store refuses it, or something breaks. */
+  async function session(): Promise<void> {
+    const stages = await stageTopics()
+    const worker = await broker.worker({
+      group: options.group,
+      worker: options.name,
+      stages,
+      sessionTimeoutMs: limits.sessionTimeoutMs,
+      transactionTimeoutMs: limits.transactionTimeoutMs,
+    })
+    try {
+      const fetcher = await broker.fetcher()
+      try {
+        while (!signal.aborted) await generation(worker, fetcher, stages)
+      } finally {
+        await fetcher.close()
+      }
+    } finally {
+      openTasks = []
+      await worker.close()
+    }
+  }
+
+  /** One assignment of tasks: until the group assigns anew. */
+  async function generation(worker: Worker, fetcher: Fetcher, stages: readonly StageTopics[]): Promise<void> {
+    try {
+      const membership = await worker.join()
+      openTasks = await openAll(worker, membership, stages)
+      log.info({ tasks: membership.tasks.length, generation: membership.generation }, 'tasks opened')
+      await runBatchLoop({
+        plan,
+        worker,
+        membership,
+        fetcher,
+        tasks: openTasks,
+        partitionsOf: partitionsOfFrom(await partitionCounts()),
+        currentModel: options.currentModel,
+        clock,
+        limits,
+        metrics,
+        isStopping: () => signal.aborted,
+      })
+    } catch (error) {
+      if (!(error instanceof PipelineError) || error.code !== 'rebalance') throw error
+      log.info({}, error.message)
+    } finally {
+      openTasks = []
+    }
+  }
+
+  async function openAll(worker: Worker, membership: Membership, stages: readonly StageTopics[]): Promise<OpenTask[]> {
+    const clusterId = await broker.clusterId()
+    const partitionsOfStage = new Map(stages.map(({ stage, partitions }) => [stage, partitions]))
+    return Promise.all(
+      membership.tasks.map(async (assigned) => {
+        const stage = plan.stages.find(({ entity }) => entity.name === assigned.stage)!
+        const partitions = partitionsOfStage.get(assigned.stage)!
+        const before = plan.stages[stage.index - 1]
+        const name = `${assigned.stage}.${assigned.partition}`
+        const opened = await openTask({
+          plan,
+          stage,
+          partition: assigned.partition,
+          partitions,
+          tasksBefore: before ? partitionsOfStage.get(before.entity.name)! : 0,
+          broker,
+          worker,
+          store,
+          identity: { clusterId, stateFingerprint: plan.stateFingerprint, partitions },
+          limits,
+          nowMs: clock.nowMs(),
+          isRebuild: options.isRebuild && !rebuilt.has(name),
+        })
+        rebuilt.add(name)
+        return opened
+      }),
+    )
+  }
+
+  function partitionCounts(): Promise<Map<string, number | null>> {
+    return broker.partitionCounts(plan.topics.map(({ topic }) => topic))
+  }
+
+  /** Inputs of a stage must have the same partition count, or partition p of one would not meet partition p of the other. */
+  async function stageTopics(): Promise<StageTopics[]> {
+    const counts = partitionsOfFrom(await partitionCounts())
+    for (const { topic } of plan.topics) counts(topic)
+    return plan.stages.map((stage) => {
+      const topics = inputTopicsOf(plan, stage)
+      const partitions = counts(topics[0]!)
+      const other = topics.find((topic) => counts(topic) !== partitions)
+      if (other !== undefined) {
+        throw new PipelineError(
+          'topic_mismatch',
+          `Topics ${topics[0]} and ${other} have ${partitions} and ${counts(other)} partitions; stage ${stage.entity.name} ` +
+            'consumes both and needs the same number.',
+        )
+      }
+      return { stage: stage.entity.name, topics, partitions }
+    })
+  }
+}
+
+function inputTopicsOf(plan: Plan, stage: StagePlan): string[] {
+  return [...stage.rawStreams.map((stream) => plan.streams[stream]!.topic), ...(stage.hopIn ? [stage.hopIn.topic] : [])]
+}
+
+function partitionsOfFrom(counts: ReadonlyMap<string, number | null>): (topic: string) => number {
+  return (topic) => {
+    const count = counts.get(topic)
+    if (!count)
+      throw new PipelineError('topic_missing', `Topic ${topic} does not exist. Create it, or run with --create-topics.`)
+    return count
+  }
+}

@@ -1,0 +1,37 @@
+/** What flows through a stage: a validated event with its place in canonical order and in the task's inputs. */
+import type { LogRecord } from '../runtime/broker.ts'
+import type { EventValues, Problem, StagePosition } from '../schemas/plan.ts'
+import type { Aligned } from './alignment.ts'
+
+export interface StageEvent extends Aligned {
+  readonly stream: number
+  readonly id: string
+  /** Key of the stage's entity; null where the stream has none. */
+  readonly key: string | null
+  readonly event: EventValues
+  /** Where the raw event lies. */
+  readonly origin: { readonly partition: number; readonly offset: number }
+  /** Slots of earlier stages with the positions that they were read at, for the scored stream. */
+  readonly slots: readonly number[]
+  readonly positions: readonly StagePosition[]
+  /** Where the record lies in the task's inputs. */
+  readonly input: number
+  readonly offset: number
+  /** Clock of that input before the record. */
+  readonly clockBefore: number
+  /** The record as it was read: the raw event, or the repartition record that carries it. */
+  readonly record: LogRecord
+  /** Set when it was taken into a batch: its offset holds nothing back from then on. */
+  isTaken: boolean
+}
+
+/** A record that was refused, with all that is wrong. */
+export interface Refusal {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly appendedAtMs: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly problems: readonly Problem[]
+}

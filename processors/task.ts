@@ -1,0 +1,366 @@
+/**
+ * One task: a partition of a stage, its inputs and where it stands. Fetched records go in (`accept`), batches in canonical order come out
+ * (`take`), each with the position that the task has once the batch is done. Synchronous and without a clock of its own; the batch loop
+ * is its only caller.
+ */
+import assert from 'node:assert/strict'
+import type { FetchedPartition, FetchFrom, LogRecord } from '../runtime/broker.ts'
+import { compareCanonical, orderOf } from '../schemas/canonical-order.ts'
+import type {
+  CanonicalPosition,
+  HopEvent,
+  HopPlan,
+  Plan,
+  StagePlan,
+  StagePosition,
+  StreamPlan,
+} from '../schemas/plan.ts'
+import { type AlignmentCounts, type AlignmentOptions, createAlignment, type ReleaseBounds } from './alignment.ts'
+import { judge } from './judge.ts'
+import { nothingPassed, type TaskPosition } from './position.ts'
+import type { Refusal, StageEvent } from './stage-event.ts'
+
+export interface TaskLimits {
+  /** An event waits this long to be put in order; infinity for a replay, which must not guess. */
+  readonly holdMaxMs: number
+  /** More events than this are not held: the first in order go. */
+  readonly heldMax: number
+  /** A raw input with this many events read ahead is not fetched. */
+  readonly readAheadMax: number
+  readonly idleLeaseMs: number
+}
+
+export interface TaskOptions {
+  readonly plan: Plan
+  readonly stage: StagePlan
+  readonly partition: number
+  /** Partition count of the stage's inputs. */
+  readonly partitions: number
+  /** Tasks of the stage before: each is a source of the repartition topic. */
+  readonly tasksBefore: number
+  readonly limits: TaskLimits
+  /** Where the store stands. */
+  readonly start: TaskPosition
+  /** Where Kafka's committed offsets stand: what lies between is folded again without publishing. Null: the same place. */
+  readonly refoldTo: TaskPosition | null
+}
+
+export interface TaskBatch {
+  readonly events: readonly StageEvent[]
+  readonly refusals: readonly Refusal[]
+  /** Where the task stands once this batch is done. */
+  readonly position: TaskPosition
+  /** For the predictions: the inputs that the batch's values can be folded again from. */
+  readonly stagePosition: StagePosition
+  /** Folded without publishing: its outputs are in Kafka already. */
+  readonly isRefold: boolean
+}
+
+export interface TaskInput {
+  readonly topic: string
+  readonly next: number
+  /** Records between `next` and the end of the partition, when last fetched. */
+  readonly lag: number
+  readonly isAtEnd: boolean
+}
+
+export interface Task {
+  readonly stage: StagePlan
+  readonly partition: number
+  readonly inputs: readonly TaskInput[]
+  readonly held: number
+  readonly counts: Readonly<AlignmentCounts>
+  readonly passed: CanonicalPosition
+  readonly isRefolding: boolean
+  /** Event time that everything has been read up to; infinity at the end of all raw inputs. For tasks with raw inputs. */
+  readTime(): number
+  /** What to fetch next; nothing of inputs that are far enough ahead. */
+  wanted(): FetchFrom[]
+  accept(fetched: FetchedPartition, round: number, nowMs: number): void
+  /** Up to `eventsMax` events of at most `keysMax` entities; null when nothing may go and nothing was refused. */
+  take(nowMs: number, bounds: { eventsMax: number; keysMax: number; untilTime: number }): TaskBatch | null
+  /** The position moved without a batch since the last call: markers were read. */
+  takePosition(): TaskBatch | null
+  awaitsEnd(nowMs: number): boolean
+  isIdle(nowMs: number): boolean
+}
+
+interface Input {
+  readonly topic: string
+  readonly partition: number
+  readonly stream: StreamPlan | null
+  /** First of the input's sources in the alignment. */
+  readonly firstSource: number
+  next: number
+  clock: number
+  lag: number
+  isAtEnd: boolean
+  /** Events that were read and not taken yet, in offset order; those before `from` are taken. */
+  held: StageEvent[]
+  from: number
+}
+
+interface Reading {
+  readonly round: number
+  readonly readAtMs: number
+}
+
+interface Place {
+  readonly source: number
+  readonly input: number
+  readonly clockBefore: number
+  readonly record: LogRecord
+}
+
+type Carried = Pick<HopEvent, 'stream' | 'origin' | 'event' | 'slots' | 'positions'>
+
+export function createTask(options: TaskOptions): Task {
+  const { plan, stage, partition, partitions, limits, start, refoldTo } = options
+  const keyFields = stage.entity.keyFields
+  const inputs = openInputs(options)
+  const alignment = createAlignment<StageEvent>(
+    {
+      sources: inputs.flatMap((input): AlignmentOptions['sources'] =>
+        input.stream
+          ? [{ kind: 'raw', disorderMs: input.stream.disorderMs }]
+          : Array.from({ length: options.tasksBefore }, () => ({ kind: 'task' })),
+      ),
+      idleLeaseMs: limits.idleLeaseMs,
+    },
+    start.passed,
+  )
+  let isRefolding = refoldTo !== null
+  /** The position never goes back behind what was recovered. */
+  let floor = start.passed
+  let refusals: Refusal[] = []
+  let hasMoved = false
+
+  function readTime(): number {
+    let time = Number.POSITIVE_INFINITY
+    for (const input of inputs) if (input.stream && !input.isAtEnd && input.clock < time) time = input.clock
+    return time
+  }
+
+  function wanted(): FetchFrom[] {
+    return inputs
+      .filter((input, i) => {
+        if (refoldTo && isRefolding && input.next >= refoldTo.inputs[i]!.next) return false
+        return !input.stream || input.held.length - input.from < limits.readAheadMax
+      })
+      .map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
+  }
+
+  function accept(fetched: FetchedPartition, round: number, nowMs: number): void {
+    const index = inputs.findIndex((input) => input.topic === fetched.topic)
+    const input = inputs[index]!
+    assert(fetched.partition === partition && fetched.from === input.next, 'a fetch answers what was asked for')
+    const read = { round, readAtMs: nowMs }
+    const end = refoldTo && isRefolding ? refoldTo.inputs[index]!.next : Number.POSITIVE_INFINITY
+    for (const record of fetched.records) {
+      if (record.offset >= end) break
+      if (input.stream) acceptRaw(input, input.stream, index, record, read)
+      else acceptHop(input, stage.hopIn!, index, record, read)
+    }
+    input.next = Math.min(fetched.next, end)
+    input.lag = Math.max(0, fetched.stableEnd - input.next)
+    hasMoved ||= fetched.next > fetched.from
+    input.isAtEnd = input.next >= fetched.stableEnd
+    if (input.stream) alignment.fetched(input.firstSource, round, input.isAtEnd)
+  }
+
+  function acceptRaw(input: Input, stream: StreamPlan, index: number, record: LogRecord, read: Reading): void {
+    const clockBefore = input.clock
+    const verdict = judge(record, { stream, partition, partitions }, clockBefore)
+    if (!verdict.ok) {
+      if (!wasJudged(index, record.offset)) refusals.push(refusalOf(input, record, verdict.problems))
+      return
+    }
+    if (verdict.time > clockBefore) input.clock = verdict.time
+    alignment.advance(input.firstSource, verdict.time)
+    const origin = { partition, offset: record.offset }
+    const raw = { stream: stream.index, origin, event: verdict.event, slots: [], positions: [] }
+    hold(input, stageEvent(raw, { ...read, source: input.firstSource, input: index, clockBefore, record }))
+  }
+
+  function acceptHop(input: Input, hop: HopPlan, index: number, record: LogRecord, read: Reading): void {
+    assert(record.value, 'a repartition topic has no tombstones')
+    const decoded = hop.codec.decode(record.value)
+    const source = input.firstSource + decoded.source
+    const clockBefore = input.clock
+    if (decoded.kind === 'event') {
+      const event = stageEvent(decoded, { ...read, source, input: index, clockBefore, record })
+      if (event.time > clockBefore) input.clock = event.time
+      hold(input, event)
+    }
+    alignment.advance(source, decoded.watermark)
+    alignment.idle(source, decoded.idle, read.readAtMs)
+  }
+
+  function stageEvent(hop: Carried, at: Reading & Place): StageEvent {
+    const stream = plan.streams[hop.stream]!
+    return {
+      time: hop.event[stream.timeField] as number,
+      order: orderOf(hop.stream, hop.origin.partition, hop.origin.offset),
+      source: at.source,
+      round: at.round,
+      readAtMs: at.readAtMs,
+      stream: hop.stream,
+      id: hop.event[stream.idField] as string,
+      key: keyOf(hop.stream, hop.event),
+      event: hop.event,
+      origin: hop.origin,
+      slots: hop.slots,
+      positions: hop.positions,
+      input: at.input,
+      offset: at.record.offset,
+      clockBefore: at.clockBefore,
+      record: at.record,
+      isTaken: false,
+    }
+  }
+
+  function keyOf(stream: number, event: StageEvent['event']): string | null {
+    const field = keyFields.get(stream)
+    return field === undefined ? null : (event[field] as string)
+  }
+
+  /** Records before the recovered position were judged by a former owner, and what it refused was published. */
+  function wasJudged(index: number, offset: number): boolean {
+    return offset < (refoldTo ?? start).inputs[index]!.next
+  }
+
+  /** What the store already stands for is not folded again. */
+  function hold(input: Input, event: StageEvent): void {
+    if (event.offset < start.inputs[event.input]!.next && compareCanonical(event, start.passed) <= 0) return
+    input.held.push(event)
+    alignment.push(event)
+  }
+
+  function take(nowMs: number, bounds: { eventsMax: number; keysMax: number; untilTime: number }): TaskBatch | null {
+    const release = releaseBounds(nowMs, bounds.untilTime)
+    const events: StageEvent[] = []
+    const keys = new Set<string>()
+    for (let event = alignment.peek(release); event; event = alignment.peek(release)) {
+      if (event.key !== null && !keys.has(event.key)) {
+        if (keys.size >= bounds.keysMax) break
+        keys.add(event.key)
+      }
+      if (events.length >= bounds.eventsMax) break
+      alignment.release(release)
+      event.isTaken = true
+      events.push(event)
+    }
+    if (isRefolding) return takeRefold(events)
+    return events.length > 0 || refusals.length > 0 ? batchOf(events, false) : null
+  }
+
+  function releaseBounds(nowMs: number, untilTime: number): ReleaseBounds {
+    if (refoldTo && isRefolding) {
+      const forced = hasReadRefold(refoldTo) ? refoldTo.passed : nothingPassed
+      return { nowMs, forced, ceiling: refoldTo.passed }
+    }
+    return { nowMs, forced: overdue(nowMs), ceiling: { time: untilTime, order: Number.POSITIVE_INFINITY } }
+  }
+
+  /** Up to where events must go: those read too long ago, and all when too many are held. */
+  function overdue(nowMs: number): CanonicalPosition {
+    if (alignment.held > limits.heldMax) return { time: Number.POSITIVE_INFINITY, order: 0 }
+    let forced = nothingPassed
+    if (!Number.isFinite(limits.holdMaxMs)) return forced
+    for (const input of inputs) {
+      const oldest = oldestHeld(input)
+      if (oldest && nowMs - oldest.readAtMs > limits.holdMaxMs && compareCanonical(oldest, forced) > 0) forced = oldest
+    }
+    return forced
+  }
+
+  function hasReadRefold(target: TaskPosition): boolean {
+    return inputs.every((input, i) => input.next >= target.inputs[i]!.next)
+  }
+
+  function takeRefold(events: readonly StageEvent[]): TaskBatch | null {
+    assert(refoldTo)
+    if (events.length > 0) return batchOf(events, true)
+    if (!hasReadRefold(refoldTo)) return null
+    floor = refoldTo.passed
+    isRefolding = false
+    return batchOf([], true)
+  }
+
+  function batchOf(events: readonly StageEvent[], isRefold: boolean): TaskBatch {
+    const refused = refusals
+    refusals = []
+    hasMoved = false
+    return {
+      events,
+      refusals: refused,
+      position: positionNow(),
+      stagePosition: { stage: stage.entity.name, partition, next: inputs.map((input) => input.next) },
+      isRefold,
+    }
+  }
+
+  function positionNow(): TaskPosition {
+    const passed = compareCanonical(alignment.passed, floor) > 0 ? alignment.passed : floor
+    return {
+      passed,
+      inputs: inputs.map((input) => {
+        const oldest = oldestHeld(input)
+        const low = oldest ? { low: oldest.offset, clock: oldest.clockBefore } : { low: input.next, clock: input.clock }
+        return { ...low, next: input.next }
+      }),
+    }
+  }
+
+  return {
+    stage,
+    partition,
+    inputs,
+    get held() {
+      return alignment.held
+    },
+    counts: alignment.counts,
+    get passed() {
+      return alignment.passed
+    },
+    get isRefolding() {
+      return isRefolding
+    },
+    readTime,
+    wanted,
+    accept,
+    take,
+    takePosition: () => (hasMoved && !isRefolding ? batchOf([], false) : null),
+    awaitsEnd: alignment.awaitsEnd,
+    isIdle: (nowMs) => !isRefolding && refusals.length === 0 && alignment.isIdle(nowMs),
+  }
+}
+
+function openInputs({ plan, stage, partition, start }: TaskOptions): Input[] {
+  const raw = stage.rawStreams.map((stream) => plan.streams[stream]!)
+  const topics = [
+    ...raw.map((stream) => ({ topic: stream.topic, stream })),
+    ...(stage.hopIn ? [{ topic: stage.hopIn.topic, stream: null }] : []),
+  ]
+  assert(topics.length === start.inputs.length, 'a position has one entry for each input')
+  return topics.map(({ topic, stream }, i) => {
+    const { low, clock } = start.inputs[i]!
+    return { topic, partition, stream, firstSource: i, next: low, clock, lag: 0, isAtEnd: false, held: [], from: 0 }
+  })
+}
+
+/** Taken events leave the front here; the array is cut when half of it is behind. */
+function oldestHeld(input: Input): StageEvent | undefined {
+  while (input.held[input.from]?.isTaken) input.from++
+  if (input.from > 1_024 && input.from * 2 > input.held.length) {
+    input.held = input.held.slice(input.from)
+    input.from = 0
+  }
+  return input.held[input.from]
+}
+
+function refusalOf(input: Input, record: LogRecord, problems: Refusal['problems']): Refusal {
+  const { topic, partition } = input
+  const { offset, appendedAtMs, key, value } = record
+  return { topic, partition, offset, appendedAtMs, key, value, problems }
+}

@@ -1,0 +1,15 @@
+/** Time as an argument: the real clock is made here once, tests hand in their own. */
+
+export interface Clock {
+  /** Milliseconds since 1970. */
+  nowMs(): number
+  /** Milliseconds from an arbitrary start, never going back; for durations. */
+  elapsedMs(): number
+  sleep(ms: number): Promise<void>
+}
+
+export const systemClock: Clock = {
+  nowMs: () => Date.now(),
+  elapsedMs: () => performance.now(),
+  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+}

@@ -1,0 +1,148 @@
+/** Requests about the cluster itself: metadata, coordinators, topic creation, the bounds of partitions. */
+import type { TopicPartition, TopicSpec } from '../broker.ts'
+import { type KafkaError, kafkaError } from './error-codes.ts'
+import { apis, groupByTopic, type KafkaRequest, request } from './request.ts'
+
+export interface NodeAddress {
+  readonly nodeId: number
+  readonly host: string
+  readonly port: number
+}
+
+export interface TopicMetadata {
+  readonly topic: string
+  readonly error: KafkaError
+  /** Node id of the leader by partition; -1 where there is none at the moment. */
+  readonly leaders: readonly number[]
+}
+
+export interface ClusterMetadata {
+  readonly clusterId: string | null
+  readonly controllerId: number
+  readonly nodes: readonly NodeAddress[]
+  readonly topics: readonly TopicMetadata[]
+}
+
+/** No topics given: only the nodes. Never creates a topic. */
+export function metadataRequest(topics: readonly string[]): KafkaRequest<ClusterMetadata> {
+  return request(
+    apis.metadata,
+    (writer) => {
+      writer.array(topics, (topic) => writer.string(topic))
+      writer.int8(0)
+    },
+    (reader) => {
+      const nodes = reader.array(() => {
+        const node = { nodeId: reader.int32(), host: reader.text(), port: reader.int32() }
+        reader.string() // rack
+        return node
+      })
+      const clusterId = reader.string()
+      const controllerId = reader.int32()
+      const found = reader.array(() => {
+        const error = kafkaError(reader.int16())
+        const topic = reader.text()
+        reader.int8() // internal or not
+        const leaders: number[] = []
+        reader.array(() => {
+          reader.int16() // a partition without leader says so by its leader too
+          const partition = reader.int32()
+          leaders[partition] = reader.int32()
+          for (let lists = 0; lists < 3; lists++) reader.array(() => reader.int32()) // replicas, in sync, offline
+        })
+        return { topic, error, leaders }
+      })
+      return { clusterId, controllerId, nodes, topics: found }
+    },
+  )
+}
+
+export type CoordinatorKind = 'group' | 'transaction'
+
+export function findCoordinatorRequest(
+  kind: CoordinatorKind,
+  key: string,
+): KafkaRequest<NodeAddress & { readonly error: KafkaError }> {
+  return request(
+    apis.findCoordinator,
+    (writer) => {
+      writer.string(key)
+      writer.int8(kind === 'group' ? 0 : 1)
+    },
+    (reader) => {
+      const error = kafkaError(reader.int16())
+      reader.string() // the error in words
+      return { error, nodeId: reader.int32(), host: reader.text(), port: reader.int32() }
+    },
+  )
+}
+
+export interface TopicOutcome {
+  readonly topic: string
+  readonly error: KafkaError
+  readonly reason: string | null
+}
+
+/** Replication is the broker's default. */
+export function createTopicsRequest(topics: readonly TopicSpec[], timeoutMs: number): KafkaRequest<TopicOutcome[]> {
+  return request(
+    apis.createTopics,
+    (writer) => {
+      writer.array(topics, (spec) => {
+        writer.string(spec.topic)
+        writer.int32(spec.partitions)
+        writer.int16(-1)
+        writer.array([], () => undefined)
+        writer.array(Object.entries(spec.config), ([name, value]) => {
+          writer.string(name)
+          writer.string(value)
+        })
+      })
+      writer.int32(timeoutMs)
+      writer.int8(0)
+    },
+    (reader) =>
+      reader.array(() => ({ topic: reader.text(), error: kafkaError(reader.int16()), reason: reader.string() })),
+    timeoutMs,
+  )
+}
+
+export interface PartitionOffset extends TopicPartition {
+  readonly error: KafkaError
+  readonly offset: number
+}
+
+/** Start of the log, or its last stable offset. A partition may be named once. */
+export function listOffsetsRequest(
+  partitions: readonly TopicPartition[],
+  which: 'start' | 'stableEnd',
+): KafkaRequest<PartitionOffset[]> {
+  const timestamp = which === 'start' ? -2 : -1
+  return request(
+    apis.listOffsets,
+    (writer) => {
+      writer.int32(-1)
+      writer.int8(1)
+      writer.array(groupByTopic(partitions), ([topic, list]) => {
+        writer.string(topic)
+        writer.array(list, ({ partition }) => {
+          writer.int32(partition)
+          writer.int64(timestamp)
+        })
+      })
+    },
+    (reader) => {
+      const offsets: PartitionOffset[] = []
+      reader.array(() => {
+        const topic = reader.text()
+        reader.array(() => {
+          const partition = reader.int32()
+          const error = kafkaError(reader.int16())
+          reader.int64() // timestamp
+          offsets.push({ topic, partition, error, offset: reader.int64() })
+        })
+      })
+      return offsets
+    },
+  )
+}

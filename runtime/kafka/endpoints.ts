@@ -1,0 +1,111 @@
+/** The open connections by address: a request to 'host:port' comes in, its answer goes out; `connections.ts` decides whom to ask. */
+import { PipelineError } from '../../schemas/errors.ts'
+import { type KafkaEndpoint, type KafkaEndpointOptions, openEndpoint } from './kafkajs-seam.ts'
+import { type Api, apis, type KafkaRequest } from './request.ts'
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+export interface Endpoints {
+  /** Connects where needed. Rejects with `kafka_unreachable` when no answer came; that connection is not used again. */
+  send<T>(address: Address, request: KafkaRequest<T>): Promise<T>
+  close(): Promise<void>
+}
+
+export function createEndpoints(options: KafkaEndpointOptions): Endpoints {
+  const opened = new Map<string, Promise<KafkaEndpoint>>()
+  let closing: Promise<void> | null = null
+
+  function endpointAt({ host, port }: Address): Promise<KafkaEndpoint> {
+    const place = placeOf({ host, port })
+    let opening = opened.get(place)
+    if (opening === undefined) {
+      opening = openEndpoint(host, port, options)
+      opened.set(place, opening)
+    }
+    return opening
+  }
+
+  /** kafkajs keeps half-read bytes of a broken connection: an endpoint that failed once is never used again. */
+  async function discard(address: Address, failed: KafkaEndpoint): Promise<void> {
+    const opening = opened.get(placeOf(address))
+    if (opening !== undefined && (await opening) === failed) opened.delete(placeOf(address))
+    await failed.close()
+  }
+
+  async function send<T>(address: Address, request: KafkaRequest<T>): Promise<T> {
+    if (closing !== null) throw closedHere()
+    const endpoint = await endpointAt(address)
+    try {
+      if (!endpoint.isConnected()) {
+        await endpoint.connect()
+        if (closing !== null) throw closedHere()
+        checkApis(endpoint)
+      }
+      return await endpoint.send({
+        apiKey: request.api.key,
+        apiVersion: request.api.version,
+        apiName: request.api.name,
+        bytes: request.bytes,
+        timeoutMs: options.requestTimeoutMs + request.parkedMs,
+        decode: request.decode,
+      })
+    } catch (error) {
+      if (closing !== null) await endpoint.close()
+      if (!isConnectionFailure(error)) throw error
+      await discard(address, endpoint)
+      throw unreachable(placeOf(address), error)
+    }
+  }
+
+  return {
+    send,
+    close() {
+      closing ??= Promise.all([...opened.values()].map(async (opening) => (await opening).close())).then(() => undefined)
+      return closing
+    },
+  }
+}
+
+export function placeOf({ host, port }: Address): string {
+  return `${host}:${port}`
+}
+
+export function unreachable(place: string, cause: unknown): PipelineError {
+  const why = cause instanceof Error ? cause.message : String(cause)
+  return new PipelineError('kafka_unreachable', `Kafka at ${place} did not answer: ${why}`, { cause, details: { place } })
+}
+
+/** Throws `config_invalid`. */
+export function parseAddress(address: string): Address {
+  const colon = address.lastIndexOf(':')
+  const port = Number(address.slice(colon + 1))
+  if (colon < 1 || !Number.isInteger(port) || port < 1 || port > 65_535) {
+    throw new PipelineError('config_invalid', `A Kafka broker is written host:port; "${address}" is not`, {
+      details: { address },
+    })
+  }
+  return { host: address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port }
+}
+
+/** Failures of kafkajs itself: no connection, no answer, no authentication. Anything else is no matter of the network. */
+function isConnectionFailure(error: unknown): boolean {
+  return error instanceof Error && (error.name.startsWith('KafkaJS') || error.name === 'ClosedHere')
+}
+
+function closedHere(): PipelineError {
+  return new PipelineError('kafka_unreachable', 'This process has closed these Kafka connections')
+}
+
+function checkApis(endpoint: KafkaEndpoint): void {
+  const lacking = Object.values<Api>(apis).filter(({ key, version }) => !endpoint.supports(key, version))
+  if (lacking.length === 0) return
+  const list = lacking.map(({ name, version }) => `${name} v${version}`).join(', ')
+  throw new PipelineError(
+    'kafka_request_failed',
+    `The broker at ${placeOf(endpoint)} does not speak ${list}: Kafka 2.5 or newer is needed`,
+    { details: { lacking: list } },
+  )
+}

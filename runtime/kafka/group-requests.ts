@@ -1,0 +1,133 @@
+/** Requests to the group coordinator: join, sync, heartbeat and the committed offsets. */
+import type { CommittedOffset, TopicPartition } from '../broker.ts'
+import { type KafkaError, kafkaError } from './error-codes.ts'
+import { apis, groupByTopic, type KafkaRequest, request } from './request.ts'
+
+/** Who speaks: `instanceId` is the static name, `memberId` what the coordinator gave it, '' before that. */
+export interface GroupMember {
+  readonly group: string
+  readonly instanceId: string
+  readonly memberId: string
+}
+
+export interface Joined {
+  readonly error: KafkaError
+  readonly generation: number
+  readonly leaderId: string
+  readonly memberId: string
+  /** Everybody, to the leader only. */
+  readonly members: ReadonlyArray<{ memberId: string; instanceId: string | null; subscription: Buffer }>
+}
+
+/** Answered when every member has joined, at the latest after `rebalanceTimeoutMs`. */
+export function joinGroupRequest(
+  member: GroupMember,
+  timeouts: { readonly sessionTimeoutMs: number; readonly rebalanceTimeoutMs: number },
+  protocol: { readonly name: string; readonly subscription: Buffer },
+): KafkaRequest<Joined> {
+  return request(
+    apis.joinGroup,
+    (writer) => {
+      writer.string(member.group)
+      writer.int32(timeouts.sessionTimeoutMs)
+      writer.int32(timeouts.rebalanceTimeoutMs)
+      writer.string(member.memberId)
+      writer.string(member.instanceId)
+      writer.string('consumer')
+      writer.array([protocol], ({ name, subscription }) => {
+        writer.string(name)
+        writer.byteString(subscription)
+      })
+    },
+    (reader) => {
+      const error = kafkaError(reader.int16())
+      const generation = reader.int32()
+      reader.string() // chosen protocol: there is only one
+      const leaderId = reader.string() ?? ''
+      const memberId = reader.string() ?? ''
+      const members = reader.array(() => ({
+        memberId: reader.text(),
+        instanceId: reader.string(),
+        subscription: reader.byteString() ?? Buffer.alloc(0),
+      }))
+      return { error, generation, leaderId, memberId, members }
+    },
+    timeouts.rebalanceTimeoutMs,
+  )
+}
+
+/** The leader hands in everybody's assignment, the others an empty list; all get their own back. */
+export function syncGroupRequest(
+  member: GroupMember,
+  generation: number,
+  assignments: ReadonlyArray<{ readonly memberId: string; readonly assignment: Buffer }>,
+  rebalanceTimeoutMs: number,
+): KafkaRequest<{ error: KafkaError; assignment: Buffer }> {
+  return request(
+    apis.syncGroup,
+    (writer) => {
+      writer.string(member.group)
+      writer.int32(generation)
+      writer.string(member.memberId)
+      writer.string(member.instanceId)
+      writer.array(assignments, ({ memberId, assignment }) => {
+        writer.string(memberId)
+        writer.byteString(assignment)
+      })
+    },
+    (reader) => ({ error: kafkaError(reader.int16()), assignment: reader.byteString() ?? Buffer.alloc(0) }),
+    rebalanceTimeoutMs,
+  )
+}
+
+export function heartbeatRequest(member: GroupMember, generation: number): KafkaRequest<KafkaError> {
+  return request(
+    apis.heartbeat,
+    (writer) => {
+      writer.string(member.group)
+      writer.int32(generation)
+      writer.string(member.memberId)
+      writer.string(member.instanceId)
+    },
+    (reader) => kafkaError(reader.int16()),
+  )
+}
+
+export interface OffsetsFound {
+  readonly error: KafkaError
+  readonly offsets: ReadonlyArray<CommittedOffset & { readonly error: KafkaError }>
+}
+
+/** Committed offsets that no open transaction may still change: UNSTABLE_OFFSET_COMMIT stands for those that one may. */
+export function offsetFetchRequest(group: string, partitions: readonly TopicPartition[]): KafkaRequest<OffsetsFound> {
+  return request(
+    apis.offsetFetch,
+    (writer) => {
+      writer.compactString(group)
+      writer.compactArray(groupByTopic(partitions), ([topic, list]) => {
+        writer.compactString(topic)
+        writer.compactArray(list, ({ partition }) => writer.int32(partition))
+        writer.noTags()
+      })
+      writer.int8(1)
+      writer.noTags()
+    },
+    (reader) => {
+      const offsets: Array<CommittedOffset & { error: KafkaError }> = []
+      reader.compactArray(() => {
+        const topic = reader.compactString() ?? ''
+        reader.compactArray(() => {
+          const partition = reader.int32()
+          const offset = reader.int64()
+          reader.int32() // leader epoch
+          const metadata = reader.compactString() ?? ''
+          const error = kafkaError(reader.int16())
+          reader.skipTags()
+          offsets.push({ topic, partition, offset: offset < 0 ? null : offset, metadata, error })
+        })
+        reader.skipTags()
+      })
+      return { error: kafkaError(reader.int16()), offsets }
+    },
+  )
+}

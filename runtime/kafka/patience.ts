@@ -1,0 +1,33 @@
+/** How long and how often something is tried again: every bounded retry of the Kafka rooms asks here for its pauses and its end. */
+import { performance } from 'node:perf_hooks'
+import { setTimeout as delay } from 'node:timers/promises'
+
+export interface Patience {
+  /** Pauses before the next try, longer each time with some jitter; false, without a pause, once the time is over. */
+  again(): Promise<boolean>
+  leftMs(): number
+  readonly totalMs: number
+}
+
+/** Ends after `totalMs`; pauses grow from `firstPauseMs` by a half each time up to `pauseMsMax`. */
+export function createPatience(totalMs: number, firstPauseMs = 10, pauseMsMax = 250): Patience {
+  const end = monotonicMs() + totalMs
+  let pauseMs = firstPauseMs
+  const leftMs = () => Math.max(0, end - monotonicMs())
+  return {
+    totalMs,
+    leftMs,
+    async again() {
+      const left = leftMs()
+      if (left === 0) return false
+      await delay(Math.min(left, pauseMs * (0.75 + Math.random() / 2)))
+      pauseMs = Math.min(pauseMsMax, pauseMs * 1.5)
+      return true
+    },
+  }
+}
+
+/** Milliseconds on a clock that is never set back. */
+export function monotonicMs(): number {
+  return performance.now()
+}

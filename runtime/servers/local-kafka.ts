@@ -1,0 +1,152 @@
+/**
+ * Starts a real single-node Kafka (KRaft, broker and controller in one) from its jars; called by `local-servers.ts`.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Kafka, logLevel } from 'kafkajs'
+import { PipelineError } from '../../schemas/errors.ts'
+import { lastLines, runCommand } from './command.ts'
+import { fillOnce } from './fill-once.ts'
+import { findJava, kafkaJars } from './kafka-jars.ts'
+import type { LocalPlace } from './local-place.ts'
+import { type RunningServer, startServer } from './start-server.ts'
+import { serverVersions } from './versions.ts'
+
+const upMsMax = 90_000
+const formatMs = 60_000
+const stopGraceMs = 15_000
+/**
+ * Below `folder`; named without its path in the settings, where a comma or a letter beyond ASCII would need escapes.
+ */
+const logFolder = 'kafka'
+
+/** Errors: `server_missing`, `server_failed`, `port_in_use`. */
+export async function startLocalKafka(
+  place: LocalPlace,
+  ports: { readonly broker: number; readonly controller: number },
+): Promise<RunningServer> {
+  const { folder, environment, say } = place
+  const name = `Kafka ${serverVersions.kafka}`
+  const java = await findJava(environment)
+  const jars = await kafkaJars(place.cacheFolder, environment, say)
+  const classPath = join(jars, 'jars', '*')
+
+  await fillOnce(join(folder, logFolder), async (partial) => {
+    const formatSettings = join(partial, 'format.properties')
+    await writeFile(formatSettings, kafkaProperties(ports, '.'))
+    const clusterId = `--cluster-id=${randomBytes(16).toString('base64url')}`
+    const args = [
+      ...javaOptions,
+      briefJava,
+      '-cp',
+      classPath,
+      'kafka.tools.StorageTool',
+      'format',
+      clusterId,
+      '-c',
+      formatSettings,
+    ]
+    const run = await runCommand(java.file, args, { environment, timeoutMs: formatMs, cwd: partial })
+    if (run.missing || run.exitCode !== 0) {
+      const output = run.missing ? '' : run.output
+      const sentence = `${name} could not format its log folder ${join(folder, logFolder)}.`
+      throw new PipelineError('server_failed', `${sentence} Its last lines:\n${lastLines(output, 12)}`)
+    }
+    await rm(formatSettings)
+  })
+
+  const settings = join(folder, 'kafka.properties')
+  await writeFile(settings, kafkaProperties(ports, logFolder))
+  const address = `127.0.0.1:${ports.broker}`
+  const logPath = join(folder, 'kafka.log')
+  const running = await startServer({
+    name,
+    address,
+    file: java.file,
+    args: [
+      ...javaOptions,
+      // Kept servers live long enough for the better compiler, those of a test run do not.
+      ...(place.ephemeral ? [briefJava] : []),
+      '-cp',
+      classPath,
+      'kafka.Kafka',
+      settings,
+    ],
+    cwd: folder,
+    environment,
+    logPath,
+    groupPath: join(folder, 'kafka.group'),
+    stopGraceMs,
+    upMsMax,
+    probe: () => askKafka(address),
+    say,
+  })
+  say(`${name} (jars, Java ${java.version}) at ${address}, log ${logPath}`)
+  return running
+}
+
+const javaOptions = [
+  '-Xmx768m',
+  '-XX:+UseSerialGC',
+  '-Dorg.slf4j.simpleLogger.showDateTime=true',
+  '-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS',
+  // At info every start and stop writes hundreds of lines, in which the reason of a failure drowns.
+  '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
+  '-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info',
+]
+
+/** Only the quick compiler: for a Java that lives for seconds or minutes. */
+const briefJava = '-XX:TieredStopAtLevel=1'
+
+/** The settings file. `logFolder` is relative to the folder that Kafka is started in. */
+export function kafkaProperties(
+  ports: { readonly broker: number; readonly controller: number },
+  logFolder: string,
+): string {
+  const settings: Record<string, string | number> = {
+    'process.roles': 'broker,controller',
+    'node.id': 1,
+    'controller.quorum.voters': `1@127.0.0.1:${ports.controller}`,
+    'controller.listener.names': 'CONTROLLER',
+    listeners: `PLAINTEXT://127.0.0.1:${ports.broker},CONTROLLER://127.0.0.1:${ports.controller}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${ports.broker}`,
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'log.dirs': logFolder,
+    'auto.create.topics.enable': 'false',
+    'log.message.timestamp.type': 'LogAppendTime',
+    'offsets.topic.replication.factor': 1,
+    'offsets.topic.num.partitions': 4,
+    'transaction.state.log.replication.factor': 1,
+    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.num.partitions': 4,
+    'group.initial.rebalance.delay.ms': 0,
+    'group.min.session.timeout.ms': 500,
+    // The default of 128 MB is a sixth of this heap, for a cleaner that has little to do.
+    'log.cleaner.dedupe.buffer.size': 16_777_216,
+  }
+  return Object.entries(settings)
+    .map(([setting, value]) => `${setting}=${value}\n`)
+    .join('')
+}
+
+/** Resolves when the broker answers a metadata request and counts itself as a member of its cluster. */
+async function askKafka(address: string): Promise<void> {
+  const kafka = new Kafka({
+    clientId: 'millrace-probe',
+    brokers: [address],
+    logLevel: logLevel.NOTHING,
+    connectionTimeout: 2_000,
+    requestTimeout: 5_000,
+    retry: { retries: 0 },
+  })
+  const admin = kafka.admin()
+  try {
+    await admin.connect()
+    const cluster = await admin.describeCluster()
+    if (cluster.brokers.length !== 1) throw new Error(`The cluster has ${cluster.brokers.length} brokers yet`)
+  } finally {
+    await admin.disconnect()
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * Answers the addresses of a Kafka and a Redis for development and tests, starting what is not given; called by `npm
+ * start` and tests.
+ */
+
+import { randomUUID } from 'node:crypto'
+import { mkdir, rm } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { PipelineError } from '../../schemas/errors.ts'
+import { choosePorts } from './kept-ports.ts'
+import { stopLeftovers, sweepFolder } from './leftovers.ts'
+import { startLocalKafka } from './local-kafka.ts'
+import type { LocalPlace } from './local-place.ts'
+import { startLocalRedis } from './local-redis.ts'
+import { lockFolder } from './lock.ts'
+import type { RunningServer } from './start-server.ts'
+
+export interface FindServersOptions {
+  /** 'host:port,…'; missing or empty: a local Kafka is started. */
+  readonly kafkaBrokers?: string
+  /** 'redis://host:port'; missing or empty: a local Redis is started. */
+  readonly redisUrl?: string
+  /**
+   * Not under version control. Holds `cache/` (fetched programs), `servers/` (kept state) and `test-…/` (ephemeral
+   * state).
+   */
+  readonly folder: string
+  /**
+   * Servers of their own with empty state that is removed on close (tests); otherwise the state is kept for the next
+   * start.
+   */
+  readonly ephemeral?: boolean
+  /** Gets one line for each choice and each download. */
+  readonly say: (line: string) => void
+  /** Where PATH, JAVA_HOME and the settings of Maven and pip are looked up; this process's own where it is missing. */
+  readonly environment?: NodeJS.ProcessEnv
+}
+
+export interface Servers {
+  readonly kafkaBrokers: string
+  readonly redisUrl: string
+  /** Stops what was started here, and only that. Calling it again answers the same promise. */
+  close(): Promise<void>
+}
+
+/**
+ * For each server the first that can be had, in the order of the design: an address that is given, then a local server
+ * of this machine. Both start in parallel, and the answer comes when both answer. What was started ends with this
+ * process, however that ends.
+ *
+ * Errors: `server_missing` (nothing to start it from, with what to install), `server_failed` (did not come up, with the
+ * end of its log; or the kept servers are in use by another process), `port_in_use`.
+ */
+export async function findServers(options: FindServersOptions): Promise<Servers> {
+  const { say } = options
+  const closers: Closer[] = []
+  const close = closeOnce(closers)
+  const kafkaGiven = isGiven(options.kafkaBrokers) ? given('Kafka', options.kafkaBrokers, say) : undefined
+  const redisGiven = isGiven(options.redisUrl) ? given('Redis', options.redisUrl, say) : undefined
+  if (kafkaGiven !== undefined && redisGiven !== undefined) {
+    return { kafkaBrokers: kafkaGiven.address, redisUrl: redisGiven.address, close }
+  }
+  try {
+    const place = await preparePlace(options, closers)
+    const ports = await choosePorts(place.folder, say)
+    // Docker comes before the local programs and memory inside this process after them, once they are there.
+    const started = await Promise.allSettled([
+      kafkaGiven ?? startLocalKafka(place, ports),
+      redisGiven ?? startLocalRedis(place, ports.redis),
+    ])
+    const running = started.flatMap((server) => (server.status === 'fulfilled' ? [server.value] : []))
+    closers.push(() => closeServers(running))
+    const [kafka, redis] = started
+    if (kafka.status === 'rejected' || redis.status === 'rejected') {
+      throw joinFailures(started.flatMap((server) => (server.status === 'rejected' ? [server.reason] : [])))
+    }
+    // Last of all; after a failed start the folder stays for its logs, and the next start sweeps it away.
+    if (place.ephemeral) closers.unshift(() => rm(place.folder, { recursive: true }))
+    return { kafkaBrokers: kafka.value.address, redisUrl: redis.value.address, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+type Closer = () => Promise<void>
+
+const isGiven = (address: string | undefined): address is string => address !== undefined && address !== ''
+
+function given(name: string, address: string, say: (line: string) => void): RunningServer {
+  say(`${name} at ${address}, as given`)
+  return { address, close: async () => undefined }
+}
+
+/** Makes the folders, takes the lock of kept ones, and clears away what former starts left. */
+async function preparePlace(options: FindServersOptions, closers: Closer[]): Promise<LocalPlace> {
+  const { say, ephemeral = false, environment = process.env } = options
+  const root = resolve(options.folder)
+  const cacheFolder = join(root, 'cache')
+  const folder = join(root, ephemeral ? `test-${process.pid}-${randomUUID().slice(0, 8)}` : 'servers')
+  await makeFolders(cacheFolder, folder)
+  if (!ephemeral) closers.push(await lockFolder(folder, environment))
+  const around = { environment, say }
+  await sweepFolder(root, around)
+  await sweepFolder(cacheFolder, around)
+  if (!ephemeral) {
+    await stopLeftovers(folder, around)
+    await sweepFolder(folder, around)
+  }
+  return { folder, cacheFolder, ephemeral, environment, say }
+}
+
+async function makeFolders(...folders: string[]): Promise<void> {
+  for (const folder of folders) {
+    try {
+      await mkdir(folder, { recursive: true })
+    } catch (cause) {
+      const sentence = `The folder ${folder} for local servers cannot be made: ${(cause as Error).message}.`
+      throw new PipelineError('server_failed', `${sentence} Make it writable, or set KAFKA_BROKERS and REDIS_URL.`, {
+        cause,
+      })
+    }
+  }
+}
+
+async function closeServers(running: readonly RunningServer[]): Promise<void> {
+  const closed = await Promise.allSettled(running.map((server) => server.close()))
+  for (const one of closed) if (one.status === 'rejected') throw one.reason
+}
+
+/** In reverse order; every step runs, and the first failure is told at the end. */
+function closeOnce(closers: readonly Closer[]): Closer {
+  let closing: Promise<void> | undefined
+  const close = async (): Promise<void> => {
+    const failures: unknown[] = []
+    for (const closer of closers.toReversed()) {
+      await closer().catch((error: unknown) => failures.push(error))
+    }
+    if (failures.length > 0) throw failures[0]
+  }
+  return () => {
+    closing ??= close()
+    return closing
+  }
+}
+
+/** One error for one or two failures: the code of the first, the sentences of all. */
+function joinFailures(failures: readonly unknown[]): unknown {
+  const unexpected = failures.find((failure) => !(failure instanceof PipelineError))
+  const [first, second] = failures
+  if (!(first instanceof PipelineError) || !(second instanceof PipelineError)) return unexpected ?? first
+  return new PipelineError(first.code, `${first.message}\n${second.message}`, {
+    cause: new AggregateError([first, second]),
+    details: { ...second.details, ...first.details },
+  })
+}

@@ -1,0 +1,95 @@
+/** Lets one process at a time use the kept servers of a folder; called by `local-servers.ts`. */
+
+import { randomUUID } from 'node:crypto'
+import { link, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { PipelineError } from '../../schemas/errors.ts'
+import { ownerIsGone } from './processes.ts'
+
+const takeoversMax = 5
+
+/**
+ * Answers the function that gives the lock back. A lock whose process is gone is taken over. Error: `server_failed`
+ * where a living process holds it.
+ */
+export async function lockFolder(folder: string, environment: NodeJS.ProcessEnv): Promise<() => Promise<void>> {
+  const path = join(folder, 'lock')
+  // The mark tells our lock from a later one of the same pid.
+  const mine = `${process.pid} ${randomUUID()}\n`
+  for (let takeovers = 0; takeovers < takeoversMax; takeovers += 1) {
+    if (await createNew(path, mine)) return () => unlockFolder(path, mine)
+    const held = await readLock(path)
+    if (held === undefined) continue
+    if (held.pid !== undefined && !(await ownerIsGone(held.pid, held.markedAtMs, environment))) {
+      throw new PipelineError(
+        'server_failed',
+        `The local servers of ${folder} are in use by process ${held.pid}. Stop that process, or set KAFKA_BROKERS and REDIS_URL ` +
+          `to share its servers. (If process ${held.pid} is something else, remove ${path}.)`,
+        { details: { path, pid: held.pid } },
+      )
+    }
+    await removeStale(path, held.text)
+  }
+  throw new PipelineError(
+    'server_failed',
+    `The lock ${path} changed hands ${takeoversMax} times while it was taken. Start again.`,
+  )
+}
+
+/** Written whole under another name and then linked, so that nobody ever reads a half-written lock. */
+async function createNew(path: string, text: string): Promise<boolean> {
+  const draft = `${path}.${randomUUID()}`
+  await writeFile(draft, text)
+  try {
+    return await linkNew(draft, path)
+  } finally {
+    await unlink(draft)
+  }
+}
+
+async function linkNew(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+}
+
+interface HeldLock {
+  readonly text: string
+  /** Undefined where the text is no lock of ours. */
+  readonly pid: number | undefined
+  readonly markedAtMs: number
+}
+
+async function readLock(path: string): Promise<HeldLock | undefined> {
+  try {
+    const text = await readFile(path, 'utf8')
+    const { mtimeMs } = await stat(path)
+    const pid = /^(\d+) /.exec(text)?.[1]
+    return { text, pid: pid === undefined ? undefined : Number(pid), markedAtMs: mtimeMs }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** Takes away the lock that was judged stale, and no other: what was moved aside and is not that one goes back. */
+async function removeStale(path: string, staleText: string): Promise<void> {
+  const aside = `${path}.${randomUUID()}`
+  try {
+    await rename(path, aside)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+    throw error
+  }
+  if ((await readFile(aside, 'utf8')) !== staleText) await linkNew(aside, path)
+  await unlink(aside)
+}
+
+async function unlockFolder(path: string, mine: string): Promise<void> {
+  const held = await readLock(path)
+  if (held?.text === mine) await rm(path)
+}

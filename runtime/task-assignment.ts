@@ -1,0 +1,125 @@
+/**
+ * Who works on what: the stages of a pipeline and the group's members with their former tasks come in, each member's tasks go out.
+ * Pure and deterministic; called by the leader of the consumer group.
+ */
+import assert from 'node:assert/strict'
+import type { Task } from './broker.ts'
+import { cheapestFlow } from './cheapest-flow.ts'
+
+export interface AssignmentMember {
+  /** Stable name, unique in the group. */
+  readonly name: string
+  /** The tasks it had in `generation`; none for a new member. */
+  readonly previous: readonly Task[]
+  /** Where two claim a task, the later generation had it last. */
+  readonly generation: number
+}
+
+export interface AssignableStage {
+  readonly stage: string
+  readonly partitions: number
+}
+
+/**
+ * Every task goes to exactly one member. The members' numbers of tasks differ by at most one, over all stages together and within each
+ * stage, and among all such assignments it is one that moves as few tasks as possible. The order of the arguments does not matter.
+ */
+export function assignTasks(
+  stages: readonly AssignableStage[],
+  members: readonly AssignmentMember[],
+): Map<string, Task[]> {
+  assert(members.length > 0, 'a group has at least one member')
+  const ordered = [...members].sort((a, b) => compare(a.name, b.name))
+  const listed = [...stages].sort((a, b) => compare(a.stage, b.stage))
+  const kept = formerOwners(listed, ordered)
+  const extras = placeExtras(listed, ordered, kept)
+  const assigned = new Map<string, Task[]>(ordered.map(({ name }) => [name, []]))
+
+  listed.forEach(({ stage, partitions }, stageAt) => {
+    const quotas = ordered.map((_, at) => Math.floor(partitions / ordered.length) + (extras[at]!.has(stageAt) ? 1 : 0))
+    const free: number[] = []
+    for (let partition = 0; partition < partitions; partition++) {
+      const owner = kept[stageAt]!.get(partition)
+      if (owner !== undefined && quotas[owner]! > 0) {
+        quotas[owner]!--
+        assigned.get(ordered[owner]!.name)!.push({ stage, partition })
+      } else free.push(partition)
+    }
+    let member = 0
+    for (const partition of free) {
+      while (quotas[member] === 0) member++
+      quotas[member]!--
+      assigned.get(ordered[member]!.name)!.push({ stage, partition })
+    }
+  })
+  for (const tasks of assigned.values()) {
+    tasks.sort((a, b) => compare(a.stage, b.stage) || a.partition - b.partition)
+  }
+  return assigned
+}
+
+/** By stage: which member (its index) had the partition last. */
+function formerOwners(
+  stages: readonly AssignableStage[],
+  members: readonly AssignmentMember[],
+): Array<Map<number, number>> {
+  return stages.map(({ stage, partitions }) => {
+    const owners = new Map<number, number>()
+    members.forEach(({ previous, generation }, at) => {
+      for (const task of previous) {
+        if (task.stage !== stage || task.partition >= partitions) continue
+        const rival = owners.get(task.partition)
+        if (rival === undefined || members[rival]!.generation < generation) owners.set(task.partition, at)
+      }
+    })
+    return owners
+  })
+}
+
+/**
+ * Everybody gets the rounded-down share of each stage. What is left of each stage, one more task for some members, is dealt so that
+ * nobody gets more than one more of a stage nor, over all stages, more than one more than another, and preferably to those who had one
+ * more before: a cheapest flow from stages over members. Returns, by member, the stages of which it gets one more.
+ */
+function placeExtras(
+  stages: readonly AssignableStage[],
+  members: readonly AssignmentMember[],
+  kept: ReadonlyArray<ReadonlyMap<number, number>>,
+): Array<Set<number>> {
+  const leftOver = stages.map(({ partitions }) => partitions % members.length)
+  const total = leftOver.reduce((sum, count) => sum + count, 0)
+  const surely = Math.floor(total / members.length)
+  const source = 0
+  const sink = 1 + stages.length + members.length
+  const stageNode = (at: number) => 1 + at
+  const memberNode = (at: number) => 1 + stages.length + at
+
+  const edges: Array<{ from: number; to: number; capacity: number; cost: number }> = []
+  stages.forEach((_, at) => edges.push({ from: source, to: stageNode(at), capacity: leftOver[at]!, cost: 0 }))
+  const firstChoice = edges.length
+  stages.forEach(({ partitions }, stageAt) => {
+    const share = Math.floor(partitions / members.length)
+    members.forEach((_, memberAt) => {
+      let had = 0
+      for (const owner of kept[stageAt]!.values()) if (owner === memberAt) had++
+      edges.push({ from: stageNode(stageAt), to: memberNode(memberAt), capacity: 1, cost: had > share ? -1 : 0 })
+    })
+  })
+  // Filling everybody up to the sure number is worth more than all moves together.
+  const sureWorth = -(total + 1)
+  members.forEach((_, at) => {
+    edges.push({ from: memberNode(at), to: sink, capacity: surely, cost: sureWorth })
+    edges.push({ from: memberNode(at), to: sink, capacity: 1, cost: 0 })
+  })
+
+  const flow = cheapestFlow(sink + 1, edges, source, sink)
+  assert(flow.total === total, 'everything that is left over finds a member')
+  return members.map(
+    (_, memberAt) =>
+      new Set(stages.flatMap((_, stageAt) => (flow.along[firstChoice + stageAt * members.length + memberAt]! > 0 ? [stageAt] : []))),
+  )
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

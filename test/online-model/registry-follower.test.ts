@@ -1,0 +1,173 @@
+import { describe, expect, test } from 'vitest'
+import { publishVersion } from '../../online-model/publish-version.ts'
+import { createRegistryFollower } from '../../online-model/registry-follower.ts'
+import { PipelineError } from '../../schemas/errors.ts'
+import type { ModelVersion, Plan, RegistryRecord } from '../../schemas/plan.ts'
+import { createLogFake, jsonCodec, type LogFake } from './log-fake.ts'
+
+const topic = 'team.models'
+const codec = jsonCodec<RegistryRecord>()
+const plan: Pick<Plan, 'models' | 'features' | 'fingerprint'> = {
+  models: { topic: 'models', codec },
+  features: [{ name: 'a', entity: null, compute: () => 0 }],
+  fingerprint: 'print',
+}
+
+function version(name: string, intercept: number, fingerprint = 'print', features = ['a']): ModelVersion {
+  const numbers = features.map(() => 1)
+  return {
+    kind: 'version',
+    version: name,
+    createdAtMs: 1,
+    fingerprint,
+    seed: 1,
+    model: { kind: 'logistic', features, means: numbers, scales: numbers, weights: numbers, intercept },
+    metrics: {},
+    trainedOn: [],
+  }
+}
+
+async function promote(fake: LogFake, model: ModelVersion, previous: string | null): Promise<void> {
+  const producer = await fake.broker.producer()
+  await publishVersion(producer, {
+    topic,
+    codec,
+    version: model,
+    previous,
+    by: 'test',
+    reason: 'better',
+    changedAtMs: 5,
+  })
+  await producer.close()
+}
+
+function follower(fake: LogFake, say: (line: string) => void = () => undefined) {
+  return createRegistryFollower({ broker: fake.broker, plan, topic, say })
+}
+
+describe('registry follower', () => {
+  test('reads to the end, page by page, and scores with the champion', async () => {
+    const fake = createLogFake({ [topic]: 1 })
+    await promote(fake, version('v1', 0), null)
+    await promote(fake, version('v2', 2), 'v1')
+    await promote(fake, version('v3', 3), 'v1')
+    const lines: string[] = []
+    const registry = follower(fake, (line) => lines.push(line))
+    expect(registry.current()).toBeNull()
+    await registry.loadToEnd()
+    const scorer = registry.current()
+    expect(scorer?.version).toBe('v2')
+    expect(scorer?.score([1])).toBe(1 / (1 + Math.exp(-2)))
+    expect(registry.state()).toMatchObject({ ignoredVersions: 0, ignoredAliases: 1 })
+    expect(registry.state().history[1]).toEqual({
+      kind: 'alias',
+      alias: 'champion',
+      version: 'v2',
+      previous: 'v1',
+      changedAtMs: 5,
+      by: 'test',
+      reason: 'better',
+    })
+    expect(lines).toEqual(['champion is v2'])
+    await promote(fake, version('v4', 4), 'v2')
+    await registry.loadToEnd()
+    expect(registry.current()?.version).toBe('v4')
+    await registry.close()
+    expect(fake.open()).toBe(0)
+  })
+
+  test('an empty registry has no champion', async () => {
+    const fake = createLogFake({ [topic]: 1 })
+    const registry = follower(fake)
+    await registry.loadToEnd()
+    expect(registry.current()).toBeNull()
+    expect(fake.fetches()).toBe(0)
+    await registry.close()
+  })
+
+  test('follows until it is closed', async () => {
+    const fake = createLogFake({ [topic]: 1 })
+    await promote(fake, version('v1', 0), null)
+    let onSwap: () => void = () => undefined
+    const swapped = new Promise<void>((resolve) => {
+      onSwap = resolve
+    })
+    const registry = follower(fake, (line) => line === 'champion is v2' && onSwap())
+    await registry.loadToEnd()
+    const failures: unknown[] = []
+    registry.follow((error) => failures.push(error))
+    await promote(fake, version('v2', 1), 'v1')
+    await swapped
+    expect(registry.current()?.version).toBe('v2')
+    const closing = registry.close()
+    expect(registry.close()).toBe(closing)
+    await closing
+    const fetches = fake.fetches()
+    await new Promise((done) => setImmediate(() => setImmediate(done)))
+    expect(fake.fetches()).toBe(fetches)
+    expect(failures).toEqual([])
+    expect(fake.open()).toBe(0)
+  })
+
+  test('a failure ends following and is handed over once', async () => {
+    const fake = createLogFake({ [topic]: 1 })
+    const registry = follower(fake)
+    fake.failure = new PipelineError('kafka_unreachable', 'no broker answered')
+    const failure = await new Promise((resolve) => registry.follow(resolve))
+    expect(failure).toBe(fake.failure)
+    expect(fake.fetches()).toBe(1)
+    await registry.close()
+  })
+
+  test('an unreadable record is named by its place', async () => {
+    const fake = createLogFake({ [topic]: 1 })
+    await promote(fake, version('v1', 0), null)
+    fake.append(topic, 0, Buffer.from('{'))
+    const registry = follower(fake)
+    await expect(registry.loadToEnd()).rejects.toMatchObject({
+      code: 'record_unreadable',
+      message: 'The registry record at team.models partition 0 offset 2 is no model version or alias change: not JSON.',
+    })
+    await registry.close()
+  })
+
+  test('a champion of another definition does not score, which is said', async () => {
+    const fake = createLogFake({ [topic]: 1 })
+    await promote(fake, version('v1', 0), null)
+    await promote(fake, version('v2', 0, 'other'), 'v1')
+    const lines: string[] = []
+    const registry = follower(fake, (line) => lines.push(line))
+    await registry.loadToEnd()
+    expect(registry.current()).toBeNull()
+    expect(registry.state().aliases.get('champion')).toBe('v2')
+    expect(lines).toEqual([
+      'champion v2 was trained on definition other, this one is print: ' +
+        'events are not scored until a model is trained on it',
+    ])
+    await promote(fake, version('v3', 0), 'v2')
+    await registry.loadToEnd()
+    expect(registry.current()?.version).toBe('v3')
+    await registry.close()
+  })
+
+  test('weights that contradict the definition they name are refused', async () => {
+    const fake = createLogFake({ [topic]: 1 })
+    await promote(fake, version('v1', 0, 'print', ['b']), null)
+    const registry = follower(fake)
+    await expect(registry.loadToEnd()).rejects.toMatchObject({ code: 'state_foreign' })
+    await registry.close()
+  })
+
+  test('a broker that brings nothing before the stable end is given up', async () => {
+    const fake = createLogFake({ [topic]: 1 })
+    const broker = { ...fake.broker, bounds: async () => [{ topic, partition: 0, start: 0, end: 7 }] }
+    const registry = createRegistryFollower({ broker, plan, topic, say: () => undefined })
+    await expect(registry.loadToEnd()).rejects.toMatchObject({
+      code: 'kafka_request_failed',
+      message:
+        'Reading team.models partition 0 stopped at offset 0: 120 fetches in a row brought nothing ' +
+        'although its stable end is 7. Check the brokers that hold it.',
+    })
+    await registry.close()
+  })
+})

@@ -1,0 +1,244 @@
+import { describe, expect, test } from 'vitest'
+import { fitLogistic } from '../../online-model/logistic.ts'
+import { createRegistryFollower } from '../../online-model/registry-follower.ts'
+import { type TrainingPlan, type TrainOptions, trainFromLog } from '../../online-model/train.ts'
+import type { EventCodec } from '../../schemas/codec.ts'
+import type { EventValues, Prediction, RegistryRecord, StreamPlan } from '../../schemas/plan.ts'
+import { createLogFake, jsonCodec, type LogFake } from './log-fake.ts'
+
+const dayMs = 86_400_000
+const start = Date.UTC(2024, 0, 1)
+const topics = { predictions: 'team.predictions', label: 'team.chargebacks', models: 'team.models' }
+
+const labelCodec: EventCodec = {
+  schemas: new Map(),
+  encode: (event) => Buffer.from(JSON.stringify(event)),
+  decode: (bytes) =>
+    bytes === null
+      ? { ok: false, problems: [{ path: '', code: 'empty', expected: 'an event', received: 'nothing' }] }
+      : { ok: true, event: JSON.parse(bytes.toString()) as EventValues },
+  check: () => ({ ok: false, problems: [] }),
+}
+
+function streamPlan(name: string, index: number): StreamPlan {
+  return {
+    name,
+    index,
+    topic: name,
+    idField: 'txId',
+    keyField: 'customerId',
+    timeField: 'reportedAt',
+    fields: [],
+    disorderMs: 1_000,
+    latenessMs: 0,
+    aheadMs: 60_000,
+    codec: labelCodec,
+    entersAt: 0,
+  }
+}
+
+const plan: TrainingPlan = {
+  predictions: { topic: 'predictions', codec: jsonCodec<Prediction>() },
+  models: { topic: 'models', codec: jsonCodec<RegistryRecord>() },
+  features: ['amount', 'night'].map((name) => ({ name, entity: null, compute: () => 0 })),
+  fingerprint: 'print',
+  streams: [streamPlan('transactions', 0), streamPlan('chargebacks', 1)],
+  label: { stream: 1, value: 1, otherwise: { value: 0, afterMs: 7 * dayMs } },
+  model: { kind: 'logistic', l2: 1 },
+}
+
+/** One event an hour; every tenth is a fraud with a larger amount, and some frauds are small. */
+function vectorOf(i: number): number[] {
+  return [(i % 10 === 0 ? (i % 30 === 0 ? 5 : 90) : 10) + (i % 7), i % 24 < 7 ? 1 : 0]
+}
+
+function predict(fake: LogFake, i: number, fingerprint = 'print'): void {
+  const prediction: Prediction = {
+    id: `tx${i}`,
+    time: start + (i * dayMs) / 24,
+    score: null,
+    modelVersion: null,
+    features: vectorOf(i),
+    fingerprint,
+    origin: { partition: i % 2, offset: i },
+    positions: [],
+    reasons: [],
+  }
+  fake.append(topics.predictions, i % 2, plan.predictions.codec.encode(prediction))
+}
+
+function report(fake: LogFake, txId: string, reportedAt: number, appendedAtMs = reportedAt): void {
+  fake.append(topics.label, 0, labelCodec.encode({ txId, reportedAt }), appendedAtMs)
+}
+
+/** 20 days of events and of labels that come seven days after theirs. */
+function filledLog(): LogFake {
+  const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1 })
+  for (let i = 0; i < 480; i++) predict(fake, i)
+  for (let i = 0; i < 480; i += 10) {
+    const reportedAt = start + (i * dayMs) / 24 + 7 * dayMs
+    if (reportedAt < start + 20 * dayMs) report(fake, `tx${i}`, reportedAt)
+  }
+  return fake
+}
+
+function options(fake: LogFake, more: Partial<TrainOptions> = {}): TrainOptions {
+  let now = 1_000
+  const clock = (): number => {
+    now += 500
+    return now
+  }
+  return { broker: fake.broker, plan, topics, seed: 7, clock, say: () => undefined, by: 'somebody', ...more }
+}
+
+describe('trainFromLog', () => {
+  test('reads, joins, fits, publishes and promotes', async () => {
+    const fake = filledLog()
+    const lines: string[] = []
+    const summary = await trainFromLog(options(fake, { say: (line) => lines.push(line) }))
+
+    // The last label is that of event 310, reported at hour 478; minus 1 s of disorder that leaves the events of hours
+    // 0 to 309.
+    expect(summary).toMatchObject({
+      previous: null,
+      promoted: true,
+      rows: 310,
+      positives: 31,
+      waiting: 170,
+      watermarkMs: start + 478 * (dayMs / 24) - 1_000,
+      skipped: { foreign: 0, rejectedLabels: 0, labelsAhead: 0 },
+      counts: { predictions: 480, labels: 32, duplicatePredictions: 0 },
+      seconds: 1.5,
+    })
+    const expected = fitLogistic({
+      rows: Float64Array.from(Array.from({ length: 310 }, (_, i) => vectorOf(i)).flat()),
+      labels: Uint8Array.from({ length: 310 }, (_, i) => (i % 10 === 0 ? 1 : 0)),
+      rowCount: 310,
+      features: ['amount', 'night'],
+      l2: 1,
+      iterationsMax: 100,
+    })
+    expect(summary.version).toEqual({
+      kind: 'version',
+      version: 'v1',
+      createdAtMs: 2_000,
+      fingerprint: 'print',
+      seed: 7,
+      model: expected.weights,
+      metrics: { rows: 310, positives: 31, ...summary.metrics },
+      trainedOn: [
+        { topic: topics.predictions, partition: 0, offset: 240 },
+        { topic: topics.predictions, partition: 1, offset: 240 },
+        { topic: topics.label, partition: 0, offset: 32 },
+      ],
+    })
+    expect(summary.metrics.auc).toBeGreaterThan(0.6)
+    expect(summary.metrics.averagePrecision).toBeGreaterThan(0.6)
+    expect(lines[0]).toBe('read 480 predictions and 32 labels')
+    expect(lines[1]).toMatch(
+      /^fitted 310 rows \(31 positive, 170 more wait for their label\) in \d+ iterations: average precision 0\.\d{4}/,
+    )
+    expect(fake.open()).toBe(0)
+
+    const registry = createRegistryFollower({ broker: fake.broker, plan, topic: topics.models, say: () => undefined })
+    await registry.loadToEnd()
+    expect(registry.current()?.version).toBe('v1')
+    expect(registry.state().history).toMatchObject([
+      { previous: null, by: 'somebody', reason: 'trained on 310 rows with 31 positives' },
+    ])
+    await registry.close()
+  })
+
+  test('the next training is the next version and replaces the champion', async () => {
+    const fake = filledLog()
+    await trainFromLog(options(fake))
+    const second = await trainFromLog(options(fake))
+    expect(second).toMatchObject({ previous: 'v1', promoted: true, version: { version: 'v2' } })
+  })
+
+  test('skips and counts what teaches nothing', async () => {
+    const clean = await trainFromLog(options(filledLog()))
+    const fake = filledLog()
+    predict(fake, 3)
+    predict(fake, 5, 'other')
+    fake.append(topics.label, 0, null)
+    report(fake, 'tx1', start + 900 * dayMs, start + 20 * dayMs)
+    const summary = await trainFromLog(options(fake))
+    expect(summary.skipped).toEqual({ foreign: 1, rejectedLabels: 1, labelsAhead: 1 })
+    expect(summary.counts.duplicatePredictions).toBe(1)
+    expect(summary.version.model).toEqual(clean.version.model)
+  })
+
+  test('keeps only the newest rows', async () => {
+    const summary = await trainFromLog(options(filledLog(), { rowsMax: 300 }))
+    expect(summary).toMatchObject({ rows: 130, waiting: 170, counts: { predictions: 300, droppedPredictions: 180 } })
+  })
+
+  test('loses to a promotion that came in between, and says so', async () => {
+    const fake = filledLog()
+    const { version } = await trainFromLog(options(fake))
+    fake.beforeSend = () => {
+      const rival = { ...version, version: 'v2', createdAtMs: 1 }
+      fake.append(topics.models, 0, plan.models.codec.encode(rival))
+      fake.append(
+        topics.models,
+        0,
+        plan.models.codec.encode({
+          kind: 'alias',
+          alias: 'champion',
+          version: 'v2',
+          previous: 'v1',
+          changedAtMs: 1,
+          by: 'rival',
+          reason: 'first',
+        }),
+      )
+    }
+    const lines: string[] = []
+    const summary = await trainFromLog(options(fake, { say: (line) => lines.push(line) }))
+    expect(summary).toMatchObject({ previous: 'v1', promoted: false, version: { version: 'v2' } })
+    expect(lines.at(-1)).toBe(
+      'the v2 of this training is not the champion, another change came first: it is v2 of 1970-01-01T00:00:00.001Z',
+    )
+  })
+
+  test('explains with counts why nothing can be trained, and publishes nothing', async () => {
+    const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1 })
+    for (let i = 0; i < 48; i++) predict(fake, i)
+    report(fake, 'tx0', start + 2 * dayMs)
+    await expect(trainFromLog(options(fake))).rejects.toMatchObject({
+      code: 'model_untrainable',
+      message:
+        'A logistic model needs labelled rows of both classes, but got 0 rows with 0 positives and 0 negatives. ' +
+        'The logs hold 48 predictions of this definition and 1 labels; 48 predictions wait for their label, ' +
+        'which is due 604800000 ms of event time after the event, ' +
+        'and both streams have passed 2024-01-02T23:00:00.000Z.',
+    })
+    expect((await fake.broker.bounds([{ topic: topics.models, partition: 0 }]))[0]?.end).toBe(0)
+    expect(fake.open()).toBe(0)
+  })
+
+  test('empty logs are explained too', async () => {
+    const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1 })
+    await expect(trainFromLog(options(fake))).rejects.toThrow(/both streams have passed nothing yet\.$/)
+  })
+
+  test('a fit that does not converge is not published', async () => {
+    const fake = filledLog()
+    await expect(trainFromLog(options(fake, { iterationsMax: 1 }))).rejects.toMatchObject({
+      code: 'model_untrainable',
+      message: "The fit of 310 rows did not converge within 1 iterations; raise the model's l2 (now 1).",
+    })
+  })
+
+  test('a missing topic and a failing fetch are passed on, connections closed', async () => {
+    const fake = filledLog()
+    await expect(trainFromLog(options(fake, { topics: { ...topics, label: 'team.nothing' } }))).rejects.toMatchObject({
+      code: 'topic_missing',
+      message: 'Topic team.nothing does not exist.',
+    })
+    fake.failure = new Error('down')
+    await expect(trainFromLog(options(fake))).rejects.toThrow('down')
+    expect(fake.open()).toBe(0)
+  })
+})
