@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
-/** `unit` needs no server, no network and no sleep; `servers` runs on a real Kafka and Redis, found or started by its global set-up. */
+/**
+ * `unit` needs no server, no network and no sleep; `golden` proves the features on the whole benchmark; `servers` runs on a real Kafka
+ * and Redis, found or started by its global set-up.
+ */
 export default defineConfig({
   test: {
     projects: [
@@ -8,11 +11,12 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/integration/**', 'node_modules/**'],
+          exclude: ['test/integration/**', 'test/golden/**', 'node_modules/**'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },
+      { test: { name: 'golden', include: ['test/golden/**/*.test.ts'] } },
       {
         test: {
           name: 'servers',

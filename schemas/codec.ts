@@ -1,5 +1,5 @@
 /** Codec contracts: what `avro.ts` makes from a definition and every other room uses. */
-import type { EventValues, Problem } from './plan.ts'
+import type { EventValues, Problem } from './event.ts'
 
 /** An internal record, Avro single-object encoding. */
 export interface RecordCodec<T> {

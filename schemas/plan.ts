@@ -3,6 +3,9 @@
  * none spells a field, topic or key of its own.
  */
 import type { EventCodec, RecordCodec } from './codec.ts'
+import type { EventValues, Problem } from './event.ts'
+
+export type { EventValues, FieldValue, Problem, RejectCode } from './event.ts'
 
 /** Position in canonical order: facts and events are ordered by (time, stream, source partition, source offset). */
 export interface CanonicalPosition {
@@ -11,10 +14,6 @@ export interface CanonicalPosition {
   /** Stream, source partition and source offset in one number (see `canonical-order.ts`). */
   readonly order: number
 }
-
-/** A validated field value: text is string, number and timestamp (ms since 1970) are number, flag is boolean, missing is null. */
-export type FieldValue = string | number | boolean | null
-export type EventValues = Readonly<Record<string, FieldValue>>
 
 export type FieldKind = 'text' | 'number' | 'integer' | 'timestamp' | 'flag'
 
@@ -208,32 +207,6 @@ export interface Rejection {
   readonly value: Buffer | null
   readonly problems: readonly Problem[]
 }
-
-export interface Problem {
-  /** JSON-pointer-like path into the event, empty for the whole. */
-  readonly path: string
-  readonly code: RejectCode
-  readonly expected: string
-  readonly received: string
-}
-
-export type RejectCode =
-  | 'empty'
-  | 'not_json'
-  | 'not_avro'
-  | 'schema_unknown'
-  | 'missing'
-  | 'type'
-  | 'range'
-  | 'decimals'
-  | 'length'
-  | 'key_mismatch'
-  | 'partition_mismatch'
-  | 'ahead'
-  | 'late'
-  | 'function_threw'
-  | 'not_finite'
-  | 'entity_full'
 
 /** Entries of the registry topic. Versions are immutable; every change of an alias is an entry of its own. */
 export type RegistryRecord = ModelVersion | AliasChange

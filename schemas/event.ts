@@ -1,0 +1,31 @@
+/** A validated event's values, and what can be wrong with one: the words that codecs, plan and processing share. */
+
+/** A validated field value: text is string, number and timestamp (ms since 1970) are number, flag is boolean, missing is null. */
+export type FieldValue = string | number | boolean | null
+export type EventValues = Readonly<Record<string, FieldValue>>
+
+export interface Problem {
+  /** JSON-pointer-like path into the event, empty for the whole. */
+  readonly path: string
+  readonly code: RejectCode
+  readonly expected: string
+  readonly received: string
+}
+
+export type RejectCode =
+  | 'empty'
+  | 'not_json'
+  | 'not_avro'
+  | 'schema_unknown'
+  | 'missing'
+  | 'type'
+  | 'range'
+  | 'decimals'
+  | 'length'
+  | 'key_mismatch'
+  | 'partition_mismatch'
+  | 'ahead'
+  | 'late'
+  | 'function_threw'
+  | 'not_finite'
+  | 'entity_full'

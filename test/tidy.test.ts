@@ -1,0 +1,137 @@
+/** The rules of the house that a program can check: who may import whom, what only the edges may touch, how files look. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+/** Each room with the rooms that it may import from, besides itself. */
+const mayImport: Readonly<Record<string, readonly string[]>> = {
+  schemas: [],
+  pipelines: ['schemas'],
+  runtime: ['schemas'],
+  'feature-store': ['runtime', 'schemas'],
+  producers: ['feature-store', 'runtime', 'schemas'],
+  processors: ['feature-store', 'runtime', 'schemas'],
+  'online-model': ['feature-store', 'runtime', 'schemas'],
+  cli: ['online-model', 'pipelines', 'processors', 'producers', 'feature-store', 'runtime', 'schemas'],
+}
+/** Files that are started rather than imported. */
+const entries = new Set(['cli/main.ts', 'vitest.config.ts', 'pipelines/card-fraud.ts'])
+const linesMax = 400
+const lineLengthMax = 140
+
+interface SourceFile {
+  readonly path: string
+  readonly room: string
+  readonly text: string
+  /** Paths of our own files that it imports. */
+  readonly imports: readonly string[]
+}
+
+function filesBelow(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+}
+
+function read(path: string): SourceFile {
+  const text = readFileSync(join(root, path), 'utf8')
+  const found = text.matchAll(/^(?:import|export)\b[^'"]*?from '(\.[^']+)'|import\('(\.[^']+)'\)|^import '(\.[^']+)'/gm)
+  const imports = [...found].map((match) => join(dirname(path), (match[1] ?? match[2] ?? match[3])!))
+  return { path, room: path.split('/')[0]!, text, imports }
+}
+
+const sources = Object.keys(mayImport).flatMap(filesBelow).map(read)
+const tests = filesBelow('test').map(read)
+
+describe('imports', () => {
+  test('point one way', () => {
+    const wrong = sources.flatMap(({ path, room, imports }) =>
+      imports
+        .filter((target) => {
+          const to = target.split('/')[0]!
+          return to !== room && !mayImport[room]!.includes(to)
+        })
+        .map((target) => `${path} imports ${target}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  test('make no cycle', () => {
+    const byPath = new Map(sources.map((source) => [source.path, source]))
+    const cycles: string[] = []
+    const done = new Set<string>()
+    const visit = (path: string, way: readonly string[]) => {
+      if (way.includes(path)) cycles.push([...way.slice(way.indexOf(path)), path].join(' -> '))
+      else if (!done.has(path)) {
+        // A type costs nothing at run time, but a circle of types is a circle of ideas all the same.
+        for (const target of byPath.get(path)?.imports ?? []) visit(target, [...way, path])
+        done.add(path)
+      }
+    }
+    for (const { path } of sources) visit(path, [])
+    expect(cycles).toEqual([])
+  })
+
+  test('reach every file', () => {
+    const reached = new Set([...sources, ...tests].flatMap(({ imports }) => imports))
+    const read = [...sources, ...tests].flatMap(({ text }) => [...text.matchAll(/[\w-]+\.ts/g)].map(([name]) => name))
+    const named = new Set(read)
+    const dead = sources
+      .map(({ path }) => path)
+      .filter((path) => !reached.has(path) && !entries.has(path) && !named.has(path.split('/').at(-1)!))
+    expect(dead).toEqual([])
+  })
+
+  test('know kafkajs in its room only', () => {
+    const wrong = sources.filter(({ path, text }) => /from 'kafkajs/.test(text) && !path.startsWith('runtime/'))
+    expect(wrong.map(({ path }) => path)).toEqual([])
+  })
+})
+
+describe('edges', () => {
+  const edges = ['runtime', 'cli']
+  const inner = sources.filter(({ room }) => !edges.includes(room))
+
+  test.each([
+    ['the clock', /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(/],
+    ['randomness', /\bMath\.random\(|\brandomUUID\(/],
+    ['the environment', /\bprocess\.env\b/],
+    ['timers', /\bset(?:Timeout|Interval)\(/],
+    ['the terminal', /\bconsole\.|\bprocess\.std(?:out|err)\b/],
+  ])('only they touch %s', (_, pattern) => {
+    expect(inner.filter(({ text }) => pattern.test(withoutComments(text))).map(({ path }) => path)).toEqual([])
+  })
+})
+
+describe('files', () => {
+  test('open with what they are for', () => {
+    const silent = sources.filter(({ text }) => !/^(?:#!.*\n)?\/\*\*/.test(text))
+    expect(silent.map(({ path }) => path)).toEqual([])
+  })
+
+  test(`have at most ${linesMax} lines of at most ${lineLengthMax} characters`, () => {
+    const long = [...sources, ...tests].flatMap(({ path, text }) => {
+      const lines = text.split('\n')
+      const wide = lines.flatMap((line, i) => (line.length > lineLengthMax && !line.includes("'") ? [`${path}:${i + 1}`] : []))
+      return lines.length > linesMax && !path.startsWith('test/') ? [...wide, `${path}: ${lines.length} lines`] : wide
+    })
+    expect(long).toEqual([])
+  })
+
+  test('leave nothing for later without saying where', () => {
+    const left = [...sources, ...tests].filter(({ path, text }) => path !== 'test/tidy.test.ts' && /\b(?:TODO|FIXME|XXX)\b/.test(text))
+    expect(left.map(({ path }) => path)).toEqual([])
+  })
+
+  test('use no `any` and hide no type error in the product', () => {
+    const loose = sources.filter(({ text }) => /\bas any\b|: any\b|@ts-(?:ignore|nocheck|expect-error)/.test(withoutComments(text)))
+    expect(loose.map(({ path }) => path)).toEqual([])
+  })
+})
+
+function withoutComments(text: string): string {
+  return text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/^\s*\/\/.*$/gm, '')
+}
