@@ -4,7 +4,8 @@
  *
  * A source is whatever sends in event-time order of its own: one input partition of a raw topic, or one task of the stage before. A raw
  * source has passed an event when its clock is beyond it, or when a fetch that began after the event was read found the source at its
- * end: whatever was appended before the event was sent has then been seen. A task as a source says itself how far it has come.
+ * end: whatever was appended before the event was sent has then been seen. A task as a source says itself how far it has come, and that
+ * it has nothing to send: this counts for the events that lie before it in the repartition topic, never for later ones.
  */
 import assert from 'node:assert/strict'
 import { compareCanonical } from '../schemas/canonical-order.ts'
@@ -17,12 +18,12 @@ export interface Aligned extends CanonicalPosition {
   /** Fetch that brought the event; fetches are counted up. */
   readonly round: number
   readonly readAtMs: number
+  /** Of the record, in the input that the source sends to. */
+  readonly offset: number
 }
 
 export interface AlignmentOptions {
   readonly sources: ReadonlyArray<{ readonly kind: 'raw'; readonly disorderMs: number } | { readonly kind: 'task' }>
-  /** A task that declared itself idle and has not said so again for this long counts as silent. */
-  readonly idleLeaseMs: number
 }
 
 /** Which events may go although a source has not passed them, and which may not go although all have. */
@@ -51,8 +52,8 @@ export interface Alignment<T extends Aligned> {
   advance(source: number, time: number): void
   /** A fetch of this round found the raw source at its end, or not. */
   fetched(source: number, round: number, isAtEnd: boolean): void
-  /** The task as a source has nothing to send until it speaks again. */
-  idle(source: number, isIdle: boolean, nowMs: number): void
+  /** The task as a source said at this offset whether it had anything to send. */
+  said(source: number, offset: number, isIdle: boolean): void
   /** Next event in canonical order, if it may go. */
   peek(bounds: ReleaseBounds): T | undefined
   /** Takes the peeked event out. */
@@ -60,7 +61,7 @@ export interface Alignment<T extends Aligned> {
   /** The first event waits for no more than news that a raw source is at its end. */
   awaitsEnd(nowMs: number): boolean
   /** Every source has nothing to send and nothing is held. */
-  isIdle(nowMs: number): boolean
+  isIdle(): boolean
 }
 
 interface SourceState {
@@ -70,7 +71,8 @@ interface SourceState {
   /** Last round that found the source at its end. */
   endRound: number
   isAtEnd: boolean
-  idleSinceMs: number | null
+  /** Where the task last said that it had nothing to send; −1 since it sent something. */
+  idleOffset: number
 }
 
 export function createAlignment<T extends Aligned>(options: AlignmentOptions, start: CanonicalPosition): Alignment<T> {
@@ -83,7 +85,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     clock: Number.NEGATIVE_INFINITY,
     endRound: -1,
     isAtEnd: false,
-    idleSinceMs: null,
+    idleOffset: -1,
   }))
 
   function push(event: T): void {
@@ -102,8 +104,8 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     if (isAtEnd) state.endRound = round
   }
 
-  function idle(source: number, isIdle: boolean, nowMs: number): void {
-    sources[source]!.idleSinceMs = isIdle ? nowMs : null
+  function said(source: number, offset: number, isIdle: boolean): void {
+    sources[source]!.idleOffset = isIdle ? offset : -1
   }
 
   function peek({ nowMs, forced = nothingPassed, ceiling }: ReleaseBounds): T | undefined {
@@ -135,11 +137,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
       return source.endRound > event.round && nowMs - event.readAtMs >= source.disorderMs
     }
     if (source.clock - source.disorderMs > event.time) return true
-    return source.kind === 'raw' ? source.endRound > event.round : isIdleTask(source, nowMs)
-  }
-
-  function isIdleTask(source: SourceState, nowMs: number): boolean {
-    return source.idleSinceMs !== null && nowMs - source.idleSinceMs <= options.idleLeaseMs
+    return source.kind === 'raw' ? source.endRound > event.round : source.idleOffset > event.offset
   }
 
   function awaitsEnd(nowMs: number): boolean {
@@ -150,9 +148,9 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     )
   }
 
-  function isIdle(nowMs: number): boolean {
+  function isIdle(): boolean {
     return (
-      heap.size === 0 && sources.every((source) => (source.kind === 'raw' ? source.isAtEnd : isIdleTask(source, nowMs)))
+      heap.size === 0 && sources.every((source) => (source.kind === 'raw' ? source.isAtEnd : source.idleOffset >= 0))
     )
   }
 
@@ -167,7 +165,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     push,
     advance,
     fetched,
-    idle,
+    said,
     peek,
     release,
     awaitsEnd,

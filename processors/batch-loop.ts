@@ -103,7 +103,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       if (tasks.some(({ task }) => task.awaitsEnd(clock.nowMs()))) continue
       if (isBacklogged()) fetching = poll(0)
       const shares = takeShares()
-      const idle = idleMarks()
+      const idle = idleMarks(shares)
       if (shares.length === 0 && idle.length === 0) continue
       number++
 
@@ -142,9 +142,12 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
 
   function poll(maxWaitMs: number): Promise<Outcome<FetchedPartition[]>> {
     round++
-    const wanted = tasks.flatMap(({ task }) => task.wanted())
-    if (wanted.length === 0) return Promise.resolve({ ok: true, value: [] })
-    return outcomeOf(fetcher.fetch(wanted, { maxWaitMs, partitionBytesMax: limits.partitionBytesMax }))
+    const nowMs = clock.nowMs()
+    const wanted = tasks.flatMap(({ task }) => task.wanted(nowMs))
+    if (wanted.length > 0)
+      return outcomeOf(fetcher.fetch(wanted, { maxWaitMs, partitionBytesMax: limits.partitionBytesMax }))
+    // Everything is read far enough ahead, or there is no task: others get their turn meanwhile.
+    return outcomeOf(clock.sleep(tasks.length === 0 ? limits.pollMaxMs : 1).then(() => []))
   }
 
   /** An event that only waits for news of the end must not wait for a long poll. */
@@ -203,17 +206,19 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     return time
   }
 
-  /** Tasks with nothing to do say so, so that nobody waits for them. */
-  function idleMarks(): OutRecord[] {
+  /**
+   * Tasks with nothing to do say so, so that nobody waits for them: at once behind the events of another task of their stage, since those
+   * must be waited with until this one is known to have nothing earlier; else after a while, and again and again.
+   */
+  function idleMarks(shares: readonly Share[]): OutRecord[] {
     const nowMs = clock.nowMs()
+    const sending = new Set(shares.filter(({ batch }) => batch.events.length > 0).map(({ open }) => open.task))
+    const stages = new Set([...sending].map((task) => task.stage))
     return tasks.flatMap((open) => {
       const { task, lastActiveMs, idleSaidMs } = open
-      if (!task.stage.hopOut || !task.isIdle(nowMs)) return []
-      const isDue =
-        idleSaidMs < lastActiveMs
-          ? nowMs - lastActiveMs >= limits.idleAfterMs
-          : nowMs - idleSaidMs >= limits.idleRepeatMs
-      if (!isDue) return []
+      if (!task.stage.hopOut || sending.has(task) || !task.isIdle()) return []
+      const everyMs = idleSaidMs < lastActiveMs ? limits.idleAfterMs : limits.idleRepeatMs
+      if (!stages.has(task.stage) && nowMs - Math.max(idleSaidMs, lastActiveMs) < everyMs) return []
       open.idleSaidMs = nowMs
       return marks(outputOptions(open), { watermark: task.passed.time, idle: true })
     })
@@ -271,7 +276,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
   }
 
   function publication(shares: readonly Share[], idle: readonly OutRecord[]) {
-    const records: OutRecord[] = [...idle]
+    const records: OutRecord[] = []
     const offsets: OffsetToCommit[] = []
     for (const { open, batch, outputs, refusals } of shares) {
       if (batch.isRefold) continue
@@ -292,6 +297,8 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
         offsets.push({ topic: open.task.inputs[i]!.topic, partition: open.task.partition, offset: low, metadata })
       })
     }
+    // Marks of idle tasks count for the events that lie before them.
+    for (const mark of idle) records.push(mark)
     return { records, offsets }
   }
 

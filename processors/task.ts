@@ -27,7 +27,6 @@ export interface TaskLimits {
   readonly heldMax: number
   /** A raw input with this many events read ahead is not fetched. */
   readonly readAheadMax: number
-  readonly idleLeaseMs: number
 }
 
 export interface TaskOptions {
@@ -74,15 +73,15 @@ export interface Task {
   readonly isRefolding: boolean
   /** Event time that everything has been read up to; infinity at the end of all raw inputs. For tasks with raw inputs. */
   readTime(): number
-  /** What to fetch next; nothing of inputs that are far enough ahead. */
-  wanted(): FetchFrom[]
+  /** What to fetch next; nothing of inputs that are far enough ahead, unless what was read waits for more. */
+  wanted(nowMs: number): FetchFrom[]
   accept(fetched: FetchedPartition, round: number, nowMs: number): void
   /** Up to `eventsMax` events of at most `keysMax` entities; null when nothing may go and nothing was refused. */
   take(nowMs: number, bounds: { eventsMax: number; keysMax: number; untilTime: number }): TaskBatch | null
   /** The position moved without a batch since the last call: markers were read. */
   takePosition(): TaskBatch | null
   awaitsEnd(nowMs: number): boolean
-  isIdle(nowMs: number): boolean
+  isIdle(): boolean
 }
 
 interface Input {
@@ -125,7 +124,6 @@ export function createTask(options: TaskOptions): Task {
           ? [{ kind: 'raw', disorderMs: input.stream.disorderMs }]
           : Array.from({ length: options.tasksBefore }, () => ({ kind: 'task' })),
       ),
-      idleLeaseMs: limits.idleLeaseMs,
     },
     start.passed,
   )
@@ -141,11 +139,12 @@ export function createTask(options: TaskOptions): Task {
     return time
   }
 
-  function wanted(): FetchFrom[] {
+  function wanted(nowMs: number): FetchFrom[] {
+    const waitsForMore = alignment.peek({ nowMs }) === undefined
     return inputs
       .filter((input, i) => {
         if (refoldTo && isRefolding && input.next >= refoldTo.inputs[i]!.next) return false
-        return !input.stream || input.held.length - input.from < limits.readAheadMax
+        return !input.stream || waitsForMore || input.held.length - input.from < limits.readAheadMax
       })
       .map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
   }
@@ -193,7 +192,7 @@ export function createTask(options: TaskOptions): Task {
       hold(input, event)
     }
     alignment.advance(source, decoded.watermark)
-    alignment.idle(source, decoded.idle, read.readAtMs)
+    alignment.said(source, record.offset, decoded.idle)
   }
 
   function stageEvent(hop: Carried, at: Reading & Place): StageEvent {
@@ -332,7 +331,7 @@ export function createTask(options: TaskOptions): Task {
     take,
     takePosition: () => (hasMoved && !isRefolding ? batchOf([], false) : null),
     awaitsEnd: alignment.awaitsEnd,
-    isIdle: (nowMs) => !isRefolding && refusals.length === 0 && alignment.isIdle(nowMs),
+    isIdle: () => !isRefolding && refusals.length === 0 && alignment.isIdle(),
   }
 }
 
