@@ -1,11 +1,11 @@
 /**
- * The log of one entity: facts come in, rows sorted by canonical order stay in memory, and the bytes to write to the store come out. The
- * batch loop and the feature reader call these functions; the slot reader scans `rows` itself. No clock, no store, no exception for a
- * full log.
+ * The log of one entity: facts come in, rows sorted by canonical order stay in memory, and the bytes to write to the
+ * store come out. The batch loop and the feature reader call these functions; the slot reader scans `rows` itself. No
+ * clock, no store, no exception for a full log.
  *
- * Life of a log: `decodeLog` with what the store holds, `dropBefore` with the floor of retention, then for each event `containsFact`
- * and `insertFact`, and once a batch `takeWrite`. Drop before asking for duplicates: what the store still holds of dead rows depends on
- * when it was rewritten, what lies at or after the floor does not.
+ * Life of a log: `decodeLog` with what the store holds, `dropBefore` with the floor of retention, then for each event
+ * `containsFact` and `insertFact`, and once a batch `takeWrite`. Drop before asking for duplicates: what the store
+ * still holds of dead rows depends on when it was rewritten, what lies at or after the floor does not.
  */
 import assert from 'node:assert/strict'
 import { streamOfOrder } from '../schemas/canonical-order.ts'
@@ -72,8 +72,8 @@ export function containsFact(log: EntityLog, stream: number, idHash: number): bo
 }
 
 /**
- * Puts a fact in its place. False, and nothing changed, when the log is full. A fact is inserted once: one of the same time and order is
- * an error of the caller.
+ * Puts a fact in its place. False, and nothing changed, when the log is full. A fact is inserted once: one of the same
+ * time and order is an error of the caller.
  */
 export function insertFact(log: EntityLog, row: Float64Array): boolean {
   if (log.end - log.start >= logRowsMax) return false
@@ -118,8 +118,9 @@ export function dropBefore(log: EntityLog, floorTime: number): void {
 }
 
 /**
- * What brings the store's log of this entity to this log, null when it is there already. Afterwards the log counts as written: when the
- * write is lost, so is the log, and both are loaded anew. `replace` once more than half of the stored rows would be dead.
+ * What brings the store's log of this entity to this log, null when it is there already. Afterwards the log counts as
+ * written: when the write is lost, so is the log, and both are loaded anew. `replace` once more than half of the stored
+ * rows would be dead.
  */
 export function takeWrite(log: EntityLog, key: string): LogWrite | null {
   const { width, unwritten } = log
@@ -154,7 +155,9 @@ function encodeValues(values: readonly number[]): Buffer {
   return bytes
 }
 
-/** Row after the last live one that is at or before (time, order). The end is tried first: facts mostly come in order. */
+/**
+ * Row after the last live one that is at or before (time, order). The end is tried first: facts mostly come in order.
+ */
 export function upperBound(log: EntityLog, time: number, order: number): number {
   const { rows, width } = log
   let low = log.start
@@ -173,7 +176,10 @@ function isAtOrBefore(rows: Float64Array, at: number, time: number, order: numbe
   return rowTime < time || (rowTime === time && rows[at + 1]! <= order)
 }
 
-/** Room for one more row at the end: the dead rows at the front are taken back when they are half of the capacity, else it doubles. */
+/**
+ * Room for one more row at the end: the dead rows at the front are taken back when they are half of the capacity, else
+ * it doubles.
+ */
 function makeRoom(log: EntityLog): void {
   const { rows, width, start, end } = log
   const live = end - start

@@ -1,8 +1,10 @@
 /**
- * Numbers in, their exactly rounded sum out, whatever their order. The slot reader calls it for every field that is summed.
+ * Numbers in, their exactly rounded sum out, whatever their order. The slot reader calls it for every field that is
+ * summed.
  *
- * A sum is a running total and what its roundings lost, as long as both are exact together: always so for integers below 2^53, mostly
- * for numbers of like size. What does not fit moves on to Shewchuk's growing expansion, a list of doubles that do not overlap.
+ * A sum is a running total and what its roundings lost, as long as both are exact together: always so for integers
+ * below 2^53, mostly for numbers of like size. What does not fit moves on to Shewchuk's growing expansion, a list of
+ * doubles that do not overlap.
  */
 
 /** Non-overlapping doubles of the whole exponent range: 2,098 bits at 53 a piece are 40. */
@@ -98,8 +100,8 @@ function roundedPartials(partials: Float64Array, used: number): number {
     total = larger + smaller
     error = smaller - (total - larger)
   }
-  // The last addition rounded half to even. When it was a tie and a smaller partial pulls the same way as what was lost, the exact sum
-  // lies past the half and the neighbour is right.
+  // The last addition rounded half to even. When it was a tie and a smaller partial pulls the same way as what was
+  // lost, the exact sum lies past the half and the neighbour is right.
   if (error !== 0 && index >= 0 && Math.sign(error) === Math.sign(partials[index]!)) {
     const doubled = error * 2
     const neighbour = total + doubled

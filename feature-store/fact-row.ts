@@ -1,22 +1,25 @@
-/** From a validated event to the row of numbers that it leaves in an entity's log. The batch loop calls the compiled function per event. */
+/**
+ * From a validated event to the row of numbers that it leaves in an entity's log. The batch loop calls the compiled
+ * function per event.
+ */
 import assert from 'node:assert/strict'
 import type { EntityPlan, EventValues, FactSource, StreamPlan } from '../schemas/plan.ts'
 
 /**
- * Writes the fact of `event`, an event of stream `stream` at canonical order number `order`, into the first `layout.width` elements of
- * `row`. Only for streams that leave facts with the entity.
+ * Writes the fact of `event`, an event of stream `stream` at canonical order number `order`, into the first
+ * `layout.width` elements of `row`. Only for streams that leave facts with the entity.
  */
 export type WriteFactRow = (stream: number, event: EventValues, order: number, row: Float64Array) => void
 
 export function compileFactRow(entity: EntityPlan, streams: readonly StreamPlan[]): WriteFactRow {
-  const writers = new Map<number, (event: EventValues, order: number, row: Float64Array) => void>()
+  const writers: Array<((event: EventValues, order: number, row: Float64Array) => void) | undefined> = []
   for (const source of entity.layout.sources) {
     const stream = streams.find((candidate) => candidate.index === source.stream)
     assert(stream, `stream ${source.stream} of entity ${entity.name} is not in the plan`)
-    writers.set(source.stream, compileSource(source, stream, entity.layout.knownColumn))
+    writers[source.stream] = compileSource(source, stream, entity.layout.knownColumn)
   }
   return (stream, event, order, row) => {
-    const write = writers.get(stream)
+    const write = writers[stream]
     assert(write, `stream ${stream} leaves no facts with entity ${entity.name}`)
     write(event, order, row)
   }
@@ -62,8 +65,9 @@ function numberOf(event: EventValues, field: string, scale: number | null, strea
 }
 
 /**
- * The 53-bit hash of an event id: cyrb53 (bryc, public domain), two 32-bit multiply-xor lanes over UTF-16 units, mixed at the end. Not
- * for secrets: who can choose ids can make two of them collide. Two of 262,144 different ids collide with a chance of 4 in a million.
+ * The 53-bit hash of an event id: cyrb53 (bryc, public domain), two 32-bit multiply-xor lanes over UTF-16 units, mixed
+ * at the end. Not for secrets: who can choose ids can make two of them collide. Two of 262,144 different ids collide
+ * with a chance of 4 in a million.
  */
 export function idHash(id: string): number {
   let high = 0xdeadbeef

@@ -1,4 +1,7 @@
-/** From a pipeline, an entity and a partition to the Redis keys of that task: the only place where keys are made. The Redis store calls it. */
+/**
+ * From a pipeline, an entity and a partition to the Redis keys of that task: the only place where keys are made. The
+ * Redis store calls it.
+ */
 import assert from 'node:assert/strict'
 
 export interface TaskKeys {
@@ -15,8 +18,8 @@ export interface TaskKeys {
 }
 
 /**
- * All keys of a task carry the hash tag `{<namespace><pipeline>.<entity>.<partition>}`, so that in a Redis Cluster they share a slot and
- * one script reaches them all. `namespace` may be empty.
+ * All keys of a task carry the hash tag `{<namespace><pipeline>.<entity>.<partition>}`, so that in a Redis Cluster they
+ * share a slot and one script reaches them all. `namespace` may be empty.
  */
 export function taskKeys(namespace: string, pipeline: string, entity: string, partition: number): TaskKeys {
   const name = `${namespace}${pipeline}.${entity}.${partition}`

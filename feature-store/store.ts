@@ -40,7 +40,7 @@ export interface TaskStore {
   load(keys: readonly string[]): Promise<Array<Buffer | null>>
   /** Applies one step, or refuses it whole. */
   apply(step: Step): Promise<void>
-  /** Deletes everything of this task, fenced: the way of `--rebuild`. Position is null afterwards. */
+  /** Deletes everything of this task, fenced. Position is null afterwards. */
   clear(): Promise<void>
 }
 
@@ -50,9 +50,20 @@ export interface EntityRead {
   readonly logs: ReadonlyArray<Buffer | null>
 }
 
+export interface ClaimOptions {
+  /** Deletes what there is, whatever it belongs to, and starts with nothing: the way of `--rebuild`. */
+  readonly rebuild?: boolean
+}
+
 export interface FeatureStore {
   /** Writes the owner token, then reads position and identity: from here on every former owner is refused. */
-  claim(entity: string, partition: number, owner: string, identity: StateIdentity): Promise<TaskStore>
+  claim(
+    entity: string,
+    partition: number,
+    owner: string,
+    identity: StateIdentity,
+    options?: ClaimOptions,
+  ): Promise<TaskStore>
   /** Logs of some entities of one partition with the position they stand for, in one atomic read. For queries; no ownership. */
   read(entity: string, partition: number, keys: readonly string[]): Promise<EntityRead>
   /** Resolves when the store answers. */

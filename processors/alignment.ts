@@ -44,10 +44,16 @@ export interface AlignmentCounts {
 
 export interface Alignment<T extends Aligned> {
   readonly held: number
+  /** Held events that are late: they may go, whatever the bounds. */
+  readonly lateHeld: number
   readonly counts: Readonly<AlignmentCounts>
   /** Greatest place in canonical order that was released. */
   readonly passed: CanonicalPosition
   push(event: T): void
+  /** Its place in canonical order was passed before it came. */
+  isLate(event: T): boolean
+  /** Event time that the source has come to; minus infinity before it was heard of. */
+  clockOf(source: number): number
   /** The source sends nothing earlier than `time` from here on, except late events. */
   advance(source: number, time: number): void
   /** A fetch of this round found the raw source at its end, or not. */
@@ -79,6 +85,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
   const heap = createCanonicalHeap<T>()
   const counts: AlignmentCounts = { late: 0, releasedEarly: 0 }
   let passed = start
+  let lateHeld = 0
   const sources: SourceState[] = options.sources.map((source) => ({
     kind: source.kind,
     disorderMs: source.kind === 'raw' ? source.disorderMs : 0,
@@ -89,8 +96,15 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
   }))
 
   function push(event: T): void {
-    if (compareCanonical(event, passed) <= 0) counts.late++
+    if (isLate(event)) {
+      counts.late++
+      lateHeld++
+    }
     heap.push(event)
+  }
+
+  function isLate(event: T): boolean {
+    return compareCanonical(event, passed) <= 0
   }
 
   function advance(source: number, time: number): void {
@@ -110,7 +124,8 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
 
   function peek({ nowMs, forced = nothingPassed, ceiling }: ReleaseBounds): T | undefined {
     const event = heap.top()
-    if (!event || (ceiling && compareCanonical(event, ceiling) > 0)) return undefined
+    if (!event || isLate(event)) return event
+    if (ceiling && compareCanonical(event, ceiling) > 0) return undefined
     return compareCanonical(event, forced) <= 0 || isDue(event, nowMs) ? event : undefined
   }
 
@@ -118,12 +133,14 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     const event = heap.pop()
     assert(event, 'an event was peeked before')
     if (!isDue(event, nowMs)) counts.releasedEarly++
-    if (compareCanonical(event, passed) > 0) passed = { time: event.time, order: event.order }
+    // Events leave in order, so that only one that came late is at or before what has been passed.
+    if (isLate(event)) lateHeld--
+    else passed = { time: event.time, order: event.order }
     return event
   }
 
   function isDue(event: T, nowMs: number): boolean {
-    if (compareCanonical(event, passed) <= 0) return true
+    if (isLate(event)) return true
     for (let i = 0; i < sources.length; i++) if (!hasPassed(i, event, nowMs)) return false
     return true
   }
@@ -158,11 +175,16 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     get held() {
       return heap.size
     },
+    get lateHeld() {
+      return lateHeld
+    },
     counts,
     get passed() {
       return passed
     },
     push,
+    isLate,
+    clockOf: (source) => sources[source]!.clock,
     advance,
     fetched,
     said,

@@ -15,7 +15,7 @@ import type { Clock } from '../runtime/clock.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan } from '../schemas/plan.ts'
 import type { EntityCache } from './entity-cache.ts'
-import type { Fold } from './fold.ts'
+import type { Fold, Folded } from './fold.ts'
 import type { ProcessingMetrics } from './metrics.ts'
 import { hopRecords, marks, type Output, predictionRecords, refusalOf, rejectionRecords } from './outputs.ts'
 import { encodePosition } from './position.ts'
@@ -90,12 +90,12 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       if (!worker.isCurrent(membership))
         throw new PipelineError('rebalance', 'The consumer group is assigning its tasks anew.')
       if (!isBacklogged()) {
-        valueOf(await committing)
+        got(await committing)
         await pace()
       }
 
       // 1 poll
-      const fetched = valueOf(await (fetching ?? poll(waitMs())))
+      const fetched = got(await (fetching ?? poll(waitMs())))
       fetching = null
 
       // 2 decode and validate
@@ -119,13 +119,13 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       // 6 publish, then 7 apply, while 8 the next batch begins
       const { records, offsets } = metrics.time('encode', () => publication(shares, idle))
       const steps = stepsOf(shares)
-      valueOf(await committing)
+      got(await committing)
       commitBeganMs = clock.elapsedMs()
       committing = outcomeOf(commit(records, offsets, steps, shares))
     }
   } finally {
     await fetching
-    valueOf(await committing)
+    got(await committing)
   }
 
   function accept(fetched: readonly FetchedPartition[]): void {
@@ -245,7 +245,8 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       for (const event of batch.events) {
         if (event.time > open.newestTime) open.newestTime = event.time
         const log = event.key !== null && open.fold.needsLog(event.stream) ? open.cache.touch(event.key, number) : null
-        const folded = open.fold.fold(event, log, open.newestTime - stage.entity.retentionMs)
+        const floorTime = open.newestTime - stage.entity.retentionMs
+        const folded = event.isRepeat ? duplicate : open.fold.fold(event, log, floorTime)
         if (folded.kind === 'folded') {
           outputs.push({
             event,
@@ -333,6 +334,8 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
   }
 }
 
+const duplicate: Folded = { kind: 'duplicate' }
+
 /** Entities leave the cache every so many batches: counting its rows takes a while. */
 const trimEvery = 64
 
@@ -347,7 +350,7 @@ async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
   }
 }
 
-function valueOf<T>(outcome: Outcome<T>): T {
+function got<T>(outcome: Outcome<T>): T {
   if (!outcome.ok) throw outcome.error
   return outcome.value
 }

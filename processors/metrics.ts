@@ -108,6 +108,8 @@ export function createProcessingMetrics(registry: Registry, elapsedMs: () => num
     if (batch.isRefold) {
       refolded.inc({ stage }, batch.events.length)
       totals.refolded += batch.events.length
+      // What was late or early was counted by whoever folded it first.
+      counted.set(task, { ...task.counts })
       return
     }
     countDisorder(task, labels)

@@ -35,14 +35,14 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
   const { plan, stage, partition, partitions, tasksBefore, store, identity, worker, limits, nowMs } = options
   const entity = stage.entity.name
   // The order matters: once the token is written nobody else applies, and only then are the positions read.
-  const taskStore = await store.claim(entity, partition, worker.owner, identity)
-  if (options.isRebuild) await taskStore.clear()
+  const taskStore = await store.claim(entity, partition, worker.owner, identity, { rebuild: options.isRebuild })
   const stored =
     taskStore.position === null ? null : decodePosition(taskStore.position, `store, ${entity} ${partition}`)
   const committed = await committedPosition(options)
   const start = stored ?? (await beginning(options))
   const target = committed ?? start
-  if (isAhead(start, target)) {
+  // Nothing is applied before its offsets are committed, so a filled store without any is ahead, too.
+  if (stored && (!committed || isAhead(stored, committed))) {
     throw new PipelineError(
       'state_ahead',
       `The stored state of ${entity} ${partition} stands at offsets ${offsetsOf(start)}, Kafka's committed offsets at ` +

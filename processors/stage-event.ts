@@ -21,6 +21,8 @@ export interface StageEvent extends Aligned {
   readonly clockBefore: number
   /** The record as it was read: the raw event, or the repartition record that carries it. */
   readonly record: LogRecord
+  /** One of the same stream and id came before it in the same input and was still held: this one is a duplicate. */
+  isRepeat: boolean
   /** Set when it was taken into a batch: its offset holds nothing back from then on. */
   isTaken: boolean
 }

@@ -4,6 +4,7 @@
  * is its only caller.
  */
 import assert from 'node:assert/strict'
+import { storeKeysMax } from '../feature-store/store.ts'
 import type { FetchedPartition, FetchFrom, LogRecord } from '../runtime/broker.ts'
 import { compareCanonical, orderOf } from '../schemas/canonical-order.ts'
 import type {
@@ -19,6 +20,15 @@ import { type AlignmentCounts, type AlignmentOptions, createAlignment, type Rele
 import { judge } from './judge.ts'
 import { nothingPassed, type TaskPosition } from './position.ts'
 import type { Refusal, StageEvent } from './stage-event.ts'
+import {
+  createTaskInput,
+  hasUnread,
+  heldCount,
+  isRepeated,
+  nextUnread,
+  oldestHeld,
+  type ReadInput,
+} from './task-input.ts'
 
 export interface TaskLimits {
   /** An event waits this long to be put in order; infinity for a replay, which must not guess. */
@@ -76,7 +86,10 @@ export interface Task {
   /** What to fetch next; nothing of inputs that are far enough ahead, unless what was read waits for more. */
   wanted(nowMs: number): FetchFrom[]
   accept(fetched: FetchedPartition, round: number, nowMs: number): void
-  /** Up to `eventsMax` events of at most `keysMax` entities; null when nothing may go and nothing was refused. */
+  /**
+   * Up to `eventsMax` events of at most `keysMax` entities, and all late ones, of which there are never more than a step has entities.
+   * Null when nothing may go and nothing was refused.
+   */
   take(nowMs: number, bounds: { eventsMax: number; keysMax: number; untilTime: number }): TaskBatch | null
   /** The position moved without a batch since the last call: markers were read. */
   takePosition(): TaskBatch | null
@@ -84,28 +97,13 @@ export interface Task {
   isIdle(): boolean
 }
 
-interface Input {
-  readonly topic: string
-  readonly partition: number
-  readonly stream: StreamPlan | null
-  /** First of the input's sources in the alignment. */
-  readonly firstSource: number
-  next: number
-  clock: number
-  lag: number
-  isAtEnd: boolean
-  /** Events that were read and not taken yet, in offset order; those before `from` are taken. */
-  held: StageEvent[]
-  from: number
-}
-
-interface Reading {
-  readonly round: number
-  readonly readAtMs: number
-}
+/** Late events held at once. A position cannot name them one by one, so that all of them go with the next batch. */
+const lateHeldMax = storeKeysMax
 
 interface Place {
   readonly source: number
+  readonly round: number
+  readonly readAtMs: number
   readonly input: number
   readonly clockBefore: number
   readonly record: LogRecord
@@ -143,8 +141,9 @@ export function createTask(options: TaskOptions): Task {
     const waitsForMore = alignment.peek({ nowMs }) === undefined
     return inputs
       .filter((input, i) => {
+        if (hasUnread(input)) return false
         if (refoldTo && isRefolding && input.next >= refoldTo.inputs[i]!.next) return false
-        return !input.stream || waitsForMore || input.held.length - input.from < limits.readAheadMax
+        return !input.stream || waitsForMore || heldCount(input) < limits.readAheadMax
       })
       .map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
   }
@@ -153,49 +152,73 @@ export function createTask(options: TaskOptions): Task {
     const index = inputs.findIndex((input) => input.topic === fetched.topic)
     const input = inputs[index]!
     assert(fetched.partition === partition && fetched.from === input.next, 'a fetch answers what was asked for')
-    const read = { round, readAtMs: nowMs }
+    assert(!hasUnread(input), 'an input is fetched once all that was fetched is read')
     const end = refoldTo && isRefolding ? refoldTo.inputs[index]!.next : Number.POSITIVE_INFINITY
-    for (const record of fetched.records) {
-      if (record.offset >= end) break
-      if (input.stream) acceptRaw(input, input.stream, index, record, read)
-      else acceptHop(input, stage.hopIn!, index, record, read)
+    input.fetched = {
+      records: Number.isFinite(end) ? fetched.records.filter((record) => record.offset < end) : fetched.records,
+      read: 0,
+      next: Math.min(fetched.next, end),
+      stableEnd: fetched.stableEnd,
+      round,
+      readAtMs: nowMs,
     }
-    input.next = Math.min(fetched.next, end)
-    input.lag = Math.max(0, fetched.stableEnd - input.next)
     hasMoved ||= fetched.next > fetched.from
-    input.isAtEnd = input.next >= fetched.stableEnd
+    read(input, index)
+  }
+
+  /** Reads what was fetched, as far as late events may be held. */
+  function read(input: ReadInput, index: number): void {
+    const { next, stableEnd, round } = input.fetched
+    while (hasUnread(input) && alignment.lateHeld < lateHeldMax) {
+      const record = nextUnread(input)
+      if (input.stream) readRaw(input, input.stream, index, record)
+      else readHop(input, stage.hopIn!, index, record)
+      input.next = record.offset + 1
+    }
+    if (!hasUnread(input)) input.next = next
+    input.lag = Math.max(0, stableEnd - input.next)
+    input.isAtEnd = input.next >= stableEnd
     if (input.stream) alignment.fetched(input.firstSource, round, input.isAtEnd)
   }
 
-  function acceptRaw(input: Input, stream: StreamPlan, index: number, record: LogRecord, read: Reading): void {
-    const clockBefore = input.clock
-    const verdict = judge(record, { stream, partition, partitions }, clockBefore)
+  function readOn(): void {
+    inputs.forEach((input, i) => {
+      if (hasUnread(input)) read(input, i)
+    })
+  }
+
+  function readRaw(input: ReadInput, stream: StreamPlan, index: number, record: LogRecord): void {
+    const verdict = judge(record, { stream, partition, partitions }, input.clock)
     if (!verdict.ok) {
       if (!wasJudged(index, record.offset)) refusals.push(refusalOf(input, record, verdict.problems))
       return
     }
-    if (verdict.time > clockBefore) input.clock = verdict.time
-    alignment.advance(input.firstSource, verdict.time)
     const origin = { partition, offset: record.offset }
     const raw = { stream: stream.index, origin, event: verdict.event, slots: [], positions: [] }
-    hold(input, stageEvent(raw, { ...read, source: input.firstSource, input: index, clockBefore, record }))
+    hold(input, stageEvent(raw, placeOf(input, input.firstSource, index, record)))
+    if (verdict.time > input.clock) input.clock = verdict.time
+    alignment.advance(input.firstSource, verdict.time)
   }
 
-  function acceptHop(input: Input, hop: HopPlan, index: number, record: LogRecord, read: Reading): void {
+  function readHop(input: ReadInput, hop: HopPlan, index: number, record: LogRecord): void {
     assert(record.value, 'a repartition topic has no tombstones')
     const decoded = hop.codec.decode(record.value)
     const source = input.firstSource + decoded.source
-    const clockBefore = input.clock
     if (decoded.kind === 'event') {
-      const event = stageEvent(decoded, { ...read, source, input: index, clockBefore, record })
-      if (event.time > clockBefore) input.clock = event.time
+      const event = stageEvent(decoded, placeOf(input, source, index, record))
       hold(input, event)
+      if (event.time > input.clock) input.clock = event.time
     }
     alignment.advance(source, decoded.watermark)
     alignment.said(source, record.offset, decoded.idle)
   }
 
-  function stageEvent(hop: Carried, at: Reading & Place): StageEvent {
+  function placeOf(input: ReadInput, source: number, index: number, record: LogRecord): Place {
+    const { round, readAtMs } = input.fetched
+    return { source, round, readAtMs, input: index, clockBefore: input.clock, record }
+  }
+
+  function stageEvent(hop: Carried, at: Place): StageEvent {
     const stream = plan.streams[hop.stream]!
     return {
       time: hop.event[stream.timeField] as number,
@@ -214,6 +237,7 @@ export function createTask(options: TaskOptions): Task {
       offset: at.record.offset,
       clockBefore: at.clockBefore,
       record: at.record,
+      isRepeat: false,
       isTaken: false,
     }
   }
@@ -229,8 +253,10 @@ export function createTask(options: TaskOptions): Task {
   }
 
   /** What the store already stands for is not folded again. */
-  function hold(input: Input, event: StageEvent): void {
+  function hold(input: ReadInput, event: StageEvent): void {
     if (event.offset < start.inputs[event.input]!.next && compareCanonical(event, start.passed) <= 0) return
+    // Only an event out of order can overtake one of its own id that came before it: the first to come wins, folded now or again.
+    if (event.time < alignment.clockOf(event.source)) event.isRepeat = isRepeated(input, event)
     input.held.push(event)
     alignment.push(event)
   }
@@ -240,16 +266,22 @@ export function createTask(options: TaskOptions): Task {
     const events: StageEvent[] = []
     const keys = new Set<string>()
     for (let event = alignment.peek(release); event; event = alignment.peek(release)) {
+      if (events.length >= bounds.eventsMax && !alignment.isLate(event)) break
       if (event.key !== null && !keys.has(event.key)) {
         if (keys.size >= bounds.keysMax) break
         keys.add(event.key)
       }
-      if (events.length >= bounds.eventsMax) break
       alignment.release(release)
       event.isTaken = true
       events.push(event)
     }
-    if (isRefolding) return takeRefold(events)
+    assert(alignment.lateHeld === 0, 'late events go with the first batch after they were read')
+    const batch = isRefolding ? takeRefold(events) : takeLive(events)
+    readOn()
+    return batch
+  }
+
+  function takeLive(events: readonly StageEvent[]): TaskBatch | null {
     return events.length > 0 || refusals.length > 0 ? batchOf(events, false) : null
   }
 
@@ -330,35 +362,25 @@ export function createTask(options: TaskOptions): Task {
     accept,
     take,
     takePosition: () => (hasMoved && !isRefolding ? batchOf([], false) : null),
-    awaitsEnd: alignment.awaitsEnd,
+    // While folding again, what was read is taken as soon as all of it is there.
+    awaitsEnd: (nowMs) => !isRefolding && alignment.awaitsEnd(nowMs),
     isIdle: () => !isRefolding && refusals.length === 0 && alignment.isIdle(),
   }
 }
 
-function openInputs({ plan, stage, partition, start }: TaskOptions): Input[] {
+function openInputs({ plan, stage, partition, start }: TaskOptions): ReadInput[] {
   const raw = stage.rawStreams.map((stream) => plan.streams[stream]!)
   const topics = [
     ...raw.map((stream) => ({ topic: stream.topic, stream })),
     ...(stage.hopIn ? [{ topic: stage.hopIn.topic, stream: null }] : []),
   ]
   assert(topics.length === start.inputs.length, 'a position has one entry for each input')
-  return topics.map(({ topic, stream }, i) => {
-    const { low, clock } = start.inputs[i]!
-    return { topic, partition, stream, firstSource: i, next: low, clock, lag: 0, isAtEnd: false, held: [], from: 0 }
-  })
+  return topics.map(({ topic, stream }, i) =>
+    createTaskInput({ topic, partition, stream, firstSource: i }, start.inputs[i]!),
+  )
 }
 
-/** Taken events leave the front here; the array is cut when half of it is behind. */
-function oldestHeld(input: Input): StageEvent | undefined {
-  while (input.held[input.from]?.isTaken) input.from++
-  if (input.from > 1_024 && input.from * 2 > input.held.length) {
-    input.held = input.held.slice(input.from)
-    input.from = 0
-  }
-  return input.held[input.from]
-}
-
-function refusalOf(input: Input, record: LogRecord, problems: Refusal['problems']): Refusal {
+function refusalOf(input: ReadInput, record: LogRecord, problems: Refusal['problems']): Refusal {
   const { topic, partition } = input
   const { offset, appendedAtMs, key, value } = record
   return { topic, partition, offset, appendedAtMs, key, value, problems }

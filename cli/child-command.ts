@@ -1,0 +1,57 @@
+/**
+ * Another `millrace` command as a process of its own, which ends when this one does, however this one ends. Called by `start`, so that
+ * scoring, training and the load generator do not share a thread.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { PipelineError } from '../schemas/errors.ts'
+
+export interface ChildCommand {
+  /** Resolves with exit code 0, rejects with a sentence otherwise. */
+  readonly done: Promise<void>
+  /** Asks it to stop and waits for it. */
+  stop(): Promise<void>
+}
+
+const main = fileURLToPath(new URL('./main.ts', import.meta.url))
+
+export function startCommandProcess(
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): ChildCommand {
+  // A group of its own: the terminal's Ctrl-C is for this process, which then stops the child in its turn. The channel tells the child
+  // when this process is gone.
+  const child = spawn(process.execPath, [...process.execArgv, main, ...args], {
+    env: { ...environment },
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    detached: true,
+  })
+  let isStopping = false
+  const done = ended(child, args[0]!, () => isStopping)
+  // Whoever waits for `done` hears of a failure; until somebody does, it must not count as unheard.
+  done.catch(() => undefined)
+  return {
+    done,
+    async stop() {
+      isStopping = true
+      child.kill('SIGTERM')
+      await done
+    },
+  }
+}
+
+function ended(child: ChildProcess, name: string, isStopping: () => boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', (code, signal) => {
+      if (code === 0 || isStopping()) resolve()
+      else
+        reject(
+          new PipelineError(
+            'usage',
+            `millrace ${name} ended with ${signal ?? `exit code ${code}`}; it said why above.`,
+          ),
+        )
+    })
+  })
+}

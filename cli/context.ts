@@ -1,0 +1,39 @@
+/** What a command is given beside its options, and the connection to Kafka that all but one of them open. Made by `program.ts`. */
+import type { Readable } from 'node:stream'
+import type { Broker } from '../runtime/broker.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Config } from '../runtime/config.ts'
+import { createKafkaBroker } from '../runtime/kafka/broker.ts'
+import { createLog } from '../runtime/log.ts'
+import { PipelineError } from '../schemas/errors.ts'
+import type { Stopping } from './process.ts'
+import type { Terminal } from './terminal.ts'
+
+export interface CommandContext {
+  readonly config: Config
+  /** As it was given; for the processes that a command starts. */
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly terminal: Terminal
+  readonly clock: Clock
+  /** From 0 to 1. */
+  readonly random: () => number
+  readonly stopping: Stopping
+  readonly stdin: () => Readable
+  readonly openBroker: (config: Config) => Broker
+}
+
+/** Throws `config_invalid` where KAFKA_BROKERS is not set. Connects with the first call. */
+export function openBroker(config: Config): Broker {
+  if (config.kafkaBrokers.length === 0) {
+    throw new PipelineError(
+      'config_invalid',
+      'KAFKA_BROKERS is not set: expected the host:port of a Kafka broker, such as KAFKA_BROKERS=localhost:9092.',
+    )
+  }
+  const log = createLog(config.logLevel)
+  return createKafkaBroker({
+    brokers: config.kafkaBrokers,
+    clientId: `millrace-${config.worker}`,
+    log: (level, message, details) => log[level](details, message),
+  })
+}

@@ -1,0 +1,26 @@
+/** A failure in, what the terminal says of it and the code that the process ends with out; called by the command's entry. */
+import { CommanderError } from 'commander'
+import { errorCatalogue, PipelineError } from '../schemas/errors.ts'
+
+export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const
+
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage
+  return error instanceof PipelineError && error.code === 'usage' ? exitCodes.usage : exitCodes.failed
+}
+
+/**
+ * The sentence and, on the next line, what to do about it. Anything that is no failure of the world is a mistake of ours, and comes with
+ * its stack.
+ */
+export function failureText(error: unknown): string {
+  if (error instanceof PipelineError) {
+    return `error: ${withFullStop(error.message)}\n${errorCatalogue[error.code].remedy}`
+  }
+  const shown = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return `error: Millrace made a mistake; please report it with the lines below.\n${shown}`
+}
+
+function withFullStop(message: string): string {
+  return /[.!?:]$/.test(message) || message.includes('\n') ? message : `${message}.`
+}

@@ -1,0 +1,94 @@
+/** The example's events into the raw topics, span by span, each at its pace. Called by `start` and `verify`. */
+import type { Pace } from '../producers/pace.ts'
+import { produce } from '../producers/produce.ts'
+import type { Broker } from '../runtime/broker.ts'
+import type { EventValues, Plan } from '../schemas/plan.ts'
+import type { CommandContext } from './context.ts'
+import { openSource } from './sources.ts'
+import { requireTopics } from './topics.ts'
+
+/** An event that is about to be sent, and when it was to be sent (ms since 1970). */
+export type OnSent = (
+  event: { readonly stream: string; readonly id: string; readonly timeMs: number; readonly values: EventValues },
+  scheduledMs: number,
+) => void
+
+export interface Feed {
+  /** The first event time that is not in the raw topics yet, ms since 1970: where a resumed feed goes on. */
+  afterNewest(): Promise<number>
+  /** First event time of the source. */
+  readonly startMs: number
+  /** Events of the scored stream that were sent. */
+  readonly sent: number
+  send(
+    span: { readonly fromMs: number; readonly untilMs?: number },
+    pace: Pace,
+    stop: AbortSignal,
+    onSent: OnSent,
+  ): Promise<void>
+}
+
+export async function createFeed(
+  broker: Broker,
+  plan: Plan,
+  options: { readonly seed?: number },
+  context: CommandContext,
+): Promise<Feed> {
+  const { stdin, clock } = context
+  const partitionsOf = await requireTopics(
+    broker,
+    plan.streams.map(({ topic }) => topic),
+  )
+  const producer = await broker.producer()
+  const sourceOptions = { source: 'handbook', ...(options.seed === undefined ? {} : { seed: options.seed }) }
+  const first = await openSource(sourceOptions, plan, stdin, new AbortController().signal)
+  let sent = 0
+  return {
+    afterNewest: async () => Math.max(first.startMs!, (await newestSentMs(broker, plan)) + 1),
+    startMs: first.startMs!,
+    get sent() {
+      return sent
+    },
+    async send({ fromMs, untilMs }, pace, stop, onSent) {
+      const span = { from: fromMs, ...(untilMs === undefined ? {} : { until: untilMs }) }
+      const source = await openSource({ ...sourceOptions, ...span }, plan, stdin, stop)
+      await produce(source.chunks, {
+        streams: plan.streams,
+        producer,
+        partitionsOf,
+        pace,
+        clock,
+        signal: stop,
+        onSent(event, scheduledMs) {
+          if (event.stream === plan.scored.name) sent++
+          onSent(event, scheduledMs)
+        },
+      })
+    },
+  }
+}
+
+/** Greatest event time among the last records of all raw partitions; −infinity where there is none. */
+async function newestSentMs(broker: Broker, plan: Plan): Promise<number> {
+  const counts = await broker.partitionCounts(plan.streams.map(({ topic }) => topic))
+  const partitions = plan.streams.flatMap(({ topic }) =>
+    Array.from({ length: counts.get(topic) ?? 0 }, (_, partition) => ({ topic, partition })),
+  )
+  const written = (await broker.bounds(partitions)).filter(({ start, end }) => end > start)
+  if (written.length === 0) return Number.NEGATIVE_INFINITY
+  const fetcher = await broker.fetcher()
+  try {
+    const from = written.map(({ topic, partition, end }) => ({ topic, partition, offset: end - 1 }))
+    const fetched = await fetcher.fetch(from, { maxWaitMs: 1_000, partitionBytesMax: 1_024 * 1_024 })
+    const times = fetched.flatMap(({ topic, records }) => {
+      const stream = plan.streams.find((candidate) => candidate.topic === topic)!
+      return records.map(({ value }) => {
+        const decoded = stream.codec.decode(value)
+        return decoded.ok ? (decoded.event[stream.timeField] as number) : Number.NEGATIVE_INFINITY
+      })
+    })
+    return Math.max(...times)
+  } finally {
+    await fetcher.close()
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * The production process, assembled from outside in: broker, store, models, worker, HTTP. `run` and `start` call it with the addresses of
+ * their servers; nothing else wires these parts together.
+ */
+import { collectDefaultMetrics, Registry } from 'prom-client'
+import { createFeatureReader } from '../feature-store/reader.ts'
+import { createRedisStore } from '../feature-store/redis-store.ts'
+import { createProcessingMetrics, type ProcessingTotals } from '../processors/metrics.ts'
+import { eventTimeOf } from '../processors/position.ts'
+import { defaultWorkerLimits, type RunningWorker, runWorker } from '../processors/run-worker.ts'
+import type { Broker } from '../runtime/broker.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Config } from '../runtime/config.ts'
+import { listen } from '../runtime/http-server.ts'
+import type { Log } from '../runtime/log.ts'
+import { partitionOf } from '../runtime/partition.ts'
+import type { Plan } from '../schemas/plan.ts'
+import type { Closing } from './closing.ts'
+import { type FollowedModels, followModels } from './follow-models.ts'
+import { createHttp } from './http.ts'
+import { ensureTopics, requireTopics } from './topics.ts'
+
+export interface LiveProcessOptions {
+  readonly plan: Plan
+  readonly config: Config
+  readonly broker: Broker
+  readonly redisUrl: string
+  readonly isCreatingTopics: boolean
+  readonly isRebuild: boolean
+  readonly clock: Clock
+  readonly log: Log
+  readonly random: () => number
+  /** Asks the worker to finish its batch and end. */
+  readonly signal: AbortSignal
+  /** Gets every part as soon as it is open. The broker is the caller's. */
+  readonly closing: Closing
+}
+
+export interface LiveProcess {
+  /** Of the HTTP server. */
+  readonly url: string
+  readonly worker: RunningWorker
+  readonly models: FollowedModels
+  readonly totals: Readonly<ProcessingTotals>
+  /** Resolves after a stop; rejects when the worker or the registry was given up. */
+  readonly ended: Promise<void>
+}
+
+/** Rejects with what kept a part from opening; what is open by then is in `closing`. */
+export async function startLiveProcess(options: LiveProcessOptions): Promise<LiveProcess> {
+  const { plan, config, broker, clock, log, closing, signal } = options
+  if (options.isCreatingTopics) await ensureTopics(broker, plan, config.partitions)
+  const partitionsOf = await requireTopics(
+    broker,
+    plan.topics.map(({ topic }) => topic),
+  )
+  const partitions = partitionsOf(plan.scored.topic)
+  const prefix = config.namespace === '' ? '' : `${config.namespace}.`
+
+  const openStore = async (name: string) => {
+    const store = await createRedisStore({ url: options.redisUrl, pipeline: plan.name, namespace: prefix })
+    closing.add(name, store.close)
+    return store
+  }
+  const store = await openStore('store')
+  // Queries have a connection of their own: a large one must not hold up a batch.
+  const readerStore = await openStore('store for queries')
+
+  const models = await followModels({ plan, broker, clock, log })
+  closing.add('models', models.close)
+
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const metrics = createProcessingMetrics(registry, clock.elapsedMs)
+  const ownStop = new AbortController()
+  const worker = runWorker({
+    plan,
+    broker,
+    store,
+    clock,
+    log,
+    metrics,
+    currentModel: models.current,
+    group: `${prefix}${plan.name}`,
+    name: config.worker,
+    limits: {
+      ...defaultWorkerLimits,
+      holdMaxMs: config.holdMaxMs,
+      commitEveryMs: config.commitEveryMs,
+      sessionTimeoutMs: config.sessionTimeoutMs,
+    },
+    isRebuild: options.isRebuild,
+    signal: AbortSignal.any([signal, ownStop.signal]),
+    random: options.random,
+  })
+  const ended = Promise.race([worker.done, models.failed.then((error) => Promise.reject(error))])
+  // Whoever waits for `ended` hears of a failure; until somebody does, it must not count as unheard.
+  ended.catch(() => undefined)
+  closing.add('worker', () => {
+    ownStop.abort()
+    return worker.done
+  })
+
+  const reader = createFeatureReader({
+    plan,
+    store: readerStore,
+    partitions,
+    partitionOf: (key) => partitionOf(Buffer.from(key), partitions),
+    eventTimeOf,
+  })
+  const server = createHttp({
+    plan,
+    reader,
+    registry,
+    log,
+    nowMs: clock.nowMs,
+    worker,
+    isStopping: () => signal.aborted,
+    checks: [
+      { part: 'Kafka', check: () => broker.partitionCounts([plan.scored.topic]) },
+      { part: 'Redis', check: () => readerStore.ping() },
+    ],
+  })
+  closing.add('HTTP server', () => server.close())
+  const url = await listen(server, { host: config.httpHost, port: config.httpPort })
+  return { url, worker, models, totals: metrics.totals, ended }
+}

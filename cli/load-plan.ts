@@ -1,0 +1,42 @@
+/** The path of a definition file in, its plan out; every command that takes a definition calls it. */
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { compile } from '../schemas/compile.ts'
+import type { Pipeline } from '../schemas/definition.ts'
+import { PipelineError } from '../schemas/errors.ts'
+import type { Plan } from '../schemas/plan.ts'
+
+/** Rejects with `usage` where there is no such file, with `definition_invalid` where it is no definition or one with mistakes. */
+export async function loadPlan(path: string, namespace: string): Promise<Plan> {
+  const pipeline = await loadPipeline(path)
+  return compile(pipeline, namespace === '' ? {} : { namespace })
+}
+
+async function loadPipeline(path: string): Promise<Pipeline> {
+  const absolute = resolve(path)
+  if (!existsSync(absolute)) {
+    throw new PipelineError(
+      'usage',
+      `There is no file ${path}: expected a definition, such as pipelines/card-fraud.ts.`,
+    )
+  }
+  let loaded: { readonly default?: unknown }
+  try {
+    loaded = await import(pathToFileURL(absolute).href)
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new PipelineError('definition_invalid', `${path} cannot be loaded: ${reason}`, { cause })
+  }
+  if (isPipeline(loaded.default)) return loaded.default
+  const received =
+    loaded.default === undefined ? 'no default export' : `a default export of type ${typeof loaded.default}`
+  throw new PipelineError(
+    'definition_invalid',
+    `${path}: expected \`export default definePipeline({ … })\`, received ${received}.`,
+  )
+}
+
+function isPipeline(value: unknown): value is Pipeline {
+  return typeof value === 'object' && value !== null && (value as { kind?: unknown }).kind === 'pipeline'
+}

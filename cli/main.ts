@@ -1,0 +1,23 @@
+/** The process around `millrace`: hands the command its arguments, environment and streams, and ends with its exit code. */
+import { millrace } from './program.ts'
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // The reader of a pipe has gone, as `head` does: there is nobody left to print for.
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+// Started by another command: without that one nobody watches or stops this one.
+process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
+process.channel?.unref()
+
+process.exitCode = await millrace(process.argv.slice(2), {
+  environment: process.env,
+  terminal: {
+    out: (line) => void process.stdout.write(`${line}\n`),
+    err: (line) => void process.stderr.write(`${line}\n`),
+  },
+  process,
+  stdin: () => process.stdin,
+  random: Math.random,
+})

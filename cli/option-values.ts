@@ -1,0 +1,29 @@
+/** Texts of options in, their values out, for commander: a wrong one is `InvalidArgumentError`, which the entry prints with the option's name. */
+import { InvalidArgumentError } from 'commander'
+import { parseInstant } from '../schemas/event-codec.ts'
+
+/** Ms since 1970 of a day (its start in UTC) or an instant. */
+export function instantOption(text: string): number {
+  const timeMs = parseInstant(/^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00:00Z` : text)
+  if (timeMs !== null) return timeMs
+  throw new InvalidArgumentError('Expected a day such as 2018-04-01 or an instant such as 2018-04-01T06:30:00Z.')
+}
+
+export function positiveOption(text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && Number.isFinite(value) && value > 0) return value
+  throw new InvalidArgumentError('Expected a number above 0.')
+}
+
+/** A parser for whole numbers within bounds. */
+export function wholeOption(min: number, max: number): (text: string) => number {
+  return (text) => {
+    if (/^\d{1,15}$/.test(text) && Number(text) >= min && Number(text) <= max) return Number(text)
+    throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`)
+  }
+}
+
+export function urlOption(text: string): string {
+  if (/^https?:\/\//.test(text) && URL.canParse(text)) return text
+  throw new InvalidArgumentError('Expected an address such as http://127.0.0.1:8080.')
+}

@@ -1,0 +1,136 @@
+/** `millrace replay`: a source in event-time order through the pure core into a CSV file of vectors and scores. Needs no server. */
+import { readFile } from 'node:fs/promises'
+import { stringify } from 'csv-stringify/sync'
+import { modelFromJson } from '../online-model/model-file.ts'
+import { createScorer, type Scorer } from '../online-model/scorer.ts'
+import { createReplay, type Replayed } from '../processors/replay.ts'
+import type { SourceEvent } from '../producers/prepare.ts'
+import { PipelineError } from '../schemas/errors.ts'
+import type { EventValues, Plan } from '../schemas/plan.ts'
+import type { CommandContext } from './context.ts'
+import { exitCodes } from './failure-text.ts'
+import { loadPlan } from './load-plan.ts'
+import { openSource, type SourceOptions } from './sources.ts'
+import { shown } from './terminal.ts'
+import { openWholeFile, writeFigures } from './whole-file.ts'
+
+export interface ReplayCommandOptions extends SourceOptions {
+  readonly partitions: number
+  readonly out: string
+  /** File with a model to score with. */
+  readonly model?: string
+  readonly json?: string
+}
+
+export async function replayCommand(
+  definition: string,
+  options: ReplayCommandOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { config, terminal, clock } = context
+  const signal = context.stopping.signal()
+  const plan = await loadPlan(definition, config.namespace)
+  const scorer = options.model === undefined ? null : await loadScorer(options.model, plan)
+  const source = await openSource(options, plan, context.stdin, signal)
+  const startedMs = clock.elapsedMs()
+  const rowOf = rowMaker(plan, scorer, source.startMs)
+  const replay = createReplay(plan, { partitions: options.partitions })
+  const out = await openWholeFile(options.out)
+  let rows = 0
+  const write = async (replayed: readonly Replayed[]) => {
+    rows += replayed.length
+    if (replayed.length > 0) await out.write(stringify(replayed.map(rowOf)))
+  }
+  try {
+    await out.write(stringify([columnsOf(plan, scorer !== null)]))
+    for await (const chunk of source.chunks) {
+      if (signal.aborted) break
+      const replayed: Replayed[] = []
+      for (const event of chunk) {
+        const { stream, values } = checked(event, plan)
+        for (const one of replay.push(stream, values)) replayed.push(one)
+      }
+      await write(replayed)
+    }
+    if (signal.aborted) {
+      terminal.err(`Stopped: ${options.out} was not written.`)
+      return exitCodes.interrupted
+    }
+    await write(replay.flush())
+    await out.finish()
+  } finally {
+    await out.discard()
+  }
+  const seconds = (clock.elapsedMs() - startedMs) / 1_000
+  const { events, duplicates, rejected } = replay.counts
+  terminal.out(
+    `${options.out}: ${shown(rows)} rows from ${shown(events)} events in ${seconds.toFixed(1)} s; ` +
+      `${shown(duplicates)} duplicates and ${shown(rejected)} refused events left out.`,
+  )
+  await writeFigures(options.json, { rows, events, duplicates, rejected, seconds, model: scorer?.version ?? null })
+  return exitCodes.done
+}
+
+async function loadScorer(path: string, plan: Plan): Promise<Scorer> {
+  const text = await readFile(path, 'utf8').catch((cause: Error) => {
+    throw new PipelineError('input_unreadable', `Model ${path} cannot be read: ${cause.message}.`, { cause })
+  })
+  const features = plan.features.map(({ name }) => name)
+  return createScorer(modelFromJson(text, path), features, 0)
+}
+
+/** A replay stands for what live must give, so it does not go on over an event that live would refuse. */
+function checked(event: SourceEvent, plan: Plan): { stream: number; values: EventValues } {
+  const stream = 'stream' in event ? plan.streams.find(({ name }) => name === event.stream) : undefined
+  const place = event.place ?? (stream ? `an event of ${stream.name}` : 'an event')
+  if ('problems' in event) throw refused(place, event.problems)
+  if (stream === undefined) {
+    const expected = `one of ${plan.streams.map(({ name }) => name).join(', ')}`
+    throw refused(place, [{ path: '/stream', expected, received: event.stream }])
+  }
+  const result = stream.codec.check(event.values)
+  if (!result.ok) throw refused(place, result.problems)
+  return { stream: stream.index, values: result.event }
+}
+
+function refused(
+  place: string,
+  problems: ReadonlyArray<{ readonly path: string; readonly expected: string; readonly received: string }>,
+): PipelineError {
+  const told = problems.map(({ path, expected, received }) =>
+    `${path} expected ${expected}, received ${received}`.trim(),
+  )
+  return new PipelineError(
+    'input_unreadable',
+    `The replay's source holds no valid event at ${place}: ${told.join('; ')}.`,
+    {
+      details: { problems },
+    },
+  )
+}
+
+function columnsOf(plan: Plan, isScored: boolean): string[] {
+  const entities = plan.stages.map(({ entity }) => entity.name)
+  const features = plan.features.map(({ name }) => name)
+  return [plan.scored.idField, 'seconds', ...entities, ...features, ...(isScored ? ['score'] : [])]
+}
+
+/** Cells in the order of the columns. The first event gives the start where the source has none. */
+function rowMaker(plan: Plan, scorer: Scorer | null, startMs: number | null): (replayed: Replayed) => string[] {
+  const keyFields = plan.stages.map(({ entity }) => entity.keyFields.get(plan.scored.index))
+  let start = startMs
+  return ({ id, time, event, vector }) => {
+    start ??= time
+    const cells = [id, cell((time - start) / 1_000)]
+    for (const field of keyFields) cells.push(field === undefined ? '' : String(event[field] ?? ''))
+    for (const value of vector) cells.push(cell(value))
+    if (scorer) cells.push(cell(scorer.score(vector)))
+    return cells
+  }
+}
+
+/** The shortest text that is read back as the same double; nothing where it is missing. */
+function cell(value: number): string {
+  if (Number.isNaN(value)) return ''
+  return Object.is(value, -0) ? '-0' : String(value)
+}

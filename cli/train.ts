@@ -1,0 +1,81 @@
+/** `millrace train`: the logged predictions and their labels into a new champion in the registry. */
+import { modelToJson } from '../online-model/model-file.ts'
+import { type TrainSummary, trainFromLog } from '../online-model/train.ts'
+import { formatDuration } from '../schemas/duration.ts'
+import type { CommandContext } from './context.ts'
+import { exitCodes } from './failure-text.ts'
+import { loadPlan } from './load-plan.ts'
+import { shown, shownTime, type Terminal } from './terminal.ts'
+import { requireTopics } from './topics.ts'
+import { writeFigures, writeWholeFile } from './whole-file.ts'
+
+export interface TrainCommandOptions {
+  /** File for the model. */
+  readonly out?: string
+  readonly rowsMax?: number
+  readonly json?: string
+}
+
+/** Recorded with the version; the fit draws nothing. */
+const seed = 0
+
+export async function trainCommand(
+  definition: string,
+  options: TrainCommandOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { config, terminal, clock } = context
+  const plan = await loadPlan(definition, config.namespace)
+  const topics = {
+    predictions: plan.predictions.topic,
+    label: plan.streams[plan.label.stream]!.topic,
+    models: plan.models.topic,
+  }
+  const broker = context.openBroker(config)
+  try {
+    await requireTopics(broker, Object.values(topics))
+    const summary = await trainFromLog({
+      broker,
+      plan,
+      topics,
+      seed,
+      clock: clock.nowMs,
+      say: (line) => terminal.err(line),
+      by: 'millrace train',
+      ...(options.rowsMax === undefined ? {} : { rowsMax: options.rowsMax }),
+    })
+    printSummary(summary, plan.label.otherwise.afterMs, terminal)
+    if (options.out !== undefined) {
+      await writeWholeFile(options.out, modelToJson(summary.version))
+      terminal.out(`  model written to ${options.out}`)
+    }
+    await writeFigures(options.json, { ...summary, version: summary.version.version })
+    return exitCodes.done
+  } finally {
+    await broker.close()
+  }
+}
+
+function printSummary(summary: TrainSummary, labelAfterMs: number, terminal: Terminal): void {
+  const { version, previous, promoted, rows, positives, waiting, watermarkMs, skipped, metrics, iterations } = summary
+  const standing = promoted
+    ? `is the champion now, ${previous === null ? 'the first one' : `instead of ${previous}`}`
+    : 'is not the champion: another change came first'
+  terminal.out(`Model ${version.version} ${standing}.`)
+  terminal.out(
+    `  rows: ${shown(rows)}, ${shown(positives)} of them positive; ${iterations} iterations in ${summary.seconds.toFixed(1)} s`,
+  )
+  terminal.out(
+    `  waiting for their label: ${shown(waiting)} (due ${formatDuration(labelAfterMs)} after the event; both streams have ` +
+      `passed ${shownTime(watermarkMs)})`,
+  )
+  const { foreign, rejectedLabels, labelsAhead } = skipped
+  if (foreign > 0) terminal.out(`  left out, scored under another definition: ${shown(foreign)}`)
+  if (rejectedLabels + labelsAhead > 0) {
+    terminal.out(`  labels left out: ${shown(rejectedLabels)} no valid events, ${shown(labelsAhead)} dated ahead`)
+  }
+  terminal.out(
+    `  on these rows: average precision ${metrics.averagePrecision.toFixed(4)}, AUC ${metrics.auc.toFixed(4)}, ` +
+      `log-loss ${metrics.logLoss.toFixed(4)}`,
+  )
+}

@@ -1,0 +1,29 @@
+--[[
+Takes a task over: from here on every former owner is refused.
+
+KEYS[1] owner token of the task
+KEYS[2] position of the task
+KEYS[3] identity of the state
+
+ARGV[1] owner token of the caller
+ARGV[2] identity that the caller expects
+ARGV[3] '1' to take over state of another identity too, for the sake of deleting it
+
+Returns { code, identity that was found or false, position or false }
+  claimed  the token was written; so was the identity where the store held nothing
+  clearing the token was written; the state is half deleted (see clear.lua), and its deletion is to be finished first
+  foreign  the state belongs to something else: nothing was written
+]]
+local position = redis.call('GET', KEYS[2])
+local identity = redis.call('GET', KEYS[3])
+if identity == 'clearing' then
+  redis.call('SET', KEYS[1], ARGV[1])
+  return { 'clearing', identity, position }
+end
+if not identity and not position then
+  redis.call('SET', KEYS[3], ARGV[2])
+elseif identity ~= ARGV[2] and ARGV[3] ~= '1' then
+  return { 'foreign', identity, position }
+end
+redis.call('SET', KEYS[1], ARGV[1])
+return { 'claimed', identity, position }

@@ -1,0 +1,84 @@
+/**
+ * Bytes of a text with one JSON object a line come in, chunks of source events go out; called by `millrace produce` for files and
+ * standard input. A line that is no event is handed on as such, with its number, and the reading goes on.
+ */
+import { problem } from '../schemas/event-codec.ts'
+import type { SourceEvent } from './prepare.ts'
+
+export interface JsonLinesOptions {
+  /** Name of the source, for messages. */
+  readonly place: string
+  /** Stream of every line; null: each line names its own in `stream`. */
+  readonly stream: string | null
+  readonly lineBytesMax?: number
+}
+
+const lineBytesMaxDefault = 1_048_576
+const newline = 0x0a
+const carriageReturn = 0x0d
+
+/** Line numbers begin with 1; empty lines are passed over. Never holds more than one piece of the input and one line. */
+export async function* jsonLines(
+  bytes: AsyncIterable<Buffer>,
+  options: JsonLinesOptions,
+): AsyncGenerator<SourceEvent[], void, void> {
+  const { place, stream, lineBytesMax = lineBytesMaxDefault } = options
+  const utf8 = new TextDecoder('utf-8', { fatal: true })
+  let line = 0
+  /** Beginning of a line whose end has not come yet. Of a line that is too long only its length is kept. */
+  let pending: Buffer[] = []
+  let pendingBytes = 0
+
+  function add(piece: Buffer): void {
+    pendingBytes += piece.length
+    if (pendingBytes > lineBytesMax) pending = []
+    else if (piece.length > 0) pending.push(piece)
+  }
+
+  function takeLine(): SourceEvent | null {
+    line++
+    const [whole, lineBytes] = [Buffer.concat(pending), pendingBytes]
+    pending = []
+    pendingBytes = 0
+    const at = `${place}, line ${line}`
+    if (lineBytes > lineBytesMax) {
+      return {
+        place: at,
+        problems: [problem('', 'length', `a line of at most ${lineBytesMax} bytes`, `${lineBytes} bytes`)],
+      }
+    }
+    const end = whole.at(-1) === carriageReturn ? whole.length - 1 : whole.length
+    return end === 0 ? null : parseLine(whole.subarray(0, end), at)
+  }
+
+  function parseLine(text: Buffer, at: string): SourceEvent {
+    let values: unknown
+    try {
+      values = JSON.parse(utf8.decode(text))
+    } catch (error) {
+      return { place: at, problems: [problem('', 'not_json', 'a JSON object in UTF-8', (error as Error).message)] }
+    }
+    if (stream !== null) return { stream, values, place: at }
+    const named = (values as { stream?: unknown } | null)?.stream
+    if (typeof named === 'string') return { stream: named, values, place: at }
+    return { place: at, problems: [problem('/stream', 'missing', 'the name of the stream (or --stream)', named)] }
+  }
+
+  for await (const piece of bytes) {
+    const events: SourceEvent[] = []
+    let from = 0
+    for (;;) {
+      const end = piece.indexOf(newline, from)
+      if (end === -1) break
+      add(piece.subarray(from, end))
+      from = end + 1
+      const event = takeLine()
+      if (event) events.push(event)
+    }
+    // A copy: the source may reuse its memory, and a short rest would otherwise keep the whole piece.
+    add(Buffer.from(piece.subarray(from)))
+    if (events.length > 0) yield events
+  }
+  const last = pendingBytes > 0 ? takeLine() : null
+  if (last) yield [last]
+}

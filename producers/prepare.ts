@@ -1,0 +1,64 @@
+/** An event as its source gives it in, a record for Kafka or a list of problems out; called by `produce` for every event. */
+import type { OutRecord } from '../runtime/broker.ts'
+import { partitionOf } from '../runtime/partition.ts'
+import type { EventValues, Problem, StreamPlan } from '../schemas/plan.ts'
+
+/** An event on its way in: not checked yet, or already known to be none. `place` says where it stood, for messages. */
+export type SourceEvent =
+  | { readonly stream: string; readonly values: unknown; readonly place?: string }
+  | { readonly problems: readonly Problem[]; readonly place: string }
+
+export interface SentEvent {
+  readonly stream: string
+  /** Of the id field. */
+  readonly id: string
+  /** Ms since 1970, of the time field. */
+  readonly timeMs: number
+  readonly values: EventValues
+}
+
+export interface PreparedEvent {
+  readonly sent: SentEvent
+  /** Encodes; called when the event is due. */
+  readonly record: () => OutRecord & { readonly value: Buffer }
+}
+
+export type Prepared =
+  | { readonly ok: true; readonly event: PreparedEvent }
+  | { readonly ok: false; readonly problems: readonly Problem[] }
+
+/** `partitionsOf`: partition count of a raw topic. */
+export function createPreparation(
+  streams: readonly StreamPlan[],
+  partitionsOf: (topic: string) => number,
+): (event: SourceEvent) => Prepared {
+  const byName = new Map(
+    streams.map((stream) => [stream.name, { stream, partitions: partitionsOf(stream.topic) }] as const),
+  )
+  const names = [...byName.keys()].join(', ')
+
+  return (source) => {
+    if ('problems' in source) return { ok: false, problems: source.problems }
+    const target = byName.get(source.stream)
+    if (target === undefined) {
+      const problem: Problem = { path: '/stream', code: 'type', expected: `one of ${names}`, received: source.stream }
+      return { ok: false, problems: [problem] }
+    }
+    const { stream, partitions } = target
+    const checked = stream.codec.check(source.values)
+    if (!checked.ok) return checked
+    const { event: values } = checked
+    // Id, key and time are required fields of these types in every stream; the codec has just checked them.
+    const sent: SentEvent = {
+      stream: stream.name,
+      id: values[stream.idField] as string,
+      timeMs: values[stream.timeField] as number,
+      values,
+    }
+    const record = () => {
+      const key = Buffer.from(values[stream.keyField] as string)
+      return { topic: stream.topic, partition: partitionOf(key, partitions), key, value: stream.codec.encode(values) }
+    }
+    return { ok: true, event: { sent, record } }
+  }
+}

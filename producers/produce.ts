@@ -1,0 +1,192 @@
+/**
+ * Events of any source into Kafka, checked, encoded and paced; called by `millrace produce`, tests and benchmarks.
+ *
+ * One chunk is in flight at a time and acknowledged before the next is sent, so what comes later in the source is never appended before
+ * what comes earlier, over all topics, by more than one chunk. A source in event-time order keeps that order. A slow broker does not
+ * shift the schedule: what became due while a chunk was in flight goes along with the next.
+ */
+import type { OutRecord, Producer } from '../runtime/broker.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Problem, StreamPlan } from '../schemas/plan.ts'
+import { createSchedule, type Pace } from './pace.ts'
+import { createPreparation, type SentEvent, type SourceEvent } from './prepare.ts'
+
+export interface ProduceOptions {
+  readonly streams: readonly StreamPlan[]
+  readonly producer: Producer
+  readonly partitionsOf: (topic: string) => number
+  readonly pace: Pace
+  readonly clock: Clock
+  /** Stops between two chunks; what is in flight is still waited for. */
+  readonly signal: AbortSignal
+  readonly chunkEventsMax?: number
+  /**
+   * Called for each event just before it is handed to the producer. `scheduledMs`, since 1970, is when it was to be sent by the pace;
+   * where the pace says at once it is when it was sent.
+   */
+  readonly onSent?: (event: SentEvent, scheduledMs: number) => void
+  /** An event that is none; it is counted and not sent. */
+  readonly onRejected?: (problems: readonly Problem[], source: SourceEvent) => void
+  /** At most once a second. */
+  readonly onProgress?: (progress: ProduceProgress) => void
+}
+
+export interface ProduceProgress {
+  /** Acknowledged so far. */
+  readonly events: number
+  /** Since the progress before. */
+  readonly eventsPerSecond: number
+  /** Ms since 1970, of the event acknowledged last. */
+  readonly timeMs: number | null
+}
+
+export interface ProduceSummary {
+  readonly events: number
+  readonly byStream: Readonly<Record<string, number>>
+  readonly rejected: number
+  readonly seconds: number
+  readonly eventsPerSecond: number
+  /** Smallest and greatest event time sent, ms since 1970; null when nothing was. */
+  readonly firstTime: number | null
+  readonly lastTime: number | null
+}
+
+const chunkEventsMaxDefault = 2_000
+const chunkBytesMax = 4 * 1_024 * 1_024
+/** A wait is cut into pieces of this length, so that a stop is noticed and progress shown. */
+const sleepMaxMs = 200
+const progressEveryMs = 1_000
+
+interface Chunk {
+  readonly records: OutRecord[]
+  readonly events: SentEvent[]
+  readonly dueMs: number[]
+  bytes: number
+}
+
+const emptyChunk = (): Chunk => ({ records: [], events: [], dueMs: [], bytes: 0 })
+
+/** Rejects with what the producer or the source rejects with; what was acknowledged before stays sent. */
+export async function produce(
+  source: Iterable<readonly SourceEvent[]> | AsyncIterable<readonly SourceEvent[]>,
+  options: ProduceOptions,
+): Promise<ProduceSummary> {
+  const { streams, producer, pace, clock, signal, chunkEventsMax = chunkEventsMaxDefault } = options
+  const prepare = createPreparation(streams, options.partitionsOf)
+  const schedule = createSchedule(pace)
+  const startedMs = clock.elapsedMs()
+  const startedAtMs = clock.nowMs()
+  const sinceStartMs = () => clock.elapsedMs() - startedMs
+  const counts = createCounts(streams, sinceStartMs, options.onProgress)
+  let chunk = emptyChunk()
+  let inFlight: Promise<unknown> | null = null
+  let number = 0
+
+  /** Failures are kept as values until somebody waits, so that none is ever left unheard. */
+  function send(): void {
+    const { records, events, dueMs } = chunk
+    chunk = emptyChunk()
+    const sentAtMs = startedAtMs + sinceStartMs()
+    events.forEach((event, i) => {
+      options.onSent?.(event, dueMs[i]! >= 0 ? startedAtMs + dueMs[i]! : sentAtMs)
+    })
+    inFlight = producer.send(records).then(
+      () => {
+        counts.acknowledged(events)
+        return null
+      },
+      (cause: unknown) => ({ cause }),
+    )
+  }
+
+  async function acknowledged(): Promise<void> {
+    const failure = (await inFlight) as { cause: unknown } | null
+    inFlight = null
+    if (failure) throw failure.cause
+  }
+
+  /** Comes back when there is room in the chunk for an event that is due then, or when it is time to stop. */
+  async function untilDue(dueMs: number): Promise<void> {
+    while (!signal.aborted) {
+      const isFull = chunk.events.length >= chunkEventsMax || chunk.bytes >= chunkBytesMax
+      if (!isFull && dueMs <= sinceStartMs()) return
+      if (inFlight) await acknowledged()
+      else if (chunk.events.length > 0) send()
+      else await clock.sleep(Math.min(sleepMaxMs, dueMs - sinceStartMs()))
+      counts.report()
+    }
+  }
+
+  try {
+    for await (const sourceChunk of source) {
+      for (const event of sourceChunk) {
+        const prepared = prepare(event)
+        if (!prepared.ok) {
+          counts.rejected()
+          options.onRejected?.(prepared.problems, event)
+          continue
+        }
+        const { sent, record } = prepared.event
+        const dueMs = schedule(number++, sent.timeMs)
+        await untilDue(dueMs)
+        if (signal.aborted) break
+        const encoded = record()
+        chunk.records.push(encoded)
+        chunk.events.push(sent)
+        chunk.dueMs.push(dueMs)
+        chunk.bytes += encoded.value.length + (encoded.key?.length ?? 0)
+      }
+      if (signal.aborted) break
+      // The source may have nothing more for a long time, so what it gave does not wait for it.
+      if (inFlight && chunk.events.length > 0) await acknowledged()
+      if (chunk.events.length > 0) send()
+      counts.report()
+    }
+    if (inFlight) await acknowledged()
+  } finally {
+    // Whoever closes the producer after a failure of the source must not find it at work.
+    await inFlight
+  }
+  return counts.summary()
+}
+
+/** What was sent, refused and how fast; progress is reported from here. */
+function createCounts(
+  streams: readonly StreamPlan[],
+  sinceStartMs: () => number,
+  onProgress: ProduceOptions['onProgress'],
+) {
+  const byStream: Record<string, number> = Object.fromEntries(streams.map(({ name }) => [name, 0]))
+  let events = 0
+  let rejected = 0
+  let timeMs: number | null = null
+  let firstTime: number | null = null
+  let lastTime: number | null = null
+  let reported = { atMs: 0, events: 0 }
+
+  function acknowledged(sent: readonly SentEvent[]): void {
+    events += sent.length
+    for (const { stream, timeMs } of sent) {
+      byStream[stream]!++
+      firstTime = firstTime === null ? timeMs : Math.min(firstTime, timeMs)
+      lastTime = lastTime === null ? timeMs : Math.max(lastTime, timeMs)
+    }
+    timeMs = sent.at(-1)?.timeMs ?? timeMs
+  }
+
+  function report(): void {
+    const atMs = sinceStartMs()
+    if (!onProgress || atMs - reported.atMs < progressEveryMs) return
+    const eventsPerSecond = ((events - reported.events) * 1_000) / (atMs - reported.atMs)
+    reported = { atMs, events }
+    onProgress({ events, eventsPerSecond, timeMs })
+  }
+
+  function summary(): ProduceSummary {
+    const seconds = sinceStartMs() / 1_000
+    const eventsPerSecond = seconds > 0 ? events / seconds : 0
+    return { events, byStream, rejected, seconds, eventsPerSecond, firstTime, lastTime }
+  }
+
+  return { acknowledged, rejected: () => void rejected++, report, summary }
+}

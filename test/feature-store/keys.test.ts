@@ -1,0 +1,26 @@
+import { describe, expect, it } from 'vitest'
+import { taskKeys } from '../../feature-store/keys.ts'
+
+describe('keys', () => {
+  it('share one hash tag per task', () => {
+    const keys = taskKeys('', 'card-fraud', 'customer', 3)
+    expect([keys.owner, keys.position, keys.identity, keys.log('c-7')]).toEqual([
+      '{card-fraud.customer.3}:owner',
+      '{card-fraud.customer.3}:position',
+      '{card-fraud.customer.3}:identity',
+      '{card-fraud.customer.3}:log:c-7',
+    ])
+  })
+
+  it('begin with the namespace', () => {
+    expect(taskKeys('blue.', 'card-fraud', 'customer', 0).log('{x}')).toBe('{blue.card-fraud.customer.0}:log:{x}')
+  })
+
+  it('escape what a pattern would read as a wildcard', () => {
+    expect(taskKeys('a*[b]?\\', 'p', 'e', 0).logPattern).toBe('{a\\*\\[b\\]\\?\\\\p.e.0}:log:*')
+  })
+
+  it('refuse names that would end the hash tag early', () => {
+    expect(() => taskKeys('a}', 'p', 'e', 0)).toThrow('a key name may not hold a brace: a}p.e.0')
+  })
+})
