@@ -3,7 +3,8 @@
  * scoring, training and the load generator do not share a thread.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { createRequire } from 'node:module'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { PipelineError } from '../schemas/errors.ts'
 
 export interface ChildCommand {
@@ -14,6 +15,8 @@ export interface ChildCommand {
 }
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url))
+/** What lets a Node that does not strip types itself run the command. */
+const typeScriptLoader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 
 export function startCommandProcess(
   args: readonly string[],
@@ -21,7 +24,7 @@ export function startCommandProcess(
 ): ChildCommand {
   // A group of its own: the terminal's Ctrl-C is for this process, which then stops the child in its turn. The channel tells the child
   // when this process is gone.
-  const child = spawn(process.execPath, [...process.execArgv, main, ...args], {
+  const child = spawn(process.execPath, ['--import', typeScriptLoader, main, ...args], {
     env: { ...environment },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     detached: true,

@@ -71,7 +71,11 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
 
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  const metrics = createProcessingMetrics(registry, clock.elapsedMs)
+  const metrics = createProcessingMetrics(
+    registry,
+    plan.streams.map(({ name }) => name),
+    clock.elapsedMs,
+  )
   const ownStop = new AbortController()
   const worker = runWorker({
     plan,

@@ -4,6 +4,7 @@
  */
 import type { Broker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
+import { freePort } from '../runtime/servers/free-port.ts'
 import { findServers } from '../runtime/servers/local-servers.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan, Prediction } from '../schemas/plan.ts'
@@ -85,12 +86,14 @@ export async function openOwnPipeline(definition: string, namespace: string, par
   closing.add('Kafka', broker.close)
   await ensureTopics(broker, plan, config.partitions)
 
+  const port = config.httpPort === 0 ? await freePort(undefined, []) : config.httpPort
   const environment = {
     MILLRACE_LOG_LEVEL: 'warn',
     ...context.environment,
     KAFKA_BROKERS: servers.kafkaBrokers,
     REDIS_URL: servers.redisUrl,
     MILLRACE_NAMESPACE: namespace,
+    MILLRACE_HTTP_PORT: String(port),
   }
   const command = (args: readonly string[]) => {
     const child = startCommandProcess(args, environment)
@@ -99,7 +102,7 @@ export async function openOwnPipeline(definition: string, namespace: string, par
   }
   const run = command(['run', definition])
   run.done.catch(giveUp)
-  const url = `http://${config.httpHost}:${config.httpPort}`
+  const url = `http://${config.httpHost}:${port}`
   await untilReady(url, parts)
   return { plan, namespace, broker, url, watched: await watchPipeline(broker, plan, parts), command }
 }

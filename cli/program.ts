@@ -90,6 +90,7 @@ function declare(act: Act, { terminal, fetch: fetchIt = fetch }: Surroundings): 
     )
     .argument('[definition]', 'file with the pipeline definition', 'pipelines/card-fraud.ts')
     .option('--resume', 'go on where the last start stopped, instead of beginning in a fresh namespace')
+    .option('--days <days>', 'days of events to run flat out before the first model', wholeOption(15, 180), 45)
     .option('--events <count>', 'end after so many paced and scored events', wholeOption(1, 1_000_000_000))
     .option('--rate <events>', 'events a second of the paced part (500 unless told)', positiveOption)
     .addOption(

@@ -20,6 +20,8 @@ import { writeFigures, writeWholeFile } from './whole-file.ts'
 export interface StartCommandOptions {
   /** Goes on with the namespace and the place of the last start. */
   readonly resume?: boolean
+  /** Days of events that are run flat out first. */
+  readonly days: number
   /** Ends after so many paced and scored events. */
   readonly events?: number
   /** Events a second of the paced part; or event seconds a second. */
@@ -37,7 +39,6 @@ export interface StartFigures {
   readonly latencyMs: LatencyPercentiles | null
 }
 
-const warmUpDays = 45
 const dayMs = 86_400_000
 const rateDefault = 500
 
@@ -59,9 +60,10 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
   const { plan, broker, watched, url } = pipeline
   terminal.out(`${plan.name}: ${resumed ? 'goes on in' : 'begins in the fresh'} namespace ${namespace}.`)
   const feed = await createFeed(broker, plan, options, context)
+  const warmUpEndMs = feed.startMs + options.days * dayMs
   if (!resumed && !signal.aborted) {
-    terminal.out(`Warm-up: ${warmUpDays} days of events, flat out.`)
-    await warmUp(feed, watched, feed.startMs + warmUpDays * dayMs, parts)
+    terminal.out(`Warm-up: ${options.days} days of events, flat out.`)
+    await warmUp(feed, watched, warmUpEndMs, parts)
     if (signal.aborted) return exitCodes.done
     terminal.out('Training the first model from the labels that have ripened.')
     await pipeline.command(['train', definition]).done
@@ -73,7 +75,7 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
   terminal.out(
     `Features over HTTP: ${url}/features/${first!.entity.name}/596   metrics: ${url}/metrics   Ctrl-C stops.`,
   )
-  const fromMs = resumed ? await feed.afterNewest() : feed.startMs + warmUpDays * dayMs
+  const fromMs = resumed ? await feed.afterNewest() : warmUpEndMs
   await runPaced(plan, feed, watched, { ...options, fromMs }, parts)
   return exitCodes.done
 }

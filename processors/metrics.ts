@@ -30,7 +30,12 @@ export interface ProcessingMetrics {
 
 const stepBucketsMs = [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000]
 
-export function createProcessingMetrics(registry: Registry, elapsedMs: () => number): ProcessingMetrics {
+/** `streams`: names by stream index. */
+export function createProcessingMetrics(
+  registry: Registry,
+  streams: readonly string[],
+  elapsedMs: () => number,
+): ProcessingMetrics {
   const registers = [registry]
   const counter = (name: string, help: string, labelNames: string[] = []) =>
     new Counter({ name, help, labelNames, registers })
@@ -124,7 +129,7 @@ export function createProcessingMetrics(registry: Registry, elapsedMs: () => num
   function countEvents(stage: string, batch: TaskBatch): void {
     const byStream = new Map<number, number>()
     for (const { stream } of batch.events) byStream.set(stream, (byStream.get(stream) ?? 0) + 1)
-    for (const [stream, count] of byStream) events.inc({ stage, stream }, count)
+    for (const [stream, count] of byStream) events.inc({ stage, stream: streams[stream]! }, count)
     totals.events += batch.events.length
   }
 

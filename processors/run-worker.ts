@@ -71,14 +71,15 @@ const backoffMaxMs = 5_000
 
 export function runWorker(options: RunWorkerOptions): RunningWorker {
   const { plan, broker, store, clock, log, metrics, limits, signal } = options
-  let openTasks: readonly OpenTask[] = []
+  /** Null while there is no assignment; a spare worker has an empty one. */
+  let openTasks: readonly OpenTask[] | null = null
   /** A rebuild throws away what is stored once, not again after every failure. */
   const rebuilt = new Set<string>()
 
   return {
     state: () => ({
-      tasks: openTasks.map(({ task }) => task),
-      isReady: openTasks.length > 0 && openTasks.every(({ task }) => !task.isRefolding),
+      tasks: (openTasks ?? []).map(({ task }) => task),
+      isReady: openTasks?.every(({ task }) => !task.isRefolding) ?? false,
     }),
     done: supervise(),
   }
@@ -119,7 +120,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
         await fetcher.close()
       }
     } finally {
-      openTasks = []
+      openTasks = null
       await worker.close()
     }
   }
@@ -147,7 +148,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
       if (!(error instanceof PipelineError) || error.code !== 'rebalance') throw error
       log.info({}, error.message)
     } finally {
-      openTasks = []
+      openTasks = null
     }
   }
 

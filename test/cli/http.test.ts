@@ -1,0 +1,208 @@
+/** The assembled HTTP server without a network: health, metrics, features, what is not there; and a port that is taken. */
+import { createServer } from 'node:net'
+import { Counter, Registry } from 'prom-client'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { HealthCheck, HealthOptions } from '../../cli/health-routes.ts'
+import { createHttp } from '../../cli/http.ts'
+import type { FeatureReader } from '../../feature-store/reader.ts'
+import cardFraud from '../../pipelines/card-fraud.ts'
+import { createHttpServer, listen } from '../../runtime/http-server.ts'
+import { compile } from '../../schemas/compile.ts'
+import { PipelineError } from '../../schemas/errors.ts'
+
+const plan = compile(cardFraud)
+const [customer, terminal] = plan.stages
+type Tasks = ReturnType<HealthOptions['worker']['state']>['tasks']
+
+function task(stage = customer!, partition = 0, isRefolding = false): Tasks[number] {
+  return { stage, partition, isRefolding } as Tasks[number]
+}
+
+function serverWith(
+  options: { tasks?: Tasks; checks?: HealthCheck[]; reader?: FeatureReader; isStopping?: boolean } & Pick<
+    Partial<HealthOptions>,
+    'deadlineAfter'
+  > = {},
+) {
+  const { tasks = [task()], checks = [], isStopping = false, deadlineAfter } = options
+  const errors: string[] = []
+  const registry = new Registry()
+  new Counter({ name: 'millrace_test_total', help: 'A count.', registers: [registry] }).inc(3)
+  const server = createHttp({
+    plan,
+    reader: options.reader ?? { read: async () => ({ ok: true, items: [] }) },
+    registry,
+    log: { info: () => undefined, warn: () => undefined, error: (_, message) => errors.push(message) },
+    nowMs: () => 0,
+    worker: { state: () => ({ tasks, isReady: true }) },
+    checks,
+    isStopping: () => isStopping,
+    ...(deadlineAfter ? { deadlineAfter } : {}),
+  })
+  const get = async (url: string) => {
+    const { statusCode, body, headers } = await server.inject({ method: 'GET', url })
+    return { status: statusCode, body, type: headers['content-type'], json: () => JSON.parse(body) }
+  }
+  return { server, get, errors }
+}
+
+describe('health', () => {
+  test('a process that answers is alive', async () => {
+    const { get } = serverWith({ tasks: [] })
+    const answer = await get('/health/live')
+    expect([answer.status, answer.json()]).toEqual([200, { status: 'live' }])
+  })
+
+  test('ready with its tasks once nothing speaks against it', async () => {
+    const { get } = serverWith({
+      tasks: [task(customer, 0), task(terminal, 3)],
+      checks: [{ part: 'Kafka', check: async () => 'ok' }],
+    })
+    const answer = await get('/health/ready')
+    const tasks = [
+      { stage: 'customer', partition: 0 },
+      { stage: 'terminal', partition: 3 },
+    ]
+    expect([answer.status, answer.json()]).toEqual([200, { status: 'ready', tasks }])
+  })
+
+  test('not ready while no task is open', async () => {
+    const answer = await serverWith({ tasks: [] }).get('/health/ready')
+    const reasons = [{ part: 'tasks', reason: 'no task is open yet' }]
+    expect([answer.status, answer.json()]).toEqual([503, { status: 'not ready', reasons }])
+  })
+
+  test('not ready while tasks are refolding, a server does not answer, and it is stopping: all reasons', async () => {
+    const unreachable = new PipelineError('kafka_unreachable', 'No broker answered at localhost:1.')
+    const { get } = serverWith({
+      tasks: [task(customer, 0), task(customer, 1, true), task(terminal, 2, true)],
+      checks: [
+        { part: 'Kafka', check: () => Promise.reject(unreachable) },
+        { part: 'Redis', check: () => new Promise(() => undefined) },
+      ],
+      isStopping: true,
+      deadlineAfter: () => ({
+        reached: new Promise((resolve) => setImmediate(resolve, 'late')),
+        cancel: () => undefined,
+      }),
+    })
+    const answer = await get('/health/ready')
+    expect(answer.status).toBe(503)
+    expect(answer.json().reasons).toEqual([
+      { part: 'process', reason: 'it is stopping' },
+      { part: 'tasks', reason: 'folding again what the store lacks: customer 1, terminal 2' },
+      { part: 'Kafka', reason: 'No broker answered at localhost:1.' },
+      { part: 'Redis', reason: 'no answer within 2000 ms' },
+    ])
+  })
+
+  test('probes that come while a check is under way share it', async () => {
+    let asked = 0
+    const check = () => {
+      asked++
+      return new Promise((resolve) => setImmediate(resolve))
+    }
+    const { get } = serverWith({ checks: [{ part: 'Kafka', check }] })
+    const answers = await Promise.all([get('/health/ready'), get('/health/ready'), get('/health/ready')])
+    expect([answers.map(({ status }) => status), asked]).toEqual([[200, 200, 200], 1])
+    await get('/health/ready')
+    expect(asked).toBe(2)
+  })
+})
+
+test('metrics come in the text format of Prometheus', async () => {
+  const answer = await serverWith().get('/metrics')
+  expect(answer.status).toBe(200)
+  expect(answer.type).toBe('text/plain; version=0.0.4; charset=utf-8')
+  expect(answer.body).toContain(
+    '# HELP millrace_test_total A count.\n# TYPE millrace_test_total counter\nmillrace_test_total 3',
+  )
+})
+
+test('features are there', async () => {
+  const answer = await serverWith().get('/entities')
+  expect(answer.json().entities.map(({ name }: { name: string }) => name)).toEqual(['customer', 'terminal'])
+})
+
+test('an unknown path is answered with the routes that there are', async () => {
+  const answer = await serverWith().get('/feature/customer/1?asOf=2')
+  expect(answer.status).toBe(404)
+  expect(answer.json()).toEqual({
+    error: {
+      code: 'not_found',
+      message: 'There is no GET /feature/customer/1 here.',
+      routes: [
+        'GET /entities',
+        'GET /features/:entity/:key',
+        'GET /health/live',
+        'GET /health/ready',
+        'GET /metrics',
+        'POST /features/:entity',
+      ],
+    },
+  })
+})
+
+describe('failures', () => {
+  test('of the world carry their code and remedy', async () => {
+    const server = createHttpServer({ log: { info: () => undefined, warn: () => undefined, error: () => undefined } })
+    server.get('/fails', async () => {
+      throw new PipelineError('redis_unreachable', 'Redis did not answer within 5 s.')
+    })
+    const { statusCode, body } = await server.inject('/fails')
+    expect([statusCode, JSON.parse(body)]).toEqual([
+      503,
+      {
+        error: {
+          code: 'redis_unreachable',
+          message: 'Redis did not answer within 5 s. Check REDIS_URL and that Redis runs.',
+        },
+      },
+    ])
+  })
+
+  test('of ours are logged and not shown', async () => {
+    const { server, get, errors } = serverWith()
+    server.get('/mistake', async () => {
+      throw new TypeError('secret detail')
+    })
+    const answer = await get('/mistake')
+    expect([answer.status, answer.json()]).toEqual([
+      500,
+      { error: { code: 'internal', message: 'The request failed; the log of this process says why.' } },
+    ])
+    expect(errors).toEqual(['a request failed'])
+  })
+
+  test('of the caller keep their status', async () => {
+    const { server } = serverWith()
+    const { statusCode } = await server.inject({
+      method: 'POST',
+      url: '/features/customer',
+      payload: Buffer.alloc(2_000_000, ' '),
+    })
+    expect(statusCode).toBeGreaterThanOrEqual(400)
+    expect(statusCode).toBeLessThan(500)
+  })
+})
+
+test('a port that is taken is one sentence', async () => {
+  const other = createServer()
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void other.close())
+  const { port } = other.address() as { port: number }
+  const { server } = serverWith()
+  onTestFinished(() => server.close())
+  await expect(listen(server, { host: '127.0.0.1', port })).rejects.toMatchObject({
+    code: 'port_in_use',
+    message: `Port ${port} of 127.0.0.1 is taken by another process.`,
+  })
+})
+
+test('port 0 takes a free one and answers with its address', async () => {
+  const { server } = serverWith()
+  onTestFinished(() => server.close())
+  const url = await listen(server, { host: '127.0.0.1', port: 0 })
+  expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d{4,5}$/)
+  expect((await fetch(`${url}/health/live`)).status).toBe(200)
+})

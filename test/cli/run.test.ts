@@ -1,0 +1,84 @@
+/** How a production process ends: by a signal, by a failure, before it was open, and with parts that do not close. */
+import { EventEmitter } from 'node:events'
+import { expect, test } from 'vitest'
+import { createClosing } from '../../cli/closing.ts'
+import type { LiveProcess } from '../../cli/live-process.ts'
+import { createStopping } from '../../cli/process.ts'
+import { untilStopped } from '../../cli/run.ts'
+import { PipelineError } from '../../schemas/errors.ts'
+
+function setUp() {
+  const exits: number[] = []
+  const lines: string[] = []
+  const process = Object.assign(new EventEmitter(), { exit: (code: number) => void exits.push(code) })
+  const terminal = { out: (line: string) => void lines.push(line), err: (line: string) => void lines.push(line) }
+  const stopping = createStopping(process, terminal)
+  // A deadline that is reached as soon as everything else had its turn.
+  const closing = createClosing(() => ({
+    reached: new Promise((resolve) => setImmediate(resolve, 'late')),
+    cancel: () => undefined,
+  }))
+  const closed: string[] = []
+  closing.add('Kafka', async () => void closed.push('Kafka'))
+  const signal = stopping.signal()
+  const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
+  const live = (ended: Promise<void>): LiveProcess => ({ ended }) as LiveProcess
+  const run = (open: () => Promise<LiveProcess>) =>
+    untilStopped(open, { closing, signal, context: { terminal, stopping }, log })
+  return { process, closing, closed, exits, lines, live, run }
+}
+
+const stopLine = 'Stopping. A second signal stops at once.'
+const failure = new PipelineError('state_ahead', 'The stored state is ahead.')
+const never = new Promise<void>(() => undefined)
+
+test('a signal closes everything and ends with 0', async () => {
+  const { process, closed, exits, lines, live, run } = setUp()
+  const code = await run(async () => {
+    setImmediate(() => process.emit('SIGTERM'))
+    return live(never)
+  })
+  expect({ code, closed, exits, lines }).toEqual({ code: 0, closed: ['Kafka'], exits: [], lines: [stopLine] })
+})
+
+test('a worker that gives up closes everything and is the failure of the command, told once', async () => {
+  const { closing, closed, exits, lines, live, run } = setUp()
+  const gaveUp = Promise.reject(failure)
+  closing.add('worker', () => gaveUp)
+  await expect(run(async () => live(gaveUp))).rejects.toBe(failure)
+  expect({ closed, exits, lines }).toEqual({ closed: ['Kafka'], exits: [], lines: [] })
+})
+
+test('a failure to open closes what was open by then', async () => {
+  const { closed, run } = setUp()
+  await expect(run(() => Promise.reject(failure))).rejects.toBe(failure)
+  expect(closed).toEqual(['Kafka'])
+})
+
+test('a signal before everything is open closes what is and leaves at once', async () => {
+  const { process, closed, exits, run } = setUp()
+  setImmediate(() => process.emit('SIGINT'))
+  await run(() => new Promise(() => undefined))
+  expect({ closed, exits }).toEqual({ closed: ['Kafka'], exits: [130] })
+})
+
+test('a part that does not close well is named and ends with 1', async () => {
+  const { process, closing, closed, lines, live, run } = setUp()
+  closing.add('store', () => Promise.reject(new PipelineError('redis_unreachable', 'Redis did not answer')))
+  setImmediate(() => process.emit('SIGTERM'))
+  expect(await run(async () => live(never))).toBe(1)
+  expect(closed).toEqual(['Kafka'])
+  expect(lines).toEqual([
+    stopLine,
+    'store did not close well. error: Redis did not answer.\nCheck REDIS_URL and that Redis runs.',
+  ])
+})
+
+test('a part that does not close in time is named, and the process is left at once', async () => {
+  const { process, closing, closed, exits, lines, live, run } = setUp()
+  closing.add('worker', () => never)
+  setImmediate(() => process.emit('SIGTERM'))
+  expect(await run(async () => live(never))).toBe(1)
+  expect({ closed, exits }).toEqual({ closed: [], exits: [1] })
+  expect(lines[1]).toBe('Not closed within 10 s: worker, Kafka. Nothing is lost: the next start goes on.')
+})

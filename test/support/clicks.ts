@@ -1,0 +1,98 @@
+/** A small pipeline for tests: clicks of users on pages, refunds as labels; one stage (users) or two (users, then pages). */
+import {
+  count,
+  definePipeline,
+  derive,
+  entity,
+  logisticRegression,
+  number,
+  stream,
+  sum,
+  text,
+  timestamp,
+} from '../../schemas/definition.ts'
+import type { Duration } from '../../schemas/duration.ts'
+import type { StreamEvent } from './pipeline-runner.ts'
+
+export interface ClicksOptions {
+  readonly disorder?: Duration
+  readonly lateness?: Duration
+  readonly stages?: 1 | 2
+  /** Of the longest window. */
+  readonly over?: Duration
+}
+
+/** Events of the tests lie around here. */
+export const clicksStartMs = Date.UTC(2024, 0, 1)
+
+/**
+ * `guarded` throws for an amount of 13 and is infinite for one of 17. Refunds count by page where there are two stages, else by user,
+ * at the time of the click.
+ */
+export function clicksPipeline({ disorder = '0s', lateness = '1h', stages = 2, over = '10m' }: ClicksOptions = {}) {
+  const clicks = stream('clicks', {
+    id: 'clickId',
+    key: 'user',
+    time: 'at',
+    disorder,
+    lateness,
+    fields: {
+      clickId: text(),
+      user: text(),
+      page: text(),
+      amount: number({ decimals: 2, optional: true }),
+      at: timestamp(),
+    },
+  })
+  const refunds = stream('refunds', {
+    id: 'clickId',
+    key: 'user',
+    time: 'at',
+    fields: { clickId: text(), user: text(), page: text(), clickedAt: timestamp(), at: timestamp() },
+  })
+  const user = entity('user', [clicks.fields.user, refunds.fields.user])
+  const page = entity('page', [clicks.fields.page, refunds.fields.page])
+  const last = stages === 1 ? user : page
+  const { amount } = clicks.fields
+  const guarded = derive([amount], (value) => {
+    if (value === 13) throw new Error('unlucky')
+    return value === 17 ? Number.POSITIVE_INFINITY : value
+  })
+  return definePipeline({
+    name: 'clicks',
+    version: 1,
+    scores: clicks,
+    features: {
+      amount,
+      guarded,
+      userCount1m: count(clicks, { by: user, over: '1m' }),
+      userSum: sum(amount, { by: user, over }),
+      lastCount1m: count(clicks, { by: last, over: '1m', lag: '5s' }),
+      refunds: count(refunds, { by: last, over, at: refunds.fields.clickedAt }),
+    },
+    label: { from: refunds, value: 1, otherwise: { value: 0, after: '1h' } },
+    model: logisticRegression(),
+  })
+}
+
+/** A click so many seconds after the start. */
+export function click(
+  clickId: string,
+  user: string,
+  seconds: number,
+  rest: { page?: string; amount?: number | null } = {},
+): StreamEvent {
+  const { page = 'home', amount = 1 } = rest
+  return { stream: 'clicks', values: { clickId, user, page, amount, at: clicksStartMs + seconds * 1_000 } }
+}
+
+export function refund(
+  clickId: string,
+  user: string,
+  seconds: number,
+  rest: { page?: string; clickedAt?: number } = {},
+): StreamEvent {
+  const { page = 'home', clickedAt = seconds } = rest
+  const [at, clickedAtMs] = [seconds, clickedAt].map((time) => clicksStartMs + time * 1_000)
+  return { stream: 'refunds', values: { clickId, user, page, clickedAt: clickedAtMs!, at: at! } }
+}

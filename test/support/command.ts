@@ -1,0 +1,69 @@
+/** The `millrace` command as a user starts it: a process of its own, on the servers of the tests. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { onTestFinished } from 'vitest'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const main = join(root, 'cli/main.ts')
+
+export interface Command {
+  readonly child: ChildProcess
+  /** Everything printed so far. */
+  readonly output: () => string
+  readonly exitCode: Promise<number | null>
+  /** Resolves once the output holds the text; rejects when the command ends before. */
+  printed(text: string): Promise<void>
+}
+
+/** Killed with the test, if it still runs then. */
+export function startCommand(args: readonly string[], environment: Readonly<Record<string, string>>): Command {
+  const child = spawn(process.execPath, ['--import', 'tsx', main, ...args], {
+    cwd: root,
+    env: { ...process.env, MILLRACE_LOG_LEVEL: 'warn', ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  const waiting = new Set<() => void>()
+  const heard = (piece: Buffer) => {
+    output += piece.toString()
+    for (const look of waiting) look()
+  }
+  child.stdout.on('data', heard)
+  child.stderr.on('data', heard)
+  const exitCode = new Promise<number | null>((resolve) => {
+    child.once('exit', (code) => resolve(code))
+  })
+  onTestFinished(() => {
+    child.kill('SIGKILL')
+  })
+  return {
+    child,
+    output: () => output,
+    exitCode,
+    printed: (text) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          if (!output.includes(text)) return
+          waiting.delete(look)
+          resolve()
+        }
+        waiting.add(look)
+        look()
+        void exitCode.then((code) => reject(new Error(`ended with ${code} before it printed "${text}":\n${output}`)))
+      }),
+  }
+}
+
+/** A folder of its own for a test's files. */
+export function ownFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+export function readJson<T>(path: string): T {
+  return JSON.parse(readFileSync(path, 'utf8')) as T
+}

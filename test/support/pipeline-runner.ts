@@ -1,0 +1,264 @@
+/**
+ * Runs a whole pipeline in memory for tests: the real batch loop on the broker and the store in memory, in virtual time. Events are sent,
+ * workers started, stopped and started again; predictions, rejections and stored facts are read back.
+ */
+import { Registry } from 'prom-client'
+import { decodeLog, dropBefore, encodeLiveRows } from '../../feature-store/entity-log.ts'
+import { createMemoryStore, type MemoryStore } from '../../feature-store/memory-store.ts'
+import { createProcessingMetrics, type ProcessingMetrics } from '../../processors/metrics.ts'
+import { createReplay, type Replayed } from '../../processors/replay.ts'
+import { defaultWorkerLimits, type RunningWorker, runWorker, type WorkerLimits } from '../../processors/run-worker.ts'
+import type { CurrentModel } from '../../processors/scoring.ts'
+import type { LogRecord } from '../../runtime/broker.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import type { Log } from '../../runtime/log.ts'
+import { createMemoryBroker, type MemoryBroker, type OnTransact } from '../../runtime/memory-broker.ts'
+import { partitionOf } from '../../runtime/partition.ts'
+import { compile } from '../../schemas/compile.ts'
+import type { Pipeline } from '../../schemas/definition.ts'
+import type { EventValues, Plan, Prediction, Rejection, StreamPlan } from '../../schemas/plan.ts'
+import { createVirtualClock } from './virtual-clock.ts'
+
+/** Small waits, and no guess about order: what must be waited for is waited for. */
+export const testLimits: WorkerLimits = {
+  ...defaultWorkerLimits,
+  pollMaxMs: 5,
+  idleAfterMs: 10,
+  commitEveryMs: 0,
+  holdMaxMs: Number.POSITIVE_INFINITY,
+}
+
+export interface RunnerOptions {
+  readonly pipeline: Pipeline
+  readonly partitions: number
+  /** When the run begins, ms since 1970: events lie before it. */
+  readonly startMs: number
+  readonly onTransact?: OnTransact
+}
+
+export interface StartOptions {
+  readonly name?: string
+  readonly group?: string
+  readonly limits?: Partial<WorkerLimits>
+  readonly currentModel?: CurrentModel
+  readonly isRebuild?: boolean
+  /** Another definition than the runner's own. */
+  readonly plan?: Plan
+}
+
+export interface Started {
+  readonly metrics: ProcessingMetrics
+  readonly messages: readonly string[]
+  state: RunningWorker['state']
+  /** Resolves when the condition holds; rejects when the worker ends before or after a minute of virtual time. */
+  until(what: string, holds: () => boolean): Promise<void>
+  /** As a signal to end: finishes its batch. */
+  stop(): Promise<void>
+  readonly done: Promise<void>
+}
+
+export interface ReadPrediction extends Prediction {
+  readonly partition: number
+}
+
+export interface PipelineRunner {
+  readonly plan: Plan
+  readonly clock: Clock
+  readonly broker: MemoryBroker
+  readonly store: MemoryStore
+  /** To the partition of its key, in Avro. */
+  send(stream: string, event: EventValues): Promise<void>
+  sendAll(events: readonly StreamEvent[]): Promise<void>
+  /** Any bytes anywhere. */
+  sendRaw(stream: string, partition: number, value: Buffer | string | null, key?: string): Promise<void>
+  start(options?: StartOptions): Started
+  predictions(): Promise<ReadPrediction[]>
+  rejections(): Promise<Rejection[]>
+  /** Committed records of every partition of a topic. */
+  records(topic: string): Promise<LogRecord[][]>
+  /** Live facts as the store holds them, in canonical order: hexadecimal rows by stage, partition and key. */
+  facts(): Promise<Record<string, string>>
+}
+
+export interface StreamEvent {
+  readonly stream: string
+  readonly values: EventValues
+}
+
+const readLimits = { maxWaitMs: 0, partitionBytesMax: 2 ** 30 }
+export const defaultGroup = 'workers'
+
+export async function createPipelineRunner(options: RunnerOptions): Promise<PipelineRunner> {
+  const { partitions, onTransact } = options
+  const clock = createVirtualClock(options.startMs, { turnMs: 0.5 })
+  const plan = compile(options.pipeline)
+  const broker = createMemoryBroker({ clock, ...(onTransact ? { onTransact } : {}) })
+  const store = createMemoryStore()
+  await broker.ensureTopics(
+    plan.topics.map(({ topic, partitions: own }) => ({ topic, partitions: own ?? partitions, config: {} })),
+  )
+  const producer = await broker.producer()
+  const fetcher = await broker.fetcher()
+  /** Everything that was ever a key, so that the facts of all entities can be read. */
+  const keys = new Map<string, Set<string>>(plan.stages.map(({ entity }) => [entity.name, new Set()]))
+
+  function streamOf(name: string): StreamPlan {
+    const stream = plan.streams.find((candidate) => candidate.name === name)
+    if (!stream) throw new Error(`no stream ${name}`)
+    return stream
+  }
+
+  function recordOf({ stream: name, values }: StreamEvent) {
+    const stream = streamOf(name)
+    for (const { entity } of plan.stages) {
+      const field = entity.keyFields.get(stream.index)
+      if (field !== undefined) keys.get(entity.name)!.add(values[field] as string)
+    }
+    const key = Buffer.from(values[stream.keyField] as string)
+    return { topic: stream.topic, partition: partitionOf(key, partitions), key, value: stream.codec.encode(values) }
+  }
+
+  function start(startOptions: StartOptions = {}): Started {
+    const { name = 'w', group = defaultGroup, limits = {}, currentModel = () => null, isRebuild = false } = startOptions
+    const metrics = createProcessingMetrics(
+      new Registry(),
+      plan.streams.map(({ name }) => name),
+      () => clock.elapsedMs(),
+    )
+    const stopping = new AbortController()
+    const messages: string[] = []
+    const say = (_details: object, message: string) => void messages.push(message)
+    const log: Log = { info: say, warn: say, error: say }
+    const { state, done } = runWorker({
+      plan: startOptions.plan ?? plan,
+      broker,
+      store,
+      clock,
+      log,
+      metrics,
+      currentModel,
+      group,
+      name,
+      limits: { ...testLimits, ...limits },
+      isRebuild,
+      signal: stopping.signal,
+      random: () => 0.5,
+    })
+    let isOver = false
+    const over = done.finally(() => {
+      isOver = true
+    })
+    // Whoever awaits `done`, `until` or `stop` hears of a failure; before that nobody may be listening yet.
+    over.catch(() => undefined)
+
+    async function until(what: string, holds: () => boolean): Promise<void> {
+      const endMs = clock.elapsedMs() + 60_000
+      while (!holds()) {
+        if (isOver) await over
+        if (isOver || clock.elapsedMs() > endMs) {
+          throw new Error(
+            `waited in vain until ${what}; totals ${JSON.stringify(metrics.totals)}; ${messages.join(' | ')}`,
+          )
+        }
+        await clock.sleep(1)
+      }
+    }
+
+    async function stop(): Promise<void> {
+      stopping.abort()
+      await over
+    }
+
+    return { metrics, messages, state, until, stop, done: over }
+  }
+
+  async function records(topic: string): Promise<LogRecord[][]> {
+    const counts = await broker.partitionCounts([topic])
+    const bounds = await broker.bounds(
+      Array.from({ length: counts.get(topic)! }, (_, partition) => ({ topic, partition })),
+    )
+    const fetched = await fetcher.fetch(
+      bounds.map(({ partition, start: offset }) => ({ topic, partition, offset })),
+      readLimits,
+    )
+    return fetched.map((part) => [...part.records])
+  }
+
+  async function predictions(): Promise<ReadPrediction[]> {
+    const { topic, codec } = plan.predictions
+    const byPartition = await records(topic)
+    return byPartition.flatMap((list, partition) => list.map(({ value }) => ({ ...codec.decode(value!), partition })))
+  }
+
+  async function rejections(): Promise<Rejection[]> {
+    const { topic, codec } = plan.rejected
+    return (await records(topic)).flat().map(({ value }) => codec.decode(value!))
+  }
+
+  async function facts(): Promise<Record<string, string>> {
+    const found: Record<string, string> = {}
+    for (const { entity } of plan.stages) {
+      for (const key of [...keys.get(entity.name)!].sort()) {
+        const partition = partitionOf(Buffer.from(key), partitions)
+        const { position, logs } = await store.read(entity.name, partition, [key])
+        const log = decodeLog(logs[0]!, entity.layout)
+        // Dead rows stay until a log is rewritten: how many there are is no part of the state.
+        const [passed] = position === null ? [null] : (JSON.parse(position) as { passed: [number | null] }).passed
+        dropBefore(log, (passed ?? Number.NEGATIVE_INFINITY) - entity.retentionMs)
+        if (log.end > log.start) found[`${entity.name} ${partition} ${key}`] = encodeLiveRows(log).toString('hex')
+      }
+    }
+    return found
+  }
+
+  return {
+    plan,
+    clock,
+    broker,
+    store,
+    send: (stream, values) => producer.send([recordOf({ stream, values })]),
+    sendAll: (events) => producer.send(events.map(recordOf)),
+    sendRaw: (stream, partition, value, key = 'raw') =>
+      producer.send([
+        {
+          topic: streamOf(stream).topic,
+          partition,
+          key: Buffer.from(key),
+          value: value === null ? null : Buffer.from(value),
+        },
+      ]),
+    start,
+    predictions,
+    rejections,
+    records,
+    facts,
+  }
+}
+
+/** What the pure core gives for events in event-time order. */
+export function replayed(plan: Plan, partitions: number, events: readonly StreamEvent[]): Replayed[] {
+  const indexes = new Map(plan.streams.map(({ name, index }) => [name, index]))
+  const replay = createReplay(plan, { partitions })
+  const all = events.flatMap(({ stream, values }) => replay.push(indexes.get(stream)!, values))
+  return [...all, ...replay.flush()]
+}
+
+/** The bits of a vector, so that NaN equals NaN and -0 does not equal 0. */
+export function bitsOf(vector: ArrayLike<number>): string {
+  return Buffer.from(Float64Array.from(vector).buffer).toString('hex')
+}
+
+/** By id, in order of id: to be compared whole. */
+export function vectorsById(
+  list: ReadonlyArray<{ readonly id: string; readonly bits: string }>,
+): Array<[string, string]> {
+  return list.map(({ id, bits }): [string, string] => [id, bits]).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+}
+
+export function predictedVectors(predictions: readonly Prediction[]): Array<[string, string]> {
+  return vectorsById(predictions.map(({ id, features }) => ({ id, bits: bitsOf(features) })))
+}
+
+export function replayedVectors(list: readonly Replayed[]): Array<[string, string]> {
+  return vectorsById(list.map(({ id, vector }) => ({ id, bits: bitsOf(vector) })))
+}
