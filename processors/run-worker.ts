@@ -31,7 +31,7 @@ export const defaultWorkerLimits: WorkerLimits = {
   idleAfterMs: 100,
   idleRepeatMs: 250,
   positionEveryMs: 1_000,
-  holdMaxMs: 1_000,
+  holdMaxMs: 5_000,
   heldMax: 100_000,
   readAheadMax: 4_000,
   cacheRowsMax: 2_000_000,

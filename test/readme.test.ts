@@ -1,0 +1,75 @@
+/** Every code block of the README and docs is tried here, or in `test/integration/readme.test.ts` where it needs servers. */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { afterAll, describe, expect, test } from 'vitest'
+import { createReplay } from '../processors/replay.ts'
+import { compile } from '../schemas/compile.ts'
+import type { Pipeline } from '../schemas/definition.ts'
+import { codeBlocks } from './support/code-blocks.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const readme = codeBlocks(readFileSync(join(root, 'README.md'), 'utf8'))
+const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+
+describe('README', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-readme-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  test('has the blocks that are tried', () => {
+    expect(readme.map(({ language }) => language)).toEqual(['sh', 'text', 'sh', 'ts', 'sh'])
+  })
+
+  test('its definition compiles and computes', async () => {
+    const block = readme.find(({ language }) => language === 'ts')!
+    symlinkSync(join(root, 'schemas'), join(folder, 'schemas'))
+    mkdirSync(join(folder, 'pipelines'))
+    const file = join(folder, 'pipelines/order-returns.ts')
+    writeFileSync(file, block.text)
+    const { default: pipeline } = (await import(pathToFileURL(file).href)) as { default: Pipeline }
+    const plan = compile(pipeline)
+    expect(plan.features.map(({ name }) => name)).toEqual(['total', 'orders7d', 'spent7d', 'returns30d'])
+    const day = 86_400_000
+    const replay = createReplay(plan, { partitions: 2 })
+    const replayed = [
+      replay.push(0, { orderId: 'a', userId: 'u', total: 10, at: day }),
+      replay.push(1, { orderId: 'a', userId: 'u', at: 2 * day }),
+      replay.push(0, { orderId: 'b', userId: 'u', total: 20.5, at: 3 * day }),
+      replay.flush(),
+    ].flat()
+    expect(replayed.map(({ id, vector }) => [id, ...vector])).toEqual([
+      ['a', 10, 1, 10, 0],
+      ['b', 20.5, 2, 15.25, 1],
+    ])
+  })
+
+  test('every npm command is a script', () => {
+    const commands = readme
+      .filter(({ language }) => language === 'sh')
+      .flatMap(({ text }) => [...text.matchAll(/npm (?:run (?:-s )?)?([\w:]+)/g)])
+    const named = commands.map((match) => match[1]!).filter((name) => name !== 'ci' && name !== 'run')
+    expect(named.length).toBeGreaterThan(3)
+    expect(named.filter((name) => !(name in scripts))).toEqual([])
+  })
+})
+
+test('docs hold no block that nobody tries', () => {
+  const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((path) =>
+    path.endsWith('.md'),
+  )
+  const untried = docs.flatMap((path) =>
+    codeBlocks(readFileSync(join(root, 'docs', path), 'utf8'))
+      .filter(({ language }) => language !== '' && language !== 'text')
+      .flatMap(({ language, text }) => (language === 'sh' && isOfScripts(text) ? [] : [`${path}: ${language}`])),
+  )
+  expect(untried).toEqual([])
+})
+
+/** Commands that repeat a measurement: they take long, so only their scripts are checked. */
+function isOfScripts(text: string): boolean {
+  return text
+    .trim()
+    .split('\n')
+    .every((line) => /^npm (?:run (?:-s )?)?([\w:]+)/.test(line))
+}
