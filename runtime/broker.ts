@@ -50,7 +50,7 @@ export interface FetchedPartition extends TopicPartition {
 export interface Fetcher {
   /**
    * Answers as soon as any partition has something, at the latest after `maxWaitMs`. One entry per partition asked for, in no
-   * particular order. An offset below the start of the log is `log_truncated`.
+   * particular order. An offset outside the log is `log_truncated`.
    */
   fetch(
     from: readonly FetchFrom[],
@@ -122,8 +122,10 @@ export interface Worker {
   /** Stable committed offsets only: waits while another member's transaction on them is open. */
   committed(partitions: readonly TopicPartition[]): Promise<CommittedOffset[]>
   /**
-   * One transaction: all records and all offsets, or nothing. Resolves when it is committed. Rejects with `fenced` or `rebalance`
-   * when the broker refuses this member or producer, with `transaction_aborted` otherwise; after a rejection nothing is visible.
+   * One transaction: all records and all offsets, or nothing. Resolves when it is committed; its records become readable a moment later.
+   * Rejects with `topic_missing` (nothing was sent), `transaction_aborted` (nothing is visible: do it again), `rebalance` (nothing is
+   * visible: join again), `fenced` (close this worker and make a new one) or `kafka_unreachable` (whether it was committed is not known:
+   * make a new worker and read `committed`). Without offsets only the producer's epoch fences it.
    */
   transact(records: readonly OutRecord[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
   /** Stops heartbeats and closes connections. Does not leave the group: a restart under the same name takes its tasks up at once. */

@@ -1,4 +1,7 @@
-/** Which partition a key belongs to: the key's bytes come in, the partition that Java's default partitioner chooses goes out. */
+/**
+ * Which partition a key belongs to: the key's bytes come in, the partition that Java's default partitioner chooses
+ * goes out.
+ */
 import assert from 'node:assert/strict'
 
 const seed = 0x9747b28c

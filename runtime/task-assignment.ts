@@ -1,10 +1,9 @@
 /**
- * Who works on what: the stages of a pipeline and the group's members with their former tasks come in, each member's tasks go out.
- * Pure and deterministic; called by the leader of the consumer group.
+ * Who works on what: the stages of a pipeline and the group's members with their former tasks come in, each member's
+ * tasks go out. Pure and deterministic; called by the leader of the consumer group.
  */
 import assert from 'node:assert/strict'
 import type { Task } from './broker.ts'
-import { cheapestFlow } from './cheapest-flow.ts'
 
 export interface AssignmentMember {
   /** Stable name, unique in the group. */
@@ -21,8 +20,9 @@ export interface AssignableStage {
 }
 
 /**
- * Every task goes to exactly one member. The members' numbers of tasks differ by at most one, over all stages together and within each
- * stage, and among all such assignments it is one that moves as few tasks as possible. The order of the arguments does not matter.
+ * Every task goes to exactly one member. The members' numbers of tasks differ by at most one, over all stages
+ * together and within each stage, and among all such assignments it is one that moves as few tasks as possible. The
+ * order of the arguments does not matter.
  */
 export function assignTasks(
   stages: readonly AssignableStage[],
@@ -77,9 +77,10 @@ function formerOwners(
 }
 
 /**
- * Everybody gets the rounded-down share of each stage. What is left of each stage, one more task for some members, is dealt so that
- * nobody gets more than one more of a stage nor, over all stages, more than one more than another, and preferably to those who had one
- * more before: a cheapest flow from stages over members. Returns, by member, the stages of which it gets one more.
+ * Everybody gets the rounded-down share of each stage. What is left of each stage, one more task for some members, is
+ * dealt so that nobody gets more than one more of a stage nor, over all stages, more than one more than another, and
+ * preferably to those who had one more before: a cheapest flow from stages over members. Returns, by member, the
+ * stages of which it gets one more.
  */
 function placeExtras(
   stages: readonly AssignableStage[],
@@ -94,8 +95,8 @@ function placeExtras(
   const stageNode = (at: number) => 1 + at
   const memberNode = (at: number) => 1 + stages.length + at
 
-  const edges: Array<{ from: number; to: number; capacity: number; cost: number }> = []
-  stages.forEach((_, at) => edges.push({ from: source, to: stageNode(at), capacity: leftOver[at]!, cost: 0 }))
+  const edges: FlowEdge[] = []
+  for (const at of stages.keys()) edges.push({ from: source, to: stageNode(at), capacity: leftOver[at]!, cost: 0 })
   const firstChoice = edges.length
   stages.forEach(({ partitions }, stageAt) => {
     const share = Math.floor(partitions / members.length)
@@ -116,10 +117,88 @@ function placeExtras(
   assert(flow.total === total, 'everything that is left over finds a member')
   return members.map(
     (_, memberAt) =>
-      new Set(stages.flatMap((_, stageAt) => (flow.along[firstChoice + stageAt * members.length + memberAt]! > 0 ? [stageAt] : []))),
+      new Set(
+        stages.flatMap((_, stageAt) =>
+          flow.along[firstChoice + stageAt * members.length + memberAt]! > 0 ? [stageAt] : [],
+        ),
+      ),
   )
 }
 
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
+}
+
+interface FlowEdge {
+  readonly from: number
+  readonly to: number
+  readonly capacity: number
+  /** Per unit; may be negative, as long as no circle of edges has a negative sum. */
+  readonly cost: number
+}
+
+/**
+ * The largest flow through a small directed network and, among those, one of least cost. Nodes are 0 to `nodes - 1`.
+ * Sends one cheapest path after the other (Bellman-Ford over what capacity is left), which keeps every intermediate
+ * flow the cheapest of its size. Deterministic. `along[i]` is the flow on edge i.
+ */
+function cheapestFlow(
+  nodes: number,
+  edges: readonly FlowEdge[],
+  source: number,
+  sink: number,
+): { total: number; along: number[] } {
+  const along = edges.map(() => 0)
+  let total = 0
+  for (;;) {
+    const path = cheapestPath(nodes, edges, along, source, sink)
+    if (path === null) return { total, along }
+    // Edges are walked forwards, or backwards to take back flow.
+    const units = path.reduce(
+      (least, { edge, forwards }) => Math.min(least, forwards ? edges[edge]!.capacity - along[edge]! : along[edge]!),
+      Number.POSITIVE_INFINITY,
+    )
+    for (const { edge, forwards } of path) along[edge]! += forwards ? units : -units
+    total += units
+  }
+}
+
+interface Step {
+  readonly edge: number
+  readonly forwards: boolean
+}
+
+function cheapestPath(
+  nodes: number,
+  edges: readonly FlowEdge[],
+  along: readonly number[],
+  source: number,
+  sink: number,
+): Step[] | null {
+  const costs = new Array<number>(nodes).fill(Number.POSITIVE_INFINITY)
+  const arrivedBy = new Array<Step | null>(nodes).fill(null)
+  costs[source] = 0
+  for (let round = 1, changed = true; changed && round < nodes; round++) {
+    changed = false
+    edges.forEach(({ from, to, capacity, cost }, edge) => {
+      if (along[edge]! < capacity && costs[from]! + cost < costs[to]!) {
+        costs[to] = costs[from]! + cost
+        arrivedBy[to] = { edge, forwards: true }
+        changed = true
+      }
+      if (along[edge]! > 0 && costs[to]! - cost < costs[from]!) {
+        costs[from] = costs[to]! - cost
+        arrivedBy[from] = { edge, forwards: false }
+        changed = true
+      }
+    })
+  }
+  if (costs[sink] === Number.POSITIVE_INFINITY) return null
+  const path: Step[] = []
+  for (let node = sink; node !== source; ) {
+    const step = arrivedBy[node]!
+    path.push(step)
+    node = step.forwards ? edges[step.edge]!.from : edges[step.edge]!.to
+  }
+  return path.reverse()
 }

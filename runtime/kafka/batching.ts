@@ -1,4 +1,7 @@
-/** Records of many partitions become numbered batches of one partition each; called by the producer and by transactions. */
+/**
+ * Records of many partitions become numbered batches of one partition each; called by the producer and by
+ * transactions.
+ */
 import type { OutRecord, TopicPartition } from '../broker.ts'
 import type { Batch } from './produce-request.ts'
 import { batchOverheadBytes, recordBytesMax } from './record-batch-encoder.ts'
@@ -6,7 +9,10 @@ import { batchOverheadBytes, recordBytesMax } from './record-batch-encoder.ts'
 /** A batch of several records stays below this; brokers take 1,048,588 bytes a batch unless told otherwise. */
 export const batchBytesMax = 1_000_000
 
-/** Sequence number that the next record of a partition gets, by `partitionKey`; a partition not yet written to starts at 0. */
+/**
+ * Sequence number that the next record of a partition gets, by `partitionKey`; a partition not yet written to starts
+ * at 0.
+ */
 export type Sequences = Map<string, number>
 
 export function partitionKey({ topic, partition }: TopicPartition): string {
@@ -19,8 +25,8 @@ export function sequenceAfter(sequence: number, count: number): number {
 }
 
 /**
- * Batches in the order of their records, partition by partition; `sequences` moves past all of them. A record that is alone larger
- * than a batch may be travels alone: the broker decides.
+ * Batches in the order of their records, partition by partition; `sequences` moves past all of them. A record that is
+ * alone larger than a batch may be travels alone: the broker decides.
  */
 export function toBatches(records: readonly OutRecord[], sequences: Sequences): Batch[] {
   const batches: Batch[] = []

@@ -1,4 +1,6 @@
-/** Kafka's primitive types written one after the other into one growing Buffer; every request of ours is made with it. */
+/**
+ * Kafka's primitive types written one after the other into one growing Buffer; every request of ours is made with it.
+ */
 import assert from 'node:assert/strict'
 
 export interface ByteWriter {
@@ -6,7 +8,10 @@ export interface ByteWriter {
   length(): number
   /** What was written, as a view that stays valid until the next write. */
   bytes(): Buffer
-  /** Makes room for `size` more bytes and returns the buffer, for those who write into it themselves from `length()` on. */
+  /**
+   * Makes room for `size` more bytes and returns the buffer, for those who write into it themselves from `length()`
+   * on.
+   */
   reserve(size: number): Buffer
   /** Says that the buffer has been written up to `length`. */
   moveTo(length: number): void

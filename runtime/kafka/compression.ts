@@ -1,4 +1,7 @@
-/** Unpacks the records of a compressed batch: gzip by Node itself, the others by a codec registered with kafkajs, where there is one. */
+/**
+ * Unpacks the records of a compressed batch: gzip by Node itself, the others by a codec registered with kafkajs,
+ * where there is one.
+ */
 import zlib from 'node:zlib'
 import { PipelineError } from '../../schemas/errors.ts'
 import type { TopicPartition } from '../broker.ts'

@@ -1,6 +1,7 @@
 /**
- * One set of connections to the cluster with its picture of who leads and coordinates what. Every fetcher, producer and worker has
- * its own, so that nobody waits behind a parked request of somebody else: brokers answer one request of a connection at a time.
+ * One set of connections to the cluster with its picture of who leads and coordinates what. Every fetcher, producer
+ * and worker has its own, so that nobody waits behind a parked request of somebody else: brokers answer one request
+ * of a connection at a time.
  */
 import { PipelineError } from '../../schemas/errors.ts'
 import type { TopicPartition } from '../broker.ts'
@@ -34,11 +35,15 @@ export interface Connections {
   metadata(topics: readonly string[]): Promise<ClusterMetadata>
   /** Node that leads the partition as far as is known; undefined: ask `findLeaders`. */
   leaderOf(partition: TopicPartition): number | undefined
-  /** Learns the leaders anew. A partition that does not exist is `topic_missing`; one without a leader stays unknown. */
+  /**
+   * Learns the leaders anew. A partition that does not exist is `topic_missing`; one without a leader stays unknown.
+   */
   findLeaders(partitions: readonly TopicPartition[]): Promise<void>
   /** Node of the coordinator, cached until `forgetCoordinator`. */
   coordinator(kind: CoordinatorKind, key: string): Promise<number>
   forgetCoordinator(kind: CoordinatorKind, key: string): void
+  /** True from the moment of `close`: nothing more will be answered, so nobody should try again. */
+  isClosed(): boolean
   close(): Promise<void>
 }
 
@@ -67,6 +72,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
         failures.push(error)
       }
     }
+    if (failures.length === 1) throw failures[0]
     const reasons = failures.map(({ message }) => message).join('; ')
     throw unreachable([...candidates.keys()].join(', '), new AggregateError(failures, reasons))
   }
@@ -104,7 +110,8 @@ export function createConnections(options: ConnectionsOptions): Connections {
           details: { topic: refused.topic, error: refused.error },
         })
       }
-      const what = refused === undefined ? `partition ${beyond?.partition} of topic ${beyond?.topic}` : `topic ${refused.topic}`
+      const what =
+        refused === undefined ? `partition ${beyond?.partition} of topic ${beyond?.topic}` : `topic ${refused.topic}`
       throw new PipelineError('topic_missing', `Kafka has no ${what}`, { details: { ...(refused ?? beyond) } })
     }
   }
@@ -118,9 +125,13 @@ export function createConnections(options: ConnectionsOptions): Connections {
         return found.nodeId
       }
       if (staleCoordinator.has(found.error) && (await patience.again())) continue
-      throw new PipelineError('kafka_request_failed', `Kafka names no coordinator for the ${kind} "${key}": ${found.error}`, {
-        details: { kind, key, error: found.error },
-      })
+      throw new PipelineError(
+        'kafka_request_failed',
+        `Kafka names no coordinator for the ${kind} "${key}": ${found.error}`,
+        {
+          details: { kind, key, error: found.error },
+        },
+      )
     }
   }
 
@@ -147,6 +158,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
     forgetCoordinator(kind, key) {
       coordinators.delete(`${kind} ${key}`)
     },
+    isClosed: endpoints.isClosed,
     close: endpoints.close,
   }
 }

@@ -1,4 +1,6 @@
-/** Asks a coordinator with patience: looks it up, follows it when it moves, tries again what passes; used by workers. */
+/**
+ * Asks a coordinator with patience: looks it up, follows it when it moves, tries again what passes; used by workers.
+ */
 import { PipelineError } from '../../schemas/errors.ts'
 import type { CoordinatorKind } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
@@ -17,8 +19,8 @@ export interface CoordinatorCall<T> {
 }
 
 /**
- * The first answer that will not change by asking again, its error for the caller to judge. When patience ends: the last such answer,
- * or `kafka_unreachable`.
+ * The first answer that will not change by asking again, its error for the caller to judge. When patience ends: the
+ * last such answer, or `kafka_unreachable`.
  */
 export async function askCoordinator<T>(connections: Connections, call: CoordinatorCall<T>): Promise<T> {
   const { kind, key, patience } = call
@@ -33,7 +35,7 @@ export async function askCoordinator<T>(connections: Connections, call: Coordina
     } catch (error) {
       if (!(error instanceof PipelineError) || error.code !== 'kafka_unreachable') throw error
       connections.forgetCoordinator(kind, key)
-      if (!(await patience.again())) throw error
+      if (connections.isClosed() || !(await patience.again())) throw error
     }
   }
 }

@@ -1,6 +1,12 @@
-/** CRC-32C (Castagnoli) of a byte range, eight bytes at a time: the checksum of record batches, for their encoder and decoder. */
+/**
+ * CRC-32C (Castagnoli) of a byte range, eight bytes at a time: the checksum of record batches, for their encoder and
+ * decoder.
+ */
 
-/** Eight tables of 256 entries one after the other ("slicing by 8"): table k advances a byte that has k more bytes behind it. */
+/**
+ * Eight tables of 256 entries one after the other ("slicing by 8"): table k advances a byte that has k more bytes
+ * behind it.
+ */
 const tables = (() => {
   const built = new Int32Array(8 * 256)
   for (let byte = 0; byte < 256; byte++) {

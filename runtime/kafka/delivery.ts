@@ -1,11 +1,12 @@
 /**
- * Numbered batches go to their leaders: in parallel over brokers, in order within a partition, again where a failure passes, with the
- * same numbers, so that the broker recognises what it already has. Called by the producer and by transactions.
+ * Numbered batches go to their leaders: in parallel over brokers, in order within a partition, again where a failure
+ * passes, with the same numbers, so that the broker recognises what it already has. Called by the producer and by
+ * transactions.
  */
 import { PipelineError } from '../../schemas/errors.ts'
 import { partitionKey } from './batching.ts'
 import type { Connections } from './connections.ts'
-import { type KafkaError, retriableWrite, uncertainWrite } from './error-codes.ts'
+import { type KafkaError, retriableWrite, staleLeader, uncertainWrite } from './error-codes.ts'
 import { createPatience } from './patience.ts'
 import { type Batch, type ProduceOptions, produceRequest } from './produce-request.ts'
 
@@ -40,7 +41,7 @@ export async function deliver(
   options: ProduceOptions,
   patienceMs: number,
 ): Promise<Delivery> {
-  const patience = createPatience(patienceMs, 5)
+  const patience = createPatience(patienceMs, 1.5)
   const uncertain = new Set<Batch>()
   let left = batches
   if (left.some((batch) => connections.leaderOf(batch) === undefined)) await connections.findLeaders(left)
@@ -56,10 +57,14 @@ export async function deliver(
 
     const final = refusals.find(({ error }) => error !== 'UNREACHABLE' && !retriableWrite.has(error))
     const worst = final ?? refusals[0]!
-    if (final !== undefined || !(await patience.again())) {
+    if (final !== undefined || connections.isClosed() || !(await patience.again())) {
       return { failure: { ...worst, unacknowledged: left, uncertain: left.some((batch) => uncertain.has(batch)) } }
     }
-    await findLeadersAgain(connections, left)
+    // Kafka also says NOT_ENOUGH_REPLICAS for a moment when it cannot yet verify a transaction: the leader is no
+    // matter then.
+    if (refusals.some(({ error }) => error === 'UNREACHABLE' || staleLeader.has(error))) {
+      await findLeadersAgain(connections, left)
+    }
   }
 }
 

@@ -1,4 +1,7 @@
-/** The open connections by address: a request to 'host:port' comes in, its answer goes out; `connections.ts` decides whom to ask. */
+/**
+ * The open connections by address: a request to 'host:port' comes in, its answer goes out; `connections.ts` decides
+ * whom to ask.
+ */
 import { PipelineError } from '../../schemas/errors.ts'
 import { type KafkaEndpoint, type KafkaEndpointOptions, openEndpoint } from './kafkajs-seam.ts'
 import { type Api, apis, type KafkaRequest } from './request.ts'
@@ -11,6 +14,8 @@ export interface Address {
 export interface Endpoints {
   /** Connects where needed. Rejects with `kafka_unreachable` when no answer came; that connection is not used again. */
   send<T>(address: Address, request: KafkaRequest<T>): Promise<T>
+  /** True from the moment of `close`: nothing more will be answered, so nobody should try again. */
+  isClosed(): boolean
   close(): Promise<void>
 }
 
@@ -62,8 +67,11 @@ export function createEndpoints(options: KafkaEndpointOptions): Endpoints {
 
   return {
     send,
+    isClosed: () => closing !== null,
     close() {
-      closing ??= Promise.all([...opened.values()].map(async (opening) => (await opening).close())).then(() => undefined)
+      closing ??= Promise.all([...opened.values()].map(async (opening) => (await opening).close())).then(
+        () => undefined,
+      )
       return closing
     },
   }
@@ -75,7 +83,10 @@ export function placeOf({ host, port }: Address): string {
 
 export function unreachable(place: string, cause: unknown): PipelineError {
   const why = cause instanceof Error ? cause.message : String(cause)
-  return new PipelineError('kafka_unreachable', `Kafka at ${place} did not answer: ${why}`, { cause, details: { place } })
+  return new PipelineError('kafka_unreachable', `Kafka at ${place} did not answer: ${why}`, {
+    cause,
+    details: { place },
+  })
 }
 
 /** Throws `config_invalid`. */
@@ -90,7 +101,9 @@ export function parseAddress(address: string): Address {
   return { host: address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port }
 }
 
-/** Failures of kafkajs itself: no connection, no answer, no authentication. Anything else is no matter of the network. */
+/**
+ * Failures of kafkajs itself: no connection, no answer, no authentication. Anything else is no matter of the network.
+ */
 function isConnectionFailure(error: unknown): boolean {
   return error instanceof Error && (error.name.startsWith('KafkaJS') || error.name === 'ClosedHere')
 }

@@ -98,7 +98,9 @@ export interface OffsetsFound {
   readonly offsets: ReadonlyArray<CommittedOffset & { readonly error: KafkaError }>
 }
 
-/** Committed offsets that no open transaction may still change: UNSTABLE_OFFSET_COMMIT stands for those that one may. */
+/**
+ * Committed offsets that no open transaction may still change: UNSTABLE_OFFSET_COMMIT stands for those that one may.
+ */
 export function offsetFetchRequest(group: string, partitions: readonly TopicPartition[]): KafkaRequest<OffsetsFound> {
   return request(
     apis.offsetFetch,

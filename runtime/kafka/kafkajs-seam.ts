@@ -1,4 +1,7 @@
-/** The only file that reaches into kafkajs: opens its broker objects (connections, TLS, SASL, API versions) for `connections.ts`. */
+/**
+ * The only file that reaches into kafkajs: opens its broker objects (connections, TLS, SASL, API versions) for
+ * `connections.ts`.
+ */
 import { createRequire } from 'node:module'
 import net from 'node:net'
 import tls from 'node:tls'
@@ -111,7 +114,10 @@ interface RequestQueue {
   scheduleCheckPendingRequests(): void
 }
 
-/** kafkajs re-arms a 1 ms timer for ever after the first response, even with nothing pending: 7 % of a core for an idle client. */
+/**
+ * kafkajs re-arms a 1 ms timer for ever after the first response, even with nothing pending: 7 % of a core for an
+ * idle client.
+ */
 function calmRequestQueue(): void {
   const queue = (require('kafkajs/src/network/requestQueue') as { prototype: RequestQueue }).prototype
   const schedule = queue.scheduleCheckPendingRequests
@@ -120,7 +126,10 @@ function calmRequestQueue(): void {
   }
 }
 
-/** The codec registered with kafkajs for a batch's compression (1 gzip, 2 snappy, 3 lz4, 4 zstd); throws where there is none. */
+/**
+ * The codec registered with kafkajs for a batch's compression (1 gzip, 2 snappy, 3 lz4, 4 zstd); throws where there
+ * is none.
+ */
 export function registeredCodec(compression: number): Codec {
   const codec = kafkajs().codecs[compression]
   if (codec === undefined) throw new Error(`no codec ${compression} is registered with kafkajs`)
@@ -157,7 +166,8 @@ export async function openEndpoint(host: string, port: number, options: KafkaEnd
     },
     send: (request) => broker.connectionPool.send(toKafkajs(request)),
     async close() {
-      // kafkajs waits for pending answers before it disconnects; a parked fetch would hold the close for its whole wait.
+      // kafkajs waits for pending answers before it disconnects; a parked fetch would hold the close for its whole
+      // wait.
       for (const connection of connectionPool.pool) connection.rejectRequests(closed())
       await broker.disconnect()
       for (const connection of connectionPool.pool) connection.socket?.destroy()

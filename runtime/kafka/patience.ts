@@ -1,7 +1,7 @@
-/** How long and how often something is tried again: every bounded retry of the Kafka rooms asks here for its pauses and its end. */
-import { performance } from 'node:perf_hooks'
-import { setTimeout as delay } from 'node:timers/promises'
-
+/**
+ * How long and how often something is tried again: every bounded retry of the Kafka rooms asks here for its pauses
+ * and its end.
+ */
 export interface Patience {
   /** Pauses before the next try, longer each time with some jitter; false, without a pause, once the time is over. */
   again(): Promise<boolean>
@@ -25,6 +25,11 @@ export function createPatience(totalMs: number, firstPauseMs = 10, pauseMsMax = 
       return true
     },
   }
+}
+
+/** Resolves after `ms`. */
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 /** Milliseconds on a clock that is never set back. */

@@ -1,4 +1,6 @@
-/** The Produce request: at most one batch of each partition of one leader comes in, each partition's outcome goes out. */
+/**
+ * The Produce request: at most one batch of each partition of one leader comes in, each partition's outcome goes out.
+ */
 import type { OutRecord, TopicPartition } from '../broker.ts'
 import { createByteReader } from './byte-reader.ts'
 import { createByteWriter } from './byte-writer.ts'

@@ -17,7 +17,10 @@ interface Waiting {
 /** Waiting sends travel together, up to about this many records. */
 const recordsTogetherMax = 10_000
 
-/** The log forgot this producer, or saw a gap in its numbers: nothing was written, and a new producer id makes a fresh start. */
+/**
+ * The log forgot this producer, or saw a gap in its numbers: nothing was written, and a new producer id makes a fresh
+ * start.
+ */
 const numbersLost: ReadonlySet<KafkaError | 'UNREACHABLE'> = new Set<KafkaError>([
   'OUT_OF_ORDER_SEQUENCE_NUMBER',
   'UNKNOWN_PRODUCER_ID',
@@ -26,8 +29,9 @@ const numbersLost: ReadonlySet<KafkaError | 'UNREACHABLE'> = new Set<KafkaError>
 ])
 
 /**
- * Idempotent: a batch that is sent again because its answer was lost is written once. One delivery at a time: sends that arrive
- * meanwhile travel together in the next. A send that was rejected may have been written in part; sending it again may write it twice.
+ * Idempotent: a batch that is sent again because its answer was lost is written once. One delivery at a time: sends
+ * that arrive meanwhile travel together in the next. A send that was rejected may have been written in part; sending
+ * it again may write it twice.
  */
 export function createProducer(connections: Connections, nowMs: () => number): Producer {
   let waiting: Waiting[] = []
@@ -43,7 +47,9 @@ export function createProducer(connections: Connections, nowMs: () => number): P
       if (error === 'NONE') return { id, epoch }
       const passing = error === 'COORDINATOR_LOAD_IN_PROGRESS' || error === 'COORDINATOR_NOT_AVAILABLE'
       if (passing && (await patience.again())) continue
-      throw new PipelineError('kafka_request_failed', `Kafka gives out no producer id: ${error}`, { details: { error } })
+      throw new PipelineError('kafka_request_failed', `Kafka gives out no producer id: ${error}`, {
+        details: { error },
+      })
     }
   }
 

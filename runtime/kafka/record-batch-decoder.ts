@@ -1,9 +1,11 @@
 /**
- * The record set of one fetched partition: its bytes and the aborted transactions come in, committed records and the offset to go on
- * from go out. Keys, values and headers are views into the response: copy what is to be kept for long.
+ * The record set of one fetched partition: its bytes and the aborted transactions come in, committed records and the
+ * offset to go on from go out. Keys, values and headers are views into the response: copy what is to be kept for
+ * long.
  *
- * A batch's producer id decides for all its records whether they belong to an aborted transaction; control batches (commit and abort
- * markers) take offsets but hold no records for us. A batch that was cut off at the end of the response is left for the next fetch.
+ * A batch's producer id decides for all its records whether they belong to an aborted transaction; control batches
+ * (commit and abort markers) take offsets but hold no records for us. A batch that was cut off at the end of the
+ * response is left for the next fetch.
  */
 import { PipelineError } from '../../schemas/errors.ts'
 import type { LogRecord, TopicPartition } from '../broker.ts'

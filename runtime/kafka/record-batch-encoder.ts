@@ -1,9 +1,10 @@
 /**
- * Record batches (format v2, uncompressed) written in one pass into a growing buffer: records of one partition come in, the bytes of
- * a Produce request's record set go out. Called by `produce-request.ts`.
+ * Record batches (format v2, uncompressed) written in one pass into a growing buffer: records of one partition come
+ * in, the bytes of a Produce request's record set go out. Called by `produce-request.ts`.
  *
- * Layout of the 61-byte header: base offset 8, length 4, leader epoch 4, magic 1, CRC-32C 4 (over all that follows it), attributes 2,
- * last offset delta 4, first and last timestamp 8 + 8, producer id 8, producer epoch 2, base sequence 4, record count 4.
+ * Layout of the 61-byte header: base offset 8, length 4, leader epoch 4, magic 1, CRC-32C 4 (over all that follows
+ * it), attributes 2, last offset delta 4, first and last timestamp 8 + 8, producer id 8, producer epoch 2, base
+ * sequence 4, record count 4.
  */
 import type { LogRecord, OutRecord } from '../broker.ts'
 import { type ByteWriter, writeInt64 } from './byte-writer.ts'
@@ -61,7 +62,10 @@ export function writeRecordBatch(writer: ByteWriter, records: readonly OutRecord
   target.writeUInt32BE(crc32c(target, start + attributesAt, at), start + 17)
 }
 
-/** Length, attributes, timestamp delta (always 0), offset delta, key, value, headers; returns where the next record starts. */
+/**
+ * Length, attributes, timestamp delta (always 0), offset delta, key, value, headers; returns where the next record
+ * starts.
+ */
 function writeRecord(target: Buffer, start: number, offsetDelta: number, record: OutRecord): number {
   const { key, value } = record
   const headers = record.headers ?? noHeaders

@@ -1,11 +1,17 @@
-/** What a Kafka request of ours is: the fixed version, the encoded body and the reader of its answer; sent by `connections.ts`. */
+/**
+ * What a Kafka request of ours is: the fixed version, the encoded body and the reader of its answer; sent by
+ * `connections.ts`.
+ */
 import { type ByteReader, createByteReader } from './byte-reader.ts'
 import { type ByteWriter, createByteWriter } from './byte-writer.ts'
 
 export interface KafkaRequest<T> {
   readonly api: Api
   readonly bytes: Buffer
-  /** Longest that the broker may take on purpose (a parked fetch, a join), ms; waiting for the answer takes this into account. */
+  /**
+   * Longest that the broker may take on purpose (a parked fetch, a join), ms; waiting for the answer takes this into
+   * account.
+   */
   readonly parkedMs: number
   readonly decode: (body: Buffer) => Answer<T> | Promise<Answer<T>>
 }

@@ -9,7 +9,10 @@ export interface ProducerIdentity {
   readonly epoch: number
 }
 
-/** With a transactional id: fences its former producer and ends that one's open transaction. Null: an idempotent producer's id. */
+/**
+ * With a transactional id: fences its former producer and ends that one's open transaction. Null: an idempotent
+ * producer's id.
+ */
 export function initProducerIdRequest(
   transactionalId: string | null,
   transactionTimeoutMs: number,
@@ -73,7 +76,10 @@ export function addOffsetsRequest(
   )
 }
 
-/** Carries generation and member (KIP-447), so that the group coordinator refuses a former owner. The answer is the first error. */
+/**
+ * Carries generation and member (KIP-447), so that the group coordinator refuses a former owner. The answer is the
+ * first error.
+ */
 export function txnOffsetCommitRequest(
   transactionalId: string,
   producer: ProducerIdentity,

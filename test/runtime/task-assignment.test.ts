@@ -16,7 +16,9 @@ function asText(assigned: Map<string, Task[]>): Record<string, string> {
 }
 
 function counts(assigned: Map<string, Task[]>, stage?: string): number[] {
-  return [...assigned.values()].map((tasks) => tasks.filter((task) => stage === undefined || task.stage === stage).length)
+  return [...assigned.values()].map(
+    (tasks) => tasks.filter((task) => stage === undefined || task.stage === stage).length,
+  )
 }
 
 function spread(numbers: readonly number[]): number {
@@ -51,7 +53,11 @@ describe('assignTasks', () => {
 
   test('a newcomer takes only its share, the others keep the rest of theirs', () => {
     const before = assignTasks(twoStages, [member('x'), member('y')])
-    const after = assignTasks(twoStages, [member('x', before.get('x')), member('y', before.get('y')), member('new', [], 0)])
+    const after = assignTasks(twoStages, [
+      member('x', before.get('x')),
+      member('y', before.get('y')),
+      member('new', [], 0),
+    ])
     expect(counts(after).sort()).toEqual([2, 3, 3])
     expect(moves(before, after)).toBe(after.get('new')!.length)
   })
@@ -84,7 +90,10 @@ describe('assignTasks', () => {
   })
 
   test('more members than tasks leaves some idle', () => {
-    const assigned = assignTasks([{ stage: 'a', partitions: 1 }], [member('x'), member('y', [{ stage: 'a', partition: 0 }])])
+    const assigned = assignTasks(
+      [{ stage: 'a', partitions: 1 }],
+      [member('x'), member('y', [{ stage: 'a', partition: 0 }])],
+    )
     expect(asText(assigned)).toEqual({ x: '', y: 'a0' })
   })
 
@@ -99,7 +108,10 @@ describe('assignTasks', () => {
     fc.assert(
       fc.property(stagesOf, namesOf, namesOf, (partitions, firstNames, thenNames) => {
         const stages = partitions.map((count, at) => ({ stage: `s${at}`, partitions: count }))
-        const before = assignTasks(stages, firstNames.map((name) => member(name)))
+        const before = assignTasks(
+          stages,
+          firstNames.map((name) => member(name)),
+        )
         const members = thenNames.map((name) => member(name, before.get(name) ?? [], before.has(name) ? 1 : 0))
         const after = assignTasks(stages, members)
         const everything = stages.flatMap(({ stage, partitions: count }) =>
@@ -127,7 +139,9 @@ describe('assignTasks', () => {
       if (stage === partitions.length) {
         if (spread(quotas.map((row) => row.reduce((sum, count) => sum + count, 0))) > 1) return
         let moved = 0
-        quotas.forEach((row, at) => row.forEach((quota, of) => (moved += Math.max(0, had[at]![of]! - quota))))
+        for (const [at, row] of quotas.entries()) {
+          for (const [of, quota] of row.entries()) moved += Math.max(0, had[at]![of]! - quota)
+        }
         best = Math.min(best, moved)
         return
       }
@@ -163,7 +177,10 @@ describe('assignTasks', () => {
               if (owner !== undefined) before.get(owner)!.push({ stage, partition })
             }
           }
-          const after = assignTasks(stages, names.map((name) => member(name, before.get(name))))
+          const after = assignTasks(
+            stages,
+            names.map((name) => member(name, before.get(name))),
+          )
           const had = names.map((name) =>
             stages.map(({ stage }) => before.get(name)!.filter((task) => task.stage === stage).length),
           )

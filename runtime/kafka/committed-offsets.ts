@@ -1,0 +1,59 @@
+/**
+ * The group's committed offsets, stable ones only: partitions come in, offsets with their metadata go out; called by
+ * `worker.ts`.
+ */
+import { PipelineError } from '../../schemas/errors.ts'
+import type { CommittedOffset, TopicPartition } from '../broker.ts'
+import { partitionKey } from './batching.ts'
+import type { Connections } from './connections.ts'
+import { askCoordinator } from './coordinator-calls.ts'
+import type { KafkaError } from './error-codes.ts'
+import { type OffsetsFound, offsetFetchRequest } from './group-requests.ts'
+import { createPatience } from './patience.ts'
+
+const unstable: ReadonlySet<KafkaError> = new Set<KafkaError>(['UNSTABLE_OFFSET_COMMIT'])
+
+/** The coordinator looks for transactions that have timed out this often, ms, unless it is told otherwise. */
+const timeoutCheckMs = 10_000
+
+/**
+ * Waits while another member's transaction on one of the partitions is open, at most until that one must have timed
+ * out.
+ */
+export async function committedOffsets(
+  connections: Connections,
+  group: string,
+  partitions: readonly TopicPartition[],
+  transactionTimeoutMs: number,
+): Promise<CommittedOffset[]> {
+  if (partitions.length === 0) return []
+  const answer = await askCoordinator(connections, {
+    kind: 'group',
+    key: group,
+    request: offsetFetchRequest(group, partitions),
+    errorOf,
+    passing: unstable,
+    patience: createPatience(transactionTimeoutMs + timeoutCheckMs + 5_000, 5, 50),
+  })
+  const error = errorOf(answer)
+  if (error !== 'NONE') {
+    const why = error === 'UNSTABLE_OFFSET_COMMIT' ? ' (a transaction on them stays open)' : ''
+    throw new PipelineError(
+      'kafka_request_failed',
+      `Kafka does not tell the committed offsets of group ${group}: ${error}${why}`,
+      {
+        details: { group, error },
+      },
+    )
+  }
+  const found = new Map(answer.offsets.map((offset) => [partitionKey(offset), offset]))
+  return partitions.map(({ topic, partition }) => {
+    const { offset, metadata } = found.get(partitionKey({ topic, partition })) ?? { offset: null, metadata: '' }
+    return { topic, partition, offset, metadata }
+  })
+}
+
+function errorOf({ error, offsets }: OffsetsFound): KafkaError {
+  if (error !== 'NONE') return error
+  return offsets.find((offset) => offset.error !== 'NONE')?.error ?? 'NONE'
+}

@@ -1,0 +1,54 @@
+/** What the errors of fetched partitions mean: nothing, ask again, or the end; called by the fetcher. */
+import { PipelineError } from '../../schemas/errors.ts'
+import { listOffsetsRequest } from './cluster-requests.ts'
+import type { Connections } from './connections.ts'
+import { staleLeader } from './error-codes.ts'
+import type { PartitionFetched } from './fetch-request.ts'
+
+/**
+ * Removes failed partitions from `found`; true where there were any and they may be asked for again from their (new)
+ * leaders. Throws `log_truncated` for an offset outside of the log and `kafka_request_failed` for what does not pass.
+ */
+export async function judgeFetchErrors(
+  connections: Connections,
+  found: Map<string, PartitionFetched>,
+): Promise<boolean> {
+  let again = false
+  for (const [key, partition] of found) {
+    if (partition.error === 'NONE') continue
+    found.delete(key)
+    again = true
+    if (partition.error === 'OFFSET_OUT_OF_RANGE') await checkRange(connections, partition)
+    else if (!staleLeader.has(partition.error)) {
+      const { topic, partition: number, error, from } = partition
+      throw new PipelineError(
+        'kafka_request_failed',
+        `Kafka refused to read ${topic}, partition ${number}, from ${from}: ${error}`,
+        {
+          details: { topic, partition: number, offset: from, error },
+        },
+      )
+    }
+  }
+  return again
+}
+
+/** Returns without complaint where the leader is not sure any more. */
+async function checkRange(connections: Connections, partition: PartitionFetched): Promise<void> {
+  const nodeId = connections.leaderOf(partition)
+  if (nodeId === undefined) return
+  const [start] = await connections.send(nodeId, listOffsetsRequest([partition], 'start'))
+  const [end] = await connections.send(nodeId, listOffsetsRequest([partition], 'stableEnd'))
+  if (start?.error !== 'NONE' || end?.error !== 'NONE') return
+  const { topic, partition: number, from } = partition
+  if (from >= start.offset && from <= end.offset) return
+  const details = { topic, partition: number, offset: from, start: start.offset, end: end.offset }
+  const place = `Offset ${from} of ${topic}, partition ${number},`
+  throw from < start.offset
+    ? new PipelineError('log_truncated', `${place} is gone: the log starts at ${start.offset}`, { details })
+    : new PipelineError(
+        'log_truncated',
+        `${place} lies beyond the end of the log at ${end.offset}: Kafka lost records, or the topic was made anew`,
+        { details },
+      )
+}

@@ -1,0 +1,177 @@
+/**
+ * A worker's place in the consumer group: joins, keeps the heartbeat going, and knows when the place is lost. Made by
+ * `worker.ts`.
+ */
+import assert from 'node:assert/strict'
+import { PipelineError } from '../../schemas/errors.ts'
+import type { Membership, Task, WorkerOptions } from '../broker.ts'
+import type { Connections } from './connections.ts'
+import { askCoordinator } from './coordinator-calls.ts'
+import type { KafkaError } from './error-codes.ts'
+import { assignAll, decodeAssignment, encodeSubscription, protocolName } from './group-protocol.ts'
+import {
+  type GroupMember,
+  heartbeatRequest,
+  type Joined,
+  joinGroupRequest,
+  syncGroupRequest,
+} from './group-requests.ts'
+import { createHeartbeat, type Heartbeat } from './heartbeat.ts'
+import { createPatience, type Patience } from './patience.ts'
+
+export interface GroupMembership {
+  join(): Promise<Membership>
+  isCurrent(membership: Membership): boolean
+  /** Whether this is the membership that was joined last and the coordinator, as far as is known, has not ended it. */
+  isHeld(membership: Membership): boolean
+  /** Stops the heartbeat; the coordinator keeps the place until the session times out. */
+  stop(): void
+}
+
+/** How long the group waits for a member that has to finish a batch before it joins again, ms. */
+function rebalanceTimeoutMs({ sessionTimeoutMs, transactionTimeoutMs }: WorkerOptions): number {
+  return Math.max(sessionTimeoutMs, transactionTimeoutMs)
+}
+
+export function createMembership(connections: Connections, options: WorkerOptions): GroupMembership {
+  const { group, worker, stages, sessionTimeoutMs } = options
+  const rebalanceMs = rebalanceTimeoutMs(options)
+  let memberId = ''
+  let round = 0
+  let previous: readonly Task[] = []
+  let previousGeneration = -1
+  let current: Membership | null = null
+  let heartbeat: Heartbeat | null = null
+  let joining = false
+
+  const self = (): GroupMember => ({ group, instanceId: worker, memberId })
+
+  function fenced(): PipelineError {
+    return new PipelineError(
+      'fenced',
+      `Another process works under the name "${worker}" in group ${group}: give every process a worker name of its own`,
+      { details: { group, worker } },
+    )
+  }
+
+  function refused(step: string, error: KafkaError): PipelineError {
+    return new PipelineError(
+      'kafka_request_failed',
+      `The coordinator of group ${group} refused ${step} of "${worker}": ${error}`,
+      {
+        details: { group, worker, error },
+      },
+    )
+  }
+
+  /** Learns from the refusal and pauses before the next try. Throws what no further try mends. */
+  async function onceMore(step: string, error: KafkaError, patience: Patience): Promise<void> {
+    if (error === 'FENCED_INSTANCE_ID') throw fenced()
+    if (error === 'UNKNOWN_MEMBER_ID') memberId = ''
+    else if (error !== 'REBALANCE_IN_PROGRESS' && error !== 'ILLEGAL_GENERATION') throw refused(step, error)
+    if (!(await patience.again())) {
+      throw new PipelineError(
+        'rebalance',
+        `Group ${group} did not become stable for "${worker}" in ${Math.round(patience.totalMs / 1000)} s: ${error}`,
+        { details: { group, worker, error } },
+      )
+    }
+  }
+
+  async function joinGroup(patience: Patience): Promise<Joined | KafkaError> {
+    const subscription = encodeSubscription(stages, { previous, generation: previousGeneration, round })
+    const timeouts = { sessionTimeoutMs, rebalanceTimeoutMs: rebalanceMs }
+    const joined = await askCoordinator(connections, {
+      kind: 'group',
+      key: group,
+      request: joinGroupRequest(self(), timeouts, { name: protocolName, subscription }),
+      errorOf: ({ error }) => error,
+      patience,
+    })
+    if (joined.error === 'MEMBER_ID_REQUIRED') {
+      memberId = joined.memberId
+      return 'REBALANCE_IN_PROGRESS'
+    }
+    if (joined.error !== 'NONE') return joined.error
+    memberId = joined.memberId
+    return joined
+  }
+
+  async function dance(): Promise<Membership> {
+    const patience = createPatience(3 * rebalanceMs + connections.patienceMs)
+    let asked = false
+    for (;;) {
+      const joined = await joinGroup(patience)
+      if (typeof joined === 'string') {
+        await onceMore('the join', joined, patience)
+        continue
+      }
+      const leads = joined.leaderId === joined.memberId
+      const synced = await askCoordinator(connections, {
+        kind: 'group',
+        key: group,
+        request: syncGroupRequest(
+          self(),
+          joined.generation,
+          leads ? assignAll(joined.members, stages) : [],
+          rebalanceMs,
+        ),
+        errorOf: ({ error }) => error,
+        patience,
+      })
+      if (synced.error !== 'NONE') {
+        await onceMore('the sync', synced.error, patience)
+        continue
+      }
+      const assignment = decodeAssignment(synced.assignment)
+      const known = new Map(assignment.stages.map(({ stage, partitions }) => [stage, partitions]))
+      // A restart under a static name gets its former assignment back, made for the stages of that time: ask for a
+      // new one, once.
+      if (!asked && stages.some(({ stage, partitions }) => known.get(stage) !== partitions)) {
+        asked = true
+        round++
+        continue
+      }
+      const mine = assignment.tasks.filter(({ stage }) => stages.some((listed) => listed.stage === stage))
+      return Object.freeze({ generation: joined.generation, memberId: joined.memberId, tasks: Object.freeze(mine) })
+    }
+  }
+
+  function startHeartbeat(membership: Membership): Heartbeat {
+    return createHeartbeat({
+      intervalMs: Math.min(500, sessionTimeoutMs / 5),
+      sessionTimeoutMs,
+      async beat() {
+        const nodeId = await connections.coordinator('group', group)
+        return await connections.send(nodeId, heartbeatRequest(self(), membership.generation))
+      },
+      lostCoordinator: () => connections.forgetCoordinator('group', group),
+    })
+  }
+
+  function isLatest({ generation, memberId: id }: Membership): boolean {
+    return current !== null && current.generation === generation && current.memberId === id
+  }
+
+  return {
+    async join() {
+      assert(!joining, 'join is called once at a time')
+      joining = true
+      heartbeat?.stop()
+      current = null
+      try {
+        const membership = await dance()
+        current = membership
+        previous = membership.tasks
+        previousGeneration = membership.generation
+        heartbeat = startHeartbeat(membership)
+        return membership
+      } finally {
+        joining = false
+      }
+    },
+    isCurrent: (membership) => isLatest(membership) && heartbeat?.isCurrent() === true,
+    isHeld: (membership) => isLatest(membership) && heartbeat?.isMember() === true,
+    stop: () => heartbeat?.stop(),
+  }
+}

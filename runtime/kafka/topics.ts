@@ -1,0 +1,141 @@
+/** Topics and their bounds: what exists, what is created, where logs start and end; called by `broker.ts`. */
+import { PipelineError } from '../../schemas/errors.ts'
+import type { TopicPartition, TopicSpec } from '../broker.ts'
+import { partitionKey } from './batching.ts'
+import { createTopicsRequest, listOffsetsRequest } from './cluster-requests.ts'
+import type { Connections } from './connections.ts'
+import { type KafkaError, staleLeader } from './error-codes.ts'
+import { createPatience } from './patience.ts'
+
+const createTimeoutMs = 15_000
+
+/** Partition count of each topic; null where it does not exist. */
+export async function partitionCounts(
+  connections: Connections,
+  topics: readonly string[],
+): Promise<Map<string, number | null>> {
+  if (topics.length === 0) return new Map()
+  const { topics: found } = await connections.metadata(topics)
+  const counts = new Map<string, number | null>()
+  for (const { topic, error, leaders } of found) {
+    if (error === 'NONE' || error === 'LEADER_NOT_AVAILABLE') counts.set(topic, leaders.length)
+    else if (error === 'UNKNOWN_TOPIC_OR_PARTITION') counts.set(topic, null)
+    else {
+      throw new PipelineError('kafka_request_failed', `Kafka refuses to describe topic ${topic}: ${error}`, {
+        details: { topic, error },
+      })
+    }
+  }
+  return counts
+}
+
+/**
+ * Creates what is missing, LogAppendTime unless the settings say otherwise, and waits until every partition has a
+ * leader.
+ */
+export async function ensureTopics(connections: Connections, specs: readonly TopicSpec[]): Promise<void> {
+  const names = specs.map(({ topic }) => topic)
+  const before = await partitionCounts(connections, names)
+  const missing = specs.filter(({ topic }) => before.get(topic) === null)
+  if (missing.length > 0) await create(connections, missing)
+  await untilLed(connections, specs)
+  const counts = await partitionCounts(connections, names)
+  for (const { topic, partitions } of specs) {
+    const count = counts.get(topic)
+    if (count === partitions) continue
+    throw new PipelineError('topic_mismatch', `Topic ${topic} has ${count} partitions where ${partitions} are needed`, {
+      details: { topic, partitions: count, expected: partitions },
+    })
+  }
+}
+
+async function create(connections: Connections, specs: readonly TopicSpec[]): Promise<void> {
+  const patience = createPatience(connections.patienceMs)
+  let left = specs.map((spec) => ({ ...spec, config: { 'message.timestamp.type': 'LogAppendTime', ...spec.config } }))
+  for (;;) {
+    const { controllerId } = await connections.metadata([])
+    const outcomes = await connections.send(controllerId, createTopicsRequest(left, createTimeoutMs))
+    // Somebody else may have created it meanwhile: its partition count is checked afterwards.
+    const refused = outcomes.filter(({ error }) => error !== 'NONE' && error !== 'TOPIC_ALREADY_EXISTS')
+    if (refused.length === 0) return
+    const final = refused.find(({ error }) => error !== 'NOT_CONTROLLER' && error !== 'REQUEST_TIMED_OUT')
+    if (final !== undefined || !(await patience.again())) {
+      const { topic, error, reason } = final ?? refused[0]!
+      throw new PipelineError('kafka_request_failed', `Kafka refused to create topic ${topic}: ${reason ?? error}`, {
+        details: { topic, error },
+      })
+    }
+    left = left.filter(({ topic }) => refused.some((outcome) => outcome.topic === topic))
+  }
+}
+
+/** A partition has no leader for a moment after its creation, and not every broker knows it at once. */
+async function untilLed(connections: Connections, specs: readonly TopicSpec[]): Promise<void> {
+  const patience = createPatience(connections.patienceMs, 10, 100)
+  for (;;) {
+    const { topics } = await connections.metadata(specs.map(({ topic }) => topic))
+    const waiting = topics.find(
+      ({ error, leaders }) => error !== 'NONE' || [...leaders].some((leader) => (leader ?? -1) < 0),
+    )
+    if (waiting === undefined) return
+    if (await patience.again()) continue
+    throw new PipelineError(
+      'kafka_request_failed',
+      `Topic ${waiting.topic} has partitions without a leader: ${waiting.error}`,
+      {
+        details: { topic: waiting.topic, error: waiting.error },
+      },
+    )
+  }
+}
+
+/** Start of the log and last stable offset of each partition, in the order asked for. */
+export async function bounds(
+  connections: Connections,
+  partitions: readonly TopicPartition[],
+): Promise<Array<TopicPartition & { start: number; end: number }>> {
+  const starts = await offsetsOf(connections, partitions, 'start')
+  const ends = await offsetsOf(connections, partitions, 'stableEnd')
+  return partitions.map(({ topic, partition }) => {
+    const key = partitionKey({ topic, partition })
+    return { topic, partition, start: starts.get(key)!, end: ends.get(key)! }
+  })
+}
+
+async function offsetsOf(
+  connections: Connections,
+  partitions: readonly TopicPartition[],
+  which: 'start' | 'stableEnd',
+): Promise<Map<string, number>> {
+  const patience = createPatience(connections.patienceMs)
+  const offsets = new Map<string, number>()
+  let left = [...new Map(partitions.map((partition) => [partitionKey(partition), partition])).values()]
+  while (left.length > 0) {
+    await connections.findLeaders(left)
+    const led = new Map<number, TopicPartition[]>()
+    for (const partition of left) {
+      const nodeId = connections.leaderOf(partition)
+      if (nodeId !== undefined) led.set(nodeId, [...(led.get(nodeId) ?? []), partition])
+    }
+    const answers = await Promise.all(
+      [...led].map(([nodeId, list]) => connections.send(nodeId, listOffsetsRequest(list, which))),
+    )
+    let error: KafkaError = 'LEADER_NOT_AVAILABLE'
+    for (const answer of answers.flat()) {
+      if (answer.error === 'NONE') offsets.set(partitionKey(answer), answer.offset)
+      else error = answer.error
+    }
+    left = left.filter((partition) => !offsets.has(partitionKey(partition)))
+    if (left.length > 0 && !(staleLeader.has(error) && (await patience.again()))) {
+      const { topic, partition } = left[0]!
+      throw new PipelineError(
+        'kafka_request_failed',
+        `Kafka does not tell the bounds of ${topic}, partition ${partition}: ${error}`,
+        {
+          details: { topic, partition, error },
+        },
+      )
+    }
+  }
+  return offsets
+}

@@ -1,0 +1,59 @@
+/** A worker on Kafka: one transactional producer and one static member of the group, as one; made by `broker.ts`. */
+import { PipelineError } from '../../schemas/errors.ts'
+import type { Worker, WorkerOptions } from '../broker.ts'
+import { committedOffsets } from './committed-offsets.ts'
+import { createMembership } from './membership.ts'
+import { createTransactor, type TransactorConnections } from './transactor.ts'
+
+/**
+ * Takes over the transactional id first, so that a former self of the same name is refused before the group is joined.
+ *
+ * What a rejected `transact` means for this worker: after `rebalance` it is used further by joining again, after
+ * `transaction_aborted` by doing the batch again. After `fenced` it is over: every later call of `transact` is
+ * refused with `fenced`, and the caller closes it and makes a new one (if the name is still its own). The same
+ * follows after a `transaction_aborted` that left it unknown which records were written. `kafka_unreachable` says
+ * that the answer to the commit was lost: close the worker, make a new one and see in `committed` whether it
+ * happened; a `fenced` can hide the same, where the answer to a commit was lost before. Records without offsets are
+ * fenced by the producer epoch and by what this worker knows of its membership; only offsets make the group's
+ * coordinator check the generation.
+ */
+export async function createWorker(
+  connections: TransactorConnections,
+  options: WorkerOptions,
+  nowMs: () => number,
+): Promise<Worker> {
+  const { group, worker, transactionTimeoutMs } = options
+  const transactor = await createTransactor(connections, {
+    transactionalId: `${group}.${worker}`,
+    group,
+    worker,
+    transactionTimeoutMs,
+    nowMs,
+  })
+  const membership = createMembership(connections.offsets, options)
+  let closing: Promise<void> | null = null
+
+  return {
+    owner: `${transactor.identity.id}:${transactor.identity.epoch}`,
+    join: membership.join,
+    isCurrent: membership.isCurrent,
+    committed: (partitions) => committedOffsets(connections.offsets, group, partitions, transactionTimeoutMs),
+    async transact(records, offsets, held) {
+      if (offsets.length === 0 && records.length > 0 && !membership.isHeld(held)) {
+        throw new PipelineError(
+          'rebalance',
+          `"${worker}" no longer holds generation ${held.generation} of group ${group}`,
+          {
+            details: { group, worker, generation: held.generation },
+          },
+        )
+      }
+      await transactor.transact(records, offsets, held)
+    },
+    close() {
+      membership.stop()
+      closing ??= Promise.all([connections.records.close(), connections.offsets.close()]).then(() => undefined)
+      return closing
+    },
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * The broker contract inside the process: topics, transactions and groups in memory with the semantics of Kafka, for embedded runs and
+ * tests. Nothing is ever removed by itself; what is held is bounded by `bytesMax`. Time comes from the clock that is handed in.
+ */
+import assert from 'node:assert/strict'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { PipelineError } from '../schemas/errors.ts'
+import type { Broker, FetchedPartition, Fetcher, FetchFrom, OutRecord, Producer, TopicPartition } from './broker.ts'
+import type { Clock } from './clock.ts'
+import { createGroup, type Group } from './memory/group.ts'
+import { bytesOf } from './memory/partition-log.ts'
+import { createTopics } from './memory/topics.ts'
+import { createTransactions, type Transaction } from './memory/transactions.ts'
+import { createWaiting } from './memory/waiting.ts'
+import { createMemoryWorker, type MemoryWorker, type OnTransact } from './memory/worker.ts'
+
+export type { OnTransact } from './memory/worker.ts'
+
+export interface MemoryBrokerOptions {
+  readonly clock: Clock
+  readonly clusterId?: string
+  /** Keys and values of all topics together, bytes; a write beyond is `kafka_request_failed`. */
+  readonly bytesMax?: number
+  /** For tests: makes transactions fail. */
+  readonly onTransact?: OnTransact
+}
+
+export interface MemoryBroker extends Broker {
+  /** Removes the records before `start` from a partition, as retention does. */
+  truncate(topic: string, partition: number, start: number): void
+  /**
+   * The processes of this worker name die: their calls are rejected with `kafka_unreachable`, no heartbeat is sent, and a transaction
+   * that one has open stays open until it times out or a worker of the same name comes.
+   */
+  crash(worker: string): void
+}
+
+interface Closable {
+  close(): Promise<void>
+}
+
+const bytesMaxDefault = 2 ** 31
+const noHeaders: Readonly<Record<string, Buffer>> = Object.freeze({})
+
+export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
+  const { clock, clusterId = 'memory', bytesMax = bytesMaxDefault } = options
+  const topics = createTopics()
+  const transactions = createTransactions(() => clock.elapsedMs())
+  const groups = new Map<string, Group>()
+  const waiting = createWaiting(clock)
+  const handedOut = new Set<Closable>()
+  const workers = new Map<MemoryWorker, string>()
+  let bytes = 0
+  let closing: Promise<void> | null = null
+
+  function settle(): void {
+    let hasChanged = transactions.expire(clock.elapsedMs())
+    for (const group of groups.values()) hasChanged = group.settle() || hasChanged
+    if (hasChanged) waiting.changed()
+  }
+
+  function nextExpiryMs(): number {
+    let next = transactions.nextExpiryMs()
+    for (const group of groups.values()) next = Math.min(next, group.nextExpiryMs())
+    return next
+  }
+
+  function write(records: readonly OutRecord[], transaction: Transaction | null): void {
+    const logs = records.map((record) => topics.log(record))
+    const added = records.reduce((sum, record) => sum + bytesOf(record), 0)
+    if (bytes + added > bytesMax) {
+      throw new PipelineError(
+        'kafka_request_failed',
+        `The broker in memory holds ${bytes} bytes and takes at most ${bytesMax}: use a real Kafka for more`,
+        { details: { bytes, added, bytesMax } },
+      )
+    }
+    bytes += added
+    const appendedAtMs = clock.nowMs()
+    records.forEach(({ key, value, headers = noHeaders }, at) => {
+      logs[at]!.append({ appendedAtMs, key, value, headers }, transaction)
+      transaction?.partitions.add(logs[at]!)
+    })
+  }
+
+  function handOut<T extends Closable>(part: T): T {
+    if (closing !== null) throw new PipelineError('kafka_unreachable', 'This broker in memory is closed')
+    handedOut.add(part)
+    return part
+  }
+
+  function openFetcher(): Fetcher {
+    let isBusy = false
+    let closed: Promise<void> | null = null
+
+    async function fetch(from: readonly FetchFrom[], limits: { maxWaitMs: number; partitionBytesMax: number }) {
+      assert(!isBusy, 'one fetch at a time')
+      if (from.length === 0) return []
+      isBusy = true
+      try {
+        // Without a turn of the event loop, a caller that always finds something would let nobody else run.
+        await nextTurn()
+        const look = () => {
+          if (closed) throw new PipelineError('kafka_unreachable', 'This fetcher is closed')
+          settle()
+          const fetched = from.map((place) => fetchOne(place, limits.partitionBytesMax))
+          return fetched.some(({ next, from }) => next > from) ? fetched : null
+        }
+        const untilMs = clock.elapsedMs() + limits.maxWaitMs
+        const found = await waiting.until(look, { untilMs, wakeAtMs: nextExpiryMs })
+        return found ?? from.map((place) => fetchOne(place, limits.partitionBytesMax))
+      } finally {
+        isBusy = false
+      }
+    }
+
+    const fetcher: Fetcher = {
+      fetch,
+      close() {
+        closed ??= Promise.resolve()
+        handedOut.delete(fetcher)
+        waiting.changed()
+        return closed
+      },
+    }
+    return handOut(fetcher)
+  }
+
+  function fetchOne({ topic, partition, offset }: FetchFrom, bytesMax: number): FetchedPartition {
+    const log = topics.log({ topic, partition })
+    const { start, end, stableEnd } = log
+    if (offset < start || offset > end) {
+      const why = offset < start ? `is gone: the log starts at ${start}` : `lies beyond the end of the log at ${end}`
+      throw new PipelineError('log_truncated', `Offset ${offset} of ${topic}, partition ${partition}, ${why}`, {
+        details: { topic, partition, offset, start, end },
+      })
+    }
+    return { topic, partition, from: offset, ...log.read(offset, bytesMax), stableEnd }
+  }
+
+  function openProducer(): Producer {
+    let closed: Promise<void> | null = null
+    const producer: Producer = {
+      async send(records) {
+        if (closed) throw new PipelineError('kafka_unreachable', 'This producer is closed')
+        write(records, null)
+        waiting.changed()
+      },
+      close() {
+        closed ??= Promise.resolve()
+        handedOut.delete(producer)
+        return closed
+      },
+    }
+    return handOut(producer)
+  }
+
+  function groupOf(name: string): Group {
+    const group = groups.get(name) ?? createGroup(() => clock.elapsedMs())
+    groups.set(name, group)
+    return group
+  }
+
+  return {
+    clusterId: async () => clusterId,
+    ensureTopics: async (specs) => topics.ensure(specs),
+    partitionCounts: async (names) => new Map(names.map((topic) => [topic, topics.partitionCount(topic)])),
+    async bounds(partitions: readonly TopicPartition[]) {
+      settle()
+      return partitions.map(({ topic, partition }) => {
+        const { start, stableEnd } = topics.log({ topic, partition })
+        return { topic, partition, start, end: stableEnd }
+      })
+    },
+    fetcher: async () => openFetcher(),
+    producer: async () => openProducer(),
+    async worker(workerOptions) {
+      await nextTurn()
+      const group = groupOf(workerOptions.group)
+      const parts = {
+        topics,
+        transactions,
+        group,
+        waiting,
+        settle,
+        nextExpiryMs,
+        write,
+        onTransact: options.onTransact,
+      }
+      const worker = handOut(createMemoryWorker(parts, workerOptions))
+      workers.set(worker, workerOptions.worker)
+      return worker
+    },
+    close() {
+      closing ??= Promise.all([...handedOut].map((part) => part.close())).then(() => undefined)
+      return closing
+    },
+    truncate: (topic, partition, start) => topics.log({ topic, partition }).truncate(start),
+    crash(name) {
+      for (const [worker, its] of workers) if (its === name) worker.crash()
+    },
+  }
+}

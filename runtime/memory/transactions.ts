@@ -1,0 +1,117 @@
+/**
+ * The transaction coordinator of the memory broker: who may write under which transactional id, what is open, and what times out.
+ * Ending a transaction writes its markers; its offsets go to the group when it is committed.
+ */
+import type { CommittedOffset, OffsetToCommit, TopicPartition } from '../broker.ts'
+import type { LogTransaction, PartitionLog } from './partition-log.ts'
+
+export interface ProducerIdentity {
+  readonly transactionalId: string
+  readonly id: number
+  readonly epoch: number
+}
+
+export interface Transaction extends LogTransaction {
+  readonly partitions: Set<PartitionLog>
+  readonly group: string
+  readonly offsets: readonly OffsetToCommit[]
+}
+
+export interface Transactions {
+  /** A new epoch: the former producer is refused from here on, and its open transaction is aborted. */
+  takeOver(transactionalId: string): ProducerIdentity
+  isCurrent(producer: ProducerIdentity): boolean
+  begin(producer: ProducerIdentity, group: string, offsets: readonly OffsetToCommit[], timeoutMs: number): Transaction
+  end(transaction: Transaction, state: 'committed' | 'aborted'): void
+  /** Aborts what was open for too long and refuses its producer; true where there was any. */
+  expire(nowMs: number): boolean
+  nextExpiryMs(): number
+  /** Null while a transaction with an offset of the partition is open. */
+  committed(group: string, place: TopicPartition): CommittedOffset | null
+}
+
+interface OpenTransaction extends Transaction {
+  state: LogTransaction['state']
+  readonly transactionalId: string
+  readonly endsAtMs: number
+}
+
+export function createTransactions(elapsedMs: () => number): Transactions {
+  const producers = new Map<string, { readonly id: number; epoch: number }>()
+  const open = new Set<OpenTransaction>()
+  const offsetsByGroup = new Map<string, Map<string, CommittedOffset>>()
+
+  function takeOver(transactionalId: string): ProducerIdentity {
+    for (const transaction of open) if (transaction.transactionalId === transactionalId) end(transaction, 'aborted')
+    const producer = producers.get(transactionalId) ?? { id: producers.size + 1, epoch: -1 }
+    producer.epoch++
+    producers.set(transactionalId, producer)
+    return { transactionalId, id: producer.id, epoch: producer.epoch }
+  }
+
+  function begin(
+    { transactionalId }: ProducerIdentity,
+    group: string,
+    offsets: readonly OffsetToCommit[],
+    timeoutMs: number,
+  ): Transaction {
+    const endsAtMs = elapsedMs() + timeoutMs
+    const transaction: OpenTransaction = {
+      state: 'open',
+      partitions: new Set(),
+      group,
+      offsets,
+      transactionalId,
+      endsAtMs,
+    }
+    open.add(transaction)
+    return transaction
+  }
+
+  function end(transaction: Transaction, state: 'committed' | 'aborted'): void {
+    const ending = transaction as OpenTransaction
+    ending.state = state
+    open.delete(ending)
+    for (const log of ending.partitions) log.mark(ending)
+    if (state === 'aborted') return
+    const committed = offsetsByGroup.get(ending.group) ?? new Map<string, CommittedOffset>()
+    offsetsByGroup.set(ending.group, committed)
+    for (const { topic, partition, offset, metadata } of ending.offsets) {
+      committed.set(placeName({ topic, partition }), { topic, partition, offset, metadata })
+    }
+  }
+
+  function expire(nowMs: number): boolean {
+    let hasExpired = false
+    for (const transaction of open) {
+      if (transaction.endsAtMs > nowMs) continue
+      producers.get(transaction.transactionalId)!.epoch++
+      end(transaction, 'aborted')
+      hasExpired = true
+    }
+    return hasExpired
+  }
+
+  function committed(group: string, { topic, partition }: TopicPartition): CommittedOffset | null {
+    const isHere = (offset: TopicPartition) => offset.topic === topic && offset.partition === partition
+    for (const transaction of open) {
+      if (transaction.group === group && transaction.offsets.some(isHere)) return null
+    }
+    const found = offsetsByGroup.get(group)?.get(placeName({ topic, partition }))
+    return found ?? { topic, partition, offset: null, metadata: '' }
+  }
+
+  return {
+    takeOver,
+    isCurrent: ({ transactionalId, epoch }) => producers.get(transactionalId)?.epoch === epoch,
+    begin,
+    end,
+    expire,
+    nextExpiryMs: () => Math.min(Number.POSITIVE_INFINITY, ...[...open].map(({ endsAtMs }) => endsAtMs)),
+    committed,
+  }
+}
+
+function placeName({ topic, partition }: TopicPartition): string {
+  return `${topic} ${partition}`
+}

@@ -1,0 +1,195 @@
+/** A worker of the memory broker: one transactional producer and one static member of the group, as one. */
+import assert from 'node:assert/strict'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { PipelineError } from '../../schemas/errors.ts'
+import type {
+  CommittedOffset,
+  Membership,
+  OffsetToCommit,
+  OutRecord,
+  TopicPartition,
+  Worker,
+  WorkerOptions,
+} from '../broker.ts'
+import type { Group } from './group.ts'
+import type { Topics } from './topics.ts'
+import type { Transaction, Transactions } from './transactions.ts'
+import type { Waiting } from './waiting.ts'
+
+/** The broker's default limit on the metadata of an offset, bytes. */
+const metadataBytesMax = 4_096
+
+/**
+ * Called on the way through each transaction: at `begin` its records lie in the log and nothing is decided, at `committed` everything is
+ * visible and the caller has not heard of it. What it throws at `begin` aborts the transaction; either way the caller gets it.
+ */
+export type OnTransact = (stage: 'begin' | 'committed', worker: string) => Promise<void>
+
+export interface WorkerParts {
+  readonly topics: Topics
+  readonly transactions: Transactions
+  readonly group: Group
+  readonly waiting: Waiting
+  /** Whatever time has brought about happens now. */
+  readonly settle: () => void
+  readonly nextExpiryMs: () => number
+  readonly write: (records: readonly OutRecord[], transaction: Transaction | null) => void
+  readonly onTransact: OnTransact | undefined
+}
+
+export interface MemoryWorker extends Worker {
+  /** The process died: no call of its own is answered any more, and what it had open stays open. */
+  crash(): void
+}
+
+/** Takes over the transactional id; the group is entered by `join`. */
+export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): MemoryWorker {
+  const { topics, transactions, group, waiting, settle, nextExpiryMs } = parts
+  const { worker: name, transactionTimeoutMs, sessionTimeoutMs } = options
+  settle()
+  const producer = transactions.takeOver(`${options.group}.${name}`)
+  waiting.changed()
+  const owner = `${producer.id}:${producer.epoch}`
+  const memberId = `${name}-${owner}`
+  let previous: Membership | null = null
+  let isBusy = false
+  /** Why nothing is answered any more. */
+  let over: 'closed' | 'dead' | null = null
+  let closing: Promise<void> | null = null
+
+  function assertAlive(): void {
+    settle()
+    if (over === null) return
+    throw new PipelineError('kafka_unreachable', `Worker "${name}" of group ${options.group} is ${over}`)
+  }
+
+  function fenced(): PipelineError {
+    return new PipelineError(
+      'fenced',
+      `Another process works under the name "${name}" in group ${options.group}, or a transaction of this one timed out`,
+      { details: { group: options.group, worker: name, owner } },
+    )
+  }
+
+  async function join(): Promise<Membership> {
+    await nextTurn()
+    assertAlive()
+    if (!transactions.isCurrent(producer)) throw fenced()
+    const rebalanceTimeoutMs = Math.max(sessionTimeoutMs, transactionTimeoutMs)
+    group.enter({ name, memberId, stages: options.stages, previous, sessionTimeoutMs, rebalanceTimeoutMs })
+    waiting.changed()
+    const seat = await waiting.until(
+      () => {
+        assertAlive()
+        if (!transactions.isCurrent(producer)) throw fenced()
+        return group.seat(name, memberId)
+      },
+      { untilMs: Number.POSITIVE_INFINITY, wakeAtMs: nextExpiryMs },
+    )
+    assert(seat, 'without an end the wait ends with a seat')
+    previous = seat
+    return seat
+  }
+
+  function isCurrent(membership: Membership): boolean {
+    settle()
+    return over === null && group.isCurrent(name, membership)
+  }
+
+  async function committed(places: readonly TopicPartition[]): Promise<CommittedOffset[]> {
+    await nextTurn()
+    const found = await waiting.until(
+      () => {
+        assertAlive()
+        const offsets = places.map((place) => transactions.committed(options.group, place))
+        return offsets.includes(null) ? null : (offsets as CommittedOffset[])
+      },
+      { untilMs: Number.POSITIVE_INFINITY, wakeAtMs: nextExpiryMs },
+    )
+    assert(found, 'without an end the wait ends with offsets')
+    return found
+  }
+
+  async function transact(
+    records: readonly OutRecord[],
+    offsets: readonly OffsetToCommit[],
+    membership: Membership,
+  ): Promise<void> {
+    assert(!isBusy, 'one transaction at a time')
+    if (records.length === 0 && offsets.length === 0) return
+    isBusy = true
+    try {
+      await nextTurn()
+      assertAlive()
+      if (!transactions.isCurrent(producer)) throw fenced()
+      for (const record of records) topics.log(record)
+      const transaction = transactions.begin(producer, options.group, offsets, transactionTimeoutMs)
+      try {
+        parts.write(records, transaction)
+        checkOffsets(offsets)
+        checkMembership(membership)
+        await parts.onTransact?.('begin', name)
+        assertAlive()
+      } catch (error) {
+        // A dead process aborts nothing: its transaction stays open until it times out or a successor comes.
+        if (over === null && transaction.state === 'open') end(transaction, 'aborted')
+        throw error
+      }
+      if (transaction.state !== 'open') throw fenced()
+      end(transaction, 'committed')
+      await parts.onTransact?.('committed', name)
+      assertAlive()
+    } finally {
+      isBusy = false
+    }
+  }
+
+  function end(transaction: Transaction, state: 'committed' | 'aborted'): void {
+    transactions.end(transaction, state)
+    waiting.changed()
+  }
+
+  function checkOffsets(offsets: readonly OffsetToCommit[]): void {
+    const large = offsets.find(({ metadata }) => Buffer.byteLength(metadata) > metadataBytesMax)
+    if (!large) return
+    throw new PipelineError(
+      'transaction_aborted',
+      `A transaction of "${name}" was aborted: the metadata of the offset of ${large.topic}, partition ${large.partition}, has ` +
+        `${Buffer.byteLength(large.metadata)} bytes, expected at most ${metadataBytesMax}`,
+    )
+  }
+
+  function checkMembership(membership: Membership): void {
+    const refusal = group.refusal(name, membership)
+    if (refusal === 'fenced') throw fenced()
+    if (refusal === null) return
+    throw new PipelineError(
+      'rebalance',
+      `"${name}" no longer holds generation ${membership.generation} of group ${options.group}`,
+      {
+        details: { group: options.group, worker: name, generation: membership.generation },
+      },
+    )
+  }
+
+  function stop(why: 'closed' | 'dead'): void {
+    if (over !== null) return
+    over = why
+    group.silence(name, memberId)
+    waiting.changed()
+  }
+
+  return {
+    owner,
+    join,
+    isCurrent,
+    committed,
+    transact,
+    close() {
+      stop('closed')
+      closing ??= Promise.resolve()
+      return closing
+    },
+    crash: () => stop('dead'),
+  }
+}

@@ -1,0 +1,120 @@
+/** The part of the broker suite about the group of workers, and about closing. */
+import { describe, expect, test } from 'vitest'
+import type { Fetcher, Membership, Task, Worker } from '../../runtime/broker.ts'
+import { type BrokerFixture, brief, unique } from './broker-fixture.ts'
+
+export function brokerGroupSuite(fixture: BrokerFixture): void {
+  const { open, workerOptions, soloWorker, pass, until } = fixture
+
+  describe('the group', () => {
+    async function threeMembers() {
+      const broker = await open()
+      const group = unique('group')
+      const topics = ['a1', 'a2', 'b1'].map(unique)
+      await broker.ensureTopics(topics.map((topic) => ({ topic, partitions: 4, config: {} })))
+      const stages = [
+        { stage: 'a', topics: topics.slice(0, 2), partitions: 4 },
+        { stage: 'b', topics: topics.slice(2), partitions: 4 },
+      ]
+      const workers = new Map<string, Worker>()
+      const memberships = new Map<string, Membership>()
+      for (const member of ['x', 'y', 'z']) {
+        const worker = await broker.worker(workerOptions(group, member, stages))
+        const joining = worker.join()
+        // Those who are there join again as soon as they notice.
+        for (const [other, there] of workers) {
+          await until(`${other} notices ${member}`, () => !there.isCurrent(memberships.get(other)!))
+        }
+        const rejoining = [...workers].map(async ([other, there]) => memberships.set(other, await there.join()))
+        workers.set(member, worker)
+        memberships.set(member, await joining)
+        await Promise.all(rejoining)
+      }
+      return { broker, group, stages, workers, memberships }
+    }
+
+    test('deals whole tasks evenly, in all and of each stage', async () => {
+      const { workers, memberships } = await threeMembers()
+      const tasks = [...memberships.values()].map((membership) => membership.tasks)
+      const names = (list: readonly Task[]) => list.map(({ stage, partition }) => `${stage}${partition}`)
+      expect(tasks.flatMap(names).sort()).toEqual(['a0', 'a1', 'a2', 'a3', 'b0', 'b1', 'b2', 'b3'])
+      expect(tasks.map((list) => list.length).sort()).toEqual([2, 3, 3])
+      for (const stage of ['a', 'b']) {
+        expect(tasks.map((list) => list.filter((task) => task.stage === stage).length).sort()).toEqual([1, 1, 2])
+      }
+      for (const [member, worker] of workers) expect(worker.isCurrent(memberships.get(member)!)).toBe(true)
+    })
+
+    test('gives a restarted member its tasks back without disturbing the others', async () => {
+      const { broker, group, stages, workers, memberships } = await threeMembers()
+      await workers.get('y')!.close()
+      const again = await broker.worker(workerOptions(group, 'y', stages))
+      const back = await again.join()
+      expect(back.tasks).toEqual(memberships.get('y')!.tasks)
+      expect(back.generation).toBe(memberships.get('y')!.generation)
+      await pass(1_500)
+      for (const member of ['x', 'z']) expect(workers.get(member)!.isCurrent(memberships.get(member)!)).toBe(true)
+      expect(again.isCurrent(back)).toBe(true)
+    })
+
+    test('deals out the tasks of a member that does not come back; the others keep theirs', async () => {
+      const { workers, memberships } = await threeMembers()
+      await workers.get('z')!.close()
+      const left = ['x', 'y'].map((member) => ({ worker: workers.get(member)!, before: memberships.get(member)! }))
+      await until('the session of z ends', () => left.every(({ worker, before }) => !worker.isCurrent(before)))
+      const after = await Promise.all(left.map(({ worker }) => worker.join()))
+      expect(after.map(({ tasks }) => tasks.length)).toEqual([4, 4])
+      for (const [at, { before }] of left.entries())
+        expect(after[at]!.tasks).toEqual(expect.arrayContaining([...before.tasks]))
+      for (const [at, { worker }] of left.entries()) expect(worker.isCurrent(after[at]!)).toBe(true)
+    })
+
+    test('assigns anew when a member comes back with another stage', async () => {
+      const { broker, group, stages, worker } = await soloWorker(2)
+      await worker.close()
+      const more = unique('more')
+      await broker.ensureTopics([{ topic: more, partitions: 1, config: {} }])
+      const extended = [...stages, { stage: 'second', topics: [more], partitions: 1 }]
+      const again = await broker.worker(workerOptions(group, 'w', extended))
+      expect((await again.join()).tasks).toEqual([
+        { stage: 'only', partition: 0 },
+        { stage: 'only', partition: 1 },
+        { stage: 'second', partition: 0 },
+      ])
+    })
+
+    test('two workers under one name: the earlier one is told so', async () => {
+      const { broker, group, stages, worker, membership } = await soloWorker()
+      const twin = await broker.worker(workerOptions(group, 'w', stages))
+      await twin.join()
+      await until('the earlier one notices', () => !worker.isCurrent(membership))
+      await expect(worker.join()).rejects.toMatchObject({ code: 'fenced' })
+    })
+  })
+
+  describe('close', () => {
+    test('is one promise, of each part and of the whole', async () => {
+      const { broker, topic, worker } = await soloWorker()
+      const parts = [await broker.fetcher(), await broker.producer(), worker]
+      const parked = parts[0] as Fetcher
+      const waiting = parked
+        .fetch([{ topic, partition: 0, offset: 0 }], { maxWaitMs: 20_000, partitionBytesMax: 1_000 })
+        .catch((error) => error)
+      await pass(50)
+      const closedAt = performance.now()
+      for (const part of parts) {
+        const closing = part.close()
+        expect(part.close()).toBe(closing)
+        await closing
+      }
+      const closing = broker.close()
+      expect(broker.close()).toBe(closing)
+      await closing
+      expect(await waiting).toMatchObject({ code: 'kafka_unreachable' })
+      expect(performance.now() - closedAt).toBeLessThan(5_000)
+      await expect(parked.fetch([{ topic, partition: 0, offset: 0 }], brief)).rejects.toMatchObject({
+        code: 'kafka_unreachable',
+      })
+    })
+  })
+}

@@ -1,0 +1,201 @@
+/** The part of the broker suite about topics, records and fetches. */
+import { describe, expect, test } from 'vitest'
+import type { OutRecord } from '../../runtime/broker.ts'
+import { type BrokerFixture, brief, partitions, readPartition, record, unique, values } from './broker-fixture.ts'
+
+export function brokerLogSuite(fixture: BrokerFixture): void {
+  const { open, withTopic, pass, truncate } = fixture
+
+  describe('topics', () => {
+    test('are created once, counted, and refused with another partition count', async () => {
+      const broker = await open()
+      const topic = unique('topic')
+      const missing = unique('missing')
+      const spec = { topic, partitions: 3, config: { 'retention.ms': '86400000' } }
+      await broker.ensureTopics([spec])
+      await broker.ensureTopics([spec])
+      expect(await broker.partitionCounts([topic, missing])).toEqual(
+        new Map([
+          [topic, 3],
+          [missing, null],
+        ]),
+      )
+      await expect(broker.ensureTopics([{ ...spec, partitions: 4 }])).rejects.toMatchObject({
+        code: 'topic_mismatch',
+        message: `Topic ${topic} has 3 partitions where 4 are needed`,
+      })
+    })
+
+    test('have bounds that move with what is written', async () => {
+      const { broker, topic } = await withTopic(2)
+      const producer = await broker.producer()
+      await producer.send([record(topic, 1, 'a'), record(topic, 1, 'b')])
+      expect(await broker.bounds(partitions(topic, 2))).toEqual([
+        { topic, partition: 0, start: 0, end: 0 },
+        { topic, partition: 1, start: 0, end: 2 },
+      ])
+    })
+
+    test('that do not exist are named', async () => {
+      const { broker, topic } = await withTopic(1)
+      const missing = unique('missing')
+      const fetcher = await broker.fetcher()
+      const producer = await broker.producer()
+      const code = 'topic_missing'
+      await expect(broker.bounds([{ topic: missing, partition: 0 }])).rejects.toMatchObject({ code })
+      await expect(producer.send([record(missing, 0, 'x')])).rejects.toMatchObject({ code })
+      await expect(producer.send([record(topic, 7, 'x')])).rejects.toMatchObject({ code })
+      await expect(fetcher.fetch([{ topic: missing, partition: 0, offset: 0 }], brief)).rejects.toMatchObject({
+        code,
+      })
+      await producer.send([record(topic, 0, 'after')])
+      expect(values(await readPartition(fetcher, { topic, partition: 0 }, 1))).toEqual(['after'])
+    })
+
+    test('belong to a cluster with a steady id', async () => {
+      const broker = await open()
+      const id = await broker.clusterId()
+      expect(id).toMatch(/\S+/)
+      expect(await broker.clusterId()).toBe(id)
+    })
+  })
+
+  describe('records', () => {
+    test('come back as they were written', async () => {
+      const { broker, topic } = await withTopic()
+      const large = Buffer.alloc(900_000, 'Größe ')
+      const written: OutRecord[] = [
+        { topic, partition: 0, key: Buffer.from('Straße-日本語-🙂'), value: Buffer.from('{"größe":1}') },
+        { topic, partition: 0, key: Buffer.from('tombstone'), value: null },
+        { topic, partition: 0, key: null, value: Buffer.alloc(0) },
+        { topic, partition: 0, key: Buffer.alloc(0), value: Buffer.from([0, 255, 128, 10]) },
+        {
+          topic,
+          partition: 0,
+          key: Buffer.from('headers'),
+          value: Buffer.from('h'),
+          headers: { origin: Buffer.from('a:1'), leer: Buffer.alloc(0), ünï: Buffer.from([1, 2, 255]) },
+        },
+        { topic, partition: 0, key: Buffer.from('large'), value: large },
+      ]
+      const producer = await broker.producer()
+      await producer.send(written)
+      const read = await readPartition(await broker.fetcher(), { topic, partition: 0 }, written.length)
+      expect(read.map(({ offset }) => offset)).toEqual([0, 1, 2, 3, 4, 5])
+      for (const [at, { key, value, headers }] of read.entries()) {
+        expect(key).toEqual(written[at]!.key)
+        expect(value?.equals(written[at]!.value ?? Buffer.from('null')) ?? null).toBe(
+          written[at]!.value === null ? null : true,
+        )
+        expect({ ...headers }).toEqual(written[at]!.headers ?? {})
+      }
+    })
+
+    test('keep their order within a partition, over many sends that nobody awaits one by one', async () => {
+      const { broker, topic } = await withTopic(3)
+      const producer = await broker.producer()
+      const sends = Array.from({ length: 200 }, (_, at) => producer.send([record(topic, at % 3, String(at))]))
+      await Promise.all(sends)
+      const fetcher = await broker.fetcher()
+      for (let partition = 0; partition < 3; partition++) {
+        const expected = [...Array(200).keys()].filter((at) => at % 3 === partition).map(String)
+        expect(values(await readPartition(fetcher, { topic, partition }, expected.length))).toEqual(expected)
+      }
+    })
+
+    test('that are more than one request carries arrive whole and in order', async () => {
+      const { broker, topic } = await withTopic()
+      const producer = await broker.producer()
+      const body = 'x'.repeat(1_000)
+      await producer.send(Array.from({ length: 3_000 }, (_, at) => record(topic, 0, `${at}:${body}`)))
+      const read = await readPartition(await broker.fetcher(), { topic, partition: 0 }, 3_000)
+      expect(read.map(({ value }) => Number(String(value).split(':')[0]))).toEqual([...Array(3_000).keys()])
+    })
+
+    test('carry the time of their arrival, never going back', async () => {
+      const { broker, topic } = await withTopic()
+      const producer = await broker.producer()
+      await producer.send([record(topic, 0, 'a')])
+      await pass(20)
+      await producer.send([record(topic, 0, 'b')])
+      const [a, b] = await readPartition(await broker.fetcher(), { topic, partition: 0 }, 2)
+      expect(b!.appendedAtMs).toBeGreaterThan(a!.appendedAtMs)
+    })
+  })
+
+  describe('a fetch', () => {
+    test('answers every partition asked for, also those with nothing new', async () => {
+      const { broker, topic } = await withTopic(2)
+      const producer = await broker.producer()
+      await producer.send([record(topic, 1, 'a'), record(topic, 1, 'b')])
+      const fetcher = await broker.fetcher()
+      const from = [
+        { topic, partition: 0, offset: 0 },
+        { topic, partition: 1, offset: 1 },
+      ]
+      const answer = await fetcher.fetch(from, brief)
+      answer.sort((a, b) => a.partition - b.partition)
+      expect(answer.map(({ records, ...rest }) => ({ ...rest, values: values(records) }))).toEqual([
+        { topic, partition: 0, from: 0, next: 0, stableEnd: 0, values: [] },
+        { topic, partition: 1, from: 1, next: 2, stableEnd: 2, values: ['b'] },
+      ])
+    })
+
+    test('of nothing answers nothing', async () => {
+      const broker = await open()
+      expect(await (await broker.fetcher()).fetch([], brief)).toEqual([])
+    })
+
+    test('waits, and ends as soon as something arrives', async () => {
+      const { broker, topic } = await withTopic(2)
+      const fetcher = await broker.fetcher()
+      const producer = await broker.producer()
+      const waiting = fetcher.fetch(
+        partitions(topic, 2).map((partition) => ({ ...partition, offset: 0 })),
+        { maxWaitMs: 20_000, partitionBytesMax: 1_000_000 },
+      )
+      await pass(50)
+      const sentAt = performance.now()
+      await producer.send([record(topic, 1, 'now')])
+      const answer = await waiting
+      expect(performance.now() - sentAt).toBeLessThan(5_000)
+      expect(answer.flatMap(({ records }) => values(records))).toEqual(['now'])
+    })
+
+    test('with few bytes goes on from where it stopped and loses nothing', async () => {
+      const { broker, topic } = await withTopic(2)
+      const producer = await broker.producer()
+      for (let at = 0; at < 20; at++) {
+        await producer.send(
+          [0, 1].map((partition) => record(topic, partition, `${partition}.${at} ${'x'.repeat(500)}`)),
+        )
+      }
+      const fetcher = await broker.fetcher()
+      const offsets = [0, 0]
+      const read: string[][] = [[], []]
+      for (let tries = 0; tries < 100 && read.flat().length < 40; tries++) {
+        const from = offsets.map((offset, partition) => ({ topic, partition, offset }))
+        for (const part of await fetcher.fetch(from, { maxWaitMs: 100, partitionBytesMax: 700 })) {
+          read[part.partition]!.push(...values(part.records).map((text) => text.split(' ')[0]!))
+          offsets[part.partition] = part.next
+        }
+      }
+      expect(read).toEqual([0, 1].map((partition) => Array.from({ length: 20 }, (_, at) => `${partition}.${at}`)))
+    })
+
+    test.skipIf(truncate === undefined)('from before the start of the log is refused', async () => {
+      const { broker, topic } = await withTopic()
+      const producer = await broker.producer()
+      await producer.send(Array.from({ length: 10 }, (_, at) => record(topic, 0, String(at))))
+      await truncate!({ topic, partition: 0 }, 4)
+      expect(await broker.bounds([{ topic, partition: 0 }])).toEqual([{ topic, partition: 0, start: 4, end: 10 }])
+      const fetcher = await broker.fetcher()
+      await expect(fetcher.fetch([{ topic, partition: 0, offset: 3 }], brief)).rejects.toMatchObject({
+        code: 'log_truncated',
+        message: `Offset 3 of ${topic}, partition 0, is gone: the log starts at 4`,
+      })
+      const [part] = await fetcher.fetch([{ topic, partition: 0, offset: 4 }], brief)
+      expect(values(part!.records)).toEqual(['4', '5', '6', '7', '8', '9'])
+    })
+  })
+}
