@@ -74,8 +74,9 @@ export async function produce(
   const { streams, producer, pace, clock, signal, chunkEventsMax = chunkEventsMaxDefault } = options
   const prepare = createPreparation(streams, options.partitionsOf)
   const schedule = createSchedule(pace)
-  const startedMs = clock.elapsedMs()
-  const startedAtMs = clock.nowMs()
+  /** Begins anew with the first event: a source may take its time to give it. */
+  let startedMs = clock.elapsedMs()
+  let startedAtMs = clock.nowMs()
   const sinceStartMs = () => clock.elapsedMs() - startedMs
   const counts = createCounts(streams, sinceStartMs, options.onProgress)
   let chunk = emptyChunk()
@@ -127,6 +128,10 @@ export async function produce(
           continue
         }
         const { sent, record } = prepared.event
+        if (number === 0) {
+          startedMs = clock.elapsedMs()
+          startedAtMs = clock.nowMs()
+        }
         const dueMs = schedule(number++, sent.timeMs)
         await untilDue(dueMs)
         if (signal.aborted) break

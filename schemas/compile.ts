@@ -1,8 +1,10 @@
 /** From a definition to its plan, once, at start: `compile(pipeline, { namespace })` checks everything and derives everything. */
+
+import { checkDefinition, checkNamespace } from './check-definition.ts'
 import type { EventCodec } from './codec.ts'
-import { checkDefinition, type DefinitionProblem, reach } from './check-definition.ts'
 import type { Aggregate, AnyStream, Entity, Feature, Input, Pipeline } from './definition.ts'
-import { formatDuration, parseDuration } from './duration.ts'
+import { type DefinitionProblem, describe } from './definition-problem.ts'
+import { parseDuration } from './duration.ts'
 import { PipelineError } from './errors.ts'
 import { createEventCodec } from './event-codec.ts'
 import { compileFeature } from './feature-plan.ts'
@@ -20,6 +22,7 @@ import type {
   StreamPlan,
   TopicPlan,
 } from './plan.ts'
+import { inStageOrder, type ReachedAggregates, reach, stageEntered } from './reach.ts'
 import {
   avroName,
   createHopCodec,
@@ -27,6 +30,7 @@ import {
   createRegistryCodec,
   createRejectionCodec,
 } from './record-codecs.ts'
+import { slotName } from './slot-name.ts'
 
 export interface CompileOptions {
   /** Prefix of every topic, group and key, so that several runs can share servers; none in production. */
@@ -39,11 +43,12 @@ const logRetentionMs = 90 * dayMs
 
 /** Throws `definition_invalid` with all mistakes in `details.problems`. */
 export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan {
-  refuse(pipeline, checkDefinition(pipeline))
-  const prefix = options.namespace ? `${options.namespace}.` : ''
+  const { namespace = '' } = options
+  refuse(pipeline, [...checkDefinition(pipeline), ...(namespace === '' ? [] : checkNamespace(namespace))])
+  const prefix = namespace === '' ? '' : `${namespace}.`
   const avroNamespace = `millrace.${avroName(pipeline.name)}`
   const reached = reach(pipeline)
-  const entities = inStageOrder(pipeline, reached.entities)
+  const entities = inStageOrder(pipeline.scores, reached.entities)
   const streams = reached.streams.map((stream, index) => planStream(stream, index, entities, prefix, avroNamespace))
   const streamOf = (stream: AnyStream) => streams[reached.streams.indexOf(stream)]!
   const scored = streams[0]!
@@ -51,7 +56,6 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   const layouts = entities.map((entity, stage) => layoutOf(pipeline, entity, stage, reached.aggregates, streamOf))
   const slots = planSlots(reached.aggregates, entities, layouts, streamOf)
   const stages = planStages({ pipeline, entities, layouts, slots, streams, prefix, avroNamespace, streamOf })
-  refuse(pipeline, checkRoutes(stages, streams))
 
   const features = planFeatures(pipeline, entities, slots.bySpelling, slots.all)
   const label = {
@@ -97,8 +101,9 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
 function refuse(pipeline: Pipeline, problems: readonly DefinitionProblem[]): void {
   if (problems.length === 0) return
   const lines = problems.map(({ path, expected, received }) => `  ${path}: expected ${expected}, received ${received}`)
+  const title = typeof pipeline?.name === 'string' ? `Pipeline ${describe(pipeline.name)}` : 'The pipeline'
   const count = problems.length === 1 ? '1 mistake' : `${problems.length} mistakes`
-  throw new PipelineError('definition_invalid', `Pipeline ${pipeline.name} has ${count}:\n${lines.join('\n')}`, {
+  throw new PipelineError('definition_invalid', `${title} has ${count}:\n${lines.join('\n')}`, {
     details: { problems },
   })
 }
@@ -106,17 +111,6 @@ function refuse(pipeline: Pipeline, problems: readonly DefinitionProblem[]): voi
 /** Durations are checked before anything is derived. */
 function ms(duration: string): number {
   return parseDuration(duration)!
-}
-
-/** The entity that the scored stream is keyed by comes first; the others follow in order of first appearance. */
-function inStageOrder(pipeline: Pipeline, entities: readonly Entity[]): Entity[] {
-  const isFirst = (entity: Entity) => keyOf(entity, pipeline.scores) === pipeline.scores.key
-  const first = entities.find(isFirst)!
-  return [first, ...entities.filter((entity) => entity !== first)]
-}
-
-function keyOf(entity: Entity, stream: AnyStream): string | undefined {
-  return entity.keys.find((key) => key.stream === stream)?.name
 }
 
 function planStream(
@@ -127,7 +121,7 @@ function planStream(
   avroNamespace: string,
 ): StreamPlan {
   const fields: FieldPlan[] = Object.entries(stream.specs).map(([name, spec]) => ({ name, ...spec }))
-  const entersAt = entities.findIndex((entity) => keyOf(entity, stream) === stream.key)
+  const entersAt = stageEntered(stream, entities)
   const codec: EventCodec = createEventCodec(avroName(stream.name), avroNamespace, fields)
   return {
     name: stream.name,
@@ -145,7 +139,6 @@ function planStream(
   }
 }
 
-type Aggregates = ReadonlyArray<{ readonly path: string; readonly aggregate: Aggregate }>
 type StreamOf = (stream: AnyStream) => StreamPlan
 
 /** Columns 0 to 2 are time, order and id; see `FactLayout`. */
@@ -155,7 +148,7 @@ function layoutOf(
   pipeline: Pipeline,
   entity: Entity,
   stage: number,
-  aggregates: Aggregates,
+  aggregates: ReachedAggregates,
   streamOf: StreamOf,
 ): FactLayout {
   const mine = aggregates.map(({ aggregate }) => aggregate).filter((aggregate) => aggregate.by === entity)
@@ -190,7 +183,7 @@ interface Slots {
 }
 
 function planSlots(
-  aggregates: Aggregates,
+  aggregates: ReachedAggregates,
   entities: readonly Entity[],
   layouts: readonly FactLayout[],
   streamOf: StreamOf,
@@ -217,13 +210,6 @@ function planSlots(
   const all = [...byName.values()].sort((a, b) => a.stage - b.stage).map((slot, index) => ({ ...slot, index }))
   const indexes = new Map(all.map((slot) => [slot.name, slot.index]))
   return { all, bySpelling: (aggregate) => indexes.get(slotName(aggregate))! }
-}
-
-/** One name for one meaning, however its durations are spelt. */
-function slotName({ of, by, stream, field, over, lag }: Aggregate): string {
-  const lagged = ms(lag) === 0 ? [] : ['lag', formatDuration(ms(lag))]
-  const parts = [by.name, of, stream.name, ...(field ? [field.name] : []), formatDuration(ms(over)), ...lagged]
-  return avroName(parts.join('_'))
 }
 
 function planStages(parts: {
@@ -271,21 +257,6 @@ function planStages(parts: {
       hopOut: hops[index] ?? null,
     }
   })
-}
-
-/** A stream must enter no later than the first stage that it leaves facts in. */
-function checkRoutes(stages: readonly StagePlan[], streams: readonly StreamPlan[]): DefinitionProblem[] {
-  return stages.flatMap((stage) =>
-    stage.entity.layout.sources.flatMap((source) => {
-      const stream = streams[source.stream]!
-      if (stream.entersAt !== null && stream.entersAt <= stage.index) return []
-      const expected = `the key field of ${stages
-        .slice(0, stage.index + 1)
-        .map((s) => s.entity.name)
-        .join(' or ')}`
-      return [{ path: `streams.${stream.name}.key`, expected, received: stream.keyField }]
-    }),
-  )
 }
 
 function planFeatures(

@@ -33,7 +33,7 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 }
 
 function kindOf(value: unknown): unknown {
-  return isRecord(value) ? value['kind'] : undefined
+  return isRecord(value) ? value.kind : undefined
 }
 
 const identifier = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/

@@ -1,6 +1,6 @@
 /**
  * The builders of a pipeline's one definition: plain frozen values that refer to each other. Nothing is checked or started here;
- * `compile` reports every mistake at once.
+ * `compile` reports every mistake at once. That holds for callers in JavaScript too, so a builder takes what is missing as it is.
  */
 import type { Duration } from './duration.ts'
 import type { AggregateKind, FieldKind, FieldValue } from './plan.ts'
@@ -103,21 +103,22 @@ export interface StreamOptions<F extends FieldSpecs> {
 
 /** Events of one kind: one raw topic, one schema. */
 export function stream<const F extends FieldSpecs>(name: string, options: StreamOptions<F>): Stream<F> {
+  const given = (options ?? {}) as StreamOptions<F>
   const fields: Record<string, FieldRef> = {}
   const built = {
     kind: 'stream' as const,
     name,
-    topic: options.topic ?? name,
-    id: options.id,
-    key: options.key,
-    time: options.time,
-    specs: options.fields,
-    disorder: options.disorder ?? '0s',
-    lateness: options.lateness ?? '1d',
-    ahead: options.ahead ?? '5m',
+    topic: given.topic ?? name,
+    id: given.id,
+    key: given.key,
+    time: given.time,
+    specs: given.fields,
+    disorder: given.disorder ?? '0s',
+    lateness: given.lateness ?? '1d',
+    ahead: given.ahead ?? '5m',
     fields: fields as Stream<F>['fields'],
   }
-  for (const [field, spec] of Object.entries(options.fields)) {
+  for (const [field, spec] of Object.entries(given.fields ?? {})) {
     fields[field] = Object.freeze({ kind: 'field', stream: built, name: field, spec })
   }
   Object.freeze(fields)
@@ -132,7 +133,11 @@ export interface Entity {
 }
 
 export function entity(name: string, keys: readonly FieldRef<string>[]): Entity {
-  return Object.freeze({ kind: 'entity', name, keys: Object.freeze([...keys]) })
+  return Object.freeze({ kind: 'entity', name, keys: frozenList(keys) })
+}
+
+function frozenList<T>(values: readonly T[]): readonly T[] {
+  return Object.freeze(Array.isArray(values) ? [...values] : [])
 }
 
 /** A number over the facts of one entity within `(t − lag − over, t − lag]` of the scored event's time t. */
@@ -157,7 +162,9 @@ export interface Window {
 }
 
 function aggregate(of: AggregateKind, stream: AnyStream, field: FieldRef<number> | null, window: Window): Aggregate {
-  const { by, over, lag = '0s', at = null } = window
+  const { by, over, lag = '0s' } = window ?? {}
+  // A misspelt field is `undefined`: it must not count as none.
+  const at = window && 'at' in window ? window.at : null
   return Object.freeze({ kind: 'aggregate', of, stream, field, by, over, lag, at })
 }
 
@@ -168,22 +175,22 @@ export function count(stream: AnyStream, window: Window): Aggregate {
 
 /** Exact sum; 0 over no values. */
 export function sum(field: FieldRef<number>, window: Window): Aggregate {
-  return aggregate('sum', field.stream, field, window)
+  return aggregate('sum', field?.stream, field, window)
 }
 
 /** Exact mean; missing over no values. */
 export function mean(field: FieldRef<number>, window: Window): Aggregate {
-  return aggregate('mean', field.stream, field, window)
+  return aggregate('mean', field?.stream, field, window)
 }
 
 /** Smallest value; missing over no values. */
 export function min(field: FieldRef<number>, window: Window): Aggregate {
-  return aggregate('min', field.stream, field, window)
+  return aggregate('min', field?.stream, field, window)
 }
 
 /** Largest value; missing over no values. */
 export function max(field: FieldRef<number>, window: Window): Aggregate {
-  return aggregate('max', field.stream, field, window)
+  return aggregate('max', field?.stream, field, window)
 }
 
 /** A number computed by an ordinary, pure function from fields of the scored event, aggregates and other derived values. */
@@ -205,10 +212,14 @@ export function derive<const I extends readonly Input[]>(
 ): Derived {
   return Object.freeze({
     kind: 'derived',
-    inputs: Object.freeze([...inputs]),
-    // The types of `inputs` and of the parameters are one and the same list, which ends at this erasure.
-    compute: (values: readonly FieldValue[]) => compute(...(values as unknown as ValuesOf<I>)),
+    inputs: frozenList(inputs),
+    compute: typeof compute === 'function' ? overList(compute) : compute,
   })
+}
+
+/** The types of the inputs and of the parameters are one and the same list, which ends at this erasure. */
+function overList<I extends readonly Input[]>(compute: (...values: ValuesOf<I>) => number | null): Derived['compute'] {
+  return (values) => compute(...(values as unknown as ValuesOf<I>))
 }
 
 /** What may stand in the vector. */

@@ -4,11 +4,15 @@
  */
 import type { EventCodec } from './codec.ts'
 import type { FieldPlan, FieldValue, Problem, RejectCode } from './plan.ts'
+import { showValue } from './show-value.ts'
 import { type AvroSchema, createSingleObjectCodec, isSingleObject } from './single-object.ts'
 
 /** 9999-12-31T23:59:59.999Z, the last instant with a four-digit year. */
 const timestampMax = 253_402_300_799_999
 const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
+
+/** For a plan that was made by hand; `text()` declares the same. */
+const lengthMaxDefault = 256
 
 type Checked = { ok: true; value: FieldValue } | { ok: false; code: RejectCode; expected: string }
 
@@ -49,7 +53,8 @@ export function createEventCodec(name: string, namespace: string, fields: readon
       let value = (values as Record<string, unknown>)[field.name]
       if (options.fromText && typeof value === 'string') value = valueFromText(field, value)
       if (value === undefined || value === null) {
-        if (!field.optional) problems.push(problem(`/${field.name}`, 'missing', describe(field), value))
+        if (!field.optional)
+          problems.push(problem(`/${field.name}`, 'missing', describe(field), value === null ? null : 'nothing'))
         event[field.name] = null
         continue
       }
@@ -68,16 +73,15 @@ export function createEventCodec(name: string, namespace: string, fields: readon
   }
 
   function decodeAvro(bytes: Buffer) {
+    let decoded: ReturnType<typeof avro.decode>
     try {
-      const decoded = avro.decode(bytes)
-      if (decoded) return check(decoded.record)
-      const fingerprint = bytes.subarray(2, 10).toString('hex')
-      return refused([
-        problem('', 'schema_unknown', `Avro with the schema of ${name}`, `schema fingerprint ${fingerprint}`),
-      ])
+      decoded = avro.decode(bytes)
     } catch (error) {
       return refused([problem('', 'not_avro', `one Avro record of ${name}`, (error as Error).message)])
     }
+    if (decoded) return check(decoded.record)
+    const received = `schema fingerprint ${bytes.subarray(2, 10).toString('hex')}`
+    return refused([problem('', 'schema_unknown', `Avro with the schema of ${name}`, received)])
   }
 
   function decodeJson(bytes: Buffer) {
@@ -85,9 +89,8 @@ export function createEventCodec(name: string, namespace: string, fields: readon
     try {
       values = JSON.parse(utf8.decode(bytes))
     } catch (error) {
-      return refused([
-        problem('', 'not_json', 'a JSON object in UTF-8 or an Avro single object', (error as Error).message),
-      ])
+      const expected = 'a JSON object in UTF-8 or an Avro single object'
+      return refused([problem('', 'not_json', expected, (error as Error).message)])
     }
     return check(values)
   }
@@ -100,43 +103,34 @@ function refused(problems: readonly Problem[]): { ok: false; problems: readonly 
 }
 
 export function problem(path: string, code: RejectCode, expected: string, received: unknown): Problem {
-  return { path, code, expected, received: show(received) }
-}
-
-const shownMax = 120
-
-function show(value: unknown): string {
-  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value))
-  return text.length > shownMax ? `${text.slice(0, shownMax)}… (${text.length} characters)` : text
+  return { path, code, expected, received: showValue(received) }
 }
 
 function describe(field: FieldPlan): string {
-  const { kind, min, max } = field
-  const range =
-    min === undefined
-      ? max === undefined
-        ? ''
-        : ` <= ${max}`
-      : max === undefined
-        ? ` >= ${min}`
-        : ` from ${min} to ${max}`
-  if (kind === 'text') return `text of 1 to ${field.lengthMax} characters in valid UTF-8`
+  const { kind } = field
+  if (kind === 'text') return `text of 1 to ${field.lengthMax ?? lengthMaxDefault} characters in valid UTF-8`
   if (kind === 'flag') return 'true or false'
   if (kind === 'timestamp') return 'an RFC 3339 instant with zone or whole milliseconds since 1970, up to the year 9999'
-  if (kind === 'integer') return `a whole number within 2^53${range}`
-  return `a finite number${range}${field.decimals === undefined ? '' : ` with at most ${field.decimals} decimals`}`
+  if (kind === 'integer') return `a whole number within 2^53${rangeOf(field)}`
+  return `a finite number${rangeOf(field)}${field.decimals === undefined ? '' : ` with at most ${field.decimals} decimals`}`
+}
+
+function rangeOf({ min, max }: FieldPlan): string {
+  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`
+  if (min !== undefined) return ` >= ${min}`
+  return max === undefined ? '' : ` <= ${max}`
 }
 
 /** Choices that depend on the declaration are taken here, once. */
 function checkOf(field: FieldPlan): (value: unknown) => Checked {
   const expected = describe(field)
-  const fault = (code: RejectCode): Checked => ({ ok: false, code, expected })
+  const fault = (code: RejectCode, closer = ''): Checked => ({ ok: false, code, expected: `${expected}${closer}` })
   const good = (value: FieldValue): Checked => ({ ok: true, value })
   const min = field.min ?? Number.NEGATIVE_INFINITY
   const max = field.max ?? Number.POSITIVE_INFINITY
   switch (field.kind) {
     case 'text': {
-      const lengthMax = field.lengthMax ?? 256
+      const lengthMax = field.lengthMax ?? lengthMaxDefault
       return (value) => {
         if (typeof value !== 'string') return fault('type')
         if (value.length === 0 || value.length > lengthMax) return fault('length')
@@ -150,7 +144,7 @@ function checkOf(field: FieldPlan): (value: unknown) => Checked {
       return (value) => {
         const ms = typeof value === 'string' ? parseInstant(value) : value
         if (typeof ms !== 'number' || !Number.isInteger(ms)) return fault('type')
-        return ms >= 0 && ms <= timestampMax ? good(ms) : fault('range')
+        return ms >= 0 && ms <= timestampMax ? good(positiveZero(ms)) : fault('range')
       }
     case 'integer':
       return (value) => {
@@ -161,12 +155,13 @@ function checkOf(field: FieldPlan): (value: unknown) => Checked {
       }
     case 'number': {
       const scale = field.decimals === undefined ? null : 10 ** field.decimals
+      const exact = scale === null ? '' : `, within ±${Number.MAX_SAFE_INTEGER / scale}`
       return (value) => {
         if (typeof value !== 'number' || !Number.isFinite(value)) return fault('type')
         if (value < min || value > max) return fault('range')
         if (scale !== null) {
           const scaled = Math.round(value * scale)
-          if (!Number.isSafeInteger(scaled)) return fault('range')
+          if (!Number.isSafeInteger(scaled)) return fault('range', exact)
           if (scaled / scale !== value) return fault('decimals')
         }
         return good(positiveZero(value))
@@ -180,12 +175,24 @@ function positiveZero(value: number): number {
   return value === 0 ? 0 : value
 }
 
-/** Milliseconds of an RFC 3339 text, null where it is none (`Date` alone would take text without a zone as local time). */
+/**
+ * Milliseconds of an RFC 3339 text, finer digits cut off; null where it is none. `Date` alone would take text without a zone as local
+ * time, 30 February as 2 March and hour 24 as the next day.
+ */
 export function parseInstant(text: string): number | null {
-  if (!rfc3339.test(text)) return null
+  if (!rfc3339.test(text) || text.slice(11, 13) === '24' || Number(text.slice(8, 10)) > daysOfMonth(text)) return null
   const ms = Date.parse(text.toUpperCase().replace(' ', 'T'))
   return Number.isNaN(ms) ? null : ms
 }
+
+function daysOfMonth(text: string): number {
+  const [year, month] = [Number(text.slice(0, 4)), Number(text.slice(5, 7))]
+  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28
+  return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31
+}
+
+/** Also what spreadsheets and other languages write, such as `+5`, `.5` and `007`, but not `0x10` or `Infinity`. */
+const decimalNumber = /^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$/
 
 /** A cell of a text file as the JSON value that it stands for; what is no such value stays text and fails the check. */
 function valueFromText(field: FieldPlan, text: string): unknown {
@@ -194,9 +201,9 @@ function valueFromText(field: FieldPlan, text: string): unknown {
   switch (field.kind) {
     case 'number':
     case 'integer':
-      return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text)
+      return decimalNumber.test(text) ? Number(text) : text
     case 'timestamp':
-      return /^\d+$/.test(text) ? Number(text) : text
+      return /^-?\d+$/.test(text) ? Number(text) : text
     case 'flag':
       return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : text
     case 'text':

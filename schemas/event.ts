@@ -22,7 +22,6 @@ export type RejectCode =
   | 'range'
   | 'decimals'
   | 'length'
-  | 'key_mismatch'
   | 'partition_mismatch'
   | 'ahead'
   | 'late'

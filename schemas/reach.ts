@@ -1,4 +1,4 @@
-/** What a definition reaches: its streams, entities and aggregates, and the order of its stages. Called by the checks and by `compile`. */
+/** What a definition reaches: streams, entities, aggregates, and the order of stages. Called by the checks and by `compile`. */
 import type { Aggregate, AnyStream, Entity, Pipeline } from './definition.ts'
 import { isAggregate, isDerived, isEntity, isRecord, isStream } from './definition-problem.ts'
 

@@ -139,7 +139,7 @@ export function createPredictionCodec(namespace: string, features: readonly stri
     },
     decode(bytes) {
       const { record: found } = decodeOwn(codec, bytes, 'prediction')
-      const values = found['features'] as Record<string, number | null>
+      const values = found.features as Record<string, number | null>
       return { ...(found as unknown as Prediction), features: features.map((name) => values[name] ?? Number.NaN) }
     },
   }

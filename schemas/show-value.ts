@@ -1,4 +1,7 @@
-/** Any value as a short text for a problem's `received`, whatever an event or a definition holds. Never throws, never shows more than a line. */
+/**
+ * Any value in, a short text for a problem's `received` out, whatever an event or a definition holds. Called by every check of either;
+ * never throws.
+ */
 
 const shownMax = 120
 /** Deeper values are cut: an event may nest a hundred thousand arrays, which `JSON.stringify` could not print. */

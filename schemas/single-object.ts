@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import avro from 'avsc'
 import { PipelineError } from './errors.ts'
+import { exactLongFor } from './exact-long.ts'
 
 export type AvroSchema = Readonly<Record<string, unknown>>
 
@@ -35,19 +36,20 @@ interface RecordType {
 
 export interface SingleObjectCodec {
   encode(name: string, record: object): Buffer
-  /** Null: the bytes do not begin with the header of a known schema. Throws on truncated or surplus bytes. */
+  /** Null: the bytes are no single object of a known schema. Throws on truncated or surplus bytes. */
   decode(bytes: Buffer): { name: string; record: Readonly<Record<string, unknown>> } | null
 }
 
+/** By the two marker bytes, which begin no text in UTF-8. */
 export function isSingleObject(bytes: Buffer): boolean {
-  return bytes.length >= headerBytes && bytes[0] === 0xc3 && bytes[1] === 0x01
+  return bytes[0] === 0xc3 && bytes[1] === 0x01
 }
 
 export function createSingleObjectCodec(schemas: ReadonlyMap<string, AvroSchema>): SingleObjectCodec {
   const byName = new Map<string, RecordType>()
   const byFingerprint = new Map<number, RecordType>()
   for (const [name, schema] of schemas) {
-    const type = avro.Type.forSchema(schema as unknown as avro.Schema)
+    const type = avro.Type.forSchema(schema as unknown as avro.Schema, { typeHook: exactLongFor })
     const header = Buffer.alloc(headerBytes)
     header.writeUInt16BE(0xc301, 0)
     header.writeBigUInt64LE(avroFingerprint(JSON.stringify(type.schema())), 2)
@@ -74,6 +76,7 @@ export function createSingleObjectCodec(schemas: ReadonlyMap<string, AvroSchema>
 
   function decode(bytes: Buffer) {
     if (!isSingleObject(bytes)) return null
+    if (bytes.length < headerBytes) throw new Error('the record is cut short')
     const found = byFingerprint.get(bytes.readUInt32LE(2))
     if (!found || bytes.readUInt32LE(6) !== found.header.readUInt32LE(6)) return null
     const from = found.type as unknown as {
@@ -94,13 +97,8 @@ export function decodeOwn(codec: SingleObjectCodec, bytes: Buffer, what: string)
     const decoded = codec.decode(bytes)
     if (decoded) return decoded
   } catch (cause) {
-    throw new PipelineError(
-      'record_unreadable',
-      `A ${what} record could not be decoded: ${(cause as Error).message}.`,
-      {
-        cause,
-      },
-    )
+    const message = `A ${what} record could not be decoded: ${(cause as Error).message}.`
+    throw new PipelineError('record_unreadable', message, { cause })
   }
   const start = bytes.subarray(0, headerBytes).toString('hex')
   throw new PipelineError(

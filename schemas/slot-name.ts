@@ -1,4 +1,4 @@
-/** Names and identities of aggregates: the same aggregate written twice is one slot. Durations must have been checked. */
+/** An aggregate in, its slot's name or identity out; durations must have been checked. Called by `compile` and the checks. */
 import type { Aggregate } from './definition.ts'
 import { formatDuration, parseDuration } from './duration.ts'
 import { avroName } from './record-codecs.ts'

@@ -25,7 +25,7 @@ describe('parseConfig', () => {
       partitions: 4,
       logLevel: 'info',
       folder: '.millrace',
-      holdMaxMs: 1_000,
+      holdMaxMs: 5_000,
       commitEveryMs: 10,
       sessionTimeoutMs: 10_000,
     })

@@ -1,0 +1,252 @@
+import { describe, expect, test } from 'vitest'
+import { compile } from '../../schemas/compile.ts'
+import {
+  count,
+  type Definition,
+  definePipeline,
+  derive,
+  entity,
+  type Features,
+  max,
+  mean,
+  stream,
+  sum,
+  text,
+  timestamp,
+} from '../../schemas/definition.ts'
+import type { Plan } from '../../schemas/plan.ts'
+import { buyer, orders, returns, shop, sound } from './shop-definition.ts'
+
+const dayMs = 86_400_000
+const compiled = (change: Partial<Definition<Features>>): Plan => compile(definePipeline({ ...sound, ...change }))
+
+describe('aggregates', () => {
+  test('written twice are one slot, however the durations are spelt', () => {
+    const day = count(orders, { by: buyer, over: '1d', lag: '0s' })
+    const hours = count(orders, { by: buyer, over: '24h' })
+    const ratio = derive([day, hours], (a, b) => a / b)
+    const lagged = count(orders, { by: buyer, over: '1440m', lag: '0.5d' })
+    const plan = compiled({
+      features: { day, hours, ratio, lagged, same: count(orders, { by: buyer, over: '1d', lag: '12h' }) },
+    })
+    expect(plan.slots.map((slot) => slot.name)).toEqual(['buyer_count_orders_1d', 'buyer_count_orders_1d_lag_12h'])
+    const values = plan.features.map(({ compute }) => compute({}, [3, 5]))
+    expect(values).toEqual([3, 3, 1, 5, 5])
+  })
+
+  test('that differ in kind, field, window, lag, stream or entity are slots of their own', () => {
+    const { amount, weight } = orders.fields
+    const window = { by: buyer, over: '1d' } as const
+    const plan = compiled({
+      features: {
+        a: sum(amount, window),
+        b: mean(amount, window),
+        c: mean(weight, window),
+        d: mean(amount, { ...window, over: '2d' }),
+        e: mean(amount, { ...window, lag: '1d' }),
+        f: mean(amount, { ...window, by: shop }),
+        g: mean(returns.fields.refund, window),
+      },
+    })
+    expect(plan.slots.map((slot) => slot.name)).toEqual([
+      'buyer_sum_orders_amount_1d',
+      'buyer_mean_orders_amount_1d',
+      'buyer_mean_orders_weight_1d',
+      'buyer_mean_orders_amount_2d',
+      'buyer_mean_orders_amount_1d_lag_1d',
+      'buyer_mean_returns_refund_1d',
+      'shop_mean_orders_amount_1d',
+    ])
+  })
+
+  test('share a column a field; streams share columns; whole numbers count as 10^0', () => {
+    const window = { by: buyer, over: '1d' } as const
+    const { amount, pieces, weight } = orders.fields
+    const plan = compiled({
+      features: {
+        sum: sum(amount, window),
+        mean: mean(amount, window),
+        pieces: max(pieces, window),
+        weight: mean(weight, window),
+        refund: mean(returns.fields.refund, { ...window, at: returns.fields.orderedAt }),
+      },
+    })
+    expect(plan.stages[0]!.entity.layout).toEqual({
+      width: 7,
+      knownColumn: 3,
+      sources: [
+        {
+          stream: 0,
+          atField: 'at',
+          values: [
+            { field: 'amount', column: 4, decimals: 2 },
+            { field: 'pieces', column: 5, decimals: 0 },
+            { field: 'weight', column: 6, decimals: null },
+          ],
+        },
+        { stream: 1, atField: 'orderedAt', values: [{ field: 'refund', column: 4, decimals: null }] },
+      ],
+    })
+    expect(plan.slots.map(({ column, decimals }) => [column, decimals])).toEqual([
+      [4, 2],
+      [4, 2],
+      [5, 0],
+      [6, null],
+      [4, null],
+    ])
+  })
+})
+
+describe('stages', () => {
+  test('one entity: one stage, no hop', () => {
+    const plan = compiled({ features: { count: count(orders, { by: buyer, over: '1d' }) } })
+    expect(
+      plan.stages.map(({ entity, hopIn, hopOut, rawStreams }) => [entity.name, hopIn, hopOut, rawStreams]),
+    ).toEqual([['buyer', null, null, [0, 1]]])
+    expect(plan.topics.map(({ role }) => role)).toEqual(['raw', 'raw', 'predictions', 'rejected', 'models'])
+    expect(plan.stages[0]!.entity.retentionMs).toBe(2 * dayMs)
+  })
+
+  test('the entity of the scored stream’s key comes first, wherever it is written', () => {
+    const plan = compiled({
+      features: { shop: count(orders, { by: shop, over: '1d' }), buyer: count(orders, { by: buyer, over: '1d' }) },
+    })
+    expect(plan.stages.map(({ entity }) => entity.name)).toEqual(['buyer', 'shop'])
+    expect(plan.slots.map(({ name, stage }) => [name, stage])).toEqual([
+      ['buyer_count_orders_1d', 0],
+      ['shop_count_orders_1d', 1],
+    ])
+    expect(plan.features.map(({ name, entity }) => [name, entity])).toEqual([
+      ['shop', 'shop'],
+      ['buyer', 'buyer'],
+    ])
+  })
+
+  test('the scored stream leaves its ids in the first stage, even where only another stream is counted', () => {
+    const plan = compiled({ features: { returned: count(returns, { by: buyer, over: '1d' }) } })
+    expect(plan.stages[0]!.entity.layout).toEqual({
+      width: 3,
+      knownColumn: null,
+      sources: [
+        { stream: 0, atField: 'at', values: [] },
+        { stream: 1, atField: 'returnedAt', values: [] },
+      ],
+    })
+  })
+
+  test('a label stream that no feature is computed from enters nowhere, or where its key leads', () => {
+    const outcomes = stream('outcomes', {
+      id: 'orderId',
+      key: 'orderId',
+      time: 'at',
+      fields: { orderId: text(), at: timestamp() },
+    })
+    const plan = compiled({
+      features: { count: count(orders, { by: buyer, over: '1d' }) },
+      label: { from: outcomes, value: 1, otherwise: { value: 0, after: '1d' } },
+    })
+    expect(plan.streams.map(({ name, entersAt }) => [name, entersAt])).toEqual([
+      ['orders', 0],
+      ['outcomes', null],
+    ])
+    expect(plan.stages[0]!.rawStreams).toEqual([0])
+    expect(plan.label.stream).toBe(1)
+  })
+
+  const visits = stream('visits', {
+    id: 'visitId',
+    key: 'shopId',
+    time: 'at',
+    topic: 'raw-visits',
+    fields: { visitId: text(), shopId: text(), at: timestamp() },
+  })
+  const shops = entity('shop', [orders.fields.shopId, visits.fields.shopId])
+
+  test('a stream that is keyed by the second entity enters there and does not hop', () => {
+    const plan = compiled({
+      features: {
+        count: count(orders, { by: buyer, over: '1d' }),
+        visits: count(visits, { by: shops, over: '1d' }),
+      },
+    })
+    expect(plan.streams.map(({ name, topic, entersAt }) => [name, topic, entersAt])).toEqual([
+      ['orders', 'orders', 0],
+      ['visits', 'raw-visits', 1],
+      ['returns', 'returns', 0],
+    ])
+    expect(plan.stages.map(({ rawStreams }) => rawStreams)).toEqual([[0, 2], [1]])
+    expect(plan.stages[0]!.hopOut!.streams).toEqual([0])
+    expect([...plan.stages[1]!.entity.keyFields]).toEqual([
+      [0, 'shopId'],
+      [1, 'shopId'],
+    ])
+  })
+
+  test('three entities: slots add up from hop to hop, and a stream goes as far as it is needed', () => {
+    const day = entity('note', [orders.fields.orderId, visits.fields.visitId])
+    const plan = compiled({
+      features: {
+        buyers: count(orders, { by: buyer, over: '1d' }),
+        returned: count(returns, { by: buyer, over: '1d' }),
+        shops: count(orders, { by: shops, over: '2d' }),
+        visits: count(visits, { by: shops, over: '2d', lag: '1d' }),
+        notes: count(visits, { by: day, over: '5d' }),
+        all: derive(
+          [count(orders, { by: buyer, over: '1d' }), count(visits, { by: day, over: '5d' })],
+          (a, b) => a + b,
+        ),
+      },
+    })
+    expect(plan.stages.map(({ index, entity, rawStreams }) => [index, entity.name, rawStreams])).toEqual([
+      [0, 'buyer', [0, 1]],
+      [1, 'shop', [2]],
+      [2, 'note', []],
+    ])
+    const hops = plan.stages.map(
+      ({ hopOut }) => hopOut && [hopOut.topic, hopOut.streams, hopOut.slots.map((s) => s.name)],
+    )
+    const buyerSlots = ['buyer_count_orders_1d', 'buyer_count_returns_1d']
+    const shopSlots = ['shop_count_orders_2d', 'shop_count_visits_2d_lag_1d']
+    expect(hops).toEqual([
+      ['returned-orders.shop', [0], buyerSlots],
+      ['returned-orders.note', [0, 2], [...buyerSlots, ...shopSlots]],
+      null,
+    ])
+    expect(plan.stages[1]!.hopIn).toBe(plan.stages[0]!.hopOut)
+    expect(plan.stages[2]!.hopIn).toBe(plan.stages[1]!.hopOut)
+    expect(plan.stages.map(({ entity }) => entity.retentionMs / dayMs)).toEqual([2, 4, 6])
+    expect(plan.features.map(({ name, entity }) => `${name} ${entity}`)).toEqual([
+      'buyers buyer',
+      'returned buyer',
+      'shops shop',
+      'visits shop',
+      'notes note',
+      'all null',
+    ])
+    expect(plan.topics.map(({ topic }) => topic)).toEqual([
+      'orders',
+      'returns',
+      'raw-visits',
+      'returned-orders.shop',
+      'returned-orders.note',
+      'returned-orders.predictions',
+      'returned-orders.rejected',
+      'returned-orders.models',
+    ])
+  })
+
+  test('the lateness of the scored stream lengthens retention; long windows lengthen that of the log', () => {
+    const fields = { orderId: text(), buyerId: text(), at: timestamp() }
+    const late = stream('orders', { id: 'orderId', key: 'buyerId', time: 'at', fields, lateness: '3d' })
+    const by = entity('buyer', [late.fields.buyerId])
+    const plan = compiled({ scores: late, features: { count: count(late, { by, over: '100d', lag: '10d' }) } })
+    expect(plan.stages[0]!.entity.retentionMs).toBe(113 * dayMs)
+    expect(plan.topics.map(({ role, retentionMs }) => [role, retentionMs && retentionMs / dayMs])).toEqual([
+      ['raw', 113],
+      ['raw', 113],
+      ['predictions', 113],
+      ['rejected', 113],
+      ['models', null],
+    ])
+  })
+})

@@ -1,0 +1,172 @@
+/** What a definition promises to the compiler. Never run: `tsc` proves that the right ones compile and the wrong ones do not. */
+import { describe, expectTypeOf, test } from 'vitest'
+import type cardFraud from '../../pipelines/card-fraud.ts'
+import {
+  type Aggregate,
+  count,
+  type Derived,
+  definePipeline,
+  derive,
+  entity,
+  type FeatureValues,
+  type FieldRef,
+  flag,
+  integer,
+  mean,
+  min,
+  number,
+  type Pipeline,
+  stream,
+  sum,
+  text,
+  timestamp,
+} from '../../schemas/definition.ts'
+import { buyer, orders, returns, sound } from './shop-definition.ts'
+
+const fields = { orderId: text(), amount: number(), pieces: integer(), gift: flag(), at: timestamp() }
+const over = '1d'
+
+describe('fields of a stream', () => {
+  test('keep their names and types', () => {
+    expectTypeOf(orders.fields.amount).toEqualTypeOf<FieldRef<number>>()
+    expectTypeOf(orders.fields.pieces).toEqualTypeOf<FieldRef<number>>()
+    expectTypeOf(orders.fields.at).toEqualTypeOf<FieldRef<number>>()
+    expectTypeOf(orders.fields.gift).toEqualTypeOf<FieldRef<boolean>>()
+    expectTypeOf(orders.fields.shopId).toEqualTypeOf<FieldRef<string>>()
+    // @ts-expect-error a misspelt field
+    orders.fields.amuont
+  })
+
+  test('fill the roles of their kind', () => {
+    stream('orders', { id: 'orderId', key: 'orderId', time: 'at', fields })
+    // @ts-expect-error an id that is a number
+    stream('orders', { id: 'amount', key: 'orderId', time: 'at', fields })
+    // @ts-expect-error an id that is no field
+    stream('orders', { id: 'orderNo', key: 'orderId', time: 'at', fields })
+    // @ts-expect-error a key that is a flag
+    stream('orders', { id: 'orderId', key: 'gift', time: 'at', fields })
+    // @ts-expect-error a key that is no field
+    stream('orders', { id: 'orderId', key: 'buyerId', time: 'at', fields })
+    // @ts-expect-error a time that is text
+    stream('orders', { id: 'orderId', key: 'orderId', time: 'orderId', fields })
+    // @ts-expect-error a time that is no field
+    stream('orders', { id: 'orderId', key: 'orderId', time: 'when', fields })
+    // @ts-expect-error no time
+    stream('orders', { id: 'orderId', key: 'orderId', fields })
+    // @ts-expect-error no duration
+    stream('orders', { id: 'orderId', key: 'orderId', time: 'at', fields, lateness: '1 day' })
+  })
+
+  test('take the options of their kind', () => {
+    number({ min: 0, max: 1, decimals: 2, optional: true })
+    integer({ min: 0, max: 1, optional: true })
+    text({ lengthMax: 5, optional: true })
+    // @ts-expect-error decimals of a whole number
+    integer({ decimals: 2 })
+    // @ts-expect-error a range of text
+    text({ min: 1 })
+    // @ts-expect-error a misspelt option
+    number({ mni: 0 })
+  })
+})
+
+describe('entities and aggregates', () => {
+  test('take fields of the right type', () => {
+    entity('buyer', [orders.fields.buyerId, returns.fields.buyerId])
+    // @ts-expect-error a key that is a number
+    entity('buyer', [orders.fields.amount])
+    expectTypeOf(mean(orders.fields.amount, { by: buyer, over })).toEqualTypeOf<Aggregate>()
+    count(returns, { by: buyer, over, lag: '7d', at: returns.fields.orderedAt })
+    // @ts-expect-error the mean of text
+    mean(orders.fields.shopId, { by: buyer, over })
+    // @ts-expect-error the sum of flags
+    sum(orders.fields.gift, { by: buyer, over })
+    // @ts-expect-error a misspelt field
+    min(orders.fields.amuont, { by: buyer, over })
+    // @ts-expect-error a place in time that is text
+    count(returns, { by: buyer, over, at: returns.fields.shopId })
+    // @ts-expect-error a misspelt place in time, which would count as none in JavaScript
+    count(returns, { by: buyer, over, at: returns.fields.orderdAt })
+    // @ts-expect-error no duration
+    count(orders, { by: buyer, over: '1 day' })
+    // @ts-expect-error no window
+    count(orders, { by: buyer })
+    // @ts-expect-error an entity by name
+    count(orders, { by: 'buyer', over })
+  })
+})
+
+describe('derived values', () => {
+  test('hand each input over in its own type', () => {
+    const { shopId, amount, pieces, gift, at } = orders.fields
+    const inner = derive([amount], (value) => value)
+    expectTypeOf(inner).toEqualTypeOf<Derived>()
+    derive([shopId, amount, pieces, gift, at, count(orders, { by: buyer, over }), inner], (a, b, c, d, e, f, g) => {
+      expectTypeOf(a).toEqualTypeOf<string>()
+      expectTypeOf(b).toEqualTypeOf<number>()
+      expectTypeOf(c).toEqualTypeOf<number>()
+      expectTypeOf(d).toEqualTypeOf<boolean>()
+      expectTypeOf(e).toEqualTypeOf<number>()
+      expectTypeOf(f).toEqualTypeOf<number>()
+      expectTypeOf(g).toEqualTypeOf<number>()
+      return 1
+    })
+    derive([amount], () => null)
+  })
+
+  test('refuse functions that do not fit', () => {
+    const { shopId, amount } = orders.fields
+    // @ts-expect-error text taken for a number
+    derive([shopId], (value: number) => value)
+    // @ts-expect-error more parameters than inputs
+    derive([amount], (value, other) => value + other)
+    // @ts-expect-error an answer that is text
+    derive([amount], (value) => `${value}`)
+    // @ts-expect-error an answer that is a flag
+    derive([amount], (value) => value > 1)
+    // @ts-expect-error a misspelt input
+    derive([orders.fields.amuont], () => 1)
+  })
+})
+
+describe('pipelines', () => {
+  test('take numbers, flags, aggregates and derived values into the vector', () => {
+    expectTypeOf(definePipeline(sound)).toExtend<Pipeline>()
+    // @ts-expect-error text in the vector
+    definePipeline({ ...sound, features: { shop: orders.fields.shopId } })
+    // @ts-expect-error a misspelt field in the vector
+    definePipeline({ ...sound, features: { amount: orders.fields.amuont } })
+    // @ts-expect-error a stream by name
+    definePipeline({ ...sound, scores: 'orders' })
+    // @ts-expect-error a label without what holds otherwise
+    definePipeline({ ...sound, label: { from: returns, value: 1 } })
+  })
+
+  test('know the names of their vector', () => {
+    type Values = FeatureValues<typeof cardFraud>
+    type Names =
+      | 'amount'
+      | 'weekend'
+      | 'night'
+      | 'customerCount1d'
+      | 'customerMean1d'
+      | 'customerCount7d'
+      | 'customerMean7d'
+      | 'customerCount30d'
+      | 'customerMean30d'
+      | 'terminalCount1d'
+      | 'terminalRisk1d'
+      | 'terminalCount7d'
+      | 'terminalRisk7d'
+      | 'terminalCount30d'
+      | 'terminalRisk30d'
+    expectTypeOf<Values>().toEqualTypeOf<{ readonly [name in Names]: number | null }>()
+    const values = {} as Values
+    expectTypeOf(values.terminalRisk7d).toEqualTypeOf<number | null>()
+    // @ts-expect-error a misspelt feature
+    values.terminalRisk8d
+    // @ts-expect-error a vector is only read
+    values.amount = 1
+    expectTypeOf<FeatureValues<number>>().toBeNever()
+  })
+})

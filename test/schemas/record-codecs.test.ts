@@ -1,0 +1,278 @@
+import avro from 'avsc'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import cardFraud from '../../pipelines/card-fraud.ts'
+import type { RecordCodec } from '../../schemas/codec.ts'
+import { compile } from '../../schemas/compile.ts'
+import type {
+  AliasChange,
+  FieldKind,
+  FieldPlan,
+  FieldValue,
+  HopRecord,
+  ModelVersion,
+  Prediction,
+  Rejection,
+} from '../../schemas/plan.ts'
+import { avroName } from '../../schemas/record-codecs.ts'
+import { soundPipeline } from './shop-definition.ts'
+
+const seed = 20260816
+const plan = compile(cardFraud)
+const hop = plan.stages[0]!.hopOut!
+/** Its events have fields of every kind, missing ones among them. */
+const shopPlan = compile(soundPipeline)
+const shopHop = shopPlan.stages[0]!.hopOut!
+
+const text = fc.string({ unit: 'grapheme', maxLength: 20 })
+const name = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 12 })
+const whole = fc.maxSafeNat()
+const time = fc.integer({ min: 0, max: 253_402_300_799_999 })
+const partition = fc.nat(1_023)
+/** Any bits but those of NaN, which stands for missing. */
+const value = fc.double({ noNaN: true })
+const orMissing = fc.oneof(value, fc.constant(Number.NaN))
+const bytes = fc.uint8Array({ maxLength: 200 }).map((given) => Buffer.from(given))
+const listOf = <T>(item: fc.Arbitrary<T>, length: number) => fc.array(item, { minLength: length, maxLength: length })
+
+const origin = fc.record({ partition, offset: whole })
+const positions = fc.array(fc.record({ stage: name, partition, next: fc.array(whole, { maxLength: 4 }) }), {
+  maxLength: 3,
+})
+const stamp = { source: partition, watermark: time, idle: fc.boolean() }
+
+function fieldValue({ kind, optional }: FieldPlan): fc.Arbitrary<FieldValue> {
+  const ofKind: Record<FieldKind, fc.Arbitrary<FieldValue>> = {
+    text,
+    number: value,
+    integer: fc.maxSafeInteger(),
+    timestamp: time,
+    flag: fc.boolean(),
+  }
+  return optional ? fc.option(ofKind[kind]) : ofKind[kind]
+}
+const eventOf = (stream: number) =>
+  fc.record(Object.fromEntries(shopPlan.streams[stream]!.fields.map((field) => [field.name, fieldValue(field)])))
+
+const prediction: fc.Arbitrary<Prediction> = fc.record({
+  id: text,
+  time,
+  score: fc.option(value),
+  modelVersion: fc.option(name),
+  features: listOf(orMissing, plan.features.length),
+  fingerprint: name,
+  origin,
+  positions,
+  reasons: fc.array(fc.record({ feature: name, contribution: value }), { maxLength: 3 }),
+})
+
+const problem = fc.record({ path: text, code: fc.constantFrom('late', 'type'), expected: text, received: text })
+const rejection: fc.Arbitrary<Rejection> = fc.record({
+  stage: name,
+  topic: name,
+  partition,
+  offset: whole,
+  appendedAtMs: time,
+  key: fc.option(bytes),
+  value: fc.option(bytes),
+  problems: fc.array(problem, { maxLength: 4 }),
+})
+
+const weights = fc.nat(20).chain((length) =>
+  fc.record({
+    kind: fc.constant('logistic'),
+    features: listOf(name, length),
+    means: listOf(value, length),
+    scales: listOf(value, length),
+    weights: listOf(value, length),
+    intercept: value,
+  }),
+)
+const version: fc.Arbitrary<ModelVersion> = fc.record({
+  kind: fc.constant('version'),
+  version: name,
+  createdAtMs: time,
+  fingerprint: name,
+  seed: whole,
+  model: weights,
+  metrics: fc.dictionary(fc.constantFrom('rows', 'averagePrecision', 'logLoss'), value),
+  trainedOn: fc.array(fc.record({ topic: name, partition, offset: whole }), { maxLength: 4 }),
+})
+const alias: fc.Arbitrary<AliasChange> = fc.record({
+  kind: fc.constant('alias'),
+  alias: name,
+  version: name,
+  previous: fc.option(name),
+  changedAtMs: time,
+  by: text,
+  reason: text,
+})
+
+const mark: fc.Arbitrary<HopRecord> = fc.record({ kind: fc.constant('mark'), ...stamp })
+const scored: fc.Arbitrary<HopRecord> = fc.record({
+  kind: fc.constant('event'),
+  ...stamp,
+  stream: fc.constant(0),
+  origin,
+  event: eventOf(0),
+  slots: listOf(orMissing, shopHop.slots.length),
+  positions,
+})
+const unscored: fc.Arbitrary<HopRecord> = fc.record({
+  kind: fc.constant('event'),
+  ...stamp,
+  stream: fc.constant(1),
+  origin,
+  event: eventOf(1),
+  slots: fc.constant([]),
+  positions: fc.constant([]),
+})
+
+/** Each record type with its codec and what its codec calls itself in errors. */
+const cases: ReadonlyArray<[kind: string, what: string, codec: RecordCodec<unknown>, record: fc.Arbitrary<unknown>]> = [
+  ['hop mark', 'shop repartition', shopHop.codec as RecordCodec<unknown>, mark],
+  ['scored hop event', 'shop repartition', shopHop.codec as RecordCodec<unknown>, scored],
+  ['other hop event', 'shop repartition', shopHop.codec as RecordCodec<unknown>, unscored],
+  ['prediction', 'prediction', plan.predictions.codec as RecordCodec<unknown>, prediction],
+  ['rejection', 'rejection', plan.rejected.codec as RecordCodec<unknown>, rejection],
+  ['model version', 'registry', plan.models.codec as RecordCodec<unknown>, version],
+  ['alias change', 'registry', plan.models.codec as RecordCodec<unknown>, alias],
+]
+
+describe.each(cases)('a %s', (_, what, codec, record) => {
+  // `toEqual` compares numbers with `Object.is`: -0 is not 0, and NaN is NaN.
+  test('comes back as it was, to the bit', () => {
+    fc.assert(
+      fc.property(record, (given) => {
+        expect(codec.decode(codec.encode(given))).toEqual(given)
+      }),
+      { seed, numRuns: 200 },
+    )
+  })
+
+  test('is refused when it is cut short or too long', () => {
+    const [given] = fc.sample(record, { seed, numRuns: 1 })
+    const encoded = codec.encode(given)
+    for (let length = 10; length < encoded.length; length++) {
+      expect(() => codec.decode(encoded.subarray(0, length)), `${length} bytes`).toThrow(
+        expect.objectContaining({ code: 'record_unreadable' }),
+      )
+    }
+    expect(() => codec.decode(Buffer.concat([encoded, Buffer.from([0])]))).toThrow(
+      `A ${what} record could not be decoded: 1 bytes are left over after the record.`,
+    )
+    expect(() => codec.decode(encoded.subarray(0, 9))).toThrow(
+      `A ${what} record could not be decoded: the record is cut short.`,
+    )
+  })
+
+  test('is refused when it is another record', () => {
+    const other = plan.scored.codec.encode({ txId: 't', customerId: 'c', terminalId: 'm', amount: 1, at: 0 })
+    expect(() => codec.decode(other)).toThrow(
+      expect.objectContaining({
+        code: 'record_unreadable',
+        message:
+          `A ${what} record was written with a schema that this definition does not have ` +
+          '(it begins with c30193fdd64ff43cfa98).',
+      }),
+    )
+    expect(() => codec.decode(Buffer.from('{}'))).toThrow('(it begins with 7b7d).')
+    expect(() => codec.decode(Buffer.alloc(0))).toThrow('(it begins with ).')
+  })
+
+  test('has schemas that another reader takes', () => {
+    for (const schema of codec.schemas.values()) {
+      expect(avro.Type.forSchema(JSON.parse(JSON.stringify(schema)) as avro.Schema).typeName).toBe('record')
+    }
+  })
+})
+
+describe('a prediction', () => {
+  const base: Prediction = {
+    id: 'tx1',
+    time: 1_525_132_800_000,
+    score: 0.25,
+    modelVersion: 'v1',
+    features: plan.features.map((_, i) => i),
+    fingerprint: plan.fingerprint,
+    origin: { partition: 3, offset: 99 },
+    positions: [{ stage: 'customer', partition: 3, next: [100, 7] }],
+    reasons: [{ feature: 'amount', contribution: 0.5 }],
+  }
+
+  test('writes missing values as null, for readers of any language', () => {
+    const encoded = plan.predictions.codec.encode({ ...base, features: [Number.NaN, -0, ...base.features.slice(2)] })
+    const schema = plan.predictions.codec.schemas.get('prediction') as avro.Schema
+    const { features } = avro.Type.forSchema(schema).fromBuffer(encoded.subarray(10)) as { features: object }
+    const names = plan.features.map((feature) => feature.name)
+    const values = Object.fromEntries(names.map((feature, i) => [feature, i === 0 ? null : i === 1 ? -0 : i]))
+    expect({ ...features }).toEqual(values)
+  })
+
+  test('has no score and no version while there is no model', () => {
+    const unscored = { ...base, score: null, modelVersion: null, reasons: [] }
+    expect(plan.predictions.codec.decode(plan.predictions.codec.encode(unscored))).toEqual(unscored)
+  })
+
+  test('lacks what is left out at the end of its vector', () => {
+    const { features } = plan.predictions.codec.decode(plan.predictions.codec.encode({ ...base, features: [1] }))
+    expect(features).toEqual([1, ...new Array(plan.features.length - 1).fill(Number.NaN)])
+  })
+})
+
+describe('a rejection', () => {
+  test('keeps the original bytes, whatever becomes of the batch that they came in', () => {
+    const given: Rejection = {
+      stage: 'customer',
+      topic: 'transactions',
+      partition: 0,
+      offset: 1,
+      appendedAtMs: 5,
+      key: Buffer.from('key'),
+      value: Buffer.alloc(0),
+      problems: [],
+    }
+    const encoded = plan.rejected.codec.encode(given)
+    const decoded = plan.rejected.codec.decode(encoded)
+    encoded.fill(0)
+    expect(decoded).toEqual(given)
+    expect(plan.rejected.codec.decode(plan.rejected.codec.encode({ ...given, key: null, value: null }))).toEqual({
+      ...given,
+      key: null,
+      value: null,
+    })
+  })
+})
+
+describe('the schemas', () => {
+  test('are one a record type, under the pipeline’s namespace', () => {
+    const all = [hop.codec, plan.predictions.codec, plan.rejected.codec, plan.models.codec, plan.scored.codec]
+    const names = all.map(({ schemas }) => [...schemas.entries()])
+    expect(names.map((entries) => entries.map(([key]) => key))).toEqual([
+      ['terminal_transactions', 'terminal_chargebacks', 'terminal_mark'],
+      ['prediction'],
+      ['rejection'],
+      ['model_version', 'alias_change'],
+      ['transactions'],
+    ])
+    for (const [key, schema] of names.flat()) {
+      expect(schema).toMatchObject({ type: 'record', name: key, namespace: 'millrace.card_fraud' })
+    }
+  })
+
+  test('carry slots with the scored stream only', () => {
+    const fieldsOf = (record: string) =>
+      (hop.codec.schemas.get(record) as { fields: Array<{ name: string }> }).fields.map((field) => field.name)
+    expect(fieldsOf('terminal_transactions')).toEqual([
+      ...['source', 'watermark', 'idle', 'origin', 'event'],
+      ...['slots', 'positions'],
+    ])
+    expect(fieldsOf('terminal_chargebacks')).toEqual(['source', 'watermark', 'idle', 'origin', 'event'])
+    expect(fieldsOf('terminal_mark')).toEqual(['source', 'watermark', 'idle'])
+  })
+
+  test('are named with letters, digits and underscores', () => {
+    expect(avroName('card-fraud.v2')).toBe('card_fraud_v2')
+    expect(avroName('größe')).toBe('gr__e')
+  })
+})
