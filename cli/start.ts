@@ -125,10 +125,9 @@ async function warmUp(
   await sent
   const seconds = (clock.elapsedMs() - beganMs) / 1_000
   if (signal.aborted) return
-  terminal.out(
-    `  ${shown(watched.counts.predictions)} events in ${seconds.toFixed(1)} s (${shown(Math.round(watched.counts.predictions / seconds))}/s), ` +
-      `${shown(watched.counts.rejected)} rejected`,
-  )
+  const { predictions, rejected } = watched.counts
+  const rate = shown(Math.round(predictions / seconds))
+  terminal.out(`  ${shown(predictions)} events in ${seconds.toFixed(1)} s (${rate}/s), ${shown(rejected)} rejected`)
 }
 
 async function runPaced(

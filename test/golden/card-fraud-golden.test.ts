@@ -57,7 +57,7 @@ describe('replay of the Handbook, 2018-06-11 to 2018-08-14', () => {
     const keep = (replayed: readonly Replayed[]) => {
       for (const { time, event, vector } of replayed) {
         if (time < firstMs) continue
-        const key = `${(time - handbookStartMs) / 1_000},${event['customerId']},${event['terminalId']}`
+        const key = `${(time - handbookStartMs) / 1_000},${event.customerId},${event.terminalId}`
         const values = columns.map(({ index }) => vector[index]!)
         const line = `${key},${values.map((value, i) => roundHalfEven(value, columns[i]!.decimals)).join(',')}`
         hash.update(`${line}\n`)
@@ -68,7 +68,9 @@ describe('replay of the Handbook, 2018-06-11 to 2018-08-14', () => {
         count++
       }
     }
-    for (const { stream, values } of handbookEvents(generateHandbook(), { untilSecond: (endMs - handbookStartMs) / 1_000 })) {
+    for (const { stream, values } of handbookEvents(generateHandbook(), {
+      untilSecond: (endMs - handbookStartMs) / 1_000,
+    })) {
       keep(replay.push(stream === 'transactions' ? 0 : 1, values))
     }
     keep(replay.flush())
@@ -80,28 +82,39 @@ describe('replay of the Handbook, 2018-06-11 to 2018-08-14', () => {
     expect(hash.digest('hex')).toBe(goldenSha256)
   })
 
-  test.skipIf(!hasData)(`differs in no value from the published ones (skipped where ${data} is absent)`, { timeout: 600_000 }, async () => {
-    const times = await transactionKeys()
-    let compared = 0
-    const differences: string[] = []
-    for await (const record of csv('features-golden-2018-06-11_2018-08-14.csv.gz')) {
-      const key = times.get(record[0]!)!
-      const expected = record.slice(1).map(Number)
-      const candidates = rows.get(key) ?? []
-      compared++
-      // Only two rows of the same second, customer and terminal can be each other's.
-      if (!candidates.some((values) => values.every((value, i) => isPublishedAs(value, expected[i]!, columns[i]!.decimals)))) {
-        differences.push(`${key}: expected ${expected.join(',')}, received ${candidates.join(' or ')}`)
+  test.skipIf(!hasData)(
+    `differs in no value from the published ones (skipped where ${data} is absent)`,
+    { timeout: 600_000 },
+    async () => {
+      const times = await transactionKeys()
+      let compared = 0
+      const differences: string[] = []
+      for await (const record of csv('features-golden-2018-06-11_2018-08-14.csv.gz')) {
+        const key = times.get(record[0]!)!
+        const expected = record.slice(1).map(Number)
+        const candidates = rows.get(key) ?? []
+        compared++
+        // Only two rows of the same second, customer and terminal can be each other's.
+        if (
+          !candidates.some((values) =>
+            values.every((value, i) => isPublishedAs(value, expected[i]!, columns[i]!.decimals)),
+          )
+        ) {
+          differences.push(`${key}: expected ${expected.join(',')}, received ${candidates.join(' or ')}`)
+        }
       }
-    }
-    expect(differences.slice(0, 10)).toEqual([])
-    expect(compared).toBe(goldenRows)
-  })
+      expect(differences.slice(0, 10)).toEqual([])
+      expect(compared).toBe(goldenRows)
+    },
+  )
 })
 
-test.runIf(!hasData)('LEFT OUT: the comparison with the published values, since the data set is not beside the checkout', () => {
-  expect(hasData).toBe(false)
-})
+test.runIf(!hasData)(
+  'LEFT OUT: the comparison with the published values, since the data set is not beside the checkout',
+  () => {
+    expect(hasData).toBe(false)
+  },
+)
 
 /** As NumPy rounds: scaled, to the nearest whole number with ties to even, scaled back. */
 function roundHalfEven(value: number, decimals: number): number {
@@ -132,5 +145,7 @@ async function transactionKeys(): Promise<Map<string, string>> {
 }
 
 function csv(file: string): AsyncIterable<string[]> {
-  return createReadStream(`${data}${file}`).pipe(createGunzip()).pipe(parse({ fromLine: 2 }))
+  return createReadStream(`${data}${file}`)
+    .pipe(createGunzip())
+    .pipe(parse({ fromLine: 2 }))
 }
