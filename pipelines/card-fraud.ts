@@ -1,5 +1,5 @@
 /** Card fraud after the public Fraud Detection Handbook: 15 features of a transaction, chargebacks as late labels. */
-import type { Duration } from '../schemas/duration.ts'
+
 import {
   count,
   definePipeline,
@@ -12,6 +12,7 @@ import {
   text,
   timestamp,
 } from '../schemas/definition.ts'
+import type { Duration } from '../schemas/duration.ts'
 
 const transactions = stream('transactions', {
   id: 'txId',

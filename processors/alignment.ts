@@ -62,6 +62,8 @@ export interface Alignment<T extends Aligned> {
   said(source: number, offset: number, isIdle: boolean): void
   /** Next event in canonical order, if it may go. */
   peek(bounds: ReleaseBounds): T | undefined
+  /** First event in canonical order, whether it may go or not. */
+  top(): T | undefined
   /** Takes the peeked event out. */
   release(bounds: ReleaseBounds): T
   /** The first event waits for no more than news that a raw source is at its end. */
@@ -189,6 +191,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     fetched,
     said,
     peek,
+    top: heap.top,
     release,
     awaitsEnd,
     isIdle,

@@ -13,11 +13,11 @@ import { storeKeysMax } from '../feature-store/store.ts'
 import type { FetchedPartition, Fetcher, Membership, OffsetToCommit, OutRecord, Worker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { PipelineError } from '../schemas/errors.ts'
-import type { Plan } from '../schemas/plan.ts'
+import type { HopSource, Plan, StagePlan } from '../schemas/plan.ts'
 import type { EntityCache } from './entity-cache.ts'
 import type { Fold, Folded } from './fold.ts'
 import type { ProcessingMetrics } from './metrics.ts'
-import { hopRecords, marks, type Output, predictionRecords, refusalOf, rejectionRecords } from './outputs.ts'
+import { hopRecords, markRecords, type Output, predictionRecords, refusalOf, rejectionRecords } from './outputs.ts'
 import { encodePosition } from './position.ts'
 import type { CurrentModel } from './scoring.ts'
 import type { Refusal } from './stage-event.ts'
@@ -31,8 +31,7 @@ export interface LoopLimits {
   readonly partitionBytesMax: number
   /** Without a backlog, transactions begin at least this far apart, so that one carries many events. */
   readonly commitEveryMs: number
-  /** A task with nothing to do tells the next stage so after this long, and again every `idleRepeatMs`. */
-  readonly idleAfterMs: number
+  /** Beside other processes a task with nothing to do says so again every so often. */
   readonly idleRepeatMs: number
   /** Positions that moved without an event are committed this often. */
   readonly positionEveryMs: number
@@ -48,8 +47,9 @@ export interface OpenTask {
   position: string | null
   /** Greatest event time folded: facts are dead by it. */
   newestTime: number
-  lastActiveMs: number
-  idleSaidMs: number
+  /** What it last told the next stage, and when. */
+  saidIdle: boolean
+  saidMs: number
   positionTakenMs: number
 }
 
@@ -79,7 +79,10 @@ interface Share {
 /** Runs until `isStopping`; finishes the batch it is in. Throws what ended it. */
 export async function runBatchLoop(parts: LoopParts): Promise<void> {
   const { plan, worker, membership, fetcher, tasks, partitionsOf, currentModel, clock, limits, metrics } = parts
+  /** Fetches begun, and the one that was answered last. */
   let round = 0
+  let answered = 0
+  let isConfirming = false
   let number = 0
   let fetching: Promise<Outcome<FetchedPartition[]>> | null = null
   let committing: Promise<Outcome<void>> = Promise.resolve({ ok: true, value: undefined })
@@ -100,11 +103,11 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
 
       // 2 decode and validate
       metrics.time('decode', () => accept(fetched))
-      if (tasks.some(({ task }) => task.awaitsEnd(clock.nowMs()))) continue
+      if (awaitsEnd()) continue
       if (isBacklogged()) fetching = poll(0)
       const shares = takeShares()
-      const idle = idleMarks(shares)
-      if (shares.length === 0 && idle.length === 0) continue
+      const speaking = speakers(shares)
+      if (shares.length === 0 && speaking.length === 0) continue
       number++
 
       // 3 load state
@@ -117,7 +120,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       metrics.time('score', () => score(shares))
 
       // 6 publish, then 7 apply, while 8 the next batch begins
-      const { records, offsets } = metrics.time('encode', () => publication(shares, idle))
+      const { records, offsets } = metrics.time('encode', () => publication(shares, speaking))
       const steps = stepsOf(shares)
       got(await committing)
       commitBeganMs = clock.elapsedMs()
@@ -130,9 +133,11 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
 
   function accept(fetched: readonly FetchedPartition[]): void {
     const nowMs = clock.nowMs()
+    // One fetch is under way at a time, so that the last one begun is the one that answered.
+    answered = round
     for (const partition of fetched) {
       const open = taskOf(partition)
-      open.task.accept(partition, round, nowMs)
+      open.task.accept(partition, answered, nowMs)
     }
   }
 
@@ -150,10 +155,29 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     return outcomeOf(clock.sleep(tasks.length === 0 ? limits.pollMaxMs : 1).then(() => []))
   }
 
+  /**
+   * Whether one more fetch, which does not wait, comes before the batch is taken: an event needs to know that the other inputs of its
+   * task, and of the other tasks of its stage, are at their end.
+   */
+  function awaitsEnd(): boolean {
+    const nowMs = clock.nowMs()
+    if (tasks.some(({ task }) => task.awaitsEnd(nowMs))) return true
+    isConfirming = !isConfirming && !isBacklogged() && tasks.some(hasUnconfirmed)
+    return isConfirming
+  }
+
+  /** Its events go to the next stage once a later fetch has told how far the other tasks are. */
+  function hasUnconfirmed({ task }: OpenTask): boolean {
+    return task.stage.hopOut !== null && task.topRound() === answered
+  }
+
   /** An event that only waits for news of the end must not wait for a long poll. */
   function waitMs(): number {
     const nowMs = clock.nowMs()
-    return tasks.some(({ task }) => task.isRefolding || task.awaitsEnd(nowMs)) ? 0 : limits.pollMaxMs
+    const owesWord = ({ task, saidIdle }: OpenTask) => task.stage.hopOut && !saidIdle && task.isIdle()
+    const isUrgent = (open: OpenTask) =>
+      open.task.isRefolding || open.task.awaitsEnd(nowMs) || hasUnconfirmed(open) || owesWord(open)
+    return tasks.some(isUrgent) ? 0 : limits.pollMaxMs
   }
 
   /** More is to be had at once than one batch takes. */
@@ -175,10 +199,10 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
         eventsMax: limits.batchEventsMax,
         keysMax: storeKeysMax,
         untilTime: open.task.stage.hopIn ? Number.POSITIVE_INFINITY : untilTime,
+        beforeRound: open.task.stage.hopOut ? answered : Number.POSITIVE_INFINITY,
       }
       const batch = open.task.take(nowMs, bounds) ?? movedPosition(open, nowMs)
       if (!batch) continue
-      open.lastActiveMs = batch.events.length > 0 ? nowMs : open.lastActiveMs
       open.positionTakenMs = nowMs
       const needed = batch.events.filter((event) => event.key !== null && open.fold.needsLog(event.stream))
       shares.push({
@@ -207,21 +231,29 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
   }
 
   /**
-   * Tasks with nothing to do say so, so that nobody waits for them: at once behind the events of another task of their stage, since those
-   * must be waited with until this one is known to have nothing earlier; else after a while, and again and again.
+   * What the tasks of a stage tell the next one: how far each has come, and whether it has nothing more. All speak behind the events of
+   * any of them, since those wait until the others are known to have nothing earlier; else a task speaks when it has become idle, and,
+   * where other processes own tasks of its stage, again and again.
    */
-  function idleMarks(shares: readonly Share[]): OutRecord[] {
+  function speakers(shares: readonly Share[]): OpenTask[] {
     const nowMs = clock.nowMs()
-    const sending = new Set(shares.filter(({ batch }) => batch.events.length > 0).map(({ open }) => open.task))
-    const stages = new Set([...sending].map((task) => task.stage))
-    return tasks.flatMap((open) => {
-      const { task, lastActiveMs, idleSaidMs } = open
-      if (!task.stage.hopOut || sending.has(task) || !task.isIdle()) return []
-      const everyMs = idleSaidMs < lastActiveMs ? limits.idleAfterMs : limits.idleRepeatMs
-      if (!stages.has(task.stage) && nowMs - Math.max(idleSaidMs, lastActiveMs) < everyMs) return []
-      open.idleSaidMs = nowMs
-      return marks(outputOptions(open), { watermark: task.passed.time, idle: true })
+    const sending = new Set(shares.filter(({ batch }) => isLive(batch)).map(({ open }) => open.task.stage))
+    return tasks.filter((open) => {
+      const { task, saidMs, saidIdle } = open
+      if (!task.stage.hopOut || task.isRefolding) return false
+      if (sending.has(task.stage)) return true
+      if (!task.isIdle()) return false
+      return !saidIdle || (!ownsStage(task.stage) && nowMs - saidMs >= limits.idleRepeatMs)
     })
+  }
+
+  function isLive(batch: TaskBatch): boolean {
+    return !batch.isRefold && batch.events.length > 0
+  }
+
+  function ownsStage(stage: StagePlan): boolean {
+    const [first] = tasks.filter(({ task }) => task.stage === stage)
+    return tasks.filter(({ task }) => task.stage === stage).length === partitionsOf(first!.task.inputs[0]!.topic)
   }
 
   async function load(shares: readonly Share[]): Promise<void> {
@@ -276,18 +308,14 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     }
   }
 
-  function publication(shares: readonly Share[], idle: readonly OutRecord[]) {
+  function publication(shares: readonly Share[], speaking: readonly OpenTask[]) {
     const records: OutRecord[] = []
     const offsets: OffsetToCommit[] = []
     for (const { open, batch, outputs, refusals } of shares) {
       if (batch.isRefold) continue
-      const options = outputOptions(open)
-      const hops =
-        open.task.stage.hopOut && batch.events.length > 0
-          ? hopRecords(options, outputs, batch.stagePosition, batch.position.passed.time)
-          : []
+      const options = { plan, stage: open.task.stage, partition: open.task.partition, partitionsOf }
       for (const sent of [
-        hops,
+        hopRecords(options, outputs, batch.stagePosition),
         predictionRecords(options, outputs, batch.stagePosition),
         rejectionRecords(options, refusals),
       ]) {
@@ -298,13 +326,34 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
         offsets.push({ topic: open.task.inputs[i]!.topic, partition: open.task.partition, offset: low, metadata })
       })
     }
-    // Marks of idle tasks count for the events that lie before them.
-    for (const mark of idle) records.push(mark)
+    // Behind the events: a mark counts for what lies before it.
+    for (const stage of plan.stages) {
+      const ofStage = speaking.filter(({ task }) => task.stage === stage)
+      if (!stage.hopOut || ofStage.length === 0) continue
+      const newestRound = newestRoundOf(shares, stage)
+      const sources = ofStage.map((open) => say(open, newestRound))
+      records.push(...markRecords(stage.hopOut, sources, partitionsOf(stage.hopOut.topic)))
+    }
     return { records, offsets }
   }
 
-  function outputOptions({ task }: OpenTask) {
-    return { plan, stage: task.stage, partition: task.partition, partitionsOf }
+  /**
+   * A task is idle towards the events of this transaction only if a fetch that began after all of them were read found it at its end:
+   * what was in Kafka before they were sent would have been seen.
+   */
+  function say(open: OpenTask, newestRound: number): HopSource {
+    const { partition, passed, isIdle, endRound } = open.task
+    open.saidIdle = isIdle() && endRound() > newestRound
+    open.saidMs = clock.nowMs()
+    return { source: partition, watermark: passed.time, idle: open.saidIdle }
+  }
+
+  function newestRoundOf(shares: readonly Share[], stage: StagePlan): number {
+    let newest = -1
+    for (const { open, batch } of shares) {
+      if (open.task.stage === stage) for (const { round } of batch.events) newest = Math.max(newest, round)
+    }
+    return newest
   }
 
   /** The bytes are taken now: the next batch may fold on while this one is on its way. */

@@ -57,8 +57,8 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
     fold: createFold(plan, stage),
     position: taskStore.position,
     newestTime: start.passed.time,
-    lastActiveMs: nowMs,
-    idleSaidMs: Number.NEGATIVE_INFINITY,
+    saidIdle: false,
+    saidMs: Number.NEGATIVE_INFINITY,
     positionTakenMs: nowMs,
   }
 }

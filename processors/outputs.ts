@@ -1,7 +1,7 @@
-/** What a folded batch sends to Kafka: hop records with watermarks, predictions, dead letters. Pure; called in step 6. */
+/** What a folded batch sends to Kafka: hop records and marks, predictions, dead letters. Pure; called in step 6. */
 import type { OutRecord } from '../runtime/broker.ts'
 import { partitionOf } from '../runtime/partition.ts'
-import type { HopEvent, HopRecord, Plan, Prediction, Rejection, StagePlan, StagePosition } from '../schemas/plan.ts'
+import type { HopPlan, HopSource, Plan, Prediction, Rejection, StagePlan, StagePosition } from '../schemas/plan.ts'
 import type { Refusal, StageEvent } from './stage-event.ts'
 
 /** An event that was folded, with what the fold and the score gave. */
@@ -22,69 +22,41 @@ export interface OutputOptions {
   readonly partitionsOf: (topic: string) => number
 }
 
-/**
- * Events for the next stage, in the order in which they were folded. The last record to each partition says how far the task has come;
- * a partition that gets no event gets a bare mark, so that nobody waits for this task in vain.
- */
+/** Events for the next stage, in the order in which they were folded. */
 export function hopRecords(
-  options: OutputOptions,
+  { plan, stage, partition, partitionsOf }: OutputOptions,
   outputs: readonly Output[],
   stagePosition: StagePosition,
-  passedTime: number,
 ): OutRecord[] {
-  const { plan, stage, partition, partitionsOf } = options
-  const hop = stage.hopOut!
+  const hop = stage.hopOut
+  if (!hop) return []
   const partitions = partitionsOf(hop.topic)
   const nextKeys = plan.stages[stage.index + 1]!.entity.keyFields
   const records: OutRecord[] = []
-  const lastTo = new Map<number, { at: number; record: HopEvent; key: Buffer }>()
-  let watermark = Number.NEGATIVE_INFINITY
   for (const { event, slots } of outputs) {
     if (!hop.streams.includes(event.stream)) continue
-    if (event.time > watermark) watermark = event.time
     const keyField = nextKeys.get(event.stream)
     const key = Buffer.from(keyField === undefined ? event.id : (event.event[keyField] as string))
-    const to = partitionOf(key, partitions)
-    const record: HopEvent = {
+    const value = hop.codec.encode({
       kind: 'event',
       source: partition,
-      watermark,
-      idle: false,
       stream: event.stream,
       origin: event.origin,
       event: event.event,
       slots: slots ? Array.from(slots.subarray(0, hop.slots.length)) : [],
       positions: slots ? [...event.positions, stagePosition] : [],
-    }
-    lastTo.set(to, { at: records.length, record, key })
-    records.push({ topic: hop.topic, partition: to, key, value: hop.codec.encode(record) })
+    })
+    records.push({ topic: hop.topic, partition: partitionOf(key, partitions), key, value })
   }
-  for (const [to, { at, record, key }] of lastTo) {
-    if (record.watermark === passedTime) continue
-    records[at] = {
-      topic: hop.topic,
-      partition: to,
-      key,
-      value: hop.codec.encode({ ...record, watermark: passedTime }),
-    }
-  }
-  return [...records, ...marks(options, { watermark: passedTime, idle: false }, (to) => !lastTo.has(to))]
+  return records
 }
 
-/** Bare marks to the partitions of the next stage. */
-export function marks(
-  { stage, partition, partitionsOf }: OutputOptions,
-  stamp: { readonly watermark: number; readonly idle: boolean },
-  isWanted: (to: number) => boolean = () => true,
-): OutRecord[] {
-  const hop = stage.hopOut!
+/** How far tasks of a stage have come, for every partition of the next one. */
+export function markRecords(hop: HopPlan, sources: readonly HopSource[], partitions: number): OutRecord[] {
   // Before its first event a task has passed nothing, and time begins at 1970 for topics.
-  const watermark = Math.max(0, stamp.watermark)
-  const mark: HopRecord = { kind: 'mark', source: partition, watermark, idle: stamp.idle }
-  const value = hop.codec.encode(mark)
-  return Array.from({ length: partitionsOf(hop.topic) }, (_, to) => to)
-    .filter(isWanted)
-    .map((to) => ({ topic: hop.topic, partition: to, key: null, value }))
+  const dated = sources.map((source) => ({ ...source, watermark: Math.max(0, source.watermark) }))
+  const value = hop.codec.encode({ kind: 'mark', sources: dated })
+  return Array.from({ length: partitions }, (_, to) => ({ topic: hop.topic, partition: to, key: null, value }))
 }
 
 export function predictionRecords(

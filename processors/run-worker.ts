@@ -28,7 +28,6 @@ export const defaultWorkerLimits: WorkerLimits = {
   pollMaxMs: 100,
   partitionBytesMax: 256 * 1_024,
   commitEveryMs: 10,
-  idleAfterMs: 100,
   idleRepeatMs: 250,
   positionEveryMs: 1_000,
   holdMaxMs: 5_000,

@@ -34,6 +34,8 @@ export interface ReadInput extends InputOptions {
   clock: number
   lag: number
   isAtEnd: boolean
+  /** Last fetch that found the input at its end. */
+  endRound: number
   fetched: FetchedRecords
   /** Events that were read and not taken yet, in offset order; those before `from` are taken. */
   held: StageEvent[]
@@ -42,7 +44,7 @@ export interface ReadInput extends InputOptions {
 
 export function createTaskInput(options: InputOptions, { low, clock }: InputPosition): ReadInput {
   const fetched = { records: [], read: 0, next: low, stableEnd: low, round: 0, readAtMs: 0 }
-  return { ...options, next: low, clock, lag: 0, isAtEnd: false, fetched, held: [], from: 0 }
+  return { ...options, next: low, clock, lag: 0, isAtEnd: false, endRound: -1, fetched, held: [], from: 0 }
 }
 
 export function hasUnread({ fetched }: ReadInput): boolean {

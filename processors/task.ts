@@ -65,6 +65,15 @@ export interface TaskBatch {
   readonly isRefold: boolean
 }
 
+export interface TakeBounds {
+  readonly eventsMax: number
+  readonly keysMax: number
+  /** Nothing of a later event time goes. */
+  readonly untilTime: number
+  /** Nothing that this fetch or a later one brought goes, unless it came late. */
+  readonly beforeRound: number
+}
+
 export interface TaskInput {
   readonly topic: string
   readonly next: number
@@ -90,10 +99,15 @@ export interface Task {
    * Up to `eventsMax` events of at most `keysMax` entities, and all late ones, of which there are never more than a step has entities.
    * Null when nothing may go and nothing was refused.
    */
-  take(nowMs: number, bounds: { eventsMax: number; keysMax: number; untilTime: number }): TaskBatch | null
+  take(nowMs: number, bounds: TakeBounds): TaskBatch | null
   /** The position moved without a batch since the last call: markers were read. */
   takePosition(): TaskBatch | null
   awaitsEnd(nowMs: number): boolean
+  /** Fetch that brought the first event in order; −1 when none is held. */
+  topRound(): number
+  /** Last fetch that found every input at its end. */
+  endRound(): number
+  /** There is nothing to fold and nothing to be had. */
   isIdle(): boolean
 }
 
@@ -178,6 +192,7 @@ export function createTask(options: TaskOptions): Task {
     if (!hasUnread(input)) input.next = next
     input.lag = Math.max(0, stableEnd - input.next)
     input.isAtEnd = input.next >= stableEnd
+    if (input.isAtEnd) input.endRound = round
     if (input.stream) alignment.fetched(input.firstSource, round, input.isAtEnd)
   }
 
@@ -203,14 +218,19 @@ export function createTask(options: TaskOptions): Task {
   function readHop(input: ReadInput, hop: HopPlan, index: number, record: LogRecord): void {
     assert(record.value, 'a repartition topic has no tombstones')
     const decoded = hop.codec.decode(record.value)
-    const source = input.firstSource + decoded.source
-    if (decoded.kind === 'event') {
-      const event = stageEvent(decoded, placeOf(input, source, index, record))
-      hold(input, event)
-      if (event.time > input.clock) input.clock = event.time
+    if (decoded.kind === 'mark') {
+      for (const { source, watermark, idle } of decoded.sources) {
+        alignment.advance(input.firstSource + source, watermark)
+        alignment.said(input.firstSource + source, record.offset, idle)
+      }
+      return
     }
-    alignment.advance(source, decoded.watermark)
-    alignment.said(source, record.offset, decoded.idle)
+    const source = input.firstSource + decoded.source
+    const event = stageEvent(decoded, placeOf(input, source, index, record))
+    hold(input, event)
+    if (event.time > input.clock) input.clock = event.time
+    alignment.advance(source, event.time)
+    alignment.said(source, record.offset, false)
   }
 
   function placeOf(input: ReadInput, source: number, index: number, record: LogRecord): Place {
@@ -261,12 +281,13 @@ export function createTask(options: TaskOptions): Task {
     alignment.push(event)
   }
 
-  function take(nowMs: number, bounds: { eventsMax: number; keysMax: number; untilTime: number }): TaskBatch | null {
+  function take(nowMs: number, bounds: TakeBounds): TaskBatch | null {
     const release = releaseBounds(nowMs, bounds.untilTime)
+    const beforeRound = isRefolding ? Number.POSITIVE_INFINITY : bounds.beforeRound
     const events: StageEvent[] = []
     const keys = new Set<string>()
     for (let event = alignment.peek(release); event; event = alignment.peek(release)) {
-      if (events.length >= bounds.eventsMax && !alignment.isLate(event)) break
+      if (!alignment.isLate(event) && (events.length >= bounds.eventsMax || event.round >= beforeRound)) break
       if (event.key !== null && !keys.has(event.key)) {
         if (keys.size >= bounds.keysMax) break
         keys.add(event.key)
@@ -364,7 +385,9 @@ export function createTask(options: TaskOptions): Task {
     takePosition: () => (hasMoved && !isRefolding ? batchOf([], false) : null),
     // While folding again, what was read is taken as soon as all of it is there.
     awaitsEnd: (nowMs) => !isRefolding && alignment.awaitsEnd(nowMs),
-    isIdle: () => !isRefolding && refusals.length === 0 && alignment.isIdle(),
+    topRound: () => alignment.top()?.round ?? -1,
+    endRound: () => Math.min(...inputs.map((input) => input.endRound)),
+    isIdle: () => !isRefolding && refusals.length === 0 && inputs.every((input) => input.isAtEnd) && alignment.isIdle(),
   }
 }
 

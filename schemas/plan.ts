@@ -122,20 +122,13 @@ export interface HopPlan {
   readonly codec: RecordCodec<HopRecord>
 }
 
-/** What travels over a repartition topic. Every record ends with how far its sender has come. */
 export type HopRecord = HopEvent | HopMark
 
-interface Stamp {
+/** Sent in canonical order, so that its own time says how far its sender has come. */
+export interface HopEvent {
+  readonly kind: 'event'
   /** Partition of the sending task. */
   readonly source: number
-  /** Event time that the sender has passed: it sends nothing earlier from here on, except late events. */
-  readonly watermark: number
-  /** The sender is at the end of its inputs: nothing is to be waited for until it speaks again. */
-  readonly idle: boolean
-}
-
-export interface HopEvent extends Stamp {
-  readonly kind: 'event'
   readonly stream: number
   /** Where the raw event lies. */
   readonly origin: { readonly partition: number; readonly offset: number }
@@ -146,8 +139,19 @@ export interface HopEvent extends Stamp {
   readonly positions: readonly StagePosition[]
 }
 
-export interface HopMark extends Stamp {
+/** How far tasks of the stage before have come; it lies behind the events of their transaction, in every partition. */
+export interface HopMark {
   readonly kind: 'mark'
+  readonly sources: readonly HopSource[]
+}
+
+export interface HopSource {
+  /** Partition of the task. */
+  readonly source: number
+  /** Event time that the task has passed: it sends nothing earlier from here on, except late events. */
+  readonly watermark: number
+  /** The task is at the end of its inputs: the events before this mark need not wait for it. */
+  readonly idle: boolean
 }
 
 /** Input position from which a stage's values can be folded again: all facts before these offsets, up to the event in canonical order. */

@@ -5,6 +5,7 @@ import type {
   AliasChange,
   EventValues,
   HopRecord,
+  HopSource,
   ModelVersion,
   Prediction,
   RegistryRecord,
@@ -46,7 +47,6 @@ export function createHopCodec(
   scored: StreamPlan,
   slots: readonly AggregateSlot[],
 ): RecordCodec<HopRecord> {
-  const stamp = { source: 'int', watermark: instant, idle: 'boolean' }
   const nameOf = (stream: StreamPlan) => avroName(`${entity}_${stream.name}`)
   const markName = avroName(`${entity}_mark`)
   const schemas = new Map<string, AvroSchema>()
@@ -59,13 +59,12 @@ export function createHopCodec(
             positions: positions(namespace),
           }
         : {}
-    const fields = { ...stamp, origin: origin(namespace), event, ...carried }
+    const fields = { source: 'int', origin: origin(namespace), event, ...carried }
     schemas.set(nameOf(stream), record(nameOf(stream), namespace, fields, 'An event on its way to the next stage.'))
   }
-  schemas.set(
-    markName,
-    record(markName, namespace, stamp, 'How far the sending task has come, where it sends no event.'),
-  )
+  const source = record(`${markName}_source`, namespace, { source: 'int', watermark: instant, idle: 'boolean' })
+  const sources = { type: 'array', items: source }
+  schemas.set(markName, record(markName, namespace, { sources }, 'How far tasks of the stage before have come.'))
 
   const codec = createSingleObjectCodec(schemas)
   const names = new Map(streams.map((stream) => [stream.index, nameOf(stream)]))
@@ -81,10 +80,13 @@ export function createHopCodec(
 
   function decode(bytes: Buffer): HopRecord {
     const { name, record: found } = decodeOwn(codec, bytes, `${entity} repartition`)
-    const { source, watermark, idle } = found as unknown as { source: number; watermark: number; idle: boolean }
-    if (name === markName) return { kind: 'mark', source, watermark, idle }
+    if (name === markName) {
+      const { sources } = found as unknown as { sources: HopSource[] }
+      return { kind: 'mark', sources: sources.map(({ source, watermark, idle }) => ({ source, watermark, idle })) }
+    }
     const stream = streamsByName.get(name)!
     const carried = found as unknown as {
+      source: number
       origin: { partition: number; offset: number }
       event: EventValues
       slots?: Record<string, number>
@@ -92,9 +94,7 @@ export function createHopCodec(
     }
     return {
       kind: 'event',
-      source,
-      watermark,
-      idle,
+      source: carried.source,
       stream: stream.index,
       origin: carried.origin,
       event: carried.event,

@@ -115,19 +115,25 @@ describe('files', () => {
   test(`have at most ${linesMax} lines of at most ${lineLengthMax} characters`, () => {
     const long = [...sources, ...tests].flatMap(({ path, text }) => {
       const lines = text.split('\n')
-      const wide = lines.flatMap((line, i) => (line.length > lineLengthMax && !line.includes("'") ? [`${path}:${i + 1}`] : []))
+      const wide = lines.flatMap((line, i) =>
+        line.length > lineLengthMax && !line.includes("'") ? [`${path}:${i + 1}`] : [],
+      )
       return lines.length > linesMax && !path.startsWith('test/') ? [...wide, `${path}: ${lines.length} lines`] : wide
     })
     expect(long).toEqual([])
   })
 
   test('leave nothing for later without saying where', () => {
-    const left = [...sources, ...tests].filter(({ path, text }) => path !== 'test/tidy.test.ts' && /\b(?:TODO|FIXME|XXX)\b/.test(text))
+    const left = [...sources, ...tests].filter(
+      ({ path, text }) => path !== 'test/tidy.test.ts' && /\b(?:TODO|FIXME|XXX)\b/.test(text),
+    )
     expect(left.map(({ path }) => path)).toEqual([])
   })
 
   test('use no `any` and hide no type error in the product', () => {
-    const loose = sources.filter(({ text }) => /\bas any\b|: any\b|@ts-(?:ignore|nocheck|expect-error)/.test(withoutComments(text)))
+    const loose = sources.filter(({ text }) =>
+      /\bas any\b|: any\b|@ts-(?:ignore|nocheck|expect-error)/.test(withoutComments(text)),
+    )
     expect(loose.map(({ path }) => path)).toEqual([])
   })
 })

@@ -23,7 +23,6 @@ import { createVirtualClock } from './virtual-clock.ts'
 export const testLimits: WorkerLimits = {
   ...defaultWorkerLimits,
   pollMaxMs: 5,
-  idleAfterMs: 10,
   commitEveryMs: 0,
   holdMaxMs: Number.POSITIVE_INFINITY,
 }

@@ -7,6 +7,9 @@ import type { Clock } from '../../runtime/clock.ts'
 /** After so many turns of the event loop in which nobody else had anything to do, everybody sleeps or waits for one who does. */
 const quietTurns = 2
 
+/** Clocks with sleepers, each of which waits for its next turn: what a test before has left behind is not work. */
+let driving = 0
+
 /** `turnMs`: what a turn of the event loop costs in which somebody had something to do, so that time passes while work is done. */
 export function createVirtualClock(startMs: number, { turnMs = 0 }: { readonly turnMs?: number } = {}): Clock {
   let elapsedMs = 0
@@ -21,13 +24,16 @@ export function createVirtualClock(startMs: number, { turnMs = 0 }: { readonly t
       while (place > 0 && sleepers[place - 1]!.atMs > atMs) place--
       sleepers.splice(place, 0, { atMs, wake })
       quiet = 0
-      if (!isDriving) setImmediate(drive)
+      if (isDriving) return
       isDriving = true
+      driving++
+      setImmediate(drive)
     })
   }
 
   function drive(): void {
-    const isQuiet = !process.getActiveResourcesInfo().includes('Immediate')
+    const turns = process.getActiveResourcesInfo().filter((kind) => kind === 'Immediate').length
+    const isQuiet = turns < driving
     if (isQuiet) quiet++
     else {
       quiet = 0
@@ -40,6 +46,7 @@ export function createVirtualClock(startMs: number, { turnMs = 0 }: { readonly t
     }
     isDriving = sleepers.length > 0
     if (isDriving) setImmediate(drive)
+    else driving--
   }
 
   return { nowMs: () => startMs + Math.floor(elapsedMs), elapsedMs: () => elapsedMs, sleep }

@@ -1,0 +1,183 @@
+/** Alignment: when an event may go, source by source; nothing here waits, rounds and times are given. */
+import { describe, expect, test } from 'vitest'
+import { type Aligned, type AlignmentOptions, createAlignment } from '../../processors/alignment.ts'
+import { nothingPassed } from '../../processors/position.ts'
+
+type Sources = AlignmentOptions['sources']
+const raw = (disorderMs = 0) => ({ kind: 'raw' as const, disorderMs })
+const task = { kind: 'task' as const }
+
+interface Named extends Aligned {
+  readonly name: string
+}
+
+function aligned(sources: Sources, start = nothingPassed) {
+  const alignment = createAlignment<Named>({ sources }, start)
+  let nowMs = 0
+  let offset = 0
+  function push(name: string, source: number, time: number, rest: Partial<Aligned> = {}): void {
+    const order = rest.order ?? source * 100
+    alignment.push({ name, source, time, order, round: 1, readAtMs: nowMs, offset: offset++, ...rest })
+    alignment.advance(source, time)
+  }
+  /** Names of those that may go, in the order in which they do. */
+  function released(bounds: Parameters<typeof alignment.peek>[0] = { nowMs }): string[] {
+    const names: string[] = []
+    while (alignment.peek(bounds)) names.push(alignment.release(bounds).name)
+    return names
+  }
+  return {
+    alignment,
+    push,
+    released,
+    at: (ms: number) => {
+      nowMs = ms
+    },
+  }
+}
+
+describe('raw inputs', () => {
+  test('of one source go at once', () => {
+    const { push, released } = aligned([raw()])
+    push('a', 0, 10)
+    push('b', 0, 20)
+    expect(released()).toEqual(['a', 'b'])
+  })
+
+  test('wait until every other source is beyond them', () => {
+    const { push, released } = aligned([raw(), raw()])
+    push('a', 0, 10)
+    push('b', 0, 20)
+    expect(released()).toEqual([])
+    push('c', 1, 20)
+    // At 20 the other source may have more of the same instant.
+    expect(released()).toEqual(['a'])
+    push('d', 1, 21)
+    expect(released()).toEqual(['b'])
+  })
+
+  test('go when a fetch that began after they were read found the others at their end', () => {
+    const { alignment, push, released } = aligned([raw(), raw()])
+    alignment.fetched(1, 1, true)
+    push('a', 0, 10, { round: 1 })
+    expect(released()).toEqual([])
+    expect(alignment.awaitsEnd(0)).toBe(true)
+    alignment.fetched(1, 2, true)
+    expect(released()).toEqual(['a'])
+  })
+
+  test('wait for a source that was found with more to read', () => {
+    const { alignment, push, released } = aligned([raw(), raw()])
+    push('a', 0, 10)
+    alignment.fetched(1, 2, false)
+    expect(released()).toEqual([])
+    expect(alignment.isIdle()).toBe(false)
+  })
+
+  test('wait out the declared disorder of their own source, by its clock or at its end in time of day', () => {
+    const { alignment, push, released, at } = aligned([raw(5)])
+    push('a', 0, 10)
+    push('b', 0, 15)
+    expect(released()).toEqual(['a'])
+    expect(alignment.awaitsEnd(0)).toBe(true)
+    alignment.fetched(0, 2, true)
+    expect(alignment.awaitsEnd(0)).toBe(false)
+    at(4)
+    expect(released()).toEqual([])
+    at(5)
+    expect(released()).toEqual(['b'])
+  })
+
+  test('of another source wait for its disorder, too', () => {
+    const { push, released } = aligned([raw(), raw(5)])
+    push('a', 0, 10)
+    push('b', 1, 15)
+    expect(released()).toEqual([])
+    push('c', 1, 16)
+    expect(released()).toEqual(['a'])
+  })
+})
+
+describe('tasks as sources', () => {
+  test('are passed when their watermark is beyond', () => {
+    const { alignment, push, released } = aligned([task, task])
+    push('a', 0, 10)
+    alignment.advance(1, 10)
+    expect(released()).toEqual([])
+    alignment.advance(1, 11)
+    expect(released()).toEqual(['a'])
+  })
+
+  test('that are idle are passed for what lies before their word only', () => {
+    const { alignment, push, released } = aligned([task, task])
+    push('a', 0, 10, { offset: 5 })
+    push('b', 0, 20, { offset: 7 })
+    alignment.said(1, 6, true)
+    expect(released()).toEqual(['a'])
+    alignment.said(1, 8, true)
+    expect(released()).toEqual(['b'])
+  })
+
+  test('that send something are idle no more', () => {
+    const { alignment, push, released } = aligned([task, task])
+    push('a', 0, 10, { offset: 5 })
+    alignment.said(1, 6, true)
+    alignment.said(1, 7, false)
+    expect(released()).toEqual([])
+  })
+
+  test('are all idle: so is who reads them', () => {
+    const { alignment } = aligned([task, task])
+    alignment.said(0, 1, true)
+    expect(alignment.isIdle()).toBe(false)
+    alignment.said(1, 2, true)
+    expect(alignment.isIdle()).toBe(true)
+  })
+})
+
+describe('order', () => {
+  test('is canonical, whatever the order of arrival', () => {
+    const { alignment, push, released } = aligned([raw(100), raw()])
+    push('c', 0, 20, { order: 2 })
+    push('d', 1, 20, { order: 100 })
+    push('b', 0, 20, { order: 1 })
+    push('a', 0, 10, { order: 0 })
+    alignment.advance(0, 200)
+    alignment.advance(1, 200)
+    expect(released()).toEqual(['a', 'b', 'c', 'd'])
+    expect(alignment.passed).toEqual({ time: 20, order: 100 })
+    expect(alignment.counts).toEqual({ late: 0, releasedEarly: 0 })
+  })
+
+  test('late events go at once, are counted, and move nothing back', () => {
+    const { alignment, push, released } = aligned([raw(), raw()], { time: 50, order: 7 })
+    push('late', 0, 50, { order: 7 })
+    push('later', 0, 40)
+    push('not', 0, 50, { order: 8 })
+    expect(alignment.lateHeld).toBe(2)
+    expect(released({ nowMs: 0, ceiling: { time: 1, order: 0 } })).toEqual(['later', 'late'])
+    expect(alignment.lateHeld).toBe(0)
+    expect(alignment.passed).toEqual({ time: 50, order: 7 })
+    expect(alignment.counts).toEqual({ late: 2, releasedEarly: 0 })
+    expect(alignment.held).toBe(1)
+  })
+
+  test('a bound on waiting releases early and counts it; a ceiling holds back what is due', () => {
+    const { alignment, push, released } = aligned([raw(), raw()])
+    push('a', 0, 10)
+    push('b', 0, 20)
+    expect(released({ nowMs: 0, forced: { time: 10, order: 0 } })).toEqual(['a'])
+    expect(alignment.counts).toEqual({ late: 0, releasedEarly: 1 })
+    alignment.advance(1, 100)
+    expect(released({ nowMs: 0, ceiling: { time: 19, order: 0 } })).toEqual([])
+    expect(released({ nowMs: 0, ceiling: { time: 20, order: 0 } })).toEqual(['b'])
+  })
+
+  test('the clock of a source is its latest word', () => {
+    const { alignment, push } = aligned([raw(), task])
+    expect(alignment.clockOf(0)).toBe(Number.NEGATIVE_INFINITY)
+    push('a', 0, 20)
+    push('b', 0, 10)
+    expect(alignment.clockOf(0)).toBe(20)
+  })
+})

@@ -1,0 +1,31 @@
+/** The heap that puts events in canonical order, against sorting. */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { createCanonicalHeap } from '../../processors/canonical-heap.ts'
+import { compareCanonical } from '../../schemas/canonical-order.ts'
+
+const item = fc.record({ time: fc.integer({ min: 0, max: 9 }), order: fc.integer({ min: 0, max: 9 }) })
+
+test('whatever is pushed and popped in between, the smallest comes first', () => {
+  fc.assert(
+    fc.property(fc.array(fc.oneof(item, fc.constant('pop' as const))), (steps) => {
+      const heap = createCanonicalHeap<{ time: number; order: number }>()
+      const sorted: Array<{ time: number; order: number }> = []
+      for (const step of steps) {
+        if (step === 'pop') {
+          expect(heap.top()).toEqual(sorted[0])
+          expect(heap.pop()).toEqual(sorted.shift())
+        } else {
+          heap.push(step)
+          sorted.push(step)
+          sorted.sort(compareCanonical)
+        }
+        expect(heap.size).toBe(sorted.length)
+      }
+      const rest = Array.from({ length: sorted.length }, () => heap.pop())
+      expect(rest).toEqual(sorted)
+      expect(heap.pop()).toBeUndefined()
+      expect(heap.top()).toBeUndefined()
+    }),
+  )
+})

@@ -1,0 +1,59 @@
+/** The cache of entity logs: what must be loaded, what is written, what may go. */
+import { describe, expect, test } from 'vitest'
+import { insertFact } from '../../feature-store/entity-log.ts'
+import { createEntityCache, type EntityCache } from '../../processors/entity-cache.ts'
+
+const layout = { width: 3, knownColumn: null, sources: [] }
+
+/** An entity weighs 8 rows and those that it has. */
+function cacheOf(keys: readonly string[], rowsMax: number): EntityCache {
+  const cache = createEntityCache(layout, { rowsMax })
+  keys.forEach((key, i) => {
+    cache.put(key, null)
+    insertFact(cache.touch(key, i), new Float64Array([i, i, i]))
+  })
+  return cache
+}
+
+describe('the cache', () => {
+  test('names what is missing, each key once', () => {
+    const cache = cacheOf(['a'], 100)
+    expect(cache.missing(['a', 'b', 'c', 'b'])).toEqual(['b', 'c'])
+  })
+
+  test('takes up what the store has', () => {
+    const cache = createEntityCache(layout, { rowsMax: 100 })
+    cache.put('a', Buffer.from(new Float64Array([5, 6, 7]).buffer))
+    const log = cache.touch('a', 1)
+    expect([...log.rows.subarray(0, 3)]).toEqual([5, 6, 7])
+    expect(cache.takeWrites(['a'])).toEqual([])
+  })
+
+  test('writes what was inserted, once, and nothing of what was not asked for', () => {
+    const cache = cacheOf(['a', 'b'], 100)
+    const bytes = Buffer.from(new Float64Array([1, 1, 1]).buffer)
+    expect(cache.takeWrites(['b', 'unknown'])).toEqual([{ key: 'b', kind: 'append', bytes }])
+    expect(cache.takeWrites(['b'])).toEqual([])
+  })
+
+  test('refuses an entity that was not loaded', () => {
+    expect(() => cacheOf([], 100).touch('a', 1)).toThrow('entity a was not loaded before its batch')
+  })
+
+  test('lets the longest untouched go until the budget is met', () => {
+    const cache = cacheOf(['a', 'b', 'c', 'd'], 2 * 9)
+    cache.touch('a', 4)
+    cache.trim(5)
+    expect(cache.entities).toBe(2)
+    expect(cache.missing(['a', 'b', 'c', 'd'])).toEqual(['b', 'c'])
+  })
+
+  test('keeps what a batch touched that is not applied yet, whatever it costs', () => {
+    const cache = cacheOf(['a', 'b', 'c', 'd'], 0)
+    cache.trim(2)
+    expect(cache.missing(['a', 'b', 'c', 'd'])).toEqual(['a', 'b'])
+    cache.touch('c', 4)
+    cache.trim(4)
+    expect(cache.missing(['a', 'b', 'c', 'd'])).toEqual(['a', 'b', 'd'])
+  })
+})

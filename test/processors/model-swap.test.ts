@@ -1,0 +1,64 @@
+/** Models: handed in as a function, asked once a batch, taken up without a restart. */
+import { expect, test } from 'vitest'
+import type { ScoringModel } from '../../processors/scoring.ts'
+import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
+import { createPipelineRunner } from '../support/pipeline-runner.ts'
+
+const startMs = clicksStartMs + 3_600_000
+const events = Array.from({ length: 120 }, (_, i) => click(`e${i}`, `user${i % 3}`, i, { amount: 100 + i }))
+
+/** Scores the amount, shifted by the version, so that it shows which model and which vector it was. */
+function modelOf(version: number): ScoringModel {
+  return {
+    version: `v${version}`,
+    score: (vector) => version * 1_000 + vector[0]!,
+    reasons: (vector) => [{ feature: 'amount', contribution: vector[0]! * version }],
+  }
+}
+
+test('without a model predictions carry the vector and no score', async () => {
+  const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 1, startMs })
+  await runner.sendAll(events.slice(0, 1))
+  const worker = runner.start()
+  await worker.until('it is there', () => worker.metrics.totals.predictions === 1)
+  await worker.stop()
+  expect(await runner.predictions()).toMatchObject([
+    { id: 'e0', score: null, modelVersion: null, reasons: [], features: [100, 100, 1, 100, 0, 0] },
+  ])
+})
+
+test('a new model is taken up at the next batch, and never within one', async () => {
+  const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 1, startMs })
+  await runner.sendAll(events)
+  let asked = 0
+  const worker = runner.start({
+    limits: { batchEventsMax: 10, partitionBytesMax: 1_000 },
+    currentModel: () => (++asked <= 4 ? null : modelOf(asked)),
+  })
+  await worker.until('all are scored', () => worker.metrics.totals.predictions === events.length)
+  await worker.stop()
+  expect(worker.messages).toEqual(['tasks opened'])
+
+  const [records] = await runner.records(runner.plan.predictions.topic)
+  const versions: string[][] = []
+  let lastOffset = -2
+  for (const { offset, value } of records!) {
+    const { score, modelVersion, features, reasons } = runner.plan.predictions.codec.decode(value!)
+    // A transaction ends with a marker, which takes an offset.
+    if (offset !== lastOffset + 1) versions.push([])
+    lastOffset = offset
+    versions.at(-1)!.push(String(modelVersion))
+    if (modelVersion === null) expect([score, reasons]).toEqual([null, []])
+    else {
+      const version = Number(modelVersion.slice(1))
+      expect(score).toBe(version * 1_000 + features[0]!)
+      expect(reasons).toEqual([{ feature: 'amount', contribution: features[0]! * version }])
+    }
+  }
+  expect(versions.length).toBeGreaterThanOrEqual(12)
+  const ofBatches = versions.map((batch) => new Set(batch))
+  expect(ofBatches.map(({ size }) => size)).toEqual(versions.map(() => 1))
+  const numbers = ofBatches.map(([version]) => (version === 'null' ? 0 : Number(version!.slice(1))))
+  expect(numbers).toEqual([...numbers].sort((a, b) => a - b))
+  expect(new Set(numbers).size).toBeGreaterThan(8)
+})

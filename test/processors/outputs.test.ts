@@ -1,0 +1,183 @@
+/** What a folded batch sends: hop records and marks, predictions, dead letters. */
+import { describe, expect, test } from 'vitest'
+import {
+  hopRecords,
+  markRecords,
+  type Output,
+  predictionRecords,
+  refusalOf,
+  rejectionRecords,
+} from '../../processors/outputs.ts'
+import type { StageEvent } from '../../processors/stage-event.ts'
+import { partitionOf } from '../../runtime/partition.ts'
+import { compile } from '../../schemas/compile.ts'
+import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
+import type { StreamEvent } from '../support/pipeline-runner.ts'
+
+const plan = compile(clicksPipeline())
+const [userStage, pageStage] = plan.stages
+const hop = userStage!.hopOut!
+const partitions = 3
+const options = { plan, stage: userStage!, partition: 1, partitionsOf: () => partitions }
+const stagePosition = { stage: 'user', partition: 1, next: [7, 2] }
+/** Pages that lie in partition 0 and 1. */
+const [pageOf0, pageOf1] = [0, 1].map(
+  (wanted) => ['p', 'q', 'r', 's', 't', 'u'].find((page) => partitionOf(Buffer.from(page), partitions) === wanted)!,
+)
+
+function stageEvent({ stream, values }: StreamEvent, offset = 4): StageEvent {
+  const { index, idField, timeField, codec } = plan.streams.find(({ name }) => name === stream)!
+  const time = values[timeField] as number
+  return {
+    time,
+    order: offset,
+    source: 0,
+    round: 1,
+    readAtMs: 0,
+    stream: index,
+    id: values[idField] as string,
+    key: 'anna',
+    event: values,
+    origin: { partition: 1, offset },
+    slots: [],
+    positions: [],
+    input: 0,
+    offset,
+    clockBefore: 0,
+    record: { offset, appendedAtMs: 99, key: Buffer.from('anna'), value: codec.encode(values), headers: {} },
+    isRepeat: false,
+    isTaken: true,
+  }
+}
+
+function output(event: StreamEvent, slots: number[] | null = null, vector: number[] | null = null): Output {
+  return {
+    event: stageEvent(event),
+    slots: slots && Float64Array.from(slots),
+    vector: vector && Float64Array.from(vector),
+    score: null,
+    modelVersion: null,
+    reasons: [],
+  }
+}
+
+const at = (seconds: number) => clicksStartMs + seconds * 1_000
+
+describe('hop records', () => {
+  const outputs = [
+    output(click('a', 'anna', 1, { page: pageOf0! }), [1, 2, Number.NaN, Number.NaN]),
+    output(click('b', 'anna', 2, { page: pageOf0! }), [3, Number.NaN, Number.NaN, Number.NaN]),
+    output(refund('c', 'anna', 3, { page: pageOf1! })),
+  ]
+  const sent = hopRecords(options, outputs, stagePosition)
+  const records = sent.map(({ value }) => hop.codec.decode(value!))
+
+  test('go to the partition of the next key, in the order of the fold', () => {
+    expect(sent.map(({ topic, partition, key }) => [topic, partition, key?.toString()])).toEqual([
+      ['clicks.page', 0, pageOf0],
+      ['clicks.page', 0, pageOf0],
+      ['clicks.page', 1, pageOf1],
+    ])
+  })
+
+  test('carry event, origin, slots of the earlier stages and their positions', () => {
+    expect(hop.slots.length).toBe(2)
+    expect(records[1]).toEqual({
+      kind: 'event',
+      source: 1,
+      stream: 0,
+      origin: { partition: 1, offset: 4 },
+      event: click('b', 'anna', 2, { page: pageOf0! }).values,
+      slots: [3, Number.NaN],
+      positions: [stagePosition],
+    })
+    expect(records[2]).toMatchObject({ kind: 'event', stream: 1, slots: [], positions: [] })
+  })
+
+  test('of the last stage are none', () => {
+    expect(hopRecords({ ...options, stage: pageStage! }, outputs, stagePosition)).toEqual([])
+  })
+})
+
+test('marks say to every partition how far the tasks have come; before its first event a task is dated 1970', () => {
+  const sources = [
+    { source: 0, watermark: at(9), idle: false },
+    { source: 2, watermark: Number.NEGATIVE_INFINITY, idle: true },
+  ]
+  const sent = markRecords(hop, sources, partitions)
+  expect(sent.map(({ topic, partition, key }) => [topic, partition, key])).toEqual([
+    ['clicks.page', 0, null],
+    ['clicks.page', 1, null],
+    ['clicks.page', 2, null],
+  ])
+  for (const { value } of sent) {
+    expect(hop.codec.decode(value!)).toEqual({ kind: 'mark', sources: [sources[0], { ...sources[1], watermark: 0 }] })
+  }
+})
+
+test('predictions lie with the key of the event and name every stage that they came through', () => {
+  const scored = {
+    ...output(click('a', 'anna', 1), [], [1, 2, Number.NaN, 4, 5, 6]),
+    score: 0.5,
+    modelVersion: 'v1',
+    reasons: [{ feature: 'amount', contribution: 1 }],
+  }
+  const earlier = { stage: 'user', partition: 0, next: [1, 1] }
+  const event = { ...scored.event, positions: [earlier] }
+  const records = predictionRecords(
+    { ...options, stage: pageStage! },
+    [{ ...scored, event }, output(refund('x', 'anna', 2))],
+    { stage: 'page', partition: 1, next: [5] },
+  )
+  expect(records.map(({ topic, partition, key }) => [topic, partition, key?.toString()])).toEqual([
+    ['clicks.predictions', partitionOf(Buffer.from('anna'), partitions), 'anna'],
+  ])
+  expect(plan.predictions.codec.decode(records[0]!.value!)).toEqual({
+    id: 'a',
+    time: at(1),
+    score: 0.5,
+    modelVersion: 'v1',
+    features: [1, 2, Number.NaN, 4, 5, 6],
+    fingerprint: plan.fingerprint,
+    origin: { partition: 1, offset: 4 },
+    positions: [earlier, { stage: 'page', partition: 1, next: [5] }],
+    reasons: [{ feature: 'amount', contribution: 1 }],
+  })
+})
+
+describe('dead letters', () => {
+  const problems = [{ path: '/features/guarded', code: 'function_threw' as const, expected: 'e', received: 'r' }]
+  const event = stageEvent(click('a', 'anna', 1))
+
+  test('of the stage that reads the raw topic have the bytes as they came', () => {
+    const refusal = refusalOf(plan, userStage!, event, problems)
+    expect(refusal).toEqual({
+      topic: 'clicks',
+      partition: 1,
+      offset: 4,
+      appendedAtMs: 99,
+      key: event.record.key,
+      value: event.record.value,
+      problems,
+    })
+    expect(refusal.value).toBe(event.record.value)
+  })
+
+  test('of later stages have the event as its raw topic takes it', () => {
+    const refusal = refusalOf(
+      plan,
+      pageStage!,
+      { ...event, record: { ...event.record, value: Buffer.from('hop') } },
+      problems,
+    )
+    expect(refusal.key).toEqual(Buffer.from('anna'))
+    expect(plan.scored.codec.decode(refusal.value)).toEqual({ ok: true, event: event.event })
+  })
+
+  test('go to the partition number that the record lay in, as far as there is one', () => {
+    const refusal = { ...refusalOf(plan, userStage!, event, problems), partition: 5 }
+    const [record] = rejectionRecords(options, [refusal])
+    expect(record).toMatchObject({ topic: 'clicks.rejected', partition: 2, key: Buffer.from('anna') })
+    expect(plan.rejected.codec.decode(record!.value!)).toEqual({ stage: 'user', ...refusal })
+  })
+})

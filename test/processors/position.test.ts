@@ -1,0 +1,87 @@
+/** Positions as text: exact, back again, and refused where they are none. */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import {
+  decodePosition,
+  encodePosition,
+  eventTimeOf,
+  isAhead,
+  nothingPassed,
+  type TaskPosition,
+} from '../../processors/position.ts'
+
+const start: TaskPosition = {
+  passed: nothingPassed,
+  inputs: [{ low: 0, next: 0, clock: Number.NEGATIVE_INFINITY }],
+}
+const later: TaskPosition = {
+  passed: { time: 1_704_067_200_000, order: 7 },
+  inputs: [
+    { low: 3, next: 9, clock: 1_704_067_199_000 },
+    { low: 0, next: 0, clock: Number.NEGATIVE_INFINITY },
+  ],
+}
+
+describe('a position', () => {
+  test('is short, stable text', () => {
+    expect(encodePosition(later)).toBe('{"v":1,"passed":[1704067200000,7],"inputs":[[3,9,1704067199000],[0,0,null]]}')
+    expect(encodePosition(start)).toBe('{"v":1,"passed":[null,-1],"inputs":[[0,0,null]]}')
+  })
+
+  test('comes back as it was', () => {
+    const time = fc.oneof(fc.constant(Number.NEGATIVE_INFINITY), fc.integer({ min: 0, max: 253_402_300_799_999 }))
+    const offset = fc.maxSafeNat()
+    const position = fc.record({
+      passed: fc.record({ time, order: fc.integer({ min: -1, max: Number.MAX_SAFE_INTEGER }) }),
+      inputs: fc.array(fc.record({ low: offset, next: offset, clock: time }), { maxLength: 9 }),
+    })
+    fc.assert(
+      fc.property(position, (one) => {
+        expect(decodePosition(encodePosition(one), 'here')).toEqual(one)
+      }),
+    )
+  })
+
+  test('of a task with many inputs fits into the metadata of an offset', () => {
+    const input = { low: 2 ** 52, next: 2 ** 52, clock: 253_402_300_799_999 }
+    const position = { passed: { time: 253_402_300_799_999, order: 2 ** 53 - 1 }, inputs: new Array(9).fill(input) }
+    expect(Buffer.byteLength(encodePosition(position))).toBeLessThan(4_096)
+  })
+
+  test('tells the event time that was passed', () => {
+    expect(eventTimeOf(encodePosition(later))).toBe(1_704_067_200_000)
+    expect(eventTimeOf(encodePosition(start))).toBe(Number.NEGATIVE_INFINITY)
+  })
+
+  test.each([
+    ['', 'nothing'],
+    ['{"v":1', '{"v":1'],
+    ['null', 'null'],
+    ['{"v":2,"passed":[null,-1],"inputs":[]}', '{"v":2,"passed":[null,-1],"inputs":[]}'],
+    ['{"v":1,"passed":[null],"inputs":[]}', '{"v":1,"passed":[null],"inputs":[]}'],
+    ['{"v":1,"passed":[1,2],"inputs":[[-1,0,null]]}', '{"v":1,"passed":[1,2],"inputs":[[-1,0,null]]}'],
+    ['{"v":1,"passed":[1,2],"inputs":[[0,0.5,null]]}', '{"v":1,"passed":[1,2],"inputs":[[0,0.5,null]]}'],
+    ['{"v":1,"passed":[1,2],"inputs":[[0,0,"x"]]}', '{"v":1,"passed":[1,2],"inputs":[[0,0,"x"]]}'],
+  ])('is refused as %j', (text, shown) => {
+    expect(() => decodePosition(text, 'store, user 3')).toThrow(
+      expect.objectContaining({
+        code: 'record_unreadable',
+        message:
+          `store, user 3: expected a task position of format 1, received ${shown}. ` +
+          'It was written by another version: start with --rebuild or another namespace.',
+      }),
+    )
+  })
+})
+
+test('a position is ahead when it stands for anything more', () => {
+  const one = { ...later, inputs: [later.inputs[0]!] }
+  expect(isAhead(start, start)).toBe(false)
+  expect(isAhead(one, one)).toBe(false)
+  expect(isAhead(one, start)).toBe(true)
+  expect(isAhead(start, one)).toBe(false)
+  expect(isAhead({ ...one, inputs: [{ ...one.inputs[0]!, next: 10 }] }, one)).toBe(true)
+  expect(isAhead({ ...one, passed: { ...one.passed, order: 8 } }, one)).toBe(true)
+  // Less was held back, but nothing more was read or passed.
+  expect(isAhead({ ...one, inputs: [{ ...one.inputs[0]!, low: 4 }] }, one)).toBe(false)
+})

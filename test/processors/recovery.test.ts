@@ -1,0 +1,343 @@
+/**
+ * Crashes, lost stores, restarts and rebalances: whatever happens between any two steps, every event is predicted once, with the vector
+ * of the pure core, and the store ends with the same facts.
+ */
+import { describe, expect, test } from 'vitest'
+import { compile } from '../../schemas/compile.ts'
+import { PipelineError } from '../../schemas/errors.ts'
+import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
+import {
+  createPipelineRunner,
+  defaultGroup,
+  type PipelineRunner,
+  predictedVectors,
+  type RunnerOptions,
+  replayed,
+  replayedVectors,
+  type Started,
+  type StreamEvent,
+} from '../support/pipeline-runner.ts'
+import { createRandom } from '../support/random.ts'
+
+const startMs = clicksStartMs + 6 * 3_600_000
+const partitions = 2
+const users = Array.from({ length: 7 }, (_, i) => `user${i}`)
+const pages = ['home', 'list', 'item']
+
+/** In event-time order; several share an instant. */
+function someEvents(count: number, seed = 1): StreamEvent[] {
+  const random = createRandom(seed)
+  let seconds = 0
+  return Array.from({ length: count }, (_, i) => {
+    seconds += random.below(4)
+    const [user, page] = [random.pick(users), random.pick(pages)]
+    return random.below(5) === 0
+      ? refund(`e${i - 1}`, user, seconds, { page, clickedAt: seconds - random.below(30) })
+      : click(`e${i}`, user, seconds, { page, amount: random.below(1_000) / 100 })
+  })
+}
+
+const events = someEvents(300)
+/** So small that a run has many batches. */
+const small = { batchEventsMax: 10, partitionBytesMax: 500 }
+
+async function runnerWith(list: readonly StreamEvent[], options: Partial<RunnerOptions> = {}): Promise<PipelineRunner> {
+  const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions, startMs, ...options })
+  await runner.sendAll(list)
+  return runner
+}
+
+/** How many predictions there are in Kafka, counted while a worker runs. */
+async function untilPredicted(runner: PipelineRunner, worker: Started, count: number): Promise<void> {
+  const base = (await runner.predictions()).length
+  await worker.until(`${count} are predicted`, () => base + worker.metrics.totals.predictions >= count)
+}
+
+async function expectAll(runner: PipelineRunner, list: readonly StreamEvent[]): Promise<void> {
+  const expected = replayed(runner.plan, partitions, list)
+  expect(predictedVectors(await runner.predictions())).toEqual(replayedVectors(expected))
+  expect(await runner.rejections()).toEqual([])
+}
+
+async function finish(runner: PipelineRunner, list: readonly StreamEvent[]): Promise<Started> {
+  const worker = runner.start({ limits: small })
+  const clicks = list.filter(({ stream }) => stream === 'clicks').length
+  await untilPredicted(runner, worker, clicks)
+  // Time for what must not come: a second prediction, a refusal.
+  await runner.clock.sleep(2_500)
+  await worker.stop()
+  await expectAll(runner, list)
+  expect(worker.metrics.totals).toMatchObject({ late: 0, releasedEarly: 0, duplicates: 0 })
+  return worker
+}
+
+async function undisturbedFacts(list: readonly StreamEvent[]): Promise<Record<string, string>> {
+  const runner = await runnerWith(list)
+  await finish(runner, list)
+  return runner.facts()
+}
+
+const undisturbed = undisturbedFacts(events)
+
+describe('a crash', () => {
+  test.each([1, 2, 7, 20, 30])(
+    'between commit %i and its apply: the difference is folded again in silence',
+    async (at) => {
+      let transactions = 0
+      const onTransact = async (stage: string) => {
+        if (stage === 'committed' && ++transactions === at) throw new Error('the process died')
+      }
+      const runner = await runnerWith(events, { onTransact })
+      const died = runner.start({ limits: small })
+      await expect(died.done).rejects.toThrow('the process died')
+      const successor = await finish(runner, events)
+      expect(successor.metrics.totals.refolded).toBeGreaterThan(0)
+      expect(await runner.facts()).toEqual(await undisturbed)
+    },
+  )
+
+  test.each([1, 5, 30])('in the middle of transaction %i: it never happened', async (at) => {
+    let transactions = 0
+    const onTransact = async (stage: string, name: string) => {
+      if (stage !== 'begin' || ++transactions !== at) return
+      runner.broker.crash(name)
+      throw new Error('the process died')
+    }
+    const runner = await runnerWith(events, { onTransact })
+    await expect(runner.start({ limits: small }).done).rejects.toThrow('the process died')
+    const successor = await finish(runner, events)
+    expect(successor.metrics.totals.refolded).toBe(0)
+    expect(await runner.facts()).toEqual(await undisturbed)
+  })
+
+  test('of every third transaction before it is committed: the worker goes on by itself', async () => {
+    let transactions = 0
+    const onTransact = async (stage: string) => {
+      if (stage === 'begin' && ++transactions % 3 === 0) {
+        throw new PipelineError('transaction_aborted', 'the broker gave up on it')
+      }
+    }
+    const runner = await runnerWith(events, { onTransact })
+    const worker = await finish(runner, events)
+    expect(worker.messages).toContain('the broker gave up on it')
+    expect(await runner.facts()).toEqual(await undisturbed)
+  })
+
+  test('of every third transaction after it was committed, so that its answer is lost: the same', async () => {
+    let transactions = 0
+    const onTransact = async (stage: string) => {
+      if (stage === 'committed' && ++transactions % 3 === 0) {
+        throw new PipelineError('kafka_unreachable', 'the answer was lost')
+      }
+    }
+    const runner = await runnerWith(events, { onTransact })
+    const worker = runner.start({ limits: small })
+    // What was committed without an answer is not counted as predicted, so the topic itself is asked.
+    const clicks = events.filter(({ stream }) => stream === 'clicks').length
+    for (let tries = 0; tries < 600 && (await runner.predictions()).length < clicks; tries++)
+      await runner.clock.sleep(100)
+    await runner.clock.sleep(2_500)
+    await worker.stop()
+    await expectAll(runner, events)
+    expect(await runner.facts()).toEqual(await undisturbed)
+  })
+})
+
+describe('a store', () => {
+  async function runHalf(runner: PipelineRunner): Promise<void> {
+    const worker = runner.start({ limits: small })
+    await untilPredicted(runner, worker, 100)
+    await worker.stop()
+  }
+
+  test('that was emptied between two runs is folded anew from Kafka', async () => {
+    const runner = await runnerWith(events)
+    await runHalf(runner)
+    runner.store.empty()
+    const worker = await finish(runner, events)
+    expect(worker.metrics.totals.refolded).toBeGreaterThan(100)
+    expect(await runner.facts()).toEqual(await undisturbed)
+  })
+
+  test('that is emptied under a running worker: it notices before it publishes anything wrong', async () => {
+    const runner = await runnerWith(events)
+    const worker = runner.start({ limits: small })
+    await worker.until('some are predicted', () => worker.metrics.totals.predictions >= 60)
+    runner.store.empty()
+    await worker.until('more are predicted', () => worker.metrics.totals.predictions >= 120)
+    runner.store.empty()
+    await worker.until('most are predicted', () => worker.metrics.totals.predictions >= 180)
+    await worker.stop()
+    await finish(runner, events)
+    expect(worker.messages.filter((message) => message.includes('holds no owner token any more')).length).toBe(2)
+    expect(await runner.facts()).toEqual(await undisturbed)
+  })
+
+  test('that lost its latest steps is brought level', async () => {
+    const runner = await runnerWith(events)
+    await runHalf(runner)
+    runner.store.loseTail('user', 0, 3)
+    runner.store.loseTail('page', 1, 2)
+    const worker = await finish(runner, events)
+    expect(worker.metrics.totals.refolded).toBeGreaterThan(0)
+    expect(await runner.facts()).toEqual(await undisturbed)
+  })
+
+  test('that is thrown away with a rebuild: the same facts, and nothing is published again', async () => {
+    const runner = await runnerWith(events)
+    await runHalf(runner)
+    const worker = runner.start({ limits: small, isRebuild: true })
+    await worker.until('what was thrown away is folded again', () => worker.state().isReady)
+    await worker.stop()
+    expect(worker.metrics.totals.refolded).toBeGreaterThan(100)
+    await finish(runner, events)
+    expect(await runner.facts()).toEqual(await undisturbed)
+  })
+
+  test('that stands where no offset was committed is ahead: the worker stops and says so', async () => {
+    const runner = await runnerWith(events)
+    await finish(runner, events)
+    const before = await runner.facts()
+    const worker = runner.start({ group: 'another' })
+    await expect(worker.done).rejects.toMatchObject({
+      code: 'state_ahead',
+      message: expect.stringMatching(
+        /^The stored state of (user|page) [01] stands at offsets [\d, ]+, Kafka's committed offsets at none: Kafka lost data or its offsets expired\. Start with --rebuild\.$/,
+      ),
+    })
+    expect(await runner.facts()).toEqual(before)
+  })
+
+  test('that stands beyond the committed offsets is ahead, too', async () => {
+    const runner = await runnerWith(events)
+    await runHalf(runner)
+    const places = runner.plan.stages.flatMap((stage) =>
+      [
+        ...stage.rawStreams.map((stream) => runner.plan.streams[stream]!.topic),
+        ...(stage.hopIn ? [stage.hopIn.topic] : []),
+      ].flatMap((topic) => [0, 1].map((partition) => ({ topic, partition }))),
+    )
+    const stages = runner.plan.stages.map((stage) => ({ stage: stage.entity.name, topics: [], partitions }))
+    const options = { group: defaultGroup, worker: 'w', stages, sessionTimeoutMs: 100, transactionTimeoutMs: 100 }
+    const early = await (await runner.broker.worker(options)).committed(places)
+    await finish(runner, events)
+    const meddler = await runner.broker.worker(options)
+    const membership = await meddler.join()
+    await meddler.transact(
+      [],
+      early.map(({ topic, partition, offset, metadata }) => ({ topic, partition, offset: offset!, metadata })),
+      membership,
+    )
+    await expect(runner.start().done).rejects.toMatchObject({ code: 'state_ahead' })
+  })
+
+  test('of another definition is refused, and left as it is', async () => {
+    const runner = await runnerWith(events)
+    await finish(runner, events)
+    const before = await runner.facts()
+    const worker = runner.start({ plan: compile(clicksPipeline({ over: '20m' })) })
+    await expect(worker.done).rejects.toMatchObject({
+      code: 'state_foreign',
+      message: expect.stringContaining('with --rebuild.'),
+    })
+    expect(await runner.facts()).toEqual(before)
+  })
+
+  test('of another definition is folded anew with a rebuild, and nothing is published again', async () => {
+    const runner = await runnerWith(events)
+    await finish(runner, events)
+    // Facts are kept for longer; what lies in the repartition topic means the same.
+    const plan = compile(clicksPipeline({ lateness: '2h' }))
+    await expect(runner.start({ plan }).done).rejects.toMatchObject({ code: 'state_foreign' })
+    const worker = runner.start({ plan, isRebuild: true })
+    await worker.until('all is folded anew', () => worker.state().isReady)
+    await worker.stop()
+    // Every event in both stages.
+    expect(worker.metrics.totals).toMatchObject({ refolded: 2 * events.length, predictions: 0 })
+    await expectAll(runner, events)
+  })
+})
+
+describe('a stop', () => {
+  test('finishes the batch; the next run goes on where this one stopped', async () => {
+    const runner = await runnerWith(events)
+    const counts: number[] = []
+    for (let run = 1; run <= 8; run++) {
+      const worker = runner.start({ limits: small })
+      await untilPredicted(runner, worker, run * 25)
+      await worker.stop()
+      counts.push(worker.metrics.totals.refolded)
+    }
+    expect(counts).toEqual(new Array(8).fill(0))
+    await finish(runner, events)
+    expect(await runner.facts()).toEqual(await undisturbed)
+  })
+
+  test('among more late events than a batch takes loses none of them', async () => {
+    const early = Array.from({ length: 60 }, (_, i) =>
+      click(`late${i}`, users[i % 7]!, 100 + i, { page: pages[i % 3]! }),
+    )
+    const late = early.reverse()
+    const present = [click('now1', 'user1', 1_000), click('now2', 'user2', 1_001)]
+    const runner = await runnerWith(present)
+    const first = runner.start({ limits: small })
+    await first.until('the present is predicted', () => first.metrics.totals.predictions === 2)
+    await first.stop()
+    await runner.sendAll(late)
+    for (let run = 0, predicted = 0; run < 100 && predicted < 62; run++) {
+      const worker = runner.start({ limits: { ...small, partitionBytesMax: 100_000 } })
+      await worker.until('something happened', () => worker.metrics.totals.events > 0)
+      await worker.stop()
+      predicted = (await runner.predictions()).length
+    }
+    const ids = (await runner.predictions()).map(({ id }) => id)
+    expect(ids.sort()).toEqual([...late, ...present].map(({ values }) => values.clickId).sort())
+    const facts = await runner.facts()
+    runner.store.empty()
+    const again = runner.start()
+    await again.until('all is folded again', () => again.state().isReady)
+    await again.stop()
+    expect(await runner.facts()).toEqual(facts)
+    expect((await runner.predictions()).length).toBe(62)
+  })
+})
+
+describe('several workers', () => {
+  test('share the tasks; when one dies the other takes over its tasks', async () => {
+    const list = someEvents(600, 2)
+    const runner = await runnerWith(list)
+    const clicks = list.filter(({ stream }) => stream === 'clicks').length
+    const a = runner.start({ name: 'a', limits: small })
+    await untilPredicted(runner, a, 50)
+    const b = runner.start({ name: 'b', limits: small })
+    await b.until('both have tasks', () => a.state().tasks.length === 2 && b.state().tasks.length === 2)
+    await a.until('both have worked', () => b.metrics.totals.events > 30)
+    runner.broker.crash('a')
+    await expect(a.stop()).resolves.toBeUndefined()
+    await b.until('b has all tasks', () => b.state().tasks.length === 4)
+    for (let tries = 0; tries < 100 && (await runner.predictions()).length < clicks; tries++)
+      await runner.clock.sleep(100)
+    await runner.clock.sleep(2_500)
+    await b.stop()
+    await expectAll(runner, list)
+    expect(await runner.facts()).toEqual(await undisturbedFacts(list))
+  })
+
+  test('more than there are tasks: those without one wait quietly and take over later', async () => {
+    const runner = await runnerWith(events, { pipeline: clicksPipeline({ stages: 1 }), partitions: 1 })
+    const a = runner.start({ name: 'a', limits: small })
+    await a.until('a works', () => a.metrics.totals.predictions > 20)
+    const b = runner.start({ name: 'b', limits: small })
+    await b.until('b has joined', () => b.messages.includes('tasks opened'))
+    expect([a.state().tasks.length + b.state().tasks.length]).toEqual([1])
+    const [busy, spare] = a.state().tasks.length === 1 ? [a, b] : [b, a]
+    await busy.stop()
+    await spare.until('the spare has the task', () => spare.state().tasks.length === 1)
+    const clicks = events.filter(({ stream }) => stream === 'clicks').length
+    for (let tries = 0; tries < 100 && (await runner.predictions()).length < clicks; tries++)
+      await runner.clock.sleep(100)
+    await spare.stop()
+    const expected = replayed(runner.plan, 1, events)
+    expect(predictedVectors(await runner.predictions())).toEqual(replayedVectors(expected))
+  })
+})

@@ -1,0 +1,255 @@
+/** A task alone: fetched records in, batches and positions out; taken up again from any position, and folded again up to another. */
+import { describe, expect, test } from 'vitest'
+import { encodePosition, nothingPassed, type TaskPosition } from '../../processors/position.ts'
+import { createTask, type Task, type TaskBatch } from '../../processors/task.ts'
+import type { LogRecord } from '../../runtime/broker.ts'
+import { orderOf } from '../../schemas/canonical-order.ts'
+import { compile } from '../../schemas/compile.ts'
+import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
+import type { StreamEvent } from '../support/pipeline-runner.ts'
+import { createRandom } from '../support/random.ts'
+
+const plan = compile(clicksPipeline({ stages: 1, disorder: '10s' }))
+const limits = { holdMaxMs: Number.POSITIVE_INFINITY, heldMax: 100_000, readAheadMax: 1_000 }
+const fresh: TaskPosition = {
+  passed: nothingPassed,
+  inputs: [0, 1].map(() => ({ low: 0, next: 0, clock: Number.NEGATIVE_INFINITY })),
+}
+const bounds = {
+  eventsMax: 1_000,
+  keysMax: 500,
+  untilTime: Number.POSITIVE_INFINITY,
+  beforeRound: Number.POSITIVE_INFINITY,
+}
+const at = (seconds: number) => clicksStartMs + seconds * 1_000
+
+function open(
+  start: TaskPosition = fresh,
+  refoldTo: TaskPosition | null = null,
+  own: Partial<typeof limits> = {},
+): Task {
+  const stage = plan.stages[0]!
+  return createTask({
+    plan,
+    stage,
+    partition: 0,
+    partitions: 1,
+    tasksBefore: 0,
+    limits: { ...limits, ...own },
+    start,
+    refoldTo,
+  })
+}
+
+/** A log of each input: events as their records, text as a record that is no event, null as a marker. */
+type Log = ReadonlyArray<StreamEvent | string | null>
+
+interface Reader {
+  /** Fetches once what the task wants, from logs up to these ends. */
+  read(logs: readonly [Log, Log], ends?: readonly [number, number]): void
+}
+
+function readerOf(task: Task): Reader {
+  let round = 0
+  return {
+    read(logs, ends = [logs[0].length, logs[1].length]) {
+      round++
+      for (const { topic, partition, offset } of task.wanted(0)) {
+        const input = topic === 'clicks' ? 0 : 1
+        const records = recordsOf(logs[input])
+          .slice(offset, ends[input])
+          .filter((record) => record !== null)
+        task.accept({ topic, partition, from: offset, records, next: ends[input], stableEnd: ends[input] }, round, 0)
+      }
+    },
+  }
+}
+
+const encoded = new WeakMap<Log, ReadonlyArray<LogRecord | null>>()
+
+function recordsOf(log: Log): ReadonlyArray<LogRecord | null> {
+  const records = encoded.get(log) ?? log.map((entry, at) => (entry === null ? null : recordOf(entry, at)))
+  encoded.set(log, records)
+  return records
+}
+
+function recordOf(entry: StreamEvent | string, offset: number): LogRecord {
+  const value =
+    typeof entry === 'string'
+      ? Buffer.from(entry)
+      : plan.streams.find(({ name }) => name === entry.stream)!.codec.encode(entry.values)
+  return { offset, appendedAtMs: at(100_000), key: null, value, headers: {} }
+}
+
+const idsOf = (batch: TaskBatch | null) => batch?.events.map(({ id }) => id)
+
+describe('a batch', () => {
+  const clicks = [
+    click('a', 'anna', 0),
+    click('c', 'anna', 20),
+    'bad',
+    null,
+    click('b', 'bert', 15),
+    click('d', 'anna', 40),
+  ]
+  const refunds = [refund('r', 'anna', 16)]
+
+  test('has what may go, in canonical order, what was refused, and the position once it is done', () => {
+    const task = open()
+    const { read } = readerOf(task)
+    read([clicks, refunds])
+    read([clicks, refunds])
+    const batch = task.take(0, bounds)!
+    expect(idsOf(batch)).toEqual(['a', 'b', 'r', 'c'])
+    expect(batch.refusals.map(({ offset, problems }) => [offset, problems[0]!.code])).toEqual([[2, 'not_json']])
+    expect(batch.position).toEqual({
+      passed: { time: at(20), order: orderOf(0, 0, 1) },
+      // The click at 40 waits for what may still come before it.
+      inputs: [
+        { low: 5, next: 6, clock: at(20) },
+        { low: 1, next: 1, clock: at(16) },
+      ],
+    })
+    expect(batch.stagePosition).toEqual({ stage: 'user', partition: 0, next: [6, 1] })
+    expect(task.take(0, bounds)).toBeNull()
+  })
+
+  test('has at most so many events, so many entities, and nothing beyond a time', () => {
+    const take = (own: Partial<typeof bounds>) => {
+      const task = open()
+      const { read } = readerOf(task)
+      read([clicks, refunds])
+      read([clicks, refunds])
+      return idsOf(task.take(0, { ...bounds, ...own }))
+    }
+    expect(take({ eventsMax: 2 })).toEqual(['a', 'b'])
+    expect(take({ keysMax: 1 })).toEqual(['a'])
+    expect(take({ untilTime: at(16) })).toEqual(['a', 'b', 'r'])
+  })
+
+  test('of an offset that only moved past markers is made on demand', () => {
+    const task = open()
+    const { read } = readerOf(task)
+    expect(task.takePosition()).toBeNull()
+    read([[null, null], []])
+    expect(task.take(0, bounds)).toBeNull()
+    expect(task.takePosition()?.position.inputs[0]).toEqual({ low: 2, next: 2, clock: Number.NEGATIVE_INFINITY })
+    expect(task.takePosition()).toBeNull()
+  })
+})
+
+describe('reading', () => {
+  test('ends where an input is far enough ahead, unless what was read waits for more', () => {
+    const many = Array.from({ length: 5 }, (_, i) => click(`c${i}`, 'anna', i))
+    const task = open(fresh, null, { readAheadMax: 5 })
+    const { read } = readerOf(task)
+    const topics = () => task.wanted(0).map(({ topic }) => topic)
+    read([many, []])
+    // All within the disorder of 10 s: only reading on can move their own clock.
+    expect(topics()).toEqual(['clicks', 'refunds'])
+    const more = [...many, click('e', 'anna', 60)]
+    read([more, []])
+    expect(topics()).toEqual(['refunds'])
+    expect(idsOf(task.take(0, bounds))).toEqual(['c0', 'c1', 'c2', 'c3', 'c4'])
+    expect(topics()).toEqual(['clicks', 'refunds'])
+  })
+
+  test('stops before more late events than a step can hold, so that a position never leaves one behind', () => {
+    const late = Array.from({ length: 1_300 }, (_, i) => click(`late${i}`, `user${i}`, 2_000 - i))
+    const log = [click('now', 'anna', 3_000), ...late, click('then', 'anna', 3_001), 'bad']
+    const start = { ...fresh, passed: { time: at(2_500), order: 0 } }
+    const task = open(start)
+    const { read } = readerOf(task)
+    read([log, []])
+    const taken: number[] = []
+    for (
+      let batch = task.take(0, { ...bounds, eventsMax: 10 });
+      batch;
+      batch = task.take(0, { ...bounds, eventsMax: 10 })
+    ) {
+      const done = batch.events.length
+      taken.push(done)
+      const [input] = batch.position.inputs
+      const before = taken.reduce((sum, count) => sum + count, 0)
+      // Everything that was read is taken, but for `now` at offset 0, and `then`.
+      expect([input!.low, input!.next]).toEqual(before < 1_300 ? [0, before + 1] : [0, 1_303])
+      expect(batch.refusals.length).toBe(before < 1_300 ? 0 : 1)
+      expect(task.inputs[0]!.isAtEnd).toBe(before >= 1_000)
+    }
+    expect(taken).toEqual([500, 500, 300])
+    expect(task.counts.late).toBe(1_300)
+  })
+})
+
+describe('taken up again', () => {
+  /** Runs to the end in batches of any size, from a position; what happens at each position is told. */
+  function runAll(logs: readonly [Log, Log], seed: number, start = fresh, refoldTo: TaskPosition | null = null) {
+    const random = createRandom(seed)
+    const task = open(start, refoldTo)
+    const { read } = readerOf(task)
+    const batches: TaskBatch[] = []
+    const ends: [number, number] = [0, 0]
+    for (let quiet = 0; quiet < 3; ) {
+      for (const input of [0, 1] as const) {
+        const least = Math.max(ends[input], task.inputs[input]!.next)
+        ends[input] = Math.min(logs[input].length, least + random.below(9))
+      }
+      read(logs, ends)
+      const batch = task.take(0, { ...bounds, eventsMax: 1 + random.below(6) })
+      if (batch) batches.push(batch)
+      quiet = batch || ends[0] < logs[0].length || ends[1] < logs[1].length ? 0 : quiet + 1
+    }
+    return batches
+  }
+
+  function someLogs(seed: number): [Log, Log] {
+    const random = createRandom(seed)
+    const clicks = Array.from({ length: 150 }, (_, i) => {
+      if (random.below(20) === 0) return random.below(2) === 0 ? 'bad' : null
+      // Some are late, few later than the hour that is allowed.
+      return click(`c${i}`, `user${random.below(4)}`, 4_000 + 5 * i - random.below(random.below(8) === 0 ? 4_000 : 9))
+    })
+    const refunds = Array.from({ length: 30 }, (_, i) => refund(`r${i}`, `user${random.below(4)}`, 4_000 + 25 * i))
+    // At the end something moves the clock, so that all but the last can go.
+    return [
+      [...clicks, click('end', 'anna', 10_000)],
+      [...refunds, refund('end', 'anna', 10_000)],
+    ]
+  }
+
+  const fates = (batches: readonly TaskBatch[]) => ({
+    taken: batches.flatMap(({ events }) => events.map(({ id, stream }) => `${stream} ${id}`)).sort(),
+    refused: batches.flatMap(({ refusals }) => refusals.map(({ offset }) => offset)).sort((a, b) => a - b),
+  })
+
+  test.each([41, 42, 43])('at any position: every event goes once, every refusal is told once, seed %i', (seed) => {
+    const logs = someLogs(seed)
+    const whole = runAll(logs, seed)
+    const expected = fates(whole)
+    expect(expected.taken.length).toBeGreaterThan(150)
+    expect(expected.refused.length).toBeGreaterThan(2)
+    whole.forEach((batch, i) => {
+      const rest = runAll(logs, seed + i, batch.position)
+      expect(fates([...whole.slice(0, i + 1), ...rest]), `after batch ${i}`).toEqual(expected)
+    })
+  })
+
+  test.each([51, 52])('and folded again up to any other position: exactly what lies between, seed %i', (seed) => {
+    const logs = someLogs(seed)
+    const whole = runAll(logs, seed)
+    for (let from = -1; from < whole.length; from += 7) {
+      for (let to = from + 1; to < whole.length; to += 5) {
+        const start = from < 0 ? fresh : whole[from]!.position
+        const target = whole[to]!.position
+        const again = runAll(logs, seed + to, start, target)
+        const refolded = again.filter(({ isRefold }) => isRefold)
+        const between = whole.slice(from + 1, to + 1)
+        expect(fates(refolded).taken, `${from} to ${to}`).toEqual(fates(between).taken)
+        expect(fates(refolded).refused).toEqual([])
+        expect(encodePosition(refolded.at(-1)!.position)).toBe(encodePosition(target))
+        const rest = again.filter(({ isRefold }) => !isRefold)
+        expect(fates(rest)).toEqual(fates(whole.slice(to + 1)))
+      }
+    }
+  })
+})

@@ -1,0 +1,189 @@
+/** The memory broker: the suite of all brokers, and what only it can do on command. */
+import { expect, test } from 'vitest'
+import type { Worker } from '../../runtime/broker.ts'
+import { createMemoryBroker, type MemoryBroker, type MemoryBrokerOptions } from '../../runtime/memory-broker.ts'
+import { PipelineError } from '../../schemas/errors.ts'
+import { brokerSuite, record, unique, values } from '../conformance/broker.ts'
+import { createVirtualClock } from '../support/virtual-clock.ts'
+
+const startMs = Date.UTC(2024, 0, 1)
+const truncating = new Map<string, MemoryBroker>()
+const suiteClock = createVirtualClock(startMs)
+
+brokerSuite(
+  'memory',
+  () => {
+    const broker = createMemoryBroker({ clock: suiteClock })
+    const ensureTopics = broker.ensureTopics
+    return {
+      ...broker,
+      ensureTopics: async (specs) => {
+        for (const { topic } of specs) truncating.set(topic, broker)
+        await ensureTopics(specs)
+      },
+    }
+  },
+  {
+    truncate: async ({ topic, partition }, before) => truncating.get(topic)!.truncate(topic, partition, before),
+    pass: (ms) => suiteClock.sleep(ms),
+  },
+)
+
+const topic = 'events'
+const brief = { maxWaitMs: 1_000, partitionBytesMax: 1_000_000 }
+
+async function setUp(options: Partial<MemoryBrokerOptions> = {}) {
+  const clock = createVirtualClock(startMs)
+  const broker = createMemoryBroker({ clock, ...options })
+  await broker.ensureTopics([{ topic, partitions: 1, config: {} }])
+  const group = unique('group')
+  const worker = (name: string): Promise<Worker> =>
+    broker.worker({
+      group,
+      worker: name,
+      stages: [{ stage: 'only', topics: [topic], partitions: 1 }],
+      sessionTimeoutMs: 6_000,
+      transactionTimeoutMs: 10_000,
+    })
+  const fetcher = await broker.fetcher()
+  const fetch = async (offset: number) => {
+    const [part] = await fetcher.fetch([{ topic, partition: 0, offset }], brief)
+    return { values: values(part!.records), next: part!.next, stableEnd: part!.stableEnd }
+  }
+  return { clock, broker, worker, fetch }
+}
+
+const offsetTo = (offset: number) => [{ topic, partition: 0, offset, metadata: `at ${offset}` }]
+
+test('records carry the time of the clock that is handed in', async () => {
+  const { clock, broker } = await setUp()
+  const producer = await broker.producer()
+  await producer.send([record(topic, 0, 'a')])
+  await clock.sleep(1_500)
+  await producer.send([record(topic, 0, 'b')])
+  const [part] = await (await broker.fetcher()).fetch([{ topic, partition: 0, offset: 0 }], brief)
+  expect(part!.records.map(({ appendedAtMs }) => appendedAtMs - startMs)).toEqual([0, 1_500])
+})
+
+test('a fetch of nothing waits as long as it is told, by the clock that is handed in', async () => {
+  const { clock, fetch } = await setUp()
+  expect(await fetch(0)).toEqual({ values: [], next: 0, stableEnd: 0 })
+  expect(clock.elapsedMs()).toBe(1_000)
+})
+
+test('markers take offsets, and a reader goes past them', async () => {
+  const { worker, fetch } = await setUp()
+  const w = await worker('w')
+  const membership = await w.join()
+  await w.transact([record(topic, 0, 'a')], [], membership)
+  await w.transact([record(topic, 0, 'b')], [], membership)
+  expect(await fetch(0)).toEqual({ values: ['a', 'b'], next: 4, stableEnd: 4 })
+})
+
+test('an open transaction holds readers and committed offsets back until a successor ends it', async () => {
+  let hang: () => void
+  const hanging = new Promise<void>((resolve) => {
+    hang = resolve
+  })
+  let transactions = 0
+  const { broker, worker, fetch } = await setUp({
+    onTransact: async (stage) => {
+      if (stage !== 'begin' || ++transactions < 2) return
+      hang()
+      await new Promise(() => undefined)
+    },
+  })
+  const w = await worker('w')
+  const membership = await w.join()
+  await w.transact([record(topic, 0, 'a')], offsetTo(1), membership)
+  const unheard: Promise<void> = w.transact([record(topic, 0, 'never')], offsetTo(2), membership)
+  await Promise.race([hanging, unheard])
+  const producer = await broker.producer()
+  await producer.send([record(topic, 0, 'b')])
+  // Offsets: 0 a, 1 marker, 2 never (open), 3 b.
+  expect(await fetch(0)).toEqual({ values: ['a'], next: 2, stableEnd: 2 })
+  expect(await broker.bounds([{ topic, partition: 0 }])).toEqual([{ topic, partition: 0, start: 0, end: 2 }])
+  broker.crash('w')
+  expect(await fetch(2)).toEqual({ values: [], next: 2, stableEnd: 2 })
+
+  const successor = await worker('w')
+  expect(await successor.committed([{ topic, partition: 0 }])).toEqual(offsetTo(1))
+  expect(await fetch(2)).toEqual({ values: ['b'], next: 5, stableEnd: 5 })
+})
+
+test('an open transaction of a dead worker is aborted when it times out; committed offsets wait for that', async () => {
+  const { clock, broker, worker, fetch } = await setUp({
+    onTransact: async (stage, name) => {
+      if (stage === 'begin' && name === 'w') {
+        broker.crash('w')
+        throw new PipelineError('kafka_unreachable', 'the process died')
+      }
+    },
+  })
+  const w = await worker('w')
+  const other = await worker('other')
+  const membership = await w.join()
+  await expect(w.transact([record(topic, 0, 'never')], offsetTo(1), membership)).rejects.toMatchObject({
+    code: 'kafka_unreachable',
+  })
+  const beganMs = clock.elapsedMs()
+  expect(await fetch(0)).toEqual({ values: [], next: 0, stableEnd: 0 })
+  expect(await other.committed([{ topic, partition: 0 }])).toEqual([
+    { topic, partition: 0, offset: null, metadata: '' },
+  ])
+  expect(clock.elapsedMs() - beganMs).toBe(10_000)
+  expect(await fetch(0)).toEqual({ values: [], next: 2, stableEnd: 2 })
+  await expect(w.transact([], offsetTo(1), membership)).rejects.toMatchObject({ code: 'kafka_unreachable' })
+})
+
+test('what is thrown at begin aborts, what is thrown at committed comes too late', async () => {
+  let failAt: 'begin' | 'committed' | null = 'begin'
+  const { worker, fetch } = await setUp({
+    onTransact: async (stage) => {
+      if (stage === failAt) throw new PipelineError('transaction_aborted', `thrown at ${stage}`)
+    },
+  })
+  const w = await worker('w')
+  const membership = await w.join()
+  await expect(w.transact([record(topic, 0, 'a')], offsetTo(1), membership)).rejects.toThrow('thrown at begin')
+  expect(await fetch(0)).toEqual({ values: [], next: 2, stableEnd: 2 })
+  expect(await w.committed([{ topic, partition: 0 }])).toMatchObject([{ offset: null }])
+  failAt = 'committed'
+  await expect(w.transact([record(topic, 0, 'b')], offsetTo(2), membership)).rejects.toThrow('thrown at committed')
+  expect(await fetch(2)).toEqual({ values: ['b'], next: 4, stableEnd: 4 })
+  expect(await w.committed([{ topic, partition: 0 }])).toEqual(offsetTo(2))
+})
+
+test('a live worker whose transaction took too long is fenced', async () => {
+  const { clock, worker, fetch } = await setUp({ onTransact: async () => clock.sleep(10_001) })
+  const w = await worker('w')
+  const membership = await w.join()
+  await expect(w.transact([record(topic, 0, 'slow')], offsetTo(1), membership)).rejects.toMatchObject({
+    code: 'fenced',
+  })
+  expect(await fetch(0)).toEqual({ values: [], next: 2, stableEnd: 2 })
+  await expect(w.transact([record(topic, 0, 'again')], [], membership)).rejects.toMatchObject({ code: 'fenced' })
+})
+
+test('a member that does not join again is left behind after the rebalance timeout', async () => {
+  const { clock, worker } = await setUp()
+  const w = await worker('w')
+  const before = await w.join()
+  const x = await worker('x')
+  const after = await x.join()
+  expect(clock.elapsedMs()).toBe(10_000)
+  expect(after).toMatchObject({ generation: before.generation + 1, tasks: [{ stage: 'only', partition: 0 }] })
+  await expect(w.transact([record(topic, 0, 'late')], offsetTo(1), before)).rejects.toMatchObject({ code: 'rebalance' })
+  const [back] = await Promise.all([w.join(), x.join()])
+  expect(back.generation).toBe(before.generation + 2)
+})
+
+test('more bytes than allowed are refused in one sentence', async () => {
+  const { broker } = await setUp({ bytesMax: 30 })
+  const producer = await broker.producer()
+  await producer.send([record(topic, 0, 'a')])
+  await expect(producer.send([record(topic, 0, 'x'.repeat(20))])).rejects.toMatchObject({
+    code: 'kafka_request_failed',
+    message: 'The broker in memory holds 9 bytes and takes at most 30: use a real Kafka for more',
+  })
+})
