@@ -18,7 +18,7 @@ import type { Plan } from '../schemas/plan.ts'
 import type { Closing } from './closing.ts'
 import { type FollowedModels, followModels } from './follow-models.ts'
 import { createHttp } from './http.ts'
-import { ensureTopics, requireTopics } from './topics.ts'
+import { ensureTopics, requireTopicSettings, requireTopics } from './topics.ts'
 
 export interface LiveProcessOptions {
   readonly plan: Plan
@@ -54,6 +54,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     broker,
     plan.topics.map(({ topic }) => topic),
   )
+  await requireTopicSettings(broker, plan, config.kafkaBrokers)
   const partitions = partitionsOf(plan.scored.topic)
   const prefix = config.namespace === '' ? '' : `${config.namespace}.`
 

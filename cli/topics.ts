@@ -1,18 +1,47 @@
 /** The plan's topics as Kafka is to have them; `run` and `start` create or check them before anything else. */
 import type { Broker, TopicSpec } from '../runtime/broker.ts'
+import { formatDuration } from '../schemas/duration.ts'
 import { PipelineError } from '../schemas/errors.ts'
-import type { Plan } from '../schemas/plan.ts'
+import type { Plan, TopicPlan } from '../schemas/plan.ts'
+
+/** A setting without which a guarantee of the pipeline is lost. */
+interface NeededSetting {
+  readonly name: string
+  /** What a topic is created with, or mended to. */
+  readonly value: string
+  readonly expected: string
+  readonly isMetBy: (value: string) => boolean
+}
+
+function exactly(name: string, value: string): NeededSetting {
+  return { name, value, expected: value, isMetBy: (received) => received === value }
+}
+
+function neededSettings({ retentionMs }: TopicPlan): NeededSetting[] {
+  const name = 'retention.ms'
+  return [
+    // By a producer's own clock no event is ever dated ahead. Retention goes by this time too: an old event that is
+    // appended today must not vanish tomorrow.
+    exactly('message.timestamp.type', 'LogAppendTime'),
+    retentionMs === null
+      ? { ...exactly(name, '-1'), expected: '-1 (for ever)' }
+      : {
+          name,
+          value: String(retentionMs),
+          expected: `at least ${shownRetention(String(retentionMs))} or -1 (for ever)`,
+          isMetBy: (received) => received === '-1' || Number(received) >= retentionMs,
+        },
+    // Compaction keeps only the newest record of a key, whatever the retention.
+    exactly('cleanup.policy', 'delete'),
+  ]
+}
 
 /** `partitions`: of every topic whose count is the pipeline's to choose. */
 export function topicSpecs(plan: Pick<Plan, 'topics'>, partitions: number): TopicSpec[] {
   return plan.topics.map((topic) => ({
     topic: topic.topic,
     partitions: topic.partitions ?? partitions,
-    config: {
-      'retention.ms': String(topic.retentionMs ?? -1),
-      // Retention goes by append time: an old event that is appended today must not vanish tomorrow.
-      'message.timestamp.type': 'LogAppendTime',
-    },
+    config: Object.fromEntries(neededSettings(topic).map(({ name, value }) => [name, value])),
   }))
 }
 
@@ -34,4 +63,59 @@ export async function requireTopics(
     throw new PipelineError('topic_missing', `${named}.`, { details: { topics: missing } })
   }
   return (topic) => counts.get(topic)!
+}
+
+interface Mismatch extends NeededSetting {
+  readonly topic: string
+  /** Null where Kafka does not tell. */
+  readonly received: string | null
+}
+
+/**
+ * Checks the settings of all topics of the plan, whoever created them. Rejects with one `topic_mismatch` that lists
+ * every setting that does not do and the commands that mend them. `brokers`: 'host:port', for these commands.
+ */
+export async function requireTopicSettings(
+  broker: Pick<Broker, 'topicSettings'>,
+  plan: Pick<Plan, 'topics'>,
+  brokers: readonly string[],
+): Promise<void> {
+  const needed = plan.topics.flatMap((topic) => neededSettings(topic).map((one) => ({ ...one, topic: topic.topic })))
+  const settings = await broker.topicSettings(
+    plan.topics.map(({ topic }) => topic),
+    [...new Set(needed.map(({ name }) => name))],
+  )
+  const mismatches = needed
+    .map((one): Mismatch => ({ ...one, received: settings.get(one.topic)?.get(one.name) ?? null }))
+    .filter(({ received, isMetBy }) => received === null || !isMetBy(received))
+  if (mismatches.length === 0) return
+  throw new PipelineError('topic_mismatch', mismatchText(mismatches, brokers), {
+    details: {
+      settings: mismatches.map(({ topic, name, expected, received }) => ({ topic, name, expected, received })),
+    },
+  })
+}
+
+function mismatchText(mismatches: readonly Mismatch[], brokers: readonly string[]): string {
+  const wrong = mismatches.map(({ topic, name, expected, received }) => {
+    const shown = name === 'retention.ms' ? shownRetention(received) : received
+    return `  ${topic}: ${name} expected ${expected}, received ${shown ?? 'nothing'}`
+  })
+  const commands = [...new Set(mismatches.map(({ topic }) => topic))].map((topic) => {
+    const changes = mismatches.filter((one) => one.topic === topic).map(({ name, value }) => `${name}=${value}`)
+    return (
+      `  kafka-configs --bootstrap-server ${brokers.join(',')} --alter --entity-type topics --entity-name ${topic} ` +
+      `--add-config ${changes.join(',')}`
+    )
+  })
+  return [
+    'Topics of this pipeline have settings with which its results could not be trusted:',
+    ...wrong,
+    'Mend them with these commands (records already there keep their times; lost ones do not come back):',
+    ...commands,
+  ].join('\n')
+}
+
+function shownRetention<T extends string | null>(ms: T): T | string {
+  return ms !== null && Number(ms) > 0 ? `${ms} (${formatDuration(Number(ms))})` : ms
 }

@@ -5,12 +5,16 @@ import { createNewest } from './newest.ts'
 export interface LabelJoinOptions {
   /** Length of every prediction's vector. */
   readonly featureCount: number
-  /** Event time after which an event without a label has the other value. */
-  readonly afterMs: number
+  /**
+   * Event time, ms, up to which an event's label is due; −∞ while one of the inputs is empty. Known before the first
+   * prediction, because the newest predictions are the ones that are not ripe: kept, they would leave no room for those
+   * that are.
+   */
+  readonly ripeUntilMs: number
   /** Label (0 or 1) of events that a label names, and of those that none names. */
   readonly value: number
   readonly otherwise: number
-  /** Predictions kept, and labels kept: the newest of each by event time. */
+  /** Ripe predictions kept: the newest by event time. */
   readonly rowsMax: number
 }
 
@@ -24,42 +28,57 @@ export interface LabelledRows {
   readonly rowCount: number
   /** Rows that a label names. */
   readonly labelled: number
-  /** Predictions kept that are not ripe yet, with a label or without. */
-  readonly waiting: number
 }
 
 export interface LabelJoinCounts {
+  /** All that were added: ripe or not, kept or not. */
   readonly predictions: number
-  readonly labels: number
+  /** Not ripe, with a label or without; not kept, so one that comes twice counts twice. */
+  readonly waiting: number
   /** Seen again while kept: the first wins. */
   readonly duplicatePredictions: number
-  readonly duplicateLabels: number
-  /** Beyond `rowsMax`. */
+  /** Ripe ones beyond `rowsMax`. */
   readonly droppedPredictions: number
-  readonly droppedLabels: number
+  /** All that were added. */
+  readonly labels: number
+  /** Of a row that was labelled already. */
+  readonly duplicateLabels: number
+  /** Of events without a row: they wait, were dropped or were not scored. */
+  readonly labelsWithoutRow: number
 }
 
+/**
+ * All predictions first, then all labels: a label is a mark on a row that is kept, so that labels take no room of their
+ * own and no row loses its label to a newer one.
+ */
 export interface LabelJoin {
-  /** Times in ms since 1970. Labels may come before or after the event that they name. */
+  /** Time in ms since 1970. */
   addPrediction(prediction: { readonly id: string; readonly time: number; readonly features: ArrayLike<number> }): void
-  addLabel(label: { readonly id: string; readonly time: number }): void
   /**
-   * The rows with time ≤ watermark − `afterMs`, labelled or not: a label that came early makes no row ripe before its
-   * time, or young events would be positives only. The watermark is the slower of the two inputs' event times. A label
-   * that came later than `afterMs` still names its event. Memory: copies the ripe rows once.
+   * A label that came later than due still names its event; one that came early makes no row ripe before its time, or
+   * young events would be positives only.
    */
-  ripe(watermarkMs: number): LabelledRows
+  addLabel(id: string): void
+  /** Memory: copies the rows once. */
+  labelledRows(): LabelledRows
   counts(): LabelJoinCounts
 }
 
 export function createLabelJoin(options: LabelJoinOptions): LabelJoin {
-  const { featureCount, afterMs, value, otherwise, rowsMax } = options
+  const { featureCount, ripeUntilMs, value, otherwise, rowsMax } = options
   for (const label of [value, otherwise]) assert(label === 0 || label === 1, `label value ${label}, expected 0 or 1`)
   assert(value !== otherwise, 'both label values are the same')
-  assert(afterMs >= 0 && Number.isInteger(featureCount) && featureCount > 0)
-  const predictions = createNewest(rowsMax)
-  const labels = createNewest(rowsMax)
+  assert(!Number.isNaN(ripeUntilMs), 'ripeUntilMs is NaN')
+  assert(Number.isInteger(featureCount) && featureCount > 0)
+  const kept = createNewest(rowsMax)
   let vectors = new Float64Array(Math.min(rowsMax, 1024) * featureCount)
+  /** By slot; made with the first label. */
+  let isNamed: Uint8Array | null = null
+  let predictions = 0
+  let waiting = 0
+  let labels = 0
+  let labelled = 0
+  let duplicateLabels = 0
 
   const makeRoom = (slot: number): void => {
     if ((slot + 1) * featureCount <= vectors.length) return
@@ -70,39 +89,48 @@ export function createLabelJoin(options: LabelJoinOptions): LabelJoin {
 
   return {
     addPrediction: ({ id, time, features }) => {
+      assert(isNamed === null, 'a prediction after the first label')
       if (features.length !== featureCount)
         assert.fail(`vector of ${id} has ${features.length} values, not ${featureCount}`)
-      const slot = predictions.place(id, time)
+      predictions++
+      if (time > ripeUntilMs) {
+        waiting++
+        return
+      }
+      const slot = kept.place(id, time)
       if (slot === null) return
       makeRoom(slot)
       vectors.set(features, slot * featureCount)
     },
-    addLabel: ({ id, time }) => {
-      labels.place(id, time)
+    addLabel: (id) => {
+      isNamed ??= new Uint8Array(kept.size())
+      labels++
+      const slot = kept.slotOf(id)
+      if (slot === undefined) return
+      if (isNamed[slot] === 1) duplicateLabels++
+      else labelled++
+      isNamed[slot] = 1
     },
-    ripe: (watermarkMs) => {
-      const slots = predictions.slotsUpTo(watermarkMs - afterMs)
+    labelledRows: () => {
+      const slots = kept.slotsByTime()
       const rows = new Float64Array(slots.length * featureCount)
       const rowLabels = new Uint8Array(slots.length)
       const times = new Float64Array(slots.length)
-      let labelled = 0
       slots.forEach((slot, row) => {
         rows.set(vectors.subarray(slot * featureCount, (slot + 1) * featureCount), row * featureCount)
-        times[row] = predictions.timeOf(slot)
-        const named = labels.slotOf(predictions.idOf(slot)) !== undefined
-        rowLabels[row] = named ? value : otherwise
-        if (named) labelled++
+        times[row] = kept.timeOf(slot)
+        rowLabels[row] = isNamed?.[slot] === 1 ? value : otherwise
       })
-      const waiting = predictions.size() - slots.length
-      return { rows, labels: rowLabels, times, rowCount: slots.length, labelled, waiting }
+      return { rows, labels: rowLabels, times, rowCount: slots.length, labelled }
     },
     counts: () => ({
-      predictions: predictions.size(),
-      labels: labels.size(),
-      duplicatePredictions: predictions.duplicates(),
-      duplicateLabels: labels.duplicates(),
-      droppedPredictions: predictions.dropped(),
-      droppedLabels: labels.dropped(),
+      predictions,
+      waiting,
+      duplicatePredictions: kept.duplicates(),
+      droppedPredictions: kept.dropped(),
+      labels,
+      duplicateLabels,
+      labelsWithoutRow: labels - labelled - duplicateLabels,
     }),
   }
 }

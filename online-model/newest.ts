@@ -12,11 +12,10 @@ export interface Newest {
    */
   place(id: string, time: number): number | null
   slotOf(id: string): number | undefined
-  idOf(slot: number): string
   timeOf(slot: number): number
   size(): number
-  /** Slots up to a time, by (time, id). */
-  slotsUpTo(time: number): Int32Array
+  /** All slots taken, by (time, id). */
+  slotsByTime(): Int32Array
   /** Ids offered again while kept. */
   duplicates(): number
   /** Ids that lost their slot or got none. */
@@ -92,15 +91,9 @@ export function createNewest(keptMax: number): Newest {
       return slot
     },
     slotOf: (id) => slots.get(id),
-    idOf: (slot) => ids[slot]!,
     timeOf: (slot) => times[slot]!,
     size: () => ids.length,
-    slotsUpTo: (time) => {
-      const found = new Int32Array(ids.length)
-      let count = 0
-      for (let slot = 0; slot < ids.length; slot++) if (times[slot]! <= time) found[count++] = slot
-      return found.slice(0, count).sort(byTime)
-    },
+    slotsByTime: () => Int32Array.from(ids, (_, slot) => slot).sort(byTime),
     duplicates: () => duplicates,
     dropped: () => dropped,
   }

@@ -1,10 +1,10 @@
 /** The logged predictions and the label stream in, a filled label join and its watermark out; called by the trainer. */
 import assert from 'node:assert/strict'
-import type { Broker, LogRecord, TopicPartition } from '../runtime/broker.ts'
+import type { Broker, Fetcher, LogRecord } from '../runtime/broker.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { ModelVersion, Plan, StreamPlan } from '../schemas/plan.ts'
 import { createLabelJoin, type LabelJoin } from './label-join.ts'
-import { readSpans, wholeLog } from './read-log.ts'
+import { type LogSpan, readSpans, wholeLog } from './read-log.ts'
 
 type InputPlan = Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'streams' | 'label'>
 
@@ -27,7 +27,10 @@ export interface TrainInputs {
   readonly positions: ModelVersion['trainedOn']
 }
 
-/** `topics` are full names. Rejects with `topic_missing`, `record_unreadable` and the broker's codes. */
+/**
+ * `topics` are full names. Reads the labels twice, so that only rows are held, and the predictions once, or twice where
+ * the labels have come further than they. Rejects with `topic_missing`, `record_unreadable` and the broker's codes.
+ */
 export async function readTrainInputs(
   broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher'>,
   plan: InputPlan,
@@ -36,80 +39,96 @@ export async function readTrainInputs(
 ): Promise<TrainInputs> {
   const labelStream = plan.streams.find(({ index }) => index === plan.label.stream)
   assert(labelStream !== undefined, `the label's stream ${plan.label.stream} is not in the plan`)
+  const spans = await wholeLog(broker, [topics.predictions, topics.label])
+  const predictionSpans = spans.filter(({ topic }) => topic === topics.predictions)
+  const labelSpans = spans.filter(({ topic }) => topic === topics.label)
+  const fetcher = await broker.fetcher()
+  try {
+    // 1. How far the labels have come says which predictions can be ripe.
+    const labels = await surveyLabels(fetcher, labelSpans, labelStream)
+    // Labels may still come as much out of order as their stream declares.
+    const labelsPassedMs = labels.timeMs - labelStream.disorderMs
+
+    // 2. The newest ripe predictions.
+    const { join, watermarkMs, foreign } = await keepRipe(fetcher, predictionSpans, plan, rowsMax, labelsPassedMs)
+
+    // 3. The labels again, now that it is known whose are needed.
+    await readSpans(fetcher, labelSpans, (record) => {
+      const label = readLabel(record, labelStream)
+      if (typeof label === 'object') join.addLabel(label.id)
+    })
+    return {
+      join,
+      watermarkMs,
+      skipped: { foreign, rejectedLabels: labels.rejected, labelsAhead: labels.ahead },
+      positions: spans.map(({ topic, partition, end }) => ({ topic, partition, offset: end })),
+    }
+  } finally {
+    await fetcher.close()
+  }
+}
+
+interface RipePredictions {
+  readonly join: LabelJoin
+  readonly watermarkMs: number
+  readonly foreign: number
+}
+
+/** `passedMs`: event time that the labels have passed, and an upper bound of the watermark. */
+async function keepRipe(
+  fetcher: Fetcher,
+  spans: readonly LogSpan[],
+  plan: InputPlan,
+  rowsMax: number,
+  passedMs: number,
+): Promise<RipePredictions> {
   const { value, otherwise } = plan.label
   const join = createLabelJoin({
     featureCount: plan.features.length,
-    afterMs: otherwise.afterMs,
+    ripeUntilMs: passedMs - otherwise.afterMs,
     value,
     otherwise: otherwise.value,
     rowsMax,
   })
-  const predictions = takePredictions(plan, join)
-  const labels = takeLabels(labelStream, join)
-  const spans = await wholeLog(broker, [topics.predictions, topics.label])
-  const fetcher = await broker.fetcher()
-  try {
-    await readSpans(fetcher, spans, (record, from) => {
-      if (from.topic === topics.predictions) predictions.take(record, from)
-      else labels.take(record)
-    })
-  } finally {
-    await fetcher.close()
-  }
-  return {
-    join,
-    // Labels may still come as much out of order as their stream declares.
-    watermarkMs: Math.min(predictions.timeMs(), labels.timeMs() - labelStream.disorderMs),
-    skipped: { foreign: predictions.foreign(), rejectedLabels: labels.rejected(), labelsAhead: labels.ahead() },
-    positions: spans.map(({ topic, partition, end }) => ({ topic, partition, offset: end })),
-  }
-}
-
-function takePredictions(plan: InputPlan, join: LabelJoin) {
   let timeMs = Number.NEGATIVE_INFINITY
   let foreign = 0
-  return {
-    take: (record: LogRecord, from: TopicPartition): void => {
-      const place = `${from.topic} partition ${from.partition} offset ${record.offset}`
-      if (record.value === null) {
-        throw new PipelineError('record_unreadable', `The prediction at ${place} has no value.`, { details: { place } })
-      }
-      const prediction = plan.predictions.codec.decode(record.value)
-      timeMs = Math.max(timeMs, prediction.time)
-      // The same feature names may mean something else under another definition, so its vectors teach nothing about
-      // this one.
-      if (prediction.fingerprint === plan.fingerprint) join.addPrediction(prediction)
-      else foreign++
-    },
-    timeMs: () => timeMs,
-    foreign: () => foreign,
-  }
+  await readSpans(fetcher, spans, (record, from) => {
+    const place = `${from.topic} partition ${from.partition} offset ${record.offset}`
+    if (record.value === null) {
+      throw new PipelineError('record_unreadable', `The prediction at ${place} has no value.`, { details: { place } })
+    }
+    const prediction = plan.predictions.codec.decode(record.value)
+    timeMs = Math.max(timeMs, prediction.time)
+    // The same feature names may mean something else under another definition, so its vectors teach nothing about
+    // this one.
+    if (prediction.fingerprint === plan.fingerprint) join.addPrediction(prediction)
+    else foreign++
+  })
+  // Predictions behind the labels are the slower input, which only their end tells: once more, with the watermark known.
+  // Not awaited here, so that this join is gone before the next one grows.
+  if (timeMs < passedMs) return keepRipe(fetcher, spans, plan, rowsMax, timeMs)
+  return { join, watermarkMs: passedMs, foreign }
 }
 
-function takeLabels(stream: StreamPlan, join: LabelJoin) {
+async function surveyLabels(fetcher: Fetcher, spans: readonly LogSpan[], stream: StreamPlan) {
   let timeMs = Number.NEGATIVE_INFINITY
   let rejected = 0
   let ahead = 0
-  return {
-    take: (record: LogRecord): void => {
-      const decoded = stream.codec.decode(record.value)
-      if (!decoded.ok) {
-        rejected++
-        return
-      }
-      const time = decoded.event[stream.timeField]
-      const id = decoded.event[stream.idField]
-      assert(typeof time === 'number' && id !== null && id !== undefined, `a valid ${stream.name} without id or time`)
-      // One label dated far ahead would ripen everything as negative.
-      if (time > record.appendedAtMs + stream.aheadMs) {
-        ahead++
-        return
-      }
-      timeMs = Math.max(timeMs, time)
-      join.addLabel({ id: String(id), time })
-    },
-    timeMs: () => timeMs,
-    rejected: () => rejected,
-    ahead: () => ahead,
-  }
+  await readSpans(fetcher, spans, (record) => {
+    const label = readLabel(record, stream)
+    if (label === 'rejected') rejected++
+    else if (label === 'ahead') ahead++
+    else timeMs = Math.max(timeMs, label.time)
+  })
+  return { timeMs, rejected, ahead }
+}
+
+function readLabel(record: LogRecord, stream: StreamPlan): { id: string; time: number } | 'rejected' | 'ahead' {
+  const decoded = stream.codec.decode(record.value)
+  if (!decoded.ok) return 'rejected'
+  const time = decoded.event[stream.timeField]
+  const id = decoded.event[stream.idField]
+  assert(typeof time === 'number' && id !== null && id !== undefined, `a valid ${stream.name} without id or time`)
+  // One label dated far ahead would ripen everything as negative.
+  return time > record.appendedAtMs + stream.aheadMs ? 'ahead' : { id: String(id), time }
 }

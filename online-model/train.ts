@@ -30,7 +30,7 @@ export interface TrainOptions {
   readonly say: (line: string) => void
   /** Who asked for the training: recorded with the alias change. */
   readonly by: string
-  /** Newest predictions kept, 1,000,000 unless told: about 300 bytes each plus 16 for every feature. */
+  /** Newest ripe predictions trained on, 1,000,000 unless told: about 150 bytes each plus 16 for every feature. */
   readonly rowsMax?: number
   readonly iterationsMax?: number
 }
@@ -42,7 +42,7 @@ export interface TrainSummary {
   readonly promoted: boolean
   readonly rows: number
   readonly positives: number
-  /** Predictions kept whose label is not due yet. */
+  /** Predictions whose label is not due yet. */
   readonly waiting: number
   /** Event time that both inputs have passed, ms. */
   readonly watermarkMs: number
@@ -63,20 +63,20 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
   const { broker, plan, topics, seed, clock, say, by, rowsMax = 1_000_000, iterationsMax = 100 } = options
   const startedMs = clock()
 
-  // 1. Read predictions and labels, each event once.
+  // 1. Read predictions and labels: those whose label is due by the slower input become rows.
   const inputs = await readTrainInputs(broker, plan, topics, rowsMax)
   const counts = inputs.join.counts()
   say(`read ${counts.predictions} predictions and ${counts.labels} labels`)
 
-  // 2. Join: rows whose label is due by the slower input.
-  const ripe = inputs.join.ripe(inputs.watermarkMs)
+  // 2. Join.
+  const ripe = inputs.join.labelledRows()
 
   // 3. Fit and measure.
   const fit = fitOrExplain(plan, ripe, inputs, iterationsMax)
   const metrics = measureOn(ripe, fit, plan)
   const positives = ripe.labels.reduce((sum, label) => sum + label, 0)
   say(
-    `fitted ${ripe.rowCount} rows (${positives} positive, ${ripe.waiting} more wait for their label) ` +
+    `fitted ${ripe.rowCount} rows (${positives} positive, ${counts.waiting} more wait for their label) ` +
       `in ${fit.iterations} iterations: average precision ${metrics.averagePrecision.toFixed(4)}, ` +
       `AUC ${metrics.auc.toFixed(4)}, log-loss ${metrics.logLoss.toFixed(4)}`,
   )
@@ -114,7 +114,7 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
       promoted,
       rows: ripe.rowCount,
       positives,
-      waiting: ripe.waiting,
+      waiting: counts.waiting,
       watermarkMs: inputs.watermarkMs,
       counts,
       skipped: inputs.skipped,
@@ -135,9 +135,7 @@ function fitOrExplain(plan: TrainingPlan, ripe: LabelledRows, inputs: TrainInput
   try {
     fit = fitLogistic({ rows, labels, rowCount, features, l2, iterationsMax })
   } catch (error) {
-    throw error instanceof PipelineError && error.code === 'model_untrainable'
-      ? explained(error, plan, ripe, inputs)
-      : error
+    throw error instanceof PipelineError && error.code === 'model_untrainable' ? explained(error, plan, inputs) : error
   }
   if (fit.converged) return fit
   throw new PipelineError(
@@ -149,15 +147,15 @@ function fitOrExplain(plan: TrainingPlan, ripe: LabelledRows, inputs: TrainInput
 }
 
 /** The fit only knows its rows; why there are so few of them is written in the logs. */
-function explained(cause: PipelineError, plan: TrainingPlan, ripe: LabelledRows, inputs: TrainInputs): PipelineError {
+function explained(cause: PipelineError, plan: TrainingPlan, inputs: TrainInputs): PipelineError {
   const counts = inputs.join.counts()
   const passed = Number.isFinite(inputs.watermarkMs) ? new Date(inputs.watermarkMs).toISOString() : 'nothing yet'
   return new PipelineError(
     'model_untrainable',
     `${cause.message} The logs hold ${counts.predictions} predictions of this definition and ` +
-      `${counts.labels} labels; ${ripe.waiting} predictions wait for their label, which is due ` +
+      `${counts.labels} labels; ${counts.waiting} predictions wait for their label, which is due ` +
       `${plan.label.otherwise.afterMs} ms of event time after the event, and both streams have passed ${passed}.`,
-    { cause, details: { ...cause.details, ...counts, ...inputs.skipped, waiting: ripe.waiting } },
+    { cause, details: { ...cause.details, ...counts, ...inputs.skipped } },
   )
 }
 

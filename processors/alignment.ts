@@ -18,12 +18,18 @@ export interface Aligned extends CanonicalPosition {
   /** Fetch that brought the event; fetches are counted up. */
   readonly round: number
   readonly readAtMs: number
-  /** Of the record, in the input that the source sends to. */
+  /** Where the record lies: offsets of different inputs have nothing to do with each other. */
+  readonly input: number
   readonly offset: number
 }
 
+export type AlignmentSource = { readonly input: number } & (
+  | { readonly kind: 'raw'; readonly disorderMs: number }
+  | { readonly kind: 'task' }
+)
+
 export interface AlignmentOptions {
-  readonly sources: ReadonlyArray<{ readonly kind: 'raw'; readonly disorderMs: number } | { readonly kind: 'task' }>
+  readonly sources: readonly AlignmentSource[]
 }
 
 /** Which events may go although a source has not passed them, and which may not go although all have. */
@@ -56,8 +62,10 @@ export interface Alignment<T extends Aligned> {
   clockOf(source: number): number
   /** The source sends nothing earlier than `time` from here on, except late events. */
   advance(source: number, time: number): void
-  /** A fetch of this round found the raw source at its end, or not. */
-  fetched(source: number, round: number, isAtEnd: boolean): void
+  /** A fetch of this round found the input at its end, or not. */
+  fetched(input: number, round: number, isAtEnd: boolean): void
+  /** Nothing more is to be read of the input for now, so that nothing waits for its sources. */
+  finish(input: number, isFinished: boolean): void
   /** The task as a source said at this offset whether it had anything to send. */
   said(source: number, offset: number, isIdle: boolean): void
   /** Next event in canonical order, if it may go. */
@@ -70,17 +78,26 @@ export interface Alignment<T extends Aligned> {
   awaitsEnd(nowMs: number): boolean
   /** Every source has nothing to send and nothing is held. */
   isIdle(): boolean
+  /** Event time before which nothing will be released any more, except late events. */
+  watermark(): number
+  /** Last fetch that found every input at its end. */
+  endRound(): number
 }
 
 interface SourceState {
   readonly kind: 'raw' | 'task'
+  readonly input: number
   readonly disorderMs: number
   clock: number
-  /** Last round that found the source at its end. */
-  endRound: number
-  isAtEnd: boolean
   /** Where the task last said that it had nothing to send; −1 since it sent something. */
   idleOffset: number
+}
+
+interface InputState {
+  /** Last round that found the input at its end. */
+  endRound: number
+  isAtEnd: boolean
+  isFinished: boolean
 }
 
 export function createAlignment<T extends Aligned>(options: AlignmentOptions, start: CanonicalPosition): Alignment<T> {
@@ -90,11 +107,15 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
   let lateHeld = 0
   const sources: SourceState[] = options.sources.map((source) => ({
     kind: source.kind,
+    input: source.input,
     disorderMs: source.kind === 'raw' ? source.disorderMs : 0,
     clock: Number.NEGATIVE_INFINITY,
+    idleOffset: -1,
+  }))
+  const inputs: InputState[] = Array.from({ length: 1 + Math.max(-1, ...sources.map(({ input }) => input)) }, () => ({
     endRound: -1,
     isAtEnd: false,
-    idleOffset: -1,
+    isFinished: false,
   }))
 
   function push(event: T): void {
@@ -114,10 +135,14 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     if (time > state.clock) state.clock = time
   }
 
-  function fetched(source: number, round: number, isAtEnd: boolean): void {
-    const state = sources[source]!
+  function fetched(input: number, round: number, isAtEnd: boolean): void {
+    const state = inputs[input]!
     state.isAtEnd = isAtEnd
     if (isAtEnd) state.endRound = round
+  }
+
+  function finish(input: number, isFinished: boolean): void {
+    inputs[input]!.isFinished = isFinished
   }
 
   function said(source: number, offset: number, isIdle: boolean): void {
@@ -149,28 +174,48 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
 
   function hasPassed(index: number, event: T, nowMs: number): boolean {
     const source = sources[index]!
+    const input = inputs[source.input]!
+    if (input.isFinished) return true
+    const isEndKnown = input.endRound > event.round
     if (index === event.source) {
       // A task sends in canonical order, so the event itself says that its source has come so far.
       if (source.kind === 'task' || source.clock - source.disorderMs >= event.time) return true
       // At the end of a partition nobody moves the clock: the declared disorder is waited out in time of day.
-      return source.endRound > event.round && nowMs - event.readAtMs >= source.disorderMs
+      return isEndKnown && nowMs - event.readAtMs >= source.disorderMs
     }
     if (source.clock - source.disorderMs > event.time) return true
-    return source.kind === 'raw' ? source.endRound > event.round : source.idleOffset > event.offset
+    if (source.kind === 'raw') return isEndKnown
+    if (source.input === event.input) return source.idleOffset > event.offset
+    return source.idleOffset >= 0 && isEndKnown
   }
 
   function awaitsEnd(nowMs: number): boolean {
     const event = heap.top()
     if (event === undefined || isDue(event, nowMs)) return false
-    return sources.every(
-      (source, i) => hasPassed(i, event, nowMs) || (source.kind === 'raw' && source.endRound <= event.round),
-    )
+    return sources.every((source, i) => hasPassed(i, event, nowMs) || isAtOldEnd(source, event))
+  }
+
+  /** At its end as far as is known, but by no fetch that began after the event was read. */
+  function isAtOldEnd(source: SourceState, event: T): boolean {
+    const { isAtEnd, endRound } = inputs[source.input]!
+    if (source.kind === 'task' && (source.input === event.input || source.idleOffset < 0)) return false
+    return isAtEnd && endRound <= event.round
   }
 
   function isIdle(): boolean {
     return (
-      heap.size === 0 && sources.every((source) => (source.kind === 'raw' ? source.isAtEnd : source.idleOffset >= 0))
+      heap.size === 0 &&
+      inputs.every(({ isAtEnd }) => isAtEnd) &&
+      sources.every(({ kind, idleOffset }) => kind === 'raw' || idleOffset >= 0)
     )
+  }
+
+  function watermark(): number {
+    // What a raw partition at its end brings next is not known to be later than what the others brought.
+    if (sources.some(({ kind }) => kind === 'raw')) return passed.time
+    let time = heap.top()?.time ?? Number.POSITIVE_INFINITY
+    for (const { clock, idleOffset } of sources) if (idleOffset < 0 && clock < time) time = clock
+    return Number.isFinite(time) && time > passed.time ? time : passed.time
   }
 
   return {
@@ -189,11 +234,14 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     clockOf: (source) => sources[source]!.clock,
     advance,
     fetched,
+    finish,
     said,
     peek,
     top: heap.top,
     release,
     awaitsEnd,
     isIdle,
+    watermark,
+    endRound: () => Math.min(...inputs.map(({ endRound }) => endRound)),
   }
 }

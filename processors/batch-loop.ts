@@ -13,15 +13,17 @@ import { storeKeysMax } from '../feature-store/store.ts'
 import type { FetchedPartition, Fetcher, Membership, OffsetToCommit, OutRecord, Worker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { PipelineError } from '../schemas/errors.ts'
-import type { HopSource, Plan, StagePlan } from '../schemas/plan.ts'
+import type { Plan, StagePlan } from '../schemas/plan.ts'
 import type { EntityCache } from './entity-cache.ts'
 import type { Fold, Folded } from './fold.ts'
 import type { ProcessingMetrics } from './metrics.ts'
+import { got, type Outcome, outcomeOf } from './outcome.ts'
 import { hopRecords, markRecords, type Output, predictionRecords, refusalOf, rejectionRecords } from './outputs.ts'
 import { encodePosition } from './position.ts'
 import type { CurrentModel } from './scoring.ts'
 import type { Refusal } from './stage-event.ts'
 import type { Task, TaskBatch } from './task.ts'
+import type { Word } from './word.ts'
 
 export interface LoopLimits {
   /** Events of one task in one batch. */
@@ -47,9 +49,8 @@ export interface OpenTask {
   position: string | null
   /** Greatest event time folded: facts are dead by it. */
   newestTime: number
-  /** What it last told the next stage, and when. */
-  saidIdle: boolean
-  saidMs: number
+  /** What it told the next stage. */
+  readonly word: Word
   positionTakenMs: number
 }
 
@@ -174,7 +175,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
   /** An event that only waits for news of the end must not wait for a long poll. */
   function waitMs(): number {
     const nowMs = clock.nowMs()
-    const owesWord = ({ task, saidIdle }: OpenTask) => task.stage.hopOut && !saidIdle && task.isIdle()
+    const owesWord = ({ task, word }: OpenTask) => task.stage.hopOut && !word.saidIdle && task.isIdle()
     const isUrgent = (open: OpenTask) =>
       open.task.isRefolding || open.task.awaitsEnd(nowMs) || hasUnconfirmed(open) || owesWord(open)
     return tasks.some(isUrgent) ? 0 : limits.pollMaxMs
@@ -230,30 +231,20 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     return time
   }
 
-  /**
-   * What the tasks of a stage tell the next one: how far each has come, and whether it has nothing more. All speak behind the events of
-   * any of them, since those wait until the others are known to have nothing earlier; else a task speaks when it has become idle, and,
-   * where other processes own tasks of its stage, again and again.
-   */
+  /** Tasks that tell the next stage how far they have come (see `word.ts`). */
   function speakers(shares: readonly Share[]): OpenTask[] {
     const nowMs = clock.nowMs()
     const sending = new Set(shares.filter(({ batch }) => isLive(batch)).map(({ open }) => open.task.stage))
-    return tasks.filter((open) => {
-      const { task, saidMs, saidIdle } = open
+    return tasks.filter(({ task, word }) => {
       if (!task.stage.hopOut || task.isRefolding) return false
-      if (sending.has(task.stage)) return true
-      if (!task.isIdle()) return false
-      return !saidIdle || (!ownsStage(task.stage) && nowMs - saidMs >= limits.idleRepeatMs)
+      const isAlone = ownedOf(task.stage) === partitionsOf(task.inputs[0]!.topic)
+      const others = { isSending: sending.has(task.stage), isCommitting: shares.length > 0, isAlone }
+      return word.isDue(task, others, nowMs, limits.idleRepeatMs)
     })
   }
 
-  function isLive(batch: TaskBatch): boolean {
-    return !batch.isRefold && batch.events.length > 0
-  }
-
-  function ownsStage(stage: StagePlan): boolean {
-    const [first] = tasks.filter(({ task }) => task.stage === stage)
-    return tasks.filter(({ task }) => task.stage === stage).length === partitionsOf(first!.task.inputs[0]!.topic)
+  function ownedOf(stage: StagePlan): number {
+    return tasks.reduce((owned, { task }) => owned + (task.stage === stage ? 1 : 0), 0)
   }
 
   async function load(shares: readonly Share[]): Promise<void> {
@@ -328,41 +319,22 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     }
     // Behind the events: a mark counts for what lies before it.
     for (const stage of plan.stages) {
+      if (!stage.hopOut) continue
       const ofStage = speaking.filter(({ task }) => task.stage === stage)
-      if (!stage.hopOut || ofStage.length === 0) continue
       const newestRound = newestRoundOf(shares, stage)
-      const sources = ofStage.map((open) => say(open, newestRound))
-      records.push(...markRecords(stage.hopOut, sources, partitionsOf(stage.hopOut.topic)))
+      const sources = ofStage.map(({ task, word }) => word.say(task, newestRound, clock.nowMs()))
+      if (sources.length > 0) records.push(...markRecords(stage.hopOut, sources, partitionsOf(stage.hopOut.topic)))
     }
     return { records, offsets }
   }
 
-  /**
-   * A task is idle towards the events of this transaction only if a fetch that began after all of them were read found it at its end:
-   * what was in Kafka before they were sent would have been seen.
-   */
-  function say(open: OpenTask, newestRound: number): HopSource {
-    const { partition, passed, isIdle, endRound } = open.task
-    open.saidIdle = isIdle() && endRound() > newestRound
-    open.saidMs = clock.nowMs()
-    return { source: partition, watermark: passed.time, idle: open.saidIdle }
-  }
-
-  function newestRoundOf(shares: readonly Share[], stage: StagePlan): number {
-    let newest = -1
-    for (const { open, batch } of shares) {
-      if (open.task.stage === stage) for (const { round } of batch.events) newest = Math.max(newest, round)
-    }
-    return newest
-  }
-
   /** The bytes are taken now: the next batch may fold on while this one is on its way. */
   function stepsOf(shares: readonly Share[]) {
+    if (number % trimEvery === 0) for (const { cache } of tasks) cache.trim(number - 1)
     return shares.map(({ open, batch, keys }) => {
       const to = encodePosition(batch.position)
       const step = { from: open.position, to, writes: open.cache.takeWrites(keys) }
       open.position = to
-      if (number % trimEvery === 0) open.cache.trim(number - 1)
       return { store: open.store, step }
     })
   }
@@ -383,23 +355,20 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
   }
 }
 
+function isLive(batch: TaskBatch): boolean {
+  return !batch.isRefold && batch.events.length > 0
+}
+
+/** Last fetch that brought an event of these. */
+function newestRoundOf(shares: readonly Share[], stage: StagePlan): number {
+  let newest = -1
+  for (const { open, batch } of shares) {
+    if (open.task.stage === stage) for (const { round } of batch.events) newest = Math.max(newest, round)
+  }
+  return newest
+}
+
 const duplicate: Folded = { kind: 'duplicate' }
 
 /** Entities leave the cache every so many batches: counting its rows takes a while. */
 const trimEvery = 64
-
-type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown }
-
-/** Work that goes on while nobody waits for it must not fail unheard: its failure is kept until it is asked for. */
-async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
-  try {
-    return { ok: true, value: await work }
-  } catch (error) {
-    return { ok: false, error }
-  }
-}
-
-function got<T>(outcome: Outcome<T>): T {
-  if (!outcome.ok) throw outcome.error
-  return outcome.value
-}

@@ -14,6 +14,7 @@ import { createEntityCache } from './entity-cache.ts'
 import { createFold } from './fold.ts'
 import { decodePosition, isAhead, nothingPassed, type TaskPosition } from './position.ts'
 import { createTask, type TaskLimits } from './task.ts'
+import { createWord } from './word.ts'
 
 export interface OpenTaskOptions {
   readonly plan: Plan
@@ -57,8 +58,7 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
     fold: createFold(plan, stage),
     position: taskStore.position,
     newestTime: start.passed.time,
-    saidIdle: false,
-    saidMs: Number.NEGATIVE_INFINITY,
+    word: createWord(),
     positionTakenMs: nowMs,
   }
 }

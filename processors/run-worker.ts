@@ -29,8 +29,8 @@ export const defaultWorkerLimits: WorkerLimits = {
   partitionBytesMax: 256 * 1_024,
   commitEveryMs: 10,
   idleRepeatMs: 250,
-  positionEveryMs: 1_000,
-  holdMaxMs: 5_000,
+  positionEveryMs: 10_000,
+  holdMaxMs: 30_000,
   heldMax: 100_000,
   readAheadMax: 4_000,
   cacheRowsMax: 2_000_000,
@@ -72,8 +72,8 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
   const { plan, broker, store, clock, log, metrics, limits, signal } = options
   /** Null while there is no assignment; a spare worker has an empty one. */
   let openTasks: readonly OpenTask[] | null = null
-  /** A rebuild throws away what is stored once, not again after every failure. */
-  const rebuilt = new Set<string>()
+  /** A rebuild throws away what is stored once, not again after a failure or with tasks that come later. */
+  let isRebuild = options.isRebuild
 
   return {
     state: () => ({
@@ -85,12 +85,13 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
 
   async function supervise(): Promise<void> {
     let failures = 0
+    const progress = () => metrics.totals.batches + metrics.totals.refolded
     while (!signal.aborted) {
-      const batches = metrics.totals.batches
+      const before = progress()
       try {
         await session()
       } catch (error) {
-        if (metrics.totals.batches > batches) failures = 0
+        if (progress() > before) failures = 0
         failures++
         if (!(error instanceof PipelineError) || !error.retry || failures > limits.failuresMax) throw error
         if (signal.aborted) break
@@ -129,6 +130,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
     try {
       const membership = await worker.join()
       openTasks = await openAll(worker, membership, stages)
+      isRebuild = false
       log.info({ tasks: membership.tasks.length, generation: membership.generation }, 'tasks opened')
       await runBatchLoop({
         plan,
@@ -159,7 +161,6 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
         const stage = plan.stages.find(({ entity }) => entity.name === assigned.stage)!
         const partitions = partitionsOfStage.get(assigned.stage)!
         const before = plan.stages[stage.index - 1]
-        const name = `${assigned.stage}.${assigned.partition}`
         const opened = await openTask({
           plan,
           stage,
@@ -172,9 +173,8 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
           identity: { clusterId, stateFingerprint: plan.stateFingerprint, partitions },
           limits,
           nowMs: clock.nowMs(),
-          isRebuild: options.isRebuild && !rebuilt.has(name),
+          isRebuild,
         })
-        rebuilt.add(name)
         return opened
       }),
     )

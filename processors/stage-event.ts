@@ -1,6 +1,7 @@
 /** What flows through a stage: a validated event with its place in canonical order and in the task's inputs. */
 import type { LogRecord } from '../runtime/broker.ts'
-import type { EventValues, Problem, StagePosition } from '../schemas/plan.ts'
+import { orderOf } from '../schemas/canonical-order.ts'
+import type { EventValues, HopEvent, Plan, Problem, StagePlan, StagePosition } from '../schemas/plan.ts'
 import type { Aligned } from './alignment.ts'
 
 export interface StageEvent extends Aligned {
@@ -36,4 +37,43 @@ export interface Refusal {
   readonly key: Buffer | null
   readonly value: Buffer | null
   readonly problems: readonly Problem[]
+}
+
+/** Where a record was read. */
+export interface Place {
+  readonly source: number
+  readonly round: number
+  readonly readAtMs: number
+  readonly input: number
+  readonly clockBefore: number
+  readonly record: LogRecord
+}
+
+/** An event as a hop record carries it, or as a raw record would. */
+export type Carried = Pick<HopEvent, 'stream' | 'origin' | 'event' | 'slots' | 'positions'>
+
+export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, place: Place): StageEvent {
+  const stream = plan.streams[carried.stream]!
+  const { event, origin } = carried
+  const keyField = stage.entity.keyFields.get(carried.stream)
+  return {
+    time: event[stream.timeField] as number,
+    order: orderOf(carried.stream, origin.partition, origin.offset),
+    source: place.source,
+    round: place.round,
+    readAtMs: place.readAtMs,
+    stream: carried.stream,
+    id: event[stream.idField] as string,
+    key: keyField === undefined ? null : (event[keyField] as string),
+    event,
+    origin,
+    slots: carried.slots,
+    positions: carried.positions,
+    input: place.input,
+    offset: place.record.offset,
+    clockBefore: place.clockBefore,
+    record: place.record,
+    isRepeat: false,
+    isTaken: false,
+  }
 }

@@ -34,8 +34,6 @@ export interface ReadInput extends InputOptions {
   clock: number
   lag: number
   isAtEnd: boolean
-  /** Last fetch that found the input at its end. */
-  endRound: number
   fetched: FetchedRecords
   /** Events that were read and not taken yet, in offset order; those before `from` are taken. */
   held: StageEvent[]
@@ -44,7 +42,7 @@ export interface ReadInput extends InputOptions {
 
 export function createTaskInput(options: InputOptions, { low, clock }: InputPosition): ReadInput {
   const fetched = { records: [], read: 0, next: low, stableEnd: low, round: 0, readAtMs: 0 }
-  return { ...options, next: low, clock, lag: 0, isAtEnd: false, endRound: -1, fetched, held: [], from: 0 }
+  return { ...options, next: low, clock, lag: 0, isAtEnd: false, fetched, held: [], from: 0 }
 }
 
 export function hasUnread({ fetched }: ReadInput): boolean {
@@ -69,11 +67,17 @@ export function oldestHeld(input: ReadInput): StageEvent | undefined {
   return input.held[input.from]
 }
 
-/** Whether an event of the same stream and id was read before and waits. One that was folded before is found in its entity's log. */
+/** Some of the events that were read first and not taken yet: as many as a batch could well take. */
+export function longestHeld(input: ReadInput): readonly StageEvent[] {
+  return oldestHeld(input) ? input.held.slice(input.from, input.from + 1_000).filter(({ isTaken }) => !isTaken) : []
+}
+
+/** Whether an event of the same stream, id and entity was read before and waits. One that was folded is found in the entity's log. */
 export function isRepeated({ held, from }: ReadInput, event: StageEvent): boolean {
   for (let i = held.length - 1; i >= from; i--) {
     const other = held[i]!
-    if (!other.isTaken && other.id === event.id && other.stream === event.stream) return true
+    if (other.isTaken || other.id !== event.id) continue
+    if (other.stream === event.stream && other.key === event.key) return true
   }
   return false
 }

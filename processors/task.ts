@@ -6,36 +6,29 @@
 import assert from 'node:assert/strict'
 import { storeKeysMax } from '../feature-store/store.ts'
 import type { FetchedPartition, FetchFrom, LogRecord } from '../runtime/broker.ts'
-import { compareCanonical, orderOf } from '../schemas/canonical-order.ts'
-import type {
-  CanonicalPosition,
-  HopEvent,
-  HopPlan,
-  Plan,
-  StagePlan,
-  StagePosition,
-  StreamPlan,
-} from '../schemas/plan.ts'
-import { type AlignmentCounts, type AlignmentOptions, createAlignment, type ReleaseBounds } from './alignment.ts'
+import { compareCanonical } from '../schemas/canonical-order.ts'
+import type { CanonicalPosition, HopPlan, Plan, StagePlan, StagePosition, StreamPlan } from '../schemas/plan.ts'
+import { type AlignmentCounts, type AlignmentSource, createAlignment, type ReleaseBounds } from './alignment.ts'
 import { judge } from './judge.ts'
 import { nothingPassed, type TaskPosition } from './position.ts'
-import type { Refusal, StageEvent } from './stage-event.ts'
+import { type Place, type Refusal, type StageEvent, stageEventOf } from './stage-event.ts'
 import {
   createTaskInput,
   hasUnread,
   heldCount,
   isRepeated,
+  longestHeld,
   nextUnread,
   oldestHeld,
   type ReadInput,
 } from './task-input.ts'
 
 export interface TaskLimits {
-  /** An event waits this long to be put in order; infinity for a replay, which must not guess. */
+  /** An event waits this long beyond the declared disorder to be put in order; infinity for a replay, which must not guess. */
   readonly holdMaxMs: number
   /** More events than this are not held: the first in order go. */
   readonly heldMax: number
-  /** A raw input with this many events read ahead is not fetched. */
+  /** An input with this many events read ahead is not fetched, unless they wait for more. */
   readonly readAheadMax: number
 }
 
@@ -107,6 +100,8 @@ export interface Task {
   topRound(): number
   /** Last fetch that found every input at its end. */
   endRound(): number
+  /** Event time before which the task sends nothing any more, except late events. */
+  watermark(): number
   /** There is nothing to fold and nothing to be had. */
   isIdle(): boolean
 }
@@ -114,27 +109,15 @@ export interface Task {
 /** Late events held at once. A position cannot name them one by one, so that all of them go with the next batch. */
 const lateHeldMax = storeKeysMax
 
-interface Place {
-  readonly source: number
-  readonly round: number
-  readonly readAtMs: number
-  readonly input: number
-  readonly clockBefore: number
-  readonly record: LogRecord
-}
-
-type Carried = Pick<HopEvent, 'stream' | 'origin' | 'event' | 'slots' | 'positions'>
-
 export function createTask(options: TaskOptions): Task {
   const { plan, stage, partition, partitions, limits, start, refoldTo } = options
-  const keyFields = stage.entity.keyFields
   const inputs = openInputs(options)
   const alignment = createAlignment<StageEvent>(
     {
-      sources: inputs.flatMap((input): AlignmentOptions['sources'] =>
+      sources: inputs.flatMap((input, i): AlignmentSource[] =>
         input.stream
-          ? [{ kind: 'raw', disorderMs: input.stream.disorderMs }]
-          : Array.from({ length: options.tasksBefore }, () => ({ kind: 'task' })),
+          ? [{ kind: 'raw', input: i, disorderMs: input.stream.disorderMs }]
+          : Array.from({ length: options.tasksBefore }, () => ({ kind: 'task', input: i })),
       ),
     },
     start.passed,
@@ -144,6 +127,10 @@ export function createTask(options: TaskOptions): Task {
   let floor = start.passed
   let refusals: Refusal[] = []
   let hasMoved = false
+  /** While a refold goes on others cannot be waited for. */
+  let liveSinceMs = Number.NEGATIVE_INFINITY
+  const holdMaxMs = limits.holdMaxMs + Math.max(...plan.streams.map((stream) => stream.disorderMs))
+  finishRefolded()
 
   function readTime(): number {
     let time = Number.POSITIVE_INFINITY
@@ -152,14 +139,36 @@ export function createTask(options: TaskOptions): Task {
   }
 
   function wanted(nowMs: number): FetchFrom[] {
-    const waitsForMore = alignment.peek({ nowMs }) === undefined
+    const waitsForMore = alignment.peek(releaseBounds(nowMs, Number.POSITIVE_INFINITY)) === undefined
     return inputs
       .filter((input, i) => {
-        if (hasUnread(input)) return false
-        if (refoldTo && isRefolding && input.next >= refoldTo.inputs[i]!.next) return false
-        return !input.stream || waitsForMore || heldCount(input) < limits.readAheadMax
+        if (hasUnread(input) || isRefolded(i)) return false
+        return waitsForMore || isBehindStart(input, i) || heldCount(input) < limits.readAheadMax
       })
       .map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
+  }
+
+  function isBehindStart(input: ReadInput, index: number): boolean {
+    return input.next < start.inputs[index]!.next
+  }
+
+  /**
+   * Nothing goes before all that the start position stands for is read again: a position that had read less would no longer say what of
+   * it was done, and it would be behind the one that it follows.
+   */
+  function isReadingAgain(): boolean {
+    return inputs.some(isBehindStart)
+  }
+
+  /** All that is to be folded again was read of this input. */
+  function isRefolded(index: number): boolean {
+    return refoldTo !== null && isRefolding && inputs[index]!.next >= refoldTo.inputs[index]!.next
+  }
+
+  function finishRefolded(): void {
+    inputs.forEach((_, i) => {
+      alignment.finish(i, isRefolded(i))
+    })
   }
 
   function accept(fetched: FetchedPartition, round: number, nowMs: number): void {
@@ -183,7 +192,8 @@ export function createTask(options: TaskOptions): Task {
   /** Reads what was fetched, as far as late events may be held. */
   function read(input: ReadInput, index: number): void {
     const { next, stableEnd, round } = input.fetched
-    while (hasUnread(input) && alignment.lateHeld < lateHeldMax) {
+    // What is read again was held, or is done: it is not late.
+    while (hasUnread(input) && (isBehindStart(input, index) || alignment.lateHeld < lateHeldMax)) {
       const record = nextUnread(input)
       if (input.stream) readRaw(input, input.stream, index, record)
       else readHop(input, stage.hopIn!, index, record)
@@ -192,8 +202,8 @@ export function createTask(options: TaskOptions): Task {
     if (!hasUnread(input)) input.next = next
     input.lag = Math.max(0, stableEnd - input.next)
     input.isAtEnd = input.next >= stableEnd
-    if (input.isAtEnd) input.endRound = round
-    if (input.stream) alignment.fetched(input.firstSource, round, input.isAtEnd)
+    alignment.fetched(index, round, input.isAtEnd)
+    finishRefolded()
   }
 
   function readOn(): void {
@@ -210,7 +220,7 @@ export function createTask(options: TaskOptions): Task {
     }
     const origin = { partition, offset: record.offset }
     const raw = { stream: stream.index, origin, event: verdict.event, slots: [], positions: [] }
-    hold(input, stageEvent(raw, placeOf(input, input.firstSource, index, record)))
+    hold(input, stageEventOf(plan, stage, raw, placeOf(input, input.firstSource, index, record)))
     if (verdict.time > input.clock) input.clock = verdict.time
     alignment.advance(input.firstSource, verdict.time)
   }
@@ -226,7 +236,7 @@ export function createTask(options: TaskOptions): Task {
       return
     }
     const source = input.firstSource + decoded.source
-    const event = stageEvent(decoded, placeOf(input, source, index, record))
+    const event = stageEventOf(plan, stage, decoded, placeOf(input, source, index, record))
     hold(input, event)
     if (event.time > input.clock) input.clock = event.time
     alignment.advance(source, event.time)
@@ -236,35 +246,6 @@ export function createTask(options: TaskOptions): Task {
   function placeOf(input: ReadInput, source: number, index: number, record: LogRecord): Place {
     const { round, readAtMs } = input.fetched
     return { source, round, readAtMs, input: index, clockBefore: input.clock, record }
-  }
-
-  function stageEvent(hop: Carried, at: Place): StageEvent {
-    const stream = plan.streams[hop.stream]!
-    return {
-      time: hop.event[stream.timeField] as number,
-      order: orderOf(hop.stream, hop.origin.partition, hop.origin.offset),
-      source: at.source,
-      round: at.round,
-      readAtMs: at.readAtMs,
-      stream: hop.stream,
-      id: hop.event[stream.idField] as string,
-      key: keyOf(hop.stream, hop.event),
-      event: hop.event,
-      origin: hop.origin,
-      slots: hop.slots,
-      positions: hop.positions,
-      input: at.input,
-      offset: at.record.offset,
-      clockBefore: at.clockBefore,
-      record: at.record,
-      isRepeat: false,
-      isTaken: false,
-    }
-  }
-
-  function keyOf(stream: number, event: StageEvent['event']): string | null {
-    const field = keyFields.get(stream)
-    return field === undefined ? null : (event[field] as string)
   }
 
   /** Records before the recovered position were judged by a former owner, and what it refused was published. */
@@ -282,6 +263,7 @@ export function createTask(options: TaskOptions): Task {
   }
 
   function take(nowMs: number, bounds: TakeBounds): TaskBatch | null {
+    if (isReadingAgain()) return null
     const release = releaseBounds(nowMs, bounds.untilTime)
     const beforeRound = isRefolding ? Number.POSITIVE_INFINITY : bounds.beforeRound
     const events: StageEvent[] = []
@@ -297,7 +279,7 @@ export function createTask(options: TaskOptions): Task {
       events.push(event)
     }
     assert(alignment.lateHeld === 0, 'late events go with the first batch after they were read')
-    const batch = isRefolding ? takeRefold(events) : takeLive(events)
+    const batch = isRefolding ? takeRefold(events, nowMs) : takeLive(events)
     readOn()
     return batch
   }
@@ -318,10 +300,12 @@ export function createTask(options: TaskOptions): Task {
   function overdue(nowMs: number): CanonicalPosition {
     if (alignment.held > limits.heldMax) return { time: Number.POSITIVE_INFINITY, order: 0 }
     let forced = nothingPassed
-    if (!Number.isFinite(limits.holdMaxMs)) return forced
+    if (!Number.isFinite(holdMaxMs)) return forced
     for (const input of inputs) {
-      const oldest = oldestHeld(input)
-      if (oldest && nowMs - oldest.readAtMs > limits.holdMaxMs && compareCanonical(oldest, forced) > 0) forced = oldest
+      for (const event of longestHeld(input)) {
+        if (nowMs - Math.max(event.readAtMs, liveSinceMs) <= holdMaxMs) break
+        if (compareCanonical(event, forced) > 0) forced = event
+      }
     }
     return forced
   }
@@ -330,12 +314,14 @@ export function createTask(options: TaskOptions): Task {
     return inputs.every((input, i) => input.next >= target.inputs[i]!.next)
   }
 
-  function takeRefold(events: readonly StageEvent[]): TaskBatch | null {
+  function takeRefold(events: readonly StageEvent[], nowMs: number): TaskBatch | null {
     assert(refoldTo)
     if (events.length > 0) return batchOf(events, true)
     if (!hasReadRefold(refoldTo)) return null
     floor = refoldTo.passed
     isRefolding = false
+    liveSinceMs = nowMs
+    finishRefolded()
     return batchOf([], true)
   }
 
@@ -382,12 +368,13 @@ export function createTask(options: TaskOptions): Task {
     wanted,
     accept,
     take,
-    takePosition: () => (hasMoved && !isRefolding ? batchOf([], false) : null),
+    takePosition: () => (hasMoved && !isRefolding && !isReadingAgain() ? batchOf([], false) : null),
     // While folding again, what was read is taken as soon as all of it is there.
-    awaitsEnd: (nowMs) => !isRefolding && alignment.awaitsEnd(nowMs),
+    awaitsEnd: (nowMs) => !isRefolding && refusals.length === 0 && alignment.awaitsEnd(nowMs),
     topRound: () => alignment.top()?.round ?? -1,
-    endRound: () => Math.min(...inputs.map((input) => input.endRound)),
-    isIdle: () => !isRefolding && refusals.length === 0 && inputs.every((input) => input.isAtEnd) && alignment.isIdle(),
+    endRound: alignment.endRound,
+    watermark: alignment.watermark,
+    isIdle: () => !isRefolding && refusals.length === 0 && alignment.isIdle(),
   }
 }
 

@@ -145,6 +145,11 @@ export interface Broker {
   ensureTopics(topics: readonly TopicSpec[]): Promise<void>
   /** Partition count of each topic; null where it does not exist. */
   partitionCounts(topics: readonly string[]): Promise<Map<string, number | null>>
+  /**
+   * The settings `names` of each topic as they hold now, the cluster's defaults included; a setting that the broker
+   * does not know or does not tell is left out. A topic that does not exist is `topic_missing`.
+   */
+  topicSettings(topics: readonly string[], names: readonly string[]): Promise<Map<string, ReadonlyMap<string, string>>>
   /** Start of the log and last stable offset of each partition. */
   bounds(partitions: readonly TopicPartition[]): Promise<Array<TopicPartition & { start: number; end: number }>>
   fetcher(): Promise<Fetcher>

@@ -67,7 +67,7 @@ const table = {
   }),
   holdMaxMs: whole({
     variable: 'MILLRACE_HOLD_MAX_MS',
-    fallback: 5_000,
+    fallback: 30_000,
     unit: 'ms',
     min: 0,
     max: 86_400_000,

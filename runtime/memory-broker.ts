@@ -165,6 +165,10 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
     clusterId: async () => clusterId,
     ensureTopics: async (specs) => topics.ensure(specs),
     partitionCounts: async (names) => new Map(names.map((topic) => [topic, topics.partitionCount(topic)])),
+    topicSettings: async (of, names) =>
+      new Map(
+        of.map((topic) => [topic, new Map([...topics.settings(topic)].filter(([name]) => names.includes(name)))]),
+      ),
     async bounds(partitions: readonly TopicPartition[]) {
       settle()
       return partitions.map(({ topic, partition }) => {

@@ -10,6 +10,7 @@ import { type Connections, createConnections } from './connections.ts'
 import { createFetcher } from './fetcher.ts'
 import type { KafkaLog } from './kafkajs-seam.ts'
 import { createProducer } from './producer.ts'
+import { topicSettings } from './topic-settings.ts'
 import { bounds, ensureTopics, partitionCounts } from './topics.ts'
 import { createWorker } from './worker.ts'
 
@@ -70,6 +71,7 @@ export function createKafkaBroker(options: KafkaBrokerOptions): Broker {
     },
     ensureTopics: (topics) => ensureTopics(admin, topics),
     partitionCounts: (topics) => partitionCounts(admin, topics),
+    topicSettings: (topics, names) => topicSettings(admin, topics, names),
     bounds: (partitions) => bounds(admin, partitions),
     fetcher: async () => handOut(createFetcher(connect())),
     producer: async () => handOut(createProducer(connect(), nowMs)),

@@ -1,4 +1,4 @@
-/** Requests about the cluster itself: metadata, coordinators, topic creation, the bounds of partitions. */
+/** Requests about the cluster itself: metadata, coordinators, topics and their settings, the bounds of partitions. */
 import type { TopicPartition, TopicSpec } from '../broker.ts'
 import { type KafkaError, kafkaError } from './error-codes.ts'
 import { apis, groupByTopic, type KafkaRequest, request } from './request.ts'
@@ -104,6 +104,54 @@ export function createTopicsRequest(topics: readonly TopicSpec[], timeoutMs: num
     (reader) =>
       reader.array(() => ({ topic: reader.text(), error: kafkaError(reader.int16()), reason: reader.string() })),
     timeoutMs,
+  )
+}
+
+export interface TopicSettings {
+  readonly topic: string
+  readonly error: KafkaError
+  readonly reason: string | null
+  /** Without those whose value the broker keeps to itself. */
+  readonly settings: ReadonlyMap<string, string>
+}
+
+const topicResource = 2
+
+/** Settings of topics as they hold, defaults included. No names given: all settings. Any broker answers. */
+export function describeTopicsRequest(
+  topics: readonly string[],
+  names: readonly string[],
+): KafkaRequest<TopicSettings[]> {
+  return request(
+    apis.describeConfigs,
+    (writer) => {
+      writer.array(topics, (topic) => {
+        writer.int8(topicResource)
+        writer.string(topic)
+        writer.array(names, (name) => writer.string(name))
+      })
+      writer.int8(0) // without where each value comes from
+    },
+    (reader) =>
+      reader.array(() => {
+        const error = kafkaError(reader.int16())
+        const reason = reader.string()
+        reader.int8() // kind of resource
+        const topic = reader.text()
+        const settings = new Map<string, string>()
+        reader.array(() => {
+          const name = reader.text()
+          const value = reader.string()
+          for (let flags = 0; flags < 3; flags++) reader.int8() // read-only, where it comes from, secret
+          reader.array(() => {
+            reader.string()
+            reader.string()
+            reader.int8()
+          })
+          if (value !== null) settings.set(name, value)
+        })
+        return { topic, error, reason, settings }
+      }),
   )
 }
 

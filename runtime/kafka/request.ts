@@ -46,6 +46,7 @@ export const apis = {
   addOffsetsToTxn: { key: 25, version: 1, name: 'AddOffsetsToTxn', flexible: false },
   endTxn: { key: 26, version: 1, name: 'EndTxn', flexible: false },
   txnOffsetCommit: { key: 28, version: 3, name: 'TxnOffsetCommit', flexible: true },
+  describeConfigs: { key: 32, version: 2, name: 'DescribeConfigs', flexible: false },
 } as const satisfies Record<string, Api>
 
 /** Makes a request whose response begins with the throttle time, as nearly all do. */

@@ -7,17 +7,33 @@ export interface Topics {
   ensure(specs: readonly TopicSpec[]): void
   /** Null where the topic does not exist. */
   partitionCount(topic: string): number | null
+  /** What the topic was created with, over the defaults of Kafka. */
+  settings(topic: string): ReadonlyMap<string, string>
   log(place: TopicPartition): PartitionLog
 }
 
+interface Topic {
+  readonly logs: readonly PartitionLog[]
+  readonly settings: ReadonlyMap<string, string>
+}
+
+/** A stock Kafka's, but for the time: as on Kafka, a topic of ours is LogAppendTime unless told otherwise. */
+const defaultSettings = {
+  'message.timestamp.type': 'LogAppendTime',
+  'retention.ms': '604800000',
+  'cleanup.policy': 'delete',
+}
+
 export function createTopics(): Topics {
-  const topics = new Map<string, readonly PartitionLog[]>()
+  const topics = new Map<string, Topic>()
 
   function ensure(specs: readonly TopicSpec[]): void {
-    for (const { topic, partitions } of specs) {
-      const existing = topics.get(topic)
-      if (!existing) topics.set(topic, Array.from({ length: partitions }, createPartitionLog))
-      else if (existing.length !== partitions) {
+    for (const { topic, partitions, config } of specs) {
+      const existing = topics.get(topic)?.logs
+      if (!existing) {
+        const logs = Array.from({ length: partitions }, createPartitionLog)
+        topics.set(topic, { logs, settings: new Map(Object.entries({ ...defaultSettings, ...config })) })
+      } else if (existing.length !== partitions) {
         throw new PipelineError(
           'topic_mismatch',
           `Topic ${topic} has ${existing.length} partitions where ${partitions} are needed`,
@@ -28,12 +44,18 @@ export function createTopics(): Topics {
   }
 
   function log({ topic, partition }: TopicPartition): PartitionLog {
-    const found = topics.get(topic)?.[partition]
+    const found = topics.get(topic)?.logs[partition]
     if (found) return found
     throw new PipelineError('topic_missing', `Topic ${topic} does not exist or has no partition ${partition}`, {
       details: { topic, partition },
     })
   }
 
-  return { ensure, partitionCount: (topic) => topics.get(topic)?.length ?? null, log }
+  function settings(topic: string): ReadonlyMap<string, string> {
+    const found = topics.get(topic)?.settings
+    if (found) return found
+    throw new PipelineError('topic_missing', `Topic ${topic} does not exist`, { details: { topic } })
+  }
+
+  return { ensure, partitionCount: (topic) => topics.get(topic)?.logs.length ?? null, settings, log }
 }

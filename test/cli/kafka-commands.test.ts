@@ -62,8 +62,9 @@ describe('topics', () => {
       'cli-test.card-fraud.rejected 12',
       'cli-test.card-fraud.models 1',
     ])
-    expect(specs[0]!.config).toEqual({ 'retention.ms': String(38 * dayMs), 'message.timestamp.type': 'LogAppendTime' })
-    expect(specs.at(-1)!.config).toEqual({ 'retention.ms': '-1', 'message.timestamp.type': 'LogAppendTime' })
+    const others = { 'message.timestamp.type': 'LogAppendTime', 'cleanup.policy': 'delete' }
+    expect(specs[0]!.config).toEqual({ 'retention.ms': String(38 * dayMs), ...others })
+    expect(specs.at(-1)!.config).toEqual({ 'retention.ms': '-1', ...others })
   })
 
   test('that are missing are all named', async () => {

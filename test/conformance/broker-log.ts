@@ -26,6 +26,35 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       })
     })
 
+    test('tell the settings asked for, given ones and defaults', async () => {
+      const broker = await open()
+      const [plain, given] = [unique('plain'), unique('given')]
+      const config = { 'message.timestamp.type': 'CreateTime', 'retention.ms': '86400000', 'cleanup.policy': 'compact' }
+      await broker.ensureTopics([
+        { topic: plain, partitions: 2, config: {} },
+        { topic: given, partitions: 1, config },
+      ])
+      // What exists keeps its settings.
+      await broker.ensureTopics([{ topic: given, partitions: 1, config: { 'retention.ms': '1000' } }])
+      const names = ['message.timestamp.type', 'retention.ms', 'cleanup.policy', 'no.such.setting']
+      const defaults = {
+        'message.timestamp.type': 'LogAppendTime',
+        'retention.ms': '604800000',
+        'cleanup.policy': 'delete',
+      }
+      expect(await broker.topicSettings([plain, given], names)).toEqual(
+        new Map([
+          [plain, new Map(Object.entries(defaults))],
+          [given, new Map(Object.entries(config))],
+        ]),
+      )
+      expect(await broker.topicSettings([given], ['retention.ms'])).toEqual(
+        new Map([[given, new Map([['retention.ms', '86400000']])]]),
+      )
+      expect(await broker.topicSettings([given], [])).toEqual(new Map([[given, new Map()]]))
+      expect(await broker.topicSettings([], names)).toEqual(new Map())
+    })
+
     test('have bounds that move with what is written', async () => {
       const { broker, topic } = await withTopic(2)
       const producer = await broker.producer()
@@ -43,6 +72,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       const producer = await broker.producer()
       const code = 'topic_missing'
       await expect(broker.bounds([{ topic: missing, partition: 0 }])).rejects.toMatchObject({ code })
+      await expect(broker.topicSettings([topic, missing], ['retention.ms'])).rejects.toMatchObject({ code })
       await expect(producer.send([record(missing, 0, 'x')])).rejects.toMatchObject({ code })
       await expect(producer.send([record(topic, 7, 'x')])).rejects.toMatchObject({ code })
       await expect(fetcher.fetch([{ topic: missing, partition: 0, offset: 0 }], brief)).rejects.toMatchObject({

@@ -16,10 +16,8 @@ export interface LogFake {
   fetches(): number
 }
 
-/** At most three records a fetch, so that every reader has to page. */
-const recordsMax = 3
-
-export function createLogFake(topics: Record<string, number>): LogFake {
+/** Three records of a partition at most come with a fetch unless told, so that every reader has to page. */
+export function createLogFake(topics: Record<string, number>, recordsMax = 3): LogFake {
   const logs = new Map<string, LogRecord[]>()
   for (const [topic, partitions] of Object.entries(topics)) {
     for (let partition = 0; partition < partitions; partition++) logs.set(`${topic}/${partition}`, [])

@@ -52,17 +52,18 @@ function vectorOf(i: number): number[] {
   return [(i % 10 === 0 ? (i % 30 === 0 ? 5 : 90) : 10) + (i % 7), i % 24 < 7 ? 1 : 0]
 }
 
-function predict(fake: LogFake, i: number, fingerprint = 'print'): void {
+function predict(fake: LogFake, i: number, more: Partial<Prediction> = {}): void {
   const prediction: Prediction = {
     id: `tx${i}`,
     time: start + (i * dayMs) / 24,
     score: null,
     modelVersion: null,
     features: vectorOf(i),
-    fingerprint,
+    fingerprint: 'print',
     origin: { partition: i % 2, offset: i },
     positions: [],
     reasons: [],
+    ...more,
   }
   fake.append(topics.predictions, i % 2, plan.predictions.codec.encode(prediction))
 }
@@ -160,7 +161,7 @@ describe('trainFromLog', () => {
     const clean = await trainFromLog(options(filledLog()))
     const fake = filledLog()
     predict(fake, 3)
-    predict(fake, 5, 'other')
+    predict(fake, 5, { fingerprint: 'other' })
     fake.append(topics.label, 0, null)
     report(fake, 'tx1', start + 900 * dayMs, start + 20 * dayMs)
     const summary = await trainFromLog(options(fake))
@@ -169,9 +170,57 @@ describe('trainFromLog', () => {
     expect(summary.version.model).toEqual(clean.version.model)
   })
 
-  test('keeps only the newest rows', async () => {
+  test('trains on the newest of the ripe rows, however many wait for their label', async () => {
+    // 30 days, one event a minute: 10,080 of the 43,200 are younger than the seven days after which a label is due.
+    const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1 }, 1_000)
+    const minute = 60_000
+    for (let i = 0; i < 43_200; i++) predict(fake, i, { time: start + i * minute })
+    for (let i = 0; i < 43_200; i += 10) report(fake, `tx${i}`, start + i * minute + 3 * dayMs)
+    const summary = await trainFromLog(options(fake, { rowsMax: 10_000 }))
+    // Predictions are the slower input: those up to minute 43,199 - 10,080 are ripe, and the newest of them are kept.
+    const [first, last] = [23_120, 33_119]
+    expect(summary).toMatchObject({
+      rows: 10_000,
+      positives: 1_000,
+      waiting: 10_080,
+      watermarkMs: start + 43_199 * minute,
+      counts: {
+        predictions: 43_200,
+        waiting: 10_080,
+        duplicatePredictions: 0,
+        droppedPredictions: 43_200 - 10_080 - 10_000,
+        labels: 4_320,
+        duplicateLabels: 0,
+        labelsWithoutRow: 3_320,
+      },
+    })
+    const numbers = Array.from({ length: last - first + 1 }, (_, row) => first + row)
+    const expected = fitLogistic({
+      rows: Float64Array.from(numbers.flatMap(vectorOf)),
+      labels: Uint8Array.from(numbers, (i) => (i % 10 === 0 ? 1 : 0)),
+      rowCount: 10_000,
+      features: ['amount', 'night'],
+      l2: 1,
+      iterationsMax: 100,
+    })
+    expect(summary.version.model).toEqual(expected.weights)
+  })
+
+  test('the newest ripe rows are those by the labels where these are the slower input', async () => {
     const summary = await trainFromLog(options(filledLog(), { rowsMax: 300 }))
-    expect(summary).toMatchObject({ rows: 130, waiting: 170, counts: { predictions: 300, droppedPredictions: 180 } })
+    expect(summary).toMatchObject({
+      rows: 300,
+      positives: 30,
+      waiting: 170,
+      counts: { predictions: 480, droppedPredictions: 10, labels: 32, labelsWithoutRow: 2 },
+    })
+  })
+
+  test('labels of rows that wait take no label from a row that is ripe', async () => {
+    const fake = filledLog()
+    for (let i = 312; i < 480; i++) report(fake, `tx${i}`, start + 20 * dayMs - 500)
+    const summary = await trainFromLog(options(fake, { rowsMax: 100 }))
+    expect(summary).toMatchObject({ rows: 100, positives: 10, counts: { labels: 32 + 168 } })
   })
 
   test('loses to a promotion that came in between, and says so', async () => {

@@ -1,9 +1,9 @@
 /** Alignment: when an event may go, source by source; nothing here waits, rounds and times are given. */
 import { describe, expect, test } from 'vitest'
-import { type Aligned, type AlignmentOptions, createAlignment } from '../../processors/alignment.ts'
+import { type Aligned, type AlignmentSource, createAlignment } from '../../processors/alignment.ts'
 import { nothingPassed } from '../../processors/position.ts'
 
-type Sources = AlignmentOptions['sources']
+type Sources = ReadonlyArray<{ readonly kind: 'raw'; readonly disorderMs: number } | { readonly kind: 'task' }>
 const raw = (disorderMs = 0) => ({ kind: 'raw' as const, disorderMs })
 const task = { kind: 'task' as const }
 
@@ -12,12 +12,27 @@ interface Named extends Aligned {
 }
 
 function aligned(sources: Sources, start = nothingPassed) {
-  const alignment = createAlignment<Named>({ sources }, start)
+  // Every raw source is an input of its own, all tasks are of one.
+  const firstTask = sources.findIndex(({ kind }) => kind === 'task')
+  const placed = sources.map(
+    (source, i): AlignmentSource => ({ ...source, input: source.kind === 'raw' ? i : firstTask }),
+  )
+  const alignment = createAlignment<Named>({ sources: placed }, start)
   let nowMs = 0
   let offset = 0
   function push(name: string, source: number, time: number, rest: Partial<Aligned> = {}): void {
     const order = rest.order ?? source * 100
-    alignment.push({ name, source, time, order, round: 1, readAtMs: nowMs, offset: offset++, ...rest })
+    alignment.push({
+      name,
+      source,
+      time,
+      order,
+      round: 1,
+      readAtMs: nowMs,
+      input: placed[source]!.input,
+      offset: offset++,
+      ...rest,
+    })
     alignment.advance(source, time)
   }
   /** Names of those that may go, in the order in which they do. */
@@ -79,6 +94,9 @@ describe('raw inputs', () => {
     push('a', 0, 10)
     push('b', 0, 15)
     expect(released()).toEqual(['a'])
+    // More is to be had: that is no waiting for the end.
+    expect(alignment.awaitsEnd(0)).toBe(false)
+    alignment.fetched(0, 1, true)
     expect(alignment.awaitsEnd(0)).toBe(true)
     alignment.fetched(0, 2, true)
     expect(alignment.awaitsEnd(0)).toBe(false)
@@ -131,6 +149,8 @@ describe('tasks as sources', () => {
     alignment.said(0, 1, true)
     expect(alignment.isIdle()).toBe(false)
     alignment.said(1, 2, true)
+    expect(alignment.isIdle()).toBe(false)
+    alignment.fetched(0, 1, true)
     expect(alignment.isIdle()).toBe(true)
   })
 })

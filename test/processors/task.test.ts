@@ -114,6 +114,24 @@ describe('a batch', () => {
     expect(task.take(0, bounds)).toBeNull()
   })
 
+  test('has what waited longer than the bound for an input that says nothing, counted', () => {
+    const task = open(fresh, null, { holdMaxMs: 1_000 })
+    const records = recordsOf([click('a', 'anna', 0), click('b', 'anna', 30)]) as LogRecord[]
+    task.accept({ topic: 'clicks', partition: 0, from: 0, records, next: 2, stableEnd: 2 }, 1, 0)
+    // The declared disorder of 10 s comes on top.
+    expect(task.take(11_000, bounds)).toBeNull()
+    expect(idsOf(task.take(11_001, bounds))).toEqual(['a', 'b'])
+    expect(task.counts).toEqual({ late: 0, releasedEarly: 2 })
+  })
+
+  test('is not awaited while the other input brings nothing but refusals', () => {
+    const task = open()
+    const { read } = readerOf(task)
+    read([[click('a', 'anna', 0)], Array.from({ length: 40 }, () => 'bad')], [1, 10])
+    expect(task.awaitsEnd(0)).toBe(false)
+    expect(task.take(0, bounds)).toMatchObject({ events: [], refusals: { length: 10 } })
+  })
+
   test('has at most so many events, so many entities, and nothing beyond a time', () => {
     const take = (own: Partial<typeof bounds>) => {
       const task = open()
@@ -251,5 +269,47 @@ describe('taken up again', () => {
         expect(fates(rest)).toEqual(fates(whole.slice(to + 1)))
       }
     }
+  })
+})
+
+describe('a refold', () => {
+  test('is read to its end, however much lies beyond what it folds', () => {
+    const clicks = Array.from({ length: 60 }, (_, i) => click(`e${i}`, 'anna', i))
+    const refunds = [refund('r', 'anna', 5)]
+    const before = open()
+    const reader = readerOf(before)
+    // The refunds go no further than 5 s, and are not at their end: the clicks beyond are held.
+    before.accept(
+      { topic: 'refunds', partition: 0, from: 0, records: recordsOf(refunds) as LogRecord[], next: 1, stableEnd: 2 },
+      1,
+      0,
+    )
+    reader.read([clicks, refunds], [60, 1])
+    const held = before.take(0, { ...bounds, eventsMax: 3 })!
+    expect(held.position.inputs[0]).toMatchObject({ low: 3, next: 60 })
+
+    const after = open(fresh, held.position, { readAheadMax: 5 })
+    const again = readerOf(after)
+    const folded: string[] = []
+    for (let rounds = 0; after.isRefolding && rounds < 100; rounds++) {
+      again.read([clicks, refunds], [Math.min(60, 4 * (rounds + 1)), 1])
+      folded.push(...(idsOf(after.take(0, bounds)) ?? []))
+    }
+    expect(after.isRefolding).toBe(false)
+    expect(folded).toEqual(idsOf(held))
+  })
+
+  test('waits for no input that has nothing to be folded again', () => {
+    const clicks = Array.from({ length: 60 }, (_, i) => click(`e${i}`, 'anna', i * 20))
+    const quiet: Log = []
+    const before = open()
+    const reader = readerOf(before)
+    reader.read([clicks, quiet])
+    reader.read([clicks, quiet])
+    const target = before.take(0, bounds)!.position
+    const after = open(fresh, target)
+    readerOf(after).read([clicks, quiet], [30, 0])
+    // Taken as it is read, not held until all is read.
+    expect(after.take(0, bounds)!.events.length).toBeGreaterThan(20)
   })
 })

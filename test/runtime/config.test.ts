@@ -25,7 +25,7 @@ describe('parseConfig', () => {
       partitions: 4,
       logLevel: 'info',
       folder: '.millrace',
-      holdMaxMs: 5_000,
+      holdMaxMs: 30_000,
       commitEveryMs: 10,
       sessionTimeoutMs: 10_000,
     })
@@ -115,7 +115,7 @@ test('the table has a row for each setting, in the order of the table', () => {
   expect(rows.find(({ variable }) => variable === 'MILLRACE_HOLD_MAX_MS')).toEqual({
     variable: 'MILLRACE_HOLD_MAX_MS',
     type: 'whole number',
-    default: '5000',
+    default: '30000',
     unit: 'ms',
     sentence: 'Longest wait of an event for earlier ones of other partitions; those let go early are counted.',
   })

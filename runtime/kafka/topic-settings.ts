@@ -1,0 +1,41 @@
+/** Settings of topics as the cluster applies them; called by `broker.ts`. */
+import { PipelineError } from '../../schemas/errors.ts'
+import { describeTopicsRequest } from './cluster-requests.ts'
+import type { Connections } from './connections.ts'
+import { createPatience } from './patience.ts'
+
+const newTopicMs = 1_000
+
+/** The settings `names` of each topic, without those that Kafka does not know or does not tell. */
+export async function topicSettings(
+  connections: Pick<Connections, 'sendToAny' | 'patienceMs'>,
+  topics: readonly string[],
+  names: readonly string[],
+): Promise<Map<string, ReadonlyMap<string, string>>> {
+  if (topics.length === 0) return new Map()
+  // A topic that was just created is not known to every broker at once.
+  const patience = createPatience(Math.min(newTopicMs, connections.patienceMs), 50)
+  for (;;) {
+    const answers = await connections.sendToAny(describeTopicsRequest([...new Set(topics)], names))
+    const refused = answers.find(({ error }) => error !== 'NONE' && error !== 'UNKNOWN_TOPIC_OR_PARTITION')
+    if (refused !== undefined) {
+      const { topic, error, reason } = refused
+      throw new PipelineError(
+        'kafka_request_failed',
+        `Kafka refuses to tell the settings of topic ${topic}: ${reason ?? error}`,
+        { details: { topic, error } },
+      )
+    }
+    const unknown = answers.find(({ error }) => error !== 'NONE')
+    if (unknown === undefined) {
+      // Asked for no names, Kafka tells all.
+      return new Map(
+        answers.map(({ topic, settings }) => [topic, new Map([...settings].filter(([name]) => names.includes(name)))]),
+      )
+    }
+    if (await patience.again()) continue
+    throw new PipelineError('topic_missing', `Kafka has no topic ${unknown.topic}`, {
+      details: { topic: unknown.topic },
+    })
+  }
+}

@@ -1,0 +1,112 @@
+/** What `run` says of topics that exist with other settings than the plan needs, on the broker in memory. */
+import { describe, expect, test } from 'vitest'
+import { ensureTopics, requireTopicSettings, topicSpecs } from '../../cli/topics.ts'
+import cardFraud from '../../pipelines/card-fraud.ts'
+import { systemClock } from '../../runtime/clock.ts'
+import { createMemoryBroker } from '../../runtime/memory-broker.ts'
+import { compile } from '../../schemas/compile.ts'
+import { call } from './call.ts'
+
+const plan = compile(cardFraud, { namespace: 'n' })
+const brokers = ['kafka-1:9092', 'kafka-2:9092']
+const dayMs = 86_400_000
+
+/** The plan's topics, some with other settings. */
+async function brokerWith(changes: Readonly<Record<string, Readonly<Record<string, string>>>>) {
+  const broker = createMemoryBroker({ clock: systemClock })
+  const specs = topicSpecs(plan, 2)
+  expect(specs.map(({ topic }) => topic)).toEqual(expect.arrayContaining(Object.keys(changes)))
+  await broker.ensureTopics(specs.map((spec) => ({ ...spec, config: { ...spec.config, ...changes[spec.topic] } })))
+  return broker
+}
+
+const firstLine = 'Topics of this pipeline have settings with which its results could not be trusted:'
+const mendLine = 'Mend them with these commands (records already there keep their times; lost ones do not come back):'
+const alter = (topic: string, changes: string) =>
+  `  kafka-configs --bootstrap-server kafka-1:9092,kafka-2:9092 --alter --entity-type topics --entity-name ${topic} ` +
+  `--add-config ${changes}`
+
+describe('topic settings', () => {
+  test('as they are created pass, and so do longer retentions', async () => {
+    const created = createMemoryBroker({ clock: systemClock })
+    await ensureTopics(created, plan, 2)
+    await expect(requireTopicSettings(created, plan, brokers)).resolves.toBeUndefined()
+    const longer = await brokerWith({
+      'n.transactions': { 'retention.ms': '-1' },
+      'n.chargebacks': { 'retention.ms': String(38 * dayMs + 1) },
+    })
+    await expect(requireTopicSettings(longer, plan, brokers)).resolves.toBeUndefined()
+  })
+
+  test('that do not do are all listed, with the commands that mend them', async () => {
+    const broker = await brokerWith({
+      'n.transactions': { 'message.timestamp.type': 'CreateTime', 'retention.ms': '604800000' },
+      'n.chargebacks': { 'retention.ms': String(37 * dayMs) },
+      'n.card-fraud.terminal': { 'message.timestamp.type': 'CreateTime' },
+      'n.card-fraud.predictions': { 'cleanup.policy': 'compact,delete' },
+      'n.card-fraud.models': { 'retention.ms': String(36_500 * dayMs), 'cleanup.policy': 'compact' },
+    })
+    await expect(requireTopicSettings(broker, plan, brokers)).rejects.toMatchObject({
+      code: 'topic_mismatch',
+      message: [
+        firstLine,
+        '  n.transactions: message.timestamp.type expected LogAppendTime, received CreateTime',
+        '  n.transactions: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received 604800000 (7d)',
+        '  n.chargebacks: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received 3196800000 (37d)',
+        '  n.card-fraud.terminal: message.timestamp.type expected LogAppendTime, received CreateTime',
+        '  n.card-fraud.predictions: cleanup.policy expected delete, received compact,delete',
+        '  n.card-fraud.models: retention.ms expected -1 (for ever), received 3153600000000 (36500d)',
+        '  n.card-fraud.models: cleanup.policy expected delete, received compact',
+        mendLine,
+        alter('n.transactions', 'message.timestamp.type=LogAppendTime,retention.ms=3283200000'),
+        alter('n.chargebacks', 'retention.ms=3283200000'),
+        alter('n.card-fraud.terminal', 'message.timestamp.type=LogAppendTime'),
+        alter('n.card-fraud.predictions', 'cleanup.policy=delete'),
+        alter('n.card-fraud.models', 'retention.ms=-1,cleanup.policy=delete'),
+      ].join('\n'),
+      details: {
+        settings: expect.arrayContaining([
+          { topic: 'n.card-fraud.models', name: 'cleanup.policy', expected: 'delete', received: 'compact' },
+        ]),
+      },
+    })
+  })
+
+  test('that the broker does not tell are not taken for good', async () => {
+    const [transactions] = plan.topics
+    const silent = { topicSettings: async () => new Map([['n.transactions', new Map([['cleanup.policy', 'delete']])]]) }
+    await expect(requireTopicSettings(silent, { topics: [transactions!] }, brokers)).rejects.toMatchObject({
+      message: [
+        firstLine,
+        '  n.transactions: message.timestamp.type expected LogAppendTime, received nothing',
+        '  n.transactions: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received nothing',
+        mendLine,
+        alter('n.transactions', 'message.timestamp.type=LogAppendTime,retention.ms=3283200000'),
+      ].join('\n'),
+    })
+  })
+
+  test.each([[['--create-topics']], [[]]])('keep `run %s` from starting, before it asks for Redis', async (more) => {
+    const broker = await brokerWith({ 'n.transactions': { 'message.timestamp.type': 'CreateTime' } })
+    const { code, out, err } = await call(['run', 'pipelines/card-fraud.ts', ...more], {
+      environment: {
+        MILLRACE_NAMESPACE: 'n',
+        MILLRACE_PARTITIONS: '2',
+        KAFKA_BROKERS: brokers.join(','),
+        REDIS_URL: 'redis://localhost:1',
+      },
+      openBroker: () => broker,
+    })
+    expect({ code, out, err }).toEqual({
+      code: 1,
+      out: [],
+      err: [
+        `error: ${firstLine}`,
+        '  n.transactions: message.timestamp.type expected LogAppendTime, received CreateTime',
+        mendLine,
+        alter('n.transactions', 'message.timestamp.type=LogAppendTime'),
+        'Change the topic as the message says, or start with another namespace.',
+      ],
+    })
+  })
+})
