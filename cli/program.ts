@@ -142,7 +142,11 @@ function declare(act: Act, { terminal, fetch: fetchIt = fetch }: Surroundings): 
     'pipelines/card-fraud.ts --out model.json --rows-max 500000',
   ])
     .option('--out <file>', 'write the model to a file as well')
-    .option('--rows-max <rows>', 'train on at most so many of the newest predictions whose label is due', wholeOption(1, 8_000_000))
+    .option(
+      '--rows-max <rows>',
+      'train on at most so many of the newest predictions whose label is due',
+      wholeOption(1, 8_000_000),
+    )
     .option('--json <file>', 'write the figures to a file as well')
     .action((definition, options) =>
       act(async (context) => (await import('./train.ts')).trainCommand(definition, options, context)),

@@ -235,6 +235,8 @@ describe('taken up again', () => {
     ]
   }
 
+  const isBehind = (a: TaskPosition, b: TaskPosition) => a.inputs.some(({ next }, i) => next < b.inputs[i]!.next)
+
   const fates = (batches: readonly TaskBatch[]) => ({
     taken: batches.flatMap(({ events }) => events.map(({ id, stream }) => `${stream} ${id}`)).sort(),
     refused: batches.flatMap(({ refusals }) => refusals.map(({ offset }) => offset)).sort((a, b) => a - b),
@@ -249,6 +251,14 @@ describe('taken up again', () => {
     whole.forEach((batch, i) => {
       const rest = runAll(logs, seed + i, batch.position)
       expect(fates([...whole.slice(0, i + 1), ...rest]), `after batch ${i}`).toEqual(expected)
+      for (const { position } of rest) expect(isBehind(position, batch.position), `after batch ${i}`).toBe(false)
+      // And again from somewhere in that second life.
+      const half = rest.slice(0, rest.length >> 1)
+      if (half.length === 0) return
+      const third = runAll(logs, 2 * seed + i, half.at(-1)!.position)
+      expect(fates([...whole.slice(0, i + 1), ...half, ...third]), `after batch ${i} and half of the rest`).toEqual(
+        expected,
+      )
     })
   })
 
