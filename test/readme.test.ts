@@ -5,8 +5,10 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { createReplay } from '../processors/replay.ts'
+import { configTable } from '../runtime/config.ts'
 import { compile } from '../schemas/compile.ts'
 import type { Pipeline } from '../schemas/definition.ts'
+import { errorCatalogue } from '../schemas/errors.ts'
 import { codeBlocks } from './support/code-blocks.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -72,4 +74,34 @@ function isOfScripts(text: string): boolean {
     .trim()
     .split('\n')
     .every((line) => /^npm (?:run (?:-s )?)?([\w:]+)/.test(line))
+}
+
+describe('generated pages (vitest -u writes them anew)', () => {
+  test('configuration', async () => {
+    const rows = configTable().map(({ variable, type, default: fallback, unit, sentence }) => [
+      `\`${variable}\``,
+      type,
+      fallback,
+      unit,
+      sentence,
+    ])
+    const page = `# Configuration\n\nSettings are read from the environment once, at start.\n\n${table(['variable', 'type', 'default', 'unit', 'meaning'], rows)}`
+    await expect(page).toMatchFileSnapshot('../docs/configuration.md')
+  })
+
+  test('errors', async () => {
+    const rows = Object.entries(errorCatalogue).map(([code, { retry, meaning, remedy }]) => [
+      `\`${code}\``,
+      retry ? 'yes' : 'no',
+      meaning,
+      remedy,
+    ])
+    const page = `# Errors\n\nSwitch on the code, never on the text.\n\n${table(['code', 'passes by itself', 'meaning', 'what to do'], rows)}`
+    await expect(page).toMatchFileSnapshot('../docs/errors.md')
+  })
+})
+
+function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
+  const lines = [head, head.map(() => '---'), ...rows]
+  return `${lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n`
 }
