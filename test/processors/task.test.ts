@@ -200,6 +200,20 @@ describe('reading', () => {
 })
 
 describe('taken up again', () => {
+  test('reads again what it stands for, even where another input brings more late events than may be held', () => {
+    const late = Array.from({ length: 700 }, (_, i) => click(`late${i}`, `user${i}`, 2_000 - i))
+    const refunds = [refund('r', 'anna', 2_600)]
+    const passed = { time: at(2_500), order: 0 }
+    const read = { low: 0, next: 0, clock: Number.NEGATIVE_INFINITY }
+    const task = open({ passed, inputs: [read, { ...read, next: 1 }] })
+    const { read: readOnce } = readerOf(task)
+    readOnce([late, refunds], [700, 0])
+    expect(task.take(0, bounds)).toBeNull()
+    readOnce([late, refunds])
+    expect(idsOf(task.take(0, bounds))!.length).toBe(500)
+    expect(idsOf(task.take(0, bounds))!.length).toBe(200)
+  })
+
   /** Runs to the end in batches of any size, from a position; what happens at each position is told. */
   function runAll(logs: readonly [Log, Log], seed: number, start = fresh, refoldTo: TaskPosition | null = null) {
     const random = createRandom(seed)
