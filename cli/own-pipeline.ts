@@ -70,7 +70,13 @@ export async function withParts(context: CommandContext, main: (parts: Parts) =>
   return failures.length + late.length > 0 ? exitCodes.failed : exitCode
 }
 
-export async function openOwnPipeline(definition: string, namespace: string, parts: Parts): Promise<OwnPipeline> {
+/** `meanwhile`: work that goes on here while the production process comes up. */
+export async function openOwnPipeline(
+  definition: string,
+  namespace: string,
+  meanwhile: () => void,
+  parts: Parts,
+): Promise<OwnPipeline> {
   const { context, closing, giveUp } = parts
   const { terminal, config: given } = context
   const servers = await findServers({
@@ -102,6 +108,7 @@ export async function openOwnPipeline(definition: string, namespace: string, par
   }
   const run = command(['run', definition])
   run.done.catch(giveUp)
+  meanwhile()
   const url = `http://${config.httpHost}:${port}`
   await untilReady(url, parts)
   return { plan, namespace, broker, url, watched: await watchPipeline(broker, plan, parts), command }

@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs'
 import { access, constants } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
-import { generateHandbook, handbookEventChunks, handbookStartMs } from '../pipelines/handbook.ts'
+import { generateHandbook, type HandbookTable, handbookEventChunks, handbookStartMs } from '../pipelines/handbook.ts'
 import { jsonLines } from '../producers/json-lines.ts'
 import type { SourceEvent } from '../producers/prepare.ts'
 import { PipelineError } from '../schemas/errors.ts'
@@ -67,11 +67,19 @@ function handbookSource(options: SourceOptions, plan: Pick<Plan, 'name' | 'strea
     ...(options.from === undefined ? {} : { fromSecond: secondOf(options.from) }),
     ...(options.until === undefined ? {} : { untilSecond: secondOf(options.until) }),
   }
-  /** The table takes seconds to draw, so it is drawn when the first event is asked for. */
   function* chunks() {
-    yield* handbookEventChunks(generateHandbook({ seed: options.seed ?? 0 }), span)
+    yield* handbookEventChunks(drawHandbook(options.seed ?? 0), span)
   }
   return { startMs: handbookStartMs, chunks: chunks() }
+}
+
+/** The last table drawn: it takes seconds, and a feed that goes span by span asks for it again. */
+let drawn: HandbookTable | null = null
+
+/** Draws the table of a seed, where it is not at hand: when the first event is asked for, or earlier by who has time to spare. */
+export function drawHandbook(seed: number): HandbookTable {
+  if (drawn?.seed !== seed) drawn = generateHandbook({ seed })
+  return drawn
 }
 
 async function openFile(path: string): Promise<Readable> {

@@ -14,6 +14,7 @@ import { exitCodes } from './failure-text.ts'
 import { createFeed, type Feed } from './feed.ts'
 import { createLatencyRecord, type LatencyPercentiles } from './latency.ts'
 import { openOwnPipeline, type Parts, tickUntil, type Watched, withParts } from './own-pipeline.ts'
+import { drawHandbook } from './sources.ts'
 import { shown, shownTime, type Terminal } from './terminal.ts'
 import { writeFigures, writeWholeFile } from './whole-file.ts'
 
@@ -56,7 +57,7 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
   const namespaceFile = join(config.folder, 'start.json')
   const resumed = options.resume ? await readNamespace(namespaceFile) : null
   const namespace = resumed ?? (config.namespace || `start-${clock.nowMs().toString(36)}`)
-  const pipeline = await openOwnPipeline(definition, namespace, parts)
+  const pipeline = await openOwnPipeline(definition, namespace, () => drawHandbook(options.seed ?? 0), parts)
   const { plan, broker, watched, url } = pipeline
   terminal.out(`${plan.name}: ${resumed ? 'goes on in' : 'begins in the fresh'} namespace ${namespace}.`)
   const feed = await createFeed(broker, plan, options, context)

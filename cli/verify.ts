@@ -11,6 +11,7 @@ import type { CommandContext } from './context.ts'
 import { exitCodes } from './failure-text.ts'
 import { createFeed } from './feed.ts'
 import { openOwnPipeline, type Parts, tickUntil, withParts } from './own-pipeline.ts'
+import { drawHandbook } from './sources.ts'
 import { shown, shownTime, type Terminal } from './terminal.ts'
 import { requireTopics } from './topics.ts'
 import { writeFigures } from './whole-file.ts'
@@ -51,7 +52,12 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
   const { context, signal, giveUp } = parts
   const { clock, terminal } = context
   const namespace = `verify-${clock.nowMs().toString(36)}`
-  const { plan, broker, watched, url } = await openOwnPipeline(definition, namespace, parts)
+  const { plan, broker, watched, url } = await openOwnPipeline(
+    definition,
+    namespace,
+    () => drawHandbook(options.seed ?? 0),
+    parts,
+  )
   const partitionsOf = await requireTopics(broker, [plan.scored.topic])
   const expected = createExpectation(plan, partitionsOf(plan.scored.topic), terminal)
   watched.onPrediction = ({ id, features }) => expected.compare(id, features)
