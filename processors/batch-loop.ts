@@ -106,6 +106,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       metrics.time('decode', () => accept(fetched))
       if (awaitsEnd()) continue
       if (isBacklogged()) fetching = poll(0)
+      const beganMs = clock.elapsedMs()
       const shares = takeShares()
       const speaking = speakers(shares)
       if (shares.length === 0 && speaking.length === 0) continue
@@ -125,7 +126,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       const steps = stepsOf(shares)
       got(await committing)
       commitBeganMs = clock.elapsedMs()
-      committing = outcomeOf(commit(records, offsets, steps, shares))
+      committing = outcomeOf(commit(records, offsets, steps, shares, beganMs))
     }
   } finally {
     await fetching
@@ -344,6 +345,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     offsets: readonly OffsetToCommit[],
     steps: ReturnType<typeof stepsOf>,
     shares: readonly Share[],
+    beganMs: number,
   ): Promise<void> {
     const began = clock.elapsedMs()
     if (records.length > 0 || offsets.length > 0) await worker.transact(records, offsets, membership)
@@ -351,6 +353,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     metrics.took('publish', published - began)
     await Promise.all(steps.map(({ store, step }) => (step.from === step.to ? null : store.apply(step))))
     metrics.took('apply', clock.elapsedMs() - published)
+    metrics.took('batch', clock.elapsedMs() - beganMs)
     for (const { open, batch, outputs, refusals } of shares) metrics.committed(open.task, batch, outputs, refusals)
   }
 }

@@ -4,7 +4,8 @@ import type { Output } from './outputs.ts'
 import type { Refusal } from './stage-event.ts'
 import type { Task, TaskBatch } from './task.ts'
 
-export type Step = 'decode' | 'load' | 'fold' | 'score' | 'encode' | 'publish' | 'apply'
+/** `batch` is the whole of it, from taking the events to the store being level. */
+export type Step = 'decode' | 'load' | 'fold' | 'score' | 'encode' | 'publish' | 'apply' | 'batch'
 
 /** Plain totals since start, for the terminal and for tests. */
 export interface ProcessingTotals {
@@ -61,6 +62,10 @@ export function createProcessingMetrics(
     'partition',
   ])
   const eventTime = gauge('millrace_event_time_seconds', 'Event time that the task has passed.', ['stage', 'partition'])
+  const eventTimeLag = gauge('millrace_event_time_lag_seconds', 'Event time that was read and is not passed yet.', [
+    'stage',
+    'partition',
+  ])
   const steps = new Histogram({
     name: 'millrace_step_duration_ms',
     help: 'How long a step of a batch took, in milliseconds.',
@@ -108,7 +113,12 @@ export function createProcessingMetrics(
     const stage = task.stage.entity.name
     const labels = { stage, partition: task.partition }
     held.set(labels, task.held)
-    if (Number.isFinite(batch.position.passed.time)) eventTime.set(labels, batch.position.passed.time / 1_000)
+    const passedMs = batch.position.passed.time
+    if (Number.isFinite(passedMs)) {
+      eventTime.set(labels, passedMs / 1_000)
+      const readMs = Math.max(passedMs, ...task.inputs.map(({ clock }) => clock))
+      eventTimeLag.set(labels, (readMs - passedMs) / 1_000)
+    }
     for (const input of task.inputs) lag.set({ topic: input.topic, partition: task.partition }, input.lag)
     if (batch.isRefold) {
       refolded.inc({ stage }, batch.events.length)

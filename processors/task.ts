@@ -73,6 +73,8 @@ export interface TaskInput {
   /** Records between `next` and the end of the partition, when last fetched. */
   readonly lag: number
   readonly isAtEnd: boolean
+  /** Greatest event time read, ms; −infinity before the first event. */
+  readonly clock: number
 }
 
 export interface Task {
