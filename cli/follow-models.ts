@@ -3,6 +3,7 @@
  * anew, and the model known so far scores on meanwhile. Made by `live-process.ts`.
  */
 import { createRegistryFollower, type RegistryFollower } from '../online-model/registry-follower.ts'
+import { defaultWorkerLimits } from '../processors/run-worker.ts'
 import type { CurrentModel } from '../processors/scoring.ts'
 import type { Broker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -24,8 +25,6 @@ export interface FollowedModels {
   close(): Promise<void>
 }
 
-/** Failures in a row, without the registry having been read between them, after which it is given up. */
-const failuresMax = 10
 const backoffFirstMs = 100
 const backoffMaxMs = 5_000
 
@@ -56,9 +55,11 @@ export async function followModels(options: FollowModelsOptions): Promise<Follow
   }
 
   async function recover(first: unknown, giveUp: (error: unknown) => void): Promise<void> {
+    const sinceMs = clock.elapsedMs()
     let error = first
     for (let failures = 1; ; failures++) {
-      if (!(error instanceof PipelineError) || !error.retry || failures > failuresMax) return giveUp(error)
+      const isOver = clock.elapsedMs() - sinceMs > defaultWorkerLimits.outageMaxMs
+      if (!(error instanceof PipelineError) || !error.retry || isOver) return giveUp(error)
       const delayMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** (failures - 1))
       log.warn({ code: error.code, failures, delayMs }, `the registry could not be read: ${error.message}`)
       await clock.sleep(delayMs)

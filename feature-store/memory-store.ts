@@ -63,7 +63,7 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
       state.owner = owner
       if (rebuild) clearState(state)
       state.identity = expected
-      return openTask(() => stateOf(entity, partition), taskName(entity, partition), owner, expected, tailStepsMax)
+      return openTask(() => stateOf(entity, partition), taskName(entity, partition), owner, tailStepsMax)
     },
     read: async (entity, partition, keys): Promise<EntityRead> => {
       const state = stateOf(entity, partition)
@@ -83,13 +83,7 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
   }
 }
 
-function openTask(
-  currentState: () => TaskState,
-  task: string,
-  owner: string,
-  identity: string,
-  tailStepsMax: number,
-): TaskStore {
+function openTask(currentState: () => TaskState, task: string, owner: string, tailStepsMax: number): TaskStore {
   let position = currentState().position
   let sent = position
 
@@ -121,15 +115,6 @@ function openTask(
         state.position = step.to
       }
       position = step.to
-    },
-    clear: async () => {
-      const state = currentState()
-      const refusal = fenceRefusal(task, { owner, position: null }, { owner: state.owner, position: null })
-      if (refusal !== null) throw refusal
-      clearState(state)
-      state.identity = identity
-      position = null
-      sent = null
     },
   }
 }

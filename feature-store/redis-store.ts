@@ -56,7 +56,7 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<Feat
       if (code === 'foreign') throw foreignState(task, expected, found ?? null)
       const isOpen = code === 'claimed' && !rebuild
       if (!isOpen) await clearTask(connection, keys, task, owner, expected)
-      return openTask(connection, keys, task, owner, expected, isOpen ? (position ?? null) : null)
+      return openTask(connection, keys, task, owner, isOpen ? (position ?? null) : null)
     },
     read: async (entity, partition, entityKeys): Promise<EntityRead> => {
       assert(entityKeys.length <= readKeysMax, `a query reads at most ${readKeysMax} logs, not ${entityKeys.length}`)
@@ -77,7 +77,6 @@ function openTask(
   keys: TaskKeys,
   task: string,
   owner: string,
-  identity: string,
   claimedPosition: string | null,
 ): TaskStore {
   let position = claimedPosition
@@ -121,11 +120,6 @@ function openTask(
       const refusal = fenceRefusal(task, { owner, position: step.from }, found)
       assert(refusal !== null, `the apply script answered ${code}`)
       throw refusal
-    },
-    clear: async () => {
-      await clearTask(connection, keys, task, owner, identity)
-      position = null
-      sent = null
     },
   }
 }

@@ -40,8 +40,6 @@ export interface TaskStore {
   load(keys: readonly string[]): Promise<Array<Buffer | null>>
   /** Applies one step, or refuses it whole. */
   apply(step: Step): Promise<void>
-  /** Deletes everything of this task, fenced. Position is null afterwards. */
-  clear(): Promise<void>
 }
 
 export interface EntityRead {

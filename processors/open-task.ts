@@ -13,6 +13,7 @@ import type { OpenTask } from './batch-loop.ts'
 import { createEntityCache } from './entity-cache.ts'
 import { createFold } from './fold.ts'
 import { decodePosition, isAhead, nothingPassed, type TaskPosition } from './position.ts'
+import { stageInputs } from './stage-inputs.ts'
 import { createTask, type TaskLimits } from './task.ts'
 import { createWord } from './word.ts'
 
@@ -68,8 +69,7 @@ function offsetsOf(position: TaskPosition): string {
 }
 
 function inputTopics({ plan, stage }: OpenTaskOptions): string[] {
-  const raw = stage.rawStreams.map((stream) => plan.streams[stream]!.topic)
-  return stage.hopIn ? [...raw, stage.hopIn.topic] : raw
+  return stageInputs(plan, stage).map(({ topic }) => topic)
 }
 
 /** All inputs of a task carry the same position, which was committed in one transaction. */

@@ -7,11 +7,12 @@ import type { Broker, Fetcher, Membership, StageTopics, Worker } from '../runtim
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import { PipelineError } from '../schemas/errors.ts'
-import type { Plan, StagePlan } from '../schemas/plan.ts'
+import type { Plan } from '../schemas/plan.ts'
 import { type LoopLimits, type OpenTask, runBatchLoop } from './batch-loop.ts'
 import type { ProcessingMetrics } from './metrics.ts'
 import { openTask } from './open-task.ts'
 import type { CurrentModel } from './scoring.ts'
+import { stageInputs } from './stage-inputs.ts'
 import type { TaskLimits } from './task.ts'
 
 export interface WorkerLimits extends LoopLimits, TaskLimits {
@@ -19,8 +20,8 @@ export interface WorkerLimits extends LoopLimits, TaskLimits {
   readonly cacheRowsMax: number
   readonly sessionTimeoutMs: number
   readonly transactionTimeoutMs: number
-  /** Failures in a row, without a batch between them, after which the process gives up. */
-  readonly failuresMax: number
+  /** After so long with nothing but failures the process gives up: whoever restarts it should look. */
+  readonly outageMaxMs: number
 }
 
 export const defaultWorkerLimits: WorkerLimits = {
@@ -36,7 +37,7 @@ export const defaultWorkerLimits: WorkerLimits = {
   cacheRowsMax: 2_000_000,
   sessionTimeoutMs: 10_000,
   transactionTimeoutMs: 10_000,
-  failuresMax: 10,
+  outageMaxMs: 300_000,
 }
 
 export interface RunWorkerOptions {
@@ -85,6 +86,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
 
   async function supervise(): Promise<void> {
     let failures = 0
+    let failingSinceMs = 0
     const progress = () => metrics.totals.batches + metrics.totals.refolded
     while (!signal.aborted) {
       const before = progress()
@@ -93,7 +95,10 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
       } catch (error) {
         if (progress() > before) failures = 0
         failures++
-        if (!(error instanceof PipelineError) || !error.retry || failures > limits.failuresMax) throw error
+        const nowMs = clock.elapsedMs()
+        if (failures === 1) failingSinceMs = nowMs
+        const isOver = nowMs - failingSinceMs > limits.outageMaxMs
+        if (!(error instanceof PipelineError) || !error.retry || isOver) throw error
         if (signal.aborted) break
         const delayMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** (failures - 1)) * (0.5 + options.random() / 2)
         log.warn({ code: error.code, failures, delayMs: Math.round(delayMs) }, error.message)
@@ -157,11 +162,11 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
     const clusterId = await broker.clusterId()
     const partitionsOfStage = new Map(stages.map(({ stage, partitions }) => [stage, partitions]))
     return Promise.all(
-      membership.tasks.map(async (assigned) => {
+      membership.tasks.map((assigned) => {
         const stage = plan.stages.find(({ entity }) => entity.name === assigned.stage)!
         const partitions = partitionsOfStage.get(assigned.stage)!
         const before = plan.stages[stage.index - 1]
-        const opened = await openTask({
+        return openTask({
           plan,
           stage,
           partition: assigned.partition,
@@ -175,7 +180,6 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
           nowMs: clock.nowMs(),
           isRebuild,
         })
-        return opened
       }),
     )
   }
@@ -189,7 +193,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
     const counts = partitionsOfFrom(await partitionCounts())
     for (const { topic } of plan.topics) counts(topic)
     return plan.stages.map((stage) => {
-      const topics = inputTopicsOf(plan, stage)
+      const topics = stageInputs(plan, stage).map(({ topic }) => topic)
       const partitions = counts(topics[0]!)
       const other = topics.find((topic) => counts(topic) !== partitions)
       if (other !== undefined) {
@@ -202,10 +206,6 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
       return { stage: stage.entity.name, topics, partitions }
     })
   }
-}
-
-function inputTopicsOf(plan: Plan, stage: StagePlan): string[] {
-  return [...stage.rawStreams.map((stream) => plan.streams[stream]!.topic), ...(stage.hopIn ? [stage.hopIn.topic] : [])]
 }
 
 function partitionsOfFrom(counts: ReadonlyMap<string, number | null>): (topic: string) => number {

@@ -12,6 +12,7 @@ import { type AlignmentCounts, type AlignmentSource, createAlignment, type Relea
 import { judge } from './judge.ts'
 import { nothingPassed, type TaskPosition } from './position.ts'
 import { type Place, type Refusal, type StageEvent, stageEventOf } from './stage-event.ts'
+import { stageInputs } from './stage-inputs.ts'
 import {
   createTaskInput,
   hasUnread,
@@ -381,11 +382,7 @@ export function createTask(options: TaskOptions): Task {
 }
 
 function openInputs({ plan, stage, partition, start }: TaskOptions): ReadInput[] {
-  const raw = stage.rawStreams.map((stream) => plan.streams[stream]!)
-  const topics = [
-    ...raw.map((stream) => ({ topic: stream.topic, stream })),
-    ...(stage.hopIn ? [{ topic: stage.hopIn.topic, stream: null }] : []),
-  ]
+  const topics = stageInputs(plan, stage)
   assert(topics.length === start.inputs.length, 'a position has one entry for each input')
   return topics.map(({ topic, stream }, i) =>
     createTaskInput({ topic, partition, stream, firstSource: i }, start.inputs[i]!),

@@ -59,7 +59,7 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])('whatever happens, the predictions ar
     cacheRowsMax: random.below(2) === 0 ? 10 : 1_000_000,
     sessionTimeoutMs: 1_000,
     transactionTimeoutMs: 500,
-    failuresMax: 1_000,
+    outageMaxMs: Number.POSITIVE_INFINITY,
   }
 
   const workers = new Map<string, Started>()
