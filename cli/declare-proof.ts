@@ -1,0 +1,62 @@
+/** The commands that prove a definition without running it in production: their arguments, options and examples. Called by `program.ts`. */
+import { Option } from 'commander'
+import { type Declare, withSource } from './declare.ts'
+import { instantOption, positiveOption, wholeOption } from './option-values.ts'
+
+export function declareProofCommands(declare: Declare): void {
+  declareReplay(declare)
+  declareVerify(declare)
+  declareSchemas(declare)
+}
+
+function declareReplay({ command, act }: Declare): void {
+  withSource(
+    command('replay', 'Compute the vectors of a source without servers, into a CSV file.', [
+      'pipelines/card-fraud.ts --source handbook --out features.csv',
+      'pipelines/card-fraud.ts --source handbook --until 2018-05-01 --model model.json --out scores.csv',
+    ]),
+  )
+    .requiredOption('--out <file>', 'CSV file to write')
+    .option('--partitions <count>', 'partitions of the topics that are replayed', wholeOption(1, 1_024), 4)
+    .option('--model <file>', 'score with a model that train --out wrote')
+    .option('--json <file>', 'write the figures to a file as well')
+    .action((definition, options) =>
+      act(async (context) => (await import('./replay.ts')).replayCommand(definition, options, context)),
+    )
+}
+
+function declareVerify({ command, act }: Declare): void {
+  command(
+    'verify',
+    'Prove that live equals replay: the benchmark through Kafka and Redis, every vector compared bit for bit.',
+    [
+      'pipelines/card-fraud.ts --until 2018-06-02 --rate 8000',
+      'pipelines/card-fraud.ts --until 2018-04-08 --json verify.json',
+    ],
+  )
+    .requiredOption('--until <day>', 'event time that the stream ends before', instantOption)
+    .addOption(
+      new Option('--speed <factor>', 'pace by event time: event seconds a second')
+        .argParser(positiveOption)
+        .conflicts('rate'),
+    )
+    .option('--rate <events>', 'pace by rate: events a second; flat out unless told', positiveOption)
+    .option('--seed <seed>', 'of the generated events; 0 is the published data set', wholeOption(0, 524_287))
+    .option('--json <file>', 'write the figures to a file as well')
+    .action((definition, options) =>
+      act(async (context) => (await import('./verify.ts')).verifyCommand(definition, options, context)),
+    )
+}
+
+function declareSchemas({ command, act }: Declare): void {
+  command('schemas', 'List, check or write the Avro schemas that the definition derives.', [
+    'pipelines/card-fraud.ts --check',
+    'pipelines/card-fraud.ts --write',
+  ])
+    .addOption(new Option('--check', 'fail when a file differs from the definition').conflicts('write'))
+    .option('--write', 'write the files; refused where old records could not be read any more')
+    .option('--folder <folder>', 'folder that holds one folder a pipeline', 'schemas')
+    .action((definition, options) =>
+      act(async (context) => (await import('./schemas.ts')).schemasCommand(definition, options, context)),
+    )
+}
