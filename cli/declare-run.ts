@@ -1,7 +1,7 @@
 /** The commands that run a pipeline and feed it: their arguments, options and examples. Called by `program.ts`. */
 import { Option } from 'commander'
 import { type Declare, withSource } from './declare.ts'
-import { positiveOption, wholeOption } from './option-values.ts'
+import { outputFileOption, positiveOption, wholeOption } from './option-values.ts'
 
 export function declareRunCommands(declare: Declare): void {
   declareStart(declare)
@@ -33,7 +33,7 @@ function declareStart({ program, act }: Declare): void {
         .conflicts('rate'),
     )
     .option('--seed <seed>', 'of the generated events; 0 is the published data set', wholeOption(0, 524_287))
-    .option('--json <file>', 'write the figures of the paced part to a file as well')
+    .option('--json <file>', 'write the figures of the paced part to a file as well', outputFileOption)
     .addHelpText('after', `\nExamples:\n${startExamples}`)
     .showHelpAfterError(`Type for example:\n${startExamples}\nmillrace start --help shows all options.`)
     .action((definition, options) =>
@@ -70,7 +70,7 @@ function declareProduce({ command, act }: Declare): void {
         .conflicts('rate'),
     )
     .option('--rate <events>', 'pace by rate: events a second', positiveOption)
-    .option('--json <file>', 'write the figures to a file as well')
+    .option('--json <file>', 'write the figures to a file as well', outputFileOption)
     .action((definition, options) =>
       act(async (context) => (await import('./produce.ts')).produceCommand(definition, options, context)),
     )
@@ -81,13 +81,13 @@ function declareTrain({ command, act }: Declare): void {
     'pipelines/card-fraud.ts',
     'pipelines/card-fraud.ts --out model.json --rows-max 500000',
   ])
-    .option('--out <file>', 'write the model to a file as well')
+    .option('--out <file>', 'write the model to a file as well', outputFileOption)
     .option(
       '--rows-max <rows>',
       'train on at most so many of the newest predictions whose label is due',
       wholeOption(1, 8_000_000),
     )
-    .option('--json <file>', 'write the figures to a file as well')
+    .option('--json <file>', 'write the figures to a file as well', outputFileOption)
     .action((definition, options) =>
       act(async (context) => (await import('./train.ts')).trainCommand(definition, options, context)),
     )

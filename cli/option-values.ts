@@ -1,4 +1,6 @@
 /** Texts of options in, their values out, for commander: a wrong one is `InvalidArgumentError`, which the entry prints with the option's name. */
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { InvalidArgumentError } from 'commander'
 import { parseInstant } from '../schemas/event-codec.ts'
 
@@ -26,4 +28,16 @@ export function wholeOption(min: number, max: number): (text: string) => number 
 export function urlOption(text: string): string {
   if (/^https?:\/\//.test(text) && URL.canParse(text)) return text
   throw new InvalidArgumentError('Expected an address such as http://127.0.0.1:8080.')
+}
+
+/** A file that can be written, as far as can be known before the work: an hour's figures must not be lost to a slip of the pen. */
+export function outputFileOption(path: string): string {
+  if (existsSync(path) && statSync(path).isDirectory())
+    throw new InvalidArgumentError('Expected a file, this is a folder.')
+  try {
+    accessSync(`${dirname(path)}/.`, constants.W_OK)
+  } catch (error) {
+    throw new InvalidArgumentError(`Expected a file in a folder that can be written to: ${(error as Error).message}.`)
+  }
+  return path
 }

@@ -2,6 +2,7 @@
 import { open, rename, rm } from 'node:fs/promises'
 import { PipelineError } from '../schemas/errors.ts'
 
+/** What fails is `output_unwritable`: a full disk shows itself at any of these. */
 export interface WholeFile {
   write(text: string): Promise<void>
   /** Everything is on the disk when it resolves; the file has its name from then on. */
@@ -10,28 +11,36 @@ export interface WholeFile {
   discard(): Promise<void>
 }
 
-/** An existing file of that name stays as it is until `finish`. Rejects with `input_unreadable` where it cannot be written. */
+/** An existing file of that name stays as it is until `finish`. */
 export async function openWholeFile(path: string): Promise<WholeFile> {
   const unfinished = `${path}.unfinished`
-  const file = await open(unfinished, 'w').catch((cause: Error) => {
-    throw new PipelineError('input_unreadable', `${path} cannot be written: ${cause.message}.`, { cause })
-  })
+  const file = await told(path, open(unfinished, 'w'))
   let isOpen = true
+
+  async function finish(): Promise<void> {
+    await file.sync()
+    await file.close()
+    await rename(unfinished, path)
+    isOpen = false
+  }
+
   return {
-    write: (text) => file.writeFile(text),
-    async finish() {
-      isOpen = false
-      await file.sync()
-      await file.close()
-      await rename(unfinished, path)
-    },
+    write: (text) => told(path, file.writeFile(text)),
+    finish: () => told(path, finish()),
     async discard() {
       if (!isOpen) return
       isOpen = false
+      // Closed already where only the renaming failed.
       await file.close()
-      await rm(unfinished)
+      await rm(unfinished, { force: true })
     },
   }
+}
+
+async function told<T>(path: string, doing: Promise<T>): Promise<T> {
+  return await doing.catch((cause: Error) => {
+    throw new PipelineError('output_unwritable', `${path} cannot be written: ${cause.message}.`, { cause })
+  })
 }
 
 export async function writeWholeFile(path: string, text: string): Promise<void> {

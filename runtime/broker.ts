@@ -3,7 +3,7 @@
  * same suite (`test/conformance/broker.ts`). Nothing here decodes a value, knows a pipeline or retries for ever.
  *
  * Failures are `PipelineError`s: `kafka_unreachable`, `kafka_request_failed`, `topic_missing`, `fenced`, `rebalance`,
- * `transaction_aborted`, `log_truncated`.
+ * `superseded`, `transaction_aborted`, `log_truncated`.
  */
 
 export interface TopicPartition {
@@ -115,7 +115,10 @@ export interface WorkerOptions {
 export interface Worker {
   /** Producer id and epoch: the fencing token that the store keeps, `id:epoch`. */
   readonly owner: string
-  /** Joins, or joins again after `rebalance`. Waits until the group is stable. Heartbeats run by themselves from here on. */
+  /**
+   * Joins, or joins again after `rebalance`; `superseded` where another process has joined under this name. Waits until the group is
+   * stable. Heartbeats run by themselves from here on.
+   */
   join(): Promise<Membership>
   /** False once the group wants to assign anew or this member was expelled: finish or drop the batch, then `join` again. */
   isCurrent(membership: Membership): boolean
@@ -124,8 +127,8 @@ export interface Worker {
   /**
    * One transaction: all records and all offsets, or nothing. Resolves when it is committed; its records become readable a moment later.
    * Rejects with `topic_missing` (nothing was sent), `transaction_aborted` (nothing is visible: do it again), `rebalance` (nothing is
-   * visible: join again), `fenced` (close this worker and make a new one) or `kafka_unreachable` (whether it was committed is not known:
-   * make a new worker and read `committed`). Without offsets only the producer's epoch fences it.
+   * visible: join again), `fenced` (close this worker and make a new one), `superseded` (another process has joined under this name: end)
+   * or `kafka_unreachable` (whether it was committed is not known: make a new worker and read `committed`). Without offsets only the producer's epoch fences it.
    */
   transact(records: readonly OutRecord[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
   /** Stops heartbeats and closes connections. Does not leave the group: a restart under the same name takes its tasks up at once. */

@@ -188,6 +188,7 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
         waiting,
         settle,
         nextExpiryMs,
+        elapsedMs: () => clock.elapsedMs(),
         write,
         onTransact: options.onTransact,
       }

@@ -53,6 +53,11 @@ export const errorCatalogue = {
     meaning: 'Another process took over these tasks; the broker or the store refused the former owner.',
     remedy: 'Nothing: the process drops its local state and joins again.',
   },
+  superseded: {
+    retry: false,
+    meaning: 'Another process works under the same worker name; it has the tasks, and this one ended.',
+    remedy: 'Give every process a MILLRACE_WORKER of its own. Nothing is lost: the other process goes on.',
+  },
   rebalance: {
     retry: true,
     meaning: 'The consumer group is assigning its tasks anew; work under the former assignment is dropped and redone.',
@@ -117,6 +122,12 @@ export const errorCatalogue = {
     retry: false,
     meaning: 'A file or source could not be read as what it should be.',
     remedy: 'See the place named in the message.',
+  },
+  output_unwritable: {
+    retry: false,
+    meaning:
+      'A file that the command was to write could not be written; one of that name that was there before is as it was.',
+    remedy: 'Make room or name another file.',
   },
   record_unreadable: {
     retry: false,

@@ -18,15 +18,24 @@ import {
 } from './group-requests.ts'
 import { createHeartbeat, type Heartbeat } from './heartbeat.ts'
 import { createPatience, type Patience } from './patience.ts'
+import { superseded } from './refusal.ts'
 
 export interface GroupMembership {
   join(): Promise<Membership>
   isCurrent(membership: Membership): boolean
   /** Whether this is the membership that was joined last and the coordinator, as far as is known, has not ended it. */
   isHeld(membership: Membership): boolean
+  /**
+   * Asks the group whether another process has joined under this worker's name. One that takes over fences the producer a moment before
+   * it joins, so the question is asked again for a while.
+   */
+  isSuperseded(): Promise<boolean>
   /** Stops the heartbeat; the coordinator keeps the place until the session times out. */
   stop(): void
 }
+
+/** Between fencing the producer of a name and joining under it a process does nothing else, ms. */
+const supersededWithinMs = 1_500
 
 /** How long the group waits for a member that has to finish a batch before it joins again, ms. */
 function rebalanceTimeoutMs({ sessionTimeoutMs, transactionTimeoutMs }: WorkerOptions): number {
@@ -46,14 +55,6 @@ export function createMembership(connections: Connections, options: WorkerOption
 
   const self = (): GroupMember => ({ group, instanceId: worker, memberId })
 
-  function fenced(): PipelineError {
-    return new PipelineError(
-      'fenced',
-      `Another process works under the name "${worker}" in group ${group}: give every process a worker name of its own`,
-      { details: { group, worker } },
-    )
-  }
-
   function refused(step: string, error: KafkaError): PipelineError {
     return new PipelineError(
       'kafka_request_failed',
@@ -66,7 +67,7 @@ export function createMembership(connections: Connections, options: WorkerOption
 
   /** Learns from the refusal and pauses before the next try. Throws what no further try mends. */
   async function onceMore(step: string, error: KafkaError, patience: Patience): Promise<void> {
-    if (error === 'FENCED_INSTANCE_ID') throw fenced()
+    if (error === 'FENCED_INSTANCE_ID') throw superseded(options)
     if (error === 'UNKNOWN_MEMBER_ID') memberId = ''
     else if (error !== 'REBALANCE_IN_PROGRESS' && error !== 'ILLEGAL_GENERATION') throw refused(step, error)
     if (!(await patience.again())) {
@@ -149,6 +150,21 @@ export function createMembership(connections: Connections, options: WorkerOption
     })
   }
 
+  async function isSuperseded(): Promise<boolean> {
+    const patience = createPatience(supersededWithinMs, 50)
+    do {
+      const error = await askCoordinator(connections, {
+        kind: 'group',
+        key: group,
+        request: heartbeatRequest(self(), previousGeneration),
+        errorOf: (answer) => answer,
+        patience,
+      })
+      if (error === 'FENCED_INSTANCE_ID') return true
+    } while (await patience.again())
+    return false
+  }
+
   function isLatest({ generation, memberId: id }: Membership): boolean {
     return current !== null && current.generation === generation && current.memberId === id
   }
@@ -172,6 +188,7 @@ export function createMembership(connections: Connections, options: WorkerOption
     },
     isCurrent: (membership) => isLatest(membership) && heartbeat?.isCurrent() === true,
     isHeld: (membership) => isLatest(membership) && heartbeat?.isMember() === true,
+    isSuperseded,
     stop: () => heartbeat?.stop(),
   }
 }

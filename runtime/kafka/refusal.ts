@@ -15,7 +15,8 @@ export function refusal(refused: RefusedWorker, step: string, error: KafkaError)
   const { transactionalId, group, worker } = refused
   const options = { details: { transactionalId, group, worker, step, error } }
   const said = `${step} says ${error}`
-  if (producerFenced.has(error) || error === 'FENCED_INSTANCE_ID') {
+  if (error === 'FENCED_INSTANCE_ID') return superseded(refused)
+  if (producerFenced.has(error)) {
     return new PipelineError(
       'fenced',
       `Another process took over from worker "${worker}" of group ${group}: ${said}`,
@@ -28,11 +29,20 @@ export function refusal(refused: RefusedWorker, step: string, error: KafkaError)
   return new PipelineError('transaction_aborted', `A transaction of "${worker}" was aborted: ${said}`, options)
 }
 
+/** The group knows another process under this worker's name. */
+export function superseded({ group, worker }: Pick<RefusedWorker, 'group' | 'worker'>): PipelineError {
+  return new PipelineError('superseded', `Another process works under the name "${worker}" in group ${group}`, {
+    details: { group, worker },
+  })
+}
+
 /** Of two failures, the one that says most about who may go on; null where there is none. */
 export function worstOf(failures: readonly unknown[]): unknown {
   const rank = (error: unknown) => {
     if (!(error instanceof PipelineError)) return 0
-    return error.code === 'fenced' ? 1 : error.code === 'rebalance' ? 2 : 3
+    const order: readonly string[] = ['superseded', 'fenced', 'rebalance']
+    const place = order.indexOf(error.code)
+    return place === -1 ? order.length + 1 : place + 1
   }
   return [...failures].sort((a, b) => rank(a) - rank(b))[0] ?? null
 }

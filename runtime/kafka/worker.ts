@@ -3,6 +3,7 @@ import { PipelineError } from '../../schemas/errors.ts'
 import type { Worker, WorkerOptions } from '../broker.ts'
 import { committedOffsets } from './committed-offsets.ts'
 import { createMembership } from './membership.ts'
+import { superseded } from './refusal.ts'
 import { createTransactor, type TransactorConnections } from './transactor.ts'
 
 /**
@@ -10,7 +11,7 @@ import { createTransactor, type TransactorConnections } from './transactor.ts'
  *
  * What a rejected `transact` means for this worker: after `rebalance` it is used further by joining again, after
  * `transaction_aborted` by doing the batch again. After `fenced` it is over: every later call of `transact` is
- * refused with `fenced`, and the caller closes it and makes a new one (if the name is still its own). The same
+ * refused with `fenced`, and the caller closes it and makes a new one. `superseded` says that the name is another's. The same
  * follows after a `transaction_aborted` that left it unknown which records were written. `kafka_unreachable` says
  * that the answer to the commit was lost: close the worker, make a new one and see in `committed` whether it
  * happened; a `fenced` can hide the same, where the answer to a commit was lost before. Records without offsets are
@@ -48,7 +49,14 @@ export async function createWorker(
           },
         )
       }
-      await transactor.transact(records, offsets, held)
+      try {
+        await transactor.transact(records, offsets, held)
+      } catch (error) {
+        // By its epoch alone a producer does not know whether its transaction timed out or another process took its name.
+        const isRefused = error instanceof PipelineError && error.code === 'fenced' && error.details.error !== undefined
+        if (isRefused && (await membership.isSuperseded())) throw superseded(options)
+        throw error
+      }
     },
     close() {
       membership.stop()

@@ -25,6 +25,8 @@ export interface Group {
   isCurrent(name: string, membership: Membership): boolean
   /** Why a commit of this membership is refused. */
   refusal(name: string, membership: Membership): 'fenced' | 'rebalance' | null
+  /** The name is in the group under another member id. */
+  isTaken(name: string, memberId: string): boolean
   /** The member sends no heartbeats any more: it is expelled after its session timeout. */
   silence(name: string, memberId: string): void
   /** Expels who was silent for too long and assigns where everybody has come; true where something changed. */
@@ -130,6 +132,11 @@ export function createGroup(elapsedMs: () => number): Group {
     return membership.generation === generation ? null : 'rebalance'
   }
 
+  function isTaken(name: string, memberId: string): boolean {
+    const member = members.get(name)
+    return member !== undefined && member.memberId !== memberId
+  }
+
   function silence(name: string, memberId: string): void {
     const member = members.get(name)
     if (member?.memberId === memberId) member.expiresAtMs = elapsedMs() + member.sessionTimeoutMs
@@ -140,6 +147,7 @@ export function createGroup(elapsedMs: () => number): Group {
     seat,
     isCurrent: (name, membership) => assignAtMs === null && refusal(name, membership) === null,
     refusal,
+    isTaken,
     silence,
     settle,
     nextExpiryMs: () =>

@@ -16,6 +16,8 @@ import type { Topics } from './topics.ts'
 import type { Transaction, Transactions } from './transactions.ts'
 import type { Waiting } from './waiting.ts'
 
+/** Between fencing the producer of a name and joining under it a process does nothing else, ms. */
+const supersededWithinMs = 1_500
 /** The broker's default limit on the metadata of an offset, bytes. */
 const metadataBytesMax = 4_096
 
@@ -33,6 +35,7 @@ export interface WorkerParts {
   /** Whatever time has brought about happens now. */
   readonly settle: () => void
   readonly nextExpiryMs: () => number
+  readonly elapsedMs: () => number
   readonly write: (records: readonly OutRecord[], transaction: Transaction | null) => void
   readonly onTransact: OnTransact | undefined
 }
@@ -63,12 +66,23 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
     throw new PipelineError('kafka_unreachable', `Worker "${name}" of group ${options.group} is ${over}`)
   }
 
+  /** The producer's epoch is not the newest: another process took the name, or a transaction of this one timed out. */
   function fenced(): PipelineError {
-    return new PipelineError(
-      'fenced',
-      `Another process works under the name "${name}" in group ${options.group}, or a transaction of this one timed out`,
-      { details: { group: options.group, worker: name, owner } },
-    )
+    const details = { group: options.group, worker: name, owner }
+    if (group.isTaken(name, memberId)) {
+      const message = `Another process works under the name "${name}" in group ${options.group}`
+      return new PipelineError('superseded', message, { details })
+    }
+    const message = `The producer of "${name}" in group ${options.group} is no longer the newest of its name`
+    return new PipelineError('fenced', message, { details })
+  }
+
+  /** One that takes over fences the producer a moment before it joins: which of the two it is takes as long to be known. */
+  async function fencedFor(waitMs: number): Promise<PipelineError> {
+    const isTaken = () => (group.isTaken(name, memberId) ? true : null)
+    const untilMs = parts.elapsedMs() + waitMs
+    await waiting.until(isTaken, { untilMs, wakeAtMs: nextExpiryMs })
+    return fenced()
   }
 
   async function join(): Promise<Membership> {
@@ -121,7 +135,7 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
     try {
       await nextTurn()
       assertAlive()
-      if (!transactions.isCurrent(producer)) throw fenced()
+      if (!transactions.isCurrent(producer)) throw await fencedFor(supersededWithinMs)
       for (const record of records) topics.log(record)
       const transaction = transactions.begin(producer, options.group, offsets, transactionTimeoutMs)
       try {
@@ -135,7 +149,7 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
         if (over === null && transaction.state === 'open') end(transaction, 'aborted')
         throw error
       }
-      if (transaction.state !== 'open') throw fenced()
+      if (transaction.state !== 'open') throw await fencedFor(supersededWithinMs)
       end(transaction, 'committed')
       await parts.onTransact?.('committed', name)
       assertAlive()

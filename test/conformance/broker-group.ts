@@ -88,7 +88,14 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       const twin = await broker.worker(workerOptions(group, 'w', stages))
       await twin.join()
       await until('the earlier one notices', () => !worker.isCurrent(membership))
-      await expect(worker.join()).rejects.toMatchObject({ code: 'fenced' })
+      await expect(worker.join()).rejects.toMatchObject({ code: 'superseded' })
+      const late = worker.transact(
+        [],
+        [{ topic: stages[0]!.topics[0]!, partition: 0, offset: 1, metadata: '' }],
+        membership,
+      )
+      await expect(late).rejects.toMatchObject({ code: 'superseded' })
+      expect((await twin.join()).tasks).toEqual(membership.tasks)
     })
   })
 
