@@ -1,6 +1,7 @@
 /**
  * The broker contract inside the process: topics, transactions and groups in memory with the semantics of Kafka, for embedded runs and
- * tests. Nothing is ever removed by itself; what is held is bounded by `bytesMax`. Time comes from the clock that is handed in.
+ * tests. What is held is bounded by `bytesMax`: the oldest records go first (`memory/retention.ts`), and none goes because of its age.
+ * Time comes from the clock that is handed in.
  */
 import assert from 'node:assert/strict'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -8,7 +9,8 @@ import { PipelineError } from '../schemas/errors.ts'
 import type { Broker, FetchedPartition, Fetcher, FetchFrom, OutRecord, Producer, TopicPartition } from './broker.ts'
 import type { Clock } from './clock.ts'
 import { createGroup, type Group } from './memory/group.ts'
-import { bytesOf } from './memory/partition-log.ts'
+import type { HeldBytes } from './memory/partition-log.ts'
+import { removeOldest } from './memory/retention.ts'
 import { createTopics } from './memory/topics.ts'
 import { createTransactions, type Transaction } from './memory/transactions.ts'
 import { createWaiting } from './memory/waiting.ts'
@@ -19,7 +21,10 @@ export type { OnTransact } from './memory/worker.ts'
 export interface MemoryBrokerOptions {
   readonly clock: Clock
   readonly clusterId?: string
-  /** Keys and values of all topics together, bytes; a write beyond is `kafka_request_failed`. */
+  /**
+   * What all topics take together, bytes. Before more is written, the oldest records are removed, but none that a group has not consumed
+   * and none of a topic that is kept for ever (`retention.ms` −1); where that makes no room the write is `kafka_request_failed`.
+   */
   readonly bytesMax?: number
   /** For tests: makes transactions fail. */
   readonly onTransact?: OnTransact
@@ -40,17 +45,21 @@ interface Closable {
 }
 
 const bytesMaxDefault = 2 ** 31
+/** Making room is a walk over all partitions: so much is made at once. */
+const roomShare = 1 / 32
 const noHeaders: Readonly<Record<string, Buffer>> = Object.freeze({})
 
 export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
   const { clock, clusterId = 'memory', bytesMax = bytesMaxDefault } = options
-  const topics = createTopics()
+  const held: HeldBytes = { bytes: 0 }
+  const topics = createTopics(held)
   const transactions = createTransactions(() => clock.elapsedMs())
   const groups = new Map<string, Group>()
   const waiting = createWaiting(clock)
   const handedOut = new Set<Closable>()
   const workers = new Map<MemoryWorker, string>()
-  let bytes = 0
+  /** Groups by the topics that their members consume. */
+  const consumers = new Map<string, Set<string>>()
   let closing: Promise<void> | null = null
 
   function settle(): void {
@@ -67,20 +76,32 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
 
   function write(records: readonly OutRecord[], transaction: Transaction | null): void {
     const logs = records.map((record) => topics.log(record))
-    const added = records.reduce((sum, record) => sum + bytesOf(record), 0)
-    if (bytes + added > bytesMax) {
-      throw new PipelineError(
-        'kafka_request_failed',
-        `The broker in memory holds ${bytes} bytes and takes at most ${bytesMax}: use a real Kafka for more`,
-        { details: { bytes, added, bytesMax } },
-      )
-    }
-    bytes += added
+    const added = records.reduce((sum, { key, value }) => sum + (key?.length ?? 0) + (value?.length ?? 0), 0)
+    if (held.bytes + added > bytesMax) makeRoom(added)
     const appendedAtMs = clock.nowMs()
     records.forEach(({ key, value, headers = noHeaders }, at) => {
       logs[at]!.append({ appendedAtMs, key, value, headers }, transaction)
       transaction?.partitions.add(logs[at]!)
     })
+  }
+
+  function makeRoom(added: number): void {
+    removeOldest(topics.logs(), held, bytesMax * (1 - roomShare) - added, consumedTo)
+    if (held.bytes + added <= bytesMax) return
+    throw new PipelineError(
+      'kafka_request_failed',
+      `The broker in memory holds ${held.bytes} bytes that are still needed and takes at most ${bytesMax}: ` +
+        'use a real Kafka for more',
+      { details: { bytes: held.bytes, added, bytesMax } },
+    )
+  }
+
+  /** A group that has committed nothing yet needs everything. */
+  function consumedTo(place: TopicPartition): number {
+    const offsets = [...(consumers.get(place.topic) ?? [])].map(
+      (group) => transactions.lastCommitted(group, place) ?? 0,
+    )
+    return Math.min(Number.POSITIVE_INFINITY, ...offsets)
   }
 
   function handOut<T extends Closable>(part: T): T {
@@ -145,6 +166,8 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
         if (closed) throw new PipelineError('kafka_unreachable', 'This producer is closed')
         write(records, null)
         waiting.changed()
+        // As with fetches: whoever sends without end must let others run.
+        await nextTurn()
       },
       close() {
         closed ??= Promise.resolve()
@@ -181,6 +204,9 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
     async worker(workerOptions) {
       await nextTurn()
       const group = groupOf(workerOptions.group)
+      for (const topic of workerOptions.stages.flatMap(({ topics }) => topics)) {
+        consumers.set(topic, (consumers.get(topic) ?? new Set()).add(workerOptions.group))
+      }
       const parts = {
         topics,
         transactions,

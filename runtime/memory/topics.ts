@@ -1,7 +1,8 @@
 /** The topics of the memory broker: specs come in, partition logs go out. What does not exist is `topic_missing`. */
 import { PipelineError } from '../../schemas/errors.ts'
 import type { TopicPartition, TopicSpec } from '../broker.ts'
-import { createPartitionLog, type PartitionLog } from './partition-log.ts'
+import { createPartitionLog, type HeldBytes, type PartitionLog } from './partition-log.ts'
+import type { RetainedLog } from './retention.ts'
 
 export interface Topics {
   ensure(specs: readonly TopicSpec[]): void
@@ -10,6 +11,8 @@ export interface Topics {
   /** What the topic was created with, over the defaults of Kafka. */
   settings(topic: string): ReadonlyMap<string, string>
   log(place: TopicPartition): PartitionLog
+  /** Every partition there is. */
+  logs(): RetainedLog[]
 }
 
 interface Topic {
@@ -24,14 +27,14 @@ const defaultSettings = {
   'cleanup.policy': 'delete',
 }
 
-export function createTopics(): Topics {
+export function createTopics(held: HeldBytes): Topics {
   const topics = new Map<string, Topic>()
 
   function ensure(specs: readonly TopicSpec[]): void {
     for (const { topic, partitions, config } of specs) {
       const existing = topics.get(topic)?.logs
       if (!existing) {
-        const logs = Array.from({ length: partitions }, createPartitionLog)
+        const logs = Array.from({ length: partitions }, () => createPartitionLog(held))
         topics.set(topic, { logs, settings: new Map(Object.entries({ ...defaultSettings, ...config })) })
       } else if (existing.length !== partitions) {
         throw new PipelineError(
@@ -57,5 +60,12 @@ export function createTopics(): Topics {
     throw new PipelineError('topic_missing', `Topic ${topic} does not exist`, { details: { topic } })
   }
 
-  return { ensure, partitionCount: (topic) => topics.get(topic)?.logs.length ?? null, settings, log }
+  function logs(): RetainedLog[] {
+    return [...topics].flatMap(([topic, { logs, settings }]) => {
+      const isKeptForEver = settings.get('retention.ms') === '-1' || settings.get('cleanup.policy') !== 'delete'
+      return logs.map((log, partition) => ({ topic, partition, log, isKeptForEver }))
+    })
+  }
+
+  return { ensure, partitionCount: (topic) => topics.get(topic)?.logs.length ?? null, settings, log, logs }
 }

@@ -26,6 +26,8 @@ export interface Transactions {
   /** Aborts what was open for too long and refuses its producer; true where there was any. */
   expire(nowMs: number): boolean
   nextExpiryMs(): number
+  /** What the group has committed, whatever is open; null where it has committed nothing. */
+  lastCommitted(group: string, place: TopicPartition): number | null
   /** Null while a transaction with an offset of the partition is open. */
   committed(group: string, place: TopicPartition): CommittedOffset | null
 }
@@ -107,6 +109,7 @@ export function createTransactions(elapsedMs: () => number): Transactions {
     begin,
     end,
     expire,
+    lastCommitted: (group, place) => offsetsByGroup.get(group)?.get(placeName(place))?.offset ?? null,
     nextExpiryMs: () => Math.min(Number.POSITIVE_INFINITY, ...[...open].map(({ endsAtMs }) => endsAtMs)),
     committed,
   }
