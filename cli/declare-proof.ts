@@ -32,8 +32,10 @@ function declareVerify({ command, act }: Declare): void {
     [
       'pipelines/card-fraud.ts --until 2018-06-02 --rate 8000',
       'pipelines/card-fraud.ts --until 2018-04-08 --json verify.json',
+      'pipelines/card-fraud.ts --until 2018-04-08 --embedded',
     ],
   )
+    .option('--embedded', 'without servers: through the memory of this process instead of Kafka and Redis')
     .requiredOption('--until <day>', 'event time that the stream ends before', instantOption)
     .addOption(
       new Option('--speed <factor>', 'pace by event time: event seconds a second')

@@ -14,6 +14,7 @@ const startExamples = [
   '  npm start',
   '  npm start -- --events 50000 --json figures.json',
   '  npm start -- --resume --rate 2000',
+  '  npm start -- --embedded',
 ].join('\n')
 
 function declareStart({ program, act }: Declare): void {
@@ -24,6 +25,7 @@ function declareStart({ program, act }: Declare): void {
     )
     .argument('[definition]', 'file with the pipeline definition', 'pipelines/card-fraud.ts')
     .option('--resume', 'go on where the last start stopped, instead of beginning in a fresh namespace')
+    .option('--embedded', 'without servers: broker and store are the memory of this process, and nothing is kept')
     .option('--days <days>', 'days of events to run flat out before the first model', wholeOption(15, 180), 45)
     .option('--events <count>', 'end after so many paced and scored events', wholeOption(1, 1_000_000_000))
     .option('--rate <events>', 'events a second of the paced part (500 unless told)', positiveOption)

@@ -1,10 +1,15 @@
-/** The example's events into the raw topics, span by span, each at its pace. Called by `start` and `verify`. */
+/**
+ * The example's events into the raw topics, span by span, each at its pace and never too far ahead of the answers. Called by `start` and
+ * `verify`.
+ */
 import type { Pace } from '../producers/pace.ts'
+import type { SourceEvent } from '../producers/prepare.ts'
 import { produce } from '../producers/produce.ts'
 import type { Broker } from '../runtime/broker.ts'
 import type { EventValues, Plan } from '../schemas/plan.ts'
 import type { CommandContext } from './context.ts'
-import { openSource } from './sources.ts'
+import type { OwnPipeline } from './own-pipeline.ts'
+import { openSource, type Source } from './sources.ts'
 import { requireTopics } from './topics.ts'
 
 /** An event that is about to be sent, and when it was to be sent (ms since 1970). */
@@ -28,13 +33,16 @@ export interface Feed {
   ): Promise<void>
 }
 
+/** How soon a feed that is too far ahead looks again. */
+const lookAgainMs = 5
+
 export async function createFeed(
-  broker: Broker,
-  plan: Plan,
+  { plan, ground, watched }: OwnPipeline,
   options: { readonly seed?: number },
   context: CommandContext,
 ): Promise<Feed> {
   const { stdin, clock } = context
+  const { broker, unansweredMax } = ground
   const partitionsOf = await requireTopics(
     broker,
     plan.streams.map(({ topic }) => topic),
@@ -43,6 +51,15 @@ export async function createFeed(
   const sourceOptions = { source: 'handbook', ...(options.seed === undefined ? {} : { seed: options.seed }) }
   const first = await openSource(sourceOptions, plan, stdin, new AbortController().signal)
   let sent = 0
+  const unanswered = () => sent - watched.counts.predictions - watched.counts.rejected
+
+  async function* whileAnswered(chunks: Source['chunks'], stop: AbortSignal): AsyncGenerator<readonly SourceEvent[]> {
+    for await (const chunk of chunks) {
+      while (unanswered() > unansweredMax && !stop.aborted) await clock.sleep(lookAgainMs)
+      yield chunk
+    }
+  }
+
   return {
     afterNewest: async () => Math.max(first.startMs!, (await newestSentMs(broker, plan)) + 1),
     startMs: first.startMs!,
@@ -52,7 +69,7 @@ export async function createFeed(
     async send({ fromMs, untilMs }, pace, stop, onSent) {
       const span = { from: fromMs, ...(untilMs === undefined ? {} : { until: untilMs }) }
       const source = await openSource({ ...sourceOptions, ...span }, plan, stdin, stop)
-      await produce(source.chunks, {
+      await produce(whileAnswered(source.chunks, stop), {
         streams: plan.streams,
         producer,
         partitionsOf,

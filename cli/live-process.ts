@@ -1,10 +1,10 @@
 /**
- * The production process, assembled from outside in: broker, store, models, worker, HTTP. `run` and `start` call it with the addresses of
- * their servers; nothing else wires these parts together.
+ * The production process, assembled from outside in: broker, store, models, worker, HTTP. `run` calls it with
+ * Kafka and Redis, an embedded `start` with memory; nothing else wires these parts together.
  */
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { createFeatureReader } from '../feature-store/reader.ts'
-import { createRedisStore } from '../feature-store/redis-store.ts'
+import type { FeatureStore } from '../feature-store/store.ts'
 import { createProcessingMetrics, type ProcessingTotals } from '../processors/metrics.ts'
 import { eventTimeOf } from '../processors/position.ts'
 import { defaultWorkerLimits, type RunningWorker, runWorker } from '../processors/run-worker.ts'
@@ -24,7 +24,8 @@ export interface LiveProcessOptions {
   readonly plan: Plan
   readonly config: Config
   readonly broker: Broker
-  readonly redisUrl: string
+  /** Called for the worker and again for queries. `namespace` goes before every key. */
+  readonly openStore: (namespace: string) => Promise<FeatureStore>
   readonly isCreatingTopics: boolean
   readonly isRebuild: boolean
   readonly clock: Clock
@@ -59,7 +60,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
   const prefix = config.namespace === '' ? '' : `${config.namespace}.`
 
   const openStore = async (name: string) => {
-    const store = await createRedisStore({ url: options.redisUrl, pipeline: plan.name, namespace: prefix })
+    const store = await options.openStore(prefix)
     closing.add(name, store.close)
     return store
   }

@@ -1,39 +1,25 @@
 /**
- * A pipeline in a namespace of its own, for showing and proving it: servers, topics, the production process as a child, its outputs
+ * A pipeline in a namespace of its own, for showing and proving it: the ground it stands on, topics, the production process, its outputs
  * watched. Called by `start` and `verify`.
  */
 import type { Broker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
-import { freePort } from '../runtime/servers/free-port.ts'
-import { findServers } from '../runtime/servers/local-servers.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan, Prediction } from '../schemas/plan.ts'
-import { type ChildCommand, startCommandProcess } from './child-command.ts'
-import { type Closing, createClosing } from './closing.ts'
+import { createClosing } from './closing.ts'
 import type { CommandContext } from './context.ts'
 import { exitCodes, failureText } from './failure-text.ts'
+import type { Ground, OpenGround, Parts } from './ground.ts'
 import { loadPlan } from './load-plan.ts'
 import { ensureTopics } from './topics.ts'
 import { watchTopics } from './watch-topics.ts'
 
-/** What the parts of such a command share. */
-export interface Parts {
-  readonly context: CommandContext
-  readonly closing: Closing
-  /** Aborted by a signal, or by what failed beside the main line. */
-  readonly signal: AbortSignal
-  readonly giveUp: (error: unknown) => void
-}
-
 export interface OwnPipeline {
   readonly plan: Plan
-  readonly namespace: string
-  readonly broker: Broker
+  readonly ground: Ground
   /** HTTP address of the production process. */
   readonly url: string
   readonly watched: Watched
-  /** Another command on the same pipeline, beside this one. */
-  command(args: readonly string[]): ChildCommand
 }
 
 /** What has come out of the pipeline so far. */
@@ -63,55 +49,32 @@ export async function withParts(context: CommandContext, main: (parts: Parts) =>
     failure = { error }
   }
   const { failures, late } = await closing.close(closeMaxMs)
-  for (const { name, error } of failures) terminal.err(`${name} did not close well. ${failureText(error)}`)
+  const known = failure?.error ?? stop.signal.reason
+  const further = failures.filter(({ error }) => error !== known)
+  for (const { name, error } of further) terminal.err(`${name} did not close well. ${failureText(error)}`)
   if (late.length > 0) terminal.err(`Not closed within ${closeMaxMs / 1_000} s: ${late.join(', ')}.`)
   if (failure) throw failure.error
   if (stop.signal.aborted) throw stop.signal.reason
-  return failures.length + late.length > 0 ? exitCodes.failed : exitCode
+  return further.length + late.length > 0 ? exitCodes.failed : exitCode
 }
 
 /** `meanwhile`: work that goes on here while the production process comes up. */
 export async function openOwnPipeline(
   definition: string,
   namespace: string,
+  openGround: OpenGround,
   meanwhile: () => void,
   parts: Parts,
 ): Promise<OwnPipeline> {
-  const { context, closing, giveUp } = parts
-  const { terminal, config: given } = context
-  const servers = await findServers({
-    kafkaBrokers: given.kafkaBrokers.join(','),
-    ...(given.redisUrl === null ? {} : { redisUrl: given.redisUrl }),
-    folder: given.folder,
-    say: terminal.out,
-  })
-  closing.add('servers', servers.close)
-  const config = { ...given, namespace, kafkaBrokers: servers.kafkaBrokers.split(','), redisUrl: servers.redisUrl }
+  const { config } = parts.context
   const plan = await loadPlan(definition, namespace)
-  const broker = context.openBroker(config)
-  closing.add('Kafka', broker.close)
-  await ensureTopics(broker, plan, config.partitions)
-
-  const port = config.httpPort === 0 ? await freePort(undefined, []) : config.httpPort
-  const environment = {
-    MILLRACE_LOG_LEVEL: 'warn',
-    ...context.environment,
-    KAFKA_BROKERS: servers.kafkaBrokers,
-    REDIS_URL: servers.redisUrl,
-    MILLRACE_NAMESPACE: namespace,
-    MILLRACE_HTTP_PORT: String(port),
-  }
-  const command = (args: readonly string[]) => {
-    const child = startCommandProcess(args, environment)
-    closing.add(args[0]!, child.stop)
-    return child
-  }
-  const run = command(['run', definition])
-  run.done.catch(giveUp)
+  const ground = await openGround({ definition, namespace, plan }, parts)
+  await ensureTopics(ground.broker, plan, config.partitions)
+  const url = await ground.run()
   meanwhile()
-  const url = `http://${config.httpHost}:${port}`
   await untilReady(url, parts)
-  return { plan, namespace, broker, url, watched: await watchPipeline(broker, plan, parts), command }
+  const watched = await watchPipeline(ground.broker, plan, parts)
+  return { plan, ground, url, watched }
 }
 
 async function untilReady(url: string, { context, signal }: Parts): Promise<void> {

@@ -1,4 +1,5 @@
 /** `millrace run`: the production process of one pipeline, until it is told to stop. */
+import { createRedisStore } from '../feature-store/redis-store.ts'
 import { createLog, type Log } from '../runtime/log.ts'
 import { findServers } from '../runtime/servers/local-servers.ts'
 import { PipelineError } from '../schemas/errors.ts'
@@ -37,7 +38,7 @@ export async function runCommand(
       plan,
       config,
       broker,
-      redisUrl,
+      openStore: (namespace) => createRedisStore({ url: redisUrl, pipeline: plan.name, namespace }),
       isCreatingTopics: options.createTopics ?? false,
       isRebuild: options.rebuild ?? false,
       clock,
@@ -55,7 +56,7 @@ export async function runCommand(
 
 /**
  * Runs what `open` opens until a signal or a failure, then closes it within `drainMaxMs`. Answers the exit code; rejects with the
- * failure. Shared with `start`.
+ * failure.
  */
 export async function untilStopped(
   open: () => Promise<LiveProcess>,

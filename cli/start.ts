@@ -1,24 +1,28 @@
 /**
- * `millrace start`: what a newcomer sees. Real servers, the production process beside this one, 45 days of the benchmark flat out, a first
- * model from the labels that have ripened, then events at a steady pace with their scores, rates and latencies.
+ * `millrace start`: what a newcomer sees. Real servers and the production process beside this one, or all of it in this one; 45 days of the
+ * benchmark flat out, a first model from the labels that have ripened, then events at a steady pace with their scores, rates and latencies.
  *
- *   servers → namespace and topics → `run` → warm-up → `train` → paced events
+ *   ground → namespace and topics → `run` → warm-up → `train` → paced events
  */
 import { mkdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Pace } from '../producers/pace.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan, Prediction } from '../schemas/plan.ts'
+import { checkGroundOptions, openChosenGround } from './choose-ground.ts'
 import type { CommandContext } from './context.ts'
 import { exitCodes } from './failure-text.ts'
 import { createFeed, type Feed } from './feed.ts'
+import type { Parts } from './ground.ts'
 import { createLatencyRecord, type LatencyPercentiles } from './latency.ts'
-import { openOwnPipeline, type Parts, tickUntil, type Watched, withParts } from './own-pipeline.ts'
+import { openOwnPipeline, tickUntil, type Watched, withParts } from './own-pipeline.ts'
 import { drawHandbook } from './sources.ts'
 import { shown, shownTime, type Terminal } from './terminal.ts'
 import { writeFigures, writeWholeFile } from './whole-file.ts'
 
 export interface StartCommandOptions {
+  /** Without servers, inside this process. */
+  readonly embedded?: boolean
   /** Goes on with the namespace and the place of the last start. */
   readonly resume?: boolean
   /** Days of events that are run flat out first. */
@@ -43,11 +47,12 @@ export interface StartFigures {
 const dayMs = 86_400_000
 const rateDefault = 500
 
-export function startCommand(
+export async function startCommand(
   definition: string,
   options: StartCommandOptions,
   context: CommandContext,
 ): Promise<number> {
+  checkGroundOptions(options)
   return withParts(context, (parts) => show(definition, options, parts))
 }
 
@@ -57,19 +62,24 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
   const namespaceFile = join(config.folder, 'start.json')
   const resumed = options.resume ? await readNamespace(namespaceFile) : null
   const namespace = resumed ?? (config.namespace || `start-${clock.nowMs().toString(36)}`)
-  const pipeline = await openOwnPipeline(definition, namespace, () => drawHandbook(options.seed ?? 0), parts)
-  const { plan, broker, watched, url } = pipeline
+  const pipeline = await openOwnPipeline(
+    definition,
+    namespace,
+    (subject) => openChosenGround(options, subject, parts),
+    () => drawHandbook(options.seed ?? 0),
+    parts,
+  )
+  const { plan, ground, watched, url } = pipeline
   terminal.out(`${plan.name}: ${resumed ? 'goes on in' : 'begins in the fresh'} namespace ${namespace}.`)
-  const feed = await createFeed(broker, plan, options, context)
+  const feed = await createFeed(pipeline, options, context)
   const warmUpEndMs = feed.startMs + options.days * dayMs
   if (!resumed && !signal.aborted) {
     terminal.out(`Warm-up: ${options.days} days of events, flat out.`)
     await warmUp(feed, watched, warmUpEndMs, parts)
     if (signal.aborted) return exitCodes.done
     terminal.out('Training the first model from the labels that have ripened.')
-    await pipeline.command(['train', definition]).done
-    await mkdir(config.folder, { recursive: true })
-    await writeWholeFile(namespaceFile, `${JSON.stringify({ namespace })}\n`)
+    await ground.train()
+    if (ground.isKept) await writeNamespace(namespaceFile, namespace)
   }
   if (signal.aborted) return exitCodes.done
   const [first] = plan.stages
@@ -79,6 +89,11 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
   const fromMs = resumed ? await feed.afterNewest() : warmUpEndMs
   await runPaced(plan, feed, watched, { ...options, fromMs }, parts)
   return exitCodes.done
+}
+
+async function writeNamespace(path: string, namespace: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true })
+  await writeWholeFile(path, `${JSON.stringify({ namespace })}\n`)
 }
 
 async function readNamespace(path: string): Promise<string> {

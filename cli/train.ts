@@ -1,7 +1,9 @@
 /** `millrace train`: the logged predictions and their labels into a new champion in the registry. */
 import { modelToJson } from '../online-model/model-file.ts'
 import { type TrainSummary, trainFromLog } from '../online-model/train.ts'
+import type { Broker } from '../runtime/broker.ts'
 import { formatDuration } from '../schemas/duration.ts'
+import type { Plan } from '../schemas/plan.ts'
 import type { CommandContext } from './context.ts'
 import { exitCodes } from './failure-text.ts'
 import { loadPlan } from './load-plan.ts'
@@ -24,36 +26,45 @@ export async function trainCommand(
   options: TrainCommandOptions,
   context: CommandContext,
 ): Promise<number> {
-  const { config, terminal, clock } = context
+  const { config } = context
   const plan = await loadPlan(definition, config.namespace)
+  const broker = context.openBroker(config)
+  try {
+    await train(plan, options, { ...context, broker })
+    return exitCodes.done
+  } finally {
+    await broker.close()
+  }
+}
+
+/** The training itself, told to the terminal; an embedded `start` calls it on its own broker. */
+export async function train(
+  plan: Plan,
+  options: TrainCommandOptions,
+  { broker, clock, terminal }: Pick<CommandContext, 'clock' | 'terminal'> & { readonly broker: Broker },
+): Promise<void> {
   const topics = {
     predictions: plan.predictions.topic,
     label: plan.streams[plan.label.stream]!.topic,
     models: plan.models.topic,
   }
-  const broker = context.openBroker(config)
-  try {
-    await requireTopics(broker, Object.values(topics))
-    const summary = await trainFromLog({
-      broker,
-      plan,
-      topics,
-      seed,
-      clock: clock.nowMs,
-      say: (line) => terminal.err(line),
-      by: 'millrace train',
-      ...(options.rowsMax === undefined ? {} : { rowsMax: options.rowsMax }),
-    })
-    printSummary(summary, plan.label.otherwise.afterMs, terminal)
-    if (options.out !== undefined) {
-      await writeWholeFile(options.out, modelToJson(summary.version))
-      terminal.out(`  model written to ${options.out}`)
-    }
-    await writeFigures(options.json, { ...summary, version: summary.version.version })
-    return exitCodes.done
-  } finally {
-    await broker.close()
+  await requireTopics(broker, Object.values(topics))
+  const summary = await trainFromLog({
+    broker,
+    plan,
+    topics,
+    seed,
+    clock: clock.nowMs,
+    say: (line) => terminal.err(line),
+    by: 'millrace train',
+    ...(options.rowsMax === undefined ? {} : { rowsMax: options.rowsMax }),
+  })
+  printSummary(summary, plan.label.otherwise.afterMs, terminal)
+  if (options.out !== undefined) {
+    await writeWholeFile(options.out, modelToJson(summary.version))
+    terminal.out(`  model written to ${options.out}`)
   }
+  await writeFigures(options.json, { ...summary, version: summary.version.version })
 }
 
 function printSummary(summary: TrainSummary, labelAfterMs: number, terminal: Terminal): void {

@@ -8,15 +8,20 @@ import type { Pace } from '../producers/pace.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan } from '../schemas/plan.ts'
 import type { CommandContext } from './context.ts'
+import { openEmbeddedGround } from './embedded-ground.ts'
 import { exitCodes } from './failure-text.ts'
 import { createFeed } from './feed.ts'
-import { openOwnPipeline, type Parts, tickUntil, withParts } from './own-pipeline.ts'
+import type { Parts } from './ground.ts'
+import { openOwnPipeline, tickUntil, withParts } from './own-pipeline.ts'
+import { openServerGround } from './server-ground.ts'
 import { drawHandbook } from './sources.ts'
 import { shown, shownTime, type Terminal } from './terminal.ts'
 import { requireTopics } from './topics.ts'
 import { writeFigures } from './whole-file.ts'
 
 export interface VerifyCommandOptions {
+  /** Without servers, inside this process. */
+  readonly embedded?: boolean
   /** Event time that the stream ends before, ms since 1970. */
   readonly until: number
   readonly rate?: number
@@ -52,17 +57,19 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
   const { context, signal, giveUp } = parts
   const { clock, terminal } = context
   const namespace = `verify-${clock.nowMs().toString(36)}`
-  const { plan, broker, watched, url } = await openOwnPipeline(
+  const pipeline = await openOwnPipeline(
     definition,
     namespace,
+    options.embedded ? openEmbeddedGround : openServerGround,
     () => drawHandbook(options.seed ?? 0),
     parts,
   )
-  const partitionsOf = await requireTopics(broker, [plan.scored.topic])
+  const { plan, ground, watched, url } = pipeline
+  const partitionsOf = await requireTopics(ground.broker, [plan.scored.topic])
   const expected = createExpectation(plan, partitionsOf(plan.scored.topic), terminal)
   watched.onPrediction = ({ id, features }) => expected.compare(id, features)
 
-  const feed = await createFeed(broker, plan, options, context)
+  const feed = await createFeed(pipeline, options, context)
   const beganMs = clock.elapsedMs()
   let timeMs = feed.startMs
   let isSending = true
@@ -91,7 +98,7 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
     duplicates: metrics('millrace_duplicates_total'),
     seconds: Math.round((clock.elapsedMs() - beganMs) / 100) / 10,
   }
-  print(figures, terminal)
+  print(figures, options.embedded ? 'this process' : 'Kafka and Redis', terminal)
   await writeFigures(options.json, figures)
   return figures.differing + figures.missing + figures.doubled === 0 ? exitCodes.done : exitCodes.failed
 }
@@ -171,10 +178,10 @@ async function readMetrics(url: string): Promise<(name: string) => number> {
   }
 }
 
-function print(figures: VerifyFigures, terminal: Terminal): void {
+function print(figures: VerifyFigures, ground: string, terminal: Terminal): void {
   const { events, compared, differing, missing, doubled, late, releasedEarly, rejected, duplicates, seconds } = figures
   terminal.out(
-    `${shown(events)} events through Kafka and Redis in ${seconds} s: ${shown(compared)} vectors compared with the replay, ` +
+    `${shown(events)} events through ${ground} in ${seconds} s: ${shown(compared)} vectors compared with the replay, ` +
       `${shown(differing)} differing, ${shown(missing)} missing, ${shown(doubled)} doubled.`,
   )
   terminal.out(

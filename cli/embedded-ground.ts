@@ -1,0 +1,50 @@
+/**
+ * A pipeline inside this process and nowhere else: broker and store are its memory, the production process and the trainer run in it.
+ * Opened for `start --embedded`, `verify --embedded`, and where `start` finds no servers.
+ */
+import { createMemoryStore } from '../feature-store/memory-store.ts'
+import { parseConfig } from '../runtime/config.ts'
+import { createLog } from '../runtime/log.ts'
+import { createMemoryBroker } from '../runtime/memory-broker.ts'
+import type { Ground, Parts, Subject } from './ground.ts'
+import { startLiveProcess } from './live-process.ts'
+import { train } from './train.ts'
+
+/** What all topics take together; the oldest records go first. */
+export const embeddedBytesMax = 256 * 1_024 * 1_024
+/** The broker is full at once when nobody waits for the one that reads it, and that one has the same thread. */
+const unansweredMax = 20_000
+
+export async function openEmbeddedGround({ namespace, plan }: Subject, parts: Parts): Promise<Ground> {
+  const { context, closing, signal, giveUp } = parts
+  const { clock, random, terminal } = context
+  const config = { ...context.config, namespace }
+  const { logLevel } = parseConfig({ MILLRACE_LOG_LEVEL: 'warn', ...context.environment })
+  const broker = createMemoryBroker({ clock, bytesMax: embeddedBytesMax })
+  closing.add('broker in memory', broker.close)
+  // Nothing takes its last steps back here.
+  const store = createMemoryStore({ tailStepsMax: 0 })
+  return {
+    broker,
+    isKept: false,
+    unansweredMax,
+    async run() {
+      const live = await startLiveProcess({
+        plan,
+        config,
+        broker,
+        openStore: async () => store,
+        isCreatingTopics: true,
+        isRebuild: false,
+        clock,
+        log: createLog(logLevel),
+        random,
+        signal,
+        closing,
+      })
+      live.ended.catch(giveUp)
+      return live.url
+    },
+    train: () => train(plan, {}, { broker, clock, terminal }),
+  }
+}

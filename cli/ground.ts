@@ -1,0 +1,40 @@
+/**
+ * What a pipeline of its own stands on: a broker, a way to run the production process and a way to train. There are two: servers with a
+ * process for each part, and nothing but this process. Opened by `own-pipeline.ts`.
+ */
+import type { Broker } from '../runtime/broker.ts'
+import type { Plan } from '../schemas/plan.ts'
+import type { Closing } from './closing.ts'
+import type { CommandContext } from './context.ts'
+
+/** What the parts of a command that shows or proves a pipeline share. */
+export interface Parts {
+  readonly context: CommandContext
+  readonly closing: Closing
+  /** Aborted by a signal, or by what failed beside the main line. */
+  readonly signal: AbortSignal
+  readonly giveUp: (error: unknown) => void
+}
+
+/** The pipeline that is to stand on it. */
+export interface Subject {
+  /** File of the definition. */
+  readonly definition: string
+  readonly namespace: string
+  readonly plan: Plan
+}
+
+export interface Ground {
+  readonly broker: Broker
+  /** What it holds outlives this process. */
+  readonly isKept: boolean
+  /** Events that may be sent and without an answer at the same time. */
+  readonly unansweredMax: number
+  /** Starts the production process; a failure of it later on is handed to `giveUp`. Resolves with its HTTP address. */
+  run(): Promise<string>
+  /** Trains on what is logged so far and makes the model the champion. */
+  train(): Promise<void>
+}
+
+/** Everything it opens is in `closing` by then. */
+export type OpenGround = (subject: Subject, parts: Parts) => Promise<Ground>

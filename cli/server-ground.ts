@@ -1,0 +1,45 @@
+/** A pipeline on real servers, found or started, with `run` and `train` as processes beside this one. Called by `start` and `verify`. */
+import { freePort } from '../runtime/servers/free-port.ts'
+import { findServers } from '../runtime/servers/local-servers.ts'
+import { startCommandProcess } from './child-command.ts'
+import type { Ground, Parts, Subject } from './ground.ts'
+
+/** Rejects with `server_missing` where a server can neither be reached nor started on this machine. */
+export async function openServerGround({ definition, namespace }: Subject, parts: Parts): Promise<Ground> {
+  const { context, closing, giveUp } = parts
+  const { config } = context
+  const servers = await findServers({
+    kafkaBrokers: config.kafkaBrokers.join(','),
+    ...(config.redisUrl === null ? {} : { redisUrl: config.redisUrl }),
+    folder: config.folder,
+    say: context.terminal.out,
+  })
+  closing.add('servers', servers.close)
+  const broker = context.openBroker({ ...config, kafkaBrokers: servers.kafkaBrokers.split(',') })
+  closing.add('Kafka', broker.close)
+  const port = config.httpPort === 0 ? await freePort(undefined, []) : config.httpPort
+  const environment = {
+    MILLRACE_LOG_LEVEL: 'warn',
+    ...context.environment,
+    KAFKA_BROKERS: servers.kafkaBrokers,
+    REDIS_URL: servers.redisUrl,
+    MILLRACE_NAMESPACE: namespace,
+    MILLRACE_HTTP_PORT: String(port),
+  }
+  const command = (...args: readonly string[]) => {
+    const child = startCommandProcess(args, environment)
+    closing.add(args[0]!, child.stop)
+    return child
+  }
+  return {
+    broker,
+    isKept: true,
+    // Kafka holds whatever is sent to it.
+    unansweredMax: Number.POSITIVE_INFINITY,
+    async run() {
+      command('run', definition).done.catch(giveUp)
+      return `http://${config.httpHost}:${port}`
+    },
+    train: () => command('train', definition).done,
+  }
+}
