@@ -45,6 +45,9 @@ export async function openEmbeddedGround({ namespace, plan }: Subject, parts: Pa
       live.ended.catch(giveUp)
       return live.url
     },
-    train: () => train(plan, {}, { broker, clock, terminal }),
+    train() {
+      terminal.out('  Nothing is scored and HTTP does not answer while the model is fitted: it is all one thread.')
+      return train(plan, {}, { broker, clock, terminal })
+    },
   }
 }

@@ -2,7 +2,7 @@
  * Spans of topic partitions in, their records out, one at a time and up to captured ends; called by the trainer and the
  * registry follower.
  */
-import type { Broker, Fetcher, LogRecord, TopicPartition } from '../runtime/broker.ts'
+import type { Broker, FetchedPartition, Fetcher, LogRecord, TopicPartition } from '../runtime/broker.ts'
 import { PipelineError } from '../schemas/errors.ts'
 
 export interface LogSpan extends TopicPartition {
@@ -40,12 +40,13 @@ export async function wholeLog(
 
 /**
  * Hands every committed record of the spans to `take`, in offset order within a partition. Resolves when all ends are
- * reached.
+ * reached. `isLossy`: what retention removes before it was read is passed over instead of refused with `log_truncated`.
  */
 export async function readSpans(
   fetcher: Fetcher,
   spans: readonly LogSpan[],
   take: (record: LogRecord, from: TopicPartition) => void,
+  { isLossy = false }: { readonly isLossy?: boolean } = {},
 ): Promise<void> {
   const keyOf = ({ topic, partition }: TopicPartition): string => `${topic}/${partition}`
   const open = new Map(spans.filter(({ from, end }) => from < end).map((span) => [keyOf(span), span]))
@@ -53,7 +54,18 @@ export async function readSpans(
   while (open.size > 0) {
     const wanted = [...open.values()].map(({ topic, partition, from }) => ({ topic, partition, offset: from }))
     let progressed = false
-    for (const fetched of await fetcher.fetch(wanted, limits)) {
+    let answer: readonly FetchedPartition[]
+    try {
+      answer = await fetcher.fetch(wanted, limits)
+    } catch (error) {
+      const gone = isLossy ? goneBefore(error) : null
+      const span = gone && open.get(keyOf(gone))
+      if (!span || gone.start <= span.from) throw error
+      if (gone.start >= span.end) open.delete(keyOf(span))
+      else open.set(keyOf(span), { ...span, from: gone.start })
+      continue
+    }
+    for (const fetched of answer) {
       const span = open.get(keyOf(fetched))
       if (span === undefined) continue
       for (const record of fetched.records) if (record.offset < span.end) take(record, span)
@@ -64,6 +76,12 @@ export async function readSpans(
     emptyFetches = progressed ? 0 : emptyFetches + 1
     if (emptyFetches >= emptyFetchesMax) throw stalled([...open.values()])
   }
+}
+
+/** Where a log starts whose beginning was removed; null for any other failure. */
+function goneBefore(error: unknown): (TopicPartition & { readonly start: number }) | null {
+  if (!(error instanceof PipelineError) || error.code !== 'log_truncated') return null
+  return error.details as unknown as TopicPartition & { readonly start: number }
 }
 
 function stalled(spans: readonly LogSpan[]): PipelineError {

@@ -1,6 +1,6 @@
 /** The logged predictions and the label stream in, a filled label join and its watermark out; called by the trainer. */
 import assert from 'node:assert/strict'
-import type { Broker, Fetcher, LogRecord } from '../runtime/broker.ts'
+import type { Broker, Fetcher, LogRecord, TopicPartition } from '../runtime/broker.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { ModelVersion, Plan, StreamPlan } from '../schemas/plan.ts'
 import { createLabelJoin, type LabelJoin } from './label-join.ts'
@@ -29,7 +29,7 @@ export interface TrainInputs {
 
 /**
  * `topics` are full names. Reads the labels twice, so that only rows are held, and the predictions once, or twice where
- * the labels have come further than they. Rejects with `topic_missing`, `record_unreadable` and the broker's codes.
+ * the labels have come further than they; what retention removes meanwhile is passed over. Rejects with `topic_missing`, `record_unreadable` and the broker's codes.
  */
 export async function readTrainInputs(
   broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher'>,
@@ -53,10 +53,11 @@ export async function readTrainInputs(
     const { join, watermarkMs, foreign } = await keepRipe(fetcher, predictionSpans, plan, rowsMax, labelsPassedMs)
 
     // 3. The labels again, now that it is known whose are needed.
-    await readSpans(fetcher, labelSpans, (record) => {
+    const name = (record: LogRecord) => {
       const label = readLabel(record, labelStream)
       if (typeof label === 'object') join.addLabel(label.id)
-    })
+    }
+    await readSpans(fetcher, labelSpans, name, { isLossy: true })
     return {
       join,
       watermarkMs,
@@ -92,7 +93,7 @@ async function keepRipe(
   })
   let timeMs = Number.NEGATIVE_INFINITY
   let foreign = 0
-  await readSpans(fetcher, spans, (record, from) => {
+  const take = (record: LogRecord, from: TopicPartition) => {
     const place = `${from.topic} partition ${from.partition} offset ${record.offset}`
     if (record.value === null) {
       throw new PipelineError('record_unreadable', `The prediction at ${place} has no value.`, { details: { place } })
@@ -103,7 +104,8 @@ async function keepRipe(
     // this one.
     if (prediction.fingerprint === plan.fingerprint) join.addPrediction(prediction)
     else foreign++
-  })
+  }
+  await readSpans(fetcher, spans, take, { isLossy: true })
   // Predictions behind the labels are the slower input, which only their end tells: once more, with the watermark known.
   // Not awaited here, so that this join is gone before the next one grows.
   if (timeMs < passedMs) return keepRipe(fetcher, spans, plan, rowsMax, timeMs)
@@ -114,12 +116,13 @@ async function surveyLabels(fetcher: Fetcher, spans: readonly LogSpan[], stream:
   let timeMs = Number.NEGATIVE_INFINITY
   let rejected = 0
   let ahead = 0
-  await readSpans(fetcher, spans, (record) => {
+  const survey = (record: LogRecord) => {
     const label = readLabel(record, stream)
     if (label === 'rejected') rejected++
     else if (label === 'ahead') ahead++
     else timeMs = Math.max(timeMs, label.time)
-  })
+  }
+  await readSpans(fetcher, spans, survey, { isLossy: true })
   return { timeMs, rejected, ahead }
 }
 

@@ -18,9 +18,26 @@ import type {
   WorkerOptions,
 } from '../../runtime/broker.ts'
 
+/** A transaction that somebody else has open: its records lie in the log, and nothing is decided. */
+export interface OpenTransaction {
+  commit(): Promise<void>
+  abort(): Promise<void>
+}
+
+export interface TransactionToOpen {
+  readonly group: string
+  /** Whose: the transactional id is that of the worker of this name in the group. */
+  readonly worker: string
+  readonly records: readonly OutRecord[]
+  /** Without metadata. */
+  readonly offsets: ReadonlyArray<TopicPartition & { readonly offset: number }>
+}
+
+/** What the suite needs beside the contract: things that others, time and the operator do to a broker. */
 export interface BrokerSuiteOptions {
-  /** Deletes records before an offset, as retention does; the truncation test is left out without it. */
-  readonly truncate?: (partition: TopicPartition, before: number) => Promise<void>
+  /** Deletes records before an offset, as retention does. */
+  readonly truncate: (partition: TopicPartition, before: number) => Promise<void>
+  readonly openTransaction: (broker: Broker, transaction: TransactionToOpen) => Promise<OpenTransaction>
   /** Lets time pass for heartbeats and sessions, ms; real time unless given. */
   readonly pass?: (ms: number) => Promise<void>
   readonly sessionTimeoutMs?: number
@@ -44,7 +61,8 @@ export interface BrokerFixture {
   pass(ms: number): Promise<void>
   /** Lets time pass until it holds, at most five sessions. */
   until(what: string, holds: () => boolean): Promise<void>
-  readonly truncate: BrokerSuiteOptions['truncate'] | undefined
+  readonly truncate: BrokerSuiteOptions['truncate']
+  readonly openTransaction: BrokerSuiteOptions['openTransaction']
 }
 
 export function createBrokerFixture(
@@ -86,7 +104,8 @@ export function createBrokerFixture(
     throw new Error(`waited in vain: ${what}`)
   }
 
-  return { open, withTopic, workerOptions, soloWorker, pass, until, truncate: options.truncate }
+  const { truncate, openTransaction } = options
+  return { open, withTopic, workerOptions, soloWorker, pass, until, truncate, openTransaction }
 }
 
 export const brief = { maxWaitMs: 200, partitionBytesMax: 1_000_000 }

@@ -1,10 +1,10 @@
 /** The part of the broker suite about topics, records and fetches. */
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { OutRecord } from '../../runtime/broker.ts'
 import { type BrokerFixture, brief, partitions, readPartition, record, unique, values } from './broker-fixture.ts'
 
 export function brokerLogSuite(fixture: BrokerFixture): void {
-  const { open, withTopic, pass, truncate } = fixture
+  const { open, withTopic, soloWorker, pass, truncate } = fixture
 
   describe('topics', () => {
     test('are created once, counted, and refused with another partition count', async () => {
@@ -91,8 +91,8 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
   })
 
   describe('records', () => {
-    test('come back as they were written', async () => {
-      const { broker, topic } = await withTopic()
+    test.each(['outside', 'inside'])('come back as they were written, %s of a transaction', async (where) => {
+      const { broker, topic, worker, membership } = await soloWorker()
       const large = Buffer.alloc(900_000, 'Größe ')
       const written: OutRecord[] = [
         { topic, partition: 0, key: Buffer.from('Straße-日本語-🙂'), value: Buffer.from('{"größe":1}') },
@@ -108,8 +108,8 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
         },
         { topic, partition: 0, key: Buffer.from('large'), value: large },
       ]
-      const producer = await broker.producer()
-      await producer.send(written)
+      if (where === 'inside') await worker.transact(written, [], membership)
+      else await (await broker.producer()).send(written)
       const read = await readPartition(await broker.fetcher(), { topic, partition: 0 }, written.length)
       expect(read.map(({ offset }) => offset)).toEqual([0, 1, 2, 3, 4, 5])
       for (const [at, { key, value, headers }] of read.entries()) {
@@ -150,6 +150,22 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       await producer.send([record(topic, 0, 'b')])
       const [a, b] = await readPartition(await broker.fetcher(), { topic, partition: 0 }, 2)
       expect(b!.appendedAtMs).toBeGreaterThan(a!.appendedAtMs)
+    })
+
+    test("carry the broker's time, whatever the clock of the writer says", async () => {
+      const yearMs = 31_536_000_000
+      const { now } = Date
+      const wrongClock = vi.spyOn(Date, 'now').mockImplementation(() => now() - 10 * yearMs)
+      onTestFinished(() => wrongClock.mockRestore())
+      const { broker, topic, worker, membership } = await soloWorker()
+      await (await broker.producer()).send([record(topic, 0, 'outside')])
+      await worker.transact([record(topic, 0, 'inside')], [], membership)
+      wrongClock.mockRestore()
+      await (await broker.producer()).send([record(topic, 0, 'reference')])
+      const [outside, inside, reference] = await readPartition(await broker.fetcher(), { topic, partition: 0 }, 3)
+      expect(inside!.appendedAtMs).toBeGreaterThanOrEqual(outside!.appendedAtMs)
+      expect(reference!.appendedAtMs).toBeGreaterThanOrEqual(inside!.appendedAtMs)
+      expect(reference!.appendedAtMs - outside!.appendedAtMs).toBeLessThan(3_600_000)
     })
   })
 
@@ -213,19 +229,59 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       expect(read).toEqual([0, 1].map((partition) => Array.from({ length: 20 }, (_, at) => `${partition}.${at}`)))
     })
 
-    test.skipIf(truncate === undefined)('from before the start of the log is refused', async () => {
+    test('of an offset beyond the end of the log is refused', async () => {
+      const { broker, topic } = await withTopic()
+      const fetcher = await broker.fetcher()
+      await expect(fetcher.fetch([{ topic, partition: 0, offset: 5 }], brief)).rejects.toMatchObject({
+        code: 'log_truncated',
+        message: expect.stringContaining(`Offset 5 of ${topic}, partition 0, lies beyond the end of the log at 0`),
+      })
+    })
+  })
+
+  describe('retention', () => {
+    test('removes the beginning of a log: a reader from before it is told where the log starts', async () => {
       const { broker, topic } = await withTopic()
       const producer = await broker.producer()
       await producer.send(Array.from({ length: 10 }, (_, at) => record(topic, 0, String(at))))
-      await truncate!({ topic, partition: 0 }, 4)
+      await truncate({ topic, partition: 0 }, 4)
       expect(await broker.bounds([{ topic, partition: 0 }])).toEqual([{ topic, partition: 0, start: 4, end: 10 }])
       const fetcher = await broker.fetcher()
       await expect(fetcher.fetch([{ topic, partition: 0, offset: 3 }], brief)).rejects.toMatchObject({
         code: 'log_truncated',
         message: `Offset 3 of ${topic}, partition 0, is gone: the log starts at 4`,
+        details: { topic, partition: 0, offset: 3, start: 4 },
       })
       const [part] = await fetcher.fetch([{ topic, partition: 0, offset: 4 }], brief)
       expect(values(part!.records)).toEqual(['4', '5', '6', '7', '8', '9'])
+    })
+
+    test('of all there is leaves an empty log that goes on where it ended', async () => {
+      const { broker, topic } = await withTopic()
+      const producer = await broker.producer()
+      await producer.send([record(topic, 0, 'a'), record(topic, 0, 'b')])
+      await truncate({ topic, partition: 0 }, 2)
+      expect(await broker.bounds([{ topic, partition: 0 }])).toEqual([{ topic, partition: 0, start: 2, end: 2 }])
+      const fetcher = await broker.fetcher()
+      const parked = fetcher.fetch([{ topic, partition: 0, offset: 2 }], { ...brief, maxWaitMs: 20_000 })
+      await producer.send([record(topic, 0, 'c')])
+      const [part] = await parked
+      expect(part!.records.map(({ offset, value }) => [offset, String(value)])).toEqual([[2, 'c']])
+    })
+
+    test('leaves what groups have committed: whoever goes on from there is told', async () => {
+      const { broker, topic, worker, membership } = await soloWorker()
+      const producer = await broker.producer()
+      await producer.send(Array.from({ length: 6 }, (_, at) => record(topic, 0, String(at))))
+      await worker.transact([], [{ topic, partition: 0, offset: 2, metadata: 'at 2' }], membership)
+      await truncate({ topic, partition: 0 }, 5)
+      expect(await worker.committed([{ topic, partition: 0 }])).toEqual([
+        { topic, partition: 0, offset: 2, metadata: 'at 2' },
+      ])
+      const fetcher = await broker.fetcher()
+      await expect(fetcher.fetch([{ topic, partition: 0, offset: 2 }], brief)).rejects.toMatchObject({
+        code: 'log_truncated',
+      })
     })
   })
 }

@@ -6,20 +6,22 @@ import { describe } from 'vitest'
 import type { Broker } from '../../runtime/broker.ts'
 import { type BrokerSuiteOptions, createBrokerFixture } from './broker-fixture.ts'
 import { brokerGroupSuite } from './broker-group.ts'
+import { brokerIsolationSuite } from './broker-isolation.ts'
 import { brokerLogSuite } from './broker-log.ts'
 import { brokerTransactionSuite } from './broker-transactions.ts'
 
-export { readPartition, record, unique, values } from './broker-fixture.ts'
+export { brief, readPartition, record, unique, values } from './broker-fixture.ts'
 
 export function brokerSuite(
   name: string,
   createBroker: () => Broker | Promise<Broker>,
-  options: BrokerSuiteOptions = {},
+  options: BrokerSuiteOptions,
 ): void {
   const fixture = createBrokerFixture(createBroker, options)
   describe(`${name} as a broker`, () => {
     brokerLogSuite(fixture)
     brokerTransactionSuite(fixture)
+    brokerIsolationSuite(fixture)
     brokerGroupSuite(fixture)
   })
 }

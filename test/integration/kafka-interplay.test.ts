@@ -4,7 +4,7 @@
  */
 import { CompressionTypes, Kafka, logLevel, Partitioners } from 'kafkajs'
 import { describe, expect, inject, onTestFinished, test } from 'vitest'
-import type { Broker, LogRecord, OutRecord } from '../../runtime/broker.ts'
+import type { Broker, OutRecord } from '../../runtime/broker.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { readPartition, record, unique, values } from '../conformance/broker.ts'
@@ -227,75 +227,6 @@ describe('transactions of others', () => {
     expect(values(read)).toEqual(['kept0', 'kept1', 'kept2', 'kept3'])
   })
 
-  test('that are open hold the stable end back; a parked fetch answers when they end', async () => {
-    const { broker, topic } = await withTopic()
-    const producer = await broker.producer()
-    await producer.send([record(topic, 0, 'before')])
-    const transaction = await (await stockProducer({ transactionalId: unique('t') })).transaction()
-    await transaction.send({ topic, messages: [{ value: 'inside' }] })
-    await producer.send([record(topic, 0, 'behind')])
-    const fetcher = await broker.fetcher()
-    const [held] = await fetcher.fetch(part(topic), brief)
-    expect([values(held!.records), held!.next, held!.stableEnd]).toEqual([['before'], 1, 1])
-    expect(await broker.bounds([{ topic, partition: 0 }])).toEqual([{ topic, partition: 0, start: 0, end: 1 }])
-    const parked = fetcher.fetch(part(topic, 1), { maxWaitMs: 20_000, partitionBytesMax: 1_000_000 })
-    const endedAt = performance.now()
-    await transaction.commit()
-    expect(values((await parked)[0]!.records)).toEqual(['inside', 'behind'])
-    expect(performance.now() - endedAt).toBeLessThan(5_000)
-  })
-
-  test('that are open make committed offsets wait; the answer is the new one', async () => {
-    const { broker, topic } = await withTopic()
-    const group = unique('group')
-    const stages = [{ stage: 's', topics: [topic], partitions: 1 }]
-    const worker = await broker.worker({
-      group,
-      worker: 'w',
-      stages,
-      sessionTimeoutMs: 6_000,
-      transactionTimeoutMs: 10_000,
-    })
-    // A producer for each: kafkajs does not wait for the end of its last transaction before it sends offsets in the next.
-    const commit = async (offset: string) => {
-      const transaction = await (await stockProducer({ transactionalId: unique('t') })).transaction()
-      await transaction.sendOffsets({
-        consumerGroupId: group,
-        topics: [{ topic, partitions: [{ partition: 0, offset }] }],
-      })
-      return transaction
-    }
-    await (await commit('5')).commit()
-    const open = await commit('6')
-    let answered = false
-    const asked = worker.committed([{ topic, partition: 0 }]).finally(() => {
-      answered = true
-    })
-    await new Promise((resolve) => setTimeout(resolve, 500))
-    expect(answered).toBe(false)
-    await open.commit()
-    expect(await asked).toEqual([{ topic, partition: 0, offset: 6, metadata: '' }])
-  })
-
-  test('of a dead former self are ended by its successor', async () => {
-    const { broker, topic } = await withTopic()
-    const group = unique('group')
-    const dead = await (await stockProducer({ transactionalId: `${group}.w` })).transaction()
-    await dead.send({ topic, messages: [{ value: 'half' }] })
-    const stages = [{ stage: 's', topics: [topic], partitions: 1 }]
-    const worker = await broker.worker({
-      group,
-      worker: 'w',
-      stages,
-      sessionTimeoutMs: 6_000,
-      transactionTimeoutMs: 10_000,
-    })
-    await worker.transact([record(topic, 0, 'whole')], [], await worker.join())
-    const read: LogRecord[] = await readPartition(await broker.fetcher(), { topic, partition: 0 }, 1)
-    expect(values(read)).toEqual(['whole'])
-    await expect(dead.commit()).rejects.toThrow(/epoch|fenced|transact/i)
-  })
-
   test('of whoever takes the transactional id end a worker: it says so until it is made anew', async () => {
     const { broker, topic } = await withTopic()
     const group = unique('group')
@@ -319,17 +250,6 @@ describe('transactions of others', () => {
 })
 
 describe('failures', () => {
-  test('an offset beyond the end of the log is refused', async () => {
-    const { broker, topic } = await withTopic()
-    const fetcher = await broker.fetcher()
-    await expect(fetcher.fetch(part(topic, 5), brief)).rejects.toMatchObject({
-      code: 'log_truncated',
-      message:
-        `Offset 5 of ${topic}, partition 0, lies beyond the end of the log at 0: ` +
-        'Kafka lost records, or the topic was made anew',
-    })
-  })
-
   test('a value that the topic does not take is refused with the reason, and the producer goes on', async () => {
     const { broker, topic } = await withTopic(1, { 'max.message.bytes': '2000' })
     const producer = await broker.producer()

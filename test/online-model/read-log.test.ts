@@ -1,5 +1,7 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { readSpans, wholeLog } from '../../online-model/read-log.ts'
+import { createMemoryBroker } from '../../runtime/memory-broker.ts'
+import { createVirtualClock } from '../support/virtual-clock.ts'
 import { createLogFake } from './log-fake.ts'
 
 test('hands over every record between start and captured end, in order, and none that came later', async () => {
@@ -28,5 +30,35 @@ test('a topic that does not exist is named', async () => {
   await expect(wholeLog(fake.broker, ['a', 'b'])).rejects.toMatchObject({
     code: 'topic_missing',
     message: 'Topic b does not exist.',
+  })
+})
+
+describe('records that retention removes before they were read', () => {
+  const topic = 'events'
+  async function halfRead(isLossy: boolean, truncateTo: number) {
+    const broker = createMemoryBroker({ clock: createVirtualClock(0) })
+    await broker.ensureTopics([{ topic, partitions: 2, config: {} }])
+    const producer = await broker.producer()
+    // Two of them are more than one fetch brings.
+    const value = Buffer.alloc(900_000)
+    for (let at = 0; at < 6; at++) await producer.send([{ topic, partition: 0, key: null, value }])
+    await producer.send([{ topic, partition: 1, key: null, value }])
+    const taken: number[] = []
+    const take = ({ offset }: { offset: number }, from: { partition: number }) => {
+      if (from.partition === 1) return
+      taken.push(offset)
+      if (offset === 1) broker.truncate(topic, 0, truncateTo)
+    }
+    await readSpans(await broker.fetcher(), await wholeLog(broker, [topic]), take, { isLossy })
+    return taken
+  }
+
+  test('are passed over by a reader that can do without them', async () => {
+    expect(await halfRead(true, 4)).toEqual([0, 1, 4, 5])
+    expect(await halfRead(true, 6)).toEqual([0, 1])
+  })
+
+  test('end a reader that cannot', async () => {
+    await expect(halfRead(false, 4)).rejects.toMatchObject({ code: 'log_truncated', details: { offset: 2, start: 4 } })
   })
 })

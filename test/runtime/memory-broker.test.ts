@@ -1,36 +1,84 @@
 /** The memory broker: the suite of all brokers, and what only it can do on command. */
 import { expect, test } from 'vitest'
-import type { Worker } from '../../runtime/broker.ts'
+import type { Broker, Worker } from '../../runtime/broker.ts'
 import { createMemoryBroker, type MemoryBroker, type MemoryBrokerOptions } from '../../runtime/memory-broker.ts'
 import { PipelineError } from '../../schemas/errors.ts'
 import { brokerSuite, record, unique, values } from '../conformance/broker.ts'
+import type { OpenTransaction, TransactionToOpen } from '../conformance/broker-fixture.ts'
 import { createVirtualClock } from '../support/virtual-clock.ts'
 
 const startMs = Date.UTC(2024, 0, 1)
-const truncating = new Map<string, MemoryBroker>()
 const suiteClock = createVirtualClock(startMs)
+const brokers = new Map<string, MemoryBroker>()
+
+/** Transactions that a test holds open, by worker: told when they have begun, and how they are to end. */
+const holds = new Map<string, { readonly begun: () => void; readonly end: Promise<Error | null> }>()
+
+async function hold(stage: 'begin' | 'committed', worker: string): Promise<void> {
+  const held = stage === 'begin' ? holds.get(worker) : undefined
+  if (!held) return
+  holds.delete(worker)
+  held.begun()
+  const failure = await held.end
+  if (failure) throw failure
+}
+
+async function openTransaction(broker: Broker, transaction: TransactionToOpen): Promise<OpenTransaction> {
+  const { group, worker: name, records, offsets } = transaction
+  const topics = [...new Set([...records, ...offsets].map(({ topic }) => topic))]
+  const stages = [{ stage: 'only', topics, partitions: 1 }]
+  const timeouts = { sessionTimeoutMs: 6_000, transactionTimeoutMs: 10_000 }
+  const worker = await broker.worker({ group, worker: name, stages, ...timeouts })
+  const membership = await worker.join()
+  const unnamed = offsets.map((offset) => ({ ...offset, metadata: '' }))
+  let end!: (failure: Error | null) => void
+  let outcome!: Promise<string>
+  await new Promise<void>((begun) => {
+    holds.set(name, {
+      begun,
+      end: new Promise((resolve) => {
+        end = resolve
+      }),
+    })
+    outcome = worker.transact(records, unnamed, membership).then(
+      () => 'committed',
+      (error: Error) => error.message,
+    )
+  })
+  return {
+    async commit() {
+      end(null)
+      expect(await outcome).toBe('committed')
+    },
+    async abort() {
+      end(new Error('aborted'))
+      expect(await outcome).toBe('aborted')
+    },
+  }
+}
 
 brokerSuite(
   'memory',
   () => {
-    const broker = createMemoryBroker({ clock: suiteClock })
+    const broker = createMemoryBroker({ clock: suiteClock, onTransact: hold })
     const ensureTopics = broker.ensureTopics
     return {
       ...broker,
       ensureTopics: async (specs) => {
-        for (const { topic } of specs) truncating.set(topic, broker)
+        for (const { topic } of specs) brokers.set(topic, broker)
         await ensureTopics(specs)
       },
     }
   },
   {
-    truncate: async ({ topic, partition }, before) => truncating.get(topic)!.truncate(topic, partition, before),
+    truncate: async ({ topic, partition }, before) => brokers.get(topic)!.truncate(topic, partition, before),
+    openTransaction,
     pass: (ms) => suiteClock.sleep(ms),
   },
 )
 
 const topic = 'events'
-const brief = { maxWaitMs: 1_000, partitionBytesMax: 1_000_000 }
+const patient = { maxWaitMs: 1_000, partitionBytesMax: 1_000_000 }
 
 async function setUp(options: Partial<MemoryBrokerOptions> = {}) {
   const clock = createVirtualClock(startMs)
@@ -47,7 +95,7 @@ async function setUp(options: Partial<MemoryBrokerOptions> = {}) {
     })
   const fetcher = await broker.fetcher()
   const fetch = async (offset: number) => {
-    const [part] = await fetcher.fetch([{ topic, partition: 0, offset }], brief)
+    const [part] = await fetcher.fetch([{ topic, partition: 0, offset }], patient)
     return { values: values(part!.records), next: part!.next, stableEnd: part!.stableEnd }
   }
   return { clock, broker, worker, fetch }
@@ -61,7 +109,7 @@ test('records carry the time of the clock that is handed in', async () => {
   await producer.send([record(topic, 0, 'a')])
   await clock.sleep(1_500)
   await producer.send([record(topic, 0, 'b')])
-  const [part] = await (await broker.fetcher()).fetch([{ topic, partition: 0, offset: 0 }], brief)
+  const [part] = await (await broker.fetcher()).fetch([{ topic, partition: 0, offset: 0 }], patient)
   expect(part!.records.map(({ appendedAtMs }) => appendedAtMs - startMs)).toEqual([0, 1_500])
 })
 
@@ -185,6 +233,6 @@ test('what was handed over is copied, as it is on its way to Kafka', async () =>
   await producer.send([{ topic, partition: 0, key: null, value, headers: { origin: value } }])
   value.fill(0)
   expect((await fetch(0)).values).toEqual(['as it was'])
-  const [part] = await (await broker.fetcher()).fetch([{ topic, partition: 0, offset: 0 }], brief)
+  const [part] = await (await broker.fetcher()).fetch([{ topic, partition: 0, offset: 0 }], patient)
   expect(String(part!.records[0]!.headers.origin)).toBe('as it was')
 })
