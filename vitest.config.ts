@@ -2,8 +2,9 @@ import { spawnSync } from 'node:child_process'
 import { defineConfig } from 'vitest/config'
 
 /**
- * `unit` needs no server, no network and no sleep; `golden` proves the features on the whole benchmark; `servers` runs on a real Kafka
- * and Redis, found or started by its global set-up. Where none can be had `servers` is left out, loudly, and with CI=true it fails.
+ * `unit` needs no server, no network and no sleep; `golden` proves the features on the whole benchmark; `embedded` starts the command where
+ * there is nothing but Node; `servers` runs on a real Kafka and Redis, found or started by its global set-up. Where none can be had
+ * `servers` is left out, loudly, and with CI=true it fails.
  */
 const { CI, KAFKA_BROKERS, REDIS_URL } = process.env
 const answers = (command: string, argument: string) => spawnSync(command, [argument]).status === 0
@@ -36,7 +37,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/integration/**', 'test/golden/**', 'node_modules/**'],
+          exclude: ['test/integration/**', 'test/golden/**', 'test/embedded/**', 'node_modules/**'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           // No test leaves anything behind in a module, so that files can share a thread: a third of the time.
@@ -45,6 +46,7 @@ export default defineConfig({
         },
       },
       { test: { name: 'golden', include: ['test/golden/**/*.test.ts'] } },
+      { test: { name: 'embedded', include: ['test/embedded/**/*.test.ts'] } },
       ...(hasServers ? [servers] : []),
     ],
   },
