@@ -91,6 +91,16 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       expect(await task.load(['ключ:{x} *'])).toEqual([bytes])
     })
 
+    it('keeps large logs, also next to small ones, and appends to them', async () => {
+      const large = Buffer.alloc(2_000_000, 'facts ')
+      const task = await claim()
+      await task.apply({ from: null, to: 'p1', writes: [{ key: 'a', kind: 'append', bytes: large }, append('b', 'x')] })
+      await task.apply({ from: 'p1', to: 'p2', writes: [append('a', 'more')] })
+      const [a, b] = await task.load(['a', 'b'])
+      expect(a!.equals(Buffer.concat([large, Buffer.from('more')]))).toBe(true)
+      expect(b).toEqual(Buffer.from('x'))
+    })
+
     it('shares no memory with its callers', async () => {
       const bytes = Buffer.from('abc')
       const task = await claim()

@@ -1,0 +1,102 @@
+/** A real Redis that dies and comes back without the last it had written: what the store then says, and where it goes on. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { createRedisStore } from '../../feature-store/redis-store.ts'
+import type { LogWrite } from '../../feature-store/store.ts'
+import { freePort } from '../../runtime/servers/free-port.ts'
+import { findRedisBinary } from '../../runtime/servers/redis-binary.ts'
+
+const identity = { clusterId: 'kafka-1', stateFingerprint: 'f00d', partitions: 4 }
+
+async function ownServer() {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-aof-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const { file } = await findRedisBinary(join(process.cwd(), '.millrace/cache'), process.env, () => undefined)
+  const port = await freePort(undefined, [])
+  const settings = { port, bind: '127.0.0.1', dir: folder, save: '', appendonly: 'yes', appendfsync: 'always' }
+  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)])
+  let child: ChildProcess
+  const start = () => {
+    child = spawn(file, args, { stdio: 'ignore' })
+  }
+  start()
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const aof = () => {
+    const own = join(folder, 'appendonlydir')
+    return join(own, readdirSync(own).find((name) => name.endsWith('.incr.aof'))!)
+  }
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    start,
+    /** Every answered write is in the file by then. */
+    writtenBytes: () => statSync(aof()).size,
+    /** Dies at once, and its file ends there. */
+    async dieAt(bytes: number) {
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      truncateSync(aof(), bytes)
+    },
+  }
+}
+
+async function connected(url: string) {
+  let failure: unknown
+  for (let tries = 0; tries < 200; tries++) {
+    try {
+      return await createRedisStore({ url, pipeline: 'card-fraud', namespace: '' })
+    } catch (error) {
+      failure = error
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+  throw failure
+}
+
+function append(key: string, text: string): LogWrite {
+  return { key, kind: 'append', bytes: Buffer.from(text) }
+}
+
+test.each([
+  ['between two steps', 0],
+  ['in the middle of one', 25],
+])('the append-only file ends %s', async (_, bytesMore) => {
+  const server = await ownServer()
+  const store = await connected(server.url)
+  onTestFinished(() => store.close())
+  const task = await store.claim('customer', 0, '7:1', identity)
+  await task.apply({ from: null, to: 'p1', writes: [append('a', 'one'), append('b', 'keep')] })
+  const bytes = server.writtenBytes()
+  const remove: LogWrite = { key: 'b', kind: 'remove', bytes: Buffer.alloc(0) }
+  await task.apply({ from: 'p1', to: 'p2', writes: [append('a', '+two'), append('c', 'new'), remove] })
+  await task.apply({ from: 'p2', to: 'p3', writes: [append('a', '+three')] })
+  expect(server.writtenBytes()).toBeGreaterThan(bytes + bytesMore)
+
+  await server.dieAt(bytes + bytesMore)
+  server.start()
+  await (await connected(server.url)).close()
+  await expect
+    .poll(
+      () =>
+        store.ping().then(
+          () => 'up',
+          () => 'down',
+        ),
+      { timeout: 20_000 },
+    )
+    .toBe('up')
+  // The owner that lived through it is refused whatever it tries, and nothing is folded on a hole.
+  await expect(task.load(['a'])).rejects.toMatchObject({
+    code: 'state_lost',
+    message: 'The store stands at p1 for task customer/0, expected position p3: drop the local state and claim anew.',
+  })
+  await expect(task.apply({ from: 'p3', to: 'p4', writes: [append('a', 'x')] })).rejects.toMatchObject({
+    code: 'state_lost',
+  })
+  const again = await store.claim('customer', 0, '7:2', identity)
+  expect(again.position).toBe('p1')
+  expect((await again.load(['a', 'b', 'c'])).map((log) => log?.toString() ?? null)).toEqual(['one', 'keep', null])
+})
