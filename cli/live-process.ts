@@ -14,6 +14,7 @@ import type { Config } from '../runtime/config.ts'
 import { listen } from '../runtime/http-server.ts'
 import type { Log } from '../runtime/log.ts'
 import { partitionOf } from '../runtime/partition.ts'
+import { redisSecurity } from '../runtime/security.ts'
 import type { Plan } from '../schemas/plan.ts'
 import type { Closing } from './closing.ts'
 import { type FollowedModels, followModels } from './follow-models.ts'
@@ -59,7 +60,12 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
   const prefix = config.namespace === '' ? '' : `${config.namespace}.`
 
   const openStore = async (name: string) => {
-    const store = await createRedisStore({ url: options.redisUrl, pipeline: plan.name, namespace: prefix })
+    const store = await createRedisStore({
+      url: options.redisUrl,
+      ...redisSecurity(config),
+      pipeline: plan.name,
+      namespace: prefix,
+    })
     closing.add(name, store.close)
     return store
   }
