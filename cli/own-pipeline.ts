@@ -82,6 +82,7 @@ export async function openOwnPipeline(
   const servers = await findServers({
     kafkaBrokers: given.kafkaBrokers.join(','),
     ...(given.redisUrl === null ? {} : { redisUrl: given.redisUrl }),
+    servers: given.servers,
     folder: given.folder,
     say: terminal.out,
   })

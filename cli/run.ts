@@ -100,6 +100,7 @@ async function serversFor(options: RunCommandOptions, context: CommandContext, c
     const servers = await findServers({
       kafkaBrokers: config.kafkaBrokers.join(','),
       ...(config.redisUrl === null ? {} : { redisUrl: config.redisUrl }),
+      servers: config.servers,
       folder: config.folder,
       say: terminal.err,
     })
