@@ -1,4 +1,7 @@
-/** What settings must have beside them to make sense: those that were given come in, what is wrong with them goes out. Called by `config.ts`. */
+/**
+ * What settings must have beside them to make sense: those that were given come in, what is wrong with them goes out.
+ * Called by `config.ts`.
+ */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import type { Config } from './config-table.ts'
 import type { NamedFile } from './settings.ts'

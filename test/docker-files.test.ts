@@ -11,6 +11,7 @@ import { configTable, parseConfig } from '../runtime/config.ts'
 import { brokerSettings } from '../runtime/servers/local-kafka.ts'
 import { serverVersions } from '../runtime/servers/versions.ts'
 import { call } from './cli/call.ts'
+import { kafkaEnvironment, variableOf } from './support/containers.ts'
 
 interface Service {
   readonly image?: string
@@ -57,10 +58,20 @@ describe('docker-compose.yml', () => {
   })
 
   test('runs a Kafka that behaves like the one from jars', () => {
-    const variable = (setting: string) => `KAFKA_${setting.toUpperCase().replaceAll('.', '_')}`
-    const expected = Object.entries(brokerSettings).map(([setting, value]) => [variable(setting), String(value)])
+    const expected = Object.entries(brokerSettings).map(([setting, value]) => [variableOf(setting), String(value)])
     const given = Object.entries(services.kafka!.environment!).map(([name, value]) => [name, String(value)])
     expect(given).toEqual(expect.arrayContaining(expected))
+  })
+
+  test("agrees with the Kafka of a test's container on every setting but addresses", () => {
+    const test = kafkaEnvironment('127.0.0.1', 9_092)
+    const isAddress = (name: string) => /LISTENER|LOG_DIRS/.test(name)
+    const compared = (given: Record<string, string | number>) =>
+      Object.entries(given)
+        .filter(([name]) => !isAddress(name))
+        .map(([name, value]) => `${name}=${value}`)
+        .sort()
+    expect(compared(services.kafka!.environment!)).toEqual(compared(test))
   })
 
   test('runs a Redis that evicts nothing and keeps what it wrote', () => {

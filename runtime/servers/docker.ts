@@ -28,6 +28,13 @@ const upMs = 420_000
 const healthyWithinSeconds = 180
 const stopMs = 90_000
 const composeFile = fileURLToPath(new URL('../../docker-compose.yml', import.meta.url))
+/** Words of Docker's engine and of registries. */
+const portTaken = /port is already allocated|address already in use|ports are not available/i
+const cannotPull = new RegExp(
+  'pull access denied|manifest (?:unknown|for)|failed to (?:resolve|do request)|no such host|TLS handshake|error pulling|' +
+    'toomanyrequests|i/o timeout',
+  'i',
+)
 const addresses: Readonly<Record<ComposeService, (ports: ComposePorts) => string>> = {
   kafka: ({ broker }) => `127.0.0.1:${broker}`,
   redis: ({ redis }) => `redis://127.0.0.1:${redis}`,
@@ -100,16 +107,10 @@ async function compose(
 }
 
 function causeOf(output: string): { readonly code: ErrorCode; readonly what: string } {
-  if (/port is already allocated|address already in use|ports are not available/i.test(output)) {
+  if (portTaken.test(output)) {
     return { code: 'port_in_use', what: ': a port is taken' }
   }
-  if (
-    /pull access denied|manifest (?:unknown|for)|failed to (?:resolve|do request)|no such host|TLS handshake|error pulling|toomanyrequests|i\/o timeout/i.test(
-      output,
-    )
-  ) {
-    return { code: 'server_missing', what: ': an image cannot be pulled' }
-  }
+  if (cannotPull.test(output)) return { code: 'server_missing', what: ': an image cannot be pulled' }
   return { code: 'server_failed', what: '' }
 }
 

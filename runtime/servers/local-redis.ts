@@ -11,7 +11,10 @@ import { type RunningServer, startServer } from './start-server.ts'
 const upMsMax = 60_000
 const stopGraceMs = 10_000
 
-/** `added`: further lines of the settings file; tests switch on TLS and ACLs with them. Errors: `server_missing`, `server_failed`, `port_in_use`. */
+/**
+ * `added`: further lines of the settings file; tests switch on TLS and ACLs with them. Errors: `server_missing`,
+ * `server_failed`, `port_in_use`.
+ */
 export async function startLocalRedis(
   place: LocalPlace,
   port: number,

@@ -1,8 +1,8 @@
 /**
- * TLS, SASL and access control switched on: the whole path through a Kafka and a Redis that let in nobody else, with exactly the rights that
- * the README lists, and what is said when something does not fit.
+ * TLS, SASL and access control switched on: the whole path through a Kafka and a Redis that let in nobody else, with
+ * exactly the rights that docs/security.md lists, and what is said when something does not fit.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { AclOperationTypes, AclPermissionTypes, AclResourceTypes, Kafka, logLevel, ResourcePatternTypes } from 'kafkajs'
@@ -17,7 +17,16 @@ const definition = 'pipelines/card-fraud.ts'
 const namespace = 'secured'
 const pipeline = `${namespace}.card-fraud`
 const folder = mkdtempSync(join(tmpdir(), 'millrace-secured-'))
-const commands = ['eval', 'get', 'mget', 'set', 'append', 'del', 'scan', 'info', 'ping']
+const documented = readFileSync('docs/security.md', 'utf8')
+const commands = [.../^user millrace .*$/m.exec(documented)![0].matchAll(/\+(\w+)/g)].map(([, command]) => command!)
+const kafkaRights = (resource: string) =>
+  new RegExp(`^\\| ${resource} \\| (.*) \\|$`, 'm')
+    .exec(documented)![1]!
+    .split(', ')
+    .map((operation) => AclOperationTypes[operationOf(operation)])
+/** 'DescribeConfigs' as kafkajs spells it. */
+const operationOf = (operation: string) =>
+  operation.replaceAll(/(?<=[a-z])(?=[A-Z])/g, '_').toUpperCase() as keyof typeof AclOperationTypes
 const redisUser = (user: string, keys: string, allowed: readonly string[]) =>
   `user ${user} on >${passwords.millrace} ~${keys} ${allowed.map((command) => `+${command}`).join(' ')}`
 let servers: SecuredServers
@@ -68,7 +77,7 @@ function environment(changed: Readonly<Record<string, string>> = {}): Record<str
   }
 }
 
-/** The access control list of the README. */
+/** The access control list of docs/security.md. */
 async function allowInKafka(user: string): Promise<void> {
   const { ssl, sasl } = kafkaSecurity(
     parseConfig(environment({ KAFKA_SASL_USERNAME: 'admin', KAFKA_SASL_PASSWORD: passwords.admin })),
@@ -81,11 +90,10 @@ async function allowInKafka(user: string): Promise<void> {
   }).admin()
   await admin.connect()
   const { TOPIC, GROUP, TRANSACTIONAL_ID } = AclResourceTypes
-  const { READ, WRITE, CREATE, DESCRIBE_CONFIGS } = AclOperationTypes
   const rights: Array<[AclResourceTypes, AclOperationTypes[]]> = [
-    [TOPIC, [READ, WRITE, CREATE, DESCRIBE_CONFIGS]],
-    [GROUP, [READ]],
-    [TRANSACTIONAL_ID, [WRITE]],
+    [TOPIC, kafkaRights('topic')],
+    [GROUP, kafkaRights('group')],
+    [TRANSACTIONAL_ID, kafkaRights('transactional id')],
   ]
   const acl = rights.flatMap(([resourceType, operations]) =>
     operations.map((operation) => ({

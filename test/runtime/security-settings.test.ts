@@ -132,6 +132,9 @@ test('either a password or a file with it', () => {
 test('files that are not there or hold something else are faults with their path', () => {
   const empty = file('empty', '\n')
   const several = file('several', 'a\nb\n')
+  const certificates = 'expected the path of a PEM file with certificates, received'
+  const key = 'expected the path of a PEM file with a private key, received'
+  const line = 'expected the path of a file that holds one line, received'
   const faults = faultsOf({
     ...kafka,
     ...redis,
@@ -148,12 +151,12 @@ test('files that are not there or hold something else are faults with their path
     REDIS_TLS_KEY_FILE: pem.clientCert,
   })
   expect(faults).toEqual([
-    `  KAFKA_TLS_CA_FILE: expected the path of a PEM file with certificates, received ${folder}/nowhere.pem (there is no such file)`,
-    `  KAFKA_SASL_PASSWORD_FILE: expected the path of a file that holds one line, received ${empty} (it is empty or holds several lines)`,
-    `  REDIS_PASSWORD_FILE: expected the path of a file that holds one line, received ${several} (it is empty or holds several lines)`,
-    `  REDIS_TLS_CA_FILE: expected the path of a PEM file with certificates, received ${pem.clientKey} (it holds no PEM block with certificates)`,
+    `  KAFKA_TLS_CA_FILE: ${certificates} ${folder}/nowhere.pem (there is no such file)`,
+    `  KAFKA_SASL_PASSWORD_FILE: ${line} ${empty} (it is empty or holds several lines)`,
+    `  REDIS_PASSWORD_FILE: ${line} ${several} (it is empty or holds several lines)`,
+    `  REDIS_TLS_CA_FILE: ${certificates} ${pem.clientKey} (it holds no PEM block with certificates)`,
     expect.stringMatching(/^ {2}REDIS_TLS_CERT_FILE: .*\(it cannot be read: EISDIR/),
-    `  REDIS_TLS_KEY_FILE: expected the path of a PEM file with a private key, received ${pem.clientCert} (it holds no PEM block with a private key)`,
+    `  REDIS_TLS_KEY_FILE: ${key} ${pem.clientCert} (it holds no PEM block with a private key)`,
     `  KAFKA_TLS_KEY_FILE: expected the key of the certificate in ${pem.clientCert}, not encrypted, ` +
       `received ${pem.serverKey} (the key of another certificate)`,
   ])
