@@ -8,13 +8,15 @@ import { defineConfig } from 'vitest/config'
  */
 const { CI, KAFKA_BROKERS, REDIS_URL } = process.env
 const answers = (command: string, argument: string) => spawnSync(command, [argument]).status === 0
+const hasContainers = async () => (await (await import('./test/support/containers.ts')).containerHost()) !== null
 const hasServers =
   CI === 'true' ||
   (Boolean(KAFKA_BROKERS) && Boolean(REDIS_URL)) ||
-  (answers('java', '-version') && answers('mvn', '--version'))
+  (answers('java', '-version') && answers('mvn', '--version')) ||
+  (await hasContainers())
 if (!hasServers) {
   console.log(
-    'LEFT OUT: test/integration, which needs KAFKA_BROKERS and REDIS_URL, or Java 17 and Maven on this machine.',
+    'LEFT OUT: test/integration, which needs KAFKA_BROKERS and REDIS_URL, or Docker, or Java 17 and Maven on this machine.',
   )
 }
 

@@ -5,6 +5,7 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Config } from '../runtime/config.ts'
 import { createKafkaBroker } from '../runtime/kafka/broker.ts'
 import { createLog } from '../runtime/log.ts'
+import { kafkaSecurity } from '../runtime/security.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Stopping } from './process.ts'
 import type { Terminal } from './terminal.ts'
@@ -34,6 +35,7 @@ export function openBroker(config: Config): Broker {
   return createKafkaBroker({
     brokers: config.kafkaBrokers,
     clientId: `millrace-${config.worker}`,
+    ...kafkaSecurity(config),
     log: (level, message, details) => log[level](details, message),
   })
 }

@@ -6,6 +6,7 @@ import { instantOption, urlOption, wholeOption } from './option-values.ts'
 export function declareLookCommands(declare: Declare): void {
   declareFeatures(declare)
   declareTail(declare)
+  declareConfig(declare)
 }
 
 function declareFeatures({ command, act, fetch }: Declare): void {
@@ -45,4 +46,12 @@ function declareTail({ command, act }: Declare): void {
     .action((definition, topic, options) =>
       act(async (context) => (await import('./tail.ts')).tailCommand(definition, topic, options, context)),
     )
+}
+
+function declareConfig({ program, act }: Declare): void {
+  program
+    .command('config')
+    .description('Print every setting: its value, where it comes from, what it means. Secrets are hidden.')
+    .option('--json', 'print JSON')
+    .action((options) => act(async (context) => (await import('./config.ts')).configCommand(options, context)))
 }

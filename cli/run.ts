@@ -1,6 +1,7 @@
 /** `millrace run`: the production process of one pipeline, until it is told to stop. */
 import { createRedisStore } from '../feature-store/redis-store.ts'
 import { createLog, type Log } from '../runtime/log.ts'
+import { redisSecurity } from '../runtime/security.ts'
 import { findServers } from '../runtime/servers/local-servers.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import { type Closing, createClosing } from './closing.ts'
@@ -38,7 +39,8 @@ export async function runCommand(
       plan,
       config,
       broker,
-      openStore: (namespace) => createRedisStore({ url: redisUrl, pipeline: plan.name, namespace }),
+      openStore: (namespace) =>
+        createRedisStore({ url: redisUrl, ...redisSecurity(config), pipeline: plan.name, namespace }),
       isCreatingTopics: options.createTopics ?? false,
       isRebuild: options.rebuild ?? false,
       clock,
@@ -101,6 +103,7 @@ async function serversFor(options: RunCommandOptions, context: CommandContext, c
     const servers = await findServers({
       kafkaBrokers: config.kafkaBrokers.join(','),
       ...(config.redisUrl === null ? {} : { redisUrl: config.redisUrl }),
+      servers: config.servers,
       folder: config.folder,
       say: terminal.err,
     })

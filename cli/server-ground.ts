@@ -11,6 +11,7 @@ export async function openServerGround({ definition, namespace }: Subject, parts
   const servers = await findServers({
     kafkaBrokers: config.kafkaBrokers.join(','),
     ...(config.redisUrl === null ? {} : { redisUrl: config.redisUrl }),
+    servers: config.servers,
     folder: config.folder,
     say: context.terminal.out,
   })

@@ -1,16 +1,30 @@
 /**
  * From an address to one connection to Redis whose replies come in the order of the calls and whose failures are told
- * apart: `redis_unreachable` when there is no answer in time, `redis_request_failed` when the answer is an error. The
- * Redis store calls it.
+ * apart: `redis_unreachable` when there is no answer in time, `redis_refused` when this process is not let in or lacks a
+ * right, `redis_request_failed` when the answer is another error. The Redis store calls it.
  */
+import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import { Redis } from 'ioredis'
+import { speaksTls, tlsFailure } from '../runtime/tls-failure.ts'
 import { PipelineError } from '../schemas/errors.ts'
 
 const scanCount = 1_000
 const reconnectDelayMsMax = 1_000
+/** Answers that no further try and no other command changes: the user, the password or a right. */
+const withoutRight = /^(?:NOPERM|NOAUTH|WRONGPASS|DENIED)\b|ACL failure in script/
 
 /** What a script returns: a code and at most two values, null where there is none. */
 export type ScriptReply = readonly [code: string, first?: string | null, second?: string | null]
+
+export interface RedisAddress {
+  /** `redis://` or `rediss://`. */
+  readonly url: string
+  /** Of a `rediss://` address. */
+  readonly tls?: TlsOptions
+  /** Where they do not stand in the address. */
+  readonly username?: string
+  readonly password?: string
+}
 
 /** What the store needs of Redis, with its failures told apart. */
 export interface RedisConnection {
@@ -26,11 +40,15 @@ export interface RedisConnection {
  * connection that breaks is opened anew in the background, at ever longer intervals up to a second, until it is closed;
  * calls fail meanwhile.
  */
-export async function connectRedis(url: string, timeoutMs: number): Promise<RedisConnection> {
+export async function connectRedis(at: RedisAddress, timeoutMs: number): Promise<RedisConnection> {
+  const { url, tls, username, password } = at
   const address = addressOf(url)
   let wasReady = false
   let lastFailure: Error | undefined
   const redis = new Redis(url, {
+    ...(tls === undefined ? {} : { tls }),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
     lazyConnect: true,
     connectTimeout: timeoutMs,
     commandTimeout: timeoutMs,
@@ -72,7 +90,7 @@ export async function connectRedis(url: string, timeoutMs: number): Promise<Redi
     }
   } catch (error) {
     redis.disconnect()
-    throw error
+    throw wasReady ? error : await firstFailure(error, url, lastFailure)
   }
 
   return {
@@ -101,8 +119,17 @@ function failureOf(
   lastFailure: Error | undefined,
   timeoutMs: number,
 ): PipelineError {
+  const known = lastFailure ?? error
   const text = error instanceof Error ? error.message : String(error)
-  if (error instanceof Error && error.name === 'ReplyError') {
+  const ofTls = tlsFailure(known)
+  if (ofTls !== null) return refused(address, ofTls, known)
+  const reply = [error, lastFailure].find((failure) => failure instanceof Error && failure.name === 'ReplyError') as
+    | Error
+    | undefined
+  if (reply !== undefined && withoutRight.test(reply.message)) {
+    return refused(address, `refused ${command}: ${reply.message}`, reply)
+  }
+  if (error === reply && reply !== undefined) {
     return new PipelineError('redis_request_failed', `Redis at ${address} answered ${command} with an error: ${text}`, {
       cause: error,
       details: { address, command },
@@ -113,6 +140,29 @@ function failureOf(
     `No answer to ${command} from Redis at ${address} (limit ${timeoutMs} ms): ${lastFailure?.message ?? text}`,
     { cause: lastFailure ?? error, details: { address, command, timeoutMs } },
   )
+}
+
+/**
+ * A connection that was closed before it was ready may be a matter of settings: the port is asked whether it speaks TLS.
+ */
+async function firstFailure(error: unknown, url: string, lastFailure: Error | undefined): Promise<unknown> {
+  const code = (lastFailure as NodeJS.ErrnoException | undefined)?.code
+  const isClosed = lastFailure === undefined || code === 'ECONNRESET' || code === 'EPIPE'
+  if (!(error instanceof PipelineError) || error.code !== 'redis_unreachable' || !isClosed) return error
+  const { protocol, hostname, port, host } = new URL(url)
+  if (protocol === 'rediss:') {
+    const doubt = 'If Redis is up, this port expects a client certificate (REDIS_TLS_CERT_FILE), or no TLS (redis://).'
+    return new PipelineError('redis_unreachable', `${error.message}. ${doubt}`, {
+      cause: error,
+      details: error.details,
+    })
+  }
+  const speaks = await speaksTls(hostname.replace(/^\[|\]$/g, ''), Number(port || 6_379))
+  return speaks ? refused(host, 'speaks TLS on this port: write rediss:// in REDIS_URL', error) : error
+}
+
+function refused(address: string, how: string, cause: unknown): PipelineError {
+  return new PipelineError('redis_refused', `Redis at ${address} ${how}`, { cause, details: { address } })
 }
 
 /** Host and port, without user and password. */

@@ -9,14 +9,13 @@
  */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { PipelineError } from '../schemas/errors.ts'
 import { type TaskKeys, taskKeys } from './keys.ts'
-import { connectRedis, type RedisConnection, type ScriptReply } from './redis-connection.ts'
+import { connectRedis, type RedisAddress, type RedisConnection, type ScriptReply } from './redis-connection.ts'
 import { assertStep, fenceRefusal, foreignState, identityText, taskName } from './refusals.ts'
 import { type EntityRead, type FeatureStore, type Step, storeKeysMax, type TaskStore } from './store.ts'
 
-export interface RedisStoreOptions {
-  /** `redis://` or `rediss://` address. */
-  readonly url: string
+export interface RedisStoreOptions extends RedisAddress {
   readonly pipeline: string
   /** Put before every name, so that several installations share a server; may be ''. */
   readonly namespace: string
@@ -36,11 +35,11 @@ const claimScript = loadScript('claim')
 const clearScript = loadScript('clear')
 
 /**
- * Connects, and checks that the server answers and evicts nothing. Fails with `redis_unreachable` or `redis_eviction`.
+ * Connects, and checks that the server answers and evicts nothing. Fails with `redis_unreachable`, `redis_refused` or `redis_eviction`.
  */
 export async function createRedisStore(options: RedisStoreOptions): Promise<FeatureStore> {
   const { pipeline, namespace } = options
-  const connection = await connectRedis(options.url, options.timeoutMs ?? 5_000)
+  const connection = await connectRedis(options, options.timeoutMs ?? 5_000)
   let closed: Promise<void> | undefined
 
   return {
@@ -53,6 +52,7 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<Feat
         [keys.owner, keys.position, keys.identity],
         [owner, expected, rebuild ? '1' : '0'],
       )
+      if (code === 'rights') throw missingRights(keys, found ?? '')
       if (code === 'foreign') throw foreignState(task, expected, found ?? null)
       const isOpen = code === 'claimed' && !rebuild
       if (!isOpen) await clearTask(connection, keys, task, owner, expected)
@@ -166,6 +166,13 @@ async function clearTask(
     }
   } while (cursor !== '0')
   await clearStep([], identity)
+}
+
+function missingRights({ position }: TaskKeys, commands: string): PipelineError {
+  const on = `on keys like ${position}`
+  return new PipelineError('redis_refused', `The Redis user of this process lacks the rights to ${commands} ${on}`, {
+    details: { commands, key: position },
+  })
 }
 
 function textOf(bytes: Buffer | null | undefined): string | null {

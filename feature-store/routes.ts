@@ -76,6 +76,8 @@ export interface RouteOptions {
 }
 
 export const keysMax = 1_000
+/** Answered with 503: the caller can do nothing about them. */
+const storeFailures: readonly string[] = ['redis_unreachable', 'redis_request_failed', 'redis_refused']
 const keyLengthMax = 1_024
 /** Largest distance from 1970 that a date can have, ms. */
 const instantMax = 8.64e15
@@ -271,7 +273,7 @@ function answerError(error: FastifyError, request: FastifyRequest, reply: Fastif
     const path = violation.instancePath
     return refuse(reply, invalid(path, expectedBy(violation), valueAt(place, path)))
   }
-  if (error instanceof PipelineError && ['redis_unreachable', 'redis_request_failed'].includes(error.code)) {
+  if (error instanceof PipelineError && storeFailures.includes(error.code)) {
     return reply.code(503).send({ error: { code: error.code, message: error.message } } satisfies ErrorResponse)
   }
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {

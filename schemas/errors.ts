@@ -28,6 +28,12 @@ export const errorCatalogue = {
     meaning: 'No broker answered.',
     remedy: 'Check KAFKA_BROKERS and that the brokers run.',
   },
+  kafka_refused: {
+    retry: false,
+    meaning: 'The brokers do not let this process in, or it does not trust them, or it lacks a right.',
+    remedy:
+      'See the reason in the message: check KAFKA_TLS… and KAFKA_SASL…, or give the user the right that is named.',
+  },
   kafka_request_failed: {
     retry: true,
     meaning: 'A broker answered with an error.',
@@ -72,6 +78,12 @@ export const errorCatalogue = {
     retry: true,
     meaning: 'Redis did not answer.',
     remedy: 'Check REDIS_URL and that Redis runs.',
+  },
+  redis_refused: {
+    retry: false,
+    meaning: 'Redis does not let this process in, or it does not trust Redis, or its user lacks a right.',
+    remedy:
+      'See the reason in the message: check REDIS_URL, REDIS_USERNAME, REDIS_PASSWORD and REDIS_TLS…, or give the user the rights that are named.',
   },
   redis_request_failed: {
     retry: true,

@@ -13,7 +13,20 @@ Returns { code, identity that was found or false, position or false }
   claimed  the token was written; so was the identity where the store held nothing
   clearing the token was written; the state is half deleted (see clear.lua), and its deletion is to be finished first
   foreign  the state belongs to something else: nothing was written
+  rights   the user of this connection may not run the commands listed (in the place of the identity): nothing was written.
+           A script is not rolled back, so a right must not turn out to be missing after a first write
 ]]
+if redis.acl_check_cmd then
+  local key = KEYS[2]
+  local needed = {
+    { 'GET', key }, { 'MGET', key }, { 'SET', key, '' }, { 'APPEND', key, '' }, { 'DEL', key }, { 'SCAN', '0' }, { 'PING' },
+  }
+  local missing = {}
+  for _, command in ipairs(needed) do
+    if not redis.acl_check_cmd(unpack(command)) then missing[#missing + 1] = command[1] end
+  end
+  if #missing > 0 then return { 'rights', table.concat(missing, ', '), false } end
+end
 local position = redis.call('GET', KEYS[2])
 local identity = redis.call('GET', KEYS[3])
 if identity == 'clearing' then

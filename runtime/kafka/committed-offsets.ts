@@ -7,7 +7,7 @@ import type { CommittedOffset, TopicPartition } from '../broker.ts'
 import { partitionKey } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
-import type { KafkaError } from './error-codes.ts'
+import { failureCode, type KafkaError } from './error-codes.ts'
 import { type OffsetsFound, offsetFetchRequest } from './group-requests.ts'
 import { createPatience } from './patience.ts'
 
@@ -39,7 +39,7 @@ export async function committedOffsets(
   if (error !== 'NONE') {
     const why = error === 'UNSTABLE_OFFSET_COMMIT' ? ' (a transaction on them stays open)' : ''
     throw new PipelineError(
-      'kafka_request_failed',
+      failureCode(error),
       `Kafka does not tell the committed offsets of group ${group}: ${error}${why}`,
       {
         details: { group, error },

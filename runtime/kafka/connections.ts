@@ -12,8 +12,9 @@ import {
   metadataRequest,
   type NodeAddress,
 } from './cluster-requests.ts'
-import { type Address, createEndpoints, parseAddress, placeOf, unreachable } from './endpoints.ts'
-import { staleCoordinator } from './error-codes.ts'
+import { type Address, placeOf, unreachable } from './connection-failure.ts'
+import { createEndpoints, parseAddress } from './endpoints.ts'
+import { failureCode, staleCoordinator } from './error-codes.ts'
 import type { KafkaEndpointOptions } from './kafkajs-seam.ts'
 import { createPatience } from './patience.ts'
 import type { KafkaRequest } from './request.ts'
@@ -106,7 +107,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
       const passing = refused === undefined || refused.error === 'UNKNOWN_TOPIC_OR_PARTITION'
       if (passing && (await patience.again())) continue
       if (refused !== undefined && !passing) {
-        throw new PipelineError('kafka_request_failed', `Kafka refuses topic ${refused.topic}: ${refused.error}`, {
+        throw new PipelineError(failureCode(refused.error), `Kafka refuses topic ${refused.topic}: ${refused.error}`, {
           details: { topic: refused.topic, error: refused.error },
         })
       }
@@ -126,7 +127,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
       }
       if (staleCoordinator.has(found.error) && (await patience.again())) continue
       throw new PipelineError(
-        'kafka_request_failed',
+        failureCode(found.error),
         `Kafka names no coordinator for the ${kind} "${key}": ${found.error}`,
         {
           details: { kind, key, error: found.error },

@@ -3,16 +3,15 @@
  * whom to ask.
  */
 import { PipelineError } from '../../schemas/errors.ts'
+import { type Address, connectionFailure, placeOf, unreachable } from './connection-failure.ts'
 import { type KafkaEndpoint, type KafkaEndpointOptions, openEndpoint } from './kafkajs-seam.ts'
 import { type Api, apis, type KafkaRequest } from './request.ts'
 
-export interface Address {
-  readonly host: string
-  readonly port: number
-}
-
 export interface Endpoints {
-  /** Connects where needed. Rejects with `kafka_unreachable` when no answer came; that connection is not used again. */
+  /**
+   * Connects where needed. Rejects with `kafka_unreachable` when no answer came and with `kafka_refused` when this process was not let in;
+   * that connection is not used again.
+   */
   send<T>(address: Address, request: KafkaRequest<T>): Promise<T>
   /** True from the moment of `close`: nothing more will be answered, so nobody should try again. */
   isClosed(): boolean
@@ -21,6 +20,8 @@ export interface Endpoints {
 
 export function createEndpoints(options: KafkaEndpointOptions): Endpoints {
   const opened = new Map<string, Promise<KafkaEndpoint>>()
+  /** Places that have answered: what breaks there later is no matter of settings. */
+  const proven = new Set<string>()
   let closing: Promise<void> | null = null
 
   function endpointAt({ host, port }: Address): Promise<KafkaEndpoint> {
@@ -49,7 +50,7 @@ export function createEndpoints(options: KafkaEndpointOptions): Endpoints {
         if (closing !== null) throw closedHere()
         checkApis(endpoint)
       }
-      return await endpoint.send({
+      const answer = await endpoint.send({
         apiKey: request.api.key,
         apiVersion: request.api.version,
         apiName: request.api.name,
@@ -57,11 +58,15 @@ export function createEndpoints(options: KafkaEndpointOptions): Endpoints {
         timeoutMs: options.requestTimeoutMs + request.parkedMs,
         decode: request.decode,
       })
+      proven.add(placeOf(address))
+      return answer
     } catch (error) {
       if (closing !== null) await endpoint.close()
       if (!isConnectionFailure(error)) throw error
       await discard(address, endpoint)
-      throw unreachable(placeOf(address), error)
+      throw proven.has(placeOf(address))
+        ? unreachable(placeOf(address), error)
+        : await connectionFailure(address, error, options)
     }
   }
 
@@ -75,18 +80,6 @@ export function createEndpoints(options: KafkaEndpointOptions): Endpoints {
       return closing
     },
   }
-}
-
-export function placeOf({ host, port }: Address): string {
-  return `${host}:${port}`
-}
-
-export function unreachable(place: string, cause: unknown): PipelineError {
-  const why = cause instanceof Error ? cause.message : String(cause)
-  return new PipelineError('kafka_unreachable', `Kafka at ${place} did not answer: ${why}`, {
-    cause,
-    details: { place },
-  })
 }
 
 /** Throws `config_invalid`. */

@@ -145,6 +145,19 @@ export function kafkaError(code: number): KafkaError {
   return names[code] ?? 'UNKNOWN_SERVER_ERROR'
 }
 
+/** Not allowed to this user by the brokers' access control lists. */
+export const rightMissing: ReadonlySet<KafkaError> = new Set([
+  'TOPIC_AUTHORIZATION_FAILED',
+  'GROUP_AUTHORIZATION_FAILED',
+  'CLUSTER_AUTHORIZATION_FAILED',
+  'TRANSACTIONAL_ID_AUTHORIZATION_FAILED',
+])
+
+/** The code for an answered error that nothing else is known to follow from. */
+export function failureCode(error: KafkaError): 'kafka_refused' | 'kafka_request_failed' {
+  return rightMissing.has(error) ? 'kafka_refused' : 'kafka_request_failed'
+}
+
 /** The partition moved, or our picture of it is old: ask for metadata and try again. */
 export const staleLeader: ReadonlySet<KafkaError> = new Set([
   'UNKNOWN_TOPIC_OR_PARTITION',

@@ -2,7 +2,7 @@
 import { PipelineError } from '../../schemas/errors.ts'
 import { listOffsetsRequest } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
-import { staleLeader } from './error-codes.ts'
+import { failureCode, staleLeader } from './error-codes.ts'
 import type { PartitionFetched } from './fetch-request.ts'
 
 /**
@@ -22,7 +22,7 @@ export async function judgeFetchErrors(
     else if (!staleLeader.has(partition.error)) {
       const { topic, partition: number, error, from } = partition
       throw new PipelineError(
-        'kafka_request_failed',
+        failureCode(error),
         `Kafka refused to read ${topic}, partition ${number}, from ${from}: ${error}`,
         {
           details: { topic, partition: number, offset: from, error },

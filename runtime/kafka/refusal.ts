@@ -3,7 +3,7 @@
  * transactor.
  */
 import { PipelineError } from '../../schemas/errors.ts'
-import { type KafkaError, memberExpelled, producerFenced } from './error-codes.ts'
+import { type KafkaError, memberExpelled, producerFenced, rightMissing } from './error-codes.ts'
 
 export interface RefusedWorker {
   readonly transactionalId: string
@@ -25,6 +25,13 @@ export function refusal(refused: RefusedWorker, step: string, error: KafkaError)
   }
   if (memberExpelled.has(error)) {
     return new PipelineError('rebalance', `Group ${group} goes on without "${worker}" as it was: ${said}`, options)
+  }
+  if (rightMissing.has(error)) {
+    return new PipelineError(
+      'kafka_refused',
+      `A right is missing for the transactions of "${worker}": ${said}`,
+      options,
+    )
   }
   return new PipelineError('transaction_aborted', `A transaction of "${worker}" was aborted: ${said}`, options)
 }

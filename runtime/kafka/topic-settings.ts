@@ -2,6 +2,7 @@
 import { PipelineError } from '../../schemas/errors.ts'
 import { describeTopicsRequest } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
+import { failureCode } from './error-codes.ts'
 import { createPatience } from './patience.ts'
 
 const newTopicMs = 1_000
@@ -21,7 +22,7 @@ export async function topicSettings(
     if (refused !== undefined) {
       const { topic, error, reason } = refused
       throw new PipelineError(
-        'kafka_request_failed',
+        failureCode(error),
         `Kafka refuses to tell the settings of topic ${topic}: ${reason ?? error}`,
         { details: { topic, error } },
       )

@@ -4,7 +4,7 @@ import type { TopicPartition, TopicSpec } from '../broker.ts'
 import { partitionKey } from './batching.ts'
 import { createTopicsRequest, listOffsetsRequest } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
-import { type KafkaError, staleLeader } from './error-codes.ts'
+import { failureCode, type KafkaError, staleLeader } from './error-codes.ts'
 import { createPatience } from './patience.ts'
 
 const createTimeoutMs = 15_000
@@ -21,7 +21,7 @@ export async function partitionCounts(
     if (error === 'NONE' || error === 'LEADER_NOT_AVAILABLE') counts.set(topic, leaders.length)
     else if (error === 'UNKNOWN_TOPIC_OR_PARTITION') counts.set(topic, null)
     else {
-      throw new PipelineError('kafka_request_failed', `Kafka refuses to describe topic ${topic}: ${error}`, {
+      throw new PipelineError(failureCode(error), `Kafka refuses to describe topic ${topic}: ${error}`, {
         details: { topic, error },
       })
     }
@@ -61,7 +61,7 @@ async function create(connections: Connections, specs: readonly TopicSpec[]): Pr
     const final = refused.find(({ error }) => error !== 'NOT_CONTROLLER' && error !== 'REQUEST_TIMED_OUT')
     if (final !== undefined || !(await patience.again())) {
       const { topic, error, reason } = final ?? refused[0]!
-      throw new PipelineError('kafka_request_failed', `Kafka refused to create topic ${topic}: ${reason ?? error}`, {
+      throw new PipelineError(failureCode(error), `Kafka refused to create topic ${topic}: ${reason ?? error}`, {
         details: { topic, error },
       })
     }
@@ -129,7 +129,7 @@ async function offsetsOf(
     if (left.length > 0 && !(staleLeader.has(error) && (await patience.again()))) {
       const { topic, partition } = left[0]!
       throw new PipelineError(
-        'kafka_request_failed',
+        failureCode(error),
         `Kafka does not tell the bounds of ${topic}, partition ${partition}: ${error}`,
         {
           details: { topic, partition, error },

@@ -9,7 +9,7 @@ import { partitionKey, type Sequences, toBatches } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { deliver } from './delivery.ts'
-import { type KafkaError, producerFenced, staleCoordinator } from './error-codes.ts'
+import { failureCode, type KafkaError, producerFenced, staleCoordinator } from './error-codes.ts'
 import { createPatience } from './patience.ts'
 import type { Batch } from './produce-request.ts'
 import { undelivered } from './producer.ts'
@@ -77,7 +77,7 @@ export async function createTransactor(
     const hint =
       answer.error === 'INVALID_TRANSACTION_TIMEOUT' ? ' (the broker allows transaction.max.timeout.ms at most)' : ''
     throw new PipelineError(
-      'kafka_request_failed',
+      failureCode(answer.error),
       `Kafka gives "${transactionalId}" no producer id: ${answer.error}${hint}`,
       { details: { transactionalId, error: answer.error } },
     )

@@ -22,10 +22,24 @@ const stopGraceMs = 15_000
  */
 const logFolder = 'kafka'
 
+export interface LocalKafkaPorts {
+  readonly broker: number
+  readonly controller: number
+}
+
+/** Beyond what every local Kafka has: tests switch on TLS, SASL and ACLs with these. */
+export interface LocalKafkaAdditions {
+  /** Over the settings of `kafkaProperties`. */
+  readonly settings?: Readonly<Record<string, string>>
+  /** Further arguments of the storage tool's `format`. */
+  readonly formatArgs?: readonly string[]
+}
+
 /** Errors: `server_missing`, `server_failed`, `port_in_use`. */
 export async function startLocalKafka(
   place: LocalPlace,
-  ports: { readonly broker: number; readonly controller: number },
+  ports: LocalKafkaPorts,
+  { settings: added = {}, formatArgs = [] }: LocalKafkaAdditions = {},
 ): Promise<RunningServer> {
   const { folder, environment, say } = place
   const name = `Kafka ${serverVersions.kafka}`
@@ -35,7 +49,7 @@ export async function startLocalKafka(
 
   await fillOnce(join(folder, logFolder), async (partial) => {
     const formatSettings = join(partial, 'format.properties')
-    await writeFile(formatSettings, kafkaProperties(ports, '.'))
+    await writeFile(formatSettings, kafkaProperties(ports, '.', added))
     const clusterId = `--cluster-id=${randomBytes(16).toString('base64url')}`
     const args = [
       ...javaOptions,
@@ -47,6 +61,7 @@ export async function startLocalKafka(
       clusterId,
       '-c',
       formatSettings,
+      ...formatArgs,
     ]
     const run = await runCommand(java.file, args, { environment, timeoutMs: formatMs, cwd: partial })
     if (run.missing || run.exitCode !== 0) {
@@ -58,7 +73,7 @@ export async function startLocalKafka(
   })
 
   const settings = join(folder, 'kafka.properties')
-  await writeFile(settings, kafkaProperties(ports, logFolder))
+  await writeFile(settings, kafkaProperties(ports, logFolder, added))
   const address = `127.0.0.1:${ports.broker}`
   const logPath = join(folder, 'kafka.log')
   const running = await startServer({
@@ -100,10 +115,26 @@ const javaOptions = [
 /** Only the quick compiler: for a Java that lives for seconds or minutes. */
 const briefJava = '-XX:TieredStopAtLevel=1'
 
+/** How a broker of development and tests behaves, wherever it runs: from its jars, in `docker-compose.yml`, in a test's container. */
+export const brokerSettings: Readonly<Record<string, string | number>> = {
+  'auto.create.topics.enable': 'false',
+  'log.message.timestamp.type': 'LogAppendTime',
+  'offsets.topic.replication.factor': 1,
+  'offsets.topic.num.partitions': 4,
+  'transaction.state.log.replication.factor': 1,
+  'transaction.state.log.min.isr': 1,
+  'transaction.state.log.num.partitions': 4,
+  'group.initial.rebalance.delay.ms': 0,
+  'group.min.session.timeout.ms': 500,
+  // The default of 128 MB is a sixth of this heap, for a cleaner that has little to do.
+  'log.cleaner.dedupe.buffer.size': 16_777_216,
+}
+
 /** The settings file. `logFolder` is relative to the folder that Kafka is started in. */
 export function kafkaProperties(
-  ports: { readonly broker: number; readonly controller: number },
+  ports: LocalKafkaPorts,
   logFolder: string,
+  added: Readonly<Record<string, string>> = {},
 ): string {
   const settings: Record<string, string | number> = {
     'process.roles': 'broker,controller',
@@ -114,17 +145,8 @@ export function kafkaProperties(
     'advertised.listeners': `PLAINTEXT://127.0.0.1:${ports.broker}`,
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'log.dirs': logFolder,
-    'auto.create.topics.enable': 'false',
-    'log.message.timestamp.type': 'LogAppendTime',
-    'offsets.topic.replication.factor': 1,
-    'offsets.topic.num.partitions': 4,
-    'transaction.state.log.replication.factor': 1,
-    'transaction.state.log.min.isr': 1,
-    'transaction.state.log.num.partitions': 4,
-    'group.initial.rebalance.delay.ms': 0,
-    'group.min.session.timeout.ms': 500,
-    // The default of 128 MB is a sixth of this heap, for a cleaner that has little to do.
-    'log.cleaner.dedupe.buffer.size': 16_777_216,
+    ...brokerSettings,
+    ...added,
   }
   return Object.entries(settings)
     .map(([setting, value]) => `${setting}=${value}\n`)

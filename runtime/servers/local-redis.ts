@@ -11,14 +11,21 @@ import { type RunningServer, startServer } from './start-server.ts'
 const upMsMax = 60_000
 const stopGraceMs = 10_000
 
-/** Errors: `server_missing`, `server_failed`, `port_in_use`. */
-export async function startLocalRedis(place: LocalPlace, port: number): Promise<RunningServer> {
+/**
+ * `added`: further lines of the settings file; tests switch on TLS and ACLs with them. Errors: `server_missing`,
+ * `server_failed`, `port_in_use`.
+ */
+export async function startLocalRedis(
+  place: LocalPlace,
+  port: number,
+  added: readonly string[] = [],
+): Promise<RunningServer> {
   const { folder, environment, say } = place
   const binary = await findRedisBinary(place.cacheFolder, environment, say)
   const cwd = join(folder, 'redis')
   await mkdir(cwd, { recursive: true })
   const settings = join(folder, 'redis.conf')
-  await writeFile(settings, redisSettings(port, place.ephemeral))
+  await writeFile(settings, redisSettings(port, place.ephemeral, added))
   const address = `redis://127.0.0.1:${port}`
   const logPath = join(folder, 'redis.log')
   const running = await startServer({
@@ -40,7 +47,7 @@ export async function startLocalRedis(place: LocalPlace, port: number): Promise<
 }
 
 /** The settings file; the server keeps its files in the folder that it is started in. */
-export function redisSettings(port: number, ephemeral: boolean): string {
+export function redisSettings(port: number, ephemeral: boolean, added: readonly string[] = []): string {
   const settings = [
     'bind 127.0.0.1',
     `port ${port}`,
@@ -51,6 +58,7 @@ export function redisSettings(port: number, ephemeral: boolean): string {
     'maxmemory-policy noeviction',
     // Its command line then still names this settings file, by which a left-over server is known (see leftovers.ts).
     'set-proc-title no',
+    ...added,
   ]
   return settings.map((line) => `${line}\n`).join('')
 }

@@ -7,6 +7,8 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { PipelineError } from '../../schemas/errors.ts'
+import { withoutPassword } from '../settings.ts'
+import { type ComposeService, findDocker, startComposeServers, stopComposeServers } from './docker.ts'
 import { choosePorts } from './kept-ports.ts'
 import { stopLeftovers, sweepFolder } from './leftovers.ts'
 import { startLocalKafka } from './local-kafka.ts'
@@ -30,6 +32,8 @@ export interface FindServersOptions {
    * start.
    */
   readonly ephemeral?: boolean
+  /** `auto`: Docker where it works, else programs of this machine. Ephemeral servers are always programs. */
+  readonly servers?: 'auto' | 'docker' | 'local'
   /** Gets one line for each choice and each download. */
   readonly say: (line: string) => void
   /** Where PATH, JAVA_HOME and the settings of Maven and pip are looked up; this process's own where it is missing. */
@@ -44,9 +48,9 @@ export interface Servers {
 }
 
 /**
- * For each server the first that can be had, in the order of the design: an address that is given, then a local server
- * of this machine. Both start in parallel, and the answer comes when both answer. What was started ends with this
- * process, however that ends.
+ * For each server the first that can be had, in the order of the design: an address that is given, then Docker, then a
+ * local server of this machine. Both start in parallel, and the answer comes when both answer. What was started ends
+ * with this process, however that ends; a container ends with `close`, or with the next start.
  *
  * Errors: `server_missing` (nothing to start it from, with what to install), `server_failed` (did not come up, with the
  * end of its log; or the kept servers are in use by another process), `port_in_use`.
@@ -62,21 +66,14 @@ export async function findServers(options: FindServersOptions): Promise<Servers>
   }
   try {
     const place = await preparePlace(options, closers)
-    const ports = await choosePorts(place.folder, say)
-    // Docker comes before the local programs and memory inside this process after them, once they are there.
-    const started = await Promise.allSettled([
-      kafkaGiven ?? startLocalKafka(place, ports),
-      redisGiven ?? startLocalRedis(place, ports.redis),
-    ])
-    const running = started.flatMap((server) => (server.status === 'fulfilled' ? [server.value] : []))
-    closers.push(() => closeServers(running))
-    const [kafka, redis] = started
-    if (kafka.status === 'rejected' || redis.status === 'rejected') {
-      throw joinFailures(started.flatMap((server) => (server.status === 'rejected' ? [server.reason] : [])))
-    }
+    const wanted = { kafka: kafkaGiven, redis: redisGiven }
+    const way = place.ephemeral ? 'local' : (options.servers ?? 'auto')
+    const docker = way === 'local' ? null : await fromDocker(place, wanted, closers, way === 'docker')
+    const { kafka, redis } =
+      docker instanceof Error || docker === null ? await fromPrograms(place, wanted, closers, docker) : docker
     // Last of all; after a failed start the folder stays for its logs, and the next start sweeps it away.
     if (place.ephemeral) closers.unshift(() => rm(place.folder, { recursive: true }))
-    return { kafkaBrokers: kafka.value.address, redisUrl: redis.value.address, close }
+    return { kafkaBrokers: kafka.address, redisUrl: redis.address, close }
   } catch (error) {
     await close()
     throw error
@@ -85,10 +82,62 @@ export async function findServers(options: FindServersOptions): Promise<Servers>
 
 type Closer = () => Promise<void>
 
+interface Both {
+  readonly kafka: RunningServer
+  readonly redis: RunningServer
+}
+
+/** Those that are given already. */
+type Given = { readonly [K in keyof Both]: RunningServer | undefined }
+
+/** What kept Docker from serving is the answer where something else may serve instead. */
+async function fromDocker(
+  place: LocalPlace,
+  given: Given,
+  closers: Closer[],
+  isOnlyWay: boolean,
+): Promise<Both | PipelineError> {
+  const services = (['kafka', 'redis'] as const).filter((service) => given[service] === undefined)
+  try {
+    place.say(`Docker ${await findDocker(place.environment)} answers: starting ${services.join(' and ')} in it`)
+    await stopComposeServers(place, services)
+    const started = await startComposeServers(place, services, await choosePorts(place.folder, place.say))
+    closers.push(() => closeServers(started))
+    const of = (service: ComposeService) => given[service] ?? started[services.indexOf(service)]!
+    return { kafka: of('kafka'), redis: of('redis') }
+  } catch (error) {
+    if (isOnlyWay || !(error instanceof PipelineError)) throw error
+    place.say(`${error.message}\nLooking for programs of this machine instead`)
+    return error
+  }
+}
+
+/** `docker`: why it did not serve. */
+async function fromPrograms(
+  place: LocalPlace,
+  given: Given,
+  closers: Closer[],
+  docker: PipelineError | null,
+): Promise<Both> {
+  const ports = await choosePorts(place.folder, place.say)
+  const started = await Promise.allSettled([
+    given.kafka ?? startLocalKafka(place, ports),
+    given.redis ?? startLocalRedis(place, ports.redis),
+  ])
+  const running = started.flatMap((server) => (server.status === 'fulfilled' ? [server.value] : []))
+  closers.push(() => closeServers(running))
+  const [kafka, redis] = started
+  if (kafka.status === 'fulfilled' && redis.status === 'fulfilled') return { kafka: kafka.value, redis: redis.value }
+  const failures = started.flatMap((server): unknown[] => (server.status === 'rejected' ? [server.reason] : []))
+  // Docker would have been enough: it is named beside what else is missing.
+  const isMissing = failures.some((failure) => failure instanceof PipelineError && failure.code === 'server_missing')
+  throw joinFailures(docker !== null && isMissing ? [...failures, docker] : failures)
+}
+
 const isGiven = (address: string | undefined): address is string => address !== undefined && address !== ''
 
 function given(name: string, address: string, say: (line: string) => void): RunningServer {
-  say(`${name} at ${address}, as given`)
+  say(`${name} at ${withoutPassword(address)}, as given`)
   return { address, close: async () => undefined }
 }
 
@@ -144,13 +193,13 @@ function closeOnce(closers: readonly Closer[]): Closer {
   }
 }
 
-/** One error for one or two failures: the code of the first, the sentences of all. */
+/** One error for several failures: the code of the first, the sentences of all. */
 function joinFailures(failures: readonly unknown[]): unknown {
   const unexpected = failures.find((failure) => !(failure instanceof PipelineError))
-  const [first, second] = failures
-  if (!(first instanceof PipelineError) || !(second instanceof PipelineError)) return unexpected ?? first
-  return new PipelineError(first.code, `${first.message}\n${second.message}`, {
-    cause: new AggregateError([first, second]),
-    details: { ...second.details, ...first.details },
+  if (unexpected !== undefined || failures.length === 1) return unexpected ?? failures[0]
+  const known = failures as readonly PipelineError[]
+  return new PipelineError(known[0]!.code, known.map(({ message }) => message).join('\n'), {
+    cause: new AggregateError(known),
+    details: Object.assign({}, ...known.map(({ details }) => details).reverse()),
   })
 }

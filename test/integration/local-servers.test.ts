@@ -96,7 +96,7 @@ describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' 
   test('kept servers: one start at a time, and the next one finds ports, topics and keys again', async () => {
     const folder = await ownFolder()
     const said: string[] = []
-    const first = await findServers({ folder, say: (line) => said.push(line) })
+    const first = await findServers({ servers: 'local', folder, say: (line) => said.push(line) })
     onTestFinished(() => first.close())
     expect(said).toContainEqual(
       expect.stringMatching(/^Kafka 4\.1\.0 \(jars, Java \d+.*\) at 127\.0\.0\.1:\d+, log .*kafka\.log$/),
@@ -109,7 +109,7 @@ describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' 
     })
     await withRedis(first.redisUrl, (redis) => redis.set('kept', 'yes'))
 
-    const second = await failureOf(findServers({ folder, say: quiet }))
+    const second = await failureOf(findServers({ servers: 'local', folder, say: quiet }))
     expect(second.code).toBe('server_failed')
     expect(second.message).toContain(
       `The local servers of ${join(folder, 'servers')} are in use by process ${process.pid}.`,
@@ -122,7 +122,7 @@ describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' 
     expect(await listens(portOf(first.kafkaBrokers))).toBe(false)
     expect(await listens(portOf(first.redisUrl))).toBe(false)
 
-    const again = await findServers({ folder, say: quiet })
+    const again = await findServers({ servers: 'local', folder, say: quiet })
     onTestFinished(() => again.close())
     expect([again.kafkaBrokers, again.redisUrl]).toEqual([first.kafkaBrokers, first.redisUrl])
     const topics = await withAdmin(again.kafkaBrokers, (admin) => admin.fetchTopicMetadata({ topics: ['kept'] }))

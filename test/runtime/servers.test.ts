@@ -278,7 +278,7 @@ describe('what the machine lacks is said in a sentence', () => {
 
   test('no Java', async () => {
     const failure = await failureOf(
-      findServers({ redisUrl, folder: await emptyFolder(), say: quiet, ...(await machineWith({})) }),
+      findServers({ servers: 'local', redisUrl, folder: await emptyFolder(), say: quiet, ...(await machineWith({})) }),
     )
     expect(failure.code).toBe('server_missing')
     expect(failure.message).toBe(
@@ -289,13 +289,17 @@ describe('what the machine lacks is said in a sentence', () => {
 
   test('JAVA_HOME points nowhere', async () => {
     const environment = { PATH: '', JAVA_HOME: '/nowhere' }
-    const failure = await failureOf(findServers({ redisUrl, folder: await emptyFolder(), say: quiet, environment }))
+    const failure = await failureOf(
+      findServers({ servers: 'local', redisUrl, folder: await emptyFolder(), say: quiet, environment }),
+    )
     expect(failure.message).toMatch(/^Kafka needs Java, but JAVA_HOME has no \/nowhere\/bin\/java\. Install Java 17 /)
   })
 
   test('a Java that is too old', async () => {
     const machine = await machineWith({ java: 'echo \'openjdk version "11.0.2" 2019-01-15\' >&2' })
-    const failure = await failureOf(findServers({ redisUrl, folder: await emptyFolder(), say: quiet, ...machine }))
+    const failure = await failureOf(
+      findServers({ servers: 'local', redisUrl, folder: await emptyFolder(), say: quiet, ...machine }),
+    )
     expect(failure.code).toBe('server_missing')
     expect(failure.message).toBe(
       `Kafka ${serverVersions.kafka} needs Java 17 or newer, but "java" is Java 11.0.2. ` +
@@ -306,7 +310,7 @@ describe('what the machine lacks is said in a sentence', () => {
   test('no Maven', async () => {
     const folder = await emptyFolder()
     const machine = await machineWith({ java: java17 })
-    const failure = await failureOf(findServers({ redisUrl, folder, say: quiet, ...machine }))
+    const failure = await failureOf(findServers({ servers: 'local', redisUrl, folder, say: quiet, ...machine }))
     expect(failure.code).toBe('server_missing')
     expect(failure.message).toBe(
       `Kafka's jars are not in ${join(folder, 'cache', `kafka-${serverVersions.kafka}`)} yet and ` +
@@ -319,7 +323,9 @@ describe('what the machine lacks is said in a sentence', () => {
     const folder = await emptyFolder()
     const machine = await machineWith({ java: java17, mvn: 'echo "[ERROR] Could not transfer artifact"\nexit 1' })
     const said: string[] = []
-    const failure = await failureOf(findServers({ redisUrl, folder, say: (line) => said.push(line), ...machine }))
+    const failure = await failureOf(
+      findServers({ servers: 'local', redisUrl, folder, say: (line) => said.push(line), ...machine }),
+    )
     expect(failure.code).toBe('server_missing')
     expect(failure.message).toBe(
       "Fetching Kafka's jars: Maven failed (exit code 1). Check the network and Maven's settings, " +
@@ -332,7 +338,9 @@ describe('what the machine lacks is said in a sentence', () => {
 
   test('a Maven that ends well without the jars', async () => {
     const machine = await machineWith({ java: java17, mvn: 'echo done' })
-    const failure = await failureOf(findServers({ redisUrl, folder: await emptyFolder(), say: quiet, ...machine }))
+    const failure = await failureOf(
+      findServers({ servers: 'local', redisUrl, folder: await emptyFolder(), say: quiet, ...machine }),
+    )
     expect(failure.message).toBe(
       `Fetching Kafka's jars: Maven ended well but left no kafka_2.13-${serverVersions.kafka}.jar. ` +
         "Maven's last lines:\n  done",
@@ -341,7 +349,9 @@ describe('what the machine lacks is said in a sentence', () => {
 
   test('no Redis and no Python', async () => {
     const machine = await machineWith({})
-    const failure = await failureOf(findServers({ kafkaBrokers, folder: await emptyFolder(), say: quiet, ...machine }))
+    const failure = await failureOf(
+      findServers({ servers: 'local', kafkaBrokers, folder: await emptyFolder(), say: quiet, ...machine }),
+    )
     expect(failure.code).toBe('server_missing')
     expect(failure.message).toBe(
       'There is no redis-server or valkey-server of version 7 or newer on the PATH, and no Python to fetch one with. ' +
@@ -356,7 +366,9 @@ describe('what the machine lacks is said in a sentence', () => {
       python3: 'echo "ERROR: No matching distribution found" >&2\nexit 1',
     })
     const folder = await emptyFolder()
-    const failure = await failureOf(findServers({ kafkaBrokers, folder, say: (line) => said.push(line), ...machine }))
+    const failure = await failureOf(
+      findServers({ servers: 'local', kafkaBrokers, folder, say: (line) => said.push(line), ...machine }),
+    )
     expect(said[1]).toBe('Redis 5.0.14 (redis-server on the PATH) is passed over: version 7 or newer is needed')
     expect(failure.message).toBe(
       'There is no redis-server or valkey-server of version 7 or newer on the PATH, ' +
@@ -369,7 +381,7 @@ describe('what the machine lacks is said in a sentence', () => {
 
   test('both missing: both sentences', async () => {
     const failure = await failureOf(
-      findServers({ folder: await emptyFolder(), say: quiet, ...(await machineWith({})) }),
+      findServers({ servers: 'local', folder: await emptyFolder(), say: quiet, ...(await machineWith({})) }),
     )
     expect(failure.code).toBe('server_missing')
     expect(failure.message.split('\n')).toHaveLength(2)

@@ -120,7 +120,7 @@ describe('a fetch from one leader', () => {
     const [one] = await request(1)
     one!.answer([{ partition: 0, offset: 5, error: 'TOPIC_AUTHORIZATION_FAILED' }])
     await expect(fetching).rejects.toMatchObject({
-      code: 'kafka_request_failed',
+      code: 'kafka_refused',
       message: 'Kafka refused to read t, partition 0, from 5: TOPIC_AUTHORIZATION_FAILED',
     })
   })

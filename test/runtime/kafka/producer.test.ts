@@ -128,7 +128,7 @@ describe('the producer', () => {
 
   test('does not repeat what will never pass', async () => {
     const { producer, seen } = scripted(() => 'TOPIC_AUTHORIZATION_FAILED')
-    await expect(producer.send([record(0)])).rejects.toMatchObject({ code: 'kafka_request_failed' })
+    await expect(producer.send([record(0)])).rejects.toMatchObject({ code: 'kafka_refused' })
     expect(seen.length).toBe(1)
   })
 

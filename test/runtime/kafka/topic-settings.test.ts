@@ -69,7 +69,7 @@ test('a topic that stays unknown is missing', async () => {
 test('a refusal is told in the words of the broker', async () => {
   const { connections, asked } = answering(answerOf('TOPIC_AUTHORIZATION_FAILED', 'Topic authorization failed.', []))
   await expect(topicSettings(connections, ['t'], ['retention.ms'])).rejects.toMatchObject({
-    code: 'kafka_request_failed',
+    code: 'kafka_refused',
     message: 'Kafka refuses to tell the settings of topic t: Topic authorization failed.',
     details: { topic: 't', error: 'TOPIC_AUTHORIZATION_FAILED' },
   })

@@ -1,0 +1,171 @@
+/**
+ * The kinds of settings: a variable and its sentence come in, a row goes out that knows how its text is read, what it should be and how it
+ * may be shown. Called by `config-table.ts`.
+ */
+import { readFileSync, statSync } from 'node:fs'
+
+/** One row. `parse` answers null where the text is no such value; `expected` says what it should be. */
+export interface Setting<T> {
+  readonly variable: string
+  readonly type: string
+  readonly fallback: T
+  readonly unit: string
+  readonly sentence: string
+  readonly expected: string
+  readonly parse: (text: string) => T | null
+  /** A given text as it may be printed and logged: without secrets. */
+  readonly shown: (text: string) => string
+  /** What a fault says was received, where that is not the text as shown. */
+  readonly received?: (text: string) => string
+}
+
+type Told<T> = Pick<Setting<T>, 'variable' | 'fallback' | 'sentence'> & { readonly unit?: string }
+/** A setting that may be missing. */
+type Optional = Omit<Told<null>, 'fallback'>
+
+/** A file of the environment's naming, read with the configuration. */
+export interface NamedFile {
+  readonly path: string
+  readonly text: string
+}
+
+const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+const fileBytesMax = 1_048_576
+const hidden = '***'
+
+export function brokers(told: Told<readonly string[]>): Setting<readonly string[]> {
+  const place = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})$/
+  return {
+    ...plain(told),
+    type: 'list of host:port',
+    expected: 'host:port, several separated by commas, ports from 1 to 65535',
+    parse: (text) => {
+      const places = text.split(',').map((part) => part.trim())
+      const isGood = places.every((part) => {
+        const port = Number(place.exec(part)?.[1])
+        return port >= 1 && port <= 65_535
+      })
+      return isGood ? places : null
+    },
+  }
+}
+
+export function redis(told: Told<string | null>): Setting<string | null> {
+  return {
+    ...plain(told),
+    type: 'URL',
+    expected: 'redis://host:port or rediss://host:port',
+    parse: (text) => (/^rediss?:\/\/[^\s/]+/.test(text) && URL.canParse(text) ? text : null),
+    shown: withoutPassword,
+  }
+}
+
+export function name(told: Told<string>): Setting<string> {
+  return {
+    ...plain(told),
+    type: 'name',
+    expected: '1 to 64 letters, digits, dots, dashes and underscores, the first a letter or digit',
+    parse: (text) => (namePattern.test(text) ? text : null),
+  }
+}
+
+export function text<T extends string | null>(told: Told<T>): Setting<T | string> {
+  return {
+    ...plain<T | string>(told),
+    type: 'text',
+    expected: 'text without blanks at its ends',
+    parse: (given) => (given === given.trim() ? given : null),
+  }
+}
+
+export function whole(told: Told<number> & { readonly min: number; readonly max: number }): Setting<number> {
+  const { min, max, ...rest } = told
+  return {
+    ...plain(rest),
+    type: 'whole number',
+    expected: `a whole number from ${min} to ${max}`,
+    parse: (given) => (/^\d{1,9}$/.test(given) && Number(given) >= min && Number(given) <= max ? Number(given) : null),
+  }
+}
+
+export function choice<T extends string, F extends T | null>(
+  told: Told<F> & { readonly of: readonly T[] },
+): Setting<T | F> {
+  const { of, ...rest } = told
+  return {
+    ...plain<T | F>(rest),
+    type: `one of ${of.join(', ')}`,
+    expected: `one of ${of.join(', ')}`,
+    parse: (given) => of.find((one) => one === given) ?? null,
+  }
+}
+
+/** A text that is never printed. */
+export function secret(told: Optional): Setting<string | null> {
+  return {
+    ...plain<string | null>({ ...told, fallback: null }),
+    type: 'secret',
+    expected: 'text without line breaks',
+    parse: (given) => (/[\r\n]/.test(given) ? null : given),
+    shown: () => hidden,
+  }
+}
+
+/** A file that holds one secret, as secrets are mounted; a line break at its end does not count. */
+export function secretFile(told: Optional): Setting<string | null> {
+  return {
+    ...plain<string | null>({ ...told, fallback: null }),
+    type: 'file',
+    expected: 'the path of a file that holds one line',
+    parse: (path) => {
+      const read = readNamed(path)
+      const line = 'text' in read ? read.text.replace(/\r?\n$/, '') : ''
+      return line === '' || /[\r\n]/.test(line) ? null : line
+    },
+    received: (path) => whatIsWrong(path, 'it is empty or holds several lines'),
+  }
+}
+
+/** A file with certificates or a key, as OpenSSL writes them. */
+export function pemFile(
+  told: Optional & { readonly holds: 'certificates' | 'a private key' },
+): Setting<NamedFile | null> {
+  const { holds, ...rest } = told
+  const block =
+    holds === 'certificates' ? /-----BEGIN (?:TRUSTED )?CERTIFICATE-----/ : /-----BEGIN [A-Z ]*PRIVATE KEY-----/
+  return {
+    ...plain<NamedFile | null>({ ...rest, fallback: null }),
+    type: 'file',
+    expected: `the path of a PEM file with ${holds}`,
+    parse: (path) => {
+      const read = readNamed(path)
+      return 'text' in read && block.test(read.text) ? read : null
+    },
+    received: (path) => whatIsWrong(path, `it holds no PEM block with ${holds}`),
+  }
+}
+
+/** An address as it may be printed: a password in it must not be. */
+export function withoutPassword(url: string): string {
+  return url.replace(/\/\/[^@/]*@/, `//${hidden}@`)
+}
+
+function plain<T>(told: Told<T>): Told<T> & Pick<Setting<T>, 'unit' | 'shown'> {
+  return { ...told, unit: told.unit ?? '', shown: (given) => given }
+}
+
+function readNamed(path: string): NamedFile | { readonly reason: string } {
+  try {
+    const { size } = statSync(path)
+    if (size > fileBytesMax) return { reason: `it has ${size} bytes, ${fileBytesMax} at most are read` }
+    return { path, text: readFileSync(path, 'utf8') }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    return { reason: code === 'ENOENT' ? 'there is no such file' : `it cannot be read: ${message}` }
+  }
+}
+
+function whatIsWrong(path: string, otherwise: string): string {
+  const read = readNamed(path)
+  return `${path} (${'reason' in read ? read.reason : otherwise})`
+}
