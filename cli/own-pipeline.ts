@@ -10,7 +10,7 @@ import { PipelineError } from '../schemas/errors.ts'
 import type { Plan, Prediction } from '../schemas/plan.ts'
 import { type ChildCommand, startCommandProcess } from './child-command.ts'
 import { type Closing, createClosing } from './closing.ts'
-import type { CommandContext } from './context.ts'
+import { type CommandContext, openPipelineBroker } from './context.ts'
 import { exitCodes, failureText } from './failure-text.ts'
 import { loadPlan } from './load-plan.ts'
 import { ensureTopics } from './topics.ts'
@@ -88,7 +88,7 @@ export async function openOwnPipeline(
   closing.add('servers', servers.close)
   const config = { ...given, namespace, kafkaBrokers: servers.kafkaBrokers.split(','), redisUrl: servers.redisUrl }
   const plan = await loadPlan(definition, namespace)
-  const broker = context.openBroker(config)
+  const { broker } = openPipelineBroker(plan, config, context)
   closing.add('Kafka', broker.close)
   await ensureTopics(broker, plan, config.partitions)
 

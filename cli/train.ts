@@ -2,7 +2,7 @@
 import { modelToJson } from '../online-model/model-file.ts'
 import { type TrainSummary, trainFromLog } from '../online-model/train.ts'
 import { formatDuration } from '../schemas/duration.ts'
-import type { CommandContext } from './context.ts'
+import { type CommandContext, openPipelineBroker } from './context.ts'
 import { exitCodes } from './failure-text.ts'
 import { loadPlan } from './load-plan.ts'
 import { shown, shownTime, type Terminal } from './terminal.ts'
@@ -31,7 +31,7 @@ export async function trainCommand(
     label: plan.streams[plan.label.stream]!.topic,
     models: plan.models.topic,
   }
-  const broker = context.openBroker(config)
+  const { broker } = openPipelineBroker(plan, config, context)
   try {
     await requireTopics(broker, Object.values(topics))
     const summary = await trainFromLog({

@@ -29,6 +29,12 @@ const table = {
     sentence: 'Brokers of the Kafka cluster to begin with; any of them will do.',
   }),
   redisUrl: redis({ variable: 'REDIS_URL', fallback: null, sentence: 'The Redis that keeps the features.' }),
+  schemaRegistryUrl: registry({
+    variable: 'SCHEMA_REGISTRY_URL',
+    fallback: null,
+    sentence:
+      'The schema registry for raw events in the Confluent wire format, with user:password@ where it asks for them.',
+  }),
   namespace: name({
     variable: 'MILLRACE_NAMESPACE',
     fallback: '',
@@ -93,7 +99,7 @@ const table = {
 
 type Table = typeof table
 
-/** Parsed and deep-frozen. `kafkaBrokers` is empty and `redisUrl` null where they are not set. */
+/** Parsed and deep-frozen. `kafkaBrokers` is empty, `redisUrl` and `schemaRegistryUrl` null where they are not set. */
 export type Config = { readonly [K in keyof Table]: Table[K] extends Setting<infer T> ? T : never }
 
 export interface ConfigRow {
@@ -164,7 +170,7 @@ function refused(faults: readonly Fault[]): PipelineError {
 
 /** Faults are printed and logged; a password in a URL must not be. */
 function withoutPassword(text: string): string {
-  return text.replace(/\/\/[^@/]*@/, '//***@')
+  return text.replace(/\/\/.*@/, '//***@')
 }
 
 function brokers(told: Told<readonly string[]>): Setting<readonly string[]> {
@@ -190,6 +196,15 @@ function redis(told: Told<string | null>): Setting<string | null> {
     type: 'URL',
     expected: 'redis://host:port or rediss://host:port',
     parse: (text) => (/^rediss?:\/\/[^\s/]+/.test(text) && URL.canParse(text) ? text : null),
+  }
+}
+
+function registry(told: Told<string | null>): Setting<string | null> {
+  return {
+    ...withUnit(told),
+    type: 'URL',
+    expected: 'http://host:port or https://host:port',
+    parse: (text) => (/^https?:\/\/[^\s/?#]+/.test(text) && URL.canParse(text) ? text : null),
   }
 }
 

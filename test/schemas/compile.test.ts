@@ -103,7 +103,7 @@ describe('stages', () => {
     expect(
       plan.stages.map(({ entity, hopIn, hopOut, rawStreams }) => [entity.name, hopIn, hopOut, rawStreams]),
     ).toEqual([['buyer', null, null, [0, 1]]])
-    expect(plan.topics.map(({ role }) => role)).toEqual(['raw', 'raw', 'predictions', 'rejected', 'models'])
+    expect(plan.topics.map(({ role }) => role)).toEqual(['raw', 'raw', 'predictions', 'rejected', 'models', 'schemas'])
     expect(plan.stages[0]!.entity.retentionMs).toBe(2 * dayMs)
   })
 
