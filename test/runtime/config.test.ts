@@ -18,6 +18,7 @@ describe('parseConfig', () => {
     expect(parseConfig({ PATH: '/bin' })).toEqual({
       kafkaBrokers: [],
       redisUrl: null,
+      schemaRegistryUrl: null,
       namespace: '',
       worker: 'worker-1',
       httpHost: '127.0.0.1',
@@ -40,6 +41,7 @@ describe('parseConfig', () => {
     const config = parseConfig({
       KAFKA_BROKERS: 'a.example:9092, [::1]:9093',
       REDIS_URL: 'rediss://user:secret@cache:6380',
+      SCHEMA_REGISTRY_URL: 'https://user:secret@registry:8081/path',
       MILLRACE_NAMESPACE: 'test-1',
       MILLRACE_HTTP_PORT: '0',
       MILLRACE_LOG_LEVEL: 'silent',
@@ -48,6 +50,7 @@ describe('parseConfig', () => {
     expect(config).toMatchObject({
       kafkaBrokers: ['a.example:9092', '[::1]:9093'],
       redisUrl: 'rediss://user:secret@cache:6380',
+      schemaRegistryUrl: 'https://user:secret@registry:8081/path',
       namespace: 'test-1',
       httpPort: 0,
       logLevel: 'silent',
@@ -64,6 +67,7 @@ describe('parseConfig', () => {
     const error = faultOf({
       KAFKA_BROKERS: 'localhost',
       REDIS_URL: 'http://me:secret@cache:80',
+      SCHEMA_REGISTRY_URL: 'https://me:s/e@c/r@et@registry:port',
       MILLRACE_PARTITIONS: '0',
       MILLRACE_HTTP_PORT: '65536',
       MILLRACE_NAMESPACE: 'a{b}',
@@ -73,9 +77,10 @@ describe('parseConfig', () => {
     expect(error.code).toBe('config_invalid')
     expect(error.message).toBe(
       [
-        '7 settings are wrong:',
+        '8 settings are wrong:',
         '  KAFKA_BROKERS: expected host:port, several separated by commas, ports from 1 to 65535, received localhost',
         '  REDIS_URL: expected redis://host:port or rediss://host:port, received http://***@cache:80',
+        '  SCHEMA_REGISTRY_URL: expected http://host:port or https://host:port, received https://***@registry:port',
         '  MILLRACE_NAMESPACE: expected 1 to 64 letters, digits, dots, dashes and underscores, the first a letter or digit, ' +
           'received a{b}',
         '  MILLRACE_HTTP_PORT: expected a whole number from 0 to 65535, received 65536',
@@ -101,6 +106,7 @@ test('the table has a row for each setting, in the order of the table', () => {
   expect(rows.map(({ variable }) => variable)).toEqual([
     'KAFKA_BROKERS',
     'REDIS_URL',
+    'SCHEMA_REGISTRY_URL',
     'MILLRACE_NAMESPACE',
     'MILLRACE_WORKER',
     'MILLRACE_HTTP_HOST',

@@ -232,6 +232,7 @@ describe('stages', () => {
       'returned-orders.predictions',
       'returned-orders.rejected',
       'returned-orders.models',
+      'returned-orders.schemas',
     ])
   })
 
@@ -247,6 +248,7 @@ describe('stages', () => {
       ['predictions', 113],
       ['rejected', 113],
       ['models', null],
+      ['schemas', null],
     ])
   })
 })
