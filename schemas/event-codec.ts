@@ -42,12 +42,12 @@ export function eventSchema(name: string, namespace: string, fields: readonly Fi
 }
 
 /**
- * What an event of another writer is read as. The topic says what its records are, so any name will do, and a field that the writer has
- * not is missing: whether it may be is for the check to say, with its path.
+ * What an event of another writer is read as. The topic says what its records are, so that any name will do, and a field that the writer
+ * has not is missing: whether it may be is for the check to say, with its path.
  */
-function readerSchema(schema: AvroSchema, writerName: string | undefined, fields: readonly FieldPlan[]): AvroSchema {
+function readerSchema(name: string, fields: readonly FieldPlan[]): AvroSchema {
   const optional = (field: FieldPlan) => ({ name: field.name, type: ['null', avroTypes[field.kind]], default: null })
-  return { ...schema, ...(writerName === undefined ? {} : { aliases: [writerName] }), fields: fields.map(optional) }
+  return { type: 'record', name, fields: fields.map(optional) }
 }
 
 export function createEventCodec(
@@ -59,7 +59,7 @@ export function createEventCodec(
   const schema = eventSchema(name, namespace, fields)
   const schemas = new Map([[name, schema]])
   const readerFor = (writer: { readonly name?: string | undefined }) => {
-    return { name, type: avroType(readerSchema(schema, writer.name, fields)) }
+    return { name, type: avroType(readerSchema(writer.name ?? name, fields)) }
   }
   const avro = createSingleObjectCodec(schemas, { writers, readerFor })
   const fieldChecks = fields.map((field) => ({ field, check: checkOf(field) }))
