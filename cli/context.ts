@@ -4,9 +4,12 @@ import type { Broker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Config } from '../runtime/config.ts'
 import { createKafkaBroker } from '../runtime/kafka/broker.ts'
+import { createLearningBroker } from '../runtime/learning-broker.ts'
 import { createLog } from '../runtime/log.ts'
+import { createSchemaRegistry, type SchemaRegistry } from '../runtime/schema-registry.ts'
 import { kafkaSecurity } from '../runtime/security.ts'
 import { PipelineError } from '../schemas/errors.ts'
+import type { Plan } from '../schemas/plan.ts'
 import type { Stopping } from './process.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -38,4 +41,20 @@ export function openBroker(config: Config): Broker {
     ...kafkaSecurity(config),
     log: (level, message, details) => log[level](details, message),
   })
+}
+
+export interface PipelineBroker {
+  readonly broker: Broker
+  /** Null: none is configured. */
+  readonly registry: SchemaRegistry | null
+}
+
+/** The broker through which the pipeline's topics are read and written: it knows what their records were written with. */
+export function openPipelineBroker(
+  plan: Pick<Plan, 'schemas'>,
+  config: Config,
+  { openBroker }: Pick<CommandContext, 'openBroker'>,
+): PipelineBroker {
+  const registry = config.schemaRegistryUrl === null ? null : createSchemaRegistry(config.schemaRegistryUrl)
+  return { broker: createLearningBroker(openBroker(config), { schemas: plan.schemas, registry }), registry }
 }

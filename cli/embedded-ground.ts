@@ -4,6 +4,7 @@
  */
 import { createMemoryStore } from '../feature-store/memory-store.ts'
 import { parseConfig } from '../runtime/config.ts'
+import { createLearningBroker } from '../runtime/learning-broker.ts'
 import { createLog } from '../runtime/log.ts'
 import { createMemoryBroker } from '../runtime/memory-broker.ts'
 import type { Ground, Parts, Subject } from './ground.ts'
@@ -20,7 +21,8 @@ export async function openEmbeddedGround({ namespace, plan }: Subject, parts: Pa
   const { clock, random, terminal } = context
   const config = { ...context.config, namespace }
   const { logLevel } = parseConfig({ MILLRACE_LOG_LEVEL: 'warn', ...context.environment })
-  const broker = createMemoryBroker({ clock, bytesMax: embeddedBytesMax })
+  const memory = createMemoryBroker({ clock, bytesMax: embeddedBytesMax })
+  const broker = createLearningBroker(memory, { schemas: plan.schemas, registry: null })
   closing.add('broker in memory', broker.close)
   // Nothing takes its last steps back here.
   const store = createMemoryStore({ tailStepsMax: 0 })
@@ -33,6 +35,7 @@ export async function openEmbeddedGround({ namespace, plan }: Subject, parts: Pa
         plan,
         config,
         broker,
+        registry: null,
         openStore: async () => store,
         isCreatingTopics: true,
         isRebuild: false,

@@ -14,6 +14,7 @@ import type { Config } from '../runtime/config.ts'
 import { listen } from '../runtime/http-server.ts'
 import type { Log } from '../runtime/log.ts'
 import { partitionOf } from '../runtime/partition.ts'
+import type { SchemaRegistry } from '../runtime/schema-registry.ts'
 import type { Plan } from '../schemas/plan.ts'
 import type { Closing } from './closing.ts'
 import { type FollowedModels, followModels } from './follow-models.ts'
@@ -26,6 +27,8 @@ export interface LiveProcessOptions {
   readonly broker: Broker
   /** Called for the worker and again for queries. `namespace` goes before every key. */
   readonly openStore: (namespace: string) => Promise<FeatureStore>
+  /** Null: none is configured. */
+  readonly registry: SchemaRegistry | null
   readonly isCreatingTopics: boolean
   readonly isRebuild: boolean
   readonly clock: Clock
@@ -125,6 +128,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     checks: [
       { part: 'Kafka', check: () => broker.partitionCounts([plan.scored.topic]) },
       { part: 'Redis', check: () => readerStore.ping() },
+      ...(options.registry ? [{ part: 'schema registry', check: options.registry.check }] : []),
     ],
   })
   closing.add('HTTP server', () => server.close())

@@ -3,7 +3,7 @@ import type { Pace } from '../producers/pace.ts'
 import type { SourceEvent } from '../producers/prepare.ts'
 import { type ProduceSummary, produce } from '../producers/produce.ts'
 import type { Problem } from '../schemas/plan.ts'
-import type { CommandContext } from './context.ts'
+import { type CommandContext, openPipelineBroker } from './context.ts'
 import { exitCodes } from './failure-text.ts'
 import { loadPlan } from './load-plan.ts'
 import { openSource, type SourceOptions } from './sources.ts'
@@ -31,7 +31,7 @@ export async function produceCommand(
   const signal = context.stopping.signal()
   const plan = await loadPlan(definition, config.namespace)
   const source = await openSource(options, plan, context.stdin, signal)
-  const broker = context.openBroker(config)
+  const { broker } = openPipelineBroker(plan, config, context)
   try {
     const partitionsOf = await requireTopics(
       broker,

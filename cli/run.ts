@@ -5,7 +5,7 @@ import { redisSecurity } from '../runtime/security.ts'
 import { findServers } from '../runtime/servers/local-servers.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import { type Closing, createClosing } from './closing.ts'
-import type { CommandContext } from './context.ts'
+import { type CommandContext, openPipelineBroker } from './context.ts'
 import { exitCodes, failureText } from './failure-text.ts'
 import { type LiveProcess, startLiveProcess } from './live-process.ts'
 import { loadPlan } from './load-plan.ts'
@@ -33,7 +33,7 @@ export async function runCommand(
 
   async function open(): Promise<LiveProcess> {
     const { config, redisUrl } = await serversFor(options, context, closing)
-    const broker = context.openBroker(config)
+    const { broker, registry } = openPipelineBroker(plan, config, context)
     closing.add('Kafka', broker.close)
     const live = await startLiveProcess({
       plan,
@@ -41,6 +41,7 @@ export async function runCommand(
       broker,
       openStore: (namespace) =>
         createRedisStore({ url: redisUrl, ...redisSecurity(config), pipeline: plan.name, namespace }),
+      registry,
       isCreatingTopics: options.createTopics ?? false,
       isRebuild: options.rebuild ?? false,
       clock,

@@ -2,7 +2,8 @@
  * The Avro schemas of a plan as files, so that producers and consumers in other languages have them and a change shows in review: what
  * should be there and what is there come in, the difference and whether old records stay readable go out. Pure; `schemas` does the files.
  */
-import avro from 'avsc'
+import type avro from 'avsc'
+import { avroType, resolverOf } from '../schemas/avro-types.ts'
 import type { Plan } from '../schemas/plan.ts'
 
 export interface SchemaFile {
@@ -68,8 +69,8 @@ function whyUnreadable(old: string, text: string, version: number): string | nul
   if (writer === null) return 'the file is no Avro schema'
   if (version > writer.version) return null
   try {
-    const reader = avro.Type.forSchema(JSON.parse(text))
-    reader.createResolver(avro.Type.forSchema(writer.schema))
+    // As the codecs resolve them. An old event without a field that is required now would be read, and refused as an event.
+    resolverOf(avroType(JSON.parse(text)), avroType(writer.schema))
     return null
   } catch (error) {
     return (error as Error).message
@@ -80,7 +81,7 @@ function parsedSchema(text: string): { readonly schema: avro.Schema; readonly ve
   try {
     const schema = JSON.parse(text) as avro.Schema & { readonly [versionAttribute]?: unknown }
     const version = schema[versionAttribute]
-    avro.Type.forSchema(schema)
+    avroType(schema)
     return { schema, version: typeof version === 'number' ? version : 0 }
   } catch {
     // Not a schema at all: the caller says so, with the file's name.

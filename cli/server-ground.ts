@@ -2,10 +2,11 @@
 import { freePort } from '../runtime/servers/free-port.ts'
 import { findServers } from '../runtime/servers/local-servers.ts'
 import { startCommandProcess } from './child-command.ts'
+import { openPipelineBroker } from './context.ts'
 import type { Ground, Parts, Subject } from './ground.ts'
 
 /** Rejects with `server_missing` where a server can neither be reached nor started on this machine. */
-export async function openServerGround({ definition, namespace }: Subject, parts: Parts): Promise<Ground> {
+export async function openServerGround({ definition, namespace, plan }: Subject, parts: Parts): Promise<Ground> {
   const { context, closing, giveUp } = parts
   const { config } = context
   const servers = await findServers({
@@ -16,7 +17,7 @@ export async function openServerGround({ definition, namespace }: Subject, parts
     say: context.terminal.out,
   })
   closing.add('servers', servers.close)
-  const broker = context.openBroker({ ...config, kafkaBrokers: servers.kafkaBrokers.split(',') })
+  const { broker } = openPipelineBroker(plan, { ...config, kafkaBrokers: servers.kafkaBrokers.split(',') }, context)
   closing.add('Kafka', broker.close)
   const port = config.httpPort === 0 ? await freePort(undefined, []) : config.httpPort
   const environment = {

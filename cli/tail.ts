@@ -1,7 +1,7 @@
 /** `millrace tail`: predictions, dead letters or models as they are written, one line each. */
 import type { Broker, FetchFrom } from '../runtime/broker.ts'
 import type { Plan } from '../schemas/plan.ts'
-import type { CommandContext } from './context.ts'
+import { type CommandContext, openPipelineBroker } from './context.ts'
 import { exitCodes } from './failure-text.ts'
 import { loadPlan } from './load-plan.ts'
 import { tailLines } from './tail-lines.ts'
@@ -29,7 +29,7 @@ export async function tailCommand(
   const plan: Plan = await loadPlan(definition, config.namespace)
   const { topic } = plan[which]
   const lineOf = tailLines(plan, which, options.json ?? false)
-  const broker = context.openBroker(config)
+  const { broker } = openPipelineBroker(plan, config, context)
   try {
     let from = await beginnings(broker, topic, options.from)
     const fetcher = await broker.fetcher()

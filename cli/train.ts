@@ -4,7 +4,7 @@ import { type TrainSummary, trainFromLog } from '../online-model/train.ts'
 import type { Broker } from '../runtime/broker.ts'
 import { formatDuration } from '../schemas/duration.ts'
 import type { Plan } from '../schemas/plan.ts'
-import type { CommandContext } from './context.ts'
+import { type CommandContext, openPipelineBroker } from './context.ts'
 import { exitCodes } from './failure-text.ts'
 import { loadPlan } from './load-plan.ts'
 import { shown, shownTime, type Terminal } from './terminal.ts'
@@ -28,7 +28,7 @@ export async function trainCommand(
 ): Promise<number> {
   const { config } = context
   const plan = await loadPlan(definition, config.namespace)
-  const broker = context.openBroker(config)
+  const { broker } = openPipelineBroker(plan, config, context)
   try {
     await train(plan, options, { ...context, broker })
     return exitCodes.done

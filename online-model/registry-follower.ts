@@ -4,9 +4,9 @@
  */
 import assert from 'node:assert/strict'
 import type { Broker, Fetcher, LogRecord } from '../runtime/broker.ts'
+import { readSpans } from '../runtime/read-log.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan, RegistryRecord } from '../schemas/plan.ts'
-import { readSpans } from './read-log.ts'
 import { champion, emptyRegistry, foldRegistry, type RegistryState } from './registry.ts'
 import { createScorer, type Scorer } from './scorer.ts'
 

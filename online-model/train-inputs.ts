@@ -1,10 +1,10 @@
 /** The logged predictions and the label stream in, a filled label join and its watermark out; called by the trainer. */
 import assert from 'node:assert/strict'
 import type { Broker, Fetcher, LogRecord, TopicPartition } from '../runtime/broker.ts'
+import { type LogSpan, readSpans, wholeLog } from '../runtime/read-log.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { ModelVersion, Plan, StreamPlan } from '../schemas/plan.ts'
 import { createLabelJoin, type LabelJoin } from './label-join.ts'
-import { type LogSpan, readSpans, wholeLog } from './read-log.ts'
 
 type InputPlan = Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'streams' | 'label'>
 

@@ -1,6 +1,18 @@
 /** Every setting that comes from the environment, in one table. Read by `config.ts`; nobody else names a variable. */
 import type { LogLevel } from './log.ts'
-import { brokers, choice, name, pemFile, redis, type Setting, secret, secretFile, text, whole } from './settings.ts'
+import {
+  brokers,
+  choice,
+  name,
+  pemFile,
+  redis,
+  registry,
+  type Setting,
+  secret,
+  secretFile,
+  text,
+  whole,
+} from './settings.ts'
 
 const onOff = ['on', 'off'] as const
 const logLevels: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent']
@@ -86,6 +98,12 @@ export const settingsTable = {
     variable: 'REDIS_TLS_KEY_FILE',
     holds: 'a private key',
     sentence: 'Private key of that certificate, not encrypted.',
+  }),
+  schemaRegistryUrl: registry({
+    variable: 'SCHEMA_REGISTRY_URL',
+    fallback: null,
+    sentence:
+      'The schema registry for raw events in the Confluent wire format, with user:password@ where it asks for them.',
   }),
   namespace: name({
     variable: 'MILLRACE_NAMESPACE',

@@ -60,6 +60,16 @@ export function redis(told: Told<string | null>): Setting<string | null> {
   }
 }
 
+export function registry(told: Told<string | null>): Setting<string | null> {
+  return {
+    ...plain(told),
+    type: 'URL',
+    expected: 'http://host:port or https://host:port',
+    parse: (text) => (/^https?:\/\/[^\s/?#]+/.test(text) && URL.canParse(text) ? text : null),
+    shown: withoutPassword,
+  }
+}
+
 export function name(told: Told<string>): Setting<string> {
   return {
     ...plain(told),
@@ -147,7 +157,7 @@ export function pemFile(
 
 /** An address as it may be printed: a password in it must not be. */
 export function withoutPassword(url: string): string {
-  return url.replace(/\/\/[^@/]*@/, `//${hidden}@`)
+  return url.replace(/\/\/.*@/, `//${hidden}@`)
 }
 
 function plain<T>(told: Told<T>): Told<T> & Pick<Setting<T>, 'unit' | 'shown'> {

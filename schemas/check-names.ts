@@ -7,7 +7,7 @@ import type { Report } from './definition-problem.ts'
 import type { Reached } from './reach.ts'
 import { avroName } from './record-codecs.ts'
 
-const ownTopics = ['predictions', 'rejected', 'models'] as const
+const ownTopics = ['predictions', 'rejected', 'models', 'schemas'] as const
 
 /** Record types that the internal topics nest beside an event's own. */
 const ownRecords = ['origin', 'stage_position', 'slots']

@@ -31,6 +31,7 @@ import {
   createRejectionCodec,
 } from './record-codecs.ts'
 import { slotName } from './slot-name.ts'
+import { createWriterSchemas, type WriterSchemas } from './writer-schemas.ts'
 
 export interface CompileOptions {
   /** Prefix of every topic, group and key, so that several runs can share servers; none in production. */
@@ -49,13 +50,16 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   const avroNamespace = `millrace.${avroName(pipeline.name)}`
   const reached = reach(pipeline)
   const entities = inStageOrder(pipeline.scores, reached.entities)
-  const streams = reached.streams.map((stream, index) => planStream(stream, index, entities, prefix, avroNamespace))
+  const writers = createWriterSchemas()
+  const codecParts = { prefix, avroNamespace, writers }
+  const streams = reached.streams.map((stream, index) => planStream(stream, index, entities, codecParts))
   const streamOf = (stream: AnyStream) => streams[reached.streams.indexOf(stream)]!
   const scored = streams[0]!
 
   const layouts = entities.map((entity, stage) => layoutOf(pipeline, entity, stage, reached.aggregates, streamOf))
   const slots = planSlots(reached.aggregates, entities, layouts, streamOf)
-  const stages = planStages({ pipeline, entities, layouts, slots, streams, prefix, avroNamespace, streamOf })
+  const neededFields = fieldsNeeded(pipeline, entities, reached.aggregates)
+  const stages = planStages({ pipeline, entities, layouts, slots, streams, ...codecParts, streamOf, neededFields })
 
   const features = planFeatures(pipeline, entities, slots.bySpelling, slots.all)
   const label = {
@@ -70,10 +74,12 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
     codec: createPredictionCodec(
       avroNamespace,
       features.map((f) => f.name),
+      writers,
     ),
   }
-  const rejected = { topic: `${derived}.rejected`, codec: createRejectionCodec(avroNamespace) }
-  const models = { topic: `${derived}.models`, codec: createRegistryCodec(avroNamespace) }
+  const rejected = { topic: `${derived}.rejected`, codec: createRejectionCodec(avroNamespace, writers) }
+  const models = { topic: `${derived}.models`, codec: createRegistryCodec(avroNamespace, writers) }
+  const schemas = { topic: `${derived}.schemas`, writers }
   return Object.freeze({
     name: pipeline.name,
     version: pipeline.version,
@@ -91,10 +97,11 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
     features,
     label,
     model: { kind: pipeline.model.kind, l2: pipeline.model.l2 },
-    topics: planTopics(streams, stages, predictions.topic, rejected.topic, models.topic),
+    topics: planTopics(streams, stages, predictions.topic, rejected.topic, [models.topic, schemas.topic]),
     predictions,
     rejected,
     models,
+    schemas,
   })
 }
 
@@ -117,12 +124,11 @@ function planStream(
   stream: AnyStream,
   index: number,
   entities: readonly Entity[],
-  prefix: string,
-  avroNamespace: string,
+  { prefix, avroNamespace, writers }: CodecParts,
 ): StreamPlan {
   const fields: FieldPlan[] = Object.entries(stream.specs).map(([name, spec]) => ({ name, ...spec }))
   const entersAt = stageEntered(stream, entities)
-  const codec: EventCodec = createEventCodec(avroName(stream.name), avroNamespace, fields)
+  const codec: EventCodec = createEventCodec(avroName(stream.name), avroNamespace, fields, writers)
   return {
     name: stream.name,
     index,
@@ -137,6 +143,12 @@ function planStream(
     codec,
     entersAt: entersAt === -1 ? null : entersAt,
   }
+}
+
+interface CodecParts {
+  readonly prefix: string
+  readonly avroNamespace: string
+  readonly writers: WriterSchemas
 }
 
 type StreamOf = (stream: AnyStream) => StreamPlan
@@ -212,16 +224,17 @@ function planSlots(
   return { all, bySpelling: (aggregate) => indexes.get(slotName(aggregate))! }
 }
 
-function planStages(parts: {
+type StageParts = CodecParts & {
   readonly pipeline: Pipeline
   readonly entities: readonly Entity[]
   readonly layouts: readonly FactLayout[]
   readonly slots: Slots
   readonly streams: readonly StreamPlan[]
-  readonly prefix: string
-  readonly avroNamespace: string
   readonly streamOf: StreamOf
-}): StagePlan[] {
+  readonly neededFields: NeededFields
+}
+
+function planStages(parts: StageParts): StagePlan[] {
   const { pipeline, entities, layouts, slots, streams, prefix, avroNamespace, streamOf } = parts
   const hops = entities.slice(1).map((entity, i): HopPlan => {
     const [sender, receiver] = [i, i + 1]
@@ -234,7 +247,15 @@ function planStages(parts: {
       topic: `${prefix}${pipeline.name}.${entity.name}`,
       streams: carried.map((stream) => stream.index),
       slots: carriedSlots,
-      codec: createHopCodec(entity.name, avroNamespace, carried, streams[0]!, carriedSlots),
+      codec: createHopCodec({
+        entity: entity.name,
+        namespace: avroNamespace,
+        streams: carried,
+        scored: streams[0]!,
+        slots: carriedSlots,
+        isNeeded: ({ name }, field) => parts.neededFields.get(name)?.has(field) ?? false,
+        writers: parts.writers,
+      }),
     }
   })
   return entities.map((entity, index) => {
@@ -274,6 +295,26 @@ function planFeatures(
   })
 }
 
+/** Names of fields by name of stream. */
+type NeededFields = ReadonlyMap<string, ReadonlySet<string>>
+
+/** Every field that tells an event apart or that something is computed from. */
+function fieldsNeeded(pipeline: Pipeline, entities: readonly Entity[], aggregates: ReachedAggregates): NeededFields {
+  const needed = new Map<string, Set<string>>()
+  const need = (stream: AnyStream, field: string) => {
+    const fields = needed.get(stream.name) ?? new Set([stream.id, stream.key, stream.time])
+    needed.set(stream.name, fields.add(field))
+  }
+  for (const { keys } of entities) for (const { stream, name } of keys) need(stream, name)
+  for (const { aggregate } of aggregates) {
+    for (const field of [aggregate.field, aggregate.at]) if (field) need(aggregate.stream, field.name)
+  }
+  for (const feature of Object.values(pipeline.features)) {
+    for (const leaf of leavesOf(feature as Input)) if (leaf.kind === 'field') need(pipeline.scores, leaf.name)
+  }
+  return needed
+}
+
 function leavesOf(input: Input): Input[] {
   return input.kind === 'derived' ? input.inputs.flatMap(leavesOf) : [input]
 }
@@ -304,7 +345,7 @@ function planTopics(
   stages: readonly StagePlan[],
   predictions: string,
   rejected: string,
-  models: string,
+  [models, schemas]: readonly [string, string],
 ): TopicPlan[] {
   const stateMs = Math.max(...stages.map((stage) => stage.entity.retentionMs))
   const own = (topic: string, role: TopicPlan['role'], retentionMs: number): TopicPlan => ({
@@ -319,5 +360,6 @@ function planTopics(
     own(predictions, 'predictions', Math.max(logRetentionMs, stateMs)),
     own(rejected, 'rejected', Math.max(logRetentionMs, stateMs)),
     { topic: models, role: 'models', partitions: 1, retentionMs: null },
+    { topic: schemas, role: 'schemas', partitions: 1, retentionMs: null },
   ]
 }

@@ -115,6 +115,16 @@ export const errorCatalogue = {
     meaning: 'The offset to go on from lies before the start of the topic: retention has removed it.',
     remedy: 'Start with --rebuild to fold the state anew from what Kafka still has.',
   },
+  registry_unreachable: {
+    retry: true,
+    meaning: 'The schema registry did not answer, or answered with an error; events that need it wait.',
+    remedy: 'Check SCHEMA_REGISTRY_URL, its user and password, and that the registry runs.',
+  },
+  registry_overrun: {
+    retry: false,
+    meaning: 'Events were written with more schemas of the registry than a process keeps.',
+    remedy: 'Start the process again; find the producer that registers a schema for every event.',
+  },
   server_missing: {
     retry: false,
     meaning: 'A server that Millrace starts for development could not be had on this machine.',
@@ -143,8 +153,8 @@ export const errorCatalogue = {
   },
   record_unreadable: {
     retry: false,
-    meaning: 'A record of an internal topic could not be decoded.',
-    remedy: 'The topic was written by another version or by hand: start with another namespace.',
+    meaning: 'A record of an internal topic could not be decoded, or lacks what this definition computes with.',
+    remedy: 'The topic was written by another definition or by hand: start with another namespace.',
   },
   model_untrainable: {
     retry: false,

@@ -2,10 +2,14 @@
  * Raw events: bytes or parsed values in, validated events or a list of problems out. Called by the batch loop for every raw record and
  * by producers for every event they send.
  */
+
+import { confluentHeaderBytes, confluentId, isConfluent, isSingleObject } from './avro-fingerprint.ts'
+import { type AvroSchema, avroType } from './avro-types.ts'
 import type { EventCodec } from './codec.ts'
 import type { FieldPlan, FieldValue, Problem, RejectCode } from './plan.ts'
 import { showValue } from './show-value.ts'
-import { type AvroSchema, createSingleObjectCodec, isSingleObject } from './single-object.ts'
+import { createSingleObjectCodec, type Decoded, fingerprintIn, SchemaIncompatible } from './single-object.ts'
+import { createWriterSchemas, type WriterSchemas } from './writer-schemas.ts'
 
 /** 9999-12-31T23:59:59.999Z, the last instant with a four-digit year. */
 const timestampMax = 253_402_300_799_999
@@ -37,9 +41,27 @@ export function eventSchema(name: string, namespace: string, fields: readonly Fi
   }
 }
 
-export function createEventCodec(name: string, namespace: string, fields: readonly FieldPlan[]): EventCodec {
-  const schemas = new Map([[name, eventSchema(name, namespace, fields)]])
-  const avro = createSingleObjectCodec(schemas)
+/**
+ * What an event of another writer is read as. The topic says what its records are, so that any name will do, and a field that the writer
+ * has not is missing: whether it may be is for the check to say, with its path.
+ */
+function readerSchema(name: string, fields: readonly FieldPlan[]): AvroSchema {
+  const optional = (field: FieldPlan) => ({ name: field.name, type: ['null', avroTypes[field.kind]], default: null })
+  return { type: 'record', name, fields: fields.map(optional) }
+}
+
+export function createEventCodec(
+  name: string,
+  namespace: string,
+  fields: readonly FieldPlan[],
+  writers: WriterSchemas = createWriterSchemas(),
+): EventCodec {
+  const schema = eventSchema(name, namespace, fields)
+  const schemas = new Map([[name, schema]])
+  const readerFor = (writer: { readonly name?: string | undefined }) => {
+    return { name, type: avroType(readerSchema(writer.name ?? name, fields)) }
+  }
+  const avro = createSingleObjectCodec(schemas, { writers, readerFor })
   const fieldChecks = fields.map((field) => ({ field, check: checkOf(field) }))
   const utf8 = new TextDecoder('utf-8', { fatal: true })
 
@@ -69,19 +91,48 @@ export function createEventCodec(name: string, namespace: string, fields: readon
     if (bytes === null || bytes.length === 0) {
       return refused([problem('', 'empty', 'an event', bytes === null ? 'a tombstone' : 'no bytes')])
     }
-    return isSingleObject(bytes) ? decodeAvro(bytes) : decodeJson(bytes)
+    if (isSingleObject(bytes)) return decodeAvro(bytes)
+    return isConfluent(bytes) ? decodeConfluent(bytes) : decodeJson(bytes)
   }
 
   function decodeAvro(bytes: Buffer) {
-    let decoded: ReturnType<typeof avro.decode>
-    try {
-      decoded = avro.decode(bytes)
-    } catch (error) {
-      return refused([problem('', 'not_avro', `one Avro record of ${name}`, (error as Error).message)])
+    const written = `schema fingerprint ${fingerprintIn(bytes)}`
+    return decoded(() => avro.decode(bytes), written, `Avro with a schema of ${name}`)
+  }
+
+  function decodeConfluent(bytes: Buffer) {
+    const id = confluentId(bytes)
+    const written = `schema id ${id}`
+    const writer = writers.findId(id)
+    if (writer === undefined || 'notAvro' in writer) {
+      if (writer) return refused([problem('', 'schema_incompatible', `an Avro schema for ${name}`, writer.notAvro)])
+      const expected = writers.hasRegistry
+        ? `an id of the schema registry for ${name}`
+        : 'SCHEMA_REGISTRY_URL to be set, since the record is in the Confluent wire format'
+      return refused([problem('', 'schema_unknown', expected, written)])
     }
-    if (decoded) return check(decoded.record)
-    const received = `schema fingerprint ${bytes.subarray(2, 10).toString('hex')}`
-    return refused([problem('', 'schema_unknown', `Avro with the schema of ${name}`, received)])
+    return decoded(() => avro.decodeAs(writer, bytes, confluentHeaderBytes), written, '')
+  }
+
+  /** `known`: what is expected where `decode` finds no schema. */
+  function decoded(decode: () => Decoded | null, written: string, known: string) {
+    let found: Decoded | null
+    try {
+      found = decode()
+    } catch (error) {
+      const reason = (error as Error).message
+      return error instanceof SchemaIncompatible
+        ? refused([
+            problem(
+              '',
+              'schema_incompatible',
+              `a schema whose records can be read as ${name}`,
+              `${written}: ${reason}`,
+            ),
+          ])
+        : refused([problem('', 'not_avro', `one Avro record of ${name}`, reason)])
+    }
+    return found ? check(found.record) : refused([problem('', 'schema_unknown', known, written)])
   }
 
   function decodeJson(bytes: Buffer) {
@@ -89,7 +140,7 @@ export function createEventCodec(name: string, namespace: string, fields: readon
     try {
       values = JSON.parse(utf8.decode(bytes))
     } catch (error) {
-      const expected = 'a JSON object in UTF-8 or an Avro single object'
+      const expected = 'a JSON object in UTF-8, an Avro single object or the Confluent wire format'
       return refused([problem('', 'not_json', expected, (error as Error).message)])
     }
     return check(values)

@@ -17,6 +17,7 @@ export type RejectCode =
   | 'not_json'
   | 'not_avro'
   | 'schema_unknown'
+  | 'schema_incompatible'
   | 'missing'
   | 'type'
   | 'range'

@@ -1,5 +1,5 @@
 /**
- * Avro's `long` for every whole number that a double holds exactly. Called by avsc for each such field. Its own type goes through
+ * Avro's `long` for every whole number that a double holds exactly. Handed to avsc by `avro-types.ts`. Its own type goes through
  * 2 × |n| − 1 in doubles, so that −(2^52 + 1) would come back as +2^52, silently, on either way.
  */
 import avro from 'avsc'
@@ -17,7 +17,7 @@ const halfLow = 2 ** (lowBits - 1)
 /** Sixty-four bits in groups of seven. */
 const bytesMax = 10
 
-function readLong(tap: Tap): number {
+export function readLong(tap: Tap): number {
   const { buf } = tap
   let byte = 0
   let low = 0
@@ -64,14 +64,8 @@ function writeLong(tap: Tap, value: unknown): void {
 }
 
 /** A type's own methods, which its typings leave out; its objects are frozen, so this one stands on another. */
-const exactLong: avro.Type = Object.create(new avro.types.LongType(), {
+export const exactLong: avro.Type = Object.create(new avro.types.LongType(), {
   _read: { value: readLong },
   _write: { value: writeLong },
   _check: { value: (value: unknown) => Number.isSafeInteger(value) },
 })
-
-/** For `typeHook`: this type wherever a schema says long, with or without a logical type. */
-export function exactLongFor(schema: unknown): avro.Type | undefined {
-  const isLong = schema === 'long' || (schema as { type?: unknown } | null)?.type === 'long'
-  return isLong ? exactLong : undefined
-}

@@ -4,6 +4,7 @@
  */
 import type { EventCodec, RecordCodec } from './codec.ts'
 import type { EventValues, Problem } from './event.ts'
+import type { WriterSchemas } from './writer-schemas.ts'
 
 export type { EventValues, FieldValue, Problem, RejectCode } from './event.ts'
 
@@ -251,7 +252,7 @@ export interface AliasChange {
 
 export interface TopicPlan {
   readonly topic: string
-  readonly role: 'raw' | 'hop' | 'predictions' | 'rejected' | 'models'
+  readonly role: 'raw' | 'hop' | 'predictions' | 'rejected' | 'models' | 'schemas'
   /** Null: as many as the pipeline has partitions. */
   readonly partitions: number | null
   /** Shortest retention that keeps the guarantees, ms; null for ever. */
@@ -277,4 +278,6 @@ export interface Plan {
   readonly predictions: { readonly topic: string; readonly codec: RecordCodec<Prediction> }
   readonly rejected: { readonly topic: string; readonly codec: RecordCodec<Rejection> }
   readonly models: { readonly topic: string; readonly codec: RecordCodec<RegistryRecord> }
+  /** What all codecs of the plan share: the only part of a plan that grows, by what is read from the topic. */
+  readonly schemas: { readonly topic: string; readonly writers: WriterSchemas }
 }

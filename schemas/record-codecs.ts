@@ -1,4 +1,6 @@
 /** Codecs of the internal topics, derived from the plan: repartition topics, predictions, dead letters, registry. */
+
+import type { AvroSchema } from './avro-types.ts'
 import type { RecordCodec } from './codec.ts'
 import type {
   AggregateSlot,
@@ -13,7 +15,8 @@ import type {
   StagePosition,
   StreamPlan,
 } from './plan.ts'
-import { type AvroSchema, createSingleObjectCodec, decodeOwn } from './single-object.ts'
+import { createSingleObjectCodec, decodeOwn } from './single-object.ts'
+import type { WriterSchemas } from './writer-schemas.ts'
 
 const instant = { type: 'long', logicalType: 'timestamp-millis' } as const
 const origin = (namespace: string) => record('origin', namespace, { partition: 'int', offset: 'long' })
@@ -25,6 +28,11 @@ const positions = (namespace: string) => ({
     next: { type: 'array', items: 'long' },
   }),
 })
+
+interface NamedField {
+  readonly name: string
+  readonly type: unknown
+}
 
 function record(name: string, namespace: string, fields: Record<string, unknown>, doc?: string): AvroSchema {
   const described = doc === undefined ? {} : { doc }
@@ -40,18 +48,35 @@ function record(name: string, namespace: string, fields: Record<string, unknown>
 /** Avro's names take letters, digits and underscores only. */
 export const avroName = (name: string) => name.replaceAll(/[^A-Za-z0-9_]/g, '_')
 
-export function createHopCodec(
-  entity: string,
-  namespace: string,
-  streams: readonly StreamPlan[],
-  scored: StreamPlan,
-  slots: readonly AggregateSlot[],
-): RecordCodec<HopRecord> {
+export interface HopCodecOptions {
+  readonly entity: string
+  readonly namespace: string
+  /** Carried over. */
+  readonly streams: readonly StreamPlan[]
+  readonly scored: StreamPlan
+  readonly slots: readonly AggregateSlot[]
+  /** Whether something that later stages compute is computed from the field. */
+  readonly isNeeded: (stream: StreamPlan, field: string) => boolean
+  readonly writers: WriterSchemas
+}
+
+/**
+ * A record of an older definition is read as long as it carries all that this one computes with: neither slots nor needed fields have
+ * defaults, since one that was never written would be folded and scored as missing, which it was not.
+ */
+export function createHopCodec(options: HopCodecOptions): RecordCodec<HopRecord> {
+  const { entity, namespace, streams, scored, slots, isNeeded, writers } = options
   const nameOf = (stream: StreamPlan) => avroName(`${entity}_${stream.name}`)
   const markName = avroName(`${entity}_mark`)
   const schemas = new Map<string, AvroSchema>()
   for (const stream of streams) {
-    const event = [...stream.codec.schemas.values()][0] as AvroSchema
+    const [raw] = [...stream.codec.schemas.values()] as Array<AvroSchema & { readonly fields: readonly NamedField[] }>
+    const event = {
+      ...raw!,
+      fields: raw!.fields.map((field) =>
+        isNeeded(stream, field.name) ? { name: field.name, type: field.type } : field,
+      ),
+    }
     const carried =
       stream === scored
         ? {
@@ -66,7 +91,7 @@ export function createHopCodec(
   const sources = { type: 'array', items: source }
   schemas.set(markName, record(markName, namespace, { sources }, 'How far tasks of the stage before have come.'))
 
-  const codec = createSingleObjectCodec(schemas)
+  const codec = createSingleObjectCodec(schemas, { writers })
   const names = new Map(streams.map((stream) => [stream.index, nameOf(stream)]))
   const streamsByName = new Map(streams.map((stream) => [nameOf(stream), stream]))
   const slotNames = slots.map((slot) => slot.name)
@@ -106,9 +131,17 @@ export function createHopCodec(
   return { schemas, encode, decode }
 }
 
-export function createPredictionCodec(namespace: string, features: readonly string[]): RecordCodec<Prediction> {
+export function createPredictionCodec(
+  namespace: string,
+  features: readonly string[],
+  writers: WriterSchemas,
+): RecordCodec<Prediction> {
   const nullable = (type: string) => ['null', type]
-  const vector = record('features', namespace, Object.fromEntries(features.map((name) => [name, nullable('double')])))
+  // A prediction of a definition without the feature is read, too: its fingerprint says that it is another's.
+  const vector = {
+    ...record('features', namespace, {}),
+    fields: features.map((name) => ({ name, type: nullable('double'), default: null })),
+  }
   const schema = record(
     'prediction',
     namespace,
@@ -126,7 +159,7 @@ export function createPredictionCodec(namespace: string, features: readonly stri
     'A scored event: the vector, the score, the model and the input positions that they came from.',
   )
   const schemas = new Map([['prediction', schema]])
-  const codec = createSingleObjectCodec(schemas)
+  const codec = createSingleObjectCodec(schemas, { writers })
   return {
     schemas,
     encode(prediction) {
@@ -145,7 +178,7 @@ export function createPredictionCodec(namespace: string, features: readonly stri
   }
 }
 
-export function createRejectionCodec(namespace: string): RecordCodec<Rejection> {
+export function createRejectionCodec(namespace: string, writers: WriterSchemas): RecordCodec<Rejection> {
   const problems = {
     type: 'array',
     items: record('problem', namespace, { path: 'string', code: 'string', expected: 'string', received: 'string' }),
@@ -166,7 +199,7 @@ export function createRejectionCodec(namespace: string): RecordCodec<Rejection> 
     'A dead letter: the original bytes, where they lay and all that is wrong with them.',
   )
   const schemas = new Map([['rejection', schema]])
-  const codec = createSingleObjectCodec(schemas)
+  const codec = createSingleObjectCodec(schemas, { writers })
   return {
     schemas,
     encode: (rejection) => codec.encode('rejection', rejection),
@@ -174,7 +207,7 @@ export function createRejectionCodec(namespace: string): RecordCodec<Rejection> 
   }
 }
 
-export function createRegistryCodec(namespace: string): RecordCodec<RegistryRecord> {
+export function createRegistryCodec(namespace: string, writers: WriterSchemas): RecordCodec<RegistryRecord> {
   const doubles = { type: 'array', items: 'double' }
   const logistic = record('logistic', namespace, {
     kind: { type: 'enum', name: 'logistic_kind', namespace, symbols: ['logistic'] },
@@ -216,7 +249,7 @@ export function createRegistryCodec(namespace: string): RecordCodec<RegistryReco
     ['model_version', version],
     ['alias_change', alias],
   ])
-  const codec = createSingleObjectCodec(schemas)
+  const codec = createSingleObjectCodec(schemas, { writers })
   return {
     schemas,
     encode: (entry) => codec.encode(entry.kind === 'version' ? 'model_version' : 'alias_change', entry),

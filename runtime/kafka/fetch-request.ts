@@ -61,7 +61,7 @@ export function fetchRequest(from: readonly FetchFrom[], limits: FetchLimits): K
   return { api: apis.fetch, bytes: writer.bytes(), parkedMs: maxWaitMs, decode: (body) => readAnswer(body, from) }
 }
 
-async function readAnswer(body: Buffer, from: readonly FetchFrom[]) {
+function readAnswer(body: Buffer, from: readonly FetchFrom[]) {
   const reader = createByteReader(body)
   const throttleMs = reader.int32()
   const failure = kafkaError(reader.int16())
@@ -89,7 +89,7 @@ async function readAnswer(body: Buffer, from: readonly FetchFrom[]) {
       continue
     }
     const { bytes, aborted, stableEnd } = header
-    const { records, next } = await decodeRecordSet(bytes, { topic, partition, offset }, aborted)
+    const { records, next } = decodeRecordSet(bytes, { topic, partition, offset }, aborted)
     answer.push({ topic, partition, error: 'NONE', from: offset, records, next, stableEnd })
   }
   return { throttleMs, answer }

@@ -31,7 +31,7 @@ export interface RawRequest<T> {
   /** Longest wait for the answer, ms. */
   readonly timeoutMs: number
   /** Reads the response body; a throttle time makes kafkajs hold back later requests on this connection. */
-  readonly decode: (body: Buffer) => { throttleMs: number; answer: T } | Promise<{ throttleMs: number; answer: T }>
+  readonly decode: (body: Buffer) => { throttleMs: number; answer: T }
 }
 
 /** One broker of the cluster with its two connections: one for Fetch, one for everything else. Opened on first use. */
@@ -74,12 +74,9 @@ interface KafkajsLogger {
   debug(): void
 }
 
-type Codec = { decompress(bytes: Buffer): Promise<Buffer> }
-
 interface KafkajsParts {
   readonly Broker: new (options: object) => KafkajsBroker
   readonly poolBuilder: (options: object) => { build(at: { host: string; port: number }): Promise<KafkajsPool> }
-  readonly codecs: Readonly<Record<number, () => Codec>>
 }
 
 const require = createRequire(import.meta.url)
@@ -104,7 +101,6 @@ function kafkajs(): KafkajsParts {
   loaded = {
     Broker: require('kafkajs/src/broker'),
     poolBuilder: require('kafkajs/src/cluster/connectionPoolBuilder'),
-    codecs: (require('kafkajs/src/protocol/message/compression') as { Codecs: KafkajsParts['codecs'] }).Codecs,
   }
   return loaded
 }
@@ -124,16 +120,6 @@ function calmRequestQueue(): void {
   queue.scheduleCheckPendingRequests = function (this: RequestQueue) {
     if (this.pending.length > 0) schedule.call(this)
   }
-}
-
-/**
- * The codec registered with kafkajs for a batch's compression (1 gzip, 2 snappy, 3 lz4, 4 zstd); throws where there
- * is none.
- */
-export function registeredCodec(compression: number): Codec {
-  const codec = kafkajs().codecs[compression]
-  if (codec === undefined) throw new Error(`no codec ${compression} is registered with kafkajs`)
-  return codec()
 }
 
 /** Prepares a broker at this address; nothing is connected yet. */
@@ -186,7 +172,7 @@ function toKafkajs<T>(request: RawRequest<T>): object {
     },
     response: {
       async decode(body: Buffer) {
-        const { throttleMs, answer } = await request.decode(body)
+        const { throttleMs, answer } = request.decode(body)
         return { clientSideThrottleTime: throttleMs, answer }
       },
       parse: async (decoded: { answer: T }) => decoded.answer,

@@ -26,6 +26,7 @@ export interface DecodedRecords {
 }
 
 const headerBytes = 61
+const magicAt = 16
 const crcAt = 17
 const attributesAt = 21
 const compressionMask = 0x07
@@ -34,12 +35,12 @@ const transactionalBit = 0x10
 const controlBit = 0x20
 const noHeaders: LogRecord['headers'] = Object.freeze(Object.create(null))
 
-/** Rejects with `kafka_request_failed` where the bytes are damaged or in a form that is not read here. */
-export async function decodeRecordSet(
+/** Throws `kafka_request_failed` where the bytes are damaged or in a form that is not read here. */
+export function decodeRecordSet(
   bytes: Buffer,
   place: TopicPartition & { readonly offset: number },
   aborted: readonly AbortedTransaction[],
-): Promise<DecodedRecords> {
+): DecodedRecords {
   const abortedFirst = [...aborted].sort((a, b) => a.firstOffset - b.firstOffset)
   const open = new Set<number>()
   let abortedSeen = 0
@@ -47,10 +48,11 @@ export async function decodeRecordSet(
   let next = place.offset
 
   let end = 0
-  for (let start = 0; start + headerBytes <= bytes.length; start = end) {
+  for (let start = 0; start + headerBytes <= bytes.length || isOldFormat(bytes, start); start = end) {
     end = start + 12 + bytes.readInt32BE(start + 8)
-    if (end > bytes.length) break
     const baseOffset = readInt64(bytes, start)
+    checkFormat(bytes, start, baseOffset, place)
+    if (end > bytes.length) break
     checkBatch(bytes, start, end, baseOffset, place)
     const attributes = bytes.readInt16BE(start + attributesAt)
     const lastOffset = baseOffset + bytes.readInt32BE(start + 23)
@@ -67,16 +69,17 @@ export async function decodeRecordSet(
     if (attributes & transactionalBit && open.has(producerId)) continue
 
     const compression = attributes & compressionMask
+    const packed = compression === 0 ? null : bytes.subarray(start + headerBytes, end)
     const batch: Batch = {
-      bytes: compression === 0 ? bytes : await decompress(compression, bytes.subarray(start + headerBytes, end), place),
-      from: compression === 0 ? start + headerBytes : 0,
+      bytes: packed === null ? bytes : decompress(compression, packed, { ...place, offset: baseOffset }),
+      from: packed === null ? start + headerBytes : 0,
       baseOffset,
       count: bytes.readInt32BE(start + 57),
       firstTimestamp: readInt64(bytes, start + 27),
       appendTime: attributes & logAppendTimeBit ? readInt64(bytes, start + 35) : null,
     }
     const stop = readRecords(batch, place.offset, records)
-    if (stop !== (compression === 0 ? end : batch.bytes.length)) {
+    if (stop !== (packed === null ? end : batch.bytes.length)) {
       throw damaged(place, baseOffset, 'its records do not fill the batch')
     }
   }
@@ -94,9 +97,17 @@ interface Batch {
   readonly appendTime: number | null
 }
 
-function checkBatch(bytes: Buffer, start: number, end: number, offset: number, place: TopicPartition): void {
-  const magic = bytes.readInt8(start + 16)
+/** Messages of the formats before v2 may be shorter than the header of a batch. */
+function isOldFormat(bytes: Buffer, start: number): boolean {
+  return start + magicAt < bytes.length && bytes.readInt8(start + magicAt) < 2
+}
+
+function checkFormat(bytes: Buffer, start: number, offset: number, place: TopicPartition): void {
+  const magic = bytes.readInt8(start + magicAt)
   if (magic !== 2) throw damaged(place, offset, `its format is v${magic}, only v2 (Kafka 0.11 and later) is read`)
+}
+
+function checkBatch(bytes: Buffer, start: number, end: number, offset: number, place: TopicPartition): void {
   if (end < start + headerBytes) throw damaged(place, offset, 'its length is shorter than its header')
   if (crc32c(bytes, start + attributesAt, end) !== bytes.readUInt32BE(start + crcAt)) {
     throw damaged(place, offset, 'its checksum does not match its bytes')

@@ -13,7 +13,7 @@ export interface KafkaRequest<T> {
    * account.
    */
   readonly parkedMs: number
-  readonly decode: (body: Buffer) => Answer<T> | Promise<Answer<T>>
+  readonly decode: (body: Buffer) => Answer<T>
 }
 
 export interface Answer<T> {

@@ -61,6 +61,7 @@ describe('topics', () => {
       'cli-test.card-fraud.predictions 12',
       'cli-test.card-fraud.rejected 12',
       'cli-test.card-fraud.models 1',
+      'cli-test.card-fraud.schemas 1',
     ])
     const others = { 'message.timestamp.type': 'LogAppendTime', 'cleanup.policy': 'delete' }
     expect(specs[0]!.config).toEqual({ 'retention.ms': String(38 * dayMs), ...others })

@@ -36,7 +36,13 @@ const json = (values: object) => JSON.stringify(values)
 const valid = { clickId: 'b', user: 'anna', page: 'home', amount: 1, at: clicksStartMs + 7_200_000 }
 
 test.each([
-  ['no JSON', '{"clickId":', '', 'not_json', 'a JSON object in UTF-8 or an Avro single object'],
+  [
+    'no JSON',
+    '{"clickId":',
+    '',
+    'not_json',
+    'a JSON object in UTF-8, an Avro single object or the Confluent wire format',
+  ],
   ['nothing', '', '', 'empty', 'an event'],
   ['another shape', '[1]', '', 'type', 'an object with the fields of the event'],
   [

@@ -33,6 +33,7 @@ describe('parseConfig', () => {
       redisTlsCa: null,
       redisTlsCert: null,
       redisTlsKey: null,
+      schemaRegistryUrl: null,
       namespace: '',
       worker: 'worker-1',
       httpHost: '127.0.0.1',
@@ -56,6 +57,7 @@ describe('parseConfig', () => {
     const config = parseConfig({
       KAFKA_BROKERS: 'a.example:9092, [::1]:9093',
       REDIS_URL: 'rediss://user:secret@cache:6380',
+      SCHEMA_REGISTRY_URL: 'https://user:secret@registry:8081/path',
       MILLRACE_NAMESPACE: 'test-1',
       MILLRACE_HTTP_PORT: '0',
       MILLRACE_LOG_LEVEL: 'silent',
@@ -64,6 +66,7 @@ describe('parseConfig', () => {
     expect(config).toMatchObject({
       kafkaBrokers: ['a.example:9092', '[::1]:9093'],
       redisUrl: 'rediss://user:secret@cache:6380',
+      schemaRegistryUrl: 'https://user:secret@registry:8081/path',
       namespace: 'test-1',
       httpPort: 0,
       logLevel: 'silent',
@@ -80,6 +83,7 @@ describe('parseConfig', () => {
     const error = faultOf({
       KAFKA_BROKERS: 'localhost',
       REDIS_URL: 'http://me:secret@cache:80',
+      SCHEMA_REGISTRY_URL: 'https://me:s/e@c/r@et@registry:port',
       MILLRACE_PARTITIONS: '0',
       MILLRACE_HTTP_PORT: '65536',
       MILLRACE_NAMESPACE: 'a{b}',
@@ -89,9 +93,10 @@ describe('parseConfig', () => {
     expect(error.code).toBe('config_invalid')
     expect(error.message).toBe(
       [
-        '7 settings are wrong:',
+        '8 settings are wrong:',
         '  KAFKA_BROKERS: expected host:port, several separated by commas, ports from 1 to 65535, received localhost',
         '  REDIS_URL: expected redis://host:port or rediss://host:port, received http://***@cache:80',
+        '  SCHEMA_REGISTRY_URL: expected http://host:port or https://host:port, received https://***@registry:port',
         '  MILLRACE_NAMESPACE: expected 1 to 64 letters, digits, dots, dashes and underscores, the first a letter or digit, ' +
           'received a{b}',
         '  MILLRACE_HTTP_PORT: expected a whole number from 0 to 65535, received 65536',
@@ -100,7 +105,7 @@ describe('parseConfig', () => {
         '  MILLRACE_HTTPPORT: expected a setting of Millrace; the nearest is MILLRACE_HTTP_PORT, received an unknown name',
       ].join('\n'),
     )
-    expect(error.details.faults).toHaveLength(7)
+    expect(error.details.faults).toHaveLength(8)
   })
 
   test.each(['1.5', '-1', '1e3', ' 4', 'four', '99999999999'])('refuses %j as a whole number', (text) => {
@@ -132,6 +137,7 @@ test('the table has a row for each setting, in the order of the table', () => {
     'REDIS_TLS_CA_FILE',
     'REDIS_TLS_CERT_FILE',
     'REDIS_TLS_KEY_FILE',
+    'SCHEMA_REGISTRY_URL',
     'MILLRACE_NAMESPACE',
     'MILLRACE_WORKER',
     'MILLRACE_HTTP_HOST',

@@ -27,7 +27,7 @@ describe('entities', () => {
     ])
   })
 
-  test.each(['predictions', 'rejected', 'models'])('the name %s, which is that of a topic', (name) => {
+  test.each(['predictions', 'rejected', 'models', 'schemas'])('the name %s, which is that of a topic', (name) => {
     expect(by(entity(name, [orders.fields.buyerId]))).toEqual([
       `entities.${name}: expected another name, since returned-orders.${name} is a topic of its own, received ${name}`,
     ])

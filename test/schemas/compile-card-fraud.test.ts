@@ -166,6 +166,7 @@ describe('the plan of card fraud', () => {
       { topic: 'card-fraud.predictions', role: 'predictions', partitions: null, retentionMs: 90 * dayMs },
       { topic: 'card-fraud.rejected', role: 'rejected', partitions: null, retentionMs: 90 * dayMs },
       { topic: 'card-fraud.models', role: 'models', partitions: 1, retentionMs: null },
+      { topic: 'card-fraud.schemas', role: 'schemas', partitions: 1, retentionMs: null },
     ])
     expect(plan.predictions.topic).toBe('card-fraud.predictions')
     expect(plan.rejected.topic).toBe('card-fraud.rejected')

@@ -103,7 +103,7 @@ describe('stages', () => {
     expect(
       plan.stages.map(({ entity, hopIn, hopOut, rawStreams }) => [entity.name, hopIn, hopOut, rawStreams]),
     ).toEqual([['buyer', null, null, [0, 1]]])
-    expect(plan.topics.map(({ role }) => role)).toEqual(['raw', 'raw', 'predictions', 'rejected', 'models'])
+    expect(plan.topics.map(({ role }) => role)).toEqual(['raw', 'raw', 'predictions', 'rejected', 'models', 'schemas'])
     expect(plan.stages[0]!.entity.retentionMs).toBe(2 * dayMs)
   })
 
@@ -232,6 +232,7 @@ describe('stages', () => {
       'returned-orders.predictions',
       'returned-orders.rejected',
       'returned-orders.models',
+      'returned-orders.schemas',
     ])
   })
 
@@ -247,6 +248,7 @@ describe('stages', () => {
       ['predictions', 113],
       ['rejected', 113],
       ['models', null],
+      ['schemas', null],
     ])
   })
 })

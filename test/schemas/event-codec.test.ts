@@ -57,7 +57,7 @@ describe('the schema', () => {
 })
 
 describe('bytes that are no event', () => {
-  const notJson = 'a JSON object in UTF-8 or an Avro single object'
+  const notJson = 'a JSON object in UTF-8, an Avro single object or the Confluent wire format'
   test.each([
     ['a tombstone', null, ' empty: an event; a tombstone'],
     ['no bytes', Buffer.alloc(0), ' empty: an event; no bytes'],
@@ -80,7 +80,7 @@ describe('bytes that are no event', () => {
     [
       'another Avro schema',
       Buffer.from('c3010102030405060708ff', 'hex'),
-      ' schema_unknown: Avro with the schema of orders; schema fingerprint 0102030405060708',
+      ' schema_unknown: Avro with a schema of orders; schema fingerprint 0102030405060708',
     ],
     [
       'half an Avro header',

@@ -174,13 +174,11 @@ describe.each(cases)('a %s', (_, what, codec, record) => {
     expect(() => codec.decode(other)).toThrow(
       expect.objectContaining({
         code: 'record_unreadable',
-        message:
-          `A ${what} record was written with a schema that this definition does not have ` +
-          '(it begins with c30193fdd64ff43cfa98).',
+        message: expect.stringMatching(`^A ${what} record was written with the schema 93fdd64ff43cfa98, which `),
       }),
     )
-    expect(() => codec.decode(Buffer.from('{}'))).toThrow('(it begins with 7b7d).')
-    expect(() => codec.decode(Buffer.alloc(0))).toThrow('(it begins with ).')
+    expect(() => codec.decode(Buffer.from('{}'))).toThrow(`A ${what} record is none: it begins with 7b7d.`)
+    expect(() => codec.decode(Buffer.alloc(0))).toThrow(`A ${what} record is none: it begins with .`)
   })
 
   test('has schemas that another reader takes', () => {

@@ -4,6 +4,7 @@ import {
   definePipeline,
   derive,
   entity,
+  type FieldSpecs,
   logisticRegression,
   number,
   stream,
@@ -20,6 +21,8 @@ export interface ClicksOptions {
   readonly stages?: 1 | 2
   /** Of the longest window. */
   readonly over?: Duration
+  /** Of a later version of the definition; nothing is computed from them. */
+  readonly moreFields?: FieldSpecs
 }
 
 /** Events of the tests lie around here. */
@@ -29,7 +32,13 @@ export const clicksStartMs = Date.UTC(2024, 0, 1)
  * `guarded` throws for an amount of 13 and is infinite for one of 17. Refunds count by page where there are two stages, else by user,
  * at the time of the click.
  */
-export function clicksPipeline({ disorder = '0s', lateness = '1h', stages = 2, over = '10m' }: ClicksOptions = {}) {
+export function clicksPipeline({
+  disorder = '0s',
+  lateness = '1h',
+  stages = 2,
+  over = '10m',
+  moreFields = {},
+}: ClicksOptions = {}) {
   const clicks = stream('clicks', {
     id: 'clickId',
     key: 'user',
@@ -42,6 +51,7 @@ export function clicksPipeline({ disorder = '0s', lateness = '1h', stages = 2, o
       page: text(),
       amount: number({ decimals: 2, optional: true }),
       at: timestamp(),
+      ...moreFields,
     },
   })
   const refunds = stream('refunds', {

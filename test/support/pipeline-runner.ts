@@ -11,9 +11,11 @@ import { defaultWorkerLimits, type RunningWorker, runWorker, type WorkerLimits }
 import type { CurrentModel } from '../../processors/scoring.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
+import { createLearningBroker } from '../../runtime/learning-broker.ts'
 import type { Log } from '../../runtime/log.ts'
 import { createMemoryBroker, type MemoryBroker, type OnTransact } from '../../runtime/memory-broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
+import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
 import { compile } from '../../schemas/compile.ts'
 import type { Pipeline } from '../../schemas/definition.ts'
 import type { EventValues, Plan, Prediction, Rejection, StreamPlan } from '../../schemas/plan.ts'
@@ -43,6 +45,7 @@ export interface StartOptions {
   readonly isRebuild?: boolean
   /** Another definition than the runner's own. */
   readonly plan?: Plan
+  readonly registry?: SchemaRegistry
 }
 
 export interface Started {
@@ -128,9 +131,10 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
     const messages: string[] = []
     const say = (_details: object, message: string) => void messages.push(message)
     const log: Log = { info: say, warn: say, error: say }
+    const started = startOptions.plan ?? plan
     const { state, done } = runWorker({
-      plan: startOptions.plan ?? plan,
-      broker,
+      plan: started,
+      broker: createLearningBroker(broker, { schemas: started.schemas, registry: startOptions.registry ?? null }),
       store,
       clock,
       log,

@@ -1,9 +1,9 @@
 /**
- * Spans of topic partitions in, their records out, one at a time and up to captured ends; called by the trainer and the
- * registry follower.
+ * Spans of topic partitions in, their records out, one at a time and up to captured ends; called by the trainer, the
+ * registry follower and the reader of schemas.
  */
-import type { Broker, FetchedPartition, Fetcher, LogRecord, TopicPartition } from '../runtime/broker.ts'
 import { PipelineError } from '../schemas/errors.ts'
+import type { Broker, FetchedPartition, Fetcher, LogRecord, TopicPartition } from './broker.ts'
 
 export interface LogSpan extends TopicPartition {
   /** First offset to read. */

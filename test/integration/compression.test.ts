@@ -1,0 +1,61 @@
+/** Batches that real clients of other languages compressed, read by us. */
+import { describe, expect, inject, onTestFinished, test } from 'vitest'
+import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
+import { createConnections } from '../../runtime/kafka/connections.ts'
+import { fetchRequest } from '../../runtime/kafka/fetch-request.ts'
+import { readPartition, unique } from '../conformance/broker.ts'
+import { type CompressionName, otherClients } from '../support/other-clients.ts'
+
+const brokers = inject('kafkaBrokers')
+const compressions: readonly CompressionName[] = ['gzip', 'snappy', 'lz4', 'zstd']
+/** Enough for several blocks of every format. */
+const lines = Array.from(
+  { length: 3_000 },
+  (_, i) => `key-${i % 7}|event ${i} of größe ${i * 7919}, and again ${i * 31}`,
+)
+
+const clients = otherClients()
+for (const { name, write } of clients)
+  if (!write) console.log(`LEFT OUT: compressed batches of ${name}: it is not installed.`)
+
+describe.each(clients.filter(({ write }) => write !== null))('$name', ({ write }) => {
+  test('writes batches that are read, in every compression', async () => {
+    const broker = createKafkaBroker({ brokers: brokers.split(','), clientId: 'millrace-test' })
+    onTestFinished(() => broker.close())
+    const topics = compressions.map((compression) => ({ compression, topic: unique(compression) }))
+    await broker.ensureTopics(topics.map(({ topic }) => ({ topic, partitions: 1, config: {} })))
+    await Promise.all(topics.map((to) => write!({ brokers, lines, ...to })))
+    const fetcher = await broker.fetcher()
+    for (const { compression, topic } of topics) {
+      expect(await compressionOf(topic), compression).toBe(compression)
+      const read = await readPartition(fetcher, { topic, partition: 0 }, lines.length)
+      expect(read.map(({ key, value }) => `${key}|${value}`)).toEqual(lines)
+    }
+  })
+})
+
+/** As the attributes of the topic's first batch say: a client that did not compress would prove nothing. */
+async function compressionOf(topic: string): Promise<string | undefined> {
+  const connections = createConnections({
+    brokers: brokers.split(','),
+    clientId: 'millrace-test',
+    log: () => undefined,
+    connectTimeoutMs: 5_000,
+    requestTimeoutMs: 10_000,
+    patienceMs: 30_000,
+  })
+  try {
+    const place = { topic, partition: 0, offset: 0 }
+    await connections.findLeaders([place])
+    const request = fetchRequest([place], { maxWaitMs: 0, partitionBytesMax: 1 })
+    const body = await connections.send(connections.leaderOf(place)!, {
+      ...request,
+      decode: (bytes) => ({ throttleMs: 0, answer: Buffer.from(bytes) }),
+    })
+    // Behind the fields of the answer, of its one topic and of its one partition, none of which is of variable length but the name.
+    const attributes = body.readInt16BE(62 + topic.length + 21)
+    return [undefined, ...compressions][attributes & 7]
+  } finally {
+    await connections.close()
+  }
+}
