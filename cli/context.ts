@@ -6,6 +6,7 @@ import type { Config } from '../runtime/config.ts'
 import { createKafkaBroker } from '../runtime/kafka/broker.ts'
 import { createLog } from '../runtime/log.ts'
 import { PipelineError } from '../schemas/errors.ts'
+import type { Plan } from '../schemas/plan.ts'
 import type { Stopping } from './process.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -20,6 +21,12 @@ export interface CommandContext {
   readonly stopping: Stopping
   readonly stdin: () => Readable
   readonly openBroker: (config: Config) => Broker
+}
+
+/** Under which names a pipeline's processes meet: the prefix of keys in Redis and the consumer group in Kafka. */
+export function sharedNames(config: Pick<Config, 'namespace'>, plan: Pick<Plan, 'name'>) {
+  const keyPrefix = config.namespace === '' ? '' : `${config.namespace}.`
+  return { keyPrefix, group: `${keyPrefix}${plan.name}` }
 }
 
 /** Throws `config_invalid` where KAFKA_BROKERS is not set. Connects with the first call. */

@@ -16,6 +16,7 @@ import type { Log } from '../runtime/log.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import type { Plan } from '../schemas/plan.ts'
 import type { Closing } from './closing.ts'
+import { sharedNames } from './context.ts'
 import { type FollowedModels, followModels } from './follow-models.ts'
 import { createHttp } from './http.ts'
 import { ensureTopics, requireTopicSettings, requireTopics } from './topics.ts'
@@ -56,10 +57,10 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
   )
   await requireTopicSettings(broker, plan, config.kafkaBrokers)
   const partitions = partitionsOf(plan.scored.topic)
-  const prefix = config.namespace === '' ? '' : `${config.namespace}.`
+  const { keyPrefix, group } = sharedNames(config, plan)
 
   const openStore = async (name: string) => {
-    const store = await createRedisStore({ url: options.redisUrl, pipeline: plan.name, namespace: prefix })
+    const store = await createRedisStore({ url: options.redisUrl, pipeline: plan.name, namespace: keyPrefix })
     closing.add(name, store.close)
     return store
   }
@@ -86,7 +87,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     log,
     metrics,
     currentModel: models.current,
-    group: `${prefix}${plan.name}`,
+    group,
     name: config.worker,
     limits: {
       ...defaultWorkerLimits,

@@ -176,6 +176,18 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
         return { topic, partition, start, end: stableEnd }
       })
     },
+    async offsetsAt(partitions, timeMs) {
+      settle()
+      return partitions.map((place) => ({ ...place, offset: topics.log(place).offsetAt(timeMs) }))
+    },
+    async group(name) {
+      settle()
+      return groups.get(name)?.view() ?? { state: 'empty', members: [] }
+    },
+    async committedOffsets(group, partitions) {
+      settle()
+      return partitions.map((place) => transactions.committed(group, place))
+    },
     fetcher: async () => openFetcher(),
     producer: async () => openProducer(),
     async worker(workerOptions) {

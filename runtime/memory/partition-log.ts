@@ -17,6 +17,8 @@ export interface PartitionLog {
   mark(transaction: LogTransaction): void
   /** Committed records from `from` on, at least one where there is any; `next` is past what was left out on the way. */
   read(from: number, bytesMax: number): { records: LogRecord[]; next: number }
+  /** Offset of the first record appended at that time or later, whether it is committed or not; at most the stable end. */
+  offsetAt(timeMs: number): number
   /** Forgets everything before `start`, as retention does. */
   truncate(start: number): void
 }
@@ -65,6 +67,11 @@ export function createPartitionLog(): PartitionLog {
     return { records, next }
   }
 
+  function offsetAt(timeMs: number): number {
+    const at = entries.findIndex(({ record }) => record !== null && record.appendedAtMs >= timeMs)
+    return at < 0 ? stableEnd() : Math.min(start + at, stableEnd())
+  }
+
   function truncate(to: number): void {
     assert(
       to >= start && to <= stableEnd(),
@@ -87,6 +94,7 @@ export function createPartitionLog(): PartitionLog {
     append,
     mark,
     read,
+    offsetAt,
     truncate,
   }
 }
