@@ -50,7 +50,7 @@ export async function doctorCommand(
 }
 
 function line({ name, status, message, remedy }: Check): string {
-  const told = remedy === undefined ? message : `${message} ${remedy}`
+  const told = remedy === undefined ? message : `${message}${message.includes('\n') ? '\n' : ' '}${remedy}`
   return `${words[status]}  ${name}: ${told.replaceAll('\n', '\n      ')}`
 }
 

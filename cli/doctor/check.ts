@@ -1,6 +1,7 @@
 /** What the doctor finds: one check is one line. An examination in, its checks out, in bounded time and whatever fails; called by `doctor`. */
 import { errorCatalogue, PipelineError } from '../../schemas/errors.ts'
 import { createDeadline } from '../deadline.ts'
+import { withFullStop } from '../failure-text.ts'
 
 export interface Check {
   readonly name: string
@@ -56,7 +57,8 @@ export function createPart<T>(name: string, open: () => Promise<T>): Part<T> {
       try {
         return await once()
       } catch (cause) {
-        throw new NotChecked(`not checked, since it needs ${name}`, { cause })
+        // What that part needs itself is where to begin.
+        throw cause instanceof NotChecked ? cause : new NotChecked(`not checked, since it needs ${name}.`, { cause })
       }
     },
   }
@@ -68,7 +70,8 @@ export async function examined({ name, examine }: Examination): Promise<readonly
     return await bounded(examine(), examinationMaxMs)
   } catch (error) {
     if (error instanceof NotChecked) return [warn(name, error.message, 'Mend that first.')]
-    if (error instanceof PipelineError) return [fail(name, error.message, errorCatalogue[error.code].remedy)]
+    if (error instanceof PipelineError)
+      return [fail(name, withFullStop(error.message), errorCatalogue[error.code].remedy)]
     throw error
   }
 }

@@ -75,7 +75,7 @@ export function groupCheck(name: string, { state, members }: GroupView): Check {
     return warn('group', `group ${name} deals its tasks out anew among ${count}.`, 'Look again in some seconds.')
   }
   const owners = members.map(({ worker, host, tasks }) => {
-    const stages = [...new Set(tasks.map(({ stage }) => stage))]
+    const stages = [...new Set(tasks.map(({ stage }) => stage))].sort()
     const owned = stages.map((stage) => {
       const partitions = tasks.filter((task) => task.stage === stage).map(({ partition }) => partition)
       return `${stage} ${partitions.sort((a, b) => a - b).join(' ')}`

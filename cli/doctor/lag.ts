@@ -101,7 +101,7 @@ export function lagCheck(
     .slice(0, partitionsNamedMax)
     .map((lag) => `${lag.partition}: ${shown(lag.unread)}`)
   const message =
-    `${shown(unread)} offsets unread in ${tasks} (${worst.join(', ')}), the oldest for ` +
+    `${shown(unread)} unread in ${tasks} (${worst.join(', ')}), the oldest for ` +
     `${shown(Math.round(seen.waitedMs / 1_000))} s${holding}.`
   if (!seen.isRunning) return warn(name, message, `Start a process: millrace run ${seen.definition}`)
   if (seen.waitedMs <= waitedWarnMs) return ok(name, message)

@@ -23,7 +23,7 @@ export function outcomeExaminations(subject: Subject, asked: Asked): Examination
       async examine() {
         const plan = await subject.plan.needed()
         const models = (await subject.topics.needed()).find(({ role }) => role === 'models')!
-        if (!models.exists) throw new NotChecked(`not checked, since it needs ${models.topic}`)
+        if (!models.exists) throw new NotChecked(`not checked, since it needs ${models.topic}.`)
         const { broker } = await subject.kafka.needed()
         const follower = createRegistryFollower({ broker, plan, topic: plan.models.topic, say: () => undefined })
         try {

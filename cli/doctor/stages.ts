@@ -39,7 +39,8 @@ export function inputsByTask(plan: Plan, stage: StagePlan, topics: readonly Topi
   const names = stageInputs(plan, stage).map(({ topic }) => topic)
   const inputs = names.map((name) => topics.find(({ topic }) => topic === name)!)
   const [count, ...others] = new Set(inputs.map(({ partitions }) => partitions.found))
-  if (!count || others.length > 0) throw new NotChecked(`not checked, since it needs ${names.join(', ')}`)
+  if (!count || others.length > 0)
+    throw new NotChecked(`not checked, since it needs ${names.join(', ')} with the same partitions.`)
   return Array.from({ length: count }, (_, partition) =>
     inputs.map(({ topic, offsets }) => ({ topic, ...offsets[partition]! })),
   )
