@@ -45,10 +45,11 @@ export class NotChecked extends Error {}
 const partMaxMs = 8_000
 const examinationMaxMs = 20_000
 
-export function createPart<T>(name: string, open: () => Promise<T>): Part<T> {
+/** `needs`: other parts, each of which has its own time. */
+export function createPart<T, N>(name: string, needs: () => Promise<N>, open: (needed: N) => Promise<T>): Part<T> {
   let opening: Promise<T> | undefined
   const once = () => {
-    opening ??= bounded(open(), partMaxMs)
+    opening ??= needs().then((needed) => bounded(open(needed), partMaxMs))
     return opening
   }
   return {

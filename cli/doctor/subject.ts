@@ -38,34 +38,29 @@ export function createSubject(options: SubjectOptions): Subject {
   const { definition, config, clock } = options
   const opened: Array<{ close(): Promise<void> }> = []
 
-  const plan = createPart('a definition that compiles', () => loadPlan(definition, config.namespace))
+  const nothing = async () => undefined
+  const plan = createPart('a definition that compiles', nothing, () => loadPlan(definition, config.namespace))
 
-  const kafka = createPart('Kafka', async () => {
+  const kafka = createPart('Kafka', nothing, async () => {
     // What fails is said in a check, not in a log beside it.
     const broker = options.openBroker({ ...config, logLevel: 'silent' })
     opened.push(broker)
     return { broker, clusterId: await broker.clusterId() }
   })
 
-  const topics = createPart('the topics', async () => {
-    const { broker } = await kafka.needed()
-    return reportTopics({
-      plan: await plan.needed(),
-      broker,
-      partitions: config.partitions,
-      brokers: config.kafkaBrokers,
-      definition,
-    })
-  })
+  const topics = createPart(
+    'the topics',
+    async () => ({ plan: await plan.needed(), broker: (await kafka.needed()).broker }),
+    (needed) => reportTopics({ ...needed, partitions: config.partitions, brokers: config.kafkaBrokers, definition }),
+  )
 
-  const redis = createPart('Redis', async () => {
+  const redis = createPart('Redis', plan.needed, async (ready) => {
     if (config.redisUrl === null) {
       throw new PipelineError(
         'config_invalid',
         'REDIS_URL is not set: expected redis://host:port, such as REDIS_URL=redis://localhost:6379.',
       )
     }
-    const ready = await plan.needed()
     const store = await options.openStore(config.redisUrl, ready, sharedNames(config, ready).keyPrefix)
     opened.push(store)
     const server = await store.server()

@@ -406,6 +406,8 @@ describe('a part that is down', () => {
   })
 
   test('that never answers is waited for in bounds', async () => {
+    // The definition is loaded once, so that only the broker takes its time below.
+    await examine(await setUp())
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     onTestFinished(() => void vi.useRealTimers())
     const subject = await setUp()
