@@ -42,14 +42,21 @@ export interface Part<T> {
 /** Where a part is missing, that is said once, by its own check. */
 export class NotChecked extends Error {}
 
+class Late extends Error {}
+
 const partMaxMs = 8_000
 const examinationMaxMs = 20_000
 
 /** `needs`: other parts, each of which has its own time. */
-export function createPart<T, N>(name: string, needs: () => Promise<N>, open: (needed: N) => Promise<T>): Part<T> {
+export function createPart<T, N>(
+  name: string,
+  needs: () => Promise<N>,
+  open: (needed: N) => Promise<T>,
+  deadlineAfter = createDeadline,
+): Part<T> {
   let opening: Promise<T> | undefined
   const once = () => {
-    opening ??= needs().then((needed) => bounded(open(needed), partMaxMs))
+    opening ??= needs().then((needed) => bounded(open(needed), deadlineAfter, partMaxMs))
     return opening
   }
   return {
@@ -66,25 +73,31 @@ export function createPart<T, N>(name: string, needs: () => Promise<N>, open: (n
 }
 
 /** Never rejects for a failure of the world; a mistake of ours does. */
-export async function examined({ name, examine }: Examination): Promise<readonly Check[]> {
+export async function examined(
+  { name, examine }: Examination,
+  deadlineAfter = createDeadline,
+): Promise<readonly Check[]> {
   try {
-    return await bounded(examine(), examinationMaxMs)
+    return await bounded(examine(), deadlineAfter, examinationMaxMs)
   } catch (error) {
     if (error instanceof NotChecked) return [warn(name, error.message, 'Mend that first.')]
+    if (error instanceof Late) {
+      return [fail(name, error.message, 'See whether it is overloaded, or cut off by a firewall.')]
+    }
     if (error instanceof PipelineError)
       return [fail(name, withFullStop(error.message), errorCatalogue[error.code].remedy)]
     throw error
   }
 }
 
-async function bounded<T>(answer: Promise<T>, maxMs: number): Promise<T> {
-  const deadline = createDeadline(maxMs)
+async function bounded<T>(answer: Promise<T>, deadlineAfter: typeof createDeadline, maxMs: number): Promise<T> {
+  const deadline = deadlineAfter(maxMs)
   try {
     const first = await Promise.race([answer.then((value) => ({ value })), deadline.reached])
     if (first !== 'late') return first.value
     // What comes later, a failure too, is of no more interest.
     answer.catch(() => undefined)
-    throw new PipelineError('server_failed', `no answer within ${maxMs / 1_000} s`)
+    throw new Late(`no answer within ${maxMs / 1_000} s.`)
   } finally {
     deadline.cancel()
   }

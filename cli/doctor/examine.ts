@@ -24,7 +24,7 @@ export async function examine(
     lagExamination(subject),
     ...outcomeExaminations(subject, more.asked),
   ]
-  const under = examinations.map(examined)
+  const under = examinations.map((one) => examined(one))
   // A mistake of ours in a later one must not end the process before its turn comes.
   for (const one of under) one.catch(() => undefined)
   const checks: Check[] = []

@@ -4,7 +4,8 @@ import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { createPart, examined } from '../../cli/doctor/check.ts'
 import { diskCheck, memoryCheck, nodeCheck, shownBytes } from '../../cli/doctor/machine.ts'
 import { redisChecks } from '../../cli/doctor/redis.ts'
 import { identityCheck } from '../../cli/doctor/state.ts'
@@ -406,24 +407,33 @@ describe('a part that is down', () => {
   })
 
   test('that never answers is waited for in bounds', async () => {
-    // The definition is loaded once, so that only the broker takes its time below.
-    await examine(await setUp())
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-    onTestFinished(() => void vi.useRealTimers())
-    const subject = await setUp()
-    const silent: Broker = { ...subject.broker, clusterId: () => new Promise(() => undefined) }
-    const examining = examine({ ...subject, broker: silent })
-    let isDone = false
-    void examining.finally(() => {
-      isDone = true
-    })
-    for (let seconds = 0; seconds < 10 && !isDone; seconds++) {
-      await vi.advanceTimersByTimeAsync(1_000)
-      await new Promise((resolve) => setImmediate(resolve))
+    const never = () => new Promise<never>(() => undefined)
+    const asked: number[] = []
+    const over = (ms: number) => {
+      asked.push(ms)
+      return { reached: Promise.resolve('late' as const), cancel: () => undefined }
     }
-    const { lines } = await examining
-    expect(lines('kafka')).toEqual(['FAIL  kafka: no answer within 8 s. See its log file, named in the message.'])
-    expect(lines('lag user')).toEqual(['warn  lag user: not checked, since it needs Kafka. Mend that first.'])
+    const kafka = createPart('Kafka', async () => undefined, never, over)
+    const topics = createPart('the topics', kafka.needed, never, over)
+    const check = async (examine: () => Promise<never>) => examined({ name: 'it', examine })
+    expect(await check(kafka.open)).toEqual([
+      {
+        name: 'it',
+        status: 'fail',
+        message: 'no answer within 8 s.',
+        remedy: 'See whether it is overloaded, or cut off by a firewall.',
+      },
+    ])
+    const dependent = {
+      name: 'it',
+      status: 'warn',
+      message: 'not checked, since it needs Kafka.',
+      remedy: 'Mend that first.',
+    }
+    expect(await check(topics.open)).toEqual([dependent])
+    expect(await check(topics.needed)).toEqual([dependent])
+    expect(asked).toEqual([8_000])
+    expect(await examined({ name: 'it', examine: never }, over)).toMatchObject([{ message: 'no answer within 20 s.' }])
   })
 })
 
