@@ -23,11 +23,16 @@ export function definitionCommand(
   description: string,
   examples: readonly string[],
 ): Command {
-  const listed = examples.map((example) => `  millrace ${name} ${example}`).join('\n')
-  return program
-    .command(name)
+  return withExamples(program.command(name), examples)
     .description(description)
     .argument('<definition>', 'file with the pipeline definition, such as pipelines/card-fraud.ts')
+}
+
+/** The help ends with them, and a wrong call is answered with them. */
+export function withExamples(command: Command, examples: readonly string[]): Command {
+  const name = command.name()
+  const listed = examples.map((example) => `  millrace ${name} ${example}`).join('\n')
+  return command
     .addHelpText('after', `\nExamples:\n${listed}`)
     .showHelpAfterError(`Type for example:\n${listed}\nmillrace ${name} --help shows all options.`)
 }

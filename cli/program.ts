@@ -8,6 +8,7 @@ import { type Config, parseConfig } from '../runtime/config.ts'
 import type { CommandContext } from './context.ts'
 import { type Declare, definitionCommand } from './declare.ts'
 import { declareCheckCommands } from './declare-check.ts'
+import { declareCompletionCommands } from './declare-completion.ts'
 import { declareLookCommands } from './declare-look.ts'
 import { declareProofCommands } from './declare-proof.ts'
 import { declareRunCommands } from './declare-run.ts'
@@ -78,5 +79,6 @@ function declare(
   declareCheckCommands(declaring)
   declareLookCommands(declaring)
   declareProofCommands(declaring)
+  declareCompletionCommands(declaring)
   return program
 }

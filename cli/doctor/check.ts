@@ -1,4 +1,4 @@
-/** What the doctor finds: one check is one line. An examination in, its checks out, in bounded time and whatever fails; called by `doctor`. */
+/** What the doctor finds: a check is a line. An examination in, its checks out, in bounded time and whatever fails; called by `doctor`. */
 import { errorCatalogue, PipelineError } from '../../schemas/errors.ts'
 import { createDeadline } from '../deadline.ts'
 import { withFullStop } from '../failure-text.ts'

@@ -1,4 +1,4 @@
-/** How far the group is behind what lies in its topics: committed positions and ends of logs in, a check a stage out; called by `doctor`. */
+/** How far the group is behind its topics: committed positions and ends of logs in, a check a stage out; called by `doctor`. */
 import { committedPosition } from '../../processors/committed-position.ts'
 import type { CommittedOffset } from '../../runtime/broker.ts'
 import type { StagePlan } from '../../schemas/plan.ts'

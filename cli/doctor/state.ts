@@ -61,7 +61,8 @@ export function identityCheck(
     if (identity.clusterId !== expected.clusterId) {
       return fail(
         name,
-        `it belongs to Kafka cluster ${identity.clusterId}, this one is ${expected.clusterId}: the offsets of one mean nothing in the other.`,
+        `it belongs to Kafka cluster ${identity.clusterId}, this one is ${expected.clusterId}: the offsets of one mean ` +
+          'nothing in the other.',
         `Set KAFKA_BROKERS to the cluster it belongs to, or MILLRACE_NAMESPACE to a new name, or fold it anew: ${rebuild}`,
       )
     }
@@ -75,7 +76,8 @@ export function identityCheck(
     if (identity.stateFingerprint !== expected.stateFingerprint) {
       return fail(
         name,
-        `it was made by a definition with another layout of state, ${identity.stateFingerprint}; this one has ${expected.stateFingerprint}.`,
+        `it was made by a definition with another layout of state, ${identity.stateFingerprint}; this one has ` +
+          `${expected.stateFingerprint}.`,
         `Start with the definition it belongs to, or set MILLRACE_NAMESPACE to a new name, or fold it anew: ${rebuild}`,
       )
     }
