@@ -26,6 +26,12 @@ export interface CommandContext {
   readonly openBroker: (config: Config) => Broker
 }
 
+/** Under which names a pipeline's processes meet: the prefix of keys in Redis and the consumer group in Kafka. */
+export function sharedNames(config: Pick<Config, 'namespace'>, plan: Pick<Plan, 'name'>) {
+  const keyPrefix = config.namespace === '' ? '' : `${config.namespace}.`
+  return { keyPrefix, group: `${keyPrefix}${plan.name}` }
+}
+
 /** Throws `config_invalid` where KAFKA_BROKERS is not set. Connects with the first call. */
 export function openBroker(config: Config): Broker {
   if (config.kafkaBrokers.length === 0) {

@@ -1,6 +1,6 @@
 /** The commands that prove a definition without running it in production: their arguments, options and examples. Called by `program.ts`. */
 import { Option } from 'commander'
-import { type Declare, withSource } from './declare.ts'
+import { type Declare, jsonFileOption, withSource } from './declare.ts'
 import { instantOption, outputFileOption, positiveOption, wholeOption } from './option-values.ts'
 
 export function declareProofCommands(declare: Declare): void {
@@ -19,7 +19,7 @@ function declareReplay({ command, act }: Declare): void {
     .requiredOption('--out <file>', 'CSV file to write', outputFileOption)
     .option('--partitions <count>', 'partitions of the topics that are replayed', wholeOption(1, 1_024), 4)
     .option('--model <file>', 'score with a model that train --out wrote')
-    .option('--json <file>', 'write the figures to a file as well', outputFileOption)
+    .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./replay.ts')).replayCommand(definition, options, context)),
     )
@@ -44,7 +44,7 @@ function declareVerify({ command, act }: Declare): void {
     )
     .option('--rate <events>', 'pace by rate: events a second; flat out unless told', positiveOption)
     .option('--seed <seed>', 'of the generated events; 0 is the published data set', wholeOption(0, 524_287))
-    .option('--json <file>', 'write the figures to a file as well', outputFileOption)
+    .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./verify.ts')).verifyCommand(definition, options, context)),
     )

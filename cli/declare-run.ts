@@ -1,6 +1,6 @@
 /** The commands that run a pipeline and feed it: their arguments, options and examples. Called by `program.ts`. */
 import { Option } from 'commander'
-import { type Declare, withSource } from './declare.ts'
+import { type Declare, jsonFileOption, withSource } from './declare.ts'
 import { outputFileOption, positiveOption, wholeOption } from './option-values.ts'
 
 export function declareRunCommands(declare: Declare): void {
@@ -72,7 +72,7 @@ function declareProduce({ command, act }: Declare): void {
         .conflicts('rate'),
     )
     .option('--rate <events>', 'pace by rate: events a second', positiveOption)
-    .option('--json <file>', 'write the figures to a file as well', outputFileOption)
+    .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./produce.ts')).produceCommand(definition, options, context)),
     )
@@ -89,7 +89,7 @@ function declareTrain({ command, act }: Declare): void {
       'train on at most so many of the newest predictions whose label is due',
       wholeOption(1, 8_000_000),
     )
-    .option('--json <file>', 'write the figures to a file as well', outputFileOption)
+    .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./train.ts')).trainCommand(definition, options, context)),
     )

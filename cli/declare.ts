@@ -1,7 +1,7 @@
 /** What the files that declare commands share: the program, how a command is declared, how its action is run. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { CommandContext } from './context.ts'
-import { instantOption, wholeOption } from './option-values.ts'
+import { instantOption, outputFileOption, wholeOption } from './option-values.ts'
 
 export type Action = (context: CommandContext) => Promise<number>
 
@@ -9,6 +9,8 @@ export interface Declare {
   readonly program: Command
   /** Runs an action with the context that only exists once the arguments are parsed. */
   readonly act: (action: Action) => Promise<void>
+  /** Without the configuration: for those that must not fail for a wrong setting. */
+  readonly actAnyway: (action: (context: Omit<CommandContext, 'config'>) => Promise<number>) => Promise<void>
   /** A command on one definition. Its examples are what the help ends with and a wrong call is answered with. */
   readonly command: (name: string, description: string, examples: readonly string[]) => Command
   readonly fetch: typeof fetch
@@ -21,11 +23,16 @@ export function definitionCommand(
   description: string,
   examples: readonly string[],
 ): Command {
-  const listed = examples.map((example) => `  millrace ${name} ${example}`).join('\n')
-  return program
-    .command(name)
+  return withExamples(program.command(name), examples)
     .description(description)
     .argument('<definition>', 'file with the pipeline definition, such as pipelines/card-fraud.ts')
+}
+
+/** The help ends with them, and a wrong call is answered with them. */
+export function withExamples(command: Command, examples: readonly string[]): Command {
+  const name = command.name()
+  const listed = examples.map((example) => `  millrace ${name} ${example}`).join('\n')
+  return command
     .addHelpText('after', `\nExamples:\n${listed}`)
     .showHelpAfterError(`Type for example:\n${listed}\nmillrace ${name} --help shows all options.`)
 }
@@ -37,4 +44,9 @@ export function withSource(command: Command): Command {
     .option('--until <day>', 'event time that a generated source ends before', instantOption)
     .option('--seed <seed>', 'of a generated source; 0 is the published data set', wholeOption(0, 524_287))
     .option('--stream <name>', 'stream of every line, where the lines do not name their own')
+}
+
+/** Of every command that prints figures; its value is for `writeFigures`. */
+export function jsonFileOption(): Option {
+  return new Option('--json <file>', 'write the figures to a file as well').argParser(outputFileOption)
 }

@@ -21,6 +21,6 @@ export function failureText(error: unknown): string {
   return `error: Millrace made a mistake; please report it with the lines below.\n${shown}`
 }
 
-function withFullStop(message: string): string {
+export function withFullStop(message: string): string {
   return /[.!?:]$/.test(message) || message.includes('\n') ? message : `${message}.`
 }

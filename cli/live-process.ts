@@ -17,6 +17,7 @@ import { partitionOf } from '../runtime/partition.ts'
 import type { SchemaRegistry } from '../runtime/schema-registry.ts'
 import type { Plan } from '../schemas/plan.ts'
 import type { Closing } from './closing.ts'
+import { sharedNames } from './context.ts'
 import { type FollowedModels, followModels } from './follow-models.ts'
 import { createHttp } from './http.ts'
 import { ensureTopics, requireTopicSettings, requireTopics } from './topics.ts'
@@ -60,10 +61,10 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
   )
   await requireTopicSettings(broker, plan, config.kafkaBrokers)
   const partitions = partitionsOf(plan.scored.topic)
-  const prefix = config.namespace === '' ? '' : `${config.namespace}.`
+  const { keyPrefix, group } = sharedNames(config, plan)
 
   const openStore = async (name: string) => {
-    const store = await options.openStore(prefix)
+    const store = await options.openStore(keyPrefix)
     closing.add(name, store.close)
     return store
   }
@@ -90,7 +91,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     log,
     metrics,
     currentModel: models.current,
-    group: `${prefix}${plan.name}`,
+    group,
     name: config.worker,
     limits: {
       ...defaultWorkerLimits,

@@ -41,3 +41,28 @@ export function outputFileOption(path: string): string {
   }
   return path
 }
+
+export function numberOption(text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && Number.isFinite(value)) return value
+  throw new InvalidArgumentError('Expected a number.')
+}
+
+export interface Condition {
+  readonly name: string
+  readonly comparison: '>=' | '<=' | '!=' | '=' | '>' | '<'
+  readonly value: number
+}
+
+const condition = /^\s*([A-Za-z_]\w*)\s*(>=|<=|!=|=|>|<)\s*(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*$/
+
+/** Of an option that may be given several times. */
+export function conditionsOption(text: string, former: readonly Condition[] = []): Condition[] {
+  const [, name, comparison, value] = condition.exec(text) ?? []
+  if (name !== undefined) {
+    return [...former, { name, comparison: comparison as Condition['comparison'], value: Number(value) }]
+  }
+  throw new InvalidArgumentError(
+    "Expected a name, one of >= <= != = > < and a number, in quotes, such as 'amount>=100'.",
+  )
+}

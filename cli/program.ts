@@ -7,6 +7,8 @@ import { systemClock } from '../runtime/clock.ts'
 import { type Config, parseConfig } from '../runtime/config.ts'
 import type { CommandContext } from './context.ts'
 import { type Declare, definitionCommand } from './declare.ts'
+import { declareCheckCommands } from './declare-check.ts'
+import { declareCompletionCommands } from './declare-completion.ts'
 import { declareLookCommands } from './declare-look.ts'
 import { declareProofCommands } from './declare-proof.ts'
 import { declareRunCommands } from './declare-run.ts'
@@ -33,24 +35,18 @@ export async function millrace(args: readonly string[], surroundings: Surroundin
   const stopping = createStopping(surroundings.process, terminal)
   let exitCode: number = exitCodes.done
 
+  const actAnyway: Declare['actAnyway'] = async (action) => {
+    const openBroker = surroundings.openBroker ?? (await import('./context.ts')).openBroker
+    const { environment, random, stdin, clock = systemClock } = surroundings
+    exitCode = await action({ environment, terminal, clock, random, stopping, stdin, openBroker })
+  }
   const act: Declare['act'] = async (action) => {
     const config: Config = parseConfig(surroundings.environment)
-    const openBroker = surroundings.openBroker ?? (await import('./context.ts')).openBroker
-    const { random, stdin, clock = systemClock } = surroundings
-    exitCode = await action({
-      config,
-      environment: surroundings.environment,
-      terminal,
-      clock,
-      random,
-      stopping,
-      stdin,
-      openBroker,
-    })
+    await actAnyway((context) => action({ ...context, config }))
   }
 
   try {
-    await declare(act, surroundings).parseAsync(args, { from: 'user' })
+    await declare({ act, actAnyway }, surroundings).parseAsync(args, { from: 'user' })
     return exitCode
   } catch (error) {
     // Commander has printed its own failures already.
@@ -61,7 +57,10 @@ export async function millrace(args: readonly string[], surroundings: Surroundin
   }
 }
 
-function declare(act: Declare['act'], { terminal, fetch: fetchIt = fetch }: Surroundings): Command {
+function declare(
+  acting: Pick<Declare, 'act' | 'actAnyway'>,
+  { terminal, fetch: fetchIt = fetch }: Surroundings,
+): Command {
   const program = new Command('millrace')
     .description('Real-time machine learning on Kafka and Redis, one definition file a pipeline.')
     .exitOverride()
@@ -72,12 +71,14 @@ function declare(act: Declare['act'], { terminal, fetch: fetchIt = fetch }: Surr
     .showHelpAfterError('Type millrace --help for the commands.')
   const declaring: Declare = {
     program,
-    act,
+    ...acting,
     command: (name, description, examples) => definitionCommand(program, name, description, examples),
     fetch: fetchIt,
   }
   declareRunCommands(declaring)
+  declareCheckCommands(declaring)
   declareLookCommands(declaring)
   declareProofCommands(declaring)
+  declareCompletionCommands(declaring)
   return program
 }

@@ -24,7 +24,7 @@ export async function schemasCommand(
   const plan = await loadPlan(definition, '')
   const folder = join(options.folder, plan.name)
   const wanted = schemaFiles(plan)
-  const compared = compareSchemas(wanted, await presentFiles(folder), plan.version)
+  const compared = compareSchemas(wanted, await presentSchemas(folder), plan.version)
   const changed = compared.filter(({ state }) => state !== 'fresh')
 
   if (options.write) {
@@ -49,7 +49,8 @@ export async function schemasCommand(
   return exitCodes.failed
 }
 
-async function presentFiles(folder: string): Promise<Map<string, string>> {
+/** Texts by name of the schema files in a folder; none where there is no folder. */
+export async function presentSchemas(folder: string): Promise<Map<string, string>> {
   const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return []
     throw error

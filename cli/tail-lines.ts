@@ -1,34 +1,87 @@
-/** A record of a derived topic in, its line for the terminal out; called by `tail`. */
+/** A record of a topic in, its line for the terminal out, or null where a filter leaves it out; called by `tail`. */
 import type { LogRecord } from '../runtime/broker.ts'
-import type { Plan, Prediction, RegistryRecord, Rejection } from '../schemas/plan.ts'
+import type { EventValues, Plan, Prediction, Problem, RegistryRecord, Rejection, StreamPlan } from '../schemas/plan.ts'
+import {
+  eventFilter,
+  predictionFilter,
+  registryFilter,
+  rejectionFilter,
+  requireFitting,
+  type TailFilters,
+} from './tail-filters.ts'
 import { shownTime } from './terminal.ts'
 
-type Line = (record: LogRecord) => string
+export interface TailView {
+  readonly topic: string
+  /** Throws `record_unreadable`. */
+  readonly line: (record: LogRecord) => string | null
+}
 
 /** How many features a line shows: the reasons where the model named some, else the first. */
 const featuresShownMax = 3
+const empty = Buffer.alloc(0)
 
-/** `isJson`: one JSON object a line, complete. The lines throw `record_unreadable`. */
-export function tailLines(plan: Plan, which: 'predictions' | 'rejected' | 'models', isJson: boolean): Line {
+/** `which`: predictions, rejected, models, or a stream. `isJson`: one JSON object a line, complete. Throws `usage` for a wrong filter. */
+export function tailView(
+  plan: Plan,
+  which: 'predictions' | 'rejected' | 'models' | StreamPlan,
+  filters: TailFilters,
+  isJson: boolean,
+): TailView {
+  requireFitting(filters, typeof which === 'string' ? which : 'events')
+  if (typeof which !== 'string') return { topic: which.topic, line: eventLines(which, filters, isJson) }
+  const { topic } = plan[which]
   const features = plan.features.map(({ name }) => name)
-  const empty = Buffer.alloc(0)
   switch (which) {
-    case 'predictions':
-      return ({ value }) => {
-        const prediction = plan.predictions.codec.decode(value ?? empty)
-        return isJson ? predictionJson(prediction, features) : predictionLine(prediction, features)
-      }
-    case 'rejected':
-      return ({ value }) => {
-        const rejection = plan.rejected.codec.decode(value ?? empty)
-        return isJson ? rejectionJson(rejection) : rejectionLine(rejection)
-      }
+    case 'predictions': {
+      const isShown = predictionFilter(filters, plan)
+      const line = isJson ? predictionJson : predictionLine
+      return { topic, line: lines(plan.predictions.codec.decode, isShown, (one) => line(one, features)) }
+    }
+    case 'rejected': {
+      const isShown = rejectionFilter(filters, plan)
+      return { topic, line: lines(plan.rejected.codec.decode, isShown, isJson ? rejectionJson : rejectionLine) }
+    }
     case 'models':
-      return ({ value }) => {
-        const record = plan.models.codec.decode(value ?? empty)
-        return isJson ? JSON.stringify(record) : registryLine(record)
+      return {
+        topic,
+        line: lines(plan.models.codec.decode, registryFilter(filters), isJson ? JSON.stringify : registryLine),
       }
   }
+}
+
+function lines<T>(
+  decode: (bytes: Buffer) => T,
+  isShown: (value: T, record: LogRecord) => boolean,
+  line: (value: T) => string,
+): TailView['line'] {
+  return (record) => {
+    const value = decode(record.value ?? empty)
+    return isShown(value, record) ? line(value) : null
+  }
+}
+
+/** What is no event is shown as what it is: the pipeline will reject it. */
+function eventLines(stream: StreamPlan, filters: TailFilters, isJson: boolean): TailView['line'] {
+  const isShown = eventFilter(filters, stream)
+  return (record) => {
+    const decoded = stream.codec.decode(record.value)
+    if (!isShown(decoded.ok ? decoded.event : null, record)) return null
+    const { offset, appendedAtMs } = record
+    if (isJson) return JSON.stringify({ offset, appendedAtMs, key: bytesJson(record.key), ...decoded })
+    return decoded.ok
+      ? eventLine(decoded.event, stream)
+      : `@${offset}  no valid event: ${problemText(decoded.problems)}`
+  }
+}
+
+function eventLine(event: EventValues, stream: StreamPlan): string {
+  const rest = stream.fields.filter(({ name }) => name !== stream.idField && name !== stream.timeField)
+  const values = rest.map(({ name, kind }) => {
+    const value = event[name]
+    return `${name}=${value == null ? 'missing' : kind === 'timestamp' ? shownTime(value as number) : value}`
+  })
+  return [event[stream.idField], shownTime(event[stream.timeField] as number), ...values].join('  ')
 }
 
 function predictionLine(prediction: Prediction, features: readonly string[]): string {
@@ -50,11 +103,15 @@ function predictionJson(prediction: Prediction, features: readonly string[]): st
 }
 
 function rejectionLine({ topic, partition, offset, stage, problems }: Rejection): string {
+  return [`${topic}-${partition}@${offset}`, stage, problemText(problems)].join('  ')
+}
+
+function problemText(problems: readonly Problem[]): string {
   const told = problems.map(
     ({ path, code, expected, received }) =>
       `${path === '' ? '' : `${path} `}${code}: expected ${expected}, received ${received}`,
   )
-  return [`${topic}-${partition}@${offset}`, stage, told.join('; ')].join('  ')
+  return told.join('; ')
 }
 
 function rejectionJson({ key, value, ...rejection }: Rejection): string {

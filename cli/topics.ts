@@ -1,4 +1,4 @@
-/** The plan's topics as Kafka is to have them; `run` and `start` create or check them before anything else. */
+/** The plan's topics as Kafka is to have them; `run` and `start` create or check them before anything else, `topics` lists them. */
 import type { Broker, TopicSpec } from '../runtime/broker.ts'
 import { formatDuration } from '../schemas/duration.ts'
 import { PipelineError } from '../schemas/errors.ts'
@@ -65,7 +65,7 @@ export async function requireTopics(
   return (topic) => counts.get(topic)!
 }
 
-interface Mismatch extends NeededSetting {
+export interface SettingMismatch extends Pick<NeededSetting, 'name' | 'value' | 'expected'> {
   readonly topic: string
   /** Null where Kafka does not tell. */
   readonly received: string | null
@@ -80,14 +80,11 @@ export async function requireTopicSettings(
   plan: Pick<Plan, 'topics'>,
   brokers: readonly string[],
 ): Promise<void> {
-  const needed = plan.topics.flatMap((topic) => neededSettings(topic).map((one) => ({ ...one, topic: topic.topic })))
-  const settings = await broker.topicSettings(
+  const settings = await readTopicSettings(
+    broker,
     plan.topics.map(({ topic }) => topic),
-    [...new Set(needed.map(({ name }) => name))],
   )
-  const mismatches = needed
-    .map((one): Mismatch => ({ ...one, received: settings.get(one.topic)?.get(one.name) ?? null }))
-    .filter(({ received, isMetBy }) => received === null || !isMetBy(received))
+  const mismatches = plan.topics.flatMap((topic) => settingMismatches(topic, settings.get(topic.topic)))
   if (mismatches.length === 0) return
   throw new PipelineError('topic_mismatch', mismatchText(mismatches, brokers), {
     details: {
@@ -96,23 +93,53 @@ export async function requireTopicSettings(
   })
 }
 
-function mismatchText(mismatches: readonly Mismatch[], brokers: readonly string[]): string {
-  const wrong = mismatches.map(({ topic, name, expected, received }) => {
-    const shown = name === 'retention.ms' ? shownRetention(received) : received
-    return `  ${topic}: ${name} expected ${expected}, received ${shown ?? 'nothing'}`
-  })
-  const commands = [...new Set(mismatches.map(({ topic }) => topic))].map((topic) => {
-    const changes = mismatches.filter((one) => one.topic === topic).map(({ name, value }) => `${name}=${value}`)
-    return (
-      `  kafka-configs --bootstrap-server ${brokers.join(',')} --alter --entity-type topics --entity-name ${topic} ` +
-      `--add-config ${changes.join(',')}`
-    )
-  })
+export const settingNames = ['message.timestamp.type', 'retention.ms', 'cleanup.policy'] as const
+
+/** Of topics that exist. */
+export function readTopicSettings(
+  broker: Pick<Broker, 'topicSettings'>,
+  topics: readonly string[],
+): Promise<Map<string, ReadonlyMap<string, string>>> {
+  return broker.topicSettings(topics, settingNames)
+}
+
+/** A setting that Kafka does not tell is not taken for good. */
+export function settingMismatches(
+  topic: TopicPlan,
+  settings: ReadonlyMap<string, string> | undefined,
+): SettingMismatch[] {
+  return neededSettings(topic)
+    .map((one) => ({ ...one, topic: topic.topic, received: settings?.get(one.name) ?? null }))
+    .filter(({ received, isMetBy }) => received === null || !isMetBy(received))
+}
+
+/** `retention.ms expected -1 (for ever), received 604800000 (7d)` */
+export function mismatchSentence({ name, expected, received }: SettingMismatch): string {
+  const shown = name === 'retention.ms' ? shownRetention(received) : received
+  return `${name} expected ${expected}, received ${shown ?? 'nothing'}`
+}
+
+/** The command that mends all of one topic's settings. */
+export function mendCommand(mismatches: readonly SettingMismatch[], brokers: readonly string[]): string {
+  const changes = mismatches.map(({ name, value }) => `${name}=${value}`)
+  return (
+    `kafka-configs --bootstrap-server ${brokers.join(',')} --alter --entity-type topics ` +
+    `--entity-name ${mismatches[0]!.topic} --add-config ${changes.join(',')}`
+  )
+}
+
+function mismatchText(mismatches: readonly SettingMismatch[], brokers: readonly string[]): string {
+  const commands = [...new Set(mismatches.map(({ topic }) => topic))].map((topic) =>
+    mendCommand(
+      mismatches.filter((one) => one.topic === topic),
+      brokers,
+    ),
+  )
   return [
     'Topics of this pipeline have settings with which its results could not be trusted:',
-    ...wrong,
+    ...mismatches.map((one) => `  ${one.topic}: ${mismatchSentence(one)}`),
     'Mend them with these commands (records already there keep their times; lost ones do not come back):',
-    ...commands,
+    ...commands.map((command) => `  ${command}`),
   ].join('\n')
 }
 

@@ -3,7 +3,7 @@
  * or everything on command, as a server that crashes does.
  */
 import assert from 'node:assert/strict'
-import { assertStep, fenceRefusal, foreignState, identityText, taskName } from './refusals.ts'
+import { assertStep, fenceRefusal, foreignState, identityOf, identityText, taskName } from './refusals.ts'
 import type { EntityRead, FeatureStore, LogWrite, TaskStore } from './store.ts'
 
 export interface MemoryStore extends FeatureStore {
@@ -68,6 +68,10 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
     read: async (entity, partition, keys): Promise<EntityRead> => {
       const state = stateOf(entity, partition)
       return { position: state.position, logs: keys.map((key) => copyOf(state.logs.get(key))) }
+    },
+    look: async (entity, partition) => {
+      const { owner, position, identity } = stateOf(entity, partition)
+      return { owner, position, identity: identity === null ? null : identityOf(identity) }
     },
     ping: async () => undefined,
     close: async () => undefined,

@@ -32,15 +32,19 @@ export interface RedisConnection {
   getAll(keys: readonly string[]): Promise<Array<Buffer | null>>
   scan(cursor: string, pattern: string): Promise<{ cursor: string; keys: string[] }>
   ping(): Promise<void>
+  /** What the server says of itself: lines of `name:value`. */
+  info(): Promise<string>
+  /** The server's clock, ms since 1970. */
+  timeMs(): Promise<number>
   close(): Promise<void>
 }
 
 /**
- * Connects, and checks that the server answers and evicts nothing. `timeoutMs` bounds the connecting and every call. A
- * connection that breaks is opened anew in the background, at ever longer intervals up to a second, until it is closed;
- * calls fail meanwhile.
+ * Connects, and checks that the server answers and evicts nothing, unless told that it may. `timeoutMs` bounds the
+ * connecting and every call. A connection that breaks is opened anew in the background, at ever longer intervals up to
+ * a second, until it is closed; calls fail meanwhile.
  */
-export async function connectRedis(at: RedisAddress, timeoutMs: number): Promise<RedisConnection> {
+export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict = false): Promise<RedisConnection> {
   const { url, tls, username, password } = at
   const address = addressOf(url)
   let wasReady = false
@@ -80,7 +84,7 @@ export async function connectRedis(at: RedisAddress, timeoutMs: number): Promise
     await ask('connect', redis.connect())
     wasReady = true
     const policy = /^maxmemory_policy:(\S+)/m.exec(await ask('INFO memory', redis.info('memory')))?.[1]
-    if (policy !== 'noeviction') {
+    if (policy !== 'noeviction' && !mayEvict) {
       throw new PipelineError(
         'redis_eviction',
         `Redis at ${address} has maxmemory-policy ${policy ?? 'unknown'}, expected noeviction: ` +
@@ -103,6 +107,11 @@ export async function connectRedis(at: RedisAddress, timeoutMs: number): Promise
     },
     ping: async () => {
       await ask('PING', redis.ping())
+    },
+    info: () => ask('INFO', redis.info()),
+    timeMs: async () => {
+      const [seconds, microseconds] = await ask('TIME', redis.time())
+      return Number(seconds) * 1_000 + Number(microseconds) / 1_000
     },
     close: async () => {
       // Waits for the replies that are still due; a connection that is gone has none.

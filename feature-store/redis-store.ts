@@ -12,7 +12,8 @@ import { readFileSync } from 'node:fs'
 import { PipelineError } from '../schemas/errors.ts'
 import { type TaskKeys, taskKeys } from './keys.ts'
 import { connectRedis, type RedisAddress, type RedisConnection, type ScriptReply } from './redis-connection.ts'
-import { assertStep, fenceRefusal, foreignState, identityText, taskName } from './refusals.ts'
+import { describeServer, type RedisServer } from './redis-server.ts'
+import { assertStep, fenceRefusal, foreignState, identityOf, identityText, taskName } from './refusals.ts'
 import { type EntityRead, type FeatureStore, type Step, storeKeysMax, type TaskStore } from './store.ts'
 
 export interface RedisStoreOptions extends RedisAddress {
@@ -21,6 +22,12 @@ export interface RedisStoreOptions extends RedisAddress {
   readonly namespace: string
   /** Longest that connecting or one call may take. */
   readonly timeoutMs?: number
+  /** For those who only look: a server that evicts keys is not refused. */
+  readonly mayEvict?: boolean
+}
+
+export interface RedisStore extends FeatureStore {
+  server(): Promise<RedisServer>
 }
 
 /** Logs that one query reads at once. */
@@ -37,9 +44,9 @@ const clearScript = loadScript('clear')
 /**
  * Connects, and checks that the server answers and evicts nothing. Fails with `redis_unreachable`, `redis_refused` or `redis_eviction`.
  */
-export async function createRedisStore(options: RedisStoreOptions): Promise<FeatureStore> {
+export async function createRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
   const { pipeline, namespace } = options
-  const connection = await connectRedis(options, options.timeoutMs ?? 5_000)
+  const connection = await connectRedis(options, options.timeoutMs ?? 5_000, options.mayEvict)
   let closed: Promise<void> | undefined
 
   return {
@@ -64,6 +71,17 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<Feat
       const [position, ...logs] = await connection.getAll([keys.position, ...entityKeys.map(keys.log)])
       return { position: textOf(position), logs }
     },
+    look: async (entity, partition) => {
+      const keys = taskKeys(namespace, pipeline, entity, partition)
+      const found = await connection.getAll([keys.owner, keys.position, keys.identity])
+      const [owner, position, identity] = found.map(textOf)
+      return {
+        owner: owner ?? null,
+        position: position ?? null,
+        identity: identity === clearing ? clearing : identity == null ? null : identityOf(identity),
+      }
+    },
+    server: () => describeServer(connection),
     ping: () => connection.ping(),
     close: () => {
       closed ??= connection.close()

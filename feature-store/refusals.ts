@@ -54,6 +54,27 @@ export function identityText({ clusterId, stateFingerprint, partitions }: StateI
   return JSON.stringify({ clusterId, stateFingerprint, partitions })
 }
 
+/** What `identityText` was made from. Throws `state_foreign` for any other text. */
+export function identityOf(text: string): StateIdentity {
+  try {
+    const { clusterId, stateFingerprint, partitions } = JSON.parse(text) as Partial<StateIdentity>
+    if (clusterId !== undefined && stateFingerprint !== undefined && partitions !== undefined) {
+      return { clusterId, stateFingerprint, partitions }
+    }
+  } catch (cause) {
+    throw unknownIdentity(text, cause)
+  }
+  throw unknownIdentity(text)
+}
+
+function unknownIdentity(text: string, cause?: unknown): PipelineError {
+  return new PipelineError(
+    'state_foreign',
+    `The stored state says that it belongs to ${text}, which is no identity of Millrace's.`,
+    { cause },
+  )
+}
+
 export function foreignState(task: string, expected: string, found: string | null): PipelineError {
   return new PipelineError(
     'state_foreign',

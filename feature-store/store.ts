@@ -48,6 +48,15 @@ export interface EntityRead {
   readonly logs: ReadonlyArray<Buffer | null>
 }
 
+/** What a task's part of the store says of itself. */
+export interface TaskLook {
+  /** Token of the process that may write; null where nobody ever claimed the task. */
+  readonly owner: string | null
+  readonly position: string | null
+  /** What the state belongs to; 'clearing' where a rebuild has begun and not ended; null where nobody ever claimed the task. */
+  readonly identity: StateIdentity | 'clearing' | null
+}
+
 export interface ClaimOptions {
   /** Deletes what there is, whatever it belongs to, and starts with nothing: the way of `--rebuild`. */
   readonly rebuild?: boolean
@@ -64,6 +73,8 @@ export interface FeatureStore {
   ): Promise<TaskStore>
   /** Logs of some entities of one partition with the position they stand for, in one atomic read. For queries; no ownership. */
   read(entity: string, partition: number, keys: readonly string[]): Promise<EntityRead>
+  /** One atomic read that takes nothing over: for those who look before a start. */
+  look(entity: string, partition: number): Promise<TaskLook>
   /** Resolves when the store answers. */
   ping(): Promise<void>
   close(): Promise<void>

@@ -10,6 +10,7 @@ import type { Broker, Worker } from '../runtime/broker.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan, StagePlan } from '../schemas/plan.ts'
 import type { OpenTask } from './batch-loop.ts'
+import { committedPosition } from './committed-position.ts'
 import { createEntityCache } from './entity-cache.ts'
 import { createFold } from './fold.ts'
 import { decodePosition, isAhead, nothingPassed, type TaskPosition } from './position.ts'
@@ -40,7 +41,8 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
   const taskStore = await store.claim(entity, partition, worker.owner, identity, { rebuild: options.isRebuild })
   const stored =
     taskStore.position === null ? null : decodePosition(taskStore.position, `store, ${entity} ${partition}`)
-  const committed = await committedPosition(options)
+  const offsets = await worker.committed(inputTopics(options).map((topic) => ({ topic, partition })))
+  const committed = committedPosition(entity, partition, offsets)
   const start = stored ?? (await beginning(options))
   const target = committed ?? start
   // Nothing is applied before its offsets are committed, so a filled store without any is ahead, too.
@@ -70,26 +72,6 @@ function offsetsOf(position: TaskPosition): string {
 
 function inputTopics({ plan, stage }: OpenTaskOptions): string[] {
   return stageInputs(plan, stage).map(({ topic }) => topic)
-}
-
-/** All inputs of a task carry the same position, which was committed in one transaction. */
-async function committedPosition(options: OpenTaskOptions): Promise<TaskPosition | null> {
-  const { partition, worker } = options
-  const offsets = await worker.committed(inputTopics(options).map((topic) => ({ topic, partition })))
-  const [first] = offsets
-  if (!first || offsets.every(({ offset }) => offset === null)) return null
-  const position = decodePosition(first.metadata, `committed offset of ${first.topic} ${partition}`)
-  const agrees = offsets.every(
-    ({ offset, metadata }, i) => offset === position.inputs[i]?.low && metadata === first.metadata,
-  )
-  if (!agrees || offsets.length !== position.inputs.length) {
-    throw new PipelineError(
-      'state_foreign',
-      `The committed offsets of ${options.stage.entity.name} ${partition} do not belong together: something else commits in this ` +
-        'group. Use a namespace of your own, or delete the group and start with --rebuild.',
-    )
-  }
-  return position
 }
 
 /** The start of every input's log: all that can be folded anew. */

@@ -135,6 +135,21 @@ export interface Worker {
   close(): Promise<void>
 }
 
+/** A member of a group as somebody sees it who is not in it. */
+export interface GroupMember {
+  /** `WorkerOptions.worker`. */
+  readonly worker: string
+  /** Where it runs, as the broker names the place. */
+  readonly host: string
+  /** Empty while the group assigns anew. */
+  readonly tasks: readonly Task[]
+}
+
+export interface GroupView {
+  readonly state: 'empty' | 'assigning' | 'stable'
+  readonly members: readonly GroupMember[]
+}
+
 export interface TopicSpec {
   readonly topic: string
   readonly partitions: number
@@ -155,6 +170,15 @@ export interface Broker {
   topicSettings(topics: readonly string[], names: readonly string[]): Promise<Map<string, ReadonlyMap<string, string>>>
   /** Start of the log and last stable offset of each partition. */
   bounds(partitions: readonly TopicPartition[]): Promise<Array<TopicPartition & { start: number; end: number }>>
+  /**
+   * The first offset of each partition that was appended at or after that time, ms by the broker's clock; the last stable offset where
+   * there is none.
+   */
+  offsetsAt(partitions: readonly TopicPartition[], timeMs: number): Promise<FetchFrom[]>
+  /** Who is in the group; nobody where it does not exist. For those who look: joins nothing and disturbs nobody. */
+  group(group: string): Promise<GroupView>
+  /** As `Worker.committed`, but joins nothing and waits for nobody: offsets of a transaction that is open do not count yet. */
+  committedOffsets(group: string, partitions: readonly TopicPartition[]): Promise<CommittedOffset[]>
   fetcher(): Promise<Fetcher>
   producer(): Promise<Producer>
   worker(options: WorkerOptions): Promise<Worker>

@@ -99,7 +99,7 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
   /** A group that has committed nothing yet needs everything. */
   function consumedTo(place: TopicPartition): number {
     const offsets = [...(consumers.get(place.topic) ?? [])].map(
-      (group) => transactions.lastCommitted(group, place) ?? 0,
+      (group) => transactions.committed(group, place).offset ?? 0,
     )
     return Math.min(Number.POSITIVE_INFINITY, ...offsets)
   }
@@ -198,6 +198,18 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
         const { start, stableEnd } = topics.log({ topic, partition })
         return { topic, partition, start, end: stableEnd }
       })
+    },
+    async offsetsAt(partitions, timeMs) {
+      settle()
+      return partitions.map((place) => ({ ...place, offset: topics.log(place).offsetAt(timeMs) }))
+    },
+    async group(name) {
+      settle()
+      return groups.get(name)?.view() ?? { state: 'empty', members: [] }
+    },
+    async committedOffsets(group, partitions) {
+      settle()
+      return partitions.map((place) => transactions.committed(group, place))
     },
     fetcher: async () => openFetcher(),
     producer: async () => openProducer(),

@@ -12,20 +12,23 @@ export interface Problem {
   readonly received: string
 }
 
-export type RejectCode =
-  | 'empty'
-  | 'not_json'
-  | 'not_avro'
-  | 'schema_unknown'
-  | 'schema_incompatible'
-  | 'missing'
-  | 'type'
-  | 'range'
-  | 'decimals'
-  | 'length'
-  | 'partition_mismatch'
-  | 'ahead'
-  | 'late'
-  | 'function_threw'
-  | 'not_finite'
-  | 'entity_full'
+export const rejectCodes = [
+  'empty',
+  'not_json',
+  'not_avro',
+  'schema_unknown',
+  'schema_incompatible',
+  'missing',
+  'type',
+  'range',
+  'decimals',
+  'length',
+  'partition_mismatch',
+  'ahead',
+  'late',
+  'function_threw',
+  'not_finite',
+  'entity_full',
+] as const
+
+export type RejectCode = (typeof rejectCodes)[number]

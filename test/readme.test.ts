@@ -1,4 +1,5 @@
 /** Every code block of the README and docs is tried here, or in `test/integration/readme.test.ts` where it needs servers. */
+import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +10,7 @@ import { configTable } from '../runtime/config.ts'
 import { compile } from '../schemas/compile.ts'
 import type { Pipeline } from '../schemas/definition.ts'
 import { errorCatalogue } from '../schemas/errors.ts'
+import { call } from './cli/call.ts'
 import { codeBlocks } from './support/code-blocks.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -20,7 +22,7 @@ describe('README', () => {
   afterAll(() => rmSync(folder, { recursive: true }))
 
   test('has the blocks that are tried', () => {
-    expect(readme.map(({ language }) => language)).toEqual(['sh', 'text', 'sh', 'ts', 'sh'])
+    expect(readme.map(({ language }) => language)).toEqual(['sh', 'text', 'sh', 'ts', 'sh', 'sh'])
   })
 
   test('its definition compiles and computes', async () => {
@@ -44,6 +46,23 @@ describe('README', () => {
       ['a', 10, 1, 10, 0],
       ['b', 20.5, 2, 15.25, 1],
     ])
+  })
+
+  test('lists every command with the words of its help', async () => {
+    const { out } = await call(['complete', '--', ''])
+    const commands = out.map((line) => line.split('\t')).filter(([name]) => name !== 'help')
+    const rows = readFileSync(join(root, 'README.md'), 'utf8').split('\n')
+    const start = rows.indexOf('| command | what it does |') + 2
+    expect(rows.slice(start, rows.indexOf('', start))).toEqual(
+      commands.map(([name, what]) => `| \`${name}\` | ${what} |`),
+    )
+  })
+
+  test.skipIf(spawnSync('bash', ['--version']).status !== 0)('its completion completes', () => {
+    const ask = ['COMP_WORDS=(millrace docto)', 'COMP_CWORD=1', '_millrace', 'echo "$COMPREPLY"']
+    const typed = [readme.at(-1)!.text, ...ask].join('\n')
+    const { stdout, stderr } = spawnSync('bash', ['-c', typed], { cwd: root, encoding: 'utf8' })
+    expect([stdout, stderr]).toEqual(['doctor\n', ''])
   })
 
   test('every npm command is a script', () => {

@@ -6,12 +6,14 @@ import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import type { SASLOptions } from 'kafkajs'
 import { PipelineError } from '../../schemas/errors.ts'
 import type { Broker } from '../broker.ts'
+import { currentOffsets } from './committed-offsets.ts'
 import { type Connections, createConnections } from './connections.ts'
 import { createFetcher } from './fetcher.ts'
+import { groupView } from './group-view.ts'
 import type { KafkaLog } from './kafkajs-seam.ts'
 import { createProducer } from './producer.ts'
 import { topicSettings } from './topic-settings.ts'
-import { bounds, ensureTopics, partitionCounts } from './topics.ts'
+import { bounds, ensureTopics, offsetsAt, partitionCounts } from './topics.ts'
 import { createWorker } from './worker.ts'
 
 export interface KafkaBrokerOptions {
@@ -73,6 +75,9 @@ export function createKafkaBroker(options: KafkaBrokerOptions): Broker {
     partitionCounts: (topics) => partitionCounts(admin, topics),
     topicSettings: (topics, names) => topicSettings(admin, topics, names),
     bounds: (partitions) => bounds(admin, partitions),
+    offsetsAt: (partitions, timeMs) => offsetsAt(admin, partitions, timeMs),
+    group: (group) => groupView(admin, group),
+    committedOffsets: (group, partitions) => currentOffsets(admin, group, partitions),
     fetcher: async () => handOut(createFetcher(connect())),
     producer: async () => handOut(createProducer(connect(), nowMs)),
     async worker(workerOptions) {

@@ -155,17 +155,22 @@ export function describeTopicsRequest(
   )
 }
 
+export type OffsetPlace = 'start' | 'stableEnd' | number
+
 export interface PartitionOffset extends TopicPartition {
   readonly error: KafkaError
   readonly offset: number
 }
 
-/** Start of the log, or its last stable offset. A partition may be named once. */
+/**
+ * Start of the log, its last stable offset, or the first offset appended at a time (ms since 1970) or later, -1 where
+ * there is none. A partition may be named once.
+ */
 export function listOffsetsRequest(
   partitions: readonly TopicPartition[],
-  which: 'start' | 'stableEnd',
+  which: OffsetPlace,
 ): KafkaRequest<PartitionOffset[]> {
-  const timestamp = which === 'start' ? -2 : -1
+  const timestamp = typeof which === 'number' ? which : { start: -2, stableEnd: -1 }[which]
   return request(
     apis.listOffsets,
     (writer) => {

@@ -1,6 +1,6 @@
 /**
- * The group's committed offsets, stable ones only: partitions come in, offsets with their metadata go out; called by
- * `worker.ts`.
+ * The group's committed offsets: partitions come in, offsets with their metadata go out; called by `worker.ts` for
+ * stable ones only and by `broker.ts` for those of now.
  */
 import { PipelineError } from '../../schemas/errors.ts'
 import type { CommittedOffset, TopicPartition } from '../broker.ts'
@@ -16,6 +16,23 @@ const unstable: ReadonlySet<KafkaError> = new Set<KafkaError>(['UNSTABLE_OFFSET_
 /** The coordinator looks for transactions that have timed out this often, ms, unless it is told otherwise. */
 const timeoutCheckMs = 10_000
 
+/** As they are now; those of a transaction that is open do not count yet. */
+export async function currentOffsets(
+  connections: Connections,
+  group: string,
+  partitions: readonly TopicPartition[],
+): Promise<CommittedOffset[]> {
+  if (partitions.length === 0) return []
+  const answer = await askCoordinator(connections, {
+    kind: 'group',
+    key: group,
+    request: offsetFetchRequest(group, partitions, false),
+    errorOf,
+    patience: createPatience(connections.patienceMs),
+  })
+  return inOrder(answer, group, partitions)
+}
+
 /**
  * Waits while another member's transaction on one of the partitions is open, at most until that one must have timed
  * out.
@@ -30,11 +47,15 @@ export async function committedOffsets(
   const answer = await askCoordinator(connections, {
     kind: 'group',
     key: group,
-    request: offsetFetchRequest(group, partitions),
+    request: offsetFetchRequest(group, partitions, true),
     errorOf,
     passing: unstable,
     patience: createPatience(transactionTimeoutMs + timeoutCheckMs + 5_000, 5, 50),
   })
+  return inOrder(answer, group, partitions)
+}
+
+function inOrder(answer: OffsetsFound, group: string, partitions: readonly TopicPartition[]): CommittedOffset[] {
   const error = errorOf(answer)
   if (error !== 'NONE') {
     const why = error === 'UNSTABLE_OFFSET_COMMIT' ? ' (a transaction on them stays open)' : ''

@@ -1,4 +1,5 @@
-/** Requests to the group coordinator: join, sync, heartbeat and the committed offsets. */
+/** Requests to the group coordinator: join, sync, heartbeat, the committed offsets and who is there. */
+import assert from 'node:assert/strict'
 import type { CommittedOffset, TopicPartition } from '../broker.ts'
 import { type KafkaError, kafkaError } from './error-codes.ts'
 import { apis, groupByTopic, type KafkaRequest, request } from './request.ts'
@@ -99,9 +100,14 @@ export interface OffsetsFound {
 }
 
 /**
- * Committed offsets that no open transaction may still change: UNSTABLE_OFFSET_COMMIT stands for those that one may.
+ * Committed offsets. `isStable`: only those that no open transaction may still change, UNSTABLE_OFFSET_COMMIT stands
+ * for those that one may.
  */
-export function offsetFetchRequest(group: string, partitions: readonly TopicPartition[]): KafkaRequest<OffsetsFound> {
+export function offsetFetchRequest(
+  group: string,
+  partitions: readonly TopicPartition[],
+  isStable: boolean,
+): KafkaRequest<OffsetsFound> {
   return request(
     apis.offsetFetch,
     (writer) => {
@@ -111,7 +117,7 @@ export function offsetFetchRequest(group: string, partitions: readonly TopicPart
         writer.compactArray(list, ({ partition }) => writer.int32(partition))
         writer.noTags()
       })
-      writer.int8(1)
+      writer.int8(isStable ? 1 : 0)
       writer.noTags()
     },
     (reader) => {
@@ -130,6 +136,50 @@ export function offsetFetchRequest(group: string, partitions: readonly TopicPart
         reader.skipTags()
       })
       return { error: kafkaError(reader.int16()), offsets }
+    },
+  )
+}
+
+export interface DescribedGroup {
+  readonly error: KafkaError
+  /** In Kafka's words, such as Stable; Dead where it does not exist. */
+  readonly state: string
+  readonly members: ReadonlyArray<{
+    readonly memberId: string
+    readonly instanceId: string | null
+    readonly host: string
+    /** Empty while the group assigns anew. */
+    readonly assignment: Buffer
+  }>
+}
+
+export function describeGroupRequest(group: string): KafkaRequest<DescribedGroup> {
+  return request(
+    apis.describeGroups,
+    (writer) => {
+      writer.array([group], (name) => writer.string(name))
+      writer.int8(0) // without who may do what
+    },
+    (reader) => {
+      const [described] = reader.array(() => {
+        const error = kafkaError(reader.int16())
+        reader.string() // group
+        const state = reader.text()
+        reader.string() // kind of protocol
+        reader.string() // chosen protocol
+        const members = reader.array(() => {
+          const memberId = reader.text()
+          const instanceId = reader.string()
+          reader.string() // client id
+          const host = reader.text()
+          reader.byteString() // subscription
+          return { memberId, instanceId, host, assignment: reader.byteString() ?? Buffer.alloc(0) }
+        })
+        reader.int32() // who may do what
+        return { error, state, members }
+      })
+      assert(described !== undefined, 'Kafka describes the group that it was asked for')
+      return described
     },
   )
 }

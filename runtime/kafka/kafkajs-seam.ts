@@ -94,9 +94,16 @@ export function assertKafkajsVersion(found: string): void {
 /** Loaded once, on first use, so that a wrong version is an error of the first broker and not of an import. */
 let loaded: KafkajsParts | null = null
 
+/** The version that is installed. Throws `kafka_version_unsupported` for every other than the proven one. */
+export function installedKafkajs(): string {
+  const { version } = require('kafkajs/package.json') as { version: string }
+  assertKafkajsVersion(version)
+  return version
+}
+
 function kafkajs(): KafkajsParts {
   if (loaded !== null) return loaded
-  assertKafkajsVersion((require('kafkajs/package.json') as { version: string }).version)
+  installedKafkajs()
   calmRequestQueue()
   loaded = {
     Broker: require('kafkajs/src/broker'),

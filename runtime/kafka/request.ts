@@ -40,6 +40,7 @@ export const apis = {
   joinGroup: { key: 11, version: 5, name: 'JoinGroup', flexible: false },
   heartbeat: { key: 12, version: 3, name: 'Heartbeat', flexible: false },
   syncGroup: { key: 14, version: 3, name: 'SyncGroup', flexible: false },
+  describeGroups: { key: 15, version: 4, name: 'DescribeGroups', flexible: false },
   createTopics: { key: 19, version: 4, name: 'CreateTopics', flexible: false },
   initProducerId: { key: 22, version: 1, name: 'InitProducerId', flexible: false },
   addPartitionsToTxn: { key: 24, version: 1, name: 'AddPartitionsToTxn', flexible: false },

@@ -1,8 +1,8 @@
 /** Topics and their bounds: what exists, what is created, where logs start and end; called by `broker.ts`. */
 import { PipelineError } from '../../schemas/errors.ts'
-import type { TopicPartition, TopicSpec } from '../broker.ts'
+import type { FetchFrom, TopicPartition, TopicSpec } from '../broker.ts'
 import { partitionKey } from './batching.ts'
-import { createTopicsRequest, listOffsetsRequest } from './cluster-requests.ts'
+import { createTopicsRequest, listOffsetsRequest, type OffsetPlace } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
 import { failureCode, type KafkaError, staleLeader } from './error-codes.ts'
 import { createPatience } from './patience.ts'
@@ -102,10 +102,26 @@ export async function bounds(
   })
 }
 
+/** The first offset appended at that time or later, else the last stable one, in the order asked for. */
+export async function offsetsAt(
+  connections: Connections,
+  partitions: readonly TopicPartition[],
+  timeMs: number,
+): Promise<FetchFrom[]> {
+  // Before 1970 nothing was appended, and Kafka takes negative times for other questions.
+  const found = await offsetsOf(connections, partitions, Math.max(0, timeMs))
+  const ends = await offsetsOf(connections, partitions, 'stableEnd')
+  return partitions.map(({ topic, partition }) => {
+    const key = partitionKey({ topic, partition })
+    const offset = found.get(key)!
+    return { topic, partition, offset: offset < 0 ? ends.get(key)! : offset }
+  })
+}
+
 async function offsetsOf(
   connections: Connections,
   partitions: readonly TopicPartition[],
-  which: 'start' | 'stableEnd',
+  which: OffsetPlace,
 ): Promise<Map<string, number>> {
   const patience = createPatience(connections.patienceMs)
   const offsets = new Map<string, number>()

@@ -3,7 +3,7 @@
  * known name comes back to its tasks without disturbing the others; a new name, or one that stayed silent for too long, makes everybody
  * join again.
  */
-import type { Membership, StageTopics, Task } from '../broker.ts'
+import type { GroupView, Membership, StageTopics, Task } from '../broker.ts'
 import { assignTasks } from '../task-assignment.ts'
 
 export interface JoinRequest {
@@ -23,6 +23,7 @@ export interface Group {
   /** Null while the group waits for others. */
   seat(name: string, memberId: string): Membership | null
   isCurrent(name: string, membership: Membership): boolean
+  view(): GroupView
   /** Why a commit of this membership is refused. */
   refusal(name: string, membership: Membership): 'fenced' | 'rebalance' | null
   /** The name is in the group under another member id. */
@@ -146,6 +147,14 @@ export function createGroup(elapsedMs: () => number): Group {
     enter,
     seat,
     isCurrent: (name, membership) => assignAtMs === null && refusal(name, membership) === null,
+    view: () => ({
+      state: members.size === 0 ? 'empty' : assignAtMs === null ? 'stable' : 'assigning',
+      members: [...members.values()].map(({ name, tasks }) => ({
+        worker: name,
+        host: 'memory',
+        tasks: assignAtMs === null ? tasks : [],
+      })),
+    }),
     refusal,
     isTaken,
     silence,

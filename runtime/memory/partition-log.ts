@@ -33,6 +33,8 @@ export interface PartitionLog {
   mark(transaction: LogTransaction): void
   /** Committed records from `from` on, at least one where there is any; `next` is past what was left out on the way. */
   read(from: number, bytesMax: number): { records: LogRecord[]; next: number }
+  /** Offset of the first record appended at that time or later that was not aborted; at most the stable end. */
+  offsetAt(timeMs: number): number
   /** Forgets everything before `start`, as retention does. */
   truncate(start: number): void
 }
@@ -120,6 +122,17 @@ export function createPartitionLog(held: HeldBytes): PartitionLog {
     return { records, next }
   }
 
+  function offsetAt(timeMs: number): number {
+    const stable = stableEnd()
+    for (const segment of segments) {
+      for (let at = 0; at < segment.count && segment.start + at < stable; at++) {
+        const record = segment.record(at)
+        if (record !== null && record.appendedAtMs >= timeMs) return segment.start + at
+      }
+    }
+    return stable
+  }
+
   function truncate(to: number): void {
     assert(
       to >= start && to <= stableEnd(),
@@ -149,6 +162,7 @@ export function createPartitionLog(held: HeldBytes): PartitionLog {
     append,
     mark,
     read,
+    offsetAt,
     truncate,
   }
 }

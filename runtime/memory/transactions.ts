@@ -26,10 +26,10 @@ export interface Transactions {
   /** Aborts what was open for too long and refuses its producer; true where there was any. */
   expire(nowMs: number): boolean
   nextExpiryMs(): number
-  /** What the group has committed, whatever is open; null where it has committed nothing. */
-  lastCommitted(group: string, place: TopicPartition): number | null
-  /** Null while a transaction with an offset of the partition is open. */
-  committed(group: string, place: TopicPartition): CommittedOffset | null
+  /** Those of an open transaction do not count yet. */
+  committed(group: string, place: TopicPartition): CommittedOffset
+  /** Whether a transaction with an offset of the partition is open. */
+  isUnstable(group: string, place: TopicPartition): boolean
 }
 
 interface OpenTransaction extends Transaction {
@@ -94,13 +94,14 @@ export function createTransactions(elapsedMs: () => number): Transactions {
     return hasExpired
   }
 
-  function committed(group: string, { topic, partition }: TopicPartition): CommittedOffset | null {
-    const isHere = (offset: TopicPartition) => offset.topic === topic && offset.partition === partition
-    for (const transaction of open) {
-      if (transaction.group === group && transaction.offsets.some(isHere)) return null
-    }
+  function committed(group: string, { topic, partition }: TopicPartition): CommittedOffset {
     const found = offsetsByGroup.get(group)?.get(placeName({ topic, partition }))
     return found ?? { topic, partition, offset: null, metadata: '' }
+  }
+
+  function isUnstable(group: string, { topic, partition }: TopicPartition): boolean {
+    const isHere = (offset: TopicPartition) => offset.topic === topic && offset.partition === partition
+    return [...open].some((transaction) => transaction.group === group && transaction.offsets.some(isHere))
   }
 
   return {
@@ -109,9 +110,9 @@ export function createTransactions(elapsedMs: () => number): Transactions {
     begin,
     end,
     expire,
-    lastCommitted: (group, place) => offsetsByGroup.get(group)?.get(placeName(place))?.offset ?? null,
     nextExpiryMs: () => Math.min(Number.POSITIVE_INFINITY, ...[...open].map(({ endsAtMs }) => endsAtMs)),
     committed,
+    isUnstable,
   }
 }
 

@@ -115,8 +115,8 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
     const found = await waiting.until(
       () => {
         assertAlive()
-        const offsets = places.map((place) => transactions.committed(options.group, place))
-        return offsets.includes(null) ? null : (offsets as CommittedOffset[])
+        if (places.some((place) => transactions.isUnstable(options.group, place))) return null
+        return places.map((place) => transactions.committed(options.group, place))
       },
       { untilMs: Number.POSITIVE_INFINITY, wakeAtMs: nextExpiryMs },
     )

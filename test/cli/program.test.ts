@@ -49,10 +49,6 @@ describe('wrong usage says what to type and ends with 2', () => {
       "error: option '--partitions <count>' argument '2000' is invalid. Expected a whole number from 1 to 1024.",
     ],
     [
-      ['tail', cardFraud, 'scores'],
-      "error: command-argument value 'scores' is invalid for argument 'topic'. Allowed choices are predictions, rejected, models.",
-    ],
-    [
       ['features', cardFraud, 'customer', '1', '--knowledge', 'later'],
       "error: option '--knowledge <when>' argument 'later' is invalid. Allowed choices are then, now.",
     ],

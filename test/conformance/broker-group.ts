@@ -45,6 +45,18 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       for (const [member, worker] of workers) expect(worker.isCurrent(memberships.get(member)!)).toBe(true)
     })
 
+    test('is seen by anybody, with who has which tasks', async () => {
+      const { broker, group, memberships } = await threeMembers()
+      expect(await broker.group(unique('nobody'))).toEqual({ state: 'empty', members: [] })
+      const { state, members } = await broker.group(group)
+      expect(state).toBe('stable')
+      expect(members.map(({ worker }) => worker).sort()).toEqual(['x', 'y', 'z'])
+      for (const { worker, host, tasks } of members) {
+        expect(host).toMatch(/\S/)
+        expect(tasks).toEqual(memberships.get(worker)!.tasks)
+      }
+    })
+
     test('gives a restarted member its tasks back without disturbing the others', async () => {
       const { broker, group, stages, workers, memberships } = await threeMembers()
       await workers.get('y')!.close()

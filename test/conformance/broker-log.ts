@@ -65,6 +65,26 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       ])
     })
 
+    test('tell from which offset on they hold what was appended since a time', async () => {
+      const { broker, topic } = await withTopic(2)
+      const producer = await broker.producer()
+      await producer.send([record(topic, 1, 'a'), record(topic, 1, 'b')])
+      await pass(20)
+      await producer.send([record(topic, 1, 'c'), record(topic, 1, 'd')])
+      const [a, , c] = await readPartition(await broker.fetcher(), { topic, partition: 1 }, 4)
+      const at = async (timeMs: number) =>
+        (await broker.offsetsAt(partitions(topic, 2), timeMs)).map(({ offset }) => offset)
+      expect(await at(0)).toEqual([0, 0])
+      expect(await at(-1)).toEqual([0, 0])
+      expect(await at(a!.appendedAtMs)).toEqual([0, 0])
+      expect(await at(a!.appendedAtMs + 1)).toEqual([0, 2])
+      expect(await at(c!.appendedAtMs)).toEqual([0, 2])
+      expect(await at(c!.appendedAtMs + 1)).toEqual([0, 4])
+      expect(await broker.offsetsAt([{ topic, partition: 1 }], c!.appendedAtMs)).toEqual([
+        { topic, partition: 1, offset: 2 },
+      ])
+    })
+
     test('that do not exist are named', async () => {
       const { broker, topic } = await withTopic(1)
       const missing = unique('missing')
@@ -72,6 +92,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       const producer = await broker.producer()
       const code = 'topic_missing'
       await expect(broker.bounds([{ topic: missing, partition: 0 }])).rejects.toMatchObject({ code })
+      await expect(broker.offsetsAt([{ topic: missing, partition: 0 }], 0)).rejects.toMatchObject({ code })
       await expect(broker.topicSettings([topic, missing], ['retention.ms'])).rejects.toMatchObject({ code })
       await expect(producer.send([record(missing, 0, 'x')])).rejects.toMatchObject({ code })
       await expect(producer.send([record(topic, 7, 'x')])).rejects.toMatchObject({ code })

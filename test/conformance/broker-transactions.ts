@@ -17,7 +17,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
 
   describe('a transaction', () => {
     test('makes records of several topics and offsets with their metadata visible together', async () => {
-      const { broker, topic, worker, membership } = await soloWorker(2)
+      const { broker, topic, group, worker, membership } = await soloWorker(2)
       const other = unique('other')
       await broker.ensureTopics([{ topic: other, partitions: 1, config: {} }])
       const metadata = `{"low":3,"größe":"${'x'.repeat(3_000)}"}`
@@ -25,6 +25,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
         { topic, partition: 0, offset: null, metadata: '' },
         { topic, partition: 1, offset: null, metadata: '' },
       ])
+      expect(offsetsOf(await broker.committedOffsets(group, partitions(topic, 2)))).toEqual([null, null])
       await worker.transact(
         [record(topic, 0, 'a'), record(topic, 1, 'b'), record(other, 0, 'c'), record(topic, 0, 'd')],
         [
@@ -41,6 +42,13 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
         { topic, partition: 0, offset: 7, metadata: '' },
         { topic, partition: 1, offset: 42, metadata },
       ])
+      // Whoever is not in the group sees them, too, in the order asked for.
+      expect(await broker.committedOffsets(group, partitions(topic, 2).reverse())).toEqual([
+        { topic, partition: 1, offset: 42, metadata },
+        { topic, partition: 0, offset: 7, metadata: '' },
+      ])
+      expect(offsetsOf(await broker.committedOffsets(unique('nobody'), partitions(topic, 2)))).toEqual([null, null])
+      expect(await broker.committedOffsets(group, [])).toEqual([])
     })
 
     test('leaves a reader at the end, past its markers', async () => {

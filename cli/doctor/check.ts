@@ -1,0 +1,104 @@
+/** What the doctor finds: a check is a line. An examination in, its checks out, in bounded time and whatever fails; called by `doctor`. */
+import { errorCatalogue, PipelineError } from '../../schemas/errors.ts'
+import { createDeadline } from '../deadline.ts'
+import { withFullStop } from '../failure-text.ts'
+
+export interface Check {
+  readonly name: string
+  readonly status: 'ok' | 'warn' | 'fail'
+  readonly message: string
+  /** What to do; always there for a failure. */
+  readonly remedy?: string
+}
+
+export interface Examination {
+  /** Of the one check that says that the examination itself came to nothing. */
+  readonly name: string
+  readonly examine: () => Promise<readonly Check[]>
+}
+
+export const ok = (name: string, message: string): Check => ({ name, status: 'ok', message })
+export const warn = (name: string, message: string, remedy: string): Check => ({
+  name,
+  status: 'warn',
+  message,
+  remedy,
+})
+export const fail = (name: string, message: string, remedy: string): Check => ({
+  name,
+  status: 'fail',
+  message,
+  remedy,
+})
+
+/** Something that several examinations need. It is opened once; who needs what could not be opened is not checked. */
+export interface Part<T> {
+  /** Rejects with why it could not be had. For the one examination that is about this part. */
+  open(): Promise<T>
+  /** Rejects with `NotChecked`. For all others. */
+  needed(): Promise<T>
+}
+
+/** Where a part is missing, that is said once, by its own check. */
+export class NotChecked extends Error {}
+
+class Late extends Error {}
+
+const partMaxMs = 8_000
+const examinationMaxMs = 20_000
+
+/** `needs`: other parts, each of which has its own time. */
+export function createPart<T, N>(
+  name: string,
+  needs: () => Promise<N>,
+  open: (needed: N) => Promise<T>,
+  deadlineAfter = createDeadline,
+): Part<T> {
+  let opening: Promise<T> | undefined
+  const once = () => {
+    opening ??= needs().then((needed) => bounded(open(needed), deadlineAfter, partMaxMs))
+    return opening
+  }
+  return {
+    open: once,
+    async needed() {
+      try {
+        return await once()
+      } catch (cause) {
+        // What that part needs itself is where to begin.
+        throw cause instanceof NotChecked ? cause : new NotChecked(`not checked, since it needs ${name}.`, { cause })
+      }
+    },
+  }
+}
+
+/** Never rejects for a failure of the world; a mistake of ours does. */
+export async function examined(
+  { name, examine }: Examination,
+  deadlineAfter = createDeadline,
+): Promise<readonly Check[]> {
+  try {
+    return await bounded(examine(), deadlineAfter, examinationMaxMs)
+  } catch (error) {
+    if (error instanceof NotChecked) return [warn(name, error.message, 'Mend that first.')]
+    if (error instanceof Late) {
+      return [fail(name, error.message, 'See whether it is overloaded, or cut off by a firewall.')]
+    }
+    if (error instanceof PipelineError)
+      return [fail(name, withFullStop(error.message), errorCatalogue[error.code].remedy)]
+    throw error
+  }
+}
+
+async function bounded<T>(answer: Promise<T>, deadlineAfter: typeof createDeadline, maxMs: number): Promise<T> {
+  const deadline = deadlineAfter(maxMs)
+  try {
+    const first = await Promise.race([answer.then((value) => ({ value })), deadline.reached])
+    if (first !== 'late') return first.value
+    // What comes later, a failure too, is of no more interest.
+    answer.catch(() => undefined)
+    throw new Late(`no answer within ${maxMs / 1_000} s.`)
+  } finally {
+    deadline.cancel()
+  }
+}

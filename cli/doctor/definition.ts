@@ -1,0 +1,57 @@
+/** The settings and the definition: whether they are right before anything is started; called by `doctor`. */
+import { join } from 'node:path'
+import type { PipelineError } from '../../schemas/errors.ts'
+import { compareSchemas, schemaFiles } from '../schema-files.ts'
+import { presentSchemas } from '../schemas.ts'
+import { type Check, type Examination, fail, ok } from './check.ts'
+import type { Subject } from './subject.ts'
+
+/** `faults`: what was wrong with the settings, which are otherwise those of the subject. */
+export function definitionExaminations(subject: Subject, faults: PipelineError | null): Examination[] {
+  const { definition } = subject
+  return [
+    { name: 'configuration', examine: async () => [configurationCheck(subject, faults)] },
+    {
+      name: 'definition',
+      async examine() {
+        const { name, version, streams, stages, features, fingerprint, stateFingerprint } = await subject.plan.open()
+        const entities = stages.map(({ entity }) => entity.name).join(', ')
+        return [
+          ok(
+            'definition',
+            `${name} version ${version}: streams ${streams.map((stream) => stream.name).join(', ')}; entities ${entities}; ` +
+              `${features.length} features; definition ${fingerprint}, state ${stateFingerprint}.`,
+          ),
+        ]
+      },
+    },
+    {
+      name: 'schemas',
+      async examine() {
+        const plan = await subject.plan.needed()
+        const folder = join('schemas', plan.name)
+        const present = await presentSchemas(folder)
+        if (present.size === 0) return [ok('schemas', `no schema files in ${folder} to compare with.`)]
+        const changed = compareSchemas(schemaFiles(plan), present, plan.version).filter(
+          ({ state }) => state !== 'fresh',
+        )
+        if (changed.length === 0)
+          return [ok('schemas', `${present.size} files in ${folder} are as the definition derives them.`)]
+        const named = changed.map(({ name, state }) => `${name} (${state})`).join(', ')
+        return [
+          fail(
+            'schemas',
+            `files in ${folder} differ from the definition: ${named}.`,
+            `Type: millrace schemas ${definition} --write`,
+          ),
+        ]
+      },
+    },
+  ]
+}
+
+function configurationCheck({ config }: Subject, faults: PipelineError | null): Check {
+  if (faults !== null) return fail('configuration', faults.message, 'Mend each listed variable.')
+  const { namespace, worker } = config
+  return ok('configuration', `${namespace === '' ? 'no namespace' : `namespace ${namespace}`}, worker ${worker}.`)
+}

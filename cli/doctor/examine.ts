@@ -1,0 +1,38 @@
+/** A subject in, all its checks out, each as soon as it and those before it are known; called by `doctor`. */
+import type { PipelineError } from '../../schemas/errors.ts'
+import { type Check, type Examination, examined } from './check.ts'
+import { definitionExaminations } from './definition.ts'
+import { kafkaExaminations } from './kafka.ts'
+import { lagExamination } from './lag.ts'
+import { machineExaminations } from './machine.ts'
+import { type Asked, outcomeExaminations } from './outcome.ts'
+import { redisExaminations } from './redis.ts'
+import { stateExaminations } from './state.ts'
+import type { Subject } from './subject.ts'
+
+/** All examinations run at the same time; `say` gets their checks in a fixed order. */
+export async function examine(
+  subject: Subject,
+  more: { readonly faults: PipelineError | null; readonly asked: Asked; readonly say: (check: Check) => void },
+): Promise<Check[]> {
+  const examinations: Examination[] = [
+    ...machineExaminations(subject.config.folder),
+    ...definitionExaminations(subject, more.faults),
+    ...kafkaExaminations(subject),
+    ...redisExaminations(subject),
+    ...stateExaminations(subject),
+    lagExamination(subject),
+    ...outcomeExaminations(subject, more.asked),
+  ]
+  const under = examinations.map((one) => examined(one))
+  // A mistake of ours in a later one must not end the process before its turn comes.
+  for (const one of under) one.catch(() => undefined)
+  const checks: Check[] = []
+  for (const one of under) {
+    for (const check of await one) {
+      checks.push(check)
+      more.say(check)
+    }
+  }
+  return checks
+}

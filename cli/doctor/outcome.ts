@@ -1,0 +1,82 @@
+/** What the pipeline has come to: its model, and whether a process of it is ready; called by `doctor`. */
+
+import { champion, type RegistryState } from '../../online-model/registry.ts'
+import { createRegistryFollower } from '../../online-model/registry-follower.ts'
+import type { Plan } from '../../schemas/plan.ts'
+import type { NotReadyResponse, ReadyResponse } from '../health-routes.ts'
+import { type Check, type Examination, fail, NotChecked, ok, warn } from './check.ts'
+import type { Subject } from './subject.ts'
+
+const answerMaxMs = 3_000
+
+export interface Asked {
+  readonly url: string
+  /** Somebody named the address, so that a process is expected there. */
+  readonly isGiven: boolean
+  readonly fetch: typeof fetch
+}
+
+export function outcomeExaminations(subject: Subject, asked: Asked): Examination[] {
+  return [
+    {
+      name: 'registry',
+      async examine() {
+        const plan = await subject.plan.needed()
+        const models = (await subject.topics.needed()).find(({ role }) => role === 'models')!
+        if (!models.exists) throw new NotChecked(`not checked, since it needs ${models.topic}.`)
+        const { broker } = await subject.kafka.needed()
+        const follower = createRegistryFollower({ broker, plan, topic: plan.models.topic, say: () => undefined })
+        try {
+          await follower.loadToEnd()
+          return [registryCheck(follower.state(), plan, subject.definition)]
+        } finally {
+          await follower.close()
+        }
+      },
+    },
+    { name: 'process', examine: async () => [await processCheck(asked, subject.definition)] },
+  ]
+}
+
+export function registryCheck(
+  state: RegistryState,
+  { fingerprint }: Pick<Plan, 'fingerprint'>,
+  definition: string,
+): Check {
+  const train = `Once labels have ripened, type: millrace train ${definition}`
+  const version = champion(state)
+  if (version === null) return warn('registry', 'there is no champion: predictions carry no score.', train)
+  const { version: name, fingerprint: of, createdAtMs } = version
+  if (of !== fingerprint) {
+    return warn(
+      'registry',
+      `champion ${name} was trained on definition ${of}, this one is ${fingerprint}: predictions carry no score.`,
+      train,
+    )
+  }
+  const made = new Date(createdAtMs).toISOString()
+  return ok('registry', `champion is ${name} of ${made}, trained on this definition; ${state.versions.size} versions.`)
+}
+
+async function processCheck({ url, isGiven, fetch: ask }: Asked, definition: string): Promise<Check> {
+  let response: Response
+  let body: unknown
+  try {
+    response = await ask(new URL('/health/ready', url), { signal: AbortSignal.timeout(answerMaxMs) })
+    body = await response.json()
+  } catch (error) {
+    const { cause, message } = error as Error
+    const reason = (cause instanceof Error && cause.message) || message
+    const told = `no Millrace process answers at ${url} (${reason}).`
+    const remedy = `Start one: millrace run ${definition}; one at another address is named with --url.`
+    return isGiven ? fail('process', told, remedy) : warn('process', told, remedy)
+  }
+  if (response.ok) {
+    const { tasks } = body as ReadyResponse
+    const named = tasks.map(({ stage, partition }) => `${stage} ${partition}`)
+    return ok('process', `ready at ${url} with ${tasks.length} tasks: ${named.join(', ')}.`)
+  }
+  const { reasons } = body as Partial<NotReadyResponse>
+  const told = reasons?.map(({ part, reason }) => `${part}: ${reason}`).join('; ') ?? `it answered ${response.status}`
+  return fail('process', `not ready at ${url}: ${told}.`, 'See its log; what it waits for is named above.')
+}

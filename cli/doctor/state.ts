@@ -1,0 +1,157 @@
+/**
+ * What Redis holds of each task against what it should be: whose state it is, and where it stands beside Kafka's committed offsets. So
+ * that what would refuse a start is known before one; nothing is taken over. Called by `doctor`.
+ */
+import type { StateIdentity, TaskLook } from '../../feature-store/store.ts'
+import { committedPosition } from '../../processors/committed-position.ts'
+import { decodePosition, isAhead, type TaskPosition } from '../../processors/position.ts'
+import type { StagePlan } from '../../schemas/plan.ts'
+import { sharedNames } from '../context.ts'
+import { type Check, type Examination, fail, ok } from './check.ts'
+import { forEachStage, type Place, taskInputs } from './stages.ts'
+import type { Subject } from './subject.ts'
+
+/** A commit is confirmed a moment before everybody can read it. */
+const settleMs = 200
+const settleTriesMax = 10
+
+export function stateExaminations(subject: Subject): Examination[] {
+  return [
+    {
+      name: 'state',
+      examine: () =>
+        forEachStage(subject, 'state', async (stage, name) => {
+          const partitions = (await taskInputs(subject, stage)).length
+          const { clusterId } = await subject.kafka.needed()
+          const { stateFingerprint } = await subject.plan.needed()
+          const looks = await lookAt(subject, stage, partitions)
+          return identityCheck(name, looks, { clusterId, stateFingerprint, partitions }, subject.definition)
+        }),
+    },
+    {
+      name: 'position',
+      examine: () => forEachStage(subject, 'position', (stage, name) => stagePosition(subject, stage, name)),
+    },
+  ]
+}
+
+async function lookAt({ redis }: Subject, { entity }: StagePlan, partitions: number): Promise<TaskLook[]> {
+  const { store } = await redis.needed()
+  return Promise.all(Array.from({ length: partitions }, (_, partition) => store.look(entity.name, partition)))
+}
+
+/** The first difference is told; all of them have the same ways out. */
+export function identityCheck(
+  name: string,
+  looks: readonly TaskLook[],
+  expected: StateIdentity,
+  definition: string,
+): Check {
+  const rebuild = `millrace run ${definition} --rebuild`
+  const clearing = looks.flatMap(({ identity }, partition) => (identity === 'clearing' ? [partition] : []))
+  if (clearing.length > 0) {
+    return fail(
+      name,
+      `a rebuild of partitions ${clearing.join(', ')} was begun and not finished.`,
+      `Unless one is under way, type: ${rebuild}`,
+    )
+  }
+  for (const { identity } of looks) {
+    if (identity === null || identity === 'clearing') continue
+    if (identity.clusterId !== expected.clusterId) {
+      return fail(
+        name,
+        `it belongs to Kafka cluster ${identity.clusterId}, this one is ${expected.clusterId}: the offsets of one mean ` +
+          'nothing in the other.',
+        `Set KAFKA_BROKERS to the cluster it belongs to, or MILLRACE_NAMESPACE to a new name, or fold it anew: ${rebuild}`,
+      )
+    }
+    if (identity.partitions !== expected.partitions) {
+      return fail(
+        name,
+        `it was made with ${identity.partitions} partitions, the topics have ${expected.partitions}: keys are in other partitions now.`,
+        `Set MILLRACE_NAMESPACE to a new name, or fold it anew from what Kafka still has: ${rebuild}`,
+      )
+    }
+    if (identity.stateFingerprint !== expected.stateFingerprint) {
+      return fail(
+        name,
+        `it was made by a definition with another layout of state, ${identity.stateFingerprint}; this one has ` +
+          `${expected.stateFingerprint}.`,
+        `Start with the definition it belongs to, or set MILLRACE_NAMESPACE to a new name, or fold it anew: ${rebuild}`,
+      )
+    }
+  }
+  const held = looks.filter(({ position }) => position !== null).length
+  if (held === 0) return ok(name, 'Redis holds nothing yet.')
+  return ok(name, `${held} of ${looks.length} partitions hold state of this definition, cluster and partition count.`)
+}
+
+type Relation = 'new' | 'equal' | 'behind' | 'empty' | 'ahead' | 'truncated'
+
+async function stagePosition(subject: Subject, stage: StagePlan, name: string): Promise<Check> {
+  const places = await taskInputs(subject, stage)
+  // Redis first: a pipeline at work moves on between the two answers, and Redis never is ahead.
+  const looks = await lookAt(subject, stage, places.length)
+  const relations = await Promise.all(
+    looks.map(async ({ position }, partition): Promise<Relation> => {
+      const stored = position === null ? null : decodePosition(position, `store, ${stage.entity.name} ${partition}`)
+      const inputs = places[partition]!
+      for (let tries = 1; ; tries++) {
+        const relation = relationOf(stored, await committedOf(subject, stage, partition, inputs), inputs)
+        if (relation !== 'ahead' || tries === settleTriesMax) return relation
+        await subject.clock.sleep(settleMs)
+      }
+    }),
+  )
+  return positionCheck(name, relations, subject.definition)
+}
+
+async function committedOf(subject: Subject, { entity }: StagePlan, partition: number, inputs: readonly Place[]) {
+  const { broker } = await subject.kafka.needed()
+  const { group } = sharedNames(subject.config, await subject.plan.needed())
+  return committedPosition(entity.name, partition, await broker.committedOffsets(group, inputs))
+}
+
+export function relationOf(
+  stored: TaskPosition | null,
+  committed: TaskPosition | null,
+  inputs: readonly Pick<Place, 'start'>[],
+): Relation {
+  if (stored === null) return committed === null ? 'new' : 'empty'
+  if (committed === null || isAhead(stored, committed)) return 'ahead'
+  if (!isAhead(committed, stored)) return 'equal'
+  return stored.inputs.some(({ low }, i) => low < inputs[i]!.start) ? 'truncated' : 'behind'
+}
+
+export function positionCheck(name: string, relations: readonly Relation[], definition: string): Check {
+  const partitions = (relation: Relation) =>
+    relations.flatMap((one, partition) => (one === relation ? [partition] : []))
+  const rebuild = `Fold the state anew: millrace run ${definition} --rebuild`
+  const [ahead, truncated] = [partitions('ahead'), partitions('truncated')]
+  if (ahead.length > 0) {
+    return fail(
+      name,
+      `Redis is AHEAD of Kafka's committed offsets in partitions ${ahead.join(', ')}: Kafka lost data or its offsets expired.`,
+      rebuild,
+    )
+  }
+  if (truncated.length > 0) {
+    return fail(
+      name,
+      `Redis is behind Kafka's committed offsets in partitions ${truncated.join(', ')}, and retention has removed what lies between.`,
+      rebuild,
+    )
+  }
+  const told = [
+    ['equal', "equal to Kafka's committed offsets"],
+    ['behind', 'behind them (folded again at the next start, without publishing)'],
+    ['empty', 'empty in Redis (folded again from the start of the topics at the next start)'],
+    ['new', 'not begun'],
+  ] as const
+  const parts = told.flatMap(([relation, words]) => {
+    const named = partitions(relation)
+    return named.length === 0 ? [] : [`partitions ${named.join(', ')} ${words}`]
+  })
+  return ok(name, `${parts.join('; ')}.`)
+}

@@ -1,0 +1,86 @@
+/** Whom the doctor examines: the parts of a pipeline, each opened once and only when an examination asks for it. Made by `doctor`. */
+import type { RedisServer } from '../../feature-store/redis-server.ts'
+import type { FeatureStore } from '../../feature-store/store.ts'
+import type { Broker } from '../../runtime/broker.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import type { Config } from '../../runtime/config.ts'
+import { PipelineError } from '../../schemas/errors.ts'
+import type { Plan } from '../../schemas/plan.ts'
+import { sharedNames } from '../context.ts'
+import { loadPlan } from '../load-plan.ts'
+import { reportTopics, type TopicReport } from '../topic-report.ts'
+import { createPart, type Part } from './check.ts'
+
+/** The store as one sees it who takes nothing over. */
+export type LookStore = Pick<FeatureStore, 'look' | 'ping' | 'close'> & { server(): Promise<RedisServer> }
+
+export interface SubjectOptions {
+  /** Path of the definition file. */
+  readonly definition: string
+  readonly config: Config
+  readonly clock: Clock
+  readonly openBroker: (config: Config) => Broker
+  /** The configuration names a Redis. */
+  readonly openStore: (config: Config, plan: Plan, keyPrefix: string) => Promise<LookStore>
+}
+
+export interface Subject {
+  readonly definition: string
+  readonly config: Config
+  readonly clock: Clock
+  readonly plan: Part<Plan>
+  readonly kafka: Part<{ readonly broker: Broker; readonly clusterId: string }>
+  readonly topics: Part<readonly TopicReport[]>
+  readonly redis: Part<{ readonly store: LookStore; readonly server: RedisServer; readonly pingMs: number }>
+  close(): Promise<void>
+}
+
+export function createSubject(options: SubjectOptions): Subject {
+  const { definition, config, clock } = options
+  const opened: Array<{ close(): Promise<void> }> = []
+
+  const nothing = async () => undefined
+  const plan = createPart('a definition that compiles', nothing, () => loadPlan(definition, config.namespace))
+
+  const kafka = createPart('Kafka', nothing, async () => {
+    // What fails is said in a check, not in a log beside it.
+    const broker = options.openBroker({ ...config, logLevel: 'silent' })
+    opened.push(broker)
+    return { broker, clusterId: await broker.clusterId() }
+  })
+
+  const topics = createPart(
+    'the topics',
+    async () => ({ plan: await plan.needed(), broker: (await kafka.needed()).broker }),
+    (needed) => reportTopics({ ...needed, partitions: config.partitions, brokers: config.kafkaBrokers, definition }),
+  )
+
+  const redis = createPart('Redis', plan.needed, async (ready) => {
+    if (config.redisUrl === null) {
+      throw new PipelineError(
+        'config_invalid',
+        'REDIS_URL is not set: expected redis://host:port, such as REDIS_URL=redis://localhost:6379.',
+      )
+    }
+    const store = await options.openStore(config, ready, sharedNames(config, ready).keyPrefix)
+    opened.push(store)
+    const server = await store.server()
+    const beganMs = clock.elapsedMs()
+    await store.ping()
+    return { store, server, pingMs: clock.elapsedMs() - beganMs }
+  })
+
+  return {
+    definition,
+    config,
+    clock,
+    plan,
+    kafka,
+    topics,
+    redis,
+    async close() {
+      // What does not close well has been spoken of already: it did not answer.
+      await Promise.allSettled(opened.map((part) => part.close()))
+    },
+  }
+}
