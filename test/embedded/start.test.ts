@@ -93,6 +93,13 @@ test.each([
     says: 'error: REDIS_URL is set and KAFKA_BROKERS is not, and no Kafka could be started here: Kafka needs Java',
   },
   {
+    name: 'a way to servers that was asked for',
+    environment: { MILLRACE_SERVERS: 'local' },
+    args: ['start'],
+    code: 1,
+    says: 'error: Kafka needs Java, but there is no "java" on the PATH.',
+  },
+  {
     name: '--embedded with --resume',
     environment: {},
     args: ['start', '--embedded', '--resume'],
