@@ -120,9 +120,13 @@ test.each([
   expect(output()).not.toContain('NO SERVERS')
 })
 
+/** Programs that the process has started; the one that compiles TypeScript for it, where its cache is cold, is no part of it. */
 function childrenOf(pid: number): string[] {
   const threads = readdirSync(`/proc/${pid}/task`)
-  return threads.flatMap((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').match(/\d+/g) ?? [])
+  const pids = threads.flatMap(
+    (thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').match(/\d+/g) ?? [],
+  )
+  return pids.map((child) => readFileSync(`/proc/${child}/comm`, 'utf8').trim()).filter((name) => name !== 'esbuild')
 }
 
 /** Of the sockets that are the process's own. */
