@@ -35,8 +35,8 @@ export async function openChosenGround(options: GroundOptions, subject: Subject,
   } catch (error) {
     if (!(error instanceof PipelineError) || error.code !== 'server_missing') throw error
     if (given.length > 0) throw halfGiven(given[0]!, error)
-    // What it is to go on with lies in servers.
-    if (options.resume) throw error
+    // What it is to go on with lies in servers, and whoever says where to take them from means real ones.
+    if (options.resume || config.servers !== 'auto') throw error
     for (const line of fallbackLines(error)) terminal.err(line)
     return openEmbeddedGround(subject, parts)
   }

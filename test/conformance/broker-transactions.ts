@@ -174,7 +174,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
       const stranger: Membership = { ...membership, memberId: `${membership.memberId}-gone` }
       const offsets = [{ topic, partition: 0, offset: 1, metadata: '' }]
       await expect(worker.transact([record(topic, 0, 'x')], offsets, stranger)).rejects.toMatchObject({
-        code: expect.stringMatching(/^(fenced|rebalance)$/),
+        code: expect.stringMatching(/^(superseded|fenced|rebalance)$/),
       })
       const successor = await broker.worker(workerOptions(group, 'w', stages))
       await successor.transact([record(topic, 0, 'mine')], offsets, await successor.join())

@@ -93,6 +93,13 @@ test.each([
     says: 'error: REDIS_URL is set and KAFKA_BROKERS is not, and no Kafka could be started here: Kafka needs Java',
   },
   {
+    name: 'a way to servers that was asked for',
+    environment: { MILLRACE_SERVERS: 'local' },
+    args: ['start'],
+    code: 1,
+    says: 'error: Kafka needs Java, but there is no "java" on the PATH.',
+  },
+  {
     name: '--embedded with --resume',
     environment: {},
     args: ['start', '--embedded', '--resume'],
@@ -113,9 +120,13 @@ test.each([
   expect(output()).not.toContain('NO SERVERS')
 })
 
+/** Programs that the process has started; the one that compiles TypeScript for it, where its cache is cold, is no part of it. */
 function childrenOf(pid: number): string[] {
   const threads = readdirSync(`/proc/${pid}/task`)
-  return threads.flatMap((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').match(/\d+/g) ?? [])
+  const pids = threads.flatMap(
+    (thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').match(/\d+/g) ?? [],
+  )
+  return pids.map((child) => readFileSync(`/proc/${child}/comm`, 'utf8').trim()).filter((name) => name !== 'esbuild')
 }
 
 /** Of the sockets that are the process's own. */
