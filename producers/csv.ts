@@ -47,25 +47,28 @@ export async function* csvRows(
     return null
   }
 
-  /** A quote where none may be; the parser goes on with the next row. What it throws ends the reading. */
+  /** What it throws ends the reading: where no row can be told from the next, none is guessed. */
   function onFault(fault: CsvError | undefined): undefined {
     const line = Number(fault?.lines) - countedTwice
-    if (fault?.code !== 'INVALID_OPENING_QUOTE' && fault?.code !== 'CSV_INVALID_CLOSING_QUOTE')
-      throw endsHere(fault, line)
-    if (columns === null) throw endsHere(fault, line)
-    // Every wrong quote of a row is told.
+    if (fault?.code !== 'INVALID_OPENING_QUOTE' || columns === null) throw endsHere(fault, line)
+    // The parser goes on with the next row, and tells every wrong quote of this one.
     if (line === lineOfLastFault) return
     lineOfLastFault = line
     const expected = 'a quote around a whole cell only, and doubled inside it'
-    events.push({ place: `${place}, line ${line}`, problems: [problem('', 'not_csv', expected, fault.message)] })
+    events.push({
+      place: `${place}, line ${line}`,
+      problems: [problem('', 'not_csv', expected, `a quote inside cell ${Number(fault.column) + 1}`)],
+    })
   }
 
   function endsHere(fault: CsvError | undefined, line: number): PipelineError {
-    const isOpen = fault?.code === 'CSV_QUOTE_NOT_CLOSED' || fault?.code === 'CSV_MAX_RECORD_SIZE'
-    const why = isOpen
-      ? `a quote before it is never closed, or a row has more than ${rowCharactersMax} characters`
-      : (fault?.message ?? 'it is no CSV')
-    return new PipelineError('input_unreadable', `${place}, line ${line} cannot be read as CSV: ${why}.`, {
+    const told: Record<string, string> = {
+      CSV_QUOTE_NOT_CLOSED: 'a quote before its end is never closed',
+      CSV_MAX_RECORD_SIZE: `a row has more than ${rowCharactersMax} characters, or a quote before it is never closed`,
+      CSV_INVALID_CLOSING_QUOTE: 'a cell goes on after its closing quote; a quote inside a quoted cell is doubled',
+    }
+    const why = told[fault?.code ?? ''] ?? fault?.message ?? 'it is no CSV'
+    return new PipelineError('input_unreadable', `${place}, line ${line}, cannot be read as CSV: ${why}.`, {
       cause: fault,
     })
   }
