@@ -29,11 +29,14 @@ export async function* csvRows(
   /** The parser counts an end of line of two characters inside a cell as two. */
   let countedTwice = 0
   let lineOfLastFault = 0
+  /** Of the row that was read last. */
+  let lastLine = 0
 
   function onRow(cells: readonly string[], { lines }: InfoRecord): null {
     const ends = cells.reduce((sum, cell) => sum + (cell.includes('\n') ? cell.split('\n').length - 1 : 0), 0)
     if (ends > 0) countedTwice += cells.reduce((sum, cell) => sum + cell.split('\r\n').length - 1, 0)
-    const at = `${place}, line ${lines - countedTwice - ends}`
+    lastLine = lines - countedTwice
+    const at = `${place}, line ${lastLine - ends}`
     if (columns === null || table === null) {
       columns = cells
       table = readTable(cells, options)
@@ -63,14 +66,12 @@ export async function* csvRows(
 
   function endsHere(fault: CsvError | undefined, line: number): PipelineError {
     const told: Record<string, string> = {
-      CSV_QUOTE_NOT_CLOSED: 'a quote before its end is never closed',
-      CSV_MAX_RECORD_SIZE: `a row has more than ${rowCharactersMax} characters, or a quote before it is never closed`,
-      CSV_INVALID_CLOSING_QUOTE: 'a cell goes on after its closing quote; a quote inside a quoted cell is doubled',
+      CSV_QUOTE_NOT_CLOSED: `the row after line ${lastLine} has a quote that is never closed`,
+      CSV_MAX_RECORD_SIZE: `the row after line ${lastLine} has more than ${rowCharactersMax} characters, or a quote that is never closed`,
+      CSV_INVALID_CLOSING_QUOTE: `in line ${line} a cell goes on after its closing quote; a quote inside a quoted cell is doubled`,
     }
-    const why = told[fault?.code ?? ''] ?? fault?.message ?? 'it is no CSV'
-    return new PipelineError('input_unreadable', `${place}, line ${line}, cannot be read as CSV: ${why}.`, {
-      cause: fault,
-    })
+    const why = told[fault?.code ?? ''] ?? `line ${line}: ${fault?.message ?? 'it is no CSV'}`
+    return new PipelineError('input_unreadable', `${place} cannot be read as CSV: ${why}.`, { cause: fault })
   }
 
   const parser = parse({
