@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander'
 import type { CommandContext } from './context.ts'
 import { delimiterOption, instantOption, mapOption, wholeOption } from './option-values.ts'
+import { fileFormats } from './source.ts'
 
 export type Action = (context: CommandContext) => Promise<number>
 
@@ -43,11 +44,9 @@ export function withSource(command: Command): Command {
       mapOption,
     )
     .addOption(
-      new Option('--format <format>', 'of the file, where its ending does not say it, or of stdin (jsonl)').choices([
-        'csv',
-        'jsonl',
-        'parquet',
-      ]),
+      new Option('--format <format>', 'of the file, where its ending does not say it, or of stdin (jsonl)').choices(
+        fileFormats,
+      ),
     )
     .option('--delimiter <character>', 'between the cells of a CSV (a comma; a tab in .tsv)', delimiterOption)
 }

@@ -13,10 +13,7 @@ import type { RowOptions } from '../producers/table.ts'
 import { nearestName } from '../runtime/nearest-name.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan } from '../schemas/plan.ts'
-import type { Source, SourceOptions, SourceSurroundings } from './sources.ts'
-
-export const fileFormats = ['csv', 'jsonl', 'parquet'] as const
-export type FileFormat = (typeof fileFormats)[number]
+import { type FileFormat, fileFormats, type Source, type SourceOptions, type SourceSurroundings } from './source.ts'
 
 const formatOfEnding: Readonly<Record<string, FileFormat>> = {
   csv: 'csv',

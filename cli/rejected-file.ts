@@ -23,9 +23,7 @@ export async function openRejectedFile(
   rowsDone: number | null,
   streams: readonly StreamPlan[],
 ): Promise<RejectedFile> {
-  const file = await open(path, rowsDone === null ? 'w' : 'a+').catch((cause: Error) => {
-    throw new PipelineError('input_unreadable', `${path} cannot be written: ${cause.message}.`, { cause })
-  })
+  const file = await open(path, rowsDone === null ? 'w' : 'a+').catch(unwritable(path))
   let added: string[] = []
   if (rowsDone !== null) await cutOff(file, path, rowsDone)
 
@@ -49,10 +47,18 @@ export async function openRejectedFile(
       if (added.length === 0) return
       const lines = added
       added = []
-      await file.write(lines.join(''))
-      await file.datasync()
+      await file
+        .writeFile(lines.join(''))
+        .then(() => file.datasync())
+        .catch(unwritable(path))
     },
     close: () => file.close(),
+  }
+}
+
+function unwritable(path: string): (cause: Error) => never {
+  return (cause) => {
+    throw new PipelineError('output_unwritable', `${path} cannot be written: ${cause.message}.`, { cause })
   }
 }
 

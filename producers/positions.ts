@@ -65,11 +65,6 @@ interface PositionNote {
 }
 
 const memberName = 'produce'
-/** Reads the position without taking the place of who writes it. */
-const watcherName = 'produce-watch'
-/** A run that was fenced gives the newer one so long to claim the source; nobody claims it where it was only too slow itself. */
-const giveWayMs = 5_000
-const watchEveryMs = 250
 const sessionTimeoutMs = 10_000
 /** What a killed run leaves open holds readers up for at most this long, or until the next run of the same source. */
 const transactionTimeoutMs = 10_000
@@ -93,17 +88,14 @@ export async function openPositions(options: PositionsOptions): Promise<Position
   /** Rows of the newest position that is known to be committed. */
   let committedRows = 0
 
-  const newWorker = (worker: string): Promise<Worker> =>
-    broker.worker({
+  async function open(): Promise<Session> {
+    const worker = await broker.worker({
       group,
-      worker,
+      worker: memberName,
       stages: [{ stage: 'source', topics: [topic], partitions: 1 }],
       sessionTimeoutMs,
       transactionTimeoutMs,
     })
-
-  async function open(): Promise<Session> {
-    const worker = await newWorker(memberName)
     try {
       return { worker, membership: await worker.join() }
     } catch (error) {
@@ -118,7 +110,7 @@ export async function openPositions(options: PositionsOptions): Promise<Position
     await worker?.close()
   }
 
-  async function read(worker: Worker): Promise<Position | null> {
+  async function read({ worker }: Session): Promise<Position | null> {
     const [committed] = await worker.committed([place])
     assert(committed, 'one place, one answer')
     return committed.offset === null ? null : { rows: committed.offset, note: noteOf(committed.metadata, group) }
@@ -136,44 +128,33 @@ export async function openPositions(options: PositionsOptions): Promise<Position
     committedRows = rows
   }
 
+  /** A newer run that was slow to join has no more to show for it than its claim. */
   function requireOwn(position: Position | null): void {
-    if (owners.has(position?.note.owner ?? null)) return
-    throw new PipelineError(
-      'source_taken',
-      `Another process sends ${source.name} too and has taken it over: this one ends. Its position is row ${position?.rows ?? 0}.`,
-    )
+    if (!owners.has(position?.note.owner ?? null)) throw taken()
   }
 
-  async function giveWay(): Promise<void> {
-    const watcher = await newWorker(watcherName)
-    try {
-      const untilMs = clock.elapsedMs() + giveWayMs
-      while (clock.elapsedMs() < untilMs && !signal.aborted) {
-        requireOwn(await read(watcher))
-        await clock.sleep(watchEveryMs)
-      }
-    } finally {
-      await watcher.close()
-    }
+  function taken(cause?: PipelineError): PipelineError {
+    return new PipelineError(
+      'source_taken',
+      `Another process sends ${source.name} too and has taken it over: this one ends, after ${committedRows} rows.`,
+      { cause },
+    )
   }
 
   /** Tries until it is done or fails for good. `attempt` is given an open session. */
   async function persistently(attempt: (session: Session) => Promise<void>): Promise<void> {
     let failingSinceMs: number | null = null
-    let isFenced = false
     for (let failures = 0; ; failures++) {
       try {
-        if (isFenced) await giveWay()
-        isFenced = false
         session ??= await open()
         return await attempt(session)
       } catch (error) {
         // Whatever failed, its outcome may be unknown: the next session reads it.
         await drop()
+        if (error instanceof PipelineError && error.code === 'superseded') throw taken(error)
         failingSinceMs ??= clock.elapsedMs()
         const isOver = clock.elapsedMs() - failingSinceMs > outageMaxMs || signal.aborted
         if (!(error instanceof PipelineError) || !error.retry || isOver) throw error
-        isFenced ||= error.code === 'fenced'
         say(`${error.message}. It is tried again.`)
         await clock.sleep(Math.min(retryMaxMs, retryFirstMs * 2 ** failures))
       }
@@ -183,7 +164,7 @@ export async function openPositions(options: PositionsOptions): Promise<Position
   async function findAndClaim(): Promise<number | null> {
     let found: number | null = null
     await persistently(async (session) => {
-      const position = await read(session.worker)
+      const position = await read(session)
       if (owners.size === 0) {
         found = position?.rows ?? null
         owners.add(position?.note.owner ?? null)
@@ -201,7 +182,7 @@ export async function openPositions(options: PositionsOptions): Promise<Position
     await persistently(async (session) => {
       if (session !== known) {
         known = session
-        const position = await read(session.worker)
+        const position = await read(session)
         requireOwn(position)
         assert(position, 'the claim is there')
         // The answer to the commit was lost, not the commit.
