@@ -1,4 +1,4 @@
-/** A CSV with names of its own into a real Kafka, killed twice in the middle and resumed: every row is there once, and in order. */
+/** A CSV with names of its own into a real Kafka, killed, resumed and taken over in the middle: every row is there once, and in order. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, inject, onTestFinished, test } from 'vitest'
@@ -14,7 +14,7 @@ const rows = 20_000
 const partitions = 4
 const customerOf = (n: number) => `c${(n * 7) % 997}`
 
-test('a produce that is killed twice and resumed sends every row once', { timeout: 180_000 }, async () => {
+test('a produce that is killed, resumed and taken over sends every row once', { timeout: 180_000 }, async () => {
   const namespace = `produce-${process.pid}`
   const plan = compile(cardFraud, { namespace })
   const environment = { KAFKA_BROKERS: inject('kafkaBrokers'), MILLRACE_NAMESPACE: namespace }
@@ -31,20 +31,26 @@ test('a produce that is killed twice and resumed sends every row once', { timeou
   const map = 'txId=Transaction,customerId=Customer,terminalId=Terminal,amount=EUR,at=Date'
   const source = ['--source', file, '--delimiter', ';', '--stream', 'transactions', '--map', map]
   const produce = (...more: string[]) =>
-    startCommand(['produce', 'pipelines/card-fraud.ts', ...source, '--rate', '5000', ...more], environment)
+    startCommand(['produce', 'pipelines/card-fraud.ts', ...source, ...more], environment)
 
-  const first = produce()
+  const first = produce('--rate', '3000')
   await first.printed(' events, ')
   first.child.kill('SIGKILL')
   await first.exitCode
-  const second = produce('--resume')
+  // Slow enough to be at work still when the next one has started on a busy machine.
+  const second = produce('--resume', '--rate', '200')
   await second.printed(' events, ')
-  second.child.kill('SIGKILL')
-  await second.exitCode
-  const third = produce('--resume')
-  expect(await third.exitCode, third.output()).toBe(0)
-  const [, done] = /: ([\d,]+) rows are done, going on after them/.exec(third.output())!
-  expect(Number(done!.replace(',', ''))).toBeGreaterThan(5_000)
+  // A third one while the second is at work: the newer goes on.
+  const third = produce('--resume', '--rate', '200')
+  expect(await second.exitCode, second.output()).toBe(1)
+  expect(second.output()).toContain(`Another process sends ${file} too and has taken it over`)
+  await third.printed(' rows are done')
+  third.child.kill('SIGKILL')
+  await third.exitCode
+  const last = produce('--resume')
+  expect(await last.exitCode, last.output()).toBe(0)
+  const [, done] = /: ([\d,]+) rows are done, going on after them/.exec(last.output())!
+  expect(Number(done!.replace(',', ''))).toBeGreaterThan(1_000)
   expect(Number(done!.replace(',', ''))).toBeLessThan(rows)
 
   const { topic, codec } = plan.scored
