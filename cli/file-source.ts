@@ -192,9 +192,13 @@ function rowOptions(
 async function begun(chunks: AsyncGenerator<SourceEvent[]>): Promise<AsyncGenerator<SourceEvent[]>> {
   const first = await chunks.next()
   async function* all() {
-    if (first.done) return
-    yield first.value
-    yield* chunks
+    try {
+      if (!first.done) yield first.value
+      yield* chunks
+    } finally {
+      // Whoever stops at the first chunk leaves no file open either.
+      await chunks.return()
+    }
   }
   return all()
 }

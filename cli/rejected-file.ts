@@ -25,7 +25,12 @@ export async function openRejectedFile(
 ): Promise<RejectedFile> {
   const file = await open(path, rowsDone === null ? 'w' : 'a+').catch(unwritable(path))
   let added: string[] = []
-  if (rowsDone !== null) await cutOff(file, path, rowsDone)
+  if (rowsDone !== null) {
+    await cutOff(file, path, rowsDone).catch(async (error: unknown) => {
+      await file.close()
+      throw error
+    })
+  }
 
   function lineOf(problems: readonly Problem[], event: SourceEvent, row: number): string {
     const { place } = event
