@@ -197,7 +197,7 @@ async function begun(chunks: AsyncGenerator<SourceEvent[]>): Promise<AsyncGenera
       yield* chunks
     } finally {
       // Whoever stops at the first chunk leaves no file open either.
-      await chunks.return()
+      await chunks.return(undefined)
     }
   }
   return all()
