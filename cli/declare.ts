@@ -1,7 +1,8 @@
 /** What the files that declare commands share: the program, how a command is declared, how its action is run. */
 import { type Command, Option } from 'commander'
 import type { CommandContext } from './context.ts'
-import { instantOption, outputFileOption, wholeOption } from './option-values.ts'
+import { delimiterOption, instantOption, mapOption, outputFileOption, wholeOption } from './option-values.ts'
+import { fileFormats } from './source.ts'
 
 export type Action = (context: CommandContext) => Promise<number>
 
@@ -39,11 +40,22 @@ export function withExamples(command: Command, examples: readonly string[]): Com
 
 export function withSource(command: Command): Command {
   return command
-    .requiredOption('--source <source>', 'handbook (generated), stdin, or a file with JSON lines')
+    .requiredOption('--source <source>', 'handbook (generated), stdin, or a CSV, JSON-lines or Parquet file (.gz too)')
     .option('--from <day>', 'first event time of a generated source', instantOption)
     .option('--until <day>', 'event time that a generated source ends before', instantOption)
     .option('--seed <seed>', 'of a generated source; 0 is the published data set', wholeOption(0, 524_287))
-    .option('--stream <name>', 'stream of every line, where the lines do not name their own')
+    .option('--stream <name>', 'stream of every row, where the rows do not name their own in stream')
+    .option(
+      '--map <field=column>',
+      'columns (or keys) by fields, where names differ: field=column, with commas or repeated',
+      mapOption,
+    )
+    .addOption(
+      new Option('--format <format>', 'of the file, where its ending does not say it, or of stdin (jsonl)').choices(
+        fileFormats,
+      ),
+    )
+    .option('--delimiter <character>', 'between the cells of a CSV (a comma; a tab in .tsv)', delimiterOption)
 }
 
 /** Of every command that prints figures; its value is for `writeFigures`. */

@@ -9,7 +9,8 @@ import type { Broker } from '../runtime/broker.ts'
 import type { EventValues, Plan } from '../schemas/plan.ts'
 import type { CommandContext } from './context.ts'
 import type { OwnPipeline } from './own-pipeline.ts'
-import { openSource, type Source } from './sources.ts'
+import type { Source } from './source.ts'
+import { openSource } from './sources.ts'
 import { requireTopics } from './topics.ts'
 
 /** An event that is about to be sent, and when it was to be sent (ms since 1970). */
@@ -43,13 +44,14 @@ export async function createFeed(
 ): Promise<Feed> {
   const { stdin, clock } = context
   const { broker, unansweredMax } = ground
+  const say = context.terminal.err
   const partitionsOf = await requireTopics(
     broker,
     plan.streams.map(({ topic }) => topic),
   )
   const producer = await broker.producer()
   const sourceOptions = { source: 'handbook', ...(options.seed === undefined ? {} : { seed: options.seed }) }
-  const first = await openSource(sourceOptions, plan, stdin, new AbortController().signal)
+  const first = await openSource(sourceOptions, plan, { stdin, signal: new AbortController().signal, say })
   let sent = 0
   const unanswered = () => sent - watched.counts.predictions - watched.counts.rejected
 
@@ -68,10 +70,10 @@ export async function createFeed(
     },
     async send({ fromMs, untilMs }, pace, stop, onSent) {
       const span = { from: fromMs, ...(untilMs === undefined ? {} : { until: untilMs }) }
-      const source = await openSource({ ...sourceOptions, ...span }, plan, stdin, stop)
+      const source = await openSource({ ...sourceOptions, ...span }, plan, { stdin, signal: stop, say })
       await produce(whileAnswered(source.chunks, stop), {
         streams: plan.streams,
-        producer,
+        sink: producer,
         partitionsOf,
         pace,
         clock,

@@ -66,3 +66,23 @@ export function conditionsOption(text: string, former: readonly Condition[] = []
     "Expected a name, one of >= <= != = > < and a number, in quotes, such as 'amount>=100'.",
   )
 }
+
+/** Names by fields, of `field=name`, several with commas or in several options. A name may hold commas that begin no further field. */
+export function mapOption(text: string, before: ReadonlyMap<string, string> = new Map()): ReadonlyMap<string, string> {
+  const map = new Map(before)
+  for (const part of text.split(/,(?=\w+=)/)) {
+    const [, field, name] = /^\s*(\w+)=(.+)$/s.exec(part) ?? []
+    if (field === undefined || name === undefined) {
+      throw new InvalidArgumentError(`Expected field=column, such as customerId=CUSTOMER_ID, received "${part}".`)
+    }
+    if (map.has(field)) throw new InvalidArgumentError(`The field ${field} is mapped twice.`)
+    map.set(field, name)
+  }
+  return map
+}
+
+export function delimiterOption(text: string): string {
+  const character = text === '\\t' || text === 'tab' ? '\t' : text
+  if (character.length === 1 && !/["\r\n]/.test(character)) return character
+  throw new InvalidArgumentError('Expected one character such as ";" (or "tab"), no quote and no end of line.')
+}

@@ -10,7 +10,8 @@ import type { EventValues, Plan } from '../schemas/plan.ts'
 import type { CommandContext } from './context.ts'
 import { exitCodes } from './failure-text.ts'
 import { loadPlan } from './load-plan.ts'
-import { openSource, type SourceOptions } from './sources.ts'
+import type { SourceOptions } from './source.ts'
+import { openSource } from './sources.ts'
 import { shown } from './terminal.ts'
 import { openWholeFile, writeFigures } from './whole-file.ts'
 
@@ -31,7 +32,7 @@ export async function replayCommand(
   const signal = context.stopping.signal()
   const plan = await loadPlan(definition, config.namespace)
   const scorer = options.model === undefined ? null : await loadScorer(options.model, plan)
-  const source = await openSource(options, plan, context.stdin, signal)
+  const source = await openSource(options, plan, { stdin: context.stdin, signal, say: terminal.err })
   const startedMs = clock.elapsedMs()
   const rowOf = rowMaker(plan, scorer, source.startMs)
   const replay = createReplay(plan, { partitions: options.partitions })
@@ -88,7 +89,7 @@ function checked(event: SourceEvent, plan: Plan): { stream: number; values: Even
     const expected = `one of ${plan.streams.map(({ name }) => name).join(', ')}`
     throw refused(place, [{ path: '/stream', expected, received: event.stream }])
   }
-  const result = stream.codec.check(event.values)
+  const result = stream.codec.check(event.values, { fromText: event.isText ?? false })
   if (!result.ok) throw refused(place, result.problems)
   return { stream: stream.index, values: result.event }
 }

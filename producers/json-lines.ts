@@ -10,6 +10,8 @@ export interface JsonLinesOptions {
   readonly place: string
   /** Stream of every line; null: each line names its own in `stream`. */
   readonly stream: string | null
+  /** Names in the lines by names of fields, where they differ. */
+  readonly map?: ReadonlyMap<string, string>
   readonly lineBytesMax?: number
 }
 
@@ -22,7 +24,7 @@ export async function* jsonLines(
   bytes: AsyncIterable<Buffer>,
   options: JsonLinesOptions,
 ): AsyncGenerator<SourceEvent[], void, void> {
-  const { place, stream, lineBytesMax = lineBytesMaxDefault } = options
+  const { place, stream, map = new Map(), lineBytesMax = lineBytesMaxDefault } = options
   const utf8 = new TextDecoder('utf-8', { fatal: true })
   let line = 0
   /** Beginning of a line whose end has not come yet. Of a line that is too long only its length is kept. */
@@ -54,14 +56,16 @@ export async function* jsonLines(
   function parseLine(text: Buffer, at: string): SourceEvent {
     let values: unknown
     try {
-      values = JSON.parse(utf8.decode(text))
+      values = renamed(JSON.parse(utf8.decode(text)), map)
     } catch (error) {
-      return { place: at, problems: [problem('', 'not_json', 'a JSON object in UTF-8', (error as Error).message)] }
+      const problems = [problem('', 'not_json', 'a JSON object in UTF-8', (error as Error).message)]
+      return { place: at, problems, text: text.toString() }
     }
     if (stream !== null) return { stream, values, place: at }
     const named = (values as { stream?: unknown } | null)?.stream
     if (typeof named === 'string') return { stream: named, values, place: at }
-    return { place: at, problems: [problem('/stream', 'missing', 'the name of the stream (or --stream)', named)] }
+    const problems = [problem('/stream', 'missing', 'the name of the stream (or --stream)', named)]
+    return { place: at, problems, text: text.toString() }
   }
 
   for await (const piece of bytes) {
@@ -81,4 +85,11 @@ export async function* jsonLines(
   }
   const last = pendingBytes > 0 ? takeLine() : null
   if (last) yield [last]
+}
+
+/** The names of the fields in place of the names in the line; what is no object stays what it is. */
+function renamed(values: unknown, map: ReadonlyMap<string, string>): unknown {
+  if (map.size === 0 || typeof values !== 'object' || values === null) return values
+  const named = values as Readonly<Record<string, unknown>>
+  return { ...named, ...Object.fromEntries([...map].map(([field, name]) => [field, named[name]])) }
 }

@@ -3,10 +3,13 @@ import type { OutRecord } from '../runtime/broker.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import type { EventValues, Problem, StreamPlan } from '../schemas/plan.ts'
 
-/** An event on its way in: not checked yet, or already known to be none. `place` says where it stood, for messages. */
+/**
+ * An event on its way in: not checked yet, or already known to be none. `place` says where it stood, for messages. `isText`: texts among
+ * its values stand for what their fields declare. `text` is what was read instead of an event, where it can be shown.
+ */
 export type SourceEvent =
-  | { readonly stream: string; readonly values: unknown; readonly place?: string }
-  | { readonly problems: readonly Problem[]; readonly place: string }
+  | { readonly stream: string; readonly values: unknown; readonly place?: string; readonly isText?: boolean }
+  | { readonly problems: readonly Problem[]; readonly place: string; readonly text?: string }
 
 export interface SentEvent {
   readonly stream: string
@@ -45,7 +48,7 @@ export function createPreparation(
       return { ok: false, problems: [problem] }
     }
     const { stream, partitions } = target
-    const checked = stream.codec.check(source.values)
+    const checked = stream.codec.check(source.values, { fromText: source.isText ?? false })
     if (!checked.ok) return checked
     const { event: values } = checked
     // Id, key and time are required fields of these types in every stream; the codec has just checked them.

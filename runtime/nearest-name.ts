@@ -15,7 +15,7 @@ export function nearestName(name: string, known: readonly string[]): string {
 }
 
 /** Letters to insert, delete or replace to get from one to the other (Levenshtein). */
-function editsBetween(from: string, to: string): number {
+export function editsBetween(from: string, to: string): number {
   let previous = Array.from({ length: to.length + 1 }, (_, at) => at)
   for (let i = 1; i <= from.length; i++) {
     const row = [i]

@@ -151,6 +151,16 @@ export const errorCatalogue = {
       'A file that the command was to write could not be written; one of that name that was there before is as it was.',
     remedy: 'Make room or name another file.',
   },
+  source_changed: {
+    retry: false,
+    meaning: 'A source is not the one any more that its position was kept for.',
+    remedy: 'Leave --resume out to send all of it: what was sent before has the same ids and is dropped as duplicates.',
+  },
+  source_taken: {
+    retry: false,
+    meaning: 'Another process has begun to send the same source; only the newer of them goes on.',
+    remedy: 'Let that one finish; where it was stopped, start again with --resume.',
+  },
   record_unreadable: {
     retry: false,
     meaning: 'A record of an internal topic could not be decoded, or lacks what this definition computes with.',

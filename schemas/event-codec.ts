@@ -246,7 +246,7 @@ function daysOfMonth(text: string): number {
 const decimalNumber = /^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$/
 
 /** A cell of a text file as the JSON value that it stands for; what is no such value stays text and fails the check. */
-function valueFromText(field: FieldPlan, text: string): unknown {
+export function valueFromText(field: FieldPlan, text: string): unknown {
   if (text === '' && field.kind !== 'text') return undefined
   if (text === '' && field.optional) return undefined
   switch (field.kind) {

@@ -15,6 +15,7 @@ export interface Problem {
 export const rejectCodes = [
   'empty',
   'not_json',
+  'not_csv',
   'not_avro',
   'schema_unknown',
   'schema_incompatible',

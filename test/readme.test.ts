@@ -6,7 +6,9 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { createReplay } from '../processors/replay.ts'
+import { systemClock } from '../runtime/clock.ts'
 import { configTable } from '../runtime/config.ts'
+import { createMemoryBroker } from '../runtime/memory-broker.ts'
 import { compile } from '../schemas/compile.ts'
 import type { Pipeline } from '../schemas/definition.ts'
 import { errorCatalogue } from '../schemas/errors.ts'
@@ -63,6 +65,21 @@ describe('README', () => {
     const typed = [readme.at(-1)!.text, ...ask].join('\n')
     const { stdout, stderr } = spawnSync('bash', ['-c', typed], { cwd: root, encoding: 'utf8' })
     expect([stdout, stderr]).toEqual(['doctor\n', ''])
+  })
+
+  test('its CSV goes in with the command as it stands', async () => {
+    const line = readme.flatMap(({ text }) => text.split('\n')).find((text) => text.includes(' produce '))!
+    const args = line.split(' -- ')[1]!.split(' ')
+    const [definition, csv] = [join(folder, 'pipelines/order-returns.ts'), join(folder, 'orders.csv')]
+    writeFileSync(csv, 'ORDER_NO,CUSTOMER,total,at\na,u,10,2026-01-01T00:00:00Z\nb,"u",20.50,1767312000000\n')
+    const placed = args.map((arg) => arg.replace('pipelines/order-returns.ts', definition).replace('orders.csv', csv))
+    const broker = createMemoryBroker({ clock: systemClock })
+    const topics = ['orders', 'returns'].map((topic) => ({ topic, partitions: 2, config: {} }))
+    topics.push({ topic: 'order-returns.schemas', partitions: 1, config: {} })
+    await broker.ensureTopics(topics)
+    const { code, out, err } = await call(placed, { openBroker: () => broker })
+    expect([code, err]).toEqual([0, []])
+    expect(out.slice(1)).toEqual(['  orders: 2', '  returns: 0'])
   })
 
   test('every npm command is a script', () => {

@@ -99,7 +99,7 @@ describe('produce', () => {
     expect(out.slice(1)).toEqual([
       '  transactions: 2',
       '  chargebacks: 0',
-      '  not sent, since they are no valid events: 2',
+      '  not sent, since they are no valid events: 2 (not_json 1, type 1)',
     ])
     const sent = (await valuesOf(broker, 'cli-test.transactions')).map((value) => plan.scored.codec.decode(value))
     expect(sent.map((one) => one.ok && one.event.txId).sort()).toEqual(['t0', 't2'])

@@ -164,7 +164,7 @@ describe('other failures are one sentence and its remedy, and end with 1', () =>
     const { code, err } = await call(['replay', cardFraud, '--source', 'gone.jsonl', '--out', 'never.csv'])
     expect(code).toBe(1)
     expect(err[0]).toMatch(
-      /^error: Source gone\.jsonl cannot be read: ENOENT.*Expected handbook, stdin or the path of a file/,
+      /^error: Source gone\.jsonl cannot be read: ENOENT.*Expected handbook, stdin or the path of a CSV, JSON-lines or Parquet file/,
     )
   })
 

@@ -61,7 +61,7 @@ async function run(
   const { producer, sent, mostAtOnce } = fakeProducer(clock, takesMs)
   const summary = await produce(source, {
     streams: plan.streams,
-    producer,
+    sink: producer,
     partitionsOf: () => 4,
     pace: { kind: 'flat out' },
     clock,
@@ -215,7 +215,7 @@ test('a refusal of the producer is the refusal of the whole, and nothing is sent
     },
     close: async () => undefined,
   }
-  await expect(run([some(10)], { producer, chunkEventsMax: 4 })).rejects.toBe(refused)
+  await expect(run([some(10)], { sink: producer, chunkEventsMax: 4 })).rejects.toBe(refused)
   expect(sent).toEqual([4])
 })
 
@@ -232,6 +232,6 @@ test('a failing source is told after what is in flight was answered', async () =
     yield some(2)
     throw new Error('the disk is gone')
   }
-  await expect(run(failing(), { producer })).rejects.toThrow('the disk is gone')
+  await expect(run(failing(), { sink: producer })).rejects.toThrow('the disk is gone')
   expect(answered).toBe(true)
 })

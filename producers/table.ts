@@ -1,0 +1,160 @@
+/**
+ * The columns of a file with columns come in, a reader that makes events of its rows goes out; called by `csv.ts` and `parquet.ts`. What
+ * the columns lack is told once, before the first row, with the `--map` that would mend it.
+ */
+import { editsBetween } from '../runtime/nearest-name.ts'
+import { PipelineError } from '../schemas/errors.ts'
+import { problem } from '../schemas/event-codec.ts'
+import type { FieldPlan, StreamPlan } from '../schemas/plan.ts'
+import type { SourceEvent } from './prepare.ts'
+
+/** What a source of rows is to be read as. */
+export interface RowOptions {
+  /** Name of the source, for messages. */
+  readonly place: string
+  readonly streams: ReadonlyArray<Pick<StreamPlan, 'name' | 'fields'>>
+  /** Stream of every row; null: each row names its own in `stream`. */
+  readonly stream: string | null
+  /** Names in the source by names of fields, where they differ. */
+  readonly map: ReadonlyMap<string, string>
+  /** Told what is worth knowing of the source, once. */
+  readonly say: (line: string) => void
+}
+
+export interface Table {
+  /** Indices of the columns that are read, ascending. */
+  readonly used: readonly number[]
+  /** `cell`: what a row holds in a column, as the field that it is for can take it. */
+  event(cell: (column: number, field: FieldPlan) => unknown, place: string): SourceEvent
+}
+
+type Target = RowOptions['streams'][number]
+
+/** A column to read, and the field that it is for. */
+interface PickedColumn {
+  readonly field: FieldPlan
+  readonly column: number
+}
+
+const streamField: FieldPlan = { name: 'stream', kind: 'text', optional: false }
+
+/** Throws `usage` where the columns do not do. */
+export function readTable(columns: readonly string[], options: RowOptions): Table {
+  const { place, streams, stream, say } = options
+  const streamColumn = columns.indexOf(streamField.name)
+  if (stream === null && streamColumn === -1) {
+    const names = streams.map(({ name }) => name).join(', ')
+    throw new PipelineError(
+      'usage',
+      `${place} does not say which stream its rows belong to: name it with --stream (${names}), or give the file a ` +
+        `column stream.${columnsText(columns)}`,
+    )
+  }
+  checkMapped(columns, options)
+  const targets = stream === null ? streams : streams.filter(({ name }) => name === stream)
+  const picks = new Map(targets.map((target) => [target.name, picksOf(target, columns, options)]))
+  const lacking = targets.filter((target) => lacks(target, picks.get(target.name)!).length > 0)
+  // Where rows name their streams, a file need not hold events of all of them.
+  if (lacking.length === targets.length) throw lacksColumns(lacking[0]!, columns, options)
+
+  const used = new Set([...picks.values()].flat().map(({ column }) => column))
+  if (stream === null) used.add(streamColumn)
+  const ignored = columns.filter((name, column) => !used.has(column) && name !== '')
+  if (ignored.length > 0) say(`${place}: columns that no field is read from: ${ignored.join(', ')}.`)
+
+  function event(cell: (column: number, field: FieldPlan) => unknown, at: string): SourceEvent {
+    const named = stream ?? cell(streamColumn, streamField)
+    const target = targets.find(({ name }) => name === named)
+    if (target === undefined) {
+      const expected = `one of ${targets.map(({ name }) => name).join(', ')}`
+      return { place: at, problems: [problem('/stream', 'type', expected, named)] }
+    }
+    if (lacking.includes(target)) throw lacksColumns(target, columns, options)
+    const values: Record<string, unknown> = {}
+    for (const { field, column } of picks.get(target.name)!) values[field.name] = cell(column, field)
+    return { stream: target.name, values, place: at, isText: true }
+  }
+
+  return { used: [...used].sort((a, b) => a - b), event }
+}
+
+function checkMapped(columns: readonly string[], { place, map }: RowOptions): void {
+  for (const [field, column] of map) {
+    if (columns.includes(column)) continue
+    throw new PipelineError(
+      'usage',
+      `--map ${field}=${column} names a column that ${place} does not have.${columnsText(columns)}`,
+    )
+  }
+}
+
+function picksOf(target: Target, columns: readonly string[], { place, map }: RowOptions): PickedColumn[] {
+  return target.fields.flatMap((field) => {
+    const name = map.get(field.name) ?? field.name
+    const column = columns.indexOf(name)
+    if (column === -1) return []
+    if (columns.lastIndexOf(name) !== column) {
+      throw new PipelineError(
+        'usage',
+        `${place} has two columns ${name}, and ${field.name} is read from it: rename one.`,
+      )
+    }
+    return [{ field, column }]
+  })
+}
+
+function lacks(target: Target, picks: readonly PickedColumn[]): FieldPlan[] {
+  return target.fields.filter((field) => !field.optional && !picks.some((pick) => pick.field === field))
+}
+
+function lacksColumns(target: Target, columns: readonly string[], options: RowOptions): PipelineError {
+  const { place, map } = options
+  const picks = picksOf(target, columns, options)
+  const missing = lacks(target, picks).map(({ name }) => name)
+  const taken = new Set(picks.map(({ column }) => columns[column]!))
+  const free = columns.filter((column) => column !== '' && !taken.has(column))
+  const mended = [...map, ...missing.map((field) => [field, nearestColumn(field, free) ?? '<column>'] as const)]
+  return new PipelineError(
+    'usage',
+    `${place} lacks columns that the stream ${target.name} needs: ${missing.join(', ')}.${columnsText(columns)}` +
+      `\n  to name them: --map ${quoted(mended.map(([field, column]) => `${field}=${column}`).join(','))}` +
+      (columns.some(looksLikeValue)
+        ? '\n  the first row must hold the names of the columns; here it looks like values'
+        : ''),
+    { details: { stream: target.name, missing, columns: [...columns] } },
+  )
+}
+
+const shownColumnsMax = 100
+
+function columnsText(columns: readonly string[]): string {
+  const more = columns.length > shownColumnsMax ? `, … (${columns.length})` : ''
+  return `\n  columns of the file: ${columns.slice(0, shownColumnsMax).join(', ')}${more}`
+}
+
+function quoted(text: string): string {
+  return /^[\w.=,:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
+
+/** A number or an instant, as the first row of a file without names has them. */
+function looksLikeValue(name: string): boolean {
+  return /^[+-]?[\d.,]+$/.test(name) || /^\d{4}-\d{2}-\d{2}/.test(name)
+}
+
+/** The column spelt most like the field, capitals and separators aside; null where none is alike. */
+function nearestColumn(field: string, columns: readonly string[]): string | null {
+  const plain = (name: string) => name.toLowerCase().replaceAll(/[^\p{L}\p{N}]/gu, '')
+  const wanted = plain(field)
+  let best: string | null = null
+  let fewest = Number.POSITIVE_INFINITY
+  for (const column of columns) {
+    const name = plain(column)
+    const edits = editsBetween(wanted, name)
+    const isPart = wanted.length >= 4 && name.includes(wanted)
+    const isAlike = isPart || edits <= Math.max(wanted.length, name.length) * 0.4
+    if (!isAlike || edits >= fewest) continue
+    best = column
+    fewest = edits
+  }
+  return best
+}
