@@ -18,13 +18,15 @@ const main = fileURLToPath(new URL('./main.ts', import.meta.url))
 /** What lets a Node that does not strip types itself run the command. */
 const typeScriptLoader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 
+/** `nodeOptions`: those that Node takes on its command line only. */
 export function startCommandProcess(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
+  nodeOptions: readonly string[] = [],
 ): ChildCommand {
   // A group of its own: the terminal's Ctrl-C is for this process, which then stops the child in its turn. The channel tells the child
   // when this process is gone.
-  const child = spawn(process.execPath, ['--import', typeScriptLoader, main, ...args], {
+  const child = spawn(process.execPath, [...nodeOptions, '--import', typeScriptLoader, main, ...args], {
     env: { ...environment },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     detached: true,

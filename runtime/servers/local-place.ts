@@ -5,7 +5,7 @@ export interface LocalPlace {
   readonly folder: string
   /** Absolute: what was fetched, shared by all runs. */
   readonly cacheFolder: string
-  /** Whether the state is thrown away at the end. */
+  /** For a test run only: a quick start counts for more than speed, and the state outlives no crash. */
   readonly ephemeral: boolean
   readonly environment: NodeJS.ProcessEnv
   readonly say: (line: string) => void

@@ -34,6 +34,8 @@ export interface FindServersOptions {
   readonly ephemeral?: boolean
   /** `auto`: Docker where it works, else programs of this machine. Ephemeral servers are always programs. */
   readonly servers?: 'auto' | 'docker' | 'local'
+  /** Ephemeral servers that run as kept ones do, with Java's full compiler and an append-only file: for measurements. */
+  readonly isMeasured?: boolean
   /** Gets one line for each choice and each download. */
   readonly say: (line: string) => void
   /** Where PATH, JAVA_HOME and the settings of Maven and pip are looked up; this process's own where it is missing. */
@@ -67,12 +69,12 @@ export async function findServers(options: FindServersOptions): Promise<Servers>
   try {
     const place = await preparePlace(options, closers)
     const wanted = { kafka: kafkaGiven, redis: redisGiven }
-    const way = place.ephemeral ? 'local' : (options.servers ?? 'auto')
+    const way = options.ephemeral ? 'local' : (options.servers ?? 'auto')
     const docker = way === 'local' ? null : await fromDocker(place, wanted, closers, way === 'docker')
     const { kafka, redis } =
       docker instanceof Error || docker === null ? await fromPrograms(place, wanted, closers, docker) : docker
     // Last of all; after a failed start the folder stays for its logs, and the next start sweeps it away.
-    if (place.ephemeral) closers.unshift(() => rm(place.folder, { recursive: true }))
+    if (options.ephemeral) closers.unshift(() => rm(place.folder, { recursive: true }))
     return { kafkaBrokers: kafka.address, redisUrl: redis.address, close }
   } catch (error) {
     await close()
@@ -143,7 +145,7 @@ function given(name: string, address: string, say: (line: string) => void): Runn
 
 /** Makes the folders, takes the lock of kept ones, and clears away what former starts left. */
 async function preparePlace(options: FindServersOptions, closers: Closer[]): Promise<LocalPlace> {
-  const { say, ephemeral = false, environment = process.env } = options
+  const { say, ephemeral = false, isMeasured = false, environment = process.env } = options
   const root = resolve(options.folder)
   const cacheFolder = join(root, 'cache')
   const folder = join(root, ephemeral ? `test-${process.pid}-${randomUUID().slice(0, 8)}` : 'servers')
@@ -156,7 +158,7 @@ async function preparePlace(options: FindServersOptions, closers: Closer[]): Pro
     await stopLeftovers(folder, around)
     await sweepFolder(folder, around)
   }
-  return { folder, cacheFolder, ephemeral, environment, say }
+  return { folder, cacheFolder, ephemeral: ephemeral && !isMeasured, environment, say }
 }
 
 async function makeFolders(...folders: string[]): Promise<void> {

@@ -1,0 +1,63 @@
+/** The backlog jobs: events that lie in the raw topics already are worked off by the production process, as fast as it can. */
+import { createClosing } from '../cli/closing.ts'
+import type { Job, JobRun } from './job.ts'
+import { middleRates } from './middle.ts'
+import { readOutcome } from './outcome.ts'
+import { greatestResidentMb, openNamespace } from './own-namespace.ts'
+import type { BenchPlace } from './place.ts'
+import { closeAll } from './run-parts.ts'
+
+export interface BacklogOptions {
+  readonly name: string
+  readonly measures: string
+  readonly definition: string
+  readonly isScored: boolean
+  readonly events: number
+  readonly baseline: string
+}
+
+export function backlogJob(place: BenchPlace, options: BacklogOptions): Job {
+  const { name, measures, baseline } = options
+  return { measures: { [name]: measures }, baseline, run: async () => [await runBacklog(place, options)] }
+}
+
+async function runBacklog(place: BenchPlace, options: BacklogOptions): Promise<JobRun> {
+  const { name, definition, isScored, events } = options
+  const { broker, redis, model } = place
+  return closeAll(createClosing(), async (closing) => {
+    const pipeline = await openNamespace(place, definition, name, closing)
+    if (isScored) await pipeline.publishModel(model)
+    await pipeline.produceFlatOut({ from: 0, count: events })
+    const redisBytesBefore = await usedBytes(redis)
+    const run = await pipeline.startRun()
+    await run.untilPredicted(events)
+    const redisBytes = (await usedBytes(redis)) - redisBytesBefore
+    await run.stop()
+    const { appendedAtMs, bytes, predictionBytes, counts } = await readOutcome(broker, pipeline.plan, {
+      events,
+      isScored,
+    })
+    const rates = middleRates(appendedAtMs, run.usages)
+    return {
+      job: name,
+      eventsPerSecond: rates?.eventsPerSecond ?? null,
+      eventsPerCpuSecond: rates?.eventsPerCpuSecond ?? null,
+      latencyMs: null,
+      residentMb: greatestResidentMb(run.usages),
+      further: {
+        ...counts,
+        late: run.counts.late,
+        releasedEarly: run.counts.releasedEarly,
+        kafkaBytesPerEvent: bytes / events,
+        predictionBytesPerEvent: predictionBytes / events,
+        redisBytesPerEvent: redisBytes / events,
+      },
+      invalid: rates === null ? 'the middle 80 % of the predictions came at one instant: raise --events' : null,
+    }
+  })
+}
+
+/** Of the whole server: with servers that others use too this is no figure. */
+async function usedBytes(redis: BenchPlace['redis']): Promise<number> {
+  return Number(/^used_memory:(\d+)/m.exec(await redis.info('memory'))![1])
+}

@@ -1,0 +1,42 @@
+/** The baseline without servers: how fast this machine, as it is at the moment, computes vectors with the pure core. */
+import { createReplay } from '../processors/replay.ts'
+import { fineClock } from './clock.ts'
+import type { Job, JobRun } from './job.ts'
+import type { BenchPlace } from './place.ts'
+import { sliceChunks } from './slice.ts'
+
+export const baselineReplay = 'baseline-replay'
+
+/** The same work whatever the options: only then are its figures those of the machine. */
+const slice = { from: 0, count: 50_000 }
+
+export function replayJob(place: BenchPlace): Job {
+  return {
+    measures: {
+      [baselineReplay]: 'Vectors of the card-fraud pipeline computed by the replay, without servers, for comparison.',
+    },
+    baseline: null,
+    run: async () => [runReplay(place)],
+  }
+}
+
+function runReplay({ plan, table, config }: BenchPlace): JobRun {
+  const indexes = new Map(plan.streams.map(({ name, index }) => [name, index]))
+  const events = [...sliceChunks(table, plan, slice)].flat()
+  const replay = createReplay(plan, { partitions: config.partitions })
+  const beganMs = fineClock.elapsedMs()
+  const usedBefore = process.cpuUsage()
+  for (const { stream, values } of events) replay.push(indexes.get(stream)!, values)
+  replay.flush()
+  const seconds = (fineClock.elapsedMs() - beganMs) / 1_000
+  const { user, system } = process.cpuUsage(usedBefore)
+  return {
+    job: baselineReplay,
+    eventsPerSecond: events.length / seconds,
+    eventsPerCpuSecond: events.length / ((user + system) / 1_000_000),
+    latencyMs: null,
+    residentMb: null,
+    further: {},
+    invalid: null,
+  }
+}

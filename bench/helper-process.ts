@@ -1,0 +1,82 @@
+/**
+ * A load generator as a process of its own, so that neither it nor the one who receives disturbs the other's clock: an order goes in, it
+ * says when it is ready, is told to go, and answers. Both sides are here; the jobs start it, the generators' files serve it.
+ */
+import { fork } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { PipelineError } from '../schemas/errors.ts'
+
+export interface Helper<Answer> {
+  /** Tells it to begin; resolves with its answer. */
+  go(): Promise<Answer>
+  stop(): Promise<void>
+}
+
+type Told<Order> = { readonly kind: 'order'; readonly order: Order } | { readonly kind: 'go' }
+type Said<Answer> =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'done'; readonly answer: Answer }
+  | { readonly kind: 'failed'; readonly text: string }
+
+/** What lets a Node that does not strip types itself run the file. */
+const typeScriptLoader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+
+/** `file`: of this folder. Resolves when it is ready. */
+export async function startHelper<Order, Answer>(file: string, order: Order): Promise<Helper<Answer>> {
+  const path = fileURLToPath(new URL(file, import.meta.url))
+  const child = fork(path, [], { execArgv: ['--import', typeScriptLoader], serialization: 'advanced' })
+  const exited = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve())
+  })
+  const tell = (told: Told<Order>) => void child.send(told)
+
+  function heard(kind: 'ready' | 'done'): Promise<Said<Answer>> {
+    const said = new Promise<Said<Answer>>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('exit', (code) =>
+        reject(new PipelineError('server_failed', `${file} ended with exit code ${code}; it said why above.`)),
+      )
+      child.on('message', (message: Said<Answer>) => {
+        if (message.kind === kind) resolve(message)
+        else if (message.kind === 'failed') reject(new PipelineError('server_failed', `${file}: ${message.text}`))
+      })
+    })
+    // Whoever waits hears of a failure; until somebody does, it must not count as unheard.
+    said.catch(() => undefined)
+    return said
+  }
+
+  const ready = heard('ready')
+  const done = heard('done')
+  tell({ kind: 'order', order })
+  await ready
+  return {
+    async go() {
+      tell({ kind: 'go' })
+      const said = await done
+      if (said.kind !== 'done') throw new Error('It has said that it is done')
+      return said.answer
+    },
+    async stop() {
+      if (child.connected) child.disconnect()
+      await exited
+    },
+  }
+}
+
+/** The helper's side. `prepare` may take its time; what it answers is called when told to go. Ends when whoever started it is gone. */
+export function serveHelper<Order, Answer>(prepare: (order: Order) => Promise<() => Promise<Answer>>): void {
+  const say = (said: Said<Answer>) => void process.send!(said)
+  const fail = (error: unknown) => say({ kind: 'failed', text: error instanceof Error ? error.message : String(error) })
+  let work: Promise<() => Promise<Answer>> | null = null
+  process.on('message', (told: Told<Order>) => {
+    if (told.kind === 'order') {
+      work = prepare(told.order)
+      work.then(() => say({ kind: 'ready' }), fail)
+    } else {
+      work!.then((begin) => begin()).then((answer) => say({ kind: 'done', answer }), fail)
+    }
+  })
+  process.once('disconnect', () => process.exit(0))
+}

@@ -1,0 +1,95 @@
+/** `npm run bench`: measures Millrace on a real Kafka and Redis, or writes the table of what was measured. */
+import { readFile } from 'node:fs/promises'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { exitCodeOf, failureText } from '../cli/failure-text.ts'
+import { wholeOption } from '../cli/option-values.ts'
+import { tableLines } from '../cli/terminal.ts'
+import { openWholeFile } from '../cli/whole-file.ts'
+import { PipelineError } from '../schemas/errors.ts'
+import { type JobGroup, jobGroups } from './job.ts'
+import { type BenchReport, parseReport } from './report.ts'
+import { type BenchOptions, runBench } from './run-bench.ts'
+import { comparisonTable, reportMarkdown } from './table.ts'
+
+interface Given extends Omit<BenchOptions, 'rates'> {
+  readonly rate: readonly number[]
+  readonly table?: string
+  readonly json?: string
+  readonly compare?: string
+}
+
+const out = (line: string) => void process.stdout.write(`${line}\n`)
+const examples = [
+  '  npm run bench',
+  '  npm run bench -- --jobs card-fraud-backlog,w1 --runs 3 --json figures.json',
+  '  npm run bench -- --table figures.json',
+  '  npm run bench -- --table figures.json --compare earlier.json',
+].join('\n')
+
+const program = new Command('bench')
+  .description('Measure Millrace on a real Kafka and Redis: those of KAFKA_BROKERS and REDIS_URL, else its own.')
+  .option('--jobs <list>', `which of ${jobGroups.join(', ')}, with commas`, jobsOption, new Set(jobGroups))
+  .option('--runs <count>', 'rounds of all jobs', wholeOption(1, 100), 5)
+  .option('--events <count>', 'transactions of a backlog', wholeOption(1_000, 1_500_000), 300_000)
+  .option('--rate <list>', 'events a second of the paced jobs, with commas', ratesOption, [500, 2_000])
+  .option('--seconds <count>', 'counted seconds of a paced run', wholeOption(1, 3_600), 20)
+  .option('--seed <seed>', 'of the generated events; 0 is the published data set', wholeOption(0, 524_287), 0)
+  .option('--json <file>', 'write the report to a file as well')
+  .option('--profile <folder>', 'write CPU profiles of the measured processes there; the figures suffer')
+  .option('--compare <file>', 'print the medians over those of an earlier report as well')
+  .addOption(
+    new Option('--table <file>', 'measure nothing: print the Markdown table of a report').conflicts([
+      'json',
+      'profile',
+    ]),
+  )
+  .addHelpText('after', `\nExamples:\n${examples}`)
+  .showHelpAfterError(`Type for example:\n${examples}`)
+  .exitOverride()
+
+try {
+  program.parse()
+  const { table, json, compare, rate, ...options } = program.opts<Given>()
+  const earlier = compare === undefined ? null : await readReport(compare)
+  const report = table === undefined ? await measured({ ...options, rates: rate }, json) : await readReport(table)
+  if (table !== undefined) out(reportMarkdown(report).trimEnd())
+  if (earlier) for (const line of tableLines(comparisonTable(report, earlier))) out(line)
+} catch (error) {
+  // Commander has printed its own failures already.
+  if ((error as { code?: string }).code?.startsWith('commander.') !== true)
+    process.stderr.write(`${failureText(error)}\n`)
+  process.exitCode = exitCodeOf(error)
+}
+
+/** A file that cannot be written is found out before the measuring, not after it. */
+async function measured(options: BenchOptions, json: string | undefined): Promise<BenchReport> {
+  const file = json === undefined ? null : await openWholeFile(json)
+  try {
+    const report = await runBench(options, process.env, out)
+    await file?.write(`${JSON.stringify(report, null, 2)}\n`)
+    await file?.finish()
+    return report
+  } finally {
+    await file?.discard()
+  }
+}
+
+async function readReport(path: string): Promise<BenchReport> {
+  const text = await readFile(path, 'utf8').catch((cause: Error) => {
+    throw new PipelineError('input_unreadable', `Report ${path} cannot be read: ${cause.message}.`, { cause })
+  })
+  return parseReport(text, path)
+}
+
+function jobsOption(text: string): ReadonlySet<JobGroup> {
+  const names = text.split(',')
+  const unknown = names.filter((name) => !jobGroups.some((group) => group === name))
+  if (unknown.length > 0)
+    throw new InvalidArgumentError(`Expected ${jobGroups.join(', ')}; received ${unknown.join(', ')}.`)
+  return new Set(jobGroups.filter((group) => names.includes(group)))
+}
+
+function ratesOption(text: string): readonly number[] {
+  const whole = wholeOption(1, 100_000)
+  return [...new Set(text.split(',').map(whole))]
+}

@@ -1,0 +1,67 @@
+/**
+ * What a run left in its topics, read to the end once its process has stopped: every event predicted once, none refused. Wrong results
+ * throw: they are no figures. Called by every job that runs a pipeline.
+ */
+import assert from 'node:assert/strict'
+import { readSpans, wholeLog } from '../online-model/read-log.ts'
+import type { Broker, LogRecord } from '../runtime/broker.ts'
+import type { Plan } from '../schemas/plan.ts'
+
+export interface Outcome {
+  /** Of every prediction, ms since 1970. */
+  readonly appendedAtMs: Float64Array
+  /** Keys, values and headers in all topics of the pipeline, without what batches and replicas add. */
+  readonly bytes: number
+  /** Of these, those of the predictions. */
+  readonly predictionBytes: number
+  readonly counts: {
+    readonly predictions: number
+    readonly doubled: number
+    readonly rejected: number
+    readonly unscored: number
+  }
+}
+
+/** `events`: of the scored stream that were sent. */
+export async function readOutcome(
+  broker: Broker,
+  plan: Plan,
+  expected: { readonly events: number; readonly isScored: boolean },
+): Promise<Outcome> {
+  const { events, isScored } = expected
+  const appended: number[] = []
+  const ids = new Set<string>()
+  let [bytes, predictionBytes, unscored, rejected] = [0, 0, 0, 0]
+  const fetcher = await broker.fetcher()
+  try {
+    const spans = await wholeLog(
+      broker,
+      plan.topics.map(({ topic }) => topic),
+    )
+    await readSpans(fetcher, spans, (record, { topic }) => {
+      bytes += bytesOf(record)
+      if (topic === plan.rejected.topic) rejected++
+      if (topic !== plan.predictions.topic) return
+      predictionBytes += bytesOf(record)
+      const { id, score } = plan.predictions.codec.decode(record.value!)
+      ids.add(id)
+      if (score === null) unscored++
+      appended.push(record.appendedAtMs)
+    })
+  } finally {
+    await fetcher.close()
+  }
+  const counts = { predictions: appended.length, doubled: appended.length - ids.size, rejected, unscored }
+  const right = { predictions: events, doubled: 0, rejected: 0, unscored: isScored ? 0 : events }
+  assert.deepEqual(
+    counts,
+    right,
+    `${plan.predictions.topic} should hold each event once: expected ${JSON.stringify(right)}, found ${JSON.stringify(counts)}`,
+  )
+  return { appendedAtMs: Float64Array.from(appended), bytes, predictionBytes, counts }
+}
+
+function bytesOf({ key, value, headers }: LogRecord): number {
+  const named = Object.entries(headers).reduce((sum, [name, header]) => sum + name.length + header.length, 0)
+  return (key?.length ?? 0) + (value?.length ?? 0) + named
+}

@@ -1,0 +1,60 @@
+/** The paced job: the card-fraud pipeline at a steady rate, from the scheduled send of an event to the receipt of its prediction. */
+import { createClosing } from '../cli/closing.ts'
+import { baselineKafka } from './baseline-kafka.ts'
+import type { Job, JobRun } from './job.ts'
+import { cpuSecondsAt } from './middle.ts'
+import { runOpenLoop } from './open-loop.ts'
+import { readOutcome } from './outcome.ts'
+import { greatestResidentMb, openNamespace } from './own-namespace.ts'
+import { type BenchPlace, cardFraud } from './place.ts'
+import { closeAll } from './run-parts.ts'
+
+export interface PacedOptions {
+  readonly rate: number
+  readonly seconds: number
+  /** Transactions that are worked off before, so that the windows are not empty. */
+  readonly before: number
+}
+
+export function pacedJob(place: BenchPlace, options: PacedOptions): Job {
+  const name = `card-fraud-paced-${options.rate}`
+  const measures = `card-fraud, scored, at ${options.rate} events a second: scheduled send to receipt of the prediction, read_committed.`
+  return {
+    measures: { [name]: measures },
+    baseline: baselineKafka(options.rate),
+    run: async () => [await runPaced(place, name, options)],
+  }
+}
+
+async function runPaced(place: BenchPlace, name: string, { rate, seconds, before }: PacedOptions): Promise<JobRun> {
+  return closeAll(createClosing(), async (closing) => {
+    const pipeline = await openNamespace(place, cardFraud, name, closing)
+    const { plan } = pipeline
+    await pipeline.publishModel(place.model)
+    await pipeline.produceFlatOut({ from: 0, count: before })
+    const run = await pipeline.startRun()
+    await run.untilPredicted(before)
+    const idOf = (value: Buffer) => plan.predictions.codec.decode(value).id
+    const options = { definition: cardFraud, rate, from: before, seconds, topic: plan.predictions.topic, idOf }
+    const loop = await run.lookWhile(runOpenLoop(place, pipeline, options, closing))
+    await run.untilPredicted(before + loop.sent)
+    await run.stop()
+    const { counts } = await readOutcome(place.broker, plan, { events: before + loop.sent, isScored: true })
+    const cpuSeconds = cpuSecondsAt(run.usages, loop.untilMs) - cpuSecondsAt(run.usages, loop.fromMs)
+    return {
+      job: name,
+      eventsPerSecond: loop.eventsPerSecond,
+      eventsPerCpuSecond: (loop.eventsPerSecond * (loop.untilMs - loop.fromMs)) / 1_000 / cpuSeconds,
+      latencyMs: loop.latencyMs,
+      residentMb: greatestResidentMb(run.usages),
+      further: {
+        ...counts,
+        late: run.counts.late,
+        releasedEarly: run.counts.releasedEarly,
+        sendLagMsP99: loop.sendLagMs.p99,
+        sendLagMsMax: loop.sendLagMs.max,
+      },
+      invalid: loop.invalid,
+    }
+  })
+}

@@ -1,0 +1,64 @@
+/**
+ * Where the bench measures: servers, connections to them, the generated data and a trained model. Opened by
+ * `run-bench.ts`, used by every job.
+ */
+import { Redis } from 'ioredis'
+import type { Closing } from '../cli/closing.ts'
+import { openBroker } from '../cli/context.ts'
+import { loadPlan } from '../cli/load-plan.ts'
+import { generateHandbook, type HandbookTable } from '../pipelines/handbook.ts'
+import type { Broker } from '../runtime/broker.ts'
+import type { Config } from '../runtime/config.ts'
+import { redisSecurity } from '../runtime/security.ts'
+import { findServers } from '../runtime/servers/local-servers.ts'
+import type { ModelVersion, Plan } from '../schemas/plan.ts'
+import { trainModel } from './trained-model.ts'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+export interface BenchPlace {
+  /** With the addresses of the servers. */
+  readonly config: Config
+  readonly environment: Environment
+  readonly broker: Broker
+  readonly redis: Redis
+  readonly table: HandbookTable
+  /** Of the card-fraud pipeline, without a namespace. */
+  readonly plan: Plan
+  /** For the card-fraud pipeline. */
+  readonly model: ModelVersion
+  /** Folder for CPU profiles of the measured processes; null: none are taken. */
+  readonly profileFolder: string | null
+}
+
+export const cardFraud = 'pipelines/card-fraud.ts'
+
+/** Servers that the environment does not name are started as in production, and thrown away at the end. */
+export async function openPlace(
+  config: Config,
+  environment: Environment,
+  options: { readonly seed: number; readonly profileFolder: string | null; readonly say: (line: string) => void },
+  closing: Closing,
+): Promise<BenchPlace> {
+  const { say, seed, profileFolder } = options
+  const servers = await findServers({
+    kafkaBrokers: config.kafkaBrokers.join(','),
+    ...(config.redisUrl === null ? {} : { redisUrl: config.redisUrl }),
+    folder: config.folder,
+    ephemeral: true,
+    isMeasured: true,
+    say,
+  })
+  closing.add('servers', servers.close)
+  const found = { ...config, kafkaBrokers: servers.kafkaBrokers.split(','), redisUrl: servers.redisUrl }
+  const broker = openBroker(found)
+  closing.add('Kafka', broker.close)
+  const redis = new Redis(servers.redisUrl, { ...redisSecurity(found), lazyConnect: true })
+  closing.add('Redis', async () => redis.disconnect())
+  await redis.connect()
+  say(`Drawing the benchmark's data with seed ${seed}, and training a model on its first days.`)
+  const table = generateHandbook({ seed })
+  const plan = await loadPlan(cardFraud, '')
+  const model = trainModel(plan, table, config.partitions)
+  return { config: found, environment, broker, redis, table, plan, model, profileFolder }
+}

@@ -1,0 +1,125 @@
+/**
+ * Runs the chosen jobs round by round, so that each run has its baseline beside it and a noisy minute does not hit one job alone, and
+ * makes the report. Called by `main.ts`.
+ */
+import { createClosing } from '../cli/closing.ts'
+import { tableLines } from '../cli/terminal.ts'
+import { parseConfig } from '../runtime/config.ts'
+import { backlogJob } from './backlog.ts'
+import { kafkaJob } from './baseline-kafka.ts'
+import { baselineReplay, replayJob } from './baseline-replay.ts'
+import { fineClock } from './clock.ts'
+import { httpReadsJob } from './http-reads.ts'
+import type { Job, JobGroup, JobRun } from './job.ts'
+import { pacedJob } from './paced.ts'
+import { type BenchPlace, cardFraud, type Environment, openPlace } from './place.ts'
+import { type BenchReport, jobReports, type Ran, reportFormat } from './report.ts'
+import { closeAll } from './run-parts.ts'
+import { describeMachine, load, revision } from './surroundings.ts'
+import { circumstances, reportTable } from './table.ts'
+
+export interface BenchOptions {
+  readonly jobs: ReadonlySet<JobGroup>
+  readonly runs: number
+  /** Transactions of a backlog. */
+  readonly events: number
+  readonly rates: readonly number[]
+  readonly seconds: number
+  readonly seed: number
+  readonly profile?: string
+}
+
+/** Transactions behind the paced and the HTTP jobs; fewer where `events` is less. */
+const eventsBeforeMax = 100_000
+
+export async function runBench(
+  options: BenchOptions,
+  environment: Environment,
+  say: (line: string) => void,
+): Promise<BenchReport> {
+  const startedAt = new Date(fineClock.nowMs()).toISOString()
+  const given = parseConfig(environment)
+  return closeAll(createClosing(), async (closing) => {
+    const { seed, profile: profileFolder = null } = options
+    const place = await openPlace(given, environment, { seed, profileFolder, say }, closing)
+    const jobs = chosenJobs(place, options)
+    const rounds: Array<Map<string, Ran>> = []
+    for (let round = 1; round <= options.runs; round++) rounds.push(await runRound(jobs, round, say))
+    const report: BenchReport = {
+      format: reportFormat,
+      machine: await describeMachine(given, place.redis),
+      revision: await revision(environment),
+      startedAt,
+      seed,
+      settings: {
+        rounds: options.runs,
+        events: options.events,
+        rates: options.rates,
+        seconds: options.seconds,
+        partitions: place.config.partitions,
+      },
+      jobs: jobReports(jobs, rounds),
+    }
+    say(circumstances(report))
+    for (const line of tableLines(reportTable(report))) say(line.replaceAll('**', ''))
+    for (const { job, invalid } of report.jobs) for (const reason of invalid) say(`${job}, not counted: ${reason}`)
+    return report
+  })
+}
+
+/** A baseline runs before the jobs that are compared with it, chosen or not. */
+function chosenJobs(place: BenchPlace, options: BenchOptions): Job[] {
+  const { jobs, events, rates, seconds } = options
+  const before = Math.min(events, eventsBeforeMax)
+  const has = (group: JobGroup) => jobs.has(group)
+  const backlog = { events, baseline: baselineReplay }
+  return [
+    ...(has('baseline') || has('card-fraud-backlog') || has('w1') || has('http-reads') ? [replayJob(place)] : []),
+    ...(has('card-fraud-backlog')
+      ? [
+          backlogJob(place, {
+            ...backlog,
+            name: 'card-fraud-backlog',
+            measures: 'Two entities, 15 features, scored, exactly once, features in Redis; a backlog, its middle 80 %.',
+            definition: cardFraud,
+            isScored: true,
+          }),
+        ]
+      : []),
+    ...(has('w1')
+      ? [
+          backlogJob(place, {
+            ...backlog,
+            name: 'w1',
+            measures: 'One entity, 6 features, exactly once, features in Redis; a backlog, its middle 80 %.',
+            definition: 'bench/w1.ts',
+            isScored: false,
+          }),
+        ]
+      : []),
+    ...rates.flatMap((rate) => [
+      ...(has('baseline') || has('card-fraud-paced') ? [kafkaJob(place, { rate, seconds })] : []),
+      ...(has('card-fraud-paced') ? [pacedJob(place, { rate, seconds, before })] : []),
+    ]),
+    ...(has('http-reads') ? [httpReadsJob(place, { seconds, before })] : []),
+  ]
+}
+
+async function runRound(jobs: readonly Job[], round: number, say: (line: string) => void): Promise<Map<string, Ran>> {
+  const ran = new Map<string, Ran>()
+  for (const job of jobs) {
+    const loadBefore = load()
+    for (const run of await job.run()) {
+      ran.set(run.job, { run, loadBefore })
+      say(`round ${round}, load ${loadBefore.toFixed(2)}: ${run.job} ${figuresText(run)}`)
+    }
+  }
+  return ran
+}
+
+function figuresText({ eventsPerSecond, eventsPerCpuSecond, latencyMs, residentMb, further, invalid }: JobRun): string {
+  const figures = { eventsPerSecond, eventsPerCpuSecond, ...latencyMs, residentMb, ...further }
+  const known = Object.entries(figures).filter(([, value]) => value !== null)
+  const told = known.map(([name, value]) => `${name} ${Number(value!.toPrecision(4))}`).join(', ')
+  return invalid === null ? told : `INVALID (${invalid}): ${told}`
+}

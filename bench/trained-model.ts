@@ -1,0 +1,43 @@
+/**
+ * The generated data in, a model version out: vectors of the replay of the first days, fitted as `millrace train` fits
+ * them. Needs no server.
+ */
+import { fitLogistic } from '../online-model/logistic.ts'
+import type { HandbookTable } from '../pipelines/handbook.ts'
+import { createReplay, type Replayed } from '../processors/replay.ts'
+import type { ModelVersion, Plan } from '../schemas/plan.ts'
+import { sliceChunks } from './slice.ts'
+
+/** About ten days: the terminals' windows lie seven days back, so that the first week alone has no risks to learn from. */
+const transactions = 100_000
+
+export function trainModel(plan: Plan, table: HandbookTable, partitions: number): ModelVersion {
+  const features = plan.features.map(({ name }) => name)
+  const count = Math.min(transactions, table.rows)
+  const rows = new Float64Array(count * features.length)
+  const labels = new Uint8Array(count)
+  let rowCount = 0
+  const take = (replayed: readonly Replayed[]) => {
+    for (const { id, vector } of replayed) {
+      rows.set(vector, rowCount * features.length)
+      labels[rowCount++] = table.fraud[Number(id)]!
+    }
+  }
+  const indexes = new Map(plan.streams.map(({ name, index }) => [name, index]))
+  const replay = createReplay(plan, { partitions })
+  for (const chunk of sliceChunks(table, plan, { from: 0, count })) {
+    for (const { stream, values } of chunk) take(replay.push(indexes.get(stream)!, values))
+  }
+  take(replay.flush())
+  const fit = fitLogistic({ rows, labels, rowCount, features, l2: plan.model.l2, iterationsMax: 100 })
+  return {
+    kind: 'version',
+    version: 'v1',
+    createdAtMs: 0,
+    fingerprint: plan.fingerprint,
+    seed: table.seed,
+    model: fit.weights,
+    metrics: {},
+    trainedOn: [],
+  }
+}

@@ -1,0 +1,50 @@
+/** `npm run bench` in miniature: that it measures what it says, on right results. Never how fast anything is. */
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { expect, inject, test } from 'vitest'
+import type { BenchReport } from '../../bench/report.ts'
+import { ownFolder, readJson } from '../support/command.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const run = promisify(execFile)
+
+test('a backlog of 5,000 events: every figure is there, every event predicted once', { timeout: 240_000 }, async () => {
+  const file = join(ownFolder(), 'figures.json')
+  const environment = {
+    ...process.env,
+    KAFKA_BROKERS: inject('kafkaBrokers'),
+    REDIS_URL: inject('redisUrl'),
+    MILLRACE_LOG_LEVEL: 'warn',
+  }
+  const bench = (...args: string[]) =>
+    run('npm', ['run', '-s', 'bench', '--', ...args], { cwd: root, env: environment })
+  await bench('--jobs', 'card-fraud-backlog', '--runs', '1', '--events', '5000', '--json', file)
+
+  const report = readJson<BenchReport>(file)
+  expect(report).toMatchObject({
+    format: 'millrace-bench/1',
+    machine: { node: process.versions.node, kafka: 'as given', redis: expect.stringMatching(/^(Redis|Valkey) \d/) },
+    seed: 0,
+    settings: { rounds: 1, events: 5_000, partitions: 4 },
+  })
+  expect(report.jobs.map(({ job }) => job)).toEqual(['baseline-replay', 'card-fraud-backlog'])
+  const backlog = report.jobs[1]!
+  expect(backlog).toMatchObject({
+    runs: 1,
+    invalid: [],
+    latencyMs: null,
+    further: { predictions: once(5_000), doubled: once(0), rejected: once(0), unscored: once(0), late: once(0) },
+  })
+  const { eventsPerSecond, eventsPerCpuSecond, residentMb, ratios, further } = backlog
+  const figures = [eventsPerSecond, eventsPerCpuSecond, residentMb, ratios.eventsPerCpuSecond]
+  for (const figure of [...figures, further.kafkaBytesPerEvent]) expect(figure!.median).toBeGreaterThan(0)
+
+  const { stdout } = await bench('--table', file)
+  expect(stdout).toMatch(/^\| card-fraud-backlog \| 1 \| [\d,.]+ \| [\d,.]+ \|/m)
+})
+
+function once(value: number) {
+  return { min: value, median: value, max: value }
+}
