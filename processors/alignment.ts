@@ -74,6 +74,8 @@ export interface Alignment<T extends Aligned> {
   top(): T | undefined
   /** Takes the peeked event out. */
   release(bounds: ReleaseBounds): T
+  /** The first event waits for something of this input. */
+  awaits(input: number, nowMs: number): boolean
   /** The first event waits for no more than news that a raw source is at its end. */
   awaitsEnd(nowMs: number): boolean
   /** Every source has nothing to send and nothing is held. */
@@ -189,6 +191,12 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     return source.idleOffset >= 0 && isEndKnown
   }
 
+  function awaits(input: number, nowMs: number): boolean {
+    const event = heap.top()
+    if (event === undefined) return true
+    return sources.some((source, i) => source.input === input && !hasPassed(i, event, nowMs))
+  }
+
   function awaitsEnd(nowMs: number): boolean {
     const event = heap.top()
     if (event === undefined || isDue(event, nowMs)) return false
@@ -239,6 +247,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     peek,
     top: heap.top,
     release,
+    awaits,
     awaitsEnd,
     isIdle,
     watermark,

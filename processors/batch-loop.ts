@@ -194,13 +194,13 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
 
   function takeShares(): Share[] {
     const nowMs = clock.nowMs()
-    const untilTime = slowestReadTime()
+    const readTimes = slowestReadTimes()
     const shares: Share[] = []
     for (const open of tasks) {
       const bounds = {
         eventsMax: limits.batchEventsMax,
         keysMax: storeKeysMax,
-        untilTime: open.task.stage.hopIn ? Number.POSITIVE_INFINITY : untilTime,
+        untilTime: readTimes.get(open.task.stage) ?? Number.POSITIVE_INFINITY,
         beforeRound: open.task.stage.hopOut ? answered : Number.POSITIVE_INFINITY,
       }
       const batch = open.task.take(nowMs, bounds) ?? movedPosition(open, nowMs)
@@ -223,13 +223,16 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
   }
 
   /**
-   * On a backlog no first-stage task goes beyond what every other has read: else the next stage would have to hold all that the slow
+   * On a backlog no task goes beyond what every other of its stage has read: else the next stage would have to hold all that the slow
    * ones have not sent yet.
    */
-  function slowestReadTime(): number {
-    let time = Number.POSITIVE_INFINITY
-    for (const { task } of tasks) if (!task.stage.hopIn && task.stage.hopOut) time = Math.min(time, task.readTime())
-    return time
+  function slowestReadTimes(): Map<StagePlan, number> {
+    const times = new Map<StagePlan, number>()
+    for (const { task } of tasks) {
+      const { stage } = task
+      if (stage.hopOut) times.set(stage, Math.min(times.get(stage) ?? Number.POSITIVE_INFINITY, task.readTime()))
+    }
+    return times
   }
 
   /** Tasks that tell the next stage how far they have come (see `word.ts`). */

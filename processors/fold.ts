@@ -56,7 +56,7 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
     }
     if (event.stream !== plan.scored.index) return unscored
     try {
-      return scored(event, log!)
+      return scored(event, log)
     } catch (error) {
       if (!(error instanceof FeatureFailed)) throw error
       if (isFact) removeLastInserted(log!)
@@ -65,10 +65,10 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
     }
   }
 
-  function scored(event: FoldedEvent, log: EntityLog): Folded {
+  function scored(event: FoldedEvent, log: EntityLog | null): Folded {
     const slots = new Float64Array(plan.slots.length).fill(Number.NaN)
     for (let i = 0; i < event.slots.length; i++) slots[i] = event.slots[i]!
-    readSlots(log, event, slots)
+    if (log) readSlots(log, event, slots)
     if (!isLast) return { kind: 'folded', slots, vector: null }
     const vector = new Float64Array(plan.features.length)
     for (let i = 0; i < vector.length; i++) vector[i] = plan.features[i]!.compute(event.event, slots)
@@ -82,7 +82,7 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
   }
 
   return {
-    needsLog: (stream) => leavesFact[stream]! || stream === plan.scored.index,
+    needsLog: (stream) => leavesFact[stream]! || (stream === plan.scored.index && entity.slots.length > 0),
     fold,
   }
 }

@@ -86,7 +86,7 @@ export interface Task {
   readonly counts: Readonly<AlignmentCounts>
   readonly passed: CanonicalPosition
   readonly isRefolding: boolean
-  /** Event time that everything has been read up to; infinity at the end of all raw inputs. For tasks with raw inputs. */
+  /** Event time that everything has been read up to; infinity at the end of all inputs. */
   readTime(): number
   /** What to fetch next; nothing of inputs that are far enough ahead, unless what was read waits for more. */
   wanted(nowMs: number): FetchFrom[]
@@ -137,7 +137,7 @@ export function createTask(options: TaskOptions): Task {
 
   function readTime(): number {
     let time = Number.POSITIVE_INFINITY
-    for (const input of inputs) if (input.stream && !input.isAtEnd && input.clock < time) time = input.clock
+    for (const input of inputs) if (!input.isAtEnd && input.clock < time) time = input.clock
     return time
   }
 
@@ -146,7 +146,9 @@ export function createTask(options: TaskOptions): Task {
     return inputs
       .filter((input, i) => {
         if (hasUnread(input) || isRefolded(i)) return false
-        return waitsForMore || isBehindStart(input, i) || heldCount(input) < limits.readAheadMax
+        if (isBehindStart(input, i) || heldCount(input) < limits.readAheadMax) return true
+        // An input that is far ahead is not what the others are waited for with.
+        return waitsForMore && (isRefolding || alignment.awaits(i, nowMs))
       })
       .map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
   }

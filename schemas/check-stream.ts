@@ -32,6 +32,7 @@ export function checkStream(stream: AnyStream, report: Report): void {
       stream.topic,
     )
   checkTimes(path, stream, report)
+  if (typeof stream.rekey !== 'boolean') report(`${path}.rekey`, 'true or false', stream.rekey)
   if (!isRecord(stream.specs)) {
     report(`${path}.fields`, 'the fields of the stream by name', stream.specs)
     return

@@ -44,6 +44,8 @@ export interface StreamPlan {
   readonly latenessMs: number
   /** Events dated further than this ahead of their append time are rejected. */
   readonly aheadMs: number
+  /** Events may lie in any partition of the raw topic: a stage of their own carries them to where their key belongs. */
+  readonly rekey: boolean
   /** Raw topic: JSON or Avro in, Avro out. */
   readonly codec: EventCodec
   /** Index of the stage whose tasks consume the raw topic; null for a label stream that no feature is computed from. */
@@ -102,6 +104,8 @@ export interface EntityPlan {
 }
 
 export interface StagePlan {
+  /** `rekey`: the stage before all others that only carries events to the tasks of the first entity; there is nothing to query. */
+  readonly kind: 'entity' | 'rekey'
   readonly index: number
   readonly entity: EntityPlan
   /** Streams whose raw topics this stage consumes, by stream index. */

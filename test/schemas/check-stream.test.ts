@@ -57,6 +57,11 @@ describe('streams', () => {
     expect(withStream({ [role]: 5 })).toEqual([`streams.orders.${role}: expected ${durations}, received 5`])
   })
 
+  test('rekey that is no flag', () => {
+    expect(withStream({ rekey: 'yes' })).toEqual(['streams.orders.rekey: expected true or false, received yes'])
+    expect(withStream({ rekey: true })).toEqual([])
+  })
+
   test('more disorder than lateness', () => {
     expect(withStream({ disorder: '25h' })).toEqual([
       'streams.orders.disorder: expected at most lateness (1d), received 25h',
