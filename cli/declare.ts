@@ -14,20 +14,21 @@ export interface Declare {
   readonly fetch: typeof fetch
 }
 
-/** For `program.command(name)`: see `Declare.command`. */
+/** For `program.command(name)`: see `Declare.command`. `program` may be a command that has subcommands. */
 export function definitionCommand(
   program: Command,
   name: string,
   description: string,
   examples: readonly string[],
 ): Command {
-  const listed = examples.map((example) => `  millrace ${name} ${example}`).join('\n')
+  const whole = program.parent === null ? name : `${program.name()} ${name}`
+  const listed = examples.map((example) => `  millrace ${whole} ${example}`).join('\n')
   return program
     .command(name)
     .description(description)
     .argument('<definition>', 'file with the pipeline definition, such as pipelines/card-fraud.ts')
     .addHelpText('after', `\nExamples:\n${listed}`)
-    .showHelpAfterError(`Type for example:\n${listed}\nmillrace ${name} --help shows all options.`)
+    .showHelpAfterError(`Type for example:\n${listed}\nmillrace ${whole} --help shows all options.`)
 }
 
 export function withSource(command: Command): Command {

@@ -9,6 +9,7 @@ import type { CommandContext } from './context.ts'
 import { type Declare, definitionCommand } from './declare.ts'
 import { declareLookCommands } from './declare-look.ts'
 import { declareProofCommands } from './declare-proof.ts'
+import { declareRejectedCommands } from './declare-rejected.ts'
 import { declareRunCommands } from './declare-run.ts'
 import { exitCodeOf, exitCodes, failureText } from './failure-text.ts'
 import { createStopping, type ProcessEdge } from './process.ts'
@@ -78,6 +79,7 @@ function declare(act: Declare['act'], { terminal, fetch: fetchIt = fetch }: Surr
   }
   declareRunCommands(declaring)
   declareLookCommands(declaring)
+  declareRejectedCommands(declaring)
   declareProofCommands(declaring)
   return program
 }

@@ -106,7 +106,8 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
   const heap = createCanonicalHeap<T>()
   const counts: AlignmentCounts = { late: 0, releasedEarly: 0 }
   let passed = start
-  let lateHeld = 0
+  /** Two events of one place are in order, although the second is at what the first has passed: it was put back twice. */
+  const lateHeld = new Set<T>()
   const sources: SourceState[] = options.sources.map((source) => ({
     kind: source.kind,
     input: source.input,
@@ -123,7 +124,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
   function push(event: T): void {
     if (isLate(event)) {
       counts.late++
-      lateHeld++
+      lateHeld.add(event)
     }
     heap.push(event)
   }
@@ -163,8 +164,8 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     assert(event, 'an event was peeked before')
     if (!isDue(event, nowMs)) counts.releasedEarly++
     // Events leave in order, so that only one that came late is at or before what has been passed.
-    if (isLate(event)) lateHeld--
-    else passed = { time: event.time, order: event.order }
+    lateHeld.delete(event)
+    if (!isLate(event)) passed = { time: event.time, order: event.order }
     return event
   }
 
@@ -231,7 +232,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
       return heap.size
     },
     get lateHeld() {
-      return lateHeld
+      return lateHeld.size
     },
     counts,
     get passed() {

@@ -12,6 +12,8 @@ import type { TaskStore } from '../feature-store/store.ts'
 import { storeKeysMax } from '../feature-store/store.ts'
 import type { FetchedPartition, Fetcher, Membership, OffsetToCommit, OutRecord, Worker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
+import { originOfOrder } from '../schemas/canonical-order.ts'
+import type { RefusedRecord } from '../schemas/dead-letter.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan, StagePlan } from '../schemas/plan.ts'
 import type { EntityCache } from './entity-cache.ts'
@@ -21,7 +23,6 @@ import { got, type Outcome, outcomeOf } from './outcome.ts'
 import { hopRecords, markRecords, type Output, predictionRecords, refusalOf, rejectionRecords } from './outputs.ts'
 import { encodePosition } from './position.ts'
 import type { CurrentModel } from './scoring.ts'
-import type { Refusal } from './stage-event.ts'
 import type { Task, TaskBatch } from './task.ts'
 import type { Word } from './word.ts'
 
@@ -74,7 +75,7 @@ interface Share {
   readonly batch: TaskBatch
   readonly keys: ReadonlySet<string>
   readonly outputs: Output[]
-  readonly refusals: Refusal[]
+  readonly refusals: RefusedRecord[]
 }
 
 /** Runs until `isStopping`; finishes the batch it is in. Throws what ended it. */
@@ -276,7 +277,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
         const folded = event.isRepeat ? duplicate : open.fold.fold(event, log, floorTime)
         if (folded.kind === 'folded') {
           outputs.push({
-            event,
+            event: folded.order === event.order ? event : { ...event, origin: originOfOrder(folded.order) },
             slots: folded.slots,
             vector: folded.vector,
             score: null,

@@ -68,7 +68,15 @@ export function createReplay(plan: Plan, options: { readonly partitions: number 
     const partition = lies ?? partitionOf(Buffer.from(event[stream.keyField] as string), partitions)
     const offset = nextOffsets[streamIndex]![partition]!++
     const order = orderOf(streamIndex, partition, offset)
-    waiting.push({ time, order, stream: streamIndex, id: event[stream.idField] as string, event, slots: [] })
+    waiting.push({
+      time,
+      order,
+      stream: streamIndex,
+      id: event[stream.idField] as string,
+      event,
+      slots: [],
+      rejectedBy: null,
+    })
     return done
   }
 

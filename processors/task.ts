@@ -7,11 +7,12 @@ import assert from 'node:assert/strict'
 import { storeKeysMax } from '../feature-store/store.ts'
 import type { FetchedPartition, FetchFrom, LogRecord } from '../runtime/broker.ts'
 import { compareCanonical } from '../schemas/canonical-order.ts'
+import type { RefusedRecord } from '../schemas/dead-letter.ts'
 import type { CanonicalPosition, HopPlan, Plan, StagePlan, StagePosition, StreamPlan } from '../schemas/plan.ts'
 import { type AlignmentCounts, type AlignmentSource, createAlignment, type ReleaseBounds } from './alignment.ts'
 import { judge } from './judge.ts'
 import { nothingPassed, type TaskPosition } from './position.ts'
-import { type Place, type Refusal, type StageEvent, stageEventOf } from './stage-event.ts'
+import { type Place, type StageEvent, stageEventOf } from './stage-event.ts'
 import { stageInputs } from './stage-inputs.ts'
 import {
   createTaskInput,
@@ -50,7 +51,7 @@ export interface TaskOptions {
 
 export interface TaskBatch {
   readonly events: readonly StageEvent[]
-  readonly refusals: readonly Refusal[]
+  readonly refusals: readonly RefusedRecord[]
   /** Where the task stands once this batch is done. */
   readonly position: TaskPosition
   /** For the predictions: the inputs that the batch's values can be folded again from. */
@@ -128,7 +129,7 @@ export function createTask(options: TaskOptions): Task {
   let isRefolding = refoldTo !== null
   /** The position never goes back behind what was recovered. */
   let floor = start.passed
-  let refusals: Refusal[] = []
+  let refusals: RefusedRecord[] = []
   let hasMoved = false
   /** While a refold goes on others cannot be waited for. */
   let liveSinceMs = Number.NEGATIVE_INFINITY
@@ -391,8 +392,8 @@ function openInputs({ plan, stage, partition, start }: TaskOptions): ReadInput[]
   )
 }
 
-function refusalOf(input: ReadInput, record: LogRecord, problems: Refusal['problems']): Refusal {
+function refusalOf(input: ReadInput, record: LogRecord, problems: RefusedRecord['problems']): RefusedRecord {
   const { topic, partition } = input
-  const { offset, appendedAtMs, key, value } = record
-  return { topic, partition, offset, appendedAtMs, key, value, problems }
+  const { offset, appendedAtMs, key, value, headers } = record
+  return { topic, partition, offset, appendedAtMs, key, value, headers, problems }
 }

@@ -204,15 +204,22 @@ export interface Prediction {
   readonly reasons: ReadonlyArray<{ readonly feature: string; readonly contribution: number }>
 }
 
-/** A dead letter: the original bytes, where they lay, and all that is wrong with them. */
+/** A dead letter: the original bytes, where they lay, and all that is wrong with them. Made by `dead-letter.ts`, which bounds it. */
 export interface Rejection {
+  /** Who refused it: a stage, or `http` for an event that came so and never lay in Kafka (partition and offset −1). */
   readonly stage: string
   readonly topic: string
   readonly partition: number
   readonly offset: number
   readonly appendedAtMs: number
   readonly key: Buffer | null
+  /** Length of the whole key and value, of which the letter may hold the beginning only; null where there is none. */
+  readonly keyBytes: number | null
   readonly value: Buffer | null
+  readonly valueBytes: number | null
+  readonly headers: Readonly<Record<string, Buffer>>
+  /** How often it had been put back into the raw topic. */
+  readonly attempt: number
   readonly problems: readonly Problem[]
 }
 
