@@ -1,6 +1,6 @@
 /**
- * `millrace rejected replay`: puts the events of dead letters back into their raw topics, as they were or repaired, and counts what would be
- * refused again.
+ * `millrace rejected replay`: puts the events of dead letters back into their raw topics, as they were or repaired, and counts what would
+ * be refused again.
  */
 import { readFile } from 'node:fs/promises'
 import { type PutBack, putBack } from '../processors/put-back.ts'
