@@ -63,7 +63,7 @@ describe('streams', () => {
     expect(withStream({ fields: { ...orderSpecs, ...notes(3) } })).toEqual([])
     expect(withStream({ fields: { ...orderSpecs, ...notes(4) } })).toEqual([
       expect.stringMatching(
-        /^streams\.orders\.fields: expected texts so short that an event and its key take at most 900000 bytes, .*, received 98\d{4} bytes$/,
+        /^streams\.orders\.fields: expected texts so short that .* at most 900000 bytes, .*, received 98\d{4} bytes$/,
       ),
     ])
   })
