@@ -1,7 +1,7 @@
 /** `millrace rejected` and its three subcommands: their arguments, options and examples. Called by `program.ts`. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type Declare, definitionCommand } from './declare.ts'
-import { instantOption, wholeOption } from './option-values.ts'
+import { instantOption, outputFileOption, wholeOption } from './option-values.ts'
 import type { LetterPlace } from './read-letters.ts'
 
 export function declareRejectedCommands(declare: Declare): void {
@@ -53,7 +53,7 @@ function declareReplay(rejected: Command, { act }: Declare): void {
     .option('--all', 'every dead letter')
     .option('--value <file>', 'repaired event for the one place, JSON or Avro, instead of the original bytes')
     .option('--dry-run', 'say what would happen, and send nothing')
-    .option('--json <file>', 'write the figures to a file as well')
+    .option('--json <file>', 'write the figures to a file as well', outputFileOption)
     .action((definition, places: readonly LetterPlace[], options) =>
       act(async (context) =>
         (await import('./rejected-replay.ts')).rejectedReplayCommand(definition, places, options, context),
