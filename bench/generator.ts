@@ -46,7 +46,7 @@ serveHelper<GeneratorOrder, GeneratorAnswer>(async (order) => {
     const lagsMs: number[] = []
     const { events } = await produce(chunks, {
       streams: plan.streams,
-      producer,
+      sink: producer,
       partitionsOf,
       pace: { kind: 'rate', eventsPerSecond: order.eventsPerSecond },
       clock: fineClock,

@@ -3,8 +3,8 @@
  * throw: they are no figures. Called by every job that runs a pipeline.
  */
 import assert from 'node:assert/strict'
-import { readSpans, wholeLog } from '../online-model/read-log.ts'
 import type { Broker, LogRecord } from '../runtime/broker.ts'
+import { readSpans, wholeLog } from '../runtime/read-log.ts'
 import type { Plan } from '../schemas/plan.ts'
 
 export interface Outcome {

@@ -84,7 +84,7 @@ export async function openNamespace(
     produceFlatOut: (slice) =>
       produce(sliceChunks(place.table, plan, slice), {
         streams: plan.streams,
-        producer,
+        sink: producer,
         partitionsOf,
         pace: { kind: 'flat out' },
         clock: fineClock,

@@ -17,7 +17,7 @@ export interface Declare {
   readonly fetch: typeof fetch
 }
 
-/** For `program.command(name)`: see `Declare.command`. */
+/** For `program.command(name)`: see `Declare.command`. `program` may be a command that has subcommands. */
 export function definitionCommand(
   program: Command,
   name: string,
@@ -31,7 +31,8 @@ export function definitionCommand(
 
 /** The help ends with them, and a wrong call is answered with them. */
 export function withExamples(command: Command, examples: readonly string[]): Command {
-  const name = command.name()
+  const above = command.parent?.parent ? `${command.parent.name()} ` : ''
+  const name = `${above}${command.name()}`
   const listed = examples.map((example) => `  millrace ${name} ${example}`).join('\n')
   return command
     .addHelpText('after', `\nExamples:\n${listed}`)

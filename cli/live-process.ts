@@ -8,6 +8,7 @@ import type { FeatureStore } from '../feature-store/store.ts'
 import { createProcessingMetrics, type ProcessingTotals } from '../processors/metrics.ts'
 import { eventTimeOf } from '../processors/position.ts'
 import { defaultWorkerLimits, type RunningWorker, runWorker } from '../processors/run-worker.ts'
+import { stageInputs } from '../processors/stage-inputs.ts'
 import type { Broker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Config } from '../runtime/config.ts'
@@ -60,7 +61,9 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     plan.topics.map(({ topic }) => topic),
   )
   await requireTopicSettings(broker, plan, config.kafkaBrokers)
-  const partitions = partitionsOf(plan.scored.topic)
+  // Raw topics of rekeyed streams may have another count than the tasks of the entities.
+  const entityStage = plan.stages.find(({ kind }) => kind === 'entity')!
+  const partitions = partitionsOf(stageInputs(plan, entityStage).at(-1)!.topic)
   const { keyPrefix, group } = sharedNames(config, plan)
 
   const openStore = async (name: string) => {

@@ -11,6 +11,7 @@ import { declareCheckCommands } from './declare-check.ts'
 import { declareCompletionCommands } from './declare-completion.ts'
 import { declareLookCommands } from './declare-look.ts'
 import { declareProofCommands } from './declare-proof.ts'
+import { declareRejectedCommands } from './declare-rejected.ts'
 import { declareRunCommands } from './declare-run.ts'
 import { exitCodeOf, exitCodes, failureText } from './failure-text.ts'
 import { createStopping, type ProcessEdge } from './process.ts'
@@ -78,6 +79,7 @@ function declare(
   declareRunCommands(declaring)
   declareCheckCommands(declaring)
   declareLookCommands(declaring)
+  declareRejectedCommands(declaring)
   declareProofCommands(declaring)
   declareCompletionCommands(declaring)
   return program

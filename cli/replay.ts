@@ -6,7 +6,7 @@ import { createScorer, type Scorer } from '../online-model/scorer.ts'
 import { createReplay, type Replayed } from '../processors/replay.ts'
 import type { SourceEvent } from '../producers/prepare.ts'
 import { PipelineError } from '../schemas/errors.ts'
-import type { EventValues, Plan } from '../schemas/plan.ts'
+import type { EntityPlan, EventValues, Plan } from '../schemas/plan.ts'
 import type { CommandContext } from './context.ts'
 import { exitCodes } from './failure-text.ts'
 import { loadPlan } from './load-plan.ts'
@@ -111,14 +111,18 @@ function refused(
 }
 
 function columnsOf(plan: Plan, isScored: boolean): string[] {
-  const entities = plan.stages.map(({ entity }) => entity.name)
+  const entities = entityPlans(plan).map(({ name }) => name)
   const features = plan.features.map(({ name }) => name)
   return [plan.scored.idField, 'seconds', ...entities, ...features, ...(isScored ? ['score'] : [])]
 }
 
+function entityPlans(plan: Plan): EntityPlan[] {
+  return plan.stages.filter(({ kind }) => kind === 'entity').map(({ entity }) => entity)
+}
+
 /** Cells in the order of the columns. The first event gives the start where the source has none. */
 function rowMaker(plan: Plan, scorer: Scorer | null, startMs: number | null): (replayed: Replayed) => string[] {
-  const keyFields = plan.stages.map(({ entity }) => entity.keyFields.get(plan.scored.index))
+  const keyFields = entityPlans(plan).map(({ keyFields }) => keyFields.get(plan.scored.index))
   let start = startMs
   return ({ id, time, event, vector }) => {
     start ??= time

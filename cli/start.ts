@@ -82,7 +82,7 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
     if (ground.isKept) await writeNamespace(namespaceFile, namespace)
   }
   if (signal.aborted) return exitCodes.done
-  const [first] = plan.stages
+  const first = plan.stages.find(({ kind }) => kind === 'entity')
   terminal.out(
     `Features over HTTP: ${url}/features/${first!.entity.name}/596   metrics: ${url}/metrics   Ctrl-C stops.`,
   )

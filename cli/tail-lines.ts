@@ -119,7 +119,7 @@ function rejectionJson({ key, value, ...rejection }: Rejection): string {
 }
 
 /** Text where the bytes are text, else base64. */
-function bytesJson(bytes: Buffer | null): string | { readonly base64: string } | null {
+export function bytesJson(bytes: Buffer | null): string | { readonly base64: string } | null {
   if (bytes === null) return null
   const text = bytes.toString('utf8')
   return Buffer.from(text).equals(bytes) ? text : { base64: bytes.toString('base64') }

@@ -1,5 +1,6 @@
 /** The plan's topics as Kafka is to have them; `run` and `start` create or check them before anything else, `topics` lists them. */
 import type { Broker, TopicSpec } from '../runtime/broker.ts'
+import { letterBytesMax } from '../schemas/dead-letter.ts'
 import { formatDuration } from '../schemas/duration.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan, TopicPlan } from '../schemas/plan.ts'
@@ -17,8 +18,28 @@ function exactly(name: string, value: string): NeededSetting {
   return { name, value, expected: value, isMetBy: (received) => received === value }
 }
 
-function neededSettings({ retentionMs }: TopicPlan): NeededSetting[] {
+/** What Millrace may write into a topic as one record: events, slots and vectors are bounded by the checks of the definition. */
+const recordBytes: Readonly<Record<TopicPlan['role'], number | null>> = {
+  raw: null,
+  hop: 1_048_588,
+  predictions: 1_048_588,
+  rejected: letterBytesMax,
+  models: null,
+  schemas: null,
+}
+
+function atLeast(name: string, value: number): NeededSetting {
+  return {
+    name,
+    value: String(value),
+    expected: `at least ${value}`,
+    isMetBy: (received) => Number(received) >= value,
+  }
+}
+
+function neededSettings({ role, retentionMs }: TopicPlan): NeededSetting[] {
   const name = 'retention.ms'
+  const bytes = recordBytes[role]
   return [
     // By a producer's own clock no event is ever dated ahead. Retention goes by this time too: an old event that is
     // appended today must not vanish tomorrow.
@@ -33,6 +54,8 @@ function neededSettings({ retentionMs }: TopicPlan): NeededSetting[] {
         },
     // Compaction keeps only the newest record of a key, whatever the retention.
     exactly('cleanup.policy', 'delete'),
+    // A record that the broker refuses would be tried again for ever.
+    ...(bytes === null ? [] : [atLeast('max.message.bytes', bytes)]),
   ]
 }
 

@@ -4,7 +4,7 @@
  * clock, no store, no exception for a full log.
  *
  * Life of a log: `decodeLog` with what the store holds, `dropBefore` with the floor of retention, then for each event
- * `containsFact` and `insertFact`, and once a batch `takeWrite`. Drop before asking for duplicates: what the store
+ * `orderOfFact` and `insertFact`, and once a batch `takeWrite`. Drop before asking for duplicates: what the store
  * still holds of dead rows depends on when it was rewritten, what lies at or after the floor does not.
  */
 import assert from 'node:assert/strict'
@@ -62,13 +62,13 @@ export function liveRows(log: EntityLog): number {
   return log.end - log.start
 }
 
-/** Whether a live fact of this stream has this id hash. */
-export function containsFact(log: EntityLog, stream: number, idHash: number): boolean {
+/** Canonical order number of the live fact of this stream with this id hash; −1 where there is none. */
+export function orderOfFact(log: EntityLog, stream: number, idHash: number): number {
   const { rows, width } = log
   for (let index = log.end * width - width + 2, last = log.start * width; index >= last; index -= width) {
-    if (rows[index] === idHash && streamOfOrder(rows[index - 1]!) === stream) return true
+    if (rows[index] === idHash && streamOfOrder(rows[index - 1]!) === stream) return rows[index - 1]!
   }
-  return false
+  return -1
 }
 
 /**

@@ -67,7 +67,9 @@ export type KeyAnswer =
 
 export function createFeatureReader(options: ReaderOptions): FeatureReader {
   const { plan, store, partitions, partitionOf, eventTimeOf } = options
-  const entities = new Map(plan.stages.map((stage) => [stage.entity.name, compileEntity(plan, stage)]))
+  const entities = new Map(
+    plan.stages.filter(({ kind }) => kind === 'entity').map((stage) => [stage.entity.name, compileEntity(plan, stage)]),
+  )
 
   return {
     read: async (entityName, keys, request) => {

@@ -170,9 +170,10 @@ export function featureRoutes(reader: FeatureReader, plan: Plan, { nowMs }: Rout
 }
 
 function describeEntities(plan: Plan): EntitiesResponse {
+  const entityStages = plan.stages.filter(({ kind }) => kind === 'entity')
   const streamNames = new Map(plan.streams.map(({ index, name }) => [index, name]))
   return {
-    entities: plan.stages.map(({ entity }) => ({
+    entities: entityStages.map(({ entity }) => ({
       name: entity.name,
       features: plan.features.filter((feature) => feature.entity === entity.name).map(({ name }) => name),
       aggregates: entity.slots.map(({ name, kind, stream, overMs, lagMs }) => ({

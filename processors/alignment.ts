@@ -74,6 +74,8 @@ export interface Alignment<T extends Aligned> {
   top(): T | undefined
   /** Takes the peeked event out. */
   release(bounds: ReleaseBounds): T
+  /** The first event waits for something of this input. */
+  awaits(input: number, nowMs: number): boolean
   /** The first event waits for no more than news that a raw source is at its end. */
   awaitsEnd(nowMs: number): boolean
   /** Every source has nothing to send and nothing is held. */
@@ -104,7 +106,8 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
   const heap = createCanonicalHeap<T>()
   const counts: AlignmentCounts = { late: 0, releasedEarly: 0 }
   let passed = start
-  let lateHeld = 0
+  /** Two events of one place are in order, although the second is at what the first has passed: it was put back twice. */
+  const lateHeld = new Set<T>()
   const sources: SourceState[] = options.sources.map((source) => ({
     kind: source.kind,
     input: source.input,
@@ -121,7 +124,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
   function push(event: T): void {
     if (isLate(event)) {
       counts.late++
-      lateHeld++
+      lateHeld.add(event)
     }
     heap.push(event)
   }
@@ -161,8 +164,8 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     assert(event, 'an event was peeked before')
     if (!isDue(event, nowMs)) counts.releasedEarly++
     // Events leave in order, so that only one that came late is at or before what has been passed.
-    if (isLate(event)) lateHeld--
-    else passed = { time: event.time, order: event.order }
+    lateHeld.delete(event)
+    if (!isLate(event)) passed = { time: event.time, order: event.order }
     return event
   }
 
@@ -187,6 +190,12 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     if (source.kind === 'raw') return isEndKnown
     if (source.input === event.input) return source.idleOffset > event.offset
     return source.idleOffset >= 0 && isEndKnown
+  }
+
+  function awaits(input: number, nowMs: number): boolean {
+    const event = heap.top()
+    if (event === undefined) return true
+    return sources.some((source, i) => source.input === input && !hasPassed(i, event, nowMs))
   }
 
   function awaitsEnd(nowMs: number): boolean {
@@ -223,7 +232,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
       return heap.size
     },
     get lateHeld() {
-      return lateHeld
+      return lateHeld.size
     },
     counts,
     get passed() {
@@ -239,6 +248,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     peek,
     top: heap.top,
     release,
+    awaits,
     awaitsEnd,
     isIdle,
     watermark,

@@ -12,6 +12,8 @@ import type { TaskStore } from '../feature-store/store.ts'
 import { storeKeysMax } from '../feature-store/store.ts'
 import type { FetchedPartition, Fetcher, Membership, OffsetToCommit, OutRecord, Worker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
+import { originOfOrder } from '../schemas/canonical-order.ts'
+import type { RefusedRecord } from '../schemas/dead-letter.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan, StagePlan } from '../schemas/plan.ts'
 import type { EntityCache } from './entity-cache.ts'
@@ -21,7 +23,6 @@ import { got, type Outcome, outcomeOf } from './outcome.ts'
 import { hopRecords, markRecords, type Output, predictionRecords, refusalOf, rejectionRecords } from './outputs.ts'
 import { encodePosition } from './position.ts'
 import type { CurrentModel } from './scoring.ts'
-import type { Refusal } from './stage-event.ts'
 import type { Task, TaskBatch } from './task.ts'
 import type { Word } from './word.ts'
 
@@ -74,7 +75,7 @@ interface Share {
   readonly batch: TaskBatch
   readonly keys: ReadonlySet<string>
   readonly outputs: Output[]
-  readonly refusals: Refusal[]
+  readonly refusals: RefusedRecord[]
 }
 
 /** Runs until `isStopping`; finishes the batch it is in. Throws what ended it. */
@@ -194,13 +195,13 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
 
   function takeShares(): Share[] {
     const nowMs = clock.nowMs()
-    const untilTime = slowestReadTime()
+    const readTimes = slowestReadTimes()
     const shares: Share[] = []
     for (const open of tasks) {
       const bounds = {
         eventsMax: limits.batchEventsMax,
         keysMax: storeKeysMax,
-        untilTime: open.task.stage.hopIn ? Number.POSITIVE_INFINITY : untilTime,
+        untilTime: readTimes.get(open.task.stage) ?? Number.POSITIVE_INFINITY,
         beforeRound: open.task.stage.hopOut ? answered : Number.POSITIVE_INFINITY,
       }
       const batch = open.task.take(nowMs, bounds) ?? movedPosition(open, nowMs)
@@ -223,13 +224,16 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
   }
 
   /**
-   * On a backlog no first-stage task goes beyond what every other has read: else the next stage would have to hold all that the slow
+   * On a backlog no task goes beyond what every other of its stage has read: else the next stage would have to hold all that the slow
    * ones have not sent yet.
    */
-  function slowestReadTime(): number {
-    let time = Number.POSITIVE_INFINITY
-    for (const { task } of tasks) if (!task.stage.hopIn && task.stage.hopOut) time = Math.min(time, task.readTime())
-    return time
+  function slowestReadTimes(): Map<StagePlan, number> {
+    const times = new Map<StagePlan, number>()
+    for (const { task } of tasks) {
+      const { stage } = task
+      if (stage.hopOut) times.set(stage, Math.min(times.get(stage) ?? Number.POSITIVE_INFINITY, task.readTime()))
+    }
+    return times
   }
 
   /** Tasks that tell the next stage how far they have come (see `word.ts`). */
@@ -273,7 +277,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
         const folded = event.isRepeat ? duplicate : open.fold.fold(event, log, floorTime)
         if (folded.kind === 'folded') {
           outputs.push({
-            event,
+            event: folded.order === event.order ? event : { ...event, origin: originOfOrder(folded.order) },
             slots: folded.slots,
             vector: folded.vector,
             score: null,

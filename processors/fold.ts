@@ -3,11 +3,11 @@
  * are read with it, and what fails leaves no trace. Called by the batch loop for live events and refolds, and by `replay`.
  */
 import {
-  containsFact,
   dropBefore,
   type EntityLog,
   insertFact,
   logRowsMax,
+  orderOfFact,
   removeLastInserted,
 } from '../feature-store/entity-log.ts'
 import { compileFactRow, idHash } from '../feature-store/fact-row.ts'
@@ -18,7 +18,13 @@ import type { CanonicalPosition, EventValues, Plan, Problem, StagePlan } from '.
 
 export type Folded =
   /** Slots of this and all earlier stages; on the last stage the whole vector. Both null for streams that are not scored. */
-  | { readonly kind: 'folded'; readonly slots: Float64Array | null; readonly vector: Float64Array | null }
+  | {
+      readonly kind: 'folded'
+      readonly slots: Float64Array | null
+      readonly vector: Float64Array | null
+      /** Place in canonical order that it goes on with: for one that was put back and lets its fact be, that of the fact. */
+      readonly order: number
+    }
   | { readonly kind: 'duplicate' }
   | { readonly kind: 'refused'; readonly problem: Problem }
 
@@ -28,7 +34,11 @@ export interface FoldedEvent extends CanonicalPosition {
   readonly event: EventValues
   /** Slots of earlier stages, for the scored stream. */
   readonly slots: ArrayLike<number>
+  /** Stage that had rejected the event, where it was put back into the raw topic; null for all others. */
+  readonly rejectedBy: string | null
 }
+
+const duplicate: Folded = { kind: 'duplicate' }
 
 export interface Fold {
   /** Whether an event of this stream needs its entity's log. */
@@ -44,19 +54,24 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
   const leavesFact = plan.streams.map(({ index }) => entity.layout.sources.some((source) => source.stream === index))
   const row = new Float64Array(entity.layout.width)
   const isLast = stage.hopOut === null
-  const unscored: Folded = { kind: 'folded', slots: null, vector: null }
+  /** An event that one of these had rejected has its fact here already, and passes again. */
+  const laterStages = new Set(plan.stages.slice(stage.index + 1).map(({ entity: later }) => later.name))
 
   function fold(event: FoldedEvent, log: EntityLog | null, floorTime: number): Folded {
     const isFact = leavesFact[event.stream]!
     if (log && isFact) {
       dropBefore(log, floorTime)
-      if (containsFact(log, event.stream, idHash(event.id))) return { kind: 'duplicate' }
+      const known = orderOfFact(log, event.stream, idHash(event.id))
+      if (known !== -1) return laterStages.has(event.rejectedBy ?? '') ? passOn(event, log, known) : duplicate
       writeRow(event.stream, event.event, event.order, row)
+      // Where facts of its time are dead, nobody knows any more whether one that was put back had been predicted.
+      if (event.rejectedBy !== null && event.stream === plan.scored.index && row[0]! < floorTime)
+        return { kind: 'refused', problem: expired(event, floorTime) }
       if (!insertFact(log, row)) return { kind: 'refused', problem: full(event) }
     }
-    if (event.stream !== plan.scored.index) return unscored
+    if (event.stream !== plan.scored.index) return { kind: 'folded', slots: null, vector: null, order: event.order }
     try {
-      return scored(event, log!)
+      return scored(event, log)
     } catch (error) {
       if (!(error instanceof FeatureFailed)) throw error
       if (isFact) removeLastInserted(log!)
@@ -65,14 +80,20 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
     }
   }
 
-  function scored(event: FoldedEvent, log: EntityLog): Folded {
+  /** As if it came for the first time: the slots are read where its fact lies, and it goes on with that place. */
+  function passOn(event: FoldedEvent, log: EntityLog, order: number): Folded {
+    if (event.stream !== plan.scored.index) return { kind: 'folded', slots: null, vector: null, order }
+    return scored({ ...event, order }, log)
+  }
+
+  function scored(event: FoldedEvent, log: EntityLog | null): Folded {
     const slots = new Float64Array(plan.slots.length).fill(Number.NaN)
     for (let i = 0; i < event.slots.length; i++) slots[i] = event.slots[i]!
-    readSlots(log, event, slots)
-    if (!isLast) return { kind: 'folded', slots, vector: null }
+    if (log) readSlots(log, event, slots)
+    if (!isLast) return { kind: 'folded', slots, vector: null, order: event.order }
     const vector = new Float64Array(plan.features.length)
     for (let i = 0; i < vector.length; i++) vector[i] = plan.features[i]!.compute(event.event, slots)
-    return { kind: 'folded', slots, vector }
+    return { kind: 'folded', slots, vector, order: event.order }
   }
 
   function full(event: FoldedEvent): Problem {
@@ -81,8 +102,14 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
     return problem(`/${keyField}`, 'entity_full', expected, event.event[keyField])
   }
 
+  function expired(event: FoldedEvent, floorTime: number): Problem {
+    const { timeField } = plan.streams[event.stream]!
+    const expected = `a fact at or after ${new Date(floorTime).toISOString()}, before which ${entity.name} keeps none`
+    return problem(`/${timeField}`, 'late', expected, new Date(row[0]!).toISOString())
+  }
+
   return {
-    needsLog: (stream) => leavesFact[stream]! || stream === plan.scored.index,
+    needsLog: (stream) => leavesFact[stream]! || (stream === plan.scored.index && entity.slots.length > 0),
     fold,
   }
 }

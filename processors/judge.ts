@@ -7,6 +7,7 @@ import { partitionOf } from '../runtime/partition.ts'
 import { formatDuration } from '../schemas/duration.ts'
 import { problem } from '../schemas/event-codec.ts'
 import type { EventValues, Problem, StreamPlan } from '../schemas/plan.ts'
+import { showValue } from '../schemas/show-value.ts'
 
 export type Verdict =
   | { readonly ok: true; readonly event: EventValues; readonly time: number }
@@ -29,12 +30,13 @@ export function judge(record: LogRecord, input: JudgedInput, clock: number): Ver
   return fault ? { ok: false, problems: [fault] } : { ok: true, event, time }
 }
 
-/** Other clients may hash keys differently; an entity's events must all come to its own task. */
+/** Other clients may hash keys differently; an entity's events must all come to its own task, by themselves or by a hop. */
 function checkPlace(event: EventValues, { stream, partition, partitions }: JudgedInput): Problem | null {
+  if (stream.rekey) return null
   const key = event[stream.keyField] as string
   const belongs = partitionOf(Buffer.from(key), partitions)
   if (belongs === partition) return null
-  const expected = `partition ${belongs} of ${partitions}, where the key ${key} belongs by murmur2`
+  const expected = `partition ${belongs} of ${partitions}, where the key ${showValue(key)} belongs by murmur2`
   return problem(`/${stream.keyField}`, 'partition_mismatch', expected, `partition ${partition}`)
 }
 

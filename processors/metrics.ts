@@ -1,7 +1,7 @@
 /** What processing shows of itself in Prometheus: rates, refusals by reason, lag, event-time lag, how long batches and steps take. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import type { RefusedRecord } from '../schemas/dead-letter.ts'
 import type { Output } from './outputs.ts'
-import type { Refusal } from './stage-event.ts'
 import type { Task, TaskBatch } from './task.ts'
 
 /** `batch` is the whole of it, from taking the events to the store being level. */
@@ -26,7 +26,7 @@ export interface ProcessingMetrics {
   took(step: Step, ms: number): void
   duplicate(stage: string): void
   /** A task's share of a batch is in Kafka and in the store. */
-  committed(task: Task, batch: TaskBatch, outputs: readonly Output[], refusals: readonly Refusal[]): void
+  committed(task: Task, batch: TaskBatch, outputs: readonly Output[], refusals: readonly RefusedRecord[]): void
 }
 
 const stepBucketsMs = [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000]
@@ -45,6 +45,7 @@ export function createProcessingMetrics(
   const predictions = counter('millrace_predictions_total', 'Predictions committed.', ['model'])
   const rejected = counter('millrace_rejected_total', 'Events refused, by first reason.', ['stage', 'code'])
   const duplicates = counter('millrace_duplicates_total', 'Events dropped as duplicates.', ['stage'])
+  const replayed = counter('millrace_replayed_events_total', 'Dead letters put back that came to a stage.', ['stage'])
   const refolded = counter('millrace_refolded_total', 'Events folded again to bring the store level with Kafka.', [
     'stage',
   ])
@@ -109,7 +110,12 @@ export function createProcessingMetrics(
     totals.duplicates++
   }
 
-  function committed(task: Task, batch: TaskBatch, outputs: readonly Output[], refusals: readonly Refusal[]): void {
+  function committed(
+    task: Task,
+    batch: TaskBatch,
+    outputs: readonly Output[],
+    refusals: readonly RefusedRecord[],
+  ): void {
     const stage = task.stage.entity.name
     const labels = { stage, partition: task.partition }
     held.set(labels, task.held)
@@ -132,6 +138,8 @@ export function createProcessingMetrics(
     totals.batches++
     countEvents(stage, batch)
     countOutputs(outputs)
+    const back = batch.events.reduce((count, { rejectedBy }) => count + (rejectedBy === null ? 0 : 1), 0)
+    if (back > 0) replayed.inc({ stage }, back)
     for (const refusal of refusals) rejected.inc({ stage, code: refusal.problems[0]?.code ?? 'none' })
     totals.rejected += refusals.length
   }

@@ -1,8 +1,9 @@
 /** What a folded batch sends to Kafka: hop records and marks, predictions, dead letters. Pure; called in step 6. */
 import type { OutRecord } from '../runtime/broker.ts'
 import { partitionOf } from '../runtime/partition.ts'
-import type { HopPlan, HopSource, Plan, Prediction, Rejection, StagePlan, StagePosition } from '../schemas/plan.ts'
-import type { Refusal, StageEvent } from './stage-event.ts'
+import { deadLetter, type RefusedRecord } from '../schemas/dead-letter.ts'
+import type { HopPlan, HopSource, Plan, Prediction, StagePlan, StagePosition } from '../schemas/plan.ts'
+import { replayHeadersOf, type StageEvent } from './stage-event.ts'
 
 /** An event that was folded, with what the fold and the score gave. */
 export interface Output {
@@ -46,7 +47,9 @@ export function hopRecords(
       slots: slots ? Array.from(slots.subarray(0, hop.slots.length)) : [],
       positions: slots ? [...event.positions, stagePosition] : [],
     })
-    records.push({ topic: hop.topic, partition: partitionOf(key, partitions), key, value })
+    const headers = replayHeadersOf(event)
+    const record = { topic: hop.topic, partition: partitionOf(key, partitions), key, value }
+    records.push(headers ? { ...record, headers } : record)
   }
   return records
 }
@@ -89,13 +92,13 @@ export function predictionRecords(
 /** A dead letter goes to the partition number that the record lay in, as far as the topic has it. */
 export function rejectionRecords(
   { plan, stage, partitionsOf }: OutputOptions,
-  refusals: readonly Refusal[],
+  refusals: readonly RefusedRecord[],
 ): OutRecord[] {
   const { topic, codec } = plan.rejected
   const partitions = partitionsOf(topic)
   return refusals.map((refusal) => {
-    const rejection: Rejection = { stage: stage.entity.name, ...refusal }
-    return { topic, partition: refusal.partition % partitions, key: refusal.key, value: codec.encode(rejection) }
+    const letter = deadLetter(stage.entity.name, refusal)
+    return { topic, partition: refusal.partition % partitions, key: letter.key, value: codec.encode(letter) }
   })
 }
 
@@ -103,10 +106,15 @@ export function rejectionRecords(
  * The refusal of an event that failed in the fold. Later stages have no raw bytes: the event is written anew with its stream's schema,
  * so that a dead letter is always something that the raw topic takes.
  */
-export function refusalOf(plan: Plan, stage: StagePlan, event: StageEvent, problems: Refusal['problems']): Refusal {
+export function refusalOf(
+  plan: Plan,
+  stage: StagePlan,
+  event: StageEvent,
+  problems: RefusedRecord['problems'],
+): RefusedRecord {
   const stream = plan.streams[event.stream]!
   const { partition, offset } = event.origin
-  const { appendedAtMs, key, value } = event.record
+  const { appendedAtMs, key, value, headers } = event.record
   const isRaw = stage.rawStreams.includes(event.stream)
   return {
     topic: stream.topic,
@@ -115,6 +123,7 @@ export function refusalOf(plan: Plan, stage: StagePlan, event: StageEvent, probl
     appendedAtMs,
     key: isRaw ? key : Buffer.from(event.event[stream.keyField] as string),
     value: isRaw ? value : stream.codec.encode(event.event),
+    headers,
     problems,
   }
 }

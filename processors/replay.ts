@@ -19,8 +19,11 @@ export interface Replayed {
 
 export interface Replay {
   readonly counts: { readonly events: number; readonly duplicates: number; readonly rejected: number }
-  /** Events of one time are put in canonical order before they are folded, so vectors come out once time has gone on. */
-  push(stream: number, event: EventValues): Replayed[]
+  /**
+   * Events of one time are put in canonical order before they are folded, so vectors come out once time has gone on. `partition`: where
+   * the event lies, if it is not where its key belongs.
+   */
+  push(stream: number, event: EventValues, partition?: number): Replayed[]
   /** The vectors of the last instant. */
   flush(): Replayed[]
 }
@@ -50,7 +53,7 @@ export function createReplay(plan: Plan, options: { readonly partitions: number 
   const nextOffsets = plan.streams.map(() => new Array<number>(partitions).fill(0))
   let waiting: FoldedEvent[] = []
 
-  function push(streamIndex: number, event: EventValues): Replayed[] {
+  function push(streamIndex: number, event: EventValues, lies?: number): Replayed[] {
     const stream = plan.streams[streamIndex]!
     const time = event[stream.timeField] as number
     const last = waiting[0]?.time ?? Number.NEGATIVE_INFINITY
@@ -62,10 +65,18 @@ export function createReplay(plan: Plan, options: { readonly partitions: number 
       )
     }
     const done = time > last ? flush() : []
-    const partition = partitionOf(Buffer.from(event[stream.keyField] as string), partitions)
+    const partition = lies ?? partitionOf(Buffer.from(event[stream.keyField] as string), partitions)
     const offset = nextOffsets[streamIndex]![partition]!++
     const order = orderOf(streamIndex, partition, offset)
-    waiting.push({ time, order, stream: streamIndex, id: event[stream.idField] as string, event, slots: [] })
+    waiting.push({
+      time,
+      order,
+      stream: streamIndex,
+      id: event[stream.idField] as string,
+      event,
+      slots: [],
+      rejectedBy: null,
+    })
     return done
   }
 

@@ -1,7 +1,8 @@
 /** What flows through a stage: a validated event with its place in canonical order and in the task's inputs. */
 import type { LogRecord } from '../runtime/broker.ts'
 import { orderOf } from '../schemas/canonical-order.ts'
-import type { EventValues, HopEvent, Plan, Problem, StagePlan, StagePosition } from '../schemas/plan.ts'
+import { attemptHeader, rejectedByHeader } from '../schemas/dead-letter.ts'
+import type { EventValues, HopEvent, Plan, StagePlan, StagePosition } from '../schemas/plan.ts'
 import type { Aligned } from './alignment.ts'
 
 export interface StageEvent extends Aligned {
@@ -22,21 +23,12 @@ export interface StageEvent extends Aligned {
   readonly clockBefore: number
   /** The record as it was read: the raw event, or the repartition record that carries it. */
   readonly record: LogRecord
+  /** Stage that had rejected the event, where it was put back into the raw topic; null for all others. */
+  readonly rejectedBy: string | null
   /** One of the same stream and id came before it in the same input and was still held: this one is a duplicate. */
   isRepeat: boolean
   /** Set when it was taken into a batch: its offset holds nothing back from then on. */
   isTaken: boolean
-}
-
-/** A record that was refused, with all that is wrong. */
-export interface Refusal {
-  readonly topic: string
-  readonly partition: number
-  readonly offset: number
-  readonly appendedAtMs: number
-  readonly key: Buffer | null
-  readonly value: Buffer | null
-  readonly problems: readonly Problem[]
 }
 
 /** Where a record was read. */
@@ -73,7 +65,15 @@ export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, pla
     offset: place.record.offset,
     clockBefore: place.clockBefore,
     record: place.record,
+    rejectedBy: place.record.headers[rejectedByHeader]?.toString() ?? null,
     isRepeat: false,
     isTaken: false,
   }
+}
+
+/** What the repartition record of an event that was put back carries on; nothing for all others. */
+export function replayHeadersOf({ rejectedBy, record }: StageEvent): Record<string, Buffer> | null {
+  if (rejectedBy === null) return null
+  const { [rejectedByHeader]: by, [attemptHeader]: attempt } = record.headers
+  return { ...(by ? { [rejectedByHeader]: by } : {}), ...(attempt ? { [attemptHeader]: attempt } : {}) }
 }

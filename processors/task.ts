@@ -7,11 +7,12 @@ import assert from 'node:assert/strict'
 import { storeKeysMax } from '../feature-store/store.ts'
 import type { FetchedPartition, FetchFrom, LogRecord } from '../runtime/broker.ts'
 import { compareCanonical } from '../schemas/canonical-order.ts'
+import type { RefusedRecord } from '../schemas/dead-letter.ts'
 import type { CanonicalPosition, HopPlan, Plan, StagePlan, StagePosition, StreamPlan } from '../schemas/plan.ts'
 import { type AlignmentCounts, type AlignmentSource, createAlignment, type ReleaseBounds } from './alignment.ts'
 import { judge } from './judge.ts'
 import { nothingPassed, type TaskPosition } from './position.ts'
-import { type Place, type Refusal, type StageEvent, stageEventOf } from './stage-event.ts'
+import { type Place, type StageEvent, stageEventOf } from './stage-event.ts'
 import { stageInputs } from './stage-inputs.ts'
 import {
   createTaskInput,
@@ -50,7 +51,7 @@ export interface TaskOptions {
 
 export interface TaskBatch {
   readonly events: readonly StageEvent[]
-  readonly refusals: readonly Refusal[]
+  readonly refusals: readonly RefusedRecord[]
   /** Where the task stands once this batch is done. */
   readonly position: TaskPosition
   /** For the predictions: the inputs that the batch's values can be folded again from. */
@@ -86,7 +87,7 @@ export interface Task {
   readonly counts: Readonly<AlignmentCounts>
   readonly passed: CanonicalPosition
   readonly isRefolding: boolean
-  /** Event time that everything has been read up to; infinity at the end of all raw inputs. For tasks with raw inputs. */
+  /** Event time that everything has been read up to; infinity at the end of all inputs. */
   readTime(): number
   /** What to fetch next; nothing of inputs that are far enough ahead, unless what was read waits for more. */
   wanted(nowMs: number): FetchFrom[]
@@ -128,7 +129,7 @@ export function createTask(options: TaskOptions): Task {
   let isRefolding = refoldTo !== null
   /** The position never goes back behind what was recovered. */
   let floor = start.passed
-  let refusals: Refusal[] = []
+  let refusals: RefusedRecord[] = []
   let hasMoved = false
   /** While a refold goes on others cannot be waited for. */
   let liveSinceMs = Number.NEGATIVE_INFINITY
@@ -137,7 +138,7 @@ export function createTask(options: TaskOptions): Task {
 
   function readTime(): number {
     let time = Number.POSITIVE_INFINITY
-    for (const input of inputs) if (input.stream && !input.isAtEnd && input.clock < time) time = input.clock
+    for (const input of inputs) if (!input.isAtEnd && input.clock < time) time = input.clock
     return time
   }
 
@@ -146,7 +147,9 @@ export function createTask(options: TaskOptions): Task {
     return inputs
       .filter((input, i) => {
         if (hasUnread(input) || isRefolded(i)) return false
-        return waitsForMore || isBehindStart(input, i) || heldCount(input) < limits.readAheadMax
+        if (isBehindStart(input, i) || heldCount(input) < limits.readAheadMax) return true
+        // An input that is far ahead is not what the others are waited for with.
+        return waitsForMore && (isRefolding || alignment.awaits(i, nowMs))
       })
       .map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
   }
@@ -389,8 +392,8 @@ function openInputs({ plan, stage, partition, start }: TaskOptions): ReadInput[]
   )
 }
 
-function refusalOf(input: ReadInput, record: LogRecord, problems: Refusal['problems']): Refusal {
+function refusalOf(input: ReadInput, record: LogRecord, problems: RefusedRecord['problems']): RefusedRecord {
   const { topic, partition } = input
-  const { offset, appendedAtMs, key, value } = record
-  return { topic, partition, offset, appendedAtMs, key, value, problems }
+  const { offset, appendedAtMs, key, value, headers } = record
+  return { topic, partition, offset, appendedAtMs, key, value, headers, problems }
 }

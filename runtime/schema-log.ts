@@ -38,7 +38,7 @@ export function createSchemaLog(
   async function read(): Promise<void> {
     const [found] = await broker.bounds([{ topic, partition: 0 }])
     assert(found, 'bounds answer what was asked for')
-    const from = next ?? found.start
+    const from = Math.max(next ?? 0, found.start)
     if (from >= found.end) return
     fetcher ??= broker.fetcher()
     await readSpans(await fetcher, [{ topic, partition: 0, from, end: found.end }], take)

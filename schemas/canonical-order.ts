@@ -16,6 +16,11 @@ export function streamOfOrder(order: number): number {
   return Math.floor(order / (partitionsMax * offsetsModulo))
 }
 
+/** Where the event of this order lay; offsets are known modulo 2^40. */
+export function originOfOrder(order: number): { partition: number; offset: number } {
+  return { partition: Math.floor(order / offsetsModulo) % partitionsMax, offset: order % offsetsModulo }
+}
+
 export function compareCanonical(
   a: { readonly time: number; readonly order: number },
   b: { readonly time: number; readonly order: number },

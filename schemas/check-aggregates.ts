@@ -85,7 +85,7 @@ export function checkPlacing(aggregates: ReachedAggregates, report: Report): voi
   }
 }
 
-/** A stream must enter no later than the first stage that it leaves facts in. */
+/** A stream must enter no later than the first stage that it leaves facts in; one that is rekeyed goes through all of them. */
 export function checkRoutes(
   scored: AnyStream,
   entities: readonly Entity[],
@@ -96,7 +96,7 @@ export function checkRoutes(
   const earliest = new Map<AnyStream, number>()
   for (const { stream, by } of aggregates.map(({ aggregate }) => aggregate)) {
     const stage = inOrder.indexOf(by)
-    if (stage === -1 || !isStream(stream) || keyOf(by, stream) === undefined) continue
+    if (stage === -1 || !isStream(stream) || stream.rekey || keyOf(by, stream) === undefined) continue
     earliest.set(stream, Math.min(stage, earliest.get(stream) ?? stage))
   }
   for (const [stream, stage] of earliest) {

@@ -29,6 +29,9 @@ import { durationExpected, parseDuration } from './duration.ts'
 import { inStageOrder, keyOf, type Reached, reach } from './reach.ts'
 
 export const featuresMax = 1_000
+/** Repartition records carry a position for every entity and a number for every aggregate beside the event. */
+const entitiesMax = 32
+const aggregatesMax = 10_000
 const pipelineName = /^[a-z][a-z0-9-]{0,63}$/
 const inputExpected = 'a field, an aggregate or a derived value'
 
@@ -42,6 +45,10 @@ export function checkDefinition(pipeline: Pipeline): DefinitionProblem[] {
   checkHead(pipeline, report)
   if (reached.streams.length > streamsMax)
     report('features', `at most ${streamsMax} streams`, `${reached.streams.length} streams`)
+  if (reached.entities.length > entitiesMax)
+    report('features', `at most ${entitiesMax} entities`, `${reached.entities.length} entities`)
+  if (reached.aggregates.length > aggregatesMax)
+    report('features', `at most ${aggregatesMax} aggregates`, `${reached.aggregates.length} aggregates`)
   checkNames(pipeline, reached, report)
   for (const stream of reached.streams) checkStream(stream, report)
   for (const entity of reached.entities) checkEntity(entity, pipeline.scores, report)

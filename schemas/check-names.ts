@@ -9,6 +9,9 @@ import { avroName } from './record-codecs.ts'
 
 const ownTopics = ['predictions', 'rejected', 'models', 'schemas'] as const
 
+/** Stage of the streams whose events may lie in any partition. */
+export const rekeyStage = 'rekey'
+
 /** Record types that the internal topics nest beside an event's own. */
 const ownRecords = ['origin', 'stage_position', 'slots']
 
@@ -19,6 +22,8 @@ export function checkNames(pipeline: Pipeline, { streams, entities }: Reached, r
     if (ownTopics.some((topic) => topic === name))
       report(`entities.${name}`, `another name, since ${pipeline.name}.${name} is a topic of its own`, name)
   }
+  if (entities.some(({ name }) => name === rekeyStage))
+    report(`entities.${rekeyStage}`, 'another name, since the stage of rekeyed streams has this one', rekeyStage)
   checkTopics(pipeline, streams, entities, report)
   checkRecords(streams, entities, report)
 }

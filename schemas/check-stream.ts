@@ -9,6 +9,7 @@ const topicName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
 const lettersExpected = 'letters, digits, dots, dashes and underscores'
 const decimalsMax = 9
 const lengthLimit = 65_536
+const eventBytesMax = 900_000
 
 /** The options that each kind of field takes. */
 const optionsOf = {
@@ -32,14 +33,28 @@ export function checkStream(stream: AnyStream, report: Report): void {
       stream.topic,
     )
   checkTimes(path, stream, report)
+  if (typeof stream.rekey !== 'boolean') report(`${path}.rekey`, 'true or false', stream.rekey)
   if (!isRecord(stream.specs)) {
     report(`${path}.fields`, 'the fields of the stream by name', stream.specs)
     return
   }
   for (const [name, spec] of Object.entries(stream.specs)) checkField(`${path}.fields.${name}`, name, spec, report)
+  checkSize(path, stream, report)
   checkRole(path, 'id', 'text', stream, report)
   checkRole(path, 'key', 'text', stream, report)
   checkRole(path, 'time', 'timestamp', stream, report)
+}
+
+/**
+ * An event travels in one record, beside its key, slots and positions; brokers take 1,048,588 bytes. A UTF-16 unit takes at most three
+ * bytes, anything but text at most ten.
+ */
+function checkSize(path: string, stream: AnyStream, report: Report): void {
+  const texts = Object.values(stream.specs).map((spec) => (isRecord(spec) ? 3 * (Number(spec.lengthMax) || 0) + 16 : 0))
+  const bytes = texts.reduce((sum, size) => sum + size, 0) + Math.max(0, ...texts)
+  if (bytes <= eventBytesMax) return
+  const expected = `texts so short that an event and its key take at most ${eventBytesMax} bytes, three for each of lengthMax`
+  report(`${path}.fields`, expected, `${bytes} bytes`)
 }
 
 /** `RegExp.test` alone would take `undefined` for a name of nine letters. */

@@ -1,8 +1,17 @@
 /** From a definition to its plan, once, at start: `compile(pipeline, { namespace })` checks everything and derives everything. */
 
 import { checkDefinition, checkNamespace } from './check-definition.ts'
+import { rekeyStage } from './check-names.ts'
 import type { EventCodec } from './codec.ts'
-import type { Aggregate, AnyStream, Entity, Feature, Input, Pipeline } from './definition.ts'
+import {
+  type Aggregate,
+  type AnyStream,
+  type Entity,
+  entity,
+  type Feature,
+  type Input,
+  type Pipeline,
+} from './definition.ts'
 import { type DefinitionProblem, describe } from './definition-problem.ts'
 import { parseDuration } from './duration.ts'
 import { PipelineError } from './errors.ts'
@@ -22,7 +31,7 @@ import type {
   StreamPlan,
   TopicPlan,
 } from './plan.ts'
-import { inStageOrder, type ReachedAggregates, reach, stageEntered } from './reach.ts'
+import { inStageOrder, isRekeyed, type ReachedAggregates, reach, stageEntered } from './reach.ts'
 import {
   avroName,
   createHopCodec,
@@ -49,14 +58,22 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   const prefix = namespace === '' ? '' : `${namespace}.`
   const avroNamespace = `millrace.${avroName(pipeline.name)}`
   const reached = reach(pipeline)
-  const entities = inStageOrder(pipeline.scores, reached.entities)
   const writers = createWriterSchemas()
   const codecParts = { prefix, avroNamespace, writers }
-  const streams = reached.streams.map((stream, index) => planStream(stream, index, entities, codecParts))
+  const inOrder = inStageOrder(pipeline.scores, reached.entities)
+  const rekeyed = reached.streams.filter((stream) => isRekeyed(stream, inOrder, reached.aggregates))
+  // The stage that keys anew has the key of the first entity and counts nothing by it.
+  const entities = rekeyed.length > 0 ? [entity(rekeyStage, inOrder[0]!.keys), ...inOrder] : inOrder
+  const entersAt = (stream: AnyStream): number | null => {
+    if (rekeyed.includes(stream)) return 0
+    const stage = stageEntered(stream, inOrder)
+    return stage === -1 ? null : stage + entities.length - inOrder.length
+  }
+  const streams = reached.streams.map((stream, index) => planStream(stream, index, entersAt(stream), codecParts))
   const streamOf = (stream: AnyStream) => streams[reached.streams.indexOf(stream)]!
   const scored = streams[0]!
 
-  const layouts = entities.map((entity, stage) => layoutOf(pipeline, entity, stage, reached.aggregates, streamOf))
+  const layouts = entities.map((entity) => layoutOf(pipeline, entity, inOrder, reached.aggregates, streamOf))
   const slots = planSlots(reached.aggregates, entities, layouts, streamOf)
   const neededFields = fieldsNeeded(pipeline, entities, reached.aggregates)
   const stages = planStages({ pipeline, entities, layouts, slots, streams, ...codecParts, streamOf, neededFields })
@@ -123,11 +140,10 @@ function ms(duration: string): number {
 function planStream(
   stream: AnyStream,
   index: number,
-  entities: readonly Entity[],
+  entersAt: number | null,
   { prefix, avroNamespace, writers }: CodecParts,
 ): StreamPlan {
   const fields: FieldPlan[] = Object.entries(stream.specs).map(([name, spec]) => ({ name, ...spec }))
-  const entersAt = stageEntered(stream, entities)
   const codec: EventCodec = createEventCodec(avroName(stream.name), avroNamespace, fields, writers)
   return {
     name: stream.name,
@@ -140,8 +156,9 @@ function planStream(
     disorderMs: ms(stream.disorder),
     latenessMs: ms(stream.lateness),
     aheadMs: ms(stream.ahead),
+    rekey: stream.rekey,
     codec,
-    entersAt: entersAt === -1 ? null : entersAt,
+    entersAt,
   }
 }
 
@@ -159,13 +176,15 @@ const fixedColumns = 3
 function layoutOf(
   pipeline: Pipeline,
   entity: Entity,
-  stage: number,
+  inOrder: readonly Entity[],
   aggregates: ReachedAggregates,
   streamOf: StreamOf,
 ): FactLayout {
   const mine = aggregates.map(({ aggregate }) => aggregate).filter((aggregate) => aggregate.by === entity)
-  // Duplicates are recognised by their fact, so the scored stream leaves one in the first stage even where nothing aggregates it.
-  const leaving = new Set<AnyStream>(stage === 0 ? [pipeline.scores] : [])
+  // Duplicates are recognised by their fact, so the scored stream leaves one even where nothing aggregates it: with the first entity, and
+  // with the last, so that an event that earlier stages let pass again is never predicted twice.
+  const isOuter = entity === inOrder[0] || entity === inOrder.at(-1)
+  const leaving = new Set<AnyStream>(isOuter ? [pipeline.scores] : [])
   for (const aggregate of mine) leaving.add(aggregate.stream)
   const placed = [...leaving].map((stream) => {
     const atField = mine.find((aggregate) => aggregate.stream === stream)?.at?.name ?? stream.time
@@ -271,6 +290,7 @@ function planStages(parts: StageParts): StagePlan[] {
       retentionMs: longest + streams[0]!.latenessMs,
     }
     return {
+      kind: entity.name === rekeyStage ? 'rekey' : 'entity',
       index,
       entity: plan,
       rawStreams: streams.filter((stream) => stream.entersAt === index).map((stream) => stream.index),
@@ -330,7 +350,13 @@ function shapeOf(input: Input): unknown {
 function shapeOfState(name: string, streams: readonly StreamPlan[], stages: readonly StagePlan[]): unknown {
   return {
     name,
-    streams: streams.map(({ name, idField, keyField, timeField }) => ({ name, idField, keyField, timeField })),
+    streams: streams.map(({ name, idField, keyField, timeField, rekey }) => ({
+      name,
+      idField,
+      keyField,
+      timeField,
+      ...(rekey ? { rekey } : {}),
+    })),
     stages: stages.map(({ entity }) => ({
       name: entity.name,
       keys: [...entity.keyFields],

@@ -76,6 +76,7 @@ export interface AnyStream {
   readonly disorder: Duration
   readonly lateness: Duration
   readonly ahead: Duration
+  readonly rekey: boolean
 }
 
 type NamesOf<F extends FieldSpecs, T> = {
@@ -99,6 +100,11 @@ export interface StreamOptions<F extends FieldSpecs> {
   readonly lateness?: Duration
   /** Events dated further than this ahead of the time they were appended are rejected (default 5m). */
   readonly ahead?: Duration
+  /**
+   * Records may lie in any partition, whatever their producer's way of hashing keys: they are carried to the right one by
+   * one hop more. Without it an event in another partition than its key's (by murmur2) is rejected.
+   */
+  readonly rekey?: boolean
 }
 
 /** Events of one kind: one raw topic, one schema. */
@@ -116,6 +122,7 @@ export function stream<const F extends FieldSpecs>(name: string, options: Stream
     disorder: given.disorder ?? '0s',
     lateness: given.lateness ?? '1d',
     ahead: given.ahead ?? '5m',
+    rekey: given.rekey ?? false,
     fields: fields as Stream<F>['fields'],
   }
   for (const [field, spec] of Object.entries(given.fields ?? {})) {

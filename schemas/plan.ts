@@ -45,6 +45,8 @@ export interface StreamPlan {
   readonly latenessMs: number
   /** Events dated further than this ahead of their append time are rejected. */
   readonly aheadMs: number
+  /** Events may lie in any partition of the raw topic: a stage of their own carries them to where their key belongs. */
+  readonly rekey: boolean
   /** Raw topic: JSON or Avro in, Avro out. */
   readonly codec: EventCodec
   /** Index of the stage whose tasks consume the raw topic; null for a label stream that no feature is computed from. */
@@ -103,6 +105,8 @@ export interface EntityPlan {
 }
 
 export interface StagePlan {
+  /** `rekey`: the stage before all others that only carries events to the tasks of the first entity; there is nothing to query. */
+  readonly kind: 'entity' | 'rekey'
   readonly index: number
   readonly entity: EntityPlan
   /** Streams whose raw topics this stage consumes, by stream index. */
@@ -201,15 +205,22 @@ export interface Prediction {
   readonly reasons: ReadonlyArray<{ readonly feature: string; readonly contribution: number }>
 }
 
-/** A dead letter: the original bytes, where they lay, and all that is wrong with them. */
+/** A dead letter: the original bytes, where they lay, and all that is wrong with them. Made by `dead-letter.ts`, which bounds it. */
 export interface Rejection {
+  /** Who refused it: a stage, or `http` for an event that came so and never lay in Kafka (partition and offset −1). */
   readonly stage: string
   readonly topic: string
   readonly partition: number
   readonly offset: number
   readonly appendedAtMs: number
   readonly key: Buffer | null
+  /** Length of the whole key and value, of which the letter may hold the beginning only; null where there is none. */
+  readonly keyBytes: number | null
   readonly value: Buffer | null
+  readonly valueBytes: number | null
+  readonly headers: Readonly<Record<string, Buffer>>
+  /** How often it had been put back into the raw topic. */
+  readonly attempt: number
   readonly problems: readonly Problem[]
 }
 

@@ -49,6 +49,12 @@ export function inStageOrder(scored: AnyStream, entities: readonly Entity[]): En
   return first ? [first, ...entities.filter((entity) => entity !== first)] : []
 }
 
+/** Whether the stream takes the hop before all stages: it says so, and something is done with its events. */
+export function isRekeyed(stream: AnyStream, inOrder: readonly Entity[], aggregates: ReachedAggregates): boolean {
+  if (!stream.rekey) return false
+  return stageEntered(stream, inOrder) !== -1 || aggregates.some(({ aggregate }) => aggregate.stream === stream)
+}
+
 /** Index of the first stage whose entity the stream is keyed by, -1 where there is none. */
 export function stageEntered(stream: AnyStream, inOrder: readonly Entity[]): number {
   return inOrder.findIndex((entity) => keyOf(entity, stream) === stream.key)

@@ -34,14 +34,23 @@ interface NamedField {
   readonly type: unknown
 }
 
-function record(name: string, namespace: string, fields: Record<string, unknown>, doc?: string): AvroSchema {
+/** `defaults`: of fields that came later, so that a reader with this schema understands older records. */
+function record(
+  name: string,
+  namespace: string,
+  fields: Record<string, unknown>,
+  doc?: string,
+  defaults: Readonly<Record<string, unknown>> = {},
+): AvroSchema {
   const described = doc === undefined ? {} : { doc }
   return {
     type: 'record',
     name,
     namespace,
     ...described,
-    fields: Object.entries(fields).map(([field, type]) => ({ name: field, type })),
+    fields: Object.entries(fields).map(([field, type]) =>
+      Object.hasOwn(defaults, field) ? { name: field, type, default: defaults[field] } : { name: field, type },
+    ),
   }
 }
 
@@ -195,8 +204,13 @@ export function createRejectionCodec(namespace: string, writers: WriterSchemas):
       key: ['null', 'bytes'],
       value: ['null', 'bytes'],
       problems,
+      keyBytes: ['null', 'long'],
+      valueBytes: ['null', 'long'],
+      headers: { type: 'map', values: 'bytes' },
+      attempt: 'int',
     },
     'A dead letter: the original bytes, where they lay and all that is wrong with them.',
+    { keyBytes: null, valueBytes: null, headers: {}, attempt: 0 },
   )
   const schemas = new Map([['rejection', schema]])
   const codec = createSingleObjectCodec(schemas, { writers })

@@ -201,6 +201,10 @@ describe('tail', () => {
       appendedAtMs: atMs,
       key: Buffer.from('ü'),
       value: Buffer.from([0xff, 0x00]),
+      keyBytes: 2,
+      valueBytes: 2,
+      headers: {},
+      attempt: 0,
       problems: [
         { path: '/amount', code: 'range', expected: 'a finite number >= 0', received: '-1' },
         { path: '', code: 'late', expected: 'an event', received: 'another' },

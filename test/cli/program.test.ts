@@ -92,7 +92,7 @@ describe('help', () => {
   test('lists every command and ends with 0', async () => {
     const { code, out, err } = await call(['--help'])
     expect([code, err]).toEqual([0, []])
-    for (const name of ['run', 'produce', 'train', 'features', 'tail', 'replay', 'schemas']) {
+    for (const name of ['run', 'produce', 'train', 'features', 'tail', 'rejected', 'replay', 'schemas']) {
       expect(out.some((line) => line.startsWith(`  ${name} `))).toBe(true)
     }
   })

@@ -109,6 +109,10 @@ describe('dead letters', () => {
       appendedAtMs: startMs,
       key: Buffer.from('k'),
       value: null,
+      keyBytes: null,
+      valueBytes: null,
+      headers: {},
+      attempt: 0,
       problems: [{ path: '', code: 'late', expected: 'e', received: 'r' }],
       ...more,
     })

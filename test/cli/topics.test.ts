@@ -38,6 +38,24 @@ describe('topic settings', () => {
     await expect(requireTopicSettings(longer, plan, brokers)).resolves.toBeUndefined()
   })
 
+  test('take records as large as Millrace writes: dead letters are the largest', async () => {
+    const limits = topicSpecs(plan, 2).map(({ topic, config }) => [topic, config['max.message.bytes']])
+    expect(limits).toEqual([
+      ['n.transactions', undefined],
+      ['n.chargebacks', undefined],
+      ['n.card-fraud.terminal', '1048588'],
+      ['n.card-fraud.predictions', '1048588'],
+      ['n.card-fraud.rejected', '2097152'],
+      ['n.card-fraud.models', undefined],
+    ])
+    const small = await brokerWith({ 'n.card-fraud.rejected': { 'max.message.bytes': '1048588' } })
+    await expect(requireTopicSettings(small, plan, brokers)).rejects.toMatchObject({
+      message: expect.stringContaining(
+        '  n.card-fraud.rejected: max.message.bytes expected at least 2097152, received 1048588',
+      ),
+    })
+  })
+
   test('that do not do are all listed, with the commands that mend them', async () => {
     const broker = await brokerWith({
       'n.transactions': { 'message.timestamp.type': 'CreateTime', 'retention.ms': '604800000' },

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { containsFact, decodeLog, type EntityLog, insertFact } from '../../feature-store/entity-log.ts'
+import { decodeLog, type EntityLog, insertFact, orderOfFact } from '../../feature-store/entity-log.ts'
 import { compileRead, reachesBefore } from '../../feature-store/read-slots.ts'
 import { compareCanonical, orderOf } from '../../schemas/canonical-order.ts'
 import type { AggregateKind, AggregateSlot, CanonicalPosition, EntityPlan } from '../../schemas/plan.ts'
@@ -49,7 +49,7 @@ interface Fact {
 function logOf(facts: readonly Fact[]): EntityLog {
   const log = decodeLog(null, { width, knownColumn, sources: [] })
   for (const { stream, time, order, id, known, cents, ratio } of facts) {
-    if (containsFact(log, stream, id)) continue
+    if (orderOfFact(log, stream, id) !== -1) continue
     expect(insertFact(log, Float64Array.of(time, order, id, known, cents, ratio))).toBe(true)
   }
   return log

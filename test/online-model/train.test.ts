@@ -33,6 +33,7 @@ function streamPlan(name: string, index: number): StreamPlan {
     latenessMs: 0,
     aheadMs: 60_000,
     codec: labelCodec,
+    rekey: false,
     entersAt: 0,
   }
 }

@@ -5,6 +5,7 @@ import { createProcessingMetrics } from '../../processors/metrics.ts'
 import { nothingPassed } from '../../processors/position.ts'
 import { createTask } from '../../processors/task.ts'
 import { compile } from '../../schemas/compile.ts'
+import { rejectedByHeader } from '../../schemas/dead-letter.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
 
 test('a committed batch shows its events, its lag in records and in event time, and its refusals by reason', async () => {
@@ -25,7 +26,7 @@ test('a committed batch shows its events, its lag in records and in event time, 
     appendedAtMs: clicksStartMs + 86_400_000,
     key: null,
     value: id === 'bad' ? Buffer.from(id) : plan.scored.codec.encode(click(id, 'anna', offset * 60).values),
-    headers: {},
+    headers: id === 'a' ? { [rejectedByHeader]: Buffer.from('user') } : {},
   }))
   const place = { partition: 0, from: 0 }
   task.accept({ ...place, topic: 'clicks', records, next: 3, stableEnd: 8 }, 1, 0)
@@ -40,6 +41,7 @@ test('a committed batch shows its events, its lag in records and in event time, 
   metrics.committed(task, batch, [], batch.refusals)
   const page = await registry.metrics()
   for (const line of [
+    'millrace_replayed_events_total{stage="user"} 1',
     'millrace_events_total{stage="user",stream="clicks"} 1',
     'millrace_rejected_total{stage="user",code="not_json"} 1',
     'millrace_input_lag_records{topic="clicks",partition="0"} 5',

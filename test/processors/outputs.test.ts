@@ -45,6 +45,7 @@ function stageEvent({ stream, values }: StreamEvent, offset = 4): StageEvent {
     offset,
     clockBefore: 0,
     record: { offset, appendedAtMs: 99, key: Buffer.from('anna'), value: codec.encode(values), headers: {} },
+    rejectedBy: null,
     isRepeat: false,
     isTaken: true,
   }
@@ -158,6 +159,7 @@ describe('dead letters', () => {
       appendedAtMs: 99,
       key: event.record.key,
       value: event.record.value,
+      headers: {},
       problems,
     })
     expect(refusal.value).toBe(event.record.value)
@@ -178,6 +180,12 @@ describe('dead letters', () => {
     const refusal = { ...refusalOf(plan, userStage!, event, problems), partition: 5 }
     const [record] = rejectionRecords(options, [refusal])
     expect(record).toMatchObject({ topic: 'clicks.rejected', partition: 2, key: Buffer.from('anna') })
-    expect(plan.rejected.codec.decode(record!.value!)).toEqual({ stage: 'user', ...refusal })
+    expect(plan.rejected.codec.decode(record!.value!)).toEqual({
+      stage: 'user',
+      ...refusal,
+      keyBytes: 4,
+      valueBytes: refusal.value!.length,
+      attempt: 0,
+    })
   })
 })

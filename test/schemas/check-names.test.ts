@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { count, stream, text, timestamp } from '../../schemas/definition.ts'
+import { count, entity, stream, text, timestamp } from '../../schemas/definition.ts'
 import { mistakes } from './mistakes.ts'
-import { buyer, sound } from './shop-definition.ts'
+import { buyer, orders, sound } from './shop-definition.ts'
 
 describe('names that meet', () => {
   const fields = { orderId: text(), buyerId: text(), at: timestamp() }
@@ -48,6 +48,13 @@ describe('names that meet', () => {
     expect(mistakes({ features, label: { ...sound.label, from: stream('re-turns', roles) } })).toEqual([
       'streams.re-turns: expected a name whose Avro record is not that of the stream re.turns, received re_turns',
       'features.other.by: expected an entity with a key field of re.turns, received buyer',
+    ])
+  })
+
+  test('an entity named as the stage of rekeyed streams', () => {
+    const rekey = entity('rekey', [orders.fields.buyerId])
+    expect(mistakes({ features: { count: count(orders, { by: rekey, over: '1d' }) } })).toEqual([
+      'entities.rekey: expected another name, since the stage of rekeyed streams has this one, received rekey',
     ])
   })
 

@@ -57,6 +57,22 @@ describe('streams', () => {
     expect(withStream({ [role]: 5 })).toEqual([`streams.orders.${role}: expected ${durations}, received 5`])
   })
 
+  test('texts that could make an event larger than a record', () => {
+    const notes = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, i) => [`note${i}`, text({ lengthMax: 65_536 })]))
+    expect(withStream({ fields: { ...orderSpecs, ...notes(3) } })).toEqual([])
+    expect(withStream({ fields: { ...orderSpecs, ...notes(4) } })).toEqual([
+      expect.stringMatching(
+        /^streams\.orders\.fields: expected texts so short that .* at most 900000 bytes, .*, received 98\d{4} bytes$/,
+      ),
+    ])
+  })
+
+  test('rekey that is no flag', () => {
+    expect(withStream({ rekey: 'yes' })).toEqual(['streams.orders.rekey: expected true or false, received yes'])
+    expect(withStream({ rekey: true })).toEqual([])
+  })
+
   test('more disorder than lateness', () => {
     expect(withStream({ disorder: '25h' })).toEqual([
       'streams.orders.disorder: expected at most lateness (1d), received 25h',

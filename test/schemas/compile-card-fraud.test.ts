@@ -23,6 +23,7 @@ describe('the plan of card fraud', () => {
         disorderMs: 0,
         latenessMs: dayMs,
         aheadMs: 300_000,
+        rekey: false,
         entersAt: 0,
       },
       {
@@ -36,6 +37,7 @@ describe('the plan of card fraud', () => {
         disorderMs: 0,
         latenessMs: dayMs,
         aheadMs: 300_000,
+        rekey: false,
         entersAt: 0,
       },
     ])

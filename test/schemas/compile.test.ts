@@ -122,6 +122,13 @@ describe('stages', () => {
     ])
   })
 
+  test('the scored stream leaves its ids in the last stage, too, which is where nothing is predicted twice', () => {
+    const plan = compiled({
+      features: { buyers: count(orders, { by: buyer, over: '1d' }), shops: count(returns, { by: shop, over: '1d' }) },
+    })
+    expect(plan.stages[1]!.entity.layout.sources.map(({ stream }) => stream)).toEqual([0, 1])
+  })
+
   test('the scored stream leaves its ids in the first stage, even where only another stream is counted', () => {
     const plan = compiled({ features: { returned: count(returns, { by: buyer, over: '1d' }) } })
     expect(plan.stages[0]!.entity.layout).toEqual({
@@ -180,6 +187,48 @@ describe('stages', () => {
       [0, 'shopId'],
       [1, 'shopId'],
     ])
+  })
+
+  test('a stream that is rekeyed enters at a stage before all others, which carries it to the first entity', () => {
+    const anywhere = stream('visits', {
+      id: 'visitId',
+      key: 'visitId',
+      time: 'at',
+      rekey: true,
+      fields: { visitId: text(), shopId: text(), at: timestamp() },
+    })
+    const by = entity('shop', [orders.fields.shopId, anywhere.fields.shopId])
+    const features = { buyers: count(orders, { by: buyer, over: '1d' }), shops: count(anywhere, { by, over: '1d' }) }
+    const plan = compiled({ features })
+    expect(
+      plan.stages.map(({ kind, index, entity, rawStreams, hopIn }) => [
+        kind,
+        index,
+        entity.name,
+        rawStreams,
+        hopIn && [hopIn.topic, hopIn.streams, hopIn.slots.length],
+      ]),
+    ).toEqual([
+      ['rekey', 0, 'rekey', [1], null],
+      ['entity', 1, 'buyer', [0, 2], ['returned-orders.buyer', [1], 0]],
+      ['entity', 2, 'shop', [], ['returned-orders.shop', [0, 1], 1]],
+    ])
+    const [first] = plan.stages
+    expect(first!.entity).toMatchObject({ layout: { width: 3, knownColumn: null, sources: [] }, slots: [] })
+    expect(plan.streams.map(({ name, rekey, entersAt }) => [name, rekey, entersAt])).toEqual([
+      ['orders', false, 1],
+      ['visits', true, 0],
+      ['returns', false, 1],
+    ])
+    expect(plan.slots.map(({ name, stage }) => [name, stage])).toEqual([
+      ['buyer_count_orders_1d', 1],
+      ['shop_count_visits_1d', 2],
+    ])
+    expect(plan.features.map(({ name, entity }) => [name, entity])).toEqual([
+      ['buyers', 'buyer'],
+      ['shops', 'shop'],
+    ])
+    expect(plan.topics.map(({ topic }) => topic)).toContain('returned-orders.buyer')
   })
 
   test('three entities: slots add up from hop to hop, and a stream goes as far as it is needed', () => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import cardFraud from '../../pipelines/card-fraud.ts'
 import { compile } from '../../schemas/compile.ts'
 import {
   count,
@@ -17,6 +18,7 @@ import {
   timestamp,
 } from '../../schemas/definition.ts'
 import { fingerprintOf, probe } from '../../schemas/fingerprint.ts'
+import { clicksPipeline } from '../support/clicks.ts'
 import { buyer, orders, returns, shop, sound } from './shop-definition.ts'
 
 function prints(change: Partial<Definition<Features>> = {}): { whole: string; state: string } {
@@ -150,6 +152,18 @@ describe('of state', () => {
     ['lateness', { lateness: '2d' }],
   ])('changes with the %s of the scored stream', (_, { key = 'a', decimals, lateness = '1d' }) => {
     expect(ofStream(key, decimals, lateness).state).not.toBe(ofStream('a', undefined, '1d').state)
+  })
+})
+
+describe('of a definition that rekeys', () => {
+  const clicks = (rekey: ReadonlyArray<'clicks' | 'refunds'>) => compile(clicksPipeline({ rekey }))
+
+  test('differs for every choice of streams; without any it is what it was before there was such a choice', () => {
+    const states = [clicks([]), clicks(['clicks']), clicks(['refunds']), clicks(['clicks', 'refunds'])]
+    expect(new Set(states.map(({ stateFingerprint }) => stateFingerprint)).size).toBe(4)
+    expect([states[0]!.fingerprint, states[0]!.stateFingerprint]).toEqual(['9603570530434765', '2ee1581d4d318a9e'])
+    const { fingerprint, stateFingerprint } = compile(cardFraud)
+    expect([fingerprint, stateFingerprint]).toEqual(['8f280308452f440d', 'fb297f775aae1e93'])
   })
 })
 

@@ -74,7 +74,11 @@ const rejection: fc.Arbitrary<Rejection> = fc.record({
   offset: whole,
   appendedAtMs: time,
   key: fc.option(bytes),
+  keyBytes: fc.option(whole),
   value: fc.option(bytes),
+  valueBytes: fc.option(whole),
+  headers: fc.dictionary(name, bytes, { maxKeys: 3 }),
+  attempt: fc.nat(1_000_000),
   problems: fc.array(problem, { maxLength: 4 }),
 })
 
@@ -230,7 +234,11 @@ describe('a rejection', () => {
       offset: 1,
       appendedAtMs: 5,
       key: Buffer.from('key'),
+      keyBytes: 3,
       value: Buffer.alloc(0),
+      valueBytes: 0,
+      headers: { trace: Buffer.from([0xff]) },
+      attempt: 2,
       problems: [],
     }
     const encoded = plan.rejected.codec.encode(given)

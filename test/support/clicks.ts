@@ -23,6 +23,8 @@ export interface ClicksOptions {
   readonly over?: Duration
   /** Of a later version of the definition; nothing is computed from them. */
   readonly moreFields?: FieldSpecs
+  /** Streams whose events may lie in any partition. */
+  readonly rekey?: ReadonlyArray<'clicks' | 'refunds'>
 }
 
 /** Events of the tests lie around here. */
@@ -32,19 +34,15 @@ export const clicksStartMs = Date.UTC(2024, 0, 1)
  * `guarded` throws for an amount of 13 and is infinite for one of 17. Refunds count by page where there are two stages, else by user,
  * at the time of the click.
  */
-export function clicksPipeline({
-  disorder = '0s',
-  lateness = '1h',
-  stages = 2,
-  over = '10m',
-  moreFields = {},
-}: ClicksOptions = {}) {
+export function clicksPipeline(options: ClicksOptions = {}) {
+  const { disorder = '0s', lateness = '1h', stages = 2, over = '10m', moreFields = {}, rekey = [] } = options
   const clicks = stream('clicks', {
     id: 'clickId',
     key: 'user',
     time: 'at',
     disorder,
     lateness,
+    rekey: rekey.includes('clicks'),
     fields: {
       clickId: text(),
       user: text(),
@@ -58,6 +56,7 @@ export function clicksPipeline({
     id: 'clickId',
     key: 'user',
     time: 'at',
+    rekey: rekey.includes('refunds'),
     fields: { clickId: text(), user: text(), page: text(), clickedAt: timestamp(), at: timestamp() },
   })
   const user = entity('user', [clicks.fields.user, refunds.fields.user])

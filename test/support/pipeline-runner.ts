@@ -35,6 +35,8 @@ export interface RunnerOptions {
   /** When the run begins, ms since 1970: events lie before it. */
   readonly startMs: number
   readonly onTransact?: OnTransact
+  /** Partitions of a topic, where they are not all the same. */
+  readonly partitionsOf?: (topic: string) => number
 }
 
 export interface StartOptions {
@@ -68,7 +70,7 @@ export interface PipelineRunner {
   readonly clock: Clock
   readonly broker: MemoryBroker
   readonly store: MemoryStore
-  /** To the partition of its key, in Avro. */
+  /** To the partition of its key, unless the event says another, in Avro. */
   send(stream: string, event: EventValues): Promise<void>
   sendAll(events: readonly StreamEvent[]): Promise<void>
   /** Any bytes anywhere. */
@@ -85,6 +87,8 @@ export interface PipelineRunner {
 export interface StreamEvent {
   readonly stream: string
   readonly values: EventValues
+  /** Where it lies in the raw topic; where its key belongs unless told. */
+  readonly partition?: number
 }
 
 const readLimits = { maxWaitMs: 0, partitionBytesMax: 2 ** 30 }
@@ -97,7 +101,9 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
   const broker = createMemoryBroker({ clock, ...(onTransact ? { onTransact } : {}) })
   const store = createMemoryStore()
   await broker.ensureTopics(
-    plan.topics.map(({ topic, partitions: own }) => ({ topic, partitions: own ?? partitions, config: {} })),
+    plan.topics.map(({ topic, partitions: own }) => {
+      return { topic, partitions: own ?? options.partitionsOf?.(topic) ?? partitions, config: {} }
+    }),
   )
   const producer = await broker.producer()
   const fetcher = await broker.fetcher()
@@ -110,14 +116,15 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
     return stream
   }
 
-  function recordOf({ stream: name, values }: StreamEvent) {
+  function recordOf({ stream: name, values, partition }: StreamEvent) {
     const stream = streamOf(name)
     for (const { entity } of plan.stages) {
       const field = entity.keyFields.get(stream.index)
       if (field !== undefined) keys.get(entity.name)!.add(values[field] as string)
     }
     const key = Buffer.from(values[stream.keyField] as string)
-    return { topic: stream.topic, partition: partitionOf(key, partitions), key, value: stream.codec.encode(values) }
+    const value = stream.codec.encode(values)
+    return { topic: stream.topic, partition: partition ?? partitionOf(key, partitions), key, value }
   }
 
   function start(startOptions: StartOptions = {}): Started {
@@ -200,7 +207,7 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
 
   async function facts(): Promise<Record<string, string>> {
     const found: Record<string, string> = {}
-    for (const { entity } of plan.stages) {
+    for (const { entity } of plan.stages.filter(({ kind }) => kind === 'entity')) {
       for (const key of [...keys.get(entity.name)!].sort()) {
         const partition = partitionOf(Buffer.from(key), partitions)
         const { position, logs } = await store.read(entity.name, partition, [key])
@@ -242,7 +249,7 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
 export function replayed(plan: Plan, partitions: number, events: readonly StreamEvent[]): Replayed[] {
   const indexes = new Map(plan.streams.map(({ name, index }) => [name, index]))
   const replay = createReplay(plan, { partitions })
-  const all = events.flatMap(({ stream, values }) => replay.push(indexes.get(stream)!, values))
+  const all = events.flatMap(({ stream, values, partition }) => replay.push(indexes.get(stream)!, values, partition))
   return [...all, ...replay.flush()]
 }
 
