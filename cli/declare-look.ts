@@ -1,7 +1,7 @@
 /** The commands that look at a pipeline: their arguments, options and examples. Called by `program.ts`. */
 import { Option } from 'commander'
 import { rejectCodes } from '../schemas/event.ts'
-import type { Declare } from './declare.ts'
+import { type Declare, withExamples } from './declare.ts'
 import { conditionsOption, instantOption, numberOption, urlOption, wholeOption } from './option-values.ts'
 import { tailTopics } from './tail-topics.ts'
 
@@ -71,8 +71,7 @@ function declareTail({ command, act }: Declare): void {
 }
 
 function declareConfig({ program, act }: Declare): void {
-  program
-    .command('config')
+  withExamples(program.command('config'), ['', '--json'])
     .description('Print every setting: its value, where it comes from, what it means. Secrets are hidden.')
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExamples:\n  millrace config\n  millrace config --json')

@@ -33,7 +33,7 @@ export function definitionCommand(
 export function withExamples(command: Command, examples: readonly string[]): Command {
   const above = command.parent?.parent ? `${command.parent.name()} ` : ''
   const name = `${above}${command.name()}`
-  const listed = examples.map((example) => `  millrace ${name} ${example}`).join('\n')
+  const listed = examples.map((example) => `  millrace ${name} ${example}`.trimEnd()).join('\n')
   return command
     .addHelpText('after', `\nExamples:\n${listed}`)
     .showHelpAfterError(`Type for example:\n${listed}\nmillrace ${name} --help shows all options.`)

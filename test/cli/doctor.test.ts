@@ -607,11 +607,17 @@ describe('figures', () => {
       bytesMax: 1_000,
       isAppendOnly: true,
       failedWrite: 'append-only file',
+      clockMs: null,
     })
-    expect(parseServerInfo('valkey_version:9.0.1\r\nredis_version:7.2.4\r\nrdb_last_bgsave_status:err')).toMatchObject({
+    expect(
+      parseServerInfo(
+        'valkey_version:9.0.1\r\nredis_version:7.2.4\r\nserver_time_usec:1704067200123456\r\nrdb_last_bgsave_status:err',
+      ),
+    ).toMatchObject({
       version: 'Valkey 9.0.1',
       failedWrite: 'snapshot',
       bytesMax: null,
+      clockMs: 1_704_067_200_123.456,
     })
   })
 })
