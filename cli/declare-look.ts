@@ -7,6 +7,7 @@ export function declareLookCommands(declare: Declare): void {
   declareFeatures(declare)
   declareTail(declare)
   declareConfig(declare)
+  declareOpenApi(declare)
 }
 
 function declareFeatures({ command, act, fetch }: Declare): void {
@@ -54,4 +55,15 @@ function declareConfig({ program, act }: Declare): void {
     .description('Print every setting: its value, where it comes from, what it means. Secrets are hidden.')
     .option('--json', 'print JSON')
     .action((options) => act(async (context) => (await import('./config.ts')).configCommand(options, context)))
+}
+
+function declareOpenApi({ command, act }: Declare): void {
+  command('openapi', 'Print the OpenAPI 3.1 description of the HTTP API that the definition derives.', [
+    'pipelines/card-fraud.ts',
+    'pipelines/card-fraud.ts --out openapi.json',
+  ])
+    .option('--out <file>', 'write it to a file instead')
+    .action((definition, options) =>
+      act(async (context) => (await import('./openapi.ts')).openApiCommand(definition, options, context)),
+    )
 }

@@ -18,6 +18,7 @@ export type RejectCode =
   | 'not_avro'
   | 'schema_unknown'
   | 'missing'
+  | 'repeated'
   | 'type'
   | 'range'
   | 'decimals'
