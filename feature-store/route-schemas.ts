@@ -4,9 +4,10 @@ import type { Plan, StagePlan } from '../schemas/plan.ts'
 
 export const keysMax = 1_000
 const keyLengthMax = 1_024
-/** Largest distance from 1970 that a date can have, ms. */
-export const instantMax = 8.64e15
-export const instantText = 'an RFC 3339 instant with a zone, or ms since 1970'
+/** The years that RFC 3339 can write, since answers name instants: 0001 to 9999, ms since 1970. */
+export const instantMin = -62_135_596_800_000
+export const instantMax = 253_402_300_799_999
+export const instantText = 'an RFC 3339 instant with a zone, or ms since 1970, from the year 1 to 9999'
 
 const asked = {
   knowledge: {
@@ -53,7 +54,7 @@ const bodySchema = {
     },
     asOf: {
       description: instantText,
-      anyOf: [...instantAsText, { type: 'integer', minimum: -instantMax, maximum: instantMax }],
+      anyOf: [...instantAsText, { type: 'integer', minimum: instantMin, maximum: instantMax }],
       examples,
     },
     ...asked,

@@ -11,6 +11,7 @@ import {
   entitySchemas,
   featuresOf,
   instantMax,
+  instantMin,
   instantText,
   manyKeysRoute,
   oneKeyRoute,
@@ -170,7 +171,7 @@ function requestOf({ asOf, knowledge = 'now', clock = 'event' }: Asked, nowMs: n
 function instantOf(asOf: string | number): number | null {
   const isCount = typeof asOf === 'number' || /^-?\d+$/.test(asOf)
   const instant = isCount ? Number(asOf) : rfc3339.test(asOf) ? Date.parse(asOf.toUpperCase()) : Number.NaN
-  return Number.isInteger(instant) && Math.abs(instant) <= instantMax ? instant : null
+  return Number.isInteger(instant) && instant >= instantMin && instant <= instantMax ? instant : null
 }
 
 function refusalOf(problem: ReadProblem): FailedRequest {
@@ -179,9 +180,11 @@ function refusalOf(problem: ReadProblem): FailedRequest {
     const message = `There is no entity ${received}; known are ${expected.join(', ')}.`
     return { status: 404, failure: { error: { code, message, path: '/entity', expected, received } } }
   }
-  const expected = `at most ${new Date(problem.expected).toISOString()}`
   const received = new Date(problem.received).toISOString()
-  const message = `asOf ${received} lies ahead of the stream, which has come to ${expected.slice('at most '.length)}.`
+  // Of a task that has seen no event yet the time is −∞.
+  const reached = Number.isFinite(problem.expected) ? new Date(problem.expected).toISOString() : null
+  const expected = reached === null ? 'nothing before the first event' : `at most ${reached}`
+  const message = `asOf ${received} lies ahead of the stream, which has ${reached === null ? 'no event yet' : `come to ${reached}`}.`
   return { status: 400, failure: { error: { code: problem.code, message, path: '/asOf', expected, received } } }
 }
 

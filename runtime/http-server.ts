@@ -35,6 +35,8 @@ export function createHttpServer({ log }: { readonly log: Log }): FastifyInstanc
         allowUnionTypes: true,
       },
     },
+    // Fastify's own would leave out of an answer, in silence, what its schema does not name.
+    schemaController: { compilersFactory: { buildSerializer: () => () => JSON.stringify } },
     frameworkErrors: answerFailure,
   })
 
@@ -49,25 +51,10 @@ export function createHttpServer({ log }: { readonly log: Log }): FastifyInstanc
   }
 
   server.addSchema(failureSchema)
-  server.setSerializerCompiler(() => JSON.stringify)
   server.setErrorHandler(answerFailure)
-  listRoutes(server)
   refuseWhileClosing(server)
+  answerUnknown(server)
   return server
-}
-
-/** Unknown paths are answered with what there is. */
-function listRoutes(server: FastifyInstance): void {
-  const routes = new Set<string>()
-  server.addHook('onRoute', ({ method, url, schema }) => {
-    if (schema?.hide) return
-    for (const one of [method].flat()) if (one !== 'HEAD' && one !== 'OPTIONS') routes.add(`${one} ${url}`)
-  })
-  server.setNotFoundHandler((request, reply) => {
-    const message = `There is no ${request.method} ${request.url.split('?')[0]} here.`
-    const failure: HttpFailure = { error: { code: 'not_found', message, routes: [...routes].sort() } }
-    reply.code(404).send(failure)
-  })
 }
 
 function refuseWhileClosing(server: FastifyInstance): void {
@@ -84,6 +71,49 @@ function refuseWhileClosing(server: FastifyInstance): void {
       .header('retry-after', '1')
       .send(failureOf('stopping', 'This process is stopping: send the request to another one, or again in a moment.'))
   })
+}
+
+interface KnownPath {
+  readonly pattern: RegExp
+  readonly methods: Set<string>
+}
+
+/** Before any body is read: an unknown path is answered with what there is, an unknown method with those of the path. */
+function answerUnknown(server: FastifyInstance): void {
+  const paths = new Map<string, KnownPath>()
+  const routes = new Set<string>()
+  server.addHook('onRoute', ({ method, url, schema }) => {
+    const known = paths.get(url) ?? { pattern: patternOf(url), methods: new Set() }
+    paths.set(url, known)
+    for (const one of [method].flat()) {
+      known.methods.add(one)
+      if (!schema?.hide && one !== 'HEAD') routes.add(`${one} ${url}`)
+    }
+  })
+
+  function answer({ method, url }: FastifyRequest, reply: FastifyReply): void {
+    const [path] = url.split('?')
+    const known = [...paths.values()].find(({ pattern }) => pattern.test(path!))
+    const message = `There is no ${method} ${path} here.`
+    const failure: HttpFailure = { error: { code: 'not_found', message, routes: [...routes].sort() } }
+    if (known === undefined) return void reply.code(404).send(failure)
+    const allowed = [...known.methods].join(', ')
+    reply
+      .code(405)
+      .header('allow', allowed)
+      .send(failureOf('method_unknown', `${message} The path takes ${allowed}.`))
+  }
+
+  server.setNotFoundHandler(answer)
+  server.addHook('onRequest', (request, reply, done) => {
+    if (request.is404) answer(request, reply)
+    else done()
+  })
+}
+
+/** Names of streams and entities hold no sign of regular expressions but dots. */
+function patternOf(url: string): RegExp {
+  return new RegExp(`^${url.replaceAll('.', '\\.').replaceAll(/:\w+/g, '[^/]+')}$`)
 }
 
 /** Answers the URL to reach it by. Rejects with `port_in_use`. */

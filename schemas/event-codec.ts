@@ -100,9 +100,11 @@ export function createEventCodec(name: string, namespace: string, fields: readon
   }
 
   function repeatedFields(bytes: Buffer, values: object): Problem[] {
-    return repeatedMembers(bytes, values)
-      .filter((name) => fields.some((field) => field.name === name))
-      .map((name) => problem(`/${name}`, 'repeated', 'one value', 'several'))
+    const repeated = repeatedMembers(bytes, values)
+    if (repeated.length === 0) return []
+    return fields
+      .filter((field) => repeated.includes(field.name))
+      .map((field) => problem(`/${field.name}`, 'repeated', 'one value', 'several'))
   }
 
   return { schemas, encode: (event) => avro.encode(name, event), decode, check }

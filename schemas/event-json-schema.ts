@@ -41,15 +41,17 @@ function valueSchema(field: FieldPlan): object {
       return { type: 'integer', minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER, ...range }
     case 'number': {
       if (decimals === undefined) return { type: 'number', ...range }
+      // Not `multipleOf`: 12.34 / 0.01 is no whole number in doubles, and validators would refuse it. The description says it.
       const bound = Number.MAX_SAFE_INTEGER / 10 ** decimals
-      return { type: 'number', minimum: -bound, maximum: bound, ...range, multipleOf: 1 / 10 ** decimals }
+      return { type: 'number', minimum: -bound, maximum: bound, ...range }
     }
   }
 }
 
 /** A value that the field takes. */
-function exampleOf({ name, kind, min, max, decimals = 2, lengthMax = lengthMaxDefault }: FieldPlan): FieldValue {
-  const within = (value: number) => Math.min(max ?? value, Math.max(min ?? value, value))
+function exampleOf({ name, kind, decimals = 2, lengthMax = lengthMaxDefault, ...range }: FieldPlan): FieldValue {
+  const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = range
+  const within = (value: number) => Math.min(max, Math.max(min, value))
   switch (kind) {
     case 'text':
       return `${name}-1`.slice(-lengthMax)

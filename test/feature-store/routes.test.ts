@@ -26,7 +26,7 @@ function wrong(path: string, expected: string, received: unknown) {
 }
 
 const keyText = 'a key as text of 1 to 1024 characters'
-const instantText = 'an RFC 3339 instant with a zone, or ms since 1970'
+const instantText = 'an RFC 3339 instant with a zone, or ms since 1970, from the year 1 to 9999'
 
 describe('feature routes', () => {
   it('list what can be asked', async () => {
@@ -141,8 +141,39 @@ describe('feature routes', () => {
     })
   })
 
+  it('refuse any instant before the first event of a task', async () => {
+    const reader: FeatureReader = {
+      read: async () => ({
+        ok: false,
+        problem: { code: 'as_of_ahead', expected: Number.NEGATIVE_INFINITY, received: reached },
+      }),
+    }
+    expect(await ask(`/features/shop/a1?asOf=${reached}`, reader)).toEqual({
+      status: 400,
+      body: {
+        error: {
+          code: 'as_of_ahead',
+          message: 'asOf 2024-03-10T00:00:00.000Z lies ahead of the stream, which has no event yet.',
+          path: '/asOf',
+          expected: 'nothing before the first event',
+          received: '2024-03-10T00:00:00.000Z',
+        },
+      },
+    })
+  })
+
   it('refuse what is not an instant', async () => {
-    for (const asOf of ['yesterday', '2024-03-10', '2024-03-10T00:00:00', '1.5', '', '9e99', '99999999999999999']) {
+    for (const asOf of [
+      'yesterday',
+      '2024-03-10',
+      '2024-03-10T00:00:00',
+      '1.5',
+      '',
+      '9e99',
+      '99999999999999999',
+      '-62135596800001',
+      '253402300800000',
+    ]) {
       expect(await ask(`/features/shop/a1?asOf=${asOf}`)).toEqual(wrong('/asOf', instantText, asOf))
     }
     expect(await post({ keys: ['a1'], asOf: 1.5 })).toEqual(wrong('/asOf', instantText, 1.5))
