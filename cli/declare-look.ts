@@ -1,7 +1,7 @@
 /** The commands that look at a pipeline: their arguments, options and examples. Called by `program.ts`. */
 import { Option } from 'commander'
 import type { Declare } from './declare.ts'
-import { instantOption, urlOption, wholeOption } from './option-values.ts'
+import { instantOption, outputFileOption, urlOption, wholeOption } from './option-values.ts'
 
 export function declareLookCommands(declare: Declare): void {
   declareFeatures(declare)
@@ -62,7 +62,7 @@ function declareOpenApi({ command, act }: Declare): void {
     'pipelines/card-fraud.ts',
     'pipelines/card-fraud.ts --out openapi.json',
   ])
-    .option('--out <file>', 'write it to a file instead')
+    .option('--out <file>', 'write it to a file instead', outputFileOption)
     .action((definition, options) =>
       act(async (context) => (await import('./openapi.ts')).openApiCommand(definition, options, context)),
     )

@@ -1,4 +1,7 @@
-/** An event as its source gives it in, a record for Kafka or a list of problems out; called by `produce` and the HTTP intake for every event. */
+/**
+ * An event as its source gives it in, a record for Kafka or a list of problems out; called by `produce` and by the HTTP intake for every
+ * event.
+ */
 import type { OutRecord } from '../runtime/broker.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import type { EventValues, Problem, StreamPlan } from '../schemas/plan.ts'
