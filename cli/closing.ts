@@ -2,7 +2,7 @@
  * Parts that are open, to be closed in reverse order within one deadline, each even if another failed. A command that opens connections
  * makes one and hands it every part as soon as it is open.
  */
-import { createDeadline, type Deadline } from './deadline.ts'
+import { createDeadline, type Deadline } from '../runtime/deadline.ts'
 
 export interface Closing {
   /** It will be closed before everything that was added before it. */

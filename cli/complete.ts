@@ -34,6 +34,7 @@ export async function complete(program: Command, words: readonly string[], loadP
   }
   const command = program.commands.find((one) => one.name() === name)
   if (command === undefined) return nothing
+  if (command.commands.length > 0) return complete(command, words.slice(1), loadPlan)
   const { positionals, open } = read(command, typed)
   const values = (of: Option | Argument) => valuesOf(of, positionals, loadPlan)
   if (open !== null) return within(current, await values(open))

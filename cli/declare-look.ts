@@ -2,13 +2,21 @@
 import { Option } from 'commander'
 import { rejectCodes } from '../schemas/event.ts'
 import { type Declare, withExamples } from './declare.ts'
-import { conditionsOption, instantOption, numberOption, urlOption, wholeOption } from './option-values.ts'
+import {
+  conditionsOption,
+  instantOption,
+  numberOption,
+  outputFileOption,
+  urlOption,
+  wholeOption,
+} from './option-values.ts'
 import { tailTopics } from './tail-topics.ts'
 
 export function declareLookCommands(declare: Declare): void {
   declareFeatures(declare)
   declareTail(declare)
   declareConfig(declare)
+  declareOpenApi(declare)
 }
 
 function declareFeatures({ command, act, fetch }: Declare): void {
@@ -74,6 +82,16 @@ function declareConfig({ program, act }: Declare): void {
   withExamples(program.command('config'), ['', '--json'])
     .description('Print every setting: its value, where it comes from, what it means. Secrets are hidden.')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExamples:\n  millrace config\n  millrace config --json')
     .action((options) => act(async (context) => (await import('./config.ts')).configCommand(options, context)))
+}
+
+function declareOpenApi({ command, act }: Declare): void {
+  command('openapi', 'Print the OpenAPI 3.1 description of the HTTP API that the definition derives.', [
+    'pipelines/card-fraud.ts',
+    'pipelines/card-fraud.ts --out openapi.json',
+  ])
+    .option('--out <file>', 'write it to a file instead', outputFileOption)
+    .action((definition, options) =>
+      act(async (context) => (await import('./openapi.ts')).openApiCommand(definition, options, context)),
+    )
 }

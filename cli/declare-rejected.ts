@@ -1,14 +1,15 @@
 /** `millrace rejected` and its three subcommands: their arguments, options and examples. Called by `program.ts`. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { type Declare, definitionCommand } from './declare.ts'
+import { type Declare, definitionCommand, withExamples } from './declare.ts'
 import { instantOption, outputFileOption, wholeOption } from './option-values.ts'
 import type { LetterPlace } from './read-letters.ts'
 
 export function declareRejectedCommands(declare: Declare): void {
-  const rejected = declare.program
-    .command('rejected')
-    .description('Look at dead letters, and put their events back after repair.')
-    .showHelpAfterError('Type millrace rejected --help for the commands.')
+  const rejected = withExamples(declare.program.command('rejected'), [
+    'list pipelines/card-fraud.ts',
+    'show pipelines/card-fraud.ts 0:17',
+    'replay pipelines/card-fraud.ts 0:17',
+  ]).description('Look at dead letters, and put their events back after repair.')
   declareList(rejected, declare)
   declareShow(rejected, declare)
   declareReplay(rejected, declare)

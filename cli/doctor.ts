@@ -1,7 +1,6 @@
 /** `millrace doctor`: everything that a pipeline needs, checked without taking anything over or writing anything; one line each. */
 import type { RedisStore } from '../feature-store/redis-store.ts'
 import { type Config, parseConfig } from '../runtime/config.ts'
-import { redisSecurity } from '../runtime/security.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { CommandContext } from './context.ts'
 import type { Check } from './doctor/check.ts'
@@ -62,13 +61,16 @@ function soundConfig(environment: CommandContext['environment']): { config: Conf
   } catch (error) {
     if (!(error instanceof PipelineError) || error.code !== 'config_invalid') throw error
     const wrong = (error.details.faults as ReadonlyArray<{ variable: string }>).map(({ variable }) => variable)
-    const rest = Object.fromEntries(Object.entries(environment).filter(([name]) => !wrong.includes(name)))
-    return { config: parseConfig(rest), faults: error }
+    const rest = Object.entries(environment).filter(([name]) => !wrong.includes(name))
+    // Without them others may miss their counterpart; nothing set at all is sound.
+    const isLess = rest.length < Object.keys(environment).length
+    return { config: soundConfig(isLess ? Object.fromEntries(rest) : {}).config, faults: error }
   }
 }
 
 async function openRedis(...[config, plan, namespace]: Parameters<SubjectOptions['openStore']>): Promise<RedisStore> {
   const { createRedisStore } = await import('../feature-store/redis-store.ts')
-  const url = config.redisUrl ?? ''
-  return createRedisStore({ url, ...redisSecurity(config), pipeline: plan.name, namespace, mayEvict: true })
+  const { redisSecurity } = await import('../runtime/security.ts')
+  const at = { url: config.redisUrl, ...redisSecurity(config) }
+  return createRedisStore({ ...at, pipeline: plan.name, namespace, mayEvict: true })
 }

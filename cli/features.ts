@@ -1,5 +1,6 @@
 /** `millrace features`: asks a running process for the features of some keys and prints them. */
-import type { ErrorResponse, FeaturesBatchResponse } from '../feature-store/routes.ts'
+import type { FeaturesBatchResponse } from '../feature-store/routes.ts'
+import type { HttpFailure } from '../runtime/http-failure.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { CommandContext } from './context.ts'
 import { exitCodes } from './failure-text.ts'
@@ -58,7 +59,7 @@ async function ask(
   const text = await response.text()
   const body = parsed(text, address)
   if (response.ok) return body as FeaturesBatchResponse
-  const { error } = body as Partial<ErrorResponse>
+  const { error } = body as Partial<HttpFailure>
   const message = error?.message ?? `it answered ${response.status}: ${text.slice(0, 200)}`
   throw new PipelineError(response.status < 500 ? 'usage' : 'input_unreadable', `${address}: ${message}`)
 }

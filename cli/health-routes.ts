@@ -4,7 +4,8 @@
  */
 import type { FastifyInstance } from 'fastify'
 import type { RunningWorker } from '../processors/run-worker.ts'
-import { createDeadline, type Deadline } from './deadline.ts'
+import { createDeadline, type Deadline } from '../runtime/deadline.ts'
+import { failureResponse } from '../runtime/http-failure.ts'
 
 /** Something that must answer for the process to be ready. */
 export interface HealthCheck {
@@ -39,14 +40,49 @@ export interface HealthOptions {
 
 const checkMaxMs = 2_000
 
+const text = { type: 'string' } as const
+const bodyOf = (status: string, more: Record<string, object> = {}) => ({
+  type: 'object',
+  required: ['status', ...Object.keys(more)],
+  additionalProperties: false,
+  properties: { status: { type: 'string', const: status }, ...more },
+})
+const answer = (description: string, schema: object) => ({
+  description,
+  content: { 'application/json': { schema } },
+})
+const listOf = (properties: Record<string, object>) => ({
+  type: 'array',
+  items: { type: 'object', required: Object.keys(properties), additionalProperties: false, properties },
+})
+
+const liveSchema = {
+  operationId: 'live',
+  tags: ['process'],
+  summary: 'Whether the process lives.',
+  response: { 200: answer('It does.', bodyOf('live')), 503: failureResponse('It is stopping.') },
+}
+
+const readySchema = {
+  operationId: 'ready',
+  tags: ['process'],
+  summary: 'Whether the process is at work, with its tasks.',
+  response: {
+    200: answer('It is.', bodyOf('ready', { tasks: listOf({ stage: text, partition: { type: 'integer' } }) })),
+    503: answer('It is not, for these reasons.', {
+      anyOf: [bodyOf('not ready', { reasons: listOf({ part: text, reason: text }) }), { $ref: 'failure#' }],
+    }),
+  },
+}
+
 export function healthRoutes(options: HealthOptions) {
   const { worker, isStopping, deadlineAfter = createDeadline } = options
   const checks = options.checks.map((check) => createSharedCheck(check, deadlineAfter))
 
   return async (server: FastifyInstance): Promise<void> => {
-    server.get('/health/live', async () => ({ status: 'live' }))
+    server.get('/health/live', { schema: liveSchema }, async () => ({ status: 'live' }))
 
-    server.get('/health/ready', async (_, reply) => {
+    server.get('/health/ready', { schema: readySchema }, async (_, reply) => {
       const { tasks } = worker.state()
       const answers = await Promise.all(checks.map((check) => check()))
       const reasons = [

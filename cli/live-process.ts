@@ -121,9 +121,13 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     partitionOf: (key) => partitionOf(Buffer.from(key), partitions),
     eventTimeOf,
   })
+  const producer = await broker.producer()
+  closing.add('producer of the HTTP intake', producer.close)
   const server = createHttp({
     plan,
     reader,
+    producer,
+    partitionsOf,
     registry,
     log,
     nowMs: clock.nowMs,

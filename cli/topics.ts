@@ -116,7 +116,7 @@ export async function requireTopicSettings(
   })
 }
 
-export const settingNames = ['message.timestamp.type', 'retention.ms', 'cleanup.policy'] as const
+export const settingNames = ['message.timestamp.type', 'retention.ms', 'cleanup.policy', 'max.message.bytes'] as const
 
 /** Of topics that exist. */
 export function readTopicSettings(

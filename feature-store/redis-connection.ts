@@ -34,8 +34,6 @@ export interface RedisConnection {
   ping(): Promise<void>
   /** What the server says of itself: lines of `name:value`. */
   info(): Promise<string>
-  /** The server's clock, ms since 1970. */
-  timeMs(): Promise<number>
   close(): Promise<void>
 }
 
@@ -109,10 +107,6 @@ export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict
       await ask('PING', redis.ping())
     },
     info: () => ask('INFO', redis.info()),
-    timeMs: async () => {
-      const [seconds, microseconds] = await ask('TIME', redis.time())
-      return Number(seconds) * 1_000 + Number(microseconds) / 1_000
-    },
     close: async () => {
       // Waits for the replies that are still due; a connection that is gone has none.
       if (redis.status === 'ready') await ask('QUIT', redis.quit())

@@ -2,8 +2,6 @@
  * What a Redis server says of itself comes in as text, what decides whether features are safe there goes out; called by
  * the Redis store.
  */
-import type { RedisConnection } from './redis-connection.ts'
-
 export interface RedisServer {
   readonly version: string
   /** False for a replica, which takes no writes. */
@@ -16,16 +14,12 @@ export interface RedisServer {
   readonly isAppendOnly: boolean
   /** Why the server refuses writes: its last attempt to write a file failed. */
   readonly failedWrite: 'append-only file' | 'snapshot' | null
-  readonly clockMs: number
-}
-
-export async function describeServer(connection: Pick<RedisConnection, 'info' | 'timeMs'>): Promise<RedisServer> {
-  const [info, clockMs] = await Promise.all([connection.info(), connection.timeMs()])
-  return { ...parseServerInfo(info), clockMs }
+  /** The server's clock when it answered, ms since 1970; null where it does not tell. */
+  readonly clockMs: number | null
 }
 
 /** A fact that the server does not tell is 'unknown', or 0 for a number. */
-export function parseServerInfo(info: string): Omit<RedisServer, 'clockMs'> {
+export function parseServerInfo(info: string): RedisServer {
   const facts = new Map(
     info
       .split(/\r?\n/)
@@ -50,5 +44,6 @@ export function parseServerInfo(info: string): Omit<RedisServer, 'clockMs'> {
         : hasFailed('rdb_last_bgsave_status')
           ? 'snapshot'
           : null,
+    clockMs: facts.has('server_time_usec') ? whole('server_time_usec') / 1_000 : null,
   }
 }

@@ -12,7 +12,7 @@ import { readFileSync } from 'node:fs'
 import { PipelineError } from '../schemas/errors.ts'
 import { type TaskKeys, taskKeys } from './keys.ts'
 import { connectRedis, type RedisAddress, type RedisConnection, type ScriptReply } from './redis-connection.ts'
-import { describeServer, type RedisServer } from './redis-server.ts'
+import { parseServerInfo, type RedisServer } from './redis-server.ts'
 import { assertStep, fenceRefusal, foreignState, identityOf, identityText, taskName } from './refusals.ts'
 import { type EntityRead, type FeatureStore, type Step, storeKeysMax, type TaskStore } from './store.ts'
 
@@ -81,7 +81,7 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<Redi
         identity: identity === clearing ? clearing : identity == null ? null : identityOf(identity),
       }
     },
-    server: () => describeServer(connection),
+    server: async () => parseServerInfo(await connection.info()),
     ping: () => connection.ping(),
     close: () => {
       closed ??= connection.close()

@@ -1,4 +1,7 @@
-/** An event as its source gives it in, a record for Kafka or a list of problems out; called by `produce` for every event. */
+/**
+ * An event as its source gives it in, a record for Kafka or a list of problems out; called by `produce` and by the HTTP intake for every
+ * event.
+ */
 import type { OutRecord } from '../runtime/broker.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import type { EventValues, Problem, StreamPlan } from '../schemas/plan.ts'
@@ -10,6 +13,12 @@ import type { EventValues, Problem, StreamPlan } from '../schemas/plan.ts'
 export type SourceEvent =
   | { readonly stream: string; readonly values: unknown; readonly place?: string; readonly isText?: boolean }
   | { readonly problems: readonly Problem[]; readonly place: string; readonly text?: string }
+
+/** An event as Kafka would have it: the bytes of a JSON object or of an Avro single object. */
+export interface ReceivedEvent {
+  readonly stream: string
+  readonly bytes: Buffer
+}
 
 export interface SentEvent {
   readonly stream: string
@@ -34,7 +43,7 @@ export type Prepared =
 export function createPreparation(
   streams: readonly StreamPlan[],
   partitionsOf: (topic: string) => number,
-): (event: SourceEvent) => Prepared {
+): (event: SourceEvent | ReceivedEvent) => Prepared {
   const byName = new Map(
     streams.map((stream) => [stream.name, { stream, partitions: partitionsOf(stream.topic) }] as const),
   )
@@ -48,7 +57,10 @@ export function createPreparation(
       return { ok: false, problems: [problem] }
     }
     const { stream, partitions } = target
-    const checked = stream.codec.check(source.values, { fromText: source.isText ?? false })
+    const checked =
+      'bytes' in source
+        ? stream.codec.decode(source.bytes)
+        : stream.codec.check(source.values, { fromText: source.isText ?? false })
     if (!checked.ok) return checked
     const { event: values } = checked
     // Id, key and time are required fields of these types in every stream; the codec has just checked them.

@@ -17,7 +17,7 @@ export interface EventCodec {
   encode(event: EventValues): Buffer
   /** JSON object or Avro single-object encoding, told apart by the first bytes, checked against every field's declaration. */
   decode(bytes: Buffer | null): { ok: true; event: EventValues } | { ok: false; problems: readonly Problem[] }
-  /** Checks values that come from a file or an HTTP body; text is converted to the field's type where `fromText` is set. */
+  /** Checks values that come from a file; text is converted to the field's type where `fromText` is set. */
   check(
     values: unknown,
     options?: { fromText?: boolean },

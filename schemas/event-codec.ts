@@ -7,16 +7,17 @@ import { confluentHeaderBytes, confluentId, isConfluent, isSingleObject } from '
 import { type AvroSchema, avroType } from './avro-types.ts'
 import type { EventCodec } from './codec.ts'
 import type { FieldPlan, FieldValue, Problem, RejectCode } from './plan.ts'
+import { repeatedMembers } from './repeated-members.ts'
 import { showValue } from './show-value.ts'
 import { createSingleObjectCodec, type Decoded, fingerprintIn, SchemaIncompatible } from './single-object.ts'
 import { createWriterSchemas, type WriterSchemas } from './writer-schemas.ts'
 
 /** 9999-12-31T23:59:59.999Z, the last instant with a four-digit year. */
-const timestampMax = 253_402_300_799_999
+export const timestampMax = 253_402_300_799_999
 const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
 
 /** For a plan that was made by hand; `text()` declares the same. */
-const lengthMaxDefault = 256
+export const lengthMaxDefault = 256
 
 type Checked = { ok: true; value: FieldValue } | { ok: false; code: RejectCode; expected: string }
 
@@ -66,17 +67,17 @@ export function createEventCodec(
   const utf8 = new TextDecoder('utf-8', { fatal: true })
 
   function check(values: unknown, options: { fromText?: boolean } = {}) {
-    if (values === null || typeof values !== 'object' || Array.isArray(values)) {
+    if (!isRecord(values)) {
       return refused([problem('', 'type', 'an object with the fields of the event', values)])
     }
     const event: Record<string, FieldValue> = {}
     const problems: Problem[] = []
     for (const { field, check } of fieldChecks) {
-      let value = (values as Record<string, unknown>)[field.name]
+      let value = values[field.name]
       if (options.fromText && typeof value === 'string') value = valueFromText(field, value)
       if (value === undefined || value === null) {
         if (!field.optional)
-          problems.push(problem(`/${field.name}`, 'missing', describe(field), value === null ? null : 'nothing'))
+          problems.push(problem(`/${field.name}`, 'missing', describeField(field), value === null ? null : 'nothing'))
         event[field.name] = null
         continue
       }
@@ -143,10 +144,25 @@ export function createEventCodec(
       const expected = 'a JSON object in UTF-8, an Avro single object or the Confluent wire format'
       return refused([problem('', 'not_json', expected, (error as Error).message)])
     }
-    return check(values)
+    const checked = check(values)
+    const repeated = isRecord(values) ? repeatedFields(bytes, values) : []
+    if (repeated.length === 0) return checked
+    return refused([...repeated, ...(checked.ok ? [] : checked.problems)])
+  }
+
+  function repeatedFields(bytes: Buffer, values: object): Problem[] {
+    const repeated = repeatedMembers(bytes, values)
+    if (repeated.length === 0) return []
+    return fields
+      .filter((field) => repeated.includes(field.name))
+      .map((field) => problem(`/${field.name}`, 'repeated', 'one value', 'several'))
   }
 
   return { schemas, encode: (event) => avro.encode(name, event), decode, check }
+}
+
+function isRecord(values: unknown): values is Readonly<Record<string, unknown>> {
+  return values !== null && typeof values === 'object' && !Array.isArray(values)
 }
 
 function refused(problems: readonly Problem[]): { ok: false; problems: readonly Problem[] } {
@@ -157,7 +173,7 @@ export function problem(path: string, code: RejectCode, expected: string, receiv
   return { path, code, expected, received: showValue(received) }
 }
 
-function describe(field: FieldPlan): string {
+export function describeField(field: FieldPlan): string {
   const { kind } = field
   if (kind === 'text') return `text of 1 to ${field.lengthMax ?? lengthMaxDefault} characters in valid UTF-8`
   if (kind === 'flag') return 'true or false'
@@ -174,7 +190,7 @@ function rangeOf({ min, max }: FieldPlan): string {
 
 /** Choices that depend on the declaration are taken here, once. */
 function checkOf(field: FieldPlan): (value: unknown) => Checked {
-  const expected = describe(field)
+  const expected = describeField(field)
   const fault = (code: RejectCode, closer = ''): Checked => ({ ok: false, code, expected: `${expected}${closer}` })
   const good = (value: FieldValue): Checked => ({ ok: true, value })
   const min = field.min ?? Number.NEGATIVE_INFINITY
@@ -199,6 +215,7 @@ function checkOf(field: FieldPlan): (value: unknown) => Checked {
       }
     case 'integer':
       return (value) => {
+        // JSON's parser has rounded a whole number beyond 2^53, but not to one that is within: it cannot pass as another.
         if (!Number.isSafeInteger(value)) return fault('type')
         return (value as number) >= min && (value as number) <= max
           ? good(positiveZero(value as number))

@@ -20,6 +20,7 @@ export const rejectCodes = [
   'schema_unknown',
   'schema_incompatible',
   'missing',
+  'repeated',
   'type',
   'range',
   'decimals',

@@ -84,6 +84,7 @@ function persistence({ isAppendOnly, failedWrite }: RedisServer): Check {
 }
 
 function clocks({ clockMs }: RedisServer, nowMs: number): Check {
+  if (clockMs === null) return ok('redis clock', 'this server does not tell its time.')
   const ahead = clockMs - nowMs
   const message = `${(Math.abs(ahead) / 1_000).toFixed(1)} s ${ahead < 0 ? 'behind' : 'ahead of'} this machine's clock.`
   if (Math.abs(ahead) <= clockWarnMs) return ok('redis clock', message)

@@ -20,8 +20,12 @@ export interface SubjectOptions {
   readonly config: Config
   readonly clock: Clock
   readonly openBroker: (config: Config) => Broker
-  /** The configuration names a Redis. */
-  readonly openStore: (config: Config, plan: Plan, keyPrefix: string) => Promise<LookStore>
+  /** At the address that the configuration names. */
+  readonly openStore: (
+    config: Config & { readonly redisUrl: string },
+    plan: Plan,
+    keyPrefix: string,
+  ) => Promise<LookStore>
 }
 
 export interface Subject {
@@ -56,13 +60,14 @@ export function createSubject(options: SubjectOptions): Subject {
   )
 
   const redis = createPart('Redis', plan.needed, async (ready) => {
-    if (config.redisUrl === null) {
+    const { redisUrl } = config
+    if (redisUrl === null) {
       throw new PipelineError(
         'config_invalid',
         'REDIS_URL is not set: expected redis://host:port, such as REDIS_URL=redis://localhost:6379.',
       )
     }
-    const store = await options.openStore(config, ready, sharedNames(config, ready).keyPrefix)
+    const store = await options.openStore({ ...config, redisUrl }, ready, sharedNames(config, ready).keyPrefix)
     opened.push(store)
     const server = await store.server()
     const beganMs = clock.elapsedMs()

@@ -25,6 +25,7 @@ const defaultSettings = {
   'message.timestamp.type': 'LogAppendTime',
   'retention.ms': '604800000',
   'cleanup.policy': 'delete',
+  'max.message.bytes': '1048588',
 }
 
 export function createTopics(held: HeldBytes): Topics {

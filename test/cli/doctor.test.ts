@@ -42,7 +42,9 @@ interface Options {
   readonly json?: string
 }
 
-async function setUp(settings: Readonly<Record<string, string>> = { 'retention.ms': '-1' }) {
+async function setUp(
+  settings: Readonly<Record<string, string>> = { 'retention.ms': '-1', 'max.message.bytes': '2097152' },
+) {
   const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 2, startMs })
   // The topics of the runner have what a stock Kafka has.
   const broker: Broker = {
@@ -176,7 +178,9 @@ describe('a pipeline that is well', () => {
 
 describe('topics', () => {
   test('with other settings are told with the command that mends them', async () => {
-    const { code, lines } = await examine(await setUp({ 'cleanup.policy': 'compact', 'retention.ms': '-1' }))
+    const { code, lines } = await examine(
+      await setUp({ 'cleanup.policy': 'compact', 'retention.ms': '-1', 'max.message.bytes': '2097152' }),
+    )
     expect(code).toBe(1)
     expect(lines('topics')).toHaveLength(7)
     expect(lines('topics')[0]).toBe(

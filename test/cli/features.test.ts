@@ -1,9 +1,9 @@
 /** `millrace features` against the real routes, over a `fetch` that needs no network. */
-import fastify from 'fastify'
 import { expect, test } from 'vitest'
 import type { KeyAnswer, ReadRequest } from '../../feature-store/reader.ts'
 import { featureRoutes } from '../../feature-store/routes.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
+import { createHttpServer } from '../../runtime/http-server.ts'
 import { compile } from '../../schemas/compile.ts'
 import { call } from './call.ts'
 
@@ -14,7 +14,7 @@ const base = { partition: 1, instant, status: 'complete', beforeRetention: [], f
 /** Answers every key from the list, and keeps what was asked. */
 function routesFor(items: readonly KeyAnswer[]) {
   const asked: Array<{ entity: string; keys: readonly string[]; request: ReadRequest }> = []
-  const server = fastify()
+  const server = createHttpServer({ log: { info: () => undefined, warn: () => undefined, error: () => undefined } })
   const reader = {
     read: async (entity: string, keys: readonly string[], request: ReadRequest) => {
       asked.push({ entity, keys, request })

@@ -27,6 +27,9 @@ function refused(more: Partial<RefusedRecord> = {}): RefusedRecord {
 async function opened(letters: ReadonlyArray<readonly [stage: string, RefusedRecord]>) {
   const clock = createVirtualClock(atMs + 60_000)
   const broker = createMemoryBroker({ clock })
+  // A raw topic that takes more than one of a stock Kafka.
+  const config = { 'message.timestamp.type': 'LogAppendTime', 'retention.ms': '-1', 'max.message.bytes': '2000000' }
+  await broker.ensureTopics([{ topic: plan.scored.topic, partitions: 2, config }])
   await ensureTopics(broker, plan, 2)
   const producer = await broker.producer()
   for (const [stage, record] of letters) {

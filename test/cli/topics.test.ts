@@ -47,6 +47,7 @@ describe('topic settings', () => {
       ['n.card-fraud.predictions', '1048588'],
       ['n.card-fraud.rejected', '2097152'],
       ['n.card-fraud.models', undefined],
+      ['n.card-fraud.schemas', undefined],
     ])
     const small = await brokerWith({ 'n.card-fraud.rejected': { 'max.message.bytes': '1048588' } })
     await expect(requireTopicSettings(small, plan, brokers)).rejects.toMatchObject({

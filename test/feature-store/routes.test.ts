@@ -1,12 +1,13 @@
-import Fastify, { type InjectOptions } from 'fastify'
+import type { InjectOptions } from 'fastify'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { FeatureReader } from '../../feature-store/reader.ts'
 import { featureRoutes } from '../../feature-store/routes.ts'
+import { createHttpServer } from '../../runtime/http-server.ts'
 import { PipelineError } from '../../schemas/errors.ts'
 import { hour, openShops, plan, reached } from './shop-plan.ts'
 
 async function ask(request: InjectOptions | string, reader?: FeatureReader) {
-  const app = Fastify()
+  const app = createHttpServer({ log: { info: () => undefined, warn: () => undefined, error: () => undefined } })
   onTestFinished(() => app.close())
   const used = reader ?? (await openShops()).reader
   await app.register(featureRoutes(used, plan, { nowMs: () => reached + hour }))
@@ -24,7 +25,8 @@ function wrong(path: string, expected: string, received: unknown) {
   }
 }
 
-const instantText = 'an RFC 3339 instant with a zone, or ms since 1970'
+const keyText = 'a key as text of 1 to 1024 characters'
+const instantText = 'an RFC 3339 instant with a zone, or ms since 1970, from the year 1 to 9999'
 
 describe('feature routes', () => {
   it('list what can be asked', async () => {
@@ -139,8 +141,39 @@ describe('feature routes', () => {
     })
   })
 
+  it('refuse any instant before the first event of a task', async () => {
+    const reader: FeatureReader = {
+      read: async () => ({
+        ok: false,
+        problem: { code: 'as_of_ahead', expected: Number.NEGATIVE_INFINITY, received: reached },
+      }),
+    }
+    expect(await ask(`/features/shop/a1?asOf=${reached}`, reader)).toEqual({
+      status: 400,
+      body: {
+        error: {
+          code: 'as_of_ahead',
+          message: 'asOf 2024-03-10T00:00:00.000Z lies ahead of the stream, which has no event yet.',
+          path: '/asOf',
+          expected: 'nothing before the first event',
+          received: '2024-03-10T00:00:00.000Z',
+        },
+      },
+    })
+  })
+
   it('refuse what is not an instant', async () => {
-    for (const asOf of ['yesterday', '2024-03-10', '2024-03-10T00:00:00', '1.5', '', '9e99', '99999999999999999']) {
+    for (const asOf of [
+      'yesterday',
+      '2024-03-10',
+      '2024-03-10T00:00:00',
+      '1.5',
+      '',
+      '9e99',
+      '99999999999999999',
+      '-62135596800001',
+      '253402300800000',
+    ]) {
       expect(await ask(`/features/shop/a1?asOf=${asOf}`)).toEqual(wrong('/asOf', instantText, asOf))
     }
     expect(await post({ keys: ['a1'], asOf: 1.5 })).toEqual(wrong('/asOf', instantText, 1.5))
@@ -155,14 +188,14 @@ describe('feature routes', () => {
     expect(await post({ keys: 'a1' })).toEqual(wrong('/keys', 'a list of 1 to 1000 keys', 'a1'))
     expect(await post({})).toEqual(wrong('/keys', 'a list of 1 to 1000 keys', null))
     expect(await post(['a1'])).toEqual(wrong('', 'an object with keys', ['a1']))
-    expect(await post({ keys: ['a1', 7] })).toEqual(wrong('/keys/1', 'a key as text', 7))
+    expect(await post({ keys: ['a1', 7] })).toEqual(wrong('/keys/1', keyText, 7))
     expect(await post({ keys: ['a1'], asof: 1 })).toEqual(wrong('/asof', 'one of keys, asOf, knowledge, clock', 'asof'))
-    expect(await post({ keys: [] })).toEqual(wrong('/keys', 'NOT have fewer than 1 items', []))
-    expect(await post({ keys: [''] })).toEqual(wrong('/keys/0', 'NOT have fewer than 1 characters', ''))
+    expect(await post({ keys: [] })).toEqual(wrong('/keys', 'a list of 1 to 1000 keys', []))
+    expect(await post({ keys: [''] })).toEqual(wrong('/keys/0', keyText, ''))
     const tooMany = await post({ keys: new Array(1_001).fill('a1') })
     expect(tooMany).toMatchObject({
       status: 400,
-      body: { error: { path: '/keys', expected: 'NOT have more than 1000 items' } },
+      body: { error: { path: '/keys', expected: 'a list of 1 to 1000 keys' } },
     })
     const broken = await ask({
       method: 'POST',
@@ -178,7 +211,9 @@ describe('feature routes', () => {
     const away = new PipelineError('redis_unreachable', 'No answer to MGET from Redis at redis:6379 (limit 5000 ms)')
     expect(await ask('/features/shop/a1', failing(away))).toEqual({
       status: 503,
-      body: { error: { code: 'redis_unreachable', message: away.message } },
+      body: {
+        error: { code: 'redis_unreachable', message: `${away.message}. Check REDIS_URL and that Redis runs.` },
+      },
     })
     expect((await ask('/features/shop/a1', failing(new Error('a mistake')))).status).toBe(500)
   })

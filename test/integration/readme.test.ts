@@ -18,7 +18,7 @@ test('the queries of the README answer beside a running pipeline', { timeout: 18
     MILLRACE_HTTP_PORT: '0',
   }
   const run = startCommand(['run', 'pipelines/card-fraud.ts', '--create-topics'], environment)
-  await run.printed('Features, health and metrics: http')
+  await run.printed('health and metrics: http')
   const url = /metrics: (http\S+)/.exec(run.output())![1]!
   const day = ['--source', 'handbook', '--until', '2018-04-02']
   const produce = startCommand(['produce', 'pipelines/card-fraud.ts', ...day], environment)
@@ -26,7 +26,7 @@ test('the queries of the README answer beside a running pipeline', { timeout: 18
   await untilPredicted(url, 9_488)
 
   const block = codeBlocks(readFileSync(`${root}README.md`, 'utf8')).filter(({ language }) => language === 'sh')[1]!
-  const [customer, metrics, features] = block.text
+  const [customer, metrics, features, post, openapi] = block.text
     .trim()
     .split('\n')
     .map((line) =>
@@ -38,6 +38,8 @@ test('the queries of the README answer beside a running pipeline', { timeout: 18
   const printed = await type(features!)
   expect(printed).toContain('3156')
   expect(printed).toContain('terminalRisk30d')
+  expect(JSON.parse(await type(`${post} -s`))).toMatchObject({ accepted: 1, results: [{ id: 'mine-1' }] })
+  expect(JSON.parse(await type(`${openapi} -s`))).toMatchObject({ openapi: '3.1.0' })
 })
 
 async function untilPredicted(url: string, count: number): Promise<void> {

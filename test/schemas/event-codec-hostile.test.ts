@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { repeatedMembers } from '../../schemas/repeated-members.ts'
 import { codec, expectedOf, type Field, fields, json, lines, problemsOf, sound, withText } from './order-codec.ts'
 
 const seed = 20260814
@@ -13,6 +14,30 @@ describe('what is meant to do harm', () => {
     const found = codec.decode(Buffer.from(`{"__proto__":{"polluted":1},${JSON.stringify(sound).slice(1)}`))
     expect(found).toEqual({ ok: true, event: sound })
     expect(found.ok && Object.getPrototypeOf(found.event)).toBe(Object.prototype)
+  })
+
+  test('a field given twice is a refusal, however its name is written; what nobody declared is not', () => {
+    const prefixed = (text: string) => Buffer.from(`{${text},${JSON.stringify(sound).slice(1)}`)
+    expect(lines(codec.decode(prefixed('"amount":12.34')))).toEqual(['/amount repeated: one value; several'])
+    expect(lines(codec.decode(prefixed('"\\u0061mount" : {"a":":,}"},"id":"b"')))).toEqual([
+      '/id repeated: one value; several',
+      '/amount repeated: one value; several',
+    ])
+    expect(codec.decode(prefixed('"extra":{"id":1,"id":2},"extra":["{",{"amount":0}]')).ok).toBe(true)
+    expect(codec.decode(prefixed('"note\\"id":":{","x":"\\\\"')).ok).toBe(true)
+    expect(lines(codec.decode(Buffer.from('{"id":"a1","id":"a1"}')))[0]).toBe('/id repeated: one value; several')
+  })
+
+  test('whole numbers that JSON rounds are refusals, at both ends and on both ways', () => {
+    for (const text of ['9007199254740992', '9007199254740993', '-9007199254740993', '18446744073709551615', '1e400']) {
+      expect(lines(codec.decode(withText('total', text)))).toEqual([
+        `/total type: ${expectedOf.total}; ${Number(text)}`,
+      ])
+      expect(codec.decode(withText('at', text)).ok).toBe(false)
+    }
+    const total = Number.MAX_SAFE_INTEGER
+    expect(codec.decode(withText('total', '9007199254740991'))).toEqual({ ok: true, event: { ...sound, total } })
+    expect(codec.decode(withText('ratio', '0.1000000000000000055'))).toEqual({ ok: true, event: sound })
   })
 
   test('deep nesting is a refusal', () => {
@@ -73,6 +98,21 @@ describe('what is meant to do harm', () => {
         } else expect(codec.decode(codec.encode(found.event))).toEqual(found)
       }),
       { seed, numRuns: 3_000 },
+    )
+  })
+
+  test('members are repeated exactly where the parser has dropped some', () => {
+    const name = fc.oneof(fc.constantFrom('a', 'b', '__proto__', '"', '\\'), fc.string({ maxLength: 3 }))
+    const members = fc.array(fc.tuple(name, fc.jsonValue({ maxDepth: 2 })), { maxLength: 6 })
+    fc.assert(
+      fc.property(members, (given) => {
+        const text = `{${given.map(([key, value]) => `${JSON.stringify(key)}: ${JSON.stringify(value)}`).join(', ')}}`
+        const names = given.map(([key]) => key)
+        const twice = names.filter((one, at) => names.indexOf(one) !== at)
+        const found = repeatedMembers(Buffer.from(text), JSON.parse(text))
+        expect([...found].sort()).toEqual([...new Set(twice)].sort())
+      }),
+      { seed, numRuns: 1_000 },
     )
   })
 

@@ -1,4 +1,4 @@
-/** A bound on waiting: used where a stop or a health check must not hang on a part that does not answer. */
+/** A bound on waiting: used where a stop, a health check or a request must not hang on a part that does not answer. */
 export interface Deadline {
   /** Resolves when the time is over, unless it was cancelled before. */
   readonly reached: Promise<'late'>

@@ -1,0 +1,32 @@
+/** An event that came over HTTP and is none in, the record of its dead letter out. Called by the HTTP intake. */
+import type { OutRecord } from '../runtime/broker.ts'
+import { deadLetter } from '../schemas/dead-letter.ts'
+import type { Plan, Problem, StreamPlan } from '../schemas/plan.ts'
+
+export interface RefusedEvent {
+  /** As they came. */
+  readonly bytes: Buffer
+  readonly problems: readonly Problem[]
+  /** Ms since 1970. */
+  readonly receivedAtMs: number
+}
+
+/** Over HTTP an event has no place in its topic yet: partition and offset are −1. */
+export function letterRecord(
+  { topic, codec }: Plan['rejected'],
+  stream: StreamPlan,
+  { bytes, problems, receivedAtMs }: RefusedEvent,
+  partition: number,
+): OutRecord {
+  const letter = deadLetter('http', {
+    topic: stream.topic,
+    partition: -1,
+    offset: -1,
+    appendedAtMs: receivedAtMs,
+    key: null,
+    value: bytes,
+    headers: {},
+    problems,
+  })
+  return { topic, partition, key: null, value: codec.encode(letter) }
+}
