@@ -16,7 +16,10 @@ function record(partition: number, bytes = 1): OutRecord {
 }
 
 /** Brokers that refuse as `refuse` says, by node, partition and how many requests there were before. */
-function scripted(refuse: (nodeId: number, partition: number, request: number) => KafkaError | 'SILENCE' | null) {
+function scripted(
+  refuse: (nodeId: number, partition: number, request: number) => KafkaError | 'SILENCE' | null,
+  patienceMs?: number,
+) {
   const seen: string[] = []
   let requests = 0
   let producerId = 40
@@ -42,7 +45,7 @@ function scripted(refuse: (nodeId: number, partition: number, request: number) =
       return produceAnswer(outcomes as Array<{ partition: number; error: KafkaError }>)
     },
   }
-  return { producer: createProducer(scriptedConnections(script), () => 0), script, seen }
+  return { producer: createProducer(scriptedConnections(script, patienceMs), () => 0), script, seen }
 }
 
 describe('the producer', () => {
@@ -82,7 +85,9 @@ describe('the producer', () => {
   })
 
   test('sends nothing of a partition past what was refused', async () => {
-    const { producer, seen } = scripted((_, __, request) => (request === 0 ? 'NOT_ENOUGH_REPLICAS' : null))
+    // Large records take their time on a busy machine.
+    const refuse = (_: number, __: number, request: number) => (request === 0 ? 'NOT_ENOUGH_REPLICAS' : null)
+    const { producer, seen } = scripted(refuse, 10_000)
     await producer.send([record(0, 900_000), record(0, 900_001), record(2)])
     expect(seen).toEqual([
       'node 1: partition 0, 40/0+1',
