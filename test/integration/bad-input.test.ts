@@ -4,20 +4,18 @@
  */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, inject, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { watchTopics } from '../../cli/watch-topics.ts'
-import cardFraud from '../../pipelines/card-fraud.ts'
 import { generateHandbook, handbookEvents } from '../../pipelines/handbook.ts'
 import { createReplay } from '../../processors/replay.ts'
 import type { OutRecord } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
-import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
-import { compile } from '../../schemas/compile.ts'
 import type { EventValues, Prediction, RejectCode, Rejection } from '../../schemas/plan.ts'
 import { type BadEvent, badEvent, httpKinds, kafkaKinds } from '../support/bad-events.ts'
 import { ownFolder, startCommand } from '../support/command.ts'
 import { createRandom } from '../support/random.ts'
+import { runPipeline } from '../support/running-pipeline.ts'
 
 const seed = Number(process.env.SEED ?? 20_180_401)
 const partitions = 4
@@ -28,20 +26,8 @@ const badEach = { byKafka: 300, overHttp: 60 }
 const duplicatesEach = 5
 
 test(`bad events by the thousand (SEED=${seed})`, { timeout: 300_000 }, async () => {
-  const namespace = `bad-input-${process.pid}`
-  const environment = {
-    KAFKA_BROKERS: inject('kafkaBrokers'),
-    REDIS_URL: inject('redisUrl'),
-    MILLRACE_NAMESPACE: namespace,
-    MILLRACE_HTTP_PORT: '0',
-  }
-  const run = startCommand(['run', 'pipelines/card-fraud.ts', '--create-topics'], environment)
-  await run.printed('Features, health and metrics: http')
-  const url = /metrics: (http\S+)/.exec(run.output())![1]!
-  const plan = compile(cardFraud, { namespace })
+  const { plan, url, broker, environment } = await runPipeline('bad-input')
   const { scored } = plan
-  const broker = createKafkaBroker({ brokers: environment.KAFKA_BROKERS.split(','), clientId: namespace })
-  onTestFinished(() => broker.close())
 
   const predictions: Prediction[] = []
   const rejections: Rejection[] = []
@@ -172,8 +158,6 @@ test(`bad events by the thousand (SEED=${seed})`, { timeout: 300_000 }, async ()
   expect(await shown.exitCode, shown.output()).toBe(0)
   expect(shown.output()).toContain('received 2038-')
   expect(predictions.length).toBe(all.length)
-  run.child.kill('SIGTERM')
-  expect(await run.exitCode, run.output()).toBe(0)
 })
 
 function sorted(counts: ReadonlyMap<string, number>): Array<[string, number]> {
