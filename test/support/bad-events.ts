@@ -1,4 +1,7 @@
-/** Malformed events for tests, of every kind that a raw topic may meet: a kind and a good event in, the bytes, their place and the code out. */
+/**
+ * Malformed events for tests, of every kind that a raw topic may meet: a kind and a good event in, the bytes, their place and the code
+ * out.
+ */
 import { partitionOf } from '../../runtime/partition.ts'
 import type { EventValues, RejectCode, StreamPlan } from '../../schemas/plan.ts'
 import type { Random } from './random.ts'
