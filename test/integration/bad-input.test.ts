@@ -65,7 +65,6 @@ test(`bad events by the thousand (SEED=${seed})`, { timeout: 300_000 }, async ()
   const residentMb: number[] = []
   // Every partition has a clock before the first event of long ago.
   await producer.send(good.splice(0, round.byKafka).map(recordOf))
-  const early = round.byKafka
 
   for (let at = 0; at < good.length; at += round.byKafka + round.overHttp) {
     const byKafka = good.slice(at, at + round.byKafka)
