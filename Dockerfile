@@ -22,6 +22,7 @@ COPY processors ./processors
 COPY online-model ./online-model
 COPY cli ./cli
 COPY pipelines ./pipelines
+COPY testing ./testing
 USER node
 EXPOSE 8080
 # Only whether it lives: a spare worker has no task and is never ready, and must not be restarted for that.

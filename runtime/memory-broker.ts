@@ -4,7 +4,6 @@
  * Time comes from the clock that is handed in.
  */
 import assert from 'node:assert/strict'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Broker, FetchedPartition, Fetcher, FetchFrom, OutRecord, Producer, TopicPartition } from './broker.ts'
 import type { Clock } from './clock.ts'
@@ -120,7 +119,7 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
       isBusy = true
       try {
         // Without a turn of the event loop, a caller that always finds something would let nobody else run.
-        await nextTurn()
+        await clock.turn()
         const look = () => {
           if (closed) throw new PipelineError('kafka_unreachable', 'This fetcher is closed')
           settle()
@@ -167,7 +166,7 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
         write(records, null)
         waiting.changed()
         // As with fetches: whoever sends without end must let others run.
-        await nextTurn()
+        await clock.turn()
       },
       close() {
         closed ??= Promise.resolve()
@@ -214,7 +213,7 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
     fetcher: async () => openFetcher(),
     producer: async () => openProducer(),
     async worker(workerOptions) {
-      await nextTurn()
+      await clock.turn()
       const group = groupOf(workerOptions.group)
       for (const topic of workerOptions.stages.flatMap(({ topics }) => topics)) {
         consumers.set(topic, (consumers.get(topic) ?? new Set()).add(workerOptions.group))
@@ -227,6 +226,7 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
         settle,
         nextExpiryMs,
         elapsedMs: () => clock.elapsedMs(),
+        turn: () => clock.turn(),
         write,
         onTransact: options.onTransact,
       }

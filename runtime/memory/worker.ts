@@ -1,6 +1,5 @@
 /** A worker of the memory broker: one transactional producer and one static member of the group, as one. */
 import assert from 'node:assert/strict'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { PipelineError } from '../../schemas/errors.ts'
 import type {
   CommittedOffset,
@@ -36,6 +35,8 @@ export interface WorkerParts {
   readonly settle: () => void
   readonly nextExpiryMs: () => number
   readonly elapsedMs: () => number
+  /** Lets others run. */
+  readonly turn: () => Promise<void>
   readonly write: (records: readonly OutRecord[], transaction: Transaction | null) => void
   readonly onTransact: OnTransact | undefined
 }
@@ -86,7 +87,7 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
   }
 
   async function join(): Promise<Membership> {
-    await nextTurn()
+    await parts.turn()
     assertAlive()
     if (!transactions.isCurrent(producer)) throw fenced()
     const rebalanceTimeoutMs = Math.max(sessionTimeoutMs, transactionTimeoutMs)
@@ -111,7 +112,7 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
   }
 
   async function committed(places: readonly TopicPartition[]): Promise<CommittedOffset[]> {
-    await nextTurn()
+    await parts.turn()
     const found = await waiting.until(
       () => {
         assertAlive()
@@ -133,7 +134,7 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
     if (records.length === 0 && offsets.length === 0) return
     isBusy = true
     try {
-      await nextTurn()
+      await parts.turn()
       assertAlive()
       if (!transactions.isCurrent(producer)) throw await fencedFor(supersededWithinMs)
       for (const record of records) topics.log(record)

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { latencyOf, rounded, spread } from '../../bench/statistics.ts'
-import { createRandom } from '../support/random.ts'
+import { createRandom } from '../../testing/random.ts'
 
 describe('spread', () => {
   test.each([

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createMemoryBroker } from '../../runtime/memory-broker.ts'
-import { createVirtualClock } from '../support/virtual-clock.ts'
+import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { type Called, call, scratchFolder } from './call.ts'
 
 /** Names of the commands with their descriptions, as the command itself lists them. */

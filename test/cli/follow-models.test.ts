@@ -8,7 +8,7 @@ import type { Broker } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory-broker.ts'
 import { compile } from '../../schemas/compile.ts'
 import { PipelineError } from '../../schemas/errors.ts'
-import { createVirtualClock } from '../support/virtual-clock.ts'
+import { createVirtualClock } from '../../testing/virtual-clock.ts'
 
 const plan = compile(cardFraud)
 const features = plan.features.map(({ name }) => name)

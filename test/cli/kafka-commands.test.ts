@@ -10,7 +10,7 @@ import { systemClock } from '../../runtime/clock.ts'
 import { createMemoryBroker } from '../../runtime/memory-broker.ts'
 import { compile } from '../../schemas/compile.ts'
 import type { ModelVersion, Prediction, Rejection } from '../../schemas/plan.ts'
-import { createVirtualClock } from '../support/virtual-clock.ts'
+import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { call, scratchFolder } from './call.ts'
 
 const namespace = 'cli-test'

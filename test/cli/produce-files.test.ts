@@ -10,7 +10,7 @@ import type { Broker } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createMemoryBroker } from '../../runtime/memory-broker.ts'
 import { compile } from '../../schemas/compile.ts'
-import { createVirtualClock } from '../support/virtual-clock.ts'
+import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { type CallOptions, call, scratchFolder } from './call.ts'
 
 const environment = { MILLRACE_NAMESPACE: 'files-test' }

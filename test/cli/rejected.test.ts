@@ -9,7 +9,7 @@ import { createMemoryBroker } from '../../runtime/memory-broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { compile } from '../../schemas/compile.ts'
 import { deadLetter, type RefusedRecord } from '../../schemas/dead-letter.ts'
-import { createVirtualClock } from '../support/virtual-clock.ts'
+import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { call, scratchFolder } from './call.ts'
 
 const path = 'pipelines/card-fraud.ts'

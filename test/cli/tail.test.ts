@@ -6,7 +6,7 @@ import type { Broker, OutRecord } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory-broker.ts'
 import { compile } from '../../schemas/compile.ts'
 import type { Prediction, RegistryRecord, Rejection } from '../../schemas/plan.ts'
-import { createVirtualClock } from '../support/virtual-clock.ts'
+import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { call } from './call.ts'
 
 const path = 'pipelines/card-fraud.ts'

@@ -12,9 +12,9 @@ import type { OutRecord } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import type { EventValues, Prediction, RejectCode, Rejection } from '../../schemas/plan.ts'
+import { createRandom } from '../../testing/random.ts'
 import { type BadEvent, badEvent, httpKinds, kafkaKinds } from '../support/bad-events.ts'
 import { ownFolder, startCommand } from '../support/command.ts'
-import { createRandom } from '../support/random.ts'
 import { runPipeline } from '../support/running-pipeline.ts'
 
 const seed = Number(process.env.SEED ?? 20_180_401)

@@ -11,11 +11,11 @@ import { systemClock } from '../../runtime/clock.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { compile } from '../../schemas/compile.ts'
 import type { Prediction, Rejection } from '../../schemas/plan.ts'
+import { predictedVectors, replayed, replayedVectors, type StreamEvent } from '../../testing/index.ts'
+import { createRandom } from '../../testing/random.ts'
 import { call } from '../cli/call.ts'
 import { unique } from '../conformance/broker.ts'
 import { type Command, ownFolder, startCommand } from '../support/command.ts'
-import { predictedVectors, replayed, replayedVectors, type StreamEvent } from '../support/pipeline-runner.ts'
-import { createRandom } from '../support/random.ts'
 import { ordersPipeline } from './fixtures/orders.ts'
 
 const partitions = 2

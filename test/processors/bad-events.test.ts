@@ -1,8 +1,8 @@
 /** Bad events become rejections that say exactly what is wrong; the good ones around them go on as if those had never come. */
 import { expect, test } from 'vitest'
 import { partitionOf } from '../../runtime/partition.ts'
+import { createPipelineRunner, predictedVectors, replayed, replayedVectors } from '../../testing/index.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
-import { createPipelineRunner, predictedVectors, replayed, replayedVectors } from '../support/pipeline-runner.ts'
 
 const partitions = 2
 const startMs = clicksStartMs + 3_600_000 * 5

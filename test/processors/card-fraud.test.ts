@@ -8,7 +8,7 @@ import {
   replayed,
   replayedVectors,
   type StreamEvent,
-} from '../support/pipeline-runner.ts'
+} from '../../testing/index.ts'
 
 const dayMs = 86_400_000
 const days = 45

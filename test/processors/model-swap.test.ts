@@ -1,8 +1,8 @@
 /** Models: handed in as a function, asked once a batch, taken up without a restart. */
 import { expect, test } from 'vitest'
 import type { ScoringModel } from '../../processors/scoring.ts'
+import { createPipelineRunner } from '../../testing/index.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
-import { createPipelineRunner } from '../support/pipeline-runner.ts'
 
 const startMs = clicksStartMs + 3_600_000
 const events = Array.from({ length: 120 }, (_, i) => click(`e${i}`, `user${i % 3}`, i, { amount: 100 + i }))

@@ -3,7 +3,6 @@ import { describe, expect, test } from 'vitest'
 import type { WorkerLimits } from '../../processors/run-worker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { orderOf } from '../../schemas/canonical-order.ts'
-import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 import {
   bitsOf,
   createPipelineRunner,
@@ -13,8 +12,9 @@ import {
   replayed,
   replayedVectors,
   type StreamEvent,
-} from '../support/pipeline-runner.ts'
-import { createRandom, type Random } from '../support/random.ts'
+} from '../../testing/index.ts'
+import { createRandom, type Random } from '../../testing/random.ts'
+import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 
 const startMs = clicksStartMs + 6 * 3_600_000
 const small = { batchEventsMax: 7, partitionBytesMax: 800 }

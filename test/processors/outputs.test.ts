@@ -11,8 +11,8 @@ import {
 import type { StageEvent } from '../../processors/stage-event.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { compile } from '../../schemas/compile.ts'
+import type { StreamEvent } from '../../testing/index.ts'
 import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
-import type { StreamEvent } from '../support/pipeline-runner.ts'
 
 const plan = compile(clicksPipeline())
 const [userStage, pageStage] = plan.stages

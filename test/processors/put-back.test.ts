@@ -19,7 +19,6 @@ import {
   timestamp,
 } from '../../schemas/definition.ts'
 import type { EventValues, Rejection } from '../../schemas/plan.ts'
-import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 import {
   createPipelineRunner,
   type PipelineRunner,
@@ -28,8 +27,9 @@ import {
   replayedVectors,
   type Started,
   type StreamEvent,
-} from '../support/pipeline-runner.ts'
-import { createRandom } from '../support/random.ts'
+} from '../../testing/index.ts'
+import { createRandom } from '../../testing/random.ts'
+import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 
 const partitions = 2
 const startMs = clicksStartMs + 6 * 3_600_000

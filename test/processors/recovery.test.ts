@@ -5,7 +5,6 @@
 import { describe, expect, test } from 'vitest'
 import { compile } from '../../schemas/compile.ts'
 import { PipelineError } from '../../schemas/errors.ts'
-import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 import {
   createPipelineRunner,
   defaultGroup,
@@ -16,8 +15,9 @@ import {
   replayedVectors,
   type Started,
   type StreamEvent,
-} from '../support/pipeline-runner.ts'
-import { createRandom } from '../support/random.ts'
+} from '../../testing/index.ts'
+import { createRandom } from '../../testing/random.ts'
+import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 
 const startMs = clicksStartMs + 6 * 3_600_000
 const partitions = 2

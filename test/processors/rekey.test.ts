@@ -5,7 +5,6 @@
 import { describe, expect, test } from 'vitest'
 import { compile } from '../../schemas/compile.ts'
 import { PipelineError } from '../../schemas/errors.ts'
-import { type ClicksOptions, click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 import {
   createPipelineRunner,
   type PipelineRunner,
@@ -14,8 +13,9 @@ import {
   replayed,
   replayedVectors,
   type StreamEvent,
-} from '../support/pipeline-runner.ts'
-import { createRandom, type Random } from '../support/random.ts'
+} from '../../testing/index.ts'
+import { createRandom, type Random } from '../../testing/random.ts'
+import { type ClicksOptions, click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 
 const startMs = clicksStartMs + 6 * 3_600_000
 const disorderMs = 5_000

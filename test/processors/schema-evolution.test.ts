@@ -8,14 +8,14 @@ import { avroType } from '../../schemas/avro-types.ts'
 import { compile } from '../../schemas/compile.ts'
 import { text } from '../../schemas/definition.ts'
 import { PipelineError } from '../../schemas/errors.ts'
-import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
 import {
   createPipelineRunner,
   predictedVectors,
   type ReadPrediction,
   replayed,
   replayedVectors,
-} from '../support/pipeline-runner.ts'
+} from '../../testing/index.ts'
+import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
 
 const partitions = 2
 const startMs = clicksStartMs + 3_600_000

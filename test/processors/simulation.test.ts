@@ -4,7 +4,6 @@
  */
 import { expect, test } from 'vitest'
 import { PipelineError } from '../../schemas/errors.ts'
-import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 import {
   createPipelineRunner,
   type PipelineRunner,
@@ -13,8 +12,9 @@ import {
   replayedVectors,
   type Started,
   type StreamEvent,
-} from '../support/pipeline-runner.ts'
-import { createRandom, type Random } from '../support/random.ts'
+} from '../../testing/index.ts'
+import { createRandom, type Random } from '../../testing/random.ts'
+import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 
 /** In event-time order; several share an instant. */
 function someEvents(random: Random): StreamEvent[] {

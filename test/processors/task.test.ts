@@ -5,9 +5,9 @@ import { createTask, type Task, type TaskBatch } from '../../processors/task.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
 import { orderOf } from '../../schemas/canonical-order.ts'
 import { compile } from '../../schemas/compile.ts'
+import type { StreamEvent } from '../../testing/index.ts'
+import { createRandom } from '../../testing/random.ts'
 import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
-import type { StreamEvent } from '../support/pipeline-runner.ts'
-import { createRandom } from '../support/random.ts'
 
 const plan = compile(clicksPipeline({ stages: 1, disorder: '10s' }))
 const limits = { holdMaxMs: Number.POSITIVE_INFINITY, heldMax: 100_000, readAheadMax: 1_000 }

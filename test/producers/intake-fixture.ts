@@ -6,6 +6,7 @@ import { topicSpecs } from '../../cli/topics.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { type IntakeAnswer, type IntakeOptions, intakeRoutes } from '../../producers/intake.ts'
 import type { LogRecord, Producer } from '../../runtime/broker.ts'
+import { systemClock } from '../../runtime/clock.ts'
 import type { HttpFailure } from '../../runtime/http-failure.ts'
 import { createHttpServer } from '../../runtime/http-server.ts'
 import { createMemoryBroker } from '../../runtime/memory-broker.ts'
@@ -16,7 +17,12 @@ import { brief, partitions } from '../conformance/broker-fixture.ts'
 export const plan = compile(cardFraud)
 export const partitionCount = 3
 export const nowMs = Date.UTC(2024, 0, 2)
-const clock = { nowMs: () => nowMs, elapsedMs: () => 0, sleep: () => Promise.reject(new Error('nobody sleeps')) }
+const clock = {
+  nowMs: () => nowMs,
+  elapsedMs: () => 0,
+  sleep: () => Promise.reject(new Error('nobody sleeps')),
+  turn: systemClock.turn,
+}
 /** A deadline that never comes. */
 const patient = () => ({ reached: new Promise<'late'>(() => undefined), cancel: () => undefined })
 

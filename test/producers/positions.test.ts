@@ -10,7 +10,7 @@ import { createMemoryBroker, type OnTransact } from '../../runtime/memory-broker
 import { partitionOf } from '../../runtime/partition.ts'
 import { compile } from '../../schemas/compile.ts'
 import { PipelineError } from '../../schemas/errors.ts'
-import { createVirtualClock } from '../support/virtual-clock.ts'
+import { createVirtualClock } from '../../testing/virtual-clock.ts'
 
 const plan = compile(cardFraud)
 const { topic, codec } = plan.scored

@@ -3,7 +3,7 @@ import cardFraud from '../../pipelines/card-fraud.ts'
 import type { SourceEvent } from '../../producers/prepare.ts'
 import { type ProduceOptions, type ProduceProgress, produce } from '../../producers/produce.ts'
 import type { OutRecord, Producer } from '../../runtime/broker.ts'
-import type { Clock } from '../../runtime/clock.ts'
+import { type Clock, systemClock } from '../../runtime/clock.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { compile } from '../../schemas/compile.ts'
 import { PipelineError } from '../../schemas/errors.ts'
@@ -23,6 +23,7 @@ function manualClock(): Clock & { now: number; readonly sleeps: number[] } {
       clock.sleeps.push(ms)
       clock.now += ms
     },
+    turn: systemClock.turn,
   }
   return clock
 }

@@ -7,7 +7,7 @@ import { avroType } from '../../schemas/avro-types.ts'
 import { createEventCodec } from '../../schemas/event-codec.ts'
 import type { FieldPlan } from '../../schemas/plan.ts'
 import { createWriterSchemas } from '../../schemas/writer-schemas.ts'
-import { createVirtualClock } from '../support/virtual-clock.ts'
+import { createVirtualClock } from '../../testing/virtual-clock.ts'
 
 const id: FieldPlan = { name: 'id', kind: 'text', optional: false }
 const note: FieldPlan = { name: 'note', kind: 'text', optional: true }

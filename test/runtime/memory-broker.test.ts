@@ -3,9 +3,9 @@ import { expect, test } from 'vitest'
 import type { Broker, Worker } from '../../runtime/broker.ts'
 import { createMemoryBroker, type MemoryBroker, type MemoryBrokerOptions } from '../../runtime/memory-broker.ts'
 import { PipelineError } from '../../schemas/errors.ts'
+import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { brokerSuite, record, unique, values } from '../conformance/broker.ts'
 import type { OpenTransaction, TransactionToOpen } from '../conformance/broker-fixture.ts'
-import { createVirtualClock } from '../support/virtual-clock.ts'
 
 const startMs = Date.UTC(2024, 0, 1)
 const suiteClock = createVirtualClock(startMs)

@@ -2,8 +2,8 @@
 import { expect, test } from 'vitest'
 import type { Broker } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory-broker.ts'
+import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { record } from '../conformance/broker.ts'
-import { createVirtualClock } from '../support/virtual-clock.ts'
 
 const startMs = Date.UTC(2024, 0, 1)
 const bytesMax = 4_000_000

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { createMemoryBroker } from '../../runtime/memory-broker.ts'
 import { readSpans, wholeLog } from '../../runtime/read-log.ts'
+import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { createLogFake } from '../online-model/log-fake.ts'
-import { createVirtualClock } from '../support/virtual-clock.ts'
 
 test('hands over every record between start and captured end, in order, and none that came later', async () => {
   const fake = createLogFake({ a: 2, b: 1 })

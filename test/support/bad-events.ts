@@ -4,7 +4,7 @@
  */
 import { partitionOf } from '../../runtime/partition.ts'
 import type { EventValues, RejectCode, StreamPlan } from '../../schemas/plan.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../../testing/random.ts'
 
 export interface BadEvent {
   readonly partition: number

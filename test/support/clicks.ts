@@ -13,7 +13,7 @@ import {
   timestamp,
 } from '../../schemas/definition.ts'
 import type { Duration } from '../../schemas/duration.ts'
-import type { StreamEvent } from './pipeline-runner.ts'
+import type { StreamEvent } from '../../testing/index.ts'
 
 export interface ClicksOptions {
   readonly disorder?: Duration

@@ -3,22 +3,21 @@
  * workers started, stopped and started again; predictions, rejections and stored facts are read back.
  */
 import { Registry } from 'prom-client'
-import { decodeLog, dropBefore, encodeLiveRows } from '../../feature-store/entity-log.ts'
-import { createMemoryStore, type MemoryStore } from '../../feature-store/memory-store.ts'
-import { createProcessingMetrics, type ProcessingMetrics } from '../../processors/metrics.ts'
-import { createReplay, type Replayed } from '../../processors/replay.ts'
-import { defaultWorkerLimits, type RunningWorker, runWorker, type WorkerLimits } from '../../processors/run-worker.ts'
-import type { CurrentModel } from '../../processors/scoring.ts'
-import type { LogRecord } from '../../runtime/broker.ts'
-import type { Clock } from '../../runtime/clock.ts'
-import { createLearningBroker } from '../../runtime/learning-broker.ts'
-import type { Log } from '../../runtime/log.ts'
-import { createMemoryBroker, type MemoryBroker, type OnTransact } from '../../runtime/memory-broker.ts'
-import { partitionOf } from '../../runtime/partition.ts'
-import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
-import { compile } from '../../schemas/compile.ts'
-import type { Pipeline } from '../../schemas/definition.ts'
-import type { EventValues, Plan, Prediction, Rejection, StreamPlan } from '../../schemas/plan.ts'
+import { decodeLog, dropBefore, encodeLiveRows } from '../feature-store/entity-log.ts'
+import { createMemoryStore, type MemoryStore } from '../feature-store/memory-store.ts'
+import { createProcessingMetrics, type ProcessingMetrics } from '../processors/metrics.ts'
+import { defaultWorkerLimits, type RunningWorker, runWorker, type WorkerLimits } from '../processors/run-worker.ts'
+import type { CurrentModel } from '../processors/scoring.ts'
+import type { LogRecord } from '../runtime/broker.ts'
+import type { Clock } from '../runtime/clock.ts'
+import { createLearningBroker } from '../runtime/learning-broker.ts'
+import type { Log } from '../runtime/log.ts'
+import { createMemoryBroker, type MemoryBroker, type OnTransact } from '../runtime/memory-broker.ts'
+import { partitionOf } from '../runtime/partition.ts'
+import type { SchemaRegistry } from '../runtime/schema-registry.ts'
+import { compile } from '../schemas/compile.ts'
+import type { Pipeline } from '../schemas/definition.ts'
+import type { EventValues, Plan, Prediction, Rejection, StreamPlan } from '../schemas/plan.ts'
 import { createVirtualClock } from './virtual-clock.ts'
 
 /** Small waits, and no guess about order: what must be waited for is waited for. */
@@ -243,32 +242,4 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
     records,
     facts,
   }
-}
-
-/** What the pure core gives for events in event-time order. */
-export function replayed(plan: Plan, partitions: number, events: readonly StreamEvent[]): Replayed[] {
-  const indexes = new Map(plan.streams.map(({ name, index }) => [name, index]))
-  const replay = createReplay(plan, { partitions })
-  const all = events.flatMap(({ stream, values, partition }) => replay.push(indexes.get(stream)!, values, partition))
-  return [...all, ...replay.flush()]
-}
-
-/** The bits of a vector, so that NaN equals NaN and -0 does not equal 0. */
-export function bitsOf(vector: ArrayLike<number>): string {
-  return Buffer.from(Float64Array.from(vector).buffer).toString('hex')
-}
-
-/** By id, in order of id: to be compared whole. */
-export function vectorsById(
-  list: ReadonlyArray<{ readonly id: string; readonly bits: string }>,
-): Array<[string, string]> {
-  return list.map(({ id, bits }): [string, string] => [id, bits]).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-}
-
-export function predictedVectors(predictions: readonly Prediction[]): Array<[string, string]> {
-  return vectorsById(predictions.map(({ id, features }) => ({ id, bits: bitsOf(features) })))
-}
-
-export function replayedVectors(list: readonly Replayed[]): Array<[string, string]> {
-  return vectorsById(list.map(({ id, vector }) => ({ id, bits: bitsOf(vector) })))
 }
