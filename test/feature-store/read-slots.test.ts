@@ -4,7 +4,7 @@ import { decodeLog, type EntityLog, insertFact, orderOfFact } from '../../featur
 import { compileRead, reachesBefore } from '../../feature-store/read-slots.ts'
 import { compareCanonical, orderOf } from '../../schemas/canonical-order.ts'
 import type { AggregateKind, AggregateSlot, CanonicalPosition, EntityPlan } from '../../schemas/plan.ts'
-import { exactSumOracle } from './exact-oracle.ts'
+import { bigSum } from '../../processors/big-sum.ts'
 
 const knownColumn = 3
 const centsColumn = 4
@@ -68,9 +68,9 @@ function slotOracle(facts: readonly Fact[], slot: AggregateSlot, at: CanonicalPo
     .map((fact) => (slot.column === centsColumn ? fact.cents : fact.ratio))
     .filter((value) => !Number.isNaN(value))
   const scale = slot.column === centsColumn ? 100 : 1
-  if (slot.kind === 'sum') return exactSumOracle(values) / scale
+  if (slot.kind === 'sum') return bigSum(values) / scale
   if (values.length === 0) return Number.NaN
-  if (slot.kind === 'mean') return exactSumOracle(values) / (values.length * scale)
+  if (slot.kind === 'mean') return bigSum(values) / (values.length * scale)
   return (slot.kind === 'min' ? Math.min(...values) : Math.max(...values)) / scale
 }
 

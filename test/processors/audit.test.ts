@@ -1,0 +1,237 @@
+/** The audit of whole runs in memory: nothing differs in a run that is right, whatever happened to it, and a wrong bit is found. */
+import { describe, expect, test } from 'vitest'
+import { type AuditOptions, auditLogs, type LogsAudit } from '../../processors/audit.ts'
+import { putBack } from '../../processors/put-back.ts'
+import type { LogRecord } from '../../runtime/broker.ts'
+import { PipelineError } from '../../schemas/errors.ts'
+import type { Plan, StagePlan } from '../../schemas/plan.ts'
+import { type ClicksOptions, click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
+import {
+  createPipelineRunner,
+  type PipelineRunner,
+  type RunnerOptions,
+  type StartOptions,
+  type StreamEvent,
+} from '../support/pipeline-runner.ts'
+import { createRandom, type Random } from '../support/random.ts'
+
+const startMs = clicksStartMs + 6 * 3_600_000
+const small = { batchEventsMax: 10, partitionBytesMax: 700 }
+
+/** Some of an instant, some repeated, some of an amount that a feature throws for. */
+function someEvents(random: Random, count = 200): StreamEvent[] {
+  let seconds = 0
+  const events = Array.from({ length: count }, (_, i) => {
+    seconds += random.below(4)
+    const [user, page] = [`user${random.below(7)}`, `page${random.below(3)}`]
+    if (random.below(5) === 0)
+      return refund(`e${i - 1}`, user, seconds, { page, clickedAt: seconds - random.below(30) })
+    const amount = random.below(15) === 0 ? 13 : random.below(1_000) / 100
+    return click(`e${i}`, user, seconds, { page, amount: random.below(9) === 0 ? null : amount })
+  })
+  return events.flatMap((event) => (random.below(12) === 0 ? [event, event] : [event]))
+}
+
+/** Each up to so many seconds later than it happened. */
+function delayed(random: Random, events: readonly StreamEvent[], seconds: number): StreamEvent[] {
+  const sent = events.map((event) => ({ event, at: (event.values.at as number) + random.below(seconds * 1_000) }))
+  return sent.sort((a, b) => a.at - b.at).map(({ event }) => event)
+}
+
+interface Run extends Partial<RunnerOptions> {
+  readonly seed?: number
+  readonly clicks?: ClicksOptions
+  readonly delaySeconds?: number
+  readonly start?: StartOptions
+}
+
+async function run({ seed = 1, clicks = {}, delaySeconds = 0, start = {}, ...options }: Run): Promise<PipelineRunner> {
+  const random = createRandom(seed)
+  const runner = await createPipelineRunner({ pipeline: clicksPipeline(clicks), partitions: 2, startMs, ...options })
+  const events = delayed(random, someEvents(random), delaySeconds)
+  const half = events.length >> 1
+  const anywhere = (event: StreamEvent) => (clicks.rekey ? { ...event, partition: random.below(2) } : event)
+  const worker = runner.start({ ...start, limits: { ...small, holdMaxMs: 50, ...start.limits } })
+  const fed = async (list: readonly StreamEvent[]) => {
+    for (let i = 0; i < list.length; i += 20) {
+      await runner.sendAll(list.slice(i, i + 20).map(anywhere))
+      await runner.clock.sleep(random.below(40))
+    }
+    await runner.clock.sleep(2_000)
+  }
+  await fed(events.slice(0, half))
+  await putAllBack(runner)
+  await fed(events.slice(half))
+  await putAllBack(runner)
+  await runner.clock.sleep(4_000)
+  await worker.stop()
+  return runner
+}
+
+/** Every second one repaired, the others as they were: those are rejected again. */
+async function putAllBack(runner: PipelineRunner): Promise<void> {
+  const { plan, broker, clock } = runner
+  const producer = await broker.producer()
+  const partitionsOf = () => 2
+  const letters = (await runner.rejections()).filter(({ problems }) => problems[0]!.code === 'function_threw')
+  // One of each event: of two that come together, late, the second is taken for a repetition before the first is folded.
+  const byBytes = new Map(letters.map((letter) => [letter.key + letter.value!.toString('hex'), letter]))
+  const records = [...byBytes.values()].flatMap((letter, i) => {
+    const decoded = plan.scored.codec.decode(letter.value)
+    if (!decoded.ok) throw new Error('a dead letter of the fold can be read')
+    const value = i % 2 === 0 ? plan.scored.codec.encode({ ...decoded.event, amount: 14 }) : letter.value
+    const back = putBack(letter, value, { plan, partitionsOf, nowMs: clock.nowMs() })
+    return back.ok ? [back.record] : []
+  })
+  expect(records.length).toBeGreaterThan(0)
+  await producer.send(records)
+  await clock.sleep(500)
+}
+
+async function audit(runner: PipelineRunner, options: Partial<AuditOptions> = {}): Promise<LogsAudit> {
+  const logs = new Map<string, LogRecord[][]>()
+  const { plan } = runner
+  for (const { topic } of plan.topics) logs.set(topic, await runner.records(topic))
+  const partitionsOf = (topic: string) => logs.get(topic)!.length
+  return auditLogs({ plan, partitionsOf, sample: 1, scoreOf: () => null, ...options }, (topic) => logs.get(topic)!)
+}
+
+/** A plan of which one stage is another, under the same fingerprint. */
+function broken(plan: Plan, change: (stage: StagePlan) => StagePlan): Plan {
+  return { ...plan, stages: plan.stages.map(change) }
+}
+
+describe('a run that is right', () => {
+  test.each<[string, Run]>([
+    ['of two stages', {}],
+    ['of one stage', { clicks: { stages: 1 } }],
+    ['with declared disorder', { clicks: { disorder: '5s' }, delaySeconds: 5 }],
+    ['with late events', { delaySeconds: 60 }],
+    ['with events too late', { clicks: { lateness: '20s' }, delaySeconds: 60 }],
+    ['with events in any partition', { clicks: { rekey: ['clicks', 'refunds'], disorder: '5s' }, delaySeconds: 5 }],
+    ['with late events in any partition', { clicks: { rekey: ['clicks'] }, delaySeconds: 60 }],
+    ['with one stage and late events in any partition', { clicks: { rekey: ['clicks'], stages: 1 }, delaySeconds: 60 }],
+  ])('%s has no difference', async (_, options) => {
+    const runner = await run(options)
+    const { counts, differences, pending } = await audit(runner)
+    const predictions = await runner.predictions()
+    expect(differences.slice(0, 3)).toEqual([])
+    expect(pending).toBe(0)
+    expect(counts.predictions).toBe(predictions.length)
+    expect(counts.predictions).toBeGreaterThan(80)
+    expect(counts.skipped).toEqual({})
+  })
+})
+
+test('crashes and an emptied store leave no difference', async () => {
+  let transactions = 0
+  const onTransact = async (stage: string) => {
+    transactions++
+    if (stage === 'begin' && transactions % 5 === 0) throw new PipelineError('transaction_aborted', 'aborted')
+    if (stage === 'committed' && transactions % 7 === 0)
+      throw new PipelineError('kafka_unreachable', 'the answer was lost')
+  }
+  const runner = await run({
+    onTransact,
+    delaySeconds: 20,
+    start: { limits: { outageMaxMs: Number.POSITIVE_INFINITY } },
+  })
+  const { counts, differences } = await audit(runner)
+  expect(differences.slice(0, 3)).toEqual([])
+  expect(counts.predictions).toBe((await runner.predictions()).length)
+  expect(counts.skipped).toEqual({})
+})
+
+describe('is found:', () => {
+  test('a window that is a minute short, in the stage that reads it and nowhere else', async () => {
+    const pipeline = clicksPipeline()
+    const whole = await createPipelineRunner({ pipeline, partitions: 2, startMs })
+    const plan = broken(whole.plan, (stage) => ({
+      ...stage,
+      entity: { ...stage.entity, slots: stage.entity.slots.map((slot) => ({ ...slot, overMs: slot.overMs - 30_000 })) },
+    }))
+    const user = broken(whole.plan, (stage) => (stage.index === 0 ? plan.stages[0]! : stage))
+    const runner = await run({ start: { plan: user } })
+    const { counts, differences } = await audit(runner)
+    expect(counts.differing).toBeGreaterThan(10)
+    expect(new Set(differences.map(({ stage }) => stage))).toEqual(new Set(['user']))
+    expect(new Set(differences.map(({ name }) => name))).toContain('user_count_clicks_1m')
+  })
+
+  test('facts that stay away', async () => {
+    const { plan } = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 2, startMs })
+    const deaf = broken(plan, (stage) => ({
+      ...stage,
+      entity: { ...stage.entity, layout: { ...stage.entity.layout, sources: stage.entity.layout.sources.slice(0, 1) } },
+    }))
+    const { differences } = await audit(await run({ start: { plan: deaf } }))
+    expect(new Set(differences.map(({ stage, name }) => `${stage} ${name}`))).toEqual(new Set(['page refunds']))
+  })
+
+  const model = { version: 'v1', score: (vector: ArrayLike<number>) => (vector[2]! % 7) / 7, reasons: () => [] }
+
+  test('a score that the version does not give, and only that', async () => {
+    const runner = await run({ start: { currentModel: () => model } })
+    const right = await audit(runner, { scoreOf: (version) => (version === 'v1' ? model.score : null) })
+    expect(right).toMatchObject({ differences: [], counts: { differing: 0, skipped: {} } })
+    expect(right.counts.checked).toBeGreaterThan(100)
+    const wrong = await audit(runner, { scoreOf: () => (vector) => model.score(vector) + Number.EPSILON })
+    expect(new Set(wrong.differences.map(({ name }) => name))).toEqual(new Set(['score']))
+    expect(wrong.counts.differing).toBe(right.counts.predictions)
+    const unknown = await audit(runner)
+    expect(unknown.counts.skipped).toEqual({ model_unknown: right.counts.predictions })
+  })
+
+  test('one changed bit of one prediction', async () => {
+    const runner = await run({})
+    const [first] = await runner.predictions()
+    const features = first!.features.map((value, i) => (i === 3 ? value + value * Number.EPSILON : value))
+    const value = runner.plan.predictions.codec.encode({ ...first!, features })
+    const producer = await runner.broker.producer()
+    await producer.send([{ topic: runner.plan.predictions.topic, partition: 0, key: null, value }])
+    const { differences } = await audit(runner)
+    const { id, origin } = first!
+    expect(differences).toMatchObject([
+      { id, origin, name: 'userSum', logged: features[3], expected: first!.features[3] },
+    ])
+  })
+
+  test('a prediction of an event that nobody sent', async () => {
+    const runner = await run({})
+    const [first] = await runner.predictions()
+    const origin = { partition: first!.origin.partition, offset: 1_000_000 }
+    const value = runner.plan.predictions.codec.encode({ ...first!, origin })
+    const producer = await runner.broker.producer()
+    await producer.send([{ topic: runner.plan.predictions.topic, partition: 0, key: null, value }])
+    expect((await audit(runner)).differences).toMatchObject([{ id: first!.id, origin, name: 'event' }])
+  })
+})
+
+describe('what was not read', () => {
+  test('is counted as skipped, not as equal', async () => {
+    const runner = await run({})
+    const [raw] = await runner.records('clicks')
+    const from = raw![40]!.offset
+    const startOf = ({ topic, partition }: { topic: string; partition: number }) =>
+      topic === 'clicks' && partition === 0 ? from : 0
+    const whole = await audit(runner)
+    const logs = new Map<string, LogRecord[][]>()
+    for (const { topic } of runner.plan.topics) logs.set(topic, await runner.records(topic))
+    logs.set('clicks', [raw!.filter(({ offset }) => offset >= from), logs.get('clicks')![1]!])
+    const options = { plan: runner.plan, partitionsOf: () => 2, sample: 1, scoreOf: () => null, startOf }
+    const { counts, differences } = auditLogs(options, (topic) => logs.get(topic)!)
+    expect(differences).toEqual([])
+    expect(counts.skipped.before_read).toBeGreaterThan(40)
+    expect(counts.checked + counts.skipped.before_read!).toBe(whole.counts.checked)
+  })
+
+  test('of entities outside the sample is not judged; the sample is the same for all streams', async () => {
+    const runner = await run({})
+    const whole = await audit(runner)
+    const half = await audit(runner, { sample: 0.6 })
+    expect(half.differences).toEqual([])
+    expect(half.counts.checked).toBeGreaterThan(0)
+    expect(half.counts.checked).toBeLessThan(whole.counts.checked)
+    expect(half.pending).toBe(0)
+  })
+})
