@@ -5,15 +5,15 @@ import { putBack } from '../../processors/put-back.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/errors.ts'
 import type { Plan, StagePlan } from '../../schemas/plan.ts'
-import { type ClicksOptions, click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 import {
   createPipelineRunner,
   type PipelineRunner,
   type RunnerOptions,
   type StartOptions,
   type StreamEvent,
-} from '../support/pipeline-runner.ts'
-import { createRandom, type Random } from '../support/random.ts'
+} from '../../testing/index.ts'
+import { createRandom, type Random } from '../../testing/random.ts'
+import { type ClicksOptions, click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 
 const startMs = clicksStartMs + 6 * 3_600_000
 const small = { batchEventsMax: 10, partitionBytesMax: 700 }
