@@ -2,6 +2,7 @@
  * The pure core without servers: validated events in event-time order in, every vector out, from the same fold as live. What it gives is
  * what live must give, bit for bit, for a stream without late events. Called by `millrace replay` and by tests.
  */
+import type { LogWrite } from '../feature-store/store.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import { orderOf } from '../schemas/canonical-order.ts'
 import { PipelineError } from '../schemas/errors.ts'
@@ -36,9 +37,15 @@ interface ReplayStage {
   readonly newestTimes: number[]
 }
 
-/** `partitions`: of all topics, since the order of events of the same time depends on the partition that they lie in. */
-export function createReplay(plan: Plan, options: { readonly partitions: number }): Replay {
-  const { partitions } = options
+export interface ReplayOptions {
+  /** Of all topics, since the order of events of the same time depends on the partition that they lie in. */
+  readonly partitions: number
+  /** Gets what a store would be brought level with after each event; without it that is forgotten. */
+  readonly onWrites?: (entity: string, partition: number, writes: readonly LogWrite[]) => void
+}
+
+export function createReplay(plan: Plan, options: ReplayOptions): Replay {
+  const { partitions, onWrites } = options
   const counts = { events: 0, duplicates: 0, rejected: 0 }
   const stages = plan.stages.map(
     (stage): ReplayStage => ({
@@ -117,8 +124,9 @@ export function createReplay(plan: Plan, options: { readonly partitions: number 
     newestTimes[partition] = Math.max(newestTimes[partition]!, event.time)
     const log = cache.touch(key, 0)
     const folded = fold.fold(event, log, newestTimes[partition] - stage.entity.retentionMs)
-    // Nothing is stored here: what would be written is forgotten, so that it does not pile up.
-    cache.takeWrites([key])
+    // Nothing is stored here. The writes are taken all the same, so that they do not pile up.
+    const writes = cache.takeWrites([key])
+    if (writes.length > 0) onWrites?.(stage.entity.name, partition, writes)
     return folded
   }
 

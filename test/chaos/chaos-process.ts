@@ -1,0 +1,186 @@
+/** One `millrace run` under a stable name, started as a user starts it, to be killed, paused and stopped. Used by `run-chaos.ts`. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseMetrics } from '../../bench/metrics-text.ts'
+
+export interface ChaosProcess {
+  readonly name: string
+  /** Starts it; the instant is that of the spawn, ms since 1970. */
+  start(): number
+  /** kill -9, also of a paused one. Resolves when it is gone. */
+  kill(): Promise<void>
+  /** SIGSTOP now, SIGCONT later, if it is not killed meanwhile; resolves after that. */
+  pause(ms: number): Promise<void>
+  /** SIGTERM. Answers how long it took and how it ended. */
+  stop(): Promise<StoppedProcess>
+  /** Paused ones run. */
+  isRunning(): boolean
+  /** Its tasks are open and level with Kafka. False when it does not answer, too. */
+  isReady(): Promise<boolean>
+  /** Reads its counts, as far as it answers. */
+  look(): Promise<void>
+  /** Called when it ends without being asked to; replaced by whoever watches over it. */
+  onEnded: (ended: EndedProcess) => void
+  /** Of all its lives, as they were last seen before each end: not less happened. */
+  readonly counts: { readonly late: number; readonly releasedEarly: number; readonly refolded: number }
+}
+
+export interface StoppedProcess {
+  readonly seconds: number
+  /** Null where the signal ended it, since it did not listen yet. */
+  readonly exitCode: number | null
+  /** It had said that it runs. */
+  readonly wasOpen: boolean
+  /** The last it said. */
+  readonly output: string
+}
+
+interface Life {
+  readonly child: ChildProcess
+  readonly ended: Promise<unknown>
+  output: string
+  /** We have asked for its end. */
+  isEnding: boolean
+  isPaused: boolean
+  counts: { late: number; releasedEarly: number; refolded: number }
+}
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const outputMax = 20_000
+const answerMaxMs = 2_000
+
+export interface EndedProcess {
+  readonly how: string
+  readonly output: string
+  /** It said that it runs. */
+  readonly wasOpen: boolean
+  readonly startedMs: number
+}
+
+/** `logsFolder`: where a file gets all that it says, over all its lives. */
+export function createChaosProcess(
+  name: string,
+  environment: Readonly<Record<string, string | undefined>>,
+  logsFolder: string | null,
+): ChaosProcess {
+  let life: Life | null = null
+  const before = { late: 0, releasedEarly: 0, refolded: 0 }
+
+  function start(): number {
+    if (life) throw new Error(`${name} runs already`)
+    const startedMs = Date.now()
+    const child = spawn(process.execPath, ['--import', 'tsx', 'cli/main.ts', 'run', 'pipelines/card-fraud.ts'], {
+      cwd: root,
+      env: { ...environment, MILLRACE_WORKER: name, MILLRACE_HTTP_PORT: '0' },
+      // With the channel it ends when this process does, however this one ends.
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    })
+    const counts = { late: 0, releasedEarly: 0, refolded: 0 }
+    const own: Life = { child, ended: once(child, 'exit'), output: '', isEnding: false, isPaused: false, counts }
+    const heard = (piece: Buffer) => {
+      own.output = `${own.output}${piece.toString()}`.slice(-outputMax)
+      if (logsFolder !== null) appendFileSync(join(logsFolder, `${name}.log`), piece)
+    }
+    child.stdout?.on('data', heard)
+    child.stderr?.on('data', heard)
+    child.once('exit', (code, signal) => {
+      before.late += own.counts.late
+      before.releasedEarly += own.counts.releasedEarly
+      before.refolded += own.counts.refolded
+      own.counts = { late: 0, releasedEarly: 0, refolded: 0 }
+      if (life === own) life = null
+      const wasOpen = urlOf(own) !== null
+      if (!own.isEnding) one.onEnded({ how: signal ?? `exit code ${code}`, output: own.output, wasOpen, startedMs })
+    })
+    life = own
+    if (logsFolder !== null) appendFileSync(join(logsFolder, `${name}.log`), `started at ${startedMs}\n`)
+    return startedMs
+  }
+
+  function running(): Life {
+    if (!life) throw new Error(`${name} does not run`)
+    return life
+  }
+
+  async function kill(): Promise<void> {
+    const own = running()
+    own.isEnding = true
+    own.child.kill('SIGKILL')
+    await own.ended
+  }
+
+  async function pause(ms: number): Promise<void> {
+    const own = running()
+    own.child.kill('SIGSTOP')
+    own.isPaused = true
+    await Promise.race([new Promise((resolve) => setTimeout(resolve, ms)), own.ended])
+    own.isPaused = false
+    // Sent through the handle: it says no where the process is gone.
+    own.child.kill('SIGCONT')
+  }
+
+  async function stop(): Promise<StoppedProcess> {
+    const own = running()
+    own.isEnding = true
+    const wasOpen = urlOf(own) !== null
+    const beganMs = performance.now()
+    own.child.kill('SIGTERM')
+    await own.ended
+    const seconds = (performance.now() - beganMs) / 1_000
+    return { seconds, exitCode: own.child.exitCode, wasOpen, output: own.output }
+  }
+
+  async function answer(path: string): Promise<{ readonly ok: boolean; readonly text: string } | null> {
+    const url = life && urlOf(life)
+    if (!url || life?.isPaused) return null
+    try {
+      const response = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(answerMaxMs) })
+      return { ok: response.ok, text: await response.text() }
+    } catch {
+      // It dies and is paused at any time: no answer is an answer.
+      return null
+    }
+  }
+
+  async function look(): Promise<void> {
+    const own = life
+    const page = await answer('/metrics')
+    if (!own || !page?.ok) return
+    const sum = parseMetrics(page.text)
+    // Gauges of a task begin anew when it is opened again.
+    own.counts.late = Math.max(own.counts.late, sum('millrace_late_events'))
+    own.counts.releasedEarly = Math.max(own.counts.releasedEarly, sum('millrace_released_early_events'))
+    own.counts.refolded = Math.max(own.counts.refolded, sum('millrace_refolded_total'))
+  }
+
+  const one: ChaosProcess = {
+    name,
+    start,
+    onEnded({ how, output }) {
+      throw new Error(`${name} ended by itself with ${how}; it said:\n${output}`)
+    },
+    kill,
+    pause,
+    stop,
+    look,
+    isRunning: () => life !== null,
+    isReady: async () => (await answer('/health/ready'))?.ok ?? false,
+    get counts() {
+      const now = life?.counts ?? { late: 0, releasedEarly: 0, refolded: 0 }
+      return {
+        late: before.late + now.late,
+        releasedEarly: before.releasedEarly + now.releasedEarly,
+        refolded: before.refolded + now.refolded,
+      }
+    },
+  }
+  return one
+}
+
+/** Null until it has opened all its parts. */
+function urlOf({ output }: Life): string | null {
+  return /metrics: (http\S+)/.exec(output)?.[1] ?? null
+}

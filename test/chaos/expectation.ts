@@ -1,0 +1,84 @@
+/** What an undisturbed run gives for the events that were sent: every prediction, and the features at the end. Used by `run-chaos.ts`. */
+import assert from 'node:assert/strict'
+import { createMemoryStore } from '../../feature-store/memory-store.ts'
+import type { FeatureStore, LogWrite } from '../../feature-store/store.ts'
+import { storeKeysMax } from '../../feature-store/store.ts'
+import { createScorer } from '../../online-model/scorer.ts'
+import { createReplay, type Replayed } from '../../processors/replay.ts'
+import type { ModelVersion, Plan } from '../../schemas/plan.ts'
+import type { SentEvent } from './chaos-load.ts'
+
+export interface ExpectedPrediction {
+  readonly vector: Float64Array
+  readonly score: number
+}
+
+export interface Expectation {
+  readonly predictions: ReadonlyMap<string, ExpectedPrediction>
+  /** Keys with facts, by entity. */
+  readonly keys: ReadonlyMap<string, ReadonlySet<string>>
+  /** A store that holds what an undisturbed run would have left, at the positions where the other one stands. */
+  storeAt(positions: PositionOf): Promise<FeatureStore>
+}
+
+export type PositionOf = (entity: string, partition: number) => string | null
+
+export function expectOutcome(
+  plan: Plan,
+  model: ModelVersion,
+  sent: readonly SentEvent[],
+  partitions: number,
+): Expectation {
+  const names = plan.features.map(({ name }) => name)
+  const scorer = createScorer(model, names, 0)
+  const logs = new Map<string, Map<string, Buffer[]>>()
+  const keys = new Map(plan.stages.map(({ entity }) => [entity.name, new Set<string>()]))
+  const replay = createReplay(plan, { partitions, onWrites: keep })
+  const indexes = new Map(plan.streams.map(({ name, index }) => [name, index]))
+  const predictions = new Map<string, ExpectedPrediction>()
+
+  function keep(entity: string, partition: number, writes: readonly LogWrite[]): void {
+    const task = `${entity}/${partition}`
+    const ofTask = logs.get(task) ?? new Map<string, Buffer[]>()
+    logs.set(task, ofTask)
+    for (const { key, kind, bytes } of writes) {
+      keys.get(entity)!.add(key)
+      if (kind === 'remove') ofTask.delete(key)
+      else if (kind === 'append' && ofTask.has(key)) ofTask.get(key)!.push(bytes)
+      else ofTask.set(key, [bytes])
+    }
+  }
+
+  function take(results: readonly Replayed[]): void {
+    for (const { id, vector } of results) predictions.set(id, { vector, score: scorer.score(vector) })
+  }
+
+  for (const { stream, values } of sent) take(replay.push(indexes.get(stream)!, values))
+  take(replay.flush())
+  assert.equal(replay.counts.duplicates + replay.counts.rejected, 0, 'the benchmark has neither duplicates nor rejects')
+
+  async function storeAt(positionOf: PositionOf): Promise<FeatureStore> {
+    const store = createMemoryStore({ tailStepsMax: 0 })
+    const identity = { clusterId: 'expected', stateFingerprint: plan.stateFingerprint, partitions }
+    for (const { entity } of plan.stages) {
+      for (let partition = 0; partition < partitions; partition++) {
+        const position = positionOf(entity.name, partition)
+        if (position === null) continue
+        const task = await store.claim(entity.name, partition, 'expected', identity)
+        const ofTask = logs.get(`${entity.name}/${partition}`) ?? new Map<string, Buffer[]>()
+        const writes = [...ofTask].map(
+          ([key, pieces]): LogWrite => ({ key, kind: 'replace', bytes: Buffer.concat(pieces) }),
+        )
+        let from: string | null = null
+        for (let at = 0; at < writes.length; at += storeKeysMax) {
+          const to = at + storeKeysMax < writes.length ? `filled to ${at}` : position
+          await task.apply({ from, to, writes: writes.slice(at, at + storeKeysMax) })
+          from = to
+        }
+      }
+    }
+    return store
+  }
+
+  return { predictions, keys, storeAt }
+}
