@@ -13,6 +13,7 @@ import { declareLookCommands } from './declare-look.ts'
 import { declareProofCommands } from './declare-proof.ts'
 import { declareRejectedCommands } from './declare-rejected.ts'
 import { declareRunCommands } from './declare-run.ts'
+import { declareWorkersCommands } from './declare-workers.ts'
 import { exitCodeOf, exitCodes, failureText } from './failure-text.ts'
 import { createStopping, type ProcessEdge } from './process.ts'
 import type { Terminal } from './terminal.ts'
@@ -80,6 +81,7 @@ function declare(
   declareCheckCommands(declaring)
   declareLookCommands(declaring)
   declareRejectedCommands(declaring)
+  declareWorkersCommands(declaring)
   declareProofCommands(declaring)
   declareCompletionCommands(declaring)
   return program

@@ -126,7 +126,18 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
       }
     } finally {
       openTasks = null
+      if (signal.aborted) await leave(worker)
       await worker.close()
+    }
+  }
+
+  /** At a planned end the others have the tasks at once; a process that fails keeps its place for its restart. */
+  async function leave(worker: Worker): Promise<void> {
+    try {
+      await worker.leave()
+    } catch (error) {
+      if (!(error instanceof PipelineError)) throw error
+      log.warn({ code: error.code }, `The group was not left: ${error.message}`)
     }
   }
 

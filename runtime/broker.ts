@@ -117,7 +117,8 @@ export interface Worker {
   readonly owner: string
   /**
    * Joins, or joins again after `rebalance`; `superseded` where another process has joined under this name. Waits until the group is
-   * stable. Heartbeats run by themselves from here on.
+   * stable. Heartbeats run by themselves from here on. When a group has assigned anew, the transactions of workers that are no longer in
+   * it are ended, so that nobody waits for them.
    */
   join(): Promise<Membership>
   /** False once the group wants to assign anew or this member was expelled: finish or drop the batch, then `join` again. */
@@ -131,6 +132,12 @@ export interface Worker {
    * or `kafka_unreachable` (whether it was committed is not known: make a new worker and read `committed`). Without offsets only the producer's epoch fences it.
    */
   transact(records: readonly OutRecord[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
+  /**
+   * Gives the place in the group up, so that the others take the tasks over at once; called before `close` at a planned end, with nothing
+   * under way. Nothing happens where another process has the name by then. Rejects with `kafka_unreachable` where nobody answers within a
+   * second: then the place is free when the session times out.
+   */
+  leave(): Promise<void>
   /** Stops heartbeats and closes connections. Does not leave the group: a restart under the same name takes its tasks up at once. */
   close(): Promise<void>
 }
@@ -177,6 +184,11 @@ export interface Broker {
   offsetsAt(partitions: readonly TopicPartition[], timeMs: number): Promise<FetchFrom[]>
   /** Who is in the group; nobody where it does not exist. For those who look: joins nothing and disturbs nobody. */
   group(group: string): Promise<GroupView>
+  /**
+   * For a worker that does not come back: refuses its producer, ends its open transaction and takes it out of the group. One that lives
+   * joins again by itself, with a new producer. Nothing happens to a group that does not know the name.
+   */
+  removeWorker(group: string, worker: string): Promise<void>
   /** As `Worker.committed`, but joins nothing and waits for nobody: offsets of a transaction that is open do not count yet. */
   committedOffsets(group: string, partitions: readonly TopicPartition[]): Promise<CommittedOffset[]>
   fetcher(): Promise<Fetcher>

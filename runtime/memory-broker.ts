@@ -11,7 +11,7 @@ import { createGroup, type Group } from './memory/group.ts'
 import type { HeldBytes } from './memory/partition-log.ts'
 import { removeOldest } from './memory/retention.ts'
 import { createTopics } from './memory/topics.ts'
-import { createTransactions, type Transaction } from './memory/transactions.ts'
+import { createTransactions, type Transaction, transactionalIdOf } from './memory/transactions.ts'
 import { createWaiting } from './memory/waiting.ts'
 import { createMemoryWorker, type MemoryWorker, type OnTransact } from './memory/worker.ts'
 
@@ -205,6 +205,12 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
     async group(name) {
       settle()
       return groups.get(name)?.view() ?? { state: 'empty', members: [] }
+    },
+    async removeWorker(name, worker) {
+      settle()
+      transactions.takeOver(transactionalIdOf(name, worker))
+      groups.get(name)?.leave(worker, null)
+      waiting.changed()
     },
     async committedOffsets(group, partitions) {
       settle()

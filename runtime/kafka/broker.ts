@@ -12,6 +12,7 @@ import { createFetcher } from './fetcher.ts'
 import { groupView } from './group-view.ts'
 import type { KafkaLog } from './kafkajs-seam.ts'
 import { createProducer } from './producer.ts'
+import { removeWorker } from './remove-worker.ts'
 import { topicSettings } from './topic-settings.ts'
 import { bounds, ensureTopics, offsetsAt, partitionCounts } from './topics.ts'
 import { createWorker } from './worker.ts'
@@ -77,6 +78,7 @@ export function createKafkaBroker(options: KafkaBrokerOptions): Broker {
     bounds: (partitions) => bounds(admin, partitions),
     offsetsAt: (partitions, timeMs) => offsetsAt(admin, partitions, timeMs),
     group: (group) => groupView(admin, group),
+    removeWorker: (group, worker) => removeWorker(admin, group, worker),
     committedOffsets: (group, partitions) => currentOffsets(admin, group, partitions),
     fetcher: async () => handOut(createFetcher(connect())),
     producer: async () => handOut(createProducer(connect(), nowMs)),

@@ -30,6 +30,8 @@ export interface Connections {
   readonly patienceMs: number
   /** Sends to one broker. Rejects with `kafka_unreachable` when no answer came, and then forgets the connection. */
   send<T>(nodeId: number, request: KafkaRequest<T>): Promise<T>
+  /** As `send`; null where the broker does not speak this API. */
+  sendIfSpoken<T>(nodeId: number, request: KafkaRequest<T>): Promise<T | null>
   /** Sends to whichever broker answers, trying all known ones and the configured ones. */
   sendToAny<T>(request: KafkaRequest<T>): Promise<T>
   /** Fresh metadata of these topics; also renews the picture that `leaderOf` reads. */
@@ -55,11 +57,15 @@ export function createConnections(options: ConnectionsOptions): Connections {
   const leaders = new Map<string, readonly number[]>()
   const coordinators = new Map<string, Promise<number>>()
 
-  async function send<T>(nodeId: number, request: KafkaRequest<T>): Promise<T> {
+  async function addressOf(nodeId: number): Promise<Address> {
     if (!addresses.has(nodeId)) await metadata([])
     const address = addresses.get(nodeId)
     if (address === undefined) throw unreachable(`node ${nodeId}`, new Error('the cluster does not list this node'))
-    return await endpoints.send(address, request)
+    return address
+  }
+
+  async function send<T>(nodeId: number, request: KafkaRequest<T>): Promise<T> {
+    return await endpoints.send(await addressOf(nodeId), request)
   }
 
   async function sendToAny<T>(request: KafkaRequest<T>): Promise<T> {
@@ -139,6 +145,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
   return {
     patienceMs: options.patienceMs,
     send,
+    sendIfSpoken: async (nodeId, request) => endpoints.sendIfSpoken(await addressOf(nodeId), request),
     sendToAny,
     metadata,
     findLeaders,

@@ -2,6 +2,7 @@
  * The open connections by address: a request to 'host:port' comes in, its answer goes out; `connections.ts` decides
  * whom to ask.
  */
+import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/errors.ts'
 import { type Address, connectionFailure, placeOf, unreachable } from './connection-failure.ts'
 import { type KafkaEndpoint, type KafkaEndpointOptions, openEndpoint } from './kafkajs-seam.ts'
@@ -13,6 +14,8 @@ export interface Endpoints {
    * that connection is not used again.
    */
   send<T>(address: Address, request: KafkaRequest<T>): Promise<T>
+  /** As `send`; null where the broker does not speak this API. */
+  sendIfSpoken<T>(address: Address, request: KafkaRequest<T>): Promise<T | null>
   /** True from the moment of `close`: nothing more will be answered, so nobody should try again. */
   isClosed(): boolean
   close(): Promise<void>
@@ -42,6 +45,12 @@ export function createEndpoints(options: KafkaEndpointOptions): Endpoints {
   }
 
   async function send<T>(address: Address, request: KafkaRequest<T>): Promise<T> {
+    const answer = await sendIfSpoken(address, request)
+    assert(answer !== null, 'checked when the connection was made')
+    return answer
+  }
+
+  async function sendIfSpoken<T>(address: Address, request: KafkaRequest<T>): Promise<T | null> {
     if (closing !== null) throw closedHere()
     const endpoint = await endpointAt(address)
     try {
@@ -50,6 +59,7 @@ export function createEndpoints(options: KafkaEndpointOptions): Endpoints {
         if (closing !== null) throw closedHere()
         checkApis(endpoint)
       }
+      if (!endpoint.supports(request.api.key, request.api.version)) return null
       const answer = await endpoint.send({
         apiKey: request.api.key,
         apiVersion: request.api.version,
@@ -72,6 +82,7 @@ export function createEndpoints(options: KafkaEndpointOptions): Endpoints {
 
   return {
     send,
+    sendIfSpoken,
     isClosed: () => closing !== null,
     close() {
       closing ??= Promise.all([...opened.values()].map(async (opening) => (await opening).close())).then(

@@ -1,4 +1,4 @@
-/** Requests to the group coordinator: join, sync, heartbeat, the committed offsets and who is there. */
+/** Requests to the group coordinator: join, sync, heartbeat, leave, the committed offsets and who is there. */
 import assert from 'node:assert/strict'
 import type { CommittedOffset, TopicPartition } from '../broker.ts'
 import { type KafkaError, kafkaError } from './error-codes.ts'
@@ -91,6 +91,29 @@ export function heartbeatRequest(member: GroupMember, generation: number): Kafka
       writer.string(member.instanceId)
     },
     (reader) => kafkaError(reader.int16()),
+  )
+}
+
+/** A member id of '' stands for whoever has the name. The answer is the error of the one who leaves. */
+export function leaveGroupRequest({ group, instanceId, memberId }: GroupMember): KafkaRequest<KafkaError> {
+  return request(
+    apis.leaveGroup,
+    (writer) => {
+      writer.string(group)
+      writer.array([memberId], (id) => {
+        writer.string(id)
+        writer.string(instanceId)
+      })
+    },
+    (reader) => {
+      const error = kafkaError(reader.int16())
+      const [ofMember] = reader.array(() => {
+        reader.string() // member id
+        reader.string() // name
+        return kafkaError(reader.int16())
+      })
+      return error === 'NONE' ? (ofMember ?? 'NONE') : error
+    },
   )
 }
 

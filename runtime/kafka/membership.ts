@@ -14,11 +14,13 @@ import {
   heartbeatRequest,
   type Joined,
   joinGroupRequest,
+  leaveGroupRequest,
   syncGroupRequest,
 } from './group-requests.ts'
 import { createHeartbeat, type Heartbeat } from './heartbeat.ts'
 import { createPatience, type Patience } from './patience.ts'
 import { superseded } from './refusal.ts'
+import { endAbandoned } from './transactional-ids.ts'
 
 export interface GroupMembership {
   join(): Promise<Membership>
@@ -30,12 +32,19 @@ export interface GroupMembership {
    * it joins, so the question is asked again for a while.
    */
   isSuperseded(): Promise<boolean>
+  /** See `Worker.leave`. */
+  leave(): Promise<void>
   /** Stops the heartbeat; the coordinator keeps the place until the session times out. */
   stop(): void
 }
 
 /** Between fencing the producer of a name and joining under it a process does nothing else, ms. */
 const supersededWithinMs = 1_500
+
+/** Leaving is a favour to the others: a group that cannot be reached must not hold up an end for long, ms. */
+const leaveWithinMs = 1_000
+/** How soon a member hears that the group assigns anew, ms; the others wait for the last one. */
+const heartbeatMs = 200
 
 /** How long the group waits for a member that has to finish a batch before it joins again, ms. */
 function rebalanceTimeoutMs({ sessionTimeoutMs, transactionTimeoutMs }: WorkerOptions): number {
@@ -98,7 +107,8 @@ export function createMembership(connections: Connections, options: WorkerOption
     return joined
   }
 
-  async function dance(): Promise<Membership> {
+  /** Also the names of all members, where this one has led an assignment. */
+  async function dance(): Promise<{ membership: Membership; led: readonly string[] | null }> {
     const patience = createPatience(3 * rebalanceMs + connections.patienceMs)
     let asked = false
     for (;;) {
@@ -134,13 +144,15 @@ export function createMembership(connections: Connections, options: WorkerOption
         continue
       }
       const mine = assignment.tasks.filter(({ stage }) => stages.some((listed) => listed.stage === stage))
-      return Object.freeze({ generation: joined.generation, memberId: joined.memberId, tasks: Object.freeze(mine) })
+      const { generation, members } = joined
+      const led = leads ? members.map(({ memberId: id, instanceId }) => instanceId ?? id) : null
+      return { membership: Object.freeze({ generation, memberId: joined.memberId, tasks: Object.freeze(mine) }), led }
     }
   }
 
   function startHeartbeat(membership: Membership): Heartbeat {
     return createHeartbeat({
-      intervalMs: Math.min(500, sessionTimeoutMs / 5),
+      intervalMs: Math.min(heartbeatMs, sessionTimeoutMs / 5),
       sessionTimeoutMs,
       async beat() {
         const nodeId = await connections.coordinator('group', group)
@@ -165,6 +177,22 @@ export function createMembership(connections: Connections, options: WorkerOption
     return false
   }
 
+  async function leave(): Promise<void> {
+    heartbeat?.stop()
+    current = null
+    if (memberId === '') return
+    const error = await askCoordinator(connections, {
+      kind: 'group',
+      key: group,
+      // With its id: a process that has taken the name over has another one, and stays.
+      request: leaveGroupRequest(self()),
+      errorOf: (answer) => answer,
+      patience: createPatience(leaveWithinMs),
+    })
+    if (error === 'NONE' || error === 'UNKNOWN_MEMBER_ID' || error === 'FENCED_INSTANCE_ID') return
+    throw refused('the leave', error)
+  }
+
   function isLatest({ generation, memberId: id }: Membership): boolean {
     return current !== null && current.generation === generation && current.memberId === id
   }
@@ -176,11 +204,12 @@ export function createMembership(connections: Connections, options: WorkerOption
       heartbeat?.stop()
       current = null
       try {
-        const membership = await dance()
+        const { membership, led } = await dance()
         current = membership
         previous = membership.tasks
         previousGeneration = membership.generation
         heartbeat = startHeartbeat(membership)
+        if (led !== null) await endAbandoned(connections, group, new Set(led), options.transactionTimeoutMs)
         return membership
       } finally {
         joining = false
@@ -189,6 +218,7 @@ export function createMembership(connections: Connections, options: WorkerOption
     isCurrent: (membership) => isLatest(membership) && heartbeat?.isCurrent() === true,
     isHeld: (membership) => isLatest(membership) && heartbeat?.isMember() === true,
     isSuperseded,
+    leave,
     stop: () => heartbeat?.stop(),
   }
 }

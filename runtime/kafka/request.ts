@@ -39,6 +39,7 @@ export const apis = {
   findCoordinator: { key: 10, version: 2, name: 'FindCoordinator', flexible: false },
   joinGroup: { key: 11, version: 5, name: 'JoinGroup', flexible: false },
   heartbeat: { key: 12, version: 3, name: 'Heartbeat', flexible: false },
+  leaveGroup: { key: 13, version: 3, name: 'LeaveGroup', flexible: false },
   syncGroup: { key: 14, version: 3, name: 'SyncGroup', flexible: false },
   describeGroups: { key: 15, version: 4, name: 'DescribeGroups', flexible: false },
   createTopics: { key: 19, version: 4, name: 'CreateTopics', flexible: false },
@@ -48,6 +49,11 @@ export const apis = {
   endTxn: { key: 26, version: 1, name: 'EndTxn', flexible: false },
   txnOffsetCommit: { key: 28, version: 3, name: 'TxnOffsetCommit', flexible: true },
   describeConfigs: { key: 32, version: 2, name: 'DescribeConfigs', flexible: false },
+} as const satisfies Record<string, Api>
+
+/** Newer ones, which brokers may lack: asked with `Connections.sendIfSpoken`. */
+export const newerApis = {
+  listTransactions: { key: 66, version: 0, name: 'ListTransactions', flexible: true },
 } as const satisfies Record<string, Api>
 
 /** Makes a request whose response begins with the throttle time, as nearly all do. */

@@ -2,7 +2,7 @@
 import type { Membership, OffsetToCommit, TopicPartition } from '../broker.ts'
 import { type KafkaError, kafkaError } from './error-codes.ts'
 import type { GroupMember } from './group-requests.ts'
-import { apis, groupByTopic, type KafkaRequest, request } from './request.ts'
+import { apis, groupByTopic, type KafkaRequest, newerApis, request } from './request.ts'
 
 export interface ProducerIdentity {
   readonly id: number
@@ -140,6 +140,35 @@ export function endTransactionRequest(
       writer.int8(commit ? 1 : 0)
     },
     (reader) => kafkaError(reader.int16()),
+  )
+}
+
+export interface TransactionsListed {
+  readonly error: KafkaError
+  readonly transactionalIds: readonly string[]
+}
+
+/** The transactions that a broker coordinates and that are in a state, as far as this user may see them. */
+export function listTransactionsRequest(state: 'Ongoing'): KafkaRequest<TransactionsListed> {
+  return request(
+    newerApis.listTransactions,
+    (writer) => {
+      writer.compactArray([state], (name) => writer.compactString(name))
+      writer.compactArray([], () => undefined) // of any producer
+      writer.noTags()
+    },
+    (reader) => {
+      const error = kafkaError(reader.int16())
+      reader.compactArray(() => reader.compactString()) // states that the broker does not know
+      const transactionalIds = reader.compactArray(() => {
+        const id = reader.compactString() ?? ''
+        reader.int64() // producer
+        reader.compactString() // state
+        reader.skipTags()
+        return id
+      })
+      return { error, transactionalIds }
+    },
   )
 }
 

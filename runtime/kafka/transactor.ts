@@ -9,7 +9,7 @@ import { partitionKey, type Sequences, toBatches } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { deliver } from './delivery.ts'
-import { failureCode, type KafkaError, producerFenced, staleCoordinator } from './error-codes.ts'
+import { type KafkaError, producerFenced, staleCoordinator } from './error-codes.ts'
 import { createPatience } from './patience.ts'
 import type { Batch } from './produce-request.ts'
 import { undelivered } from './producer.ts'
@@ -19,10 +19,10 @@ import {
   addOffsetsRequest,
   addPartitionsRequest,
   endTransactionRequest,
-  initProducerIdRequest,
   type ProducerIdentity,
   txnOffsetCommitRequest,
 } from './transaction-requests.ts'
+import { takeOverProducer } from './transactional-ids.ts'
 
 export interface TransactorOptions {
   readonly transactionalId: string
@@ -58,30 +58,11 @@ export async function createTransactor(
   options: TransactorOptions,
 ): Promise<Transactor> {
   const { transactionalId, group, worker, transactionTimeoutMs } = options
-  const identity = await takeOver()
+  const identity = await takeOverProducer(connections.records, transactionalId, transactionTimeoutMs)
   const sequences: Sequences = new Map()
   let busy = false
   /** Why nothing more can be written under this producer; null while all is well. */
   let over: string | null = null
-
-  async function takeOver(): Promise<ProducerIdentity> {
-    const answer = await askCoordinator(connections.records, {
-      kind: 'transaction',
-      key: transactionalId,
-      request: initProducerIdRequest(transactionalId, transactionTimeoutMs),
-      errorOf: ({ error }) => error,
-      passing: concurrent,
-      patience: createPatience(transactionTimeoutMs + connections.records.patienceMs),
-    })
-    if (answer.error === 'NONE') return { id: answer.id, epoch: answer.epoch }
-    const hint =
-      answer.error === 'INVALID_TRANSACTION_TIMEOUT' ? ' (the broker allows transaction.max.timeout.ms at most)' : ''
-    throw new PipelineError(
-      failureCode(answer.error),
-      `Kafka gives "${transactionalId}" no producer id: ${answer.error}${hint}`,
-      { details: { transactionalId, error: answer.error } },
-    )
-  }
 
   /**
    * Asks the coordinator of the transaction or the group until it is done; throws what this means for the transaction

@@ -4,6 +4,7 @@ import type { Worker, WorkerOptions } from '../broker.ts'
 import { committedOffsets } from './committed-offsets.ts'
 import { createMembership } from './membership.ts'
 import { superseded } from './refusal.ts'
+import { transactionalIdOf } from './transactional-ids.ts'
 import { createTransactor, type TransactorConnections } from './transactor.ts'
 
 /**
@@ -25,7 +26,7 @@ export async function createWorker(
 ): Promise<Worker> {
   const { group, worker, transactionTimeoutMs } = options
   const transactor = await createTransactor(connections, {
-    transactionalId: `${group}.${worker}`,
+    transactionalId: transactionalIdOf(group, worker),
     group,
     worker,
     transactionTimeoutMs,
@@ -58,6 +59,7 @@ export async function createWorker(
         throw error
       }
     },
+    leave: membership.leave,
     close() {
       membership.stop()
       closing ??= Promise.all([connections.records.close(), connections.offsets.close()]).then(() => undefined)

@@ -28,6 +28,9 @@ export interface Group {
   refusal(name: string, membership: Membership): 'fenced' | 'rebalance' | null
   /** The name is in the group under another member id. */
   isTaken(name: string, memberId: string): boolean
+  /** Takes the name out, at once: only its own member id may, or null for whoever has it. */
+  leave(name: string, memberId: string | null): void
+  names(): ReadonlySet<string>
   /** The member sends no heartbeats any more: it is expelled after its session timeout. */
   silence(name: string, memberId: string): void
   /** Expels who was silent for too long and assigns where everybody has come; true where something changed. */
@@ -91,8 +94,9 @@ export function createGroup(elapsedMs: () => number): Group {
     let hasChanged = expel((member) => member.expiresAtMs <= nowMs)
     if (hasChanged && assignAtMs === null) assignAnew()
     if (assignAtMs !== null && assignAtMs <= nowMs) hasChanged = expel((member) => !member.hasJoined) || hasChanged
+    if (members.size === 0) assignAtMs = null
     const haveAllJoined = [...members.values()].every((member) => member.hasJoined)
-    if (assignAtMs === null || members.size === 0 || !haveAllJoined) return hasChanged
+    if (assignAtMs === null || !haveAllJoined) return hasChanged
     assign()
     return true
   }
@@ -138,6 +142,14 @@ export function createGroup(elapsedMs: () => number): Group {
     return member !== undefined && member.memberId !== memberId
   }
 
+  function leave(name: string, memberId: string | null): void {
+    const member = members.get(name)
+    if (!member || (memberId !== null && member.memberId !== memberId)) return
+    members.delete(name)
+    if (assignAtMs === null) assignAnew()
+    settle()
+  }
+
   function silence(name: string, memberId: string): void {
     const member = members.get(name)
     if (member?.memberId === memberId) member.expiresAtMs = elapsedMs() + member.sessionTimeoutMs
@@ -157,6 +169,8 @@ export function createGroup(elapsedMs: () => number): Group {
     }),
     refusal,
     isTaken,
+    leave,
+    names: () => new Set(members.keys()),
     silence,
     settle,
     nextExpiryMs: () =>

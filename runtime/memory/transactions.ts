@@ -20,6 +20,8 @@ export interface Transaction extends LogTransaction {
 export interface Transactions {
   /** A new epoch: the former producer is refused from here on, and its open transaction is aborted. */
   takeOver(transactionalId: string): ProducerIdentity
+  /** Takes over the ids of workers that are not in the group and have a transaction open. */
+  endAbandoned(group: string, members: ReadonlySet<string>): void
   isCurrent(producer: ProducerIdentity): boolean
   begin(producer: ProducerIdentity, group: string, offsets: readonly OffsetToCommit[], timeoutMs: number): Transaction
   end(transaction: Transaction, state: 'committed' | 'aborted'): void
@@ -38,6 +40,11 @@ interface OpenTransaction extends Transaction {
   readonly endsAtMs: number
 }
 
+/** Neither a group's name nor a worker's has a slash. */
+export function transactionalIdOf(group: string, worker: string): string {
+  return `${group}/${worker}`
+}
+
 export function createTransactions(elapsedMs: () => number): Transactions {
   const producers = new Map<string, { readonly id: number; epoch: number }>()
   const open = new Set<OpenTransaction>()
@@ -49,6 +56,14 @@ export function createTransactions(elapsedMs: () => number): Transactions {
     producer.epoch++
     producers.set(transactionalId, producer)
     return { transactionalId, id: producer.id, epoch: producer.epoch }
+  }
+
+  function endAbandoned(group: string, members: ReadonlySet<string>): void {
+    const prefix = transactionalIdOf(group, '')
+    for (const { transactionalId } of open) {
+      if (!transactionalId.startsWith(prefix) || members.has(transactionalId.slice(prefix.length))) continue
+      takeOver(transactionalId)
+    }
   }
 
   function begin(
@@ -106,6 +121,7 @@ export function createTransactions(elapsedMs: () => number): Transactions {
 
   return {
     takeOver,
+    endAbandoned,
     isCurrent: ({ transactionalId, epoch }) => producers.get(transactionalId)?.epoch === epoch,
     begin,
     end,

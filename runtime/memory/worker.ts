@@ -12,7 +12,7 @@ import type {
 } from '../broker.ts'
 import type { Group } from './group.ts'
 import type { Topics } from './topics.ts'
-import type { Transaction, Transactions } from './transactions.ts'
+import { type Transaction, type Transactions, transactionalIdOf } from './transactions.ts'
 import type { Waiting } from './waiting.ts'
 
 /** Between fencing the producer of a name and joining under it a process does nothing else, ms. */
@@ -51,7 +51,7 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
   const { topics, transactions, group, waiting, settle, nextExpiryMs } = parts
   const { worker: name, transactionTimeoutMs, sessionTimeoutMs } = options
   settle()
-  const producer = transactions.takeOver(`${options.group}.${name}`)
+  const producer = transactions.takeOver(transactionalIdOf(options.group, name))
   waiting.changed()
   const owner = `${producer.id}:${producer.epoch}`
   const memberId = `${name}-${owner}`
@@ -103,6 +103,8 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
     )
     assert(seat, 'without an end the wait ends with a seat')
     previous = seat
+    transactions.endAbandoned(options.group, group.names())
+    waiting.changed()
     return seat
   }
 
@@ -200,6 +202,12 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
     isCurrent,
     committed,
     transact,
+    async leave() {
+      assertAlive()
+      group.leave(name, memberId)
+      waiting.changed()
+      await nextTurn()
+    },
     close() {
       stop('closed')
       closing ??= Promise.resolve()

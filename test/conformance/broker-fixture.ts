@@ -61,6 +61,7 @@ export interface BrokerFixture {
   pass(ms: number): Promise<void>
   /** Lets time pass until it holds, at most five sessions. */
   until(what: string, holds: () => boolean): Promise<void>
+  untilWithin(ms: number, what: string, holds: () => boolean): Promise<void>
   readonly truncate: BrokerSuiteOptions['truncate']
   readonly openTransaction: BrokerSuiteOptions['openTransaction']
 }
@@ -96,16 +97,18 @@ export function createBrokerFixture(
     return { broker, topic, group, stages, worker, membership: await worker.join() }
   }
 
-  async function until(what: string, holds: () => boolean): Promise<void> {
-    for (let waitedMs = 0; waitedMs < 5 * sessionTimeoutMs; waitedMs += 100) {
+  async function untilWithin(ms: number, what: string, holds: () => boolean): Promise<void> {
+    for (let waitedMs = 0; waitedMs < ms; waitedMs += 100) {
       if (holds()) return
       await pass(100)
     }
     throw new Error(`waited in vain: ${what}`)
   }
 
+  const until = (what: string, holds: () => boolean) => untilWithin(5 * sessionTimeoutMs, what, holds)
+
   const { truncate, openTransaction } = options
-  return { open, withTopic, workerOptions, soloWorker, pass, until, truncate, openTransaction }
+  return { open, withTopic, workerOptions, soloWorker, pass, until, untilWithin, truncate, openTransaction }
 }
 
 export const brief = { maxWaitMs: 200, partitionBytesMax: 1_000_000 }

@@ -1,10 +1,19 @@
 /** The part of the broker suite about the group of workers, and about closing. */
 import { describe, expect, test } from 'vitest'
 import type { Fetcher, Membership, Task, Worker } from '../../runtime/broker.ts'
-import { type BrokerFixture, brief, unique } from './broker-fixture.ts'
+import {
+  type BrokerFixture,
+  brief,
+  offsetsOf,
+  partitions,
+  readPartition,
+  record,
+  unique,
+  values,
+} from './broker-fixture.ts'
 
 export function brokerGroupSuite(fixture: BrokerFixture): void {
-  const { open, workerOptions, soloWorker, pass, until } = fixture
+  const { open, workerOptions, soloWorker, pass, until, untilWithin, openTransaction } = fixture
 
   describe('the group', () => {
     async function threeMembers() {
@@ -79,6 +88,86 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       for (const [at, { before }] of left.entries())
         expect(after[at]!.tasks).toEqual(expect.arrayContaining([...before.tasks]))
       for (const [at, { worker }] of left.entries()) expect(worker.isCurrent(after[at]!)).toBe(true)
+    })
+
+    test('has the tasks of a member that leaves dealt out at once', async () => {
+      const { broker, group, workers, memberships } = await threeMembers()
+      await workers.get('z')!.leave()
+      const left = ['x', 'y'].map((member) => ({ worker: workers.get(member)!, before: memberships.get(member)! }))
+      // A quarter of the session that would have to end otherwise.
+      await untilWithin(1_500, 'the others notice', () => left.every(({ worker, before }) => !worker.isCurrent(before)))
+      const after = await Promise.all(left.map(({ worker }) => worker.join()))
+      expect(after.map(({ tasks }) => tasks.length)).toEqual([4, 4])
+      for (const [at, { before }] of left.entries())
+        expect(after[at]!.tasks).toEqual(expect.arrayContaining([...before.tasks]))
+      await workers.get('z')!.close()
+      expect((await broker.group(group)).members.map(({ worker }) => worker).sort()).toEqual(['x', 'y'])
+      // The last ones leave nothing behind.
+      for (const { worker } of left) await worker.leave()
+      expect(await broker.group(group)).toEqual({ state: 'empty', members: [] })
+    })
+
+    test('is not left by one whose name another process has taken', async () => {
+      const { broker, group, stages, worker } = await soloWorker()
+      const twin = await broker.worker(workerOptions(group, 'w', stages))
+      const membership = await twin.join()
+      await worker.leave()
+      await pass(1_000)
+      expect((await broker.group(group)).members.map(({ worker: name }) => name)).toEqual(['w'])
+      expect(twin.isCurrent(membership)).toBe(true)
+    })
+
+    test('is rid of a member that does not come back when it is removed, and of its transaction', async () => {
+      const { broker, group, stages, topic, worker, membership } = await soloWorker(2)
+      const offsets = [{ topic, partition: 0, offset: 4, metadata: 'before' }]
+      await worker.transact([record(topic, 0, 'before')], offsets, membership)
+      await worker.close()
+      await openTransaction(broker, { group, worker: 'w', records: [record(topic, 0, 'half')], offsets })
+      const other = await broker.worker(workerOptions(group, 'other', stages))
+      const joining = other.join()
+      await broker.removeWorker(group, 'w')
+      const taken = await joining
+      expect(taken.tasks.map(({ partition }) => partition)).toEqual([0, 1])
+      expect(offsetsOf(await other.committed(partitions(topic, 1)))).toEqual([4])
+      await other.transact([record(topic, 0, 'after')], [], taken)
+      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 2))).toEqual([
+        'before',
+        'after',
+      ])
+      // Whoever is not there can be removed as well.
+      await broker.removeWorker(group, 'w')
+      expect((await broker.group(group)).members.map(({ worker: name }) => name)).toEqual(['other'])
+    })
+
+    test('ends the transaction of a member that is gone as soon as its tasks are dealt out', async () => {
+      const { broker, group, stages, topic, worker, membership } = await soloWorker(1)
+      await worker.transact([], [{ topic, partition: 0, offset: 4, metadata: '' }], membership)
+      await worker.close()
+      const places = [{ topic, partition: 0, offset: 5 }]
+      await openTransaction(broker, { group, worker: 'w', records: [record(topic, 0, 'half')], offsets: places })
+      const other = await broker.worker(workerOptions(group, 'other', stages))
+      const began = performance.now()
+      const taken = await other.join()
+      // Its session has ended; its transaction would have had up to twice the time.
+      expect(performance.now() - began).toBeLessThan(9_000)
+      expect(taken.tasks.length).toBe(1)
+      await other.transact([record(topic, 0, 'after')], [], taken)
+      expect(offsetsOf(await other.committed(partitions(topic, 1)))).toEqual([4])
+      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 1))).toEqual(['after'])
+    })
+
+    test('a member that was removed and lives joins again, with a new producer', async () => {
+      const { broker, group, stages, topic, worker, membership } = await soloWorker()
+      await broker.removeWorker(group, 'w')
+      await until('it notices', () => !worker.isCurrent(membership))
+      const offsets = [{ topic, partition: 0, offset: 1, metadata: '' }]
+      // Kafka lets it join and refuses what it writes.
+      const goesOn = worker.join().then((back) => worker.transact([record(topic, 0, 'old')], offsets, back))
+      await expect(goesOn).rejects.toMatchObject({ code: 'fenced' })
+      await worker.close()
+      const anew = await broker.worker(workerOptions(group, 'w', stages))
+      await anew.transact([record(topic, 0, 'new')], offsets, await anew.join())
+      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 1))).toEqual(['new'])
     })
 
     test('assigns anew when a member comes back with another stage', async () => {

@@ -1,6 +1,7 @@
 import { Kafka, logLevel } from 'kafkajs'
 import { inject, onTestFinished } from 'vitest'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
+import { transactionalIdOf } from '../../runtime/kafka/transactional-ids.ts'
 import { brokerSuite } from '../conformance/broker.ts'
 
 const brokers = inject('kafkaBrokers').split(',')
@@ -19,7 +20,7 @@ brokerSuite('Kafka', () => createKafkaBroker({ brokers, clientId: 'millrace-test
   },
 
   async openTransaction(_, { group, worker, records, offsets }) {
-    const transactionalId = `${group}.${worker}`
+    const transactionalId = transactionalIdOf(group, worker)
     const producer = stock.producer({ transactionalId, idempotent: true, maxInFlightRequests: 1 })
     await producer.connect()
     onTestFinished(() => producer.disconnect())

@@ -33,6 +33,7 @@ export function scriptedConnections(script: Script, patienceMs = 60): Connection
   return {
     patienceMs,
     send,
+    sendIfSpoken: send,
     sendToAny: (request) => send(0, request),
     metadata: unused,
     leaderOf: ({ partition }) => known.get(partition),

@@ -1,0 +1,27 @@
+/** Takes a worker that does not come back out of its group, so that the others have its tasks; called by `broker.ts`. */
+import { PipelineError } from '../../schemas/errors.ts'
+import type { Connections } from './connections.ts'
+import { askCoordinator } from './coordinator-calls.ts'
+import { failureCode } from './error-codes.ts'
+import { leaveGroupRequest } from './group-requests.ts'
+import { createPatience } from './patience.ts'
+import { takeOverProducer, transactionalIdOf } from './transactional-ids.ts'
+
+/** Of the id until its next owner says its own. */
+const transactionTimeoutMs = 10_000
+
+export async function removeWorker(connections: Connections, group: string, worker: string): Promise<void> {
+  // First, so that whoever gets its tasks finds its offsets decided.
+  await takeOverProducer(connections, transactionalIdOf(group, worker), transactionTimeoutMs)
+  const error = await askCoordinator(connections, {
+    kind: 'group',
+    key: group,
+    request: leaveGroupRequest({ group, instanceId: worker, memberId: '' }),
+    errorOf: (answer) => answer,
+    patience: createPatience(connections.patienceMs),
+  })
+  if (error === 'NONE' || error === 'UNKNOWN_MEMBER_ID' || error === 'GROUP_ID_NOT_FOUND') return
+  throw new PipelineError(failureCode(error), `Kafka does not remove "${worker}" from group ${group}: ${error}`, {
+    details: { group, worker, error },
+  })
+}
