@@ -206,7 +206,7 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
       assertAlive()
       group.leave(name, memberId)
       waiting.changed()
-      await nextTurn()
+      await parts.turn()
     },
     close() {
       stop('closed')
