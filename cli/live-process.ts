@@ -98,7 +98,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     name: config.worker,
     limits: {
       ...defaultWorkerLimits,
-      holdMaxMs: config.holdMaxMs,
+      holdMaxMs: config.alignment === 'replay' ? Number.POSITIVE_INFINITY : config.holdMaxMs,
       commitEveryMs: config.commitEveryMs,
       sessionTimeoutMs: config.sessionTimeoutMs,
     },

@@ -4,8 +4,9 @@
  *
  * A source is whatever sends in event-time order of its own: one input partition of a raw topic, or one task of the stage before. A raw
  * source has passed an event when its clock is beyond it, or when a fetch that began after the event was read found the source at its
- * end: whatever was appended before the event was sent has then been seen. A task as a source says itself how far it has come, and that
- * it has nothing to send: this counts for the events that lie before it in the repartition topic, never for later ones.
+ * end: whatever was appended before the event was sent has then been seen. A task as a source says itself which place it has passed, and
+ * that it has nothing to send: this counts for the events at or before the places that it had heard of when it last looked, never for
+ * later ones (`hearing.ts`).
  */
 import assert from 'node:assert/strict'
 import { compareCanonical } from '../schemas/canonical-order.ts'
@@ -30,6 +31,16 @@ export type AlignmentSource = { readonly input: number } & (
 
 export interface AlignmentOptions {
   readonly sources: readonly AlignmentSource[]
+  /** Under which number the tasks that are sources hear how far this task has read a raw input. */
+  readonly tellerOf: (input: number) => number
+}
+
+/** What a task said of itself at this offset. */
+export interface Said {
+  readonly offset: number
+  readonly isIdle: boolean
+  /** By source; empty where it is not idle. */
+  readonly heard: readonly CanonicalPosition[]
 }
 
 /** Which events may go although a source has not passed them, and which may not go although all have. */
@@ -60,14 +71,14 @@ export interface Alignment<T extends Aligned> {
   isLate(event: T): boolean
   /** Event time that the source has come to; minus infinity before it was heard of. */
   clockOf(source: number): number
-  /** The source sends nothing earlier than `time` from here on, except late events. */
-  advance(source: number, time: number): void
+  /** The source sends nothing at or before this place from here on, except late events; a raw one nothing earlier than its time. */
+  advance(source: number, place: CanonicalPosition): void
   /** A fetch of this round found the input at its end, or not. */
   fetched(input: number, round: number, isAtEnd: boolean): void
   /** Nothing more is to be read of the input for now, so that nothing waits for its sources. */
   finish(input: number, isFinished: boolean): void
-  /** The task as a source said at this offset whether it had anything to send. */
-  said(source: number, offset: number, isIdle: boolean): void
+  /** The task as a source sent something, or said whether it had anything to send. What is read again changes nothing. */
+  said(source: number, said: Said): void
   /** Next event in canonical order, if it may go. */
   peek(bounds: ReleaseBounds): T | undefined
   /** First event in canonical order, whether it may go or not. */
@@ -80,8 +91,8 @@ export interface Alignment<T extends Aligned> {
   awaitsEnd(nowMs: number): boolean
   /** Every source has nothing to send and nothing is held. */
   isIdle(): boolean
-  /** Event time before which nothing will be released any more, except late events. */
-  watermark(): number
+  /** Nothing at or before this place will be released any more, except late events. */
+  watermark(): CanonicalPosition
   /** Last fetch that found every input at its end. */
   endRound(): number
 }
@@ -90,9 +101,10 @@ interface SourceState {
   readonly kind: 'raw' | 'task'
   readonly input: number
   readonly disorderMs: number
-  clock: number
-  /** Where the task last said that it had nothing to send; −1 since it sent something. */
-  idleOffset: number
+  /** Greatest place that it has come to. */
+  place: CanonicalPosition
+  /** The latest of a task's words. */
+  said: Said
 }
 
 interface InputState {
@@ -112,9 +124,10 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     kind: source.kind,
     input: source.input,
     disorderMs: source.kind === 'raw' ? source.disorderMs : 0,
-    clock: Number.NEGATIVE_INFINITY,
-    idleOffset: -1,
+    place: nothingPassed,
+    said: { offset: -1, isIdle: false, heard: [] },
   }))
+  const firstTask = sources.findIndex(({ kind }) => kind === 'task')
   const inputs: InputState[] = Array.from({ length: 1 + Math.max(-1, ...sources.map(({ input }) => input)) }, () => ({
     endRound: -1,
     isAtEnd: false,
@@ -133,23 +146,24 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     return compareCanonical(event, passed) <= 0
   }
 
-  function advance(source: number, time: number): void {
+  function advance(source: number, place: CanonicalPosition): void {
     const state = sources[source]!
-    if (time > state.clock) state.clock = time
+    if (compareCanonical(place, state.place) > 0) state.place = { time: place.time, order: place.order }
   }
 
   function fetched(input: number, round: number, isAtEnd: boolean): void {
     const state = inputs[input]!
     state.isAtEnd = isAtEnd
-    if (isAtEnd) state.endRound = round
+    if (isAtEnd) state.endRound = Math.max(state.endRound, round)
   }
 
   function finish(input: number, isFinished: boolean): void {
     inputs[input]!.isFinished = isFinished
   }
 
-  function said(source: number, offset: number, isIdle: boolean): void {
-    sources[source]!.idleOffset = isIdle ? offset : -1
+  function said(source: number, said: Said): void {
+    const state = sources[source]!
+    if (said.offset > state.said.offset) state.said = said
   }
 
   function peek({ nowMs, forced = nothingPassed, ceiling }: ReleaseBounds): T | undefined {
@@ -179,17 +193,24 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     const source = sources[index]!
     const input = inputs[source.input]!
     if (input.isFinished) return true
+    if (source.kind === 'task') return hasTaskPassed(source, event)
     const isEndKnown = input.endRound > event.round
     if (index === event.source) {
-      // A task sends in canonical order, so the event itself says that its source has come so far.
-      if (source.kind === 'task' || source.clock - source.disorderMs >= event.time) return true
+      if (source.place.time - source.disorderMs >= event.time) return true
       // At the end of a partition nobody moves the clock: the declared disorder is waited out in time of day.
       return isEndKnown && nowMs - event.readAtMs >= source.disorderMs
     }
-    if (source.clock - source.disorderMs > event.time) return true
-    if (source.kind === 'raw') return isEndKnown
-    if (source.input === event.input) return source.idleOffset > event.offset
-    return source.idleOffset >= 0 && isEndKnown
+    return source.place.time - source.disorderMs > event.time || isEndKnown
+  }
+
+  /** A task sends in canonical order, so that an event itself says that its source has come so far. */
+  function hasTaskPassed({ input, place, said }: SourceState, event: T): boolean {
+    if (compareCanonical(event, place) <= 0) return true
+    if (!said.isIdle) return false
+    const fromTask = input === event.input
+    const heard = said.heard[fromTask ? event.source - firstTask : options.tellerOf(event.input)]
+    if (heard === undefined) return false
+    return fromTask ? compareCanonical(event, heard) <= 0 : event.offset < heard.time
   }
 
   function awaits(input: number, nowMs: number): boolean {
@@ -207,24 +228,33 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
   /** At its end as far as is known, but by no fetch that began after the event was read. */
   function isAtOldEnd(source: SourceState, event: T): boolean {
     const { isAtEnd, endRound } = inputs[source.input]!
-    if (source.kind === 'task' && (source.input === event.input || source.idleOffset < 0)) return false
-    return isAtEnd && endRound <= event.round
+    return source.kind === 'raw' && isAtEnd && endRound <= event.round
   }
 
   function isIdle(): boolean {
     return (
       heap.size === 0 &&
       inputs.every(({ isAtEnd }) => isAtEnd) &&
-      sources.every(({ kind, idleOffset }) => kind === 'raw' || idleOffset >= 0)
+      sources.every(({ kind, said }) => kind === 'raw' || said.isIdle)
     )
   }
 
-  function watermark(): number {
+  function watermark(): CanonicalPosition {
     // What a raw partition at its end brings next is not known to be later than what the others brought.
-    if (sources.some(({ kind }) => kind === 'raw')) return passed.time
-    let time = heap.top()?.time ?? Number.POSITIVE_INFINITY
-    for (const { clock, idleOffset } of sources) if (idleOffset < 0 && clock < time) time = clock
-    return Number.isFinite(time) && time > passed.time ? time : passed.time
+    if (sources.some(({ kind }) => kind === 'raw')) return passed
+    let least: CanonicalPosition | null = null
+    const bound = (place: CanonicalPosition) => {
+      if (least === null || compareCanonical(place, least) < 0) least = place
+    }
+    sources.forEach(({ place, said }, i) => {
+      if (said.isIdle) return
+      bound(place)
+      // An idle source has looked for what lies before the places that it had heard of, not further.
+      for (const other of sources) if (other.said.isIdle) bound(other.said.heard[i] ?? nothingPassed)
+    })
+    const top = heap.top()
+    if (top && least !== null) bound({ time: top.time, order: top.order - 1 })
+    return least !== null && compareCanonical(least, passed) > 0 ? least : passed
   }
 
   return {
@@ -240,7 +270,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     },
     push,
     isLate,
-    clockOf: (source) => sources[source]!.clock,
+    clockOf: (source) => sources[source]!.place.time,
     advance,
     fetched,
     finish,

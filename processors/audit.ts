@@ -301,7 +301,7 @@ export function auditLogs(
       // Behind the last record lie transaction markers only: everything has been read.
       const next = Number.POSITIVE_INFINITY
       const from = options.startOf?.({ topic, partition }) ?? 0
-      audit.accept({ topic, partition, from, records, next, stableEnd: next }, 0)
+      audit.accept({ topic, partition, from, records, next, stableEnd: next, end: next, age: 0 }, 0)
     }
   }
   const differences = audit.judge()

@@ -20,11 +20,11 @@ import type { EntityCache } from './entity-cache.ts'
 import type { Fold, Folded } from './fold.ts'
 import type { ProcessingMetrics } from './metrics.ts'
 import { got, type Outcome, outcomeOf } from './outcome.ts'
-import { hopRecords, markRecords, type Output, predictionRecords, refusalOf, rejectionRecords } from './outputs.ts'
+import { hopRecords, type Output, predictionRecords, refusalOf, rejectionRecords } from './outputs.ts'
 import { encodePosition } from './position.ts'
 import type { CurrentModel } from './scoring.ts'
+import type { Occasion, Speech, Talk } from './talk.ts'
 import type { Task, TaskBatch } from './task.ts'
-import type { Word } from './word.ts'
 
 export interface LoopLimits {
   /** Events of one task in one batch. */
@@ -34,8 +34,8 @@ export interface LoopLimits {
   readonly partitionBytesMax: number
   /** Without a backlog, transactions begin at least this far apart, so that one carries many events. */
   readonly commitEveryMs: number
-  /** Beside other processes a task with nothing to do says so again every so often. */
-  readonly idleRepeatMs: number
+  /** See `TaskLimits`. */
+  readonly heldMax: number
   /** Positions that moved without an event are committed this often. */
   readonly positionEveryMs: number
 }
@@ -50,8 +50,6 @@ export interface OpenTask {
   position: string | null
   /** Greatest event time folded: facts are dead by it. */
   newestTime: number
-  /** What it told the next stage. */
-  readonly word: Word
   positionTakenMs: number
 }
 
@@ -61,6 +59,8 @@ export interface LoopParts {
   readonly membership: Membership
   readonly fetcher: Fetcher
   readonly tasks: readonly OpenTask[]
+  /** One for each repartition topic that the tasks feed or read. */
+  readonly talks: readonly Talk[]
   readonly partitionsOf: (topic: string) => number
   readonly currentModel: CurrentModel
   readonly clock: Clock
@@ -78,9 +78,16 @@ interface Share {
   readonly refusals: RefusedRecord[]
 }
 
+interface DueSpeech {
+  readonly talk: Talk
+  readonly speech: Speech
+  readonly occasion: Occasion
+}
+
 /** Runs until `isStopping`; finishes the batch it is in. Throws what ended it. */
 export async function runBatchLoop(parts: LoopParts): Promise<void> {
-  const { plan, worker, membership, fetcher, tasks, partitionsOf, currentModel, clock, limits, metrics } = parts
+  const { plan, worker, membership, fetcher, tasks, talks, partitionsOf, currentModel, clock, limits, metrics } = parts
+  const listeners = talks.flatMap(({ listener }) => listener ?? [])
   /** Fetches begun, and the one that was answered last. */
   let round = 0
   let answered = 0
@@ -109,8 +116,8 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       if (isBacklogged()) fetching = poll(0)
       const beganMs = clock.elapsedMs()
       const shares = takeShares()
-      const speaking = speakers(shares)
-      if (shares.length === 0 && speaking.length === 0) continue
+      const speeches = dueSpeeches(shares)
+      if (shares.length === 0 && speeches.length === 0) continue
       number++
 
       // 3 load state
@@ -123,7 +130,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       metrics.time('score', () => score(shares))
 
       // 6 publish, then 7 apply, while 8 the next batch begins
-      const { records, offsets } = metrics.time('encode', () => publication(shares, speaking))
+      const { records, offsets } = metrics.time('encode', () => publication(shares, speeches))
       const steps = stepsOf(shares)
       got(await committing)
       commitBeganMs = clock.elapsedMs()
@@ -138,24 +145,29 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     const nowMs = clock.nowMs()
     // One fetch is under way at a time, so that the last one begun is the one that answered.
     answered = round
+    for (const talk of talks) talk.turn()
     for (const partition of fetched) {
       const open = taskOf(partition)
-      open.task.accept(partition, answered, nowMs)
+      if (open) open.task.accept(partition, answered, nowMs)
+      else listeners.find((listener) => listener.wanted().topic === partition.topic)!.accept(partition)
     }
   }
 
-  function taskOf({ topic, partition }: FetchedPartition): OpenTask {
-    return tasks.find(({ task }) => task.partition === partition && task.inputs.some((input) => input.topic === topic))!
+  function taskOf({ topic, partition }: FetchedPartition): OpenTask | undefined {
+    return tasks.find(({ task }) => task.partition === partition && task.inputs.some((input) => input.topic === topic))
   }
 
   function poll(maxWaitMs: number): Promise<Outcome<FetchedPartition[]>> {
     round++
     const nowMs = clock.nowMs()
     const wanted = tasks.flatMap(({ task }) => task.wanted(nowMs))
-    if (wanted.length > 0)
-      return outcomeOf(fetcher.fetch(wanted, { maxWaitMs, partitionBytesMax: limits.partitionBytesMax }))
+    const isReadAhead = tasks.length > 0 && wanted.length === 0
+    for (const listener of listeners) wanted.push(listener.wanted())
     // Everything is read far enough ahead, or there is no task: others get their turn meanwhile.
-    return outcomeOf(clock.sleep(tasks.length === 0 ? limits.pollMaxMs : 1).then(() => []))
+    const waitMs = isReadAhead ? 1 : maxWaitMs
+    if (wanted.length > 0)
+      return outcomeOf(fetcher.fetch(wanted, { maxWaitMs: waitMs, partitionBytesMax: limits.partitionBytesMax }))
+    return outcomeOf(clock.sleep(isReadAhead ? waitMs : limits.pollMaxMs).then(() => []))
   }
 
   /**
@@ -177,10 +189,8 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
   /** An event that only waits for news of the end must not wait for a long poll. */
   function waitMs(): number {
     const nowMs = clock.nowMs()
-    const owesWord = ({ task, word }: OpenTask) => task.stage.hopOut && !word.saidIdle && task.isIdle()
-    const isUrgent = (open: OpenTask) =>
-      open.task.isRefolding || open.task.awaitsEnd(nowMs) || hasUnconfirmed(open) || owesWord(open)
-    return tasks.some(isUrgent) ? 0 : limits.pollMaxMs
+    const isUrgent = (open: OpenTask) => open.task.isRefolding || open.task.awaitsEnd(nowMs) || hasUnconfirmed(open)
+    return tasks.some(isUrgent) || talks.some((talk) => talk.isOwed(answered)) ? 0 : limits.pollMaxMs
   }
 
   /** More is to be had at once than one batch takes. */
@@ -201,7 +211,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       const bounds = {
         eventsMax: limits.batchEventsMax,
         keysMax: storeKeysMax,
-        untilTime: readTimes.get(open.task.stage) ?? Number.POSITIVE_INFINITY,
+        untilTime: Math.min(readTimes.get(open.task.stage) ?? Number.POSITIVE_INFINITY, untilTime(open.task)),
         beforeRound: open.task.stage.hopOut ? answered : Number.POSITIVE_INFINITY,
       }
       const batch = open.task.take(nowMs, bounds) ?? movedPosition(open, nowMs)
@@ -236,20 +246,19 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     return times
   }
 
-  /** Tasks that tell the next stage how far they have come (see `word.ts`). */
-  function speakers(shares: readonly Share[]): OpenTask[] {
-    const nowMs = clock.nowMs()
-    const sending = new Set(shares.filter(({ batch }) => isLive(batch)).map(({ open }) => open.task.stage))
-    return tasks.filter(({ task, word }) => {
-      if (!task.stage.hopOut || task.isRefolding) return false
-      const isAlone = ownedOf(task.stage) === partitionsOf(task.inputs[0]!.topic)
-      const others = { isSending: sending.has(task.stage), isCommitting: shares.length > 0, isAlone }
-      return word.isDue(task, others, nowMs, limits.idleRepeatMs)
-    })
+  function untilTime(task: Task): number {
+    const talk = talks.find(({ stage }) => stage === task.stage)
+    return talk ? talk.untilTime(task, limits.heldMax / 2) : Number.POSITIVE_INFINITY
   }
 
-  function ownedOf(stage: StagePlan): number {
-    return tasks.reduce((owned, { task }) => owned + (task.stage === stage ? 1 : 0), 0)
+  /** What the next stages are told with this transaction. */
+  function dueSpeeches(shares: readonly Share[]): DueSpeech[] {
+    const sending = new Set(shares.filter(({ batch }) => isLive(batch)).map(({ open }) => open.task.stage))
+    return talks.flatMap((talk) => {
+      const occasion = { isSending: sending.has(talk.stage), isCommitting: shares.length > 0, answered }
+      const speech = talk.due(occasion)
+      return speech ? [{ talk, speech, occasion }] : []
+    })
   }
 
   async function load(shares: readonly Share[]): Promise<void> {
@@ -304,7 +313,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     }
   }
 
-  function publication(shares: readonly Share[], speaking: readonly OpenTask[]) {
+  function publication(shares: readonly Share[], speeches: readonly DueSpeech[]) {
     const records: OutRecord[] = []
     const offsets: OffsetToCommit[] = []
     for (const { open, batch, outputs, refusals } of shares) {
@@ -323,13 +332,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       })
     }
     // Behind the events: a mark counts for what lies before it.
-    for (const stage of plan.stages) {
-      if (!stage.hopOut) continue
-      const ofStage = speaking.filter(({ task }) => task.stage === stage)
-      const newestRound = newestRoundOf(shares, stage)
-      const sources = ofStage.map(({ task, word }) => word.say(task, newestRound, clock.nowMs()))
-      if (sources.length > 0) records.push(...markRecords(stage.hopOut, sources, partitionsOf(stage.hopOut.topic)))
-    }
+    for (const { talk, speech, occasion } of speeches) records.push(...talk.say(speech, occasion))
     return { records, offsets }
   }
 
@@ -364,15 +367,6 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
 
 function isLive(batch: TaskBatch): boolean {
   return !batch.isRefold && batch.events.length > 0
-}
-
-/** Last fetch that brought an event of these. */
-function newestRoundOf(shares: readonly Share[], stage: StagePlan): number {
-  let newest = -1
-  for (const { open, batch } of shares) {
-    if (open.task.stage === stage) for (const { round } of batch.events) newest = Math.max(newest, round)
-  }
-  return newest
 }
 
 const duplicate: Folded = { kind: 'duplicate' }

@@ -13,10 +13,10 @@ import type { OpenTask } from './batch-loop.ts'
 import { committedPosition } from './committed-position.ts'
 import { createEntityCache } from './entity-cache.ts'
 import { createFold } from './fold.ts'
+import type { Hearing } from './hearing.ts'
 import { decodePosition, isAhead, nothingPassed, type TaskPosition } from './position.ts'
 import { stageInputs } from './stage-inputs.ts'
 import { createTask, type TaskLimits } from './task.ts'
-import { createWord } from './word.ts'
 
 export interface OpenTaskOptions {
   readonly plan: Plan
@@ -24,6 +24,8 @@ export interface OpenTaskOptions {
   readonly partition: number
   readonly partitions: number
   readonly tasksBefore: number
+  /** Of the stage's repartition topic; null for the first stage. */
+  readonly hearing: Hearing | null
   readonly broker: Broker
   readonly worker: Worker
   readonly store: FeatureStore
@@ -35,7 +37,7 @@ export interface OpenTaskOptions {
 }
 
 export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
-  const { plan, stage, partition, partitions, tasksBefore, store, identity, worker, limits, nowMs } = options
+  const { plan, stage, partition, partitions, tasksBefore, hearing, store, identity, worker, limits, nowMs } = options
   const entity = stage.entity.name
   // The order matters: once the token is written nobody else applies, and only then are the positions read.
   const taskStore = await store.claim(entity, partition, worker.owner, identity, { rebuild: options.isRebuild })
@@ -55,13 +57,12 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
   }
   const refoldTo = isAhead(target, start) ? target : null
   return {
-    task: createTask({ plan, stage, partition, partitions, tasksBefore, limits, start, refoldTo }),
+    task: createTask({ plan, stage, partition, partitions, tasksBefore, limits, start, refoldTo, hearing }),
     store: taskStore,
     cache: createEntityCache(stage.entity.layout, { rowsMax: limits.cacheRowsMax }),
     fold: createFold(plan, stage),
     position: taskStore.position,
     newestTime: start.passed.time,
-    word: createWord(),
     positionTakenMs: nowMs,
   }
 }

@@ -2,7 +2,7 @@
 import type { OutRecord } from '../runtime/broker.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import { deadLetter, type RefusedRecord } from '../schemas/dead-letter.ts'
-import type { HopPlan, HopSource, Plan, Prediction, StagePlan, StagePosition } from '../schemas/plan.ts'
+import type { HopMark, HopPlan, Plan, Prediction, StagePlan, StagePosition } from '../schemas/plan.ts'
 import { replayHeadersOf, type StageEvent } from './stage-event.ts'
 
 /** An event that was folded, with what the fold and the score gave. */
@@ -55,10 +55,13 @@ export function hopRecords(
 }
 
 /** How far tasks of a stage have come, for every partition of the next one. */
-export function markRecords(hop: HopPlan, sources: readonly HopSource[], partitions: number): OutRecord[] {
+export function markRecords(hop: HopPlan, mark: HopMark, partitions: number): OutRecord[] {
   // Before its first event a task has passed nothing, and time begins at 1970 for topics.
-  const dated = sources.map((source) => ({ ...source, watermark: Math.max(0, source.watermark) }))
-  const value = hop.codec.encode({ kind: 'mark', sources: dated })
+  const value = hop.codec.encode({
+    ...mark,
+    sources: mark.sources.map((source) => ({ ...source, watermark: Math.max(0, source.watermark) })),
+    heard: mark.heard.map(({ time, order }) => ({ time: Math.max(0, time), order })),
+  })
   return Array.from({ length: partitions }, (_, to) => ({ topic: hop.topic, partition: to, key: null, value }))
 }
 

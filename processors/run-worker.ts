@@ -7,12 +7,15 @@ import type { Broker, Fetcher, Membership, StageTopics, Worker } from '../runtim
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import { PipelineError } from '../schemas/errors.ts'
-import type { Plan } from '../schemas/plan.ts'
+import type { HopPlan, Plan, StagePlan } from '../schemas/plan.ts'
 import { type LoopLimits, type OpenTask, runBatchLoop } from './batch-loop.ts'
+import { createHearing, type Hearing } from './hearing.ts'
+import { createListener, type Listener } from './listener.ts'
 import type { ProcessingMetrics } from './metrics.ts'
 import { openTask } from './open-task.ts'
 import type { CurrentModel } from './scoring.ts'
 import { stageInputs } from './stage-inputs.ts'
+import { createTalk, type Talk } from './talk.ts'
 import type { TaskLimits } from './task.ts'
 
 export interface WorkerLimits extends LoopLimits, TaskLimits {
@@ -29,7 +32,6 @@ export const defaultWorkerLimits: WorkerLimits = {
   pollMaxMs: 100,
   partitionBytesMax: 256 * 1_024,
   commitEveryMs: 10,
-  idleRepeatMs: 250,
   positionEveryMs: 10_000,
   holdMaxMs: 30_000,
   heldMax: 100_000,
@@ -145,7 +147,10 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
   async function generation(worker: Worker, fetcher: Fetcher, stages: readonly StageTopics[]): Promise<void> {
     try {
       const membership = await worker.join()
-      openTasks = await openAll(worker, membership, stages)
+      const hearings = hearingsOf(stages)
+      openTasks = await openAll(worker, membership, stages, hearings)
+      const partitionsOf = partitionsOfFrom(await partitionCounts())
+      const talks = await openTalks(openTasks, hearings, partitionsOf)
       isRebuild = false
       log.info({ tasks: membership.tasks.length, generation: membership.generation }, 'tasks opened')
       await runBatchLoop({
@@ -154,7 +159,8 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
         membership,
         fetcher,
         tasks: openTasks,
-        partitionsOf: partitionsOfFrom(await partitionCounts()),
+        talks,
+        partitionsOf,
         currentModel: options.currentModel,
         clock,
         limits,
@@ -169,7 +175,49 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
     }
   }
 
-  async function openAll(worker: Worker, membership: Membership, stages: readonly StageTopics[]): Promise<OpenTask[]> {
+  /** What is heard on each repartition topic, by the stage that reads it. */
+  function hearingsOf(stages: readonly StageTopics[]): Map<StagePlan, Hearing> {
+    const partitions = new Map(stages.map(({ stage, partitions }) => [stage, partitions]))
+    return new Map(
+      plan.stages.slice(1).map((stage) => {
+        const sources = partitions.get(plan.stages[stage.index - 1]!.entity.name)!
+        const tellers = partitions.get(stage.entity.name)! * stage.rawStreams.length
+        return [stage, createHearing(sources, tellers)]
+      }),
+    )
+  }
+
+  async function openTalks(
+    open: readonly OpenTask[],
+    hearings: ReadonlyMap<StagePlan, Hearing>,
+    partitionsOf: (topic: string) => number,
+  ): Promise<Talk[]> {
+    const tasksOf = (stage: StagePlan) => open.map(({ task }) => task).filter((task) => task.stage === stage)
+    const talks: Talk[] = []
+    for (const [reading, hearing] of hearings) {
+      const stage = plan.stages[reading.index - 1]!
+      const [tasks, readers] = [tasksOf(stage), tasksOf(reading)]
+      if (tasks.length + readers.length === 0) continue
+      const partitions = partitionsOf(stage.hopOut!.topic)
+      const listener = readers.length === 0 ? await listenTo(stage.hopOut!, hearing) : null
+      talks.push(createTalk({ stage, tasks, readers, partitions, hearing, listener }))
+    }
+    return talks
+  }
+
+  /** Marks lie in every partition. */
+  async function listenTo(hop: HopPlan, hearing: Hearing): Promise<Listener> {
+    const place = { topic: hop.topic, partition: 0 }
+    const [bounds] = await broker.bounds([place])
+    return createListener(hop, { ...place, offset: bounds!.end }, hearing)
+  }
+
+  async function openAll(
+    worker: Worker,
+    membership: Membership,
+    stages: readonly StageTopics[],
+    hearings: ReadonlyMap<StagePlan, Hearing>,
+  ): Promise<OpenTask[]> {
     const clusterId = await broker.clusterId()
     const partitionsOfStage = new Map(stages.map(({ stage, partitions }) => [stage, partitions]))
     return Promise.all(
@@ -183,6 +231,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
           partition: assigned.partition,
           partitions,
           tasksBefore: before ? partitionsOfStage.get(before.entity.name)! : 0,
+          hearing: hearings.get(stage) ?? null,
           broker,
           worker,
           store,

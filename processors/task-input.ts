@@ -23,7 +23,10 @@ interface FetchedRecords {
   /** Where to go on when all is read. */
   readonly next: number
   readonly stableEnd: number
+  readonly end: number
   readonly round: number
+  /** The fetch that asked for it: what was written since then it does not know. */
+  readonly askedRound: number
   readonly readAtMs: number
 }
 
@@ -41,7 +44,7 @@ export interface ReadInput extends InputOptions {
 }
 
 export function createTaskInput(options: InputOptions, { low, clock }: InputPosition): ReadInput {
-  const fetched = { records: [], read: 0, next: low, stableEnd: low, round: 0, readAtMs: 0 }
+  const fetched = { records: [], read: 0, next: low, stableEnd: low, end: low, round: 0, askedRound: 0, readAtMs: 0 }
   return { ...options, next: low, clock, lag: 0, isAtEnd: false, fetched, held: [], from: 0 }
 }
 

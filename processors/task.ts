@@ -8,12 +8,14 @@ import { storeKeysMax } from '../feature-store/store.ts'
 import type { FetchedPartition, FetchFrom, LogRecord } from '../runtime/broker.ts'
 import { compareCanonical } from '../schemas/canonical-order.ts'
 import type { RefusedRecord } from '../schemas/dead-letter.ts'
-import type { CanonicalPosition, HopPlan, Plan, StagePlan, StagePosition, StreamPlan } from '../schemas/plan.ts'
-import { type AlignmentCounts, type AlignmentSource, createAlignment, type ReleaseBounds } from './alignment.ts'
+import type { CanonicalPosition, HopPlan, StreamPlan } from '../schemas/plan.ts'
+import { type AlignmentSource, createAlignment, type ReleaseBounds } from './alignment.ts'
+import { type Hearing, hearMark, tellerOf } from './hearing.ts'
 import { judge } from './judge.ts'
 import { nothingPassed, type TaskPosition } from './position.ts'
 import { type Place, type StageEvent, stageEventOf } from './stage-event.ts'
 import { stageInputs } from './stage-inputs.ts'
+import type { TakeBounds, Task, TaskBatch, TaskOptions } from './task-contract.ts'
 import {
   createTaskInput,
   hasUnread,
@@ -25,104 +27,22 @@ import {
   type ReadInput,
 } from './task-input.ts'
 
-export interface TaskLimits {
-  /** An event waits this long beyond the declared disorder to be put in order; infinity for a replay, which must not guess. */
-  readonly holdMaxMs: number
-  /** More events than this are not held: the first in order go. */
-  readonly heldMax: number
-  /** An input with this many events read ahead is not fetched, unless they wait for more. */
-  readonly readAheadMax: number
-}
-
-export interface TaskOptions {
-  readonly plan: Plan
-  readonly stage: StagePlan
-  readonly partition: number
-  /** Partition count of the stage's inputs. */
-  readonly partitions: number
-  /** Tasks of the stage before: each is a source of the repartition topic. */
-  readonly tasksBefore: number
-  readonly limits: TaskLimits
-  /** Where the store stands. */
-  readonly start: TaskPosition
-  /** Where Kafka's committed offsets stand: what lies between is folded again without publishing. Null: the same place. */
-  readonly refoldTo: TaskPosition | null
-}
-
-export interface TaskBatch {
-  readonly events: readonly StageEvent[]
-  readonly refusals: readonly RefusedRecord[]
-  /** Where the task stands once this batch is done. */
-  readonly position: TaskPosition
-  /** For the predictions: the inputs that the batch's values can be folded again from. */
-  readonly stagePosition: StagePosition
-  /** Folded without publishing: its outputs are in Kafka already. */
-  readonly isRefold: boolean
-}
-
-export interface TakeBounds {
-  readonly eventsMax: number
-  readonly keysMax: number
-  /** Nothing of a later event time goes. */
-  readonly untilTime: number
-  /** Nothing that this fetch or a later one brought goes, unless it came late. */
-  readonly beforeRound: number
-}
-
-export interface TaskInput {
-  readonly topic: string
-  readonly next: number
-  /** Records between `next` and the end of the partition, when last fetched. */
-  readonly lag: number
-  readonly isAtEnd: boolean
-  /** Greatest event time read, ms; −infinity before the first event. */
-  readonly clock: number
-}
-
-export interface Task {
-  readonly stage: StagePlan
-  readonly partition: number
-  readonly inputs: readonly TaskInput[]
-  readonly held: number
-  readonly counts: Readonly<AlignmentCounts>
-  readonly passed: CanonicalPosition
-  readonly isRefolding: boolean
-  /** Event time that everything has been read up to; infinity at the end of all inputs. */
-  readTime(): number
-  /** What to fetch next; nothing of inputs that are far enough ahead, unless what was read waits for more. */
-  wanted(nowMs: number): FetchFrom[]
-  accept(fetched: FetchedPartition, round: number, nowMs: number): void
-  /**
-   * Up to `eventsMax` events of at most `keysMax` entities, and all late ones, of which there are never more than a step has entities.
-   * Null when nothing may go and nothing was refused.
-   */
-  take(nowMs: number, bounds: TakeBounds): TaskBatch | null
-  /** The position moved without a batch since the last call: markers were read. */
-  takePosition(): TaskBatch | null
-  awaitsEnd(nowMs: number): boolean
-  /** Fetch that brought the first event in order; −1 when none is held. */
-  topRound(): number
-  /** Last fetch that found every input at its end. */
-  endRound(): number
-  /** Event time before which the task sends nothing any more, except late events. */
-  watermark(): number
-  /** There is nothing to fold and nothing to be had. */
-  isIdle(): boolean
-}
+export type { TakeBounds, Task, TaskBatch, TaskInput, TaskLimits, TaskOptions } from './task-contract.ts'
 
 /** Late events held at once. A position cannot name them one by one, so that all of them go with the next batch. */
 const lateHeldMax = storeKeysMax
 
 export function createTask(options: TaskOptions): Task {
-  const { plan, stage, partition, partitions, limits, start, refoldTo } = options
+  const { plan, stage, partition, partitions, tasksBefore, hearing, limits, start, refoldTo } = options
   const inputs = openInputs(options)
   const alignment = createAlignment<StageEvent>(
     {
       sources: inputs.flatMap((input, i): AlignmentSource[] =>
         input.stream
           ? [{ kind: 'raw', input: i, disorderMs: input.stream.disorderMs }]
-          : Array.from({ length: options.tasksBefore }, () => ({ kind: 'task', input: i })),
+          : Array.from({ length: tasksBefore }, () => ({ kind: 'task', input: i })),
       ),
+      tellerOf: (input) => tellerOf(tasksBefore, stage, partition, input),
     },
     start.passed,
   )
@@ -133,7 +53,8 @@ export function createTask(options: TaskOptions): Task {
   let hasMoved = false
   /** While a refold goes on others cannot be waited for. */
   let liveSinceMs = Number.NEGATIVE_INFINITY
-  const holdMaxMs = limits.holdMaxMs + Math.max(...plan.streams.map((stream) => stream.disorderMs))
+  // The bound is for an event's whole way, each stage has its share of it.
+  const holdMaxMs = limits.holdMaxMs / plan.stages.length + Math.max(...plan.streams.map((stream) => stream.disorderMs))
   finishRefolded()
 
   function readTime(): number {
@@ -188,7 +109,9 @@ export function createTask(options: TaskOptions): Task {
       read: 0,
       next: Math.min(fetched.next, end),
       stableEnd: fetched.stableEnd,
+      end: fetched.end,
       round,
+      askedRound: round - fetched.age,
       readAtMs: nowMs,
     }
     hasMoved ||= fetched.next > fetched.from
@@ -197,18 +120,20 @@ export function createTask(options: TaskOptions): Task {
 
   /** Reads what was fetched, as far as late events may be held. */
   function read(input: ReadInput, index: number): void {
-    const { next, stableEnd, round } = input.fetched
+    const { next, stableEnd, end, askedRound } = input.fetched
     // What is read again was held, or is done: it is not late.
     while (hasUnread(input) && (isBehindStart(input, index) || alignment.lateHeld < lateHeldMax)) {
       const record = nextUnread(input)
       if (input.stream) readRaw(input, input.stream, index, record)
-      else readHop(input, stage.hopIn!, index, record)
+      else readHop(input, stage.hopIn!, hearing!, index, record)
       input.next = record.offset + 1
     }
     if (!hasUnread(input)) input.next = next
     input.lag = Math.max(0, stableEnd - input.next)
-    input.isAtEnd = input.next >= stableEnd
-    alignment.fetched(index, round, input.isAtEnd)
+    // What a transaction has not decided may still come, and be earlier than what others bring.
+    input.isAtEnd = input.next >= end
+    alignment.fetched(index, askedRound, input.isAtEnd)
+    if (!input.stream && input.isAtEnd) hearing!.atEnd()
     finishRefolded()
   }
 
@@ -228,16 +153,19 @@ export function createTask(options: TaskOptions): Task {
     const raw = { stream: stream.index, origin, event: verdict.event, slots: [], positions: [] }
     hold(input, stageEventOf(plan, stage, raw, placeOf(input, input.firstSource, index, record)))
     if (verdict.time > input.clock) input.clock = verdict.time
-    alignment.advance(input.firstSource, verdict.time)
+    alignment.advance(input.firstSource, { time: verdict.time, order: -1 })
   }
 
-  function readHop(input: ReadInput, hop: HopPlan, index: number, record: LogRecord): void {
+  function readHop(input: ReadInput, hop: HopPlan, hearing: Hearing, index: number, record: LogRecord): void {
     assert(record.value, 'a repartition topic has no tombstones')
+    const { offset } = record
     const decoded = hop.codec.decode(record.value)
     if (decoded.kind === 'mark') {
-      for (const { source, watermark, idle } of decoded.sources) {
-        alignment.advance(input.firstSource + source, watermark)
-        alignment.said(input.firstSource + source, record.offset, idle)
+      hearMark(decoded, hearing)
+      for (const { source, watermark, order, idle } of decoded.sources) {
+        if (source >= tasksBefore) continue
+        alignment.advance(input.firstSource + source, { time: watermark, order })
+        alignment.said(input.firstSource + source, { offset, isIdle: idle, heard: decoded.heard })
       }
       return
     }
@@ -245,8 +173,9 @@ export function createTask(options: TaskOptions): Task {
     const event = stageEventOf(plan, stage, decoded, placeOf(input, source, index, record))
     hold(input, event)
     if (event.time > input.clock) input.clock = event.time
-    alignment.advance(source, event.time)
-    alignment.said(source, record.offset, false)
+    hearing.heard(decoded.source, event)
+    alignment.advance(source, event)
+    alignment.said(source, { offset, isIdle: false, heard: [] })
   }
 
   function placeOf(input: ReadInput, source: number, index: number, record: LogRecord): Place {
@@ -271,16 +200,18 @@ export function createTask(options: TaskOptions): Task {
   function take(nowMs: number, bounds: TakeBounds): TaskBatch | null {
     if (isReadingAgain()) return null
     const release = releaseBounds(nowMs, bounds.untilTime)
+    const everything = { ...release, forced: { time: Number.POSITIVE_INFINITY, order: 0 } }
+    const releaseNow = () => (alignment.held > mayHold() ? everything : release)
     const beforeRound = isRefolding ? Number.POSITIVE_INFINITY : bounds.beforeRound
     const events: StageEvent[] = []
     const keys = new Set<string>()
-    for (let event = alignment.peek(release); event; event = alignment.peek(release)) {
+    for (let event = alignment.peek(releaseNow()); event; event = alignment.peek(releaseNow())) {
       if (!alignment.isLate(event) && (events.length >= bounds.eventsMax || event.round >= beforeRound)) break
       if (event.key !== null && !keys.has(event.key)) {
         if (keys.size >= bounds.keysMax) break
         keys.add(event.key)
       }
-      alignment.release(release)
+      alignment.release(releaseNow())
       event.isTaken = true
       events.push(event)
     }
@@ -299,12 +230,19 @@ export function createTask(options: TaskOptions): Task {
       const forced = hasReadRefold(refoldTo) ? refoldTo.passed : nothingPassed
       return { nowMs, forced, ceiling: refoldTo.passed }
     }
-    return { nowMs, forced: overdue(nowMs), ceiling: { time: untilTime, order: Number.POSITIVE_INFINITY } }
+    const forced = overdue(nowMs)
+    const until = { time: untilTime, order: Number.POSITIVE_INFINITY }
+    // Nobody waits longer for a task that is behind than for anything else.
+    return { nowMs, forced, ceiling: compareCanonical(forced, until) > 0 ? forced : until }
   }
 
-  /** Up to where events must go: those read too long ago, and all when too many are held. */
+  /** What is beyond it goes, although others have not passed it; never where nothing may go early. */
+  function mayHold(): number {
+    return isRefolding || !Number.isFinite(holdMaxMs) ? Number.POSITIVE_INFINITY : limits.heldMax
+  }
+
+  /** Up to where events must go: those read too long ago. */
   function overdue(nowMs: number): CanonicalPosition {
-    if (alignment.held > limits.heldMax) return { time: Number.POSITIVE_INFINITY, order: 0 }
     let forced = nothingPassed
     if (!Number.isFinite(holdMaxMs)) return forced
     for (const input of inputs) {
@@ -378,6 +316,11 @@ export function createTask(options: TaskOptions): Task {
     // While folding again, what was read is taken as soon as all of it is there.
     awaitsEnd: (nowMs) => !isRefolding && refusals.length === 0 && alignment.awaitsEnd(nowMs),
     topRound: () => alignment.top()?.round ?? -1,
+    topRaw() {
+      const top = alignment.top()
+      return top && inputs[top.input]!.stream ? top : null
+    },
+    topTime: () => alignment.top()?.time ?? Number.POSITIVE_INFINITY,
     endRound: alignment.endRound,
     watermark: alignment.watermark,
     isIdle: () => !isRefolding && refusals.length === 0 && alignment.isIdle(),

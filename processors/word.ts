@@ -3,10 +3,14 @@
  * when it is due and sends it behind the events of a transaction.
  *
  * All tasks of a stage speak behind the events of any of them, since those wait until the others are known to have nothing earlier. Else
- * a task speaks once it has become idle, and, where other processes own tasks of its stage, again and again. A task between two others
- * may come further without an event of its own: it says so with whatever is committed next.
+ * a task speaks once it has become idle, and again when it has looked since it heard that a task of another process has come further, or
+ * since somebody asked (`hearing.ts`). A task between two others may come further without an event of its own: it says so with whatever is
+ * committed next.
  */
-import type { HopSource } from '../schemas/plan.ts'
+import { compareCanonical } from '../schemas/canonical-order.ts'
+import type { CanonicalPosition, HopSource } from '../schemas/plan.ts'
+import type { Hearing } from './hearing.ts'
+import { nothingPassed } from './position.ts'
 import type { Task } from './task.ts'
 
 export interface Others {
@@ -14,39 +18,49 @@ export interface Others {
   readonly isSending: boolean
   /** There is a transaction anyway. */
   readonly isCommitting: boolean
-  /** This process owns all tasks of the stage. */
-  readonly isAlone: boolean
+  readonly hearing: Hearing
+  /** Sources that are tasks of this process: what they send is known without being heard. */
+  readonly isOwn: (source: number) => boolean
+  /** The fetch that was answered last. */
+  readonly answered: number
 }
 
 export interface Word {
-  readonly saidIdle: boolean
-  isDue(task: Task, others: Others, nowMs: number, idleRepeatMs: number): boolean
-  /**
-   * A task is idle towards the events of the transaction only if a fetch that began after all of them were read found it at its end: what
-   * was in Kafka before they were sent would have been seen. `newestRound` is the last fetch that brought one of them.
-   */
-  say(task: Task, newestRound: number, nowMs: number): HopSource
+  isDue(task: Task, others: Others): boolean
+  /** One more fetch will make it due. */
+  isOwed(task: Task, others: Others): boolean
+  say(task: Task, others: Others): HopSource
 }
 
 export function createWord(): Word {
   let saidIdle = false
-  let saidMs = Number.NEGATIVE_INFINITY
-  let saidTime = Number.NEGATIVE_INFINITY
+  let saidPlace: CanonicalPosition = nothingPassed
+  let saidHeard: readonly CanonicalPosition[] = []
+  let saidAsks = 0
+
+  /** The latest fetch has found it at its end: what it had heard of before that, it has looked for. */
+  function isIdle(task: Task, { answered }: Others): boolean {
+    return task.isIdle() && task.endRound() === answered
+  }
+
+  function isNews(heard: readonly CanonicalPosition[], asks: number, { isOwn }: Others): boolean {
+    if (!saidIdle || asks > saidAsks) return true
+    return heard.some((place, i) => !isOwn(i) && compareCanonical(place, saidHeard[i] ?? nothingPassed) > 0)
+  }
 
   return {
-    get saidIdle() {
-      return saidIdle
+    isDue(task, others) {
+      const { isSending, isCommitting, hearing } = others
+      if (isSending || (isCommitting && compareCanonical(task.watermark(), saidPlace) > 0)) return true
+      return isIdle(task, others) && isNews(hearing.before, hearing.asks.before, others)
     },
-    isDue(task, { isSending, isCommitting, isAlone }, nowMs, idleRepeatMs) {
-      if (isSending || (isCommitting && task.watermark() > saidTime)) return true
-      if (!task.isIdle()) return false
-      return !saidIdle || (!isAlone && nowMs - saidMs >= idleRepeatMs)
-    },
-    say(task, newestRound, nowMs) {
-      saidIdle = task.isIdle() && task.endRound() > newestRound
-      saidMs = nowMs
-      saidTime = task.watermark()
-      return { source: task.partition, watermark: saidTime, idle: saidIdle }
+    isOwed: (task, others) => task.isIdle() && isNews(others.hearing.now, others.hearing.asks.now, others),
+    say(task, others) {
+      saidIdle = isIdle(task, others)
+      saidPlace = task.watermark()
+      saidHeard = others.hearing.before
+      saidAsks = others.hearing.asks.before
+      return { source: task.partition, watermark: saidPlace.time, order: saidPlace.order, idle: saidIdle }
     },
   }
 }

@@ -39,8 +39,12 @@ export interface FetchedPartition extends TopicPartition {
   readonly records: readonly LogRecord[]
   /** Where to go on: past the last record and past control records and aborted records. */
   readonly next: number
-  /** The last stable offset when the broker answered: `next >= stableEnd` means that the reader is at the end. */
+  /** The last stable offset when the broker answered: beyond it nothing can be read yet. */
   readonly stableEnd: number
+  /** The high watermark: between the stable end and this lies what open transactions have not decided. `next >= end`: there is no more. */
+  readonly end: number
+  /** How many calls of `fetch` before this one the answer was asked for: what was written since then it does not know. */
+  readonly age: number
 }
 
 /**
@@ -50,7 +54,7 @@ export interface FetchedPartition extends TopicPartition {
 export interface Fetcher {
   /**
    * Answers as soon as any partition has something, at the latest after `maxWaitMs`. One entry per partition asked for, in no
-   * particular order. An offset outside the log is `log_truncated`.
+   * particular order; without a wait, one that brings nothing is of age 0. An offset outside the log is `log_truncated`.
    */
   fetch(
     from: readonly FetchFrom[],

@@ -161,6 +161,12 @@ export const settingsTable = {
     max: 86_400_000,
     sentence: 'Longest wait of an event for earlier ones of other partitions; those let go early are counted.',
   }),
+  alignment: choice({
+    variable: 'MILLRACE_ALIGNMENT',
+    fallback: 'live',
+    of: ['live', 'replay'],
+    sentence: 'live: waits are bounded; replay: no event goes before all earlier ones, however long that takes.',
+  }),
   commitEveryMs: whole({
     variable: 'MILLRACE_COMMIT_EVERY_MS',
     fallback: 10,

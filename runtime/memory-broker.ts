@@ -155,7 +155,7 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
         details: { topic, partition, offset, start, end },
       })
     }
-    return { topic, partition, from: offset, ...log.read(offset, bytesMax), stableEnd }
+    return { topic, partition, from: offset, ...log.read(offset, bytesMax), stableEnd, end, age: 0 }
   }
 
   function openProducer(): Producer {

@@ -144,18 +144,29 @@ export interface HopEvent {
   readonly positions: readonly StagePosition[]
 }
 
-/** How far tasks of the stage before have come; it lies behind the events of their transaction, in every partition. */
+/** How far tasks of one process have come; it lies behind the events of their transaction, in every partition. */
 export interface HopMark {
   readonly kind: 'mark'
   readonly sources: readonly HopSource[]
+  /**
+   * By source: the place that each was known to have come to before the idle ones of this mark last looked and found their inputs at their
+   * end. Nothing earlier than these places was overlooked. Empty where none is idle.
+   */
+  readonly heard: readonly CanonicalPosition[]
+  /** The sender has begun to read: all who are idle say so again. */
+  readonly asks: boolean
 }
 
 export interface HopSource {
-  /** Partition of the task. */
+  /**
+   * Partition of a task of the stage before. Beyond their number: a raw input of a task that reads this topic, with its next offset as
+   * the watermark (see `processors/hearing.ts`).
+   */
   readonly source: number
-  /** Event time that the task has passed: it sends nothing earlier from here on, except late events. */
+  /** Canonical place that the task has passed: it sends nothing at or before it from here on, except late events. */
   readonly watermark: number
-  /** The task is at the end of its inputs: the events before this mark need not wait for it. */
+  readonly order: number
+  /** The task is at the end of its inputs: what lies at or before the places that it has heard of need not wait for it. */
   readonly idle: boolean
 }
 

@@ -6,8 +6,8 @@ import type {
   AggregateSlot,
   AliasChange,
   EventValues,
+  HopMark,
   HopRecord,
-  HopSource,
   ModelVersion,
   Prediction,
   RegistryRecord,
@@ -96,9 +96,7 @@ export function createHopCodec(options: HopCodecOptions): RecordCodec<HopRecord>
     const fields = { source: 'int', origin: origin(namespace), event, ...carried }
     schemas.set(nameOf(stream), record(nameOf(stream), namespace, fields, 'An event on its way to the next stage.'))
   }
-  const source = record(`${markName}_source`, namespace, { source: 'int', watermark: instant, idle: 'boolean' })
-  const sources = { type: 'array', items: source }
-  schemas.set(markName, record(markName, namespace, { sources }, 'How far tasks of the stage before have come.'))
+  schemas.set(markName, markSchema(markName, namespace))
 
   const codec = createSingleObjectCodec(schemas, { writers })
   const names = new Map(streams.map((stream) => [stream.index, nameOf(stream)]))
@@ -115,8 +113,13 @@ export function createHopCodec(options: HopCodecOptions): RecordCodec<HopRecord>
   function decode(bytes: Buffer): HopRecord {
     const { name, record: found } = decodeOwn(codec, bytes, `${entity} repartition`)
     if (name === markName) {
-      const { sources } = found as unknown as { sources: HopSource[] }
-      return { kind: 'mark', sources: sources.map(({ source, watermark, idle }) => ({ source, watermark, idle })) }
+      const { sources, heard, asks } = found as unknown as HopMark
+      return {
+        kind: 'mark',
+        sources: sources.map(({ source, watermark, order, idle }) => ({ source, watermark, order, idle })),
+        heard: heard.map(({ time, order }) => ({ time, order })),
+        asks,
+      }
     }
     const stream = streamsByName.get(name)!
     const carried = found as unknown as {
@@ -138,6 +141,24 @@ export function createHopCodec(options: HopCodecOptions): RecordCodec<HopRecord>
   }
 
   return { schemas, encode, decode }
+}
+
+function markSchema(name: string, namespace: string): AvroSchema {
+  const source = record(
+    `${name}_source`,
+    namespace,
+    { source: 'int', watermark: instant, order: 'long', idle: 'boolean' },
+    undefined,
+    { order: -1 },
+  )
+  const place = record(`${name}_place`, namespace, { time: instant, order: 'long' })
+  return record(
+    name,
+    namespace,
+    { sources: { type: 'array', items: source }, heard: { type: 'array', items: place }, asks: 'boolean' },
+    'How far tasks of the stage before have come.',
+    { heard: [], asks: false },
+  )
 }
 
 export function createPredictionCodec(

@@ -20,6 +20,8 @@ export interface PartitionFetched extends TopicPartition {
   readonly records: readonly LogRecord[]
   readonly next: number
   readonly stableEnd: number
+  /** High watermark. */
+  readonly end: number
 }
 
 /** All partitions of an answer together, bytes; a larger first batch is still answered whole. */
@@ -27,6 +29,7 @@ const answerBytesMax = 64 * 1024 * 1024
 
 interface Header extends TopicPartition {
   readonly error: KafkaError
+  readonly end: number
   readonly stableEnd: number
   readonly aborted: readonly AbortedTransaction[]
   readonly bytes: Buffer
@@ -72,12 +75,12 @@ function readAnswer(body: Buffer, from: readonly FetchFrom[]) {
     reader.array(() => {
       const partition = reader.int32()
       const error = kafkaError(reader.int16())
-      reader.int64() // high watermark
+      const end = reader.int64()
       const stableEnd = reader.int64()
       reader.int64() // log start
       const aborted = reader.array(() => ({ producerId: reader.int64(), firstOffset: reader.int64() }))
       reader.int32() // preferred replica
-      headers.push({ topic, partition, error, stableEnd, aborted, bytes: reader.byteString() ?? Buffer.alloc(0) })
+      headers.push({ topic, partition, error, end, stableEnd, aborted, bytes: reader.byteString() ?? Buffer.alloc(0) })
     })
   })
   const answer: PartitionFetched[] = []
@@ -85,12 +88,12 @@ function readAnswer(body: Buffer, from: readonly FetchFrom[]) {
     const header = headers.find((found) => found.partition === partition && found.topic === topic)
     if (header === undefined || header.error !== 'NONE') {
       const error = header?.error ?? (failure === 'NONE' ? 'UNKNOWN_SERVER_ERROR' : failure)
-      answer.push({ topic, partition, error, from: offset, records: [], next: offset, stableEnd: -1 })
+      answer.push({ topic, partition, error, from: offset, records: [], next: offset, stableEnd: -1, end: -1 })
       continue
     }
-    const { bytes, aborted, stableEnd } = header
+    const { bytes, aborted, stableEnd, end } = header
     const { records, next } = decodeRecordSet(bytes, { topic, partition, offset }, aborted)
-    answer.push({ topic, partition, error: 'NONE', from: offset, records, next, stableEnd })
+    answer.push({ topic, partition, error: 'NONE', from: offset, records, next, stableEnd, end })
   }
   return { throttleMs, answer }
 }

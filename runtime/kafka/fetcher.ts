@@ -1,7 +1,7 @@
 /**
  * The fetcher: offsets come in, committed records go out; made by `broker.ts`. Each leader has at most one request
- * under way. One that is still parked when another leader has answered stays parked: it is the next fetch's knowledge
- * that there is nothing new.
+ * under way. One that is still parked when another leader has answered stays parked: for a fetch that may wait it is
+ * knowledge that there is nothing new, as old as it is.
  */
 import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -16,8 +16,10 @@ import { createPatience, monotonicMs } from './patience.ts'
 interface UnderWay {
   /** Offset asked for, by partition key. */
   readonly asked: ReadonlyMap<string, number>
-  /** The leader waits for something new: as long as it does not answer there is nothing. */
+  /** The leader waits for something new: as long as it does not answer there was nothing when it was asked. */
   readonly parked: boolean
+  /** The call of `fetch` that began it. */
+  readonly call: number
   /** Settles when answered; never rejects. */
   readonly settled: Promise<void>
   answer: readonly PartitionFetched[] | null
@@ -25,10 +27,12 @@ interface UnderWay {
 }
 
 /** What one call of `fetch` has learnt so far, by partition key. */
-type Found = Map<string, PartitionFetched>
+type Found = Map<string, PartitionFetched & { readonly call: number }>
 
 /** Less than this left of the wait is not worth a request, ms. */
 const leastWaitMs = 5
+/** Whoever asks without waiting has to wait for what is parked at another leader: it is parked so long at most, ms. */
+const parkedBesideOthersMaxMs = 20
 
 /**
  * Keys and values are views into the leader's answer: copy what is to be kept for long, or it keeps the whole answer
@@ -36,8 +40,9 @@ const leastWaitMs = 5
  */
 export function createFetcher(connections: Connections): Fetcher {
   const underWay = new Map<number, UnderWay>()
-  /** Stable end by partition key, as last answered. */
-  const ends = new Map<string, number>()
+  /** Ends by partition key, as last answered. */
+  const ends = new Map<string, Pick<PartitionFetched, 'stableEnd' | 'end'>>()
+  let call = 0
   let rotation = 0
   let busy = false
 
@@ -47,6 +52,7 @@ export function createFetcher(connections: Connections): Fetcher {
     const request: UnderWay = {
       asked: new Map(from.map((partition) => [partitionKey(partition), partition.offset])),
       parked: limits.maxWaitMs > 0,
+      call,
       answer: null,
       failure: null,
       settled: connections.send(nodeId, fetchRequest([...from.slice(first), ...from.slice(0, first)], limits)).then(
@@ -64,14 +70,14 @@ export function createFetcher(connections: Connections): Fetcher {
   /** Takes what was answered from the offsets now wanted. Throws the failure of a request. */
   function collect(from: readonly FetchFrom[], found: Found): void {
     const wanted = new Map(from.map((partition) => [partitionKey(partition), partition.offset]))
-    for (const [nodeId, { answer, failure }] of underWay) {
+    for (const [nodeId, { answer, failure, call }] of underWay) {
       if (answer === null && failure === null) continue
       underWay.delete(nodeId)
       if (failure !== null) throw failure
       for (const partition of answer ?? []) {
         const key = partitionKey(partition)
-        if (wanted.get(key) === partition.from) found.set(key, partition)
-        ends.set(key, partition.stableEnd)
+        if (wanted.get(key) === partition.from) found.set(key, { ...partition, call })
+        ends.set(key, partition)
       }
     }
   }
@@ -95,10 +101,13 @@ export function createFetcher(connections: Connections): Fetcher {
     return led
   }
 
-  function isKnown(partition: FetchFrom, nodeId: number, found: Found): boolean {
+  function isKnown(partition: FetchFrom, nodeId: number, found: Found, { maxWaitMs }: FetchLimits): boolean {
     const key = partitionKey(partition)
+    const known = found.get(key)
+    // News is never older than the records that it brings; that there is none is.
+    if (known !== undefined) return maxWaitMs > 0 || known.call === call || isNews(known)
     const request = underWay.get(nodeId)
-    return found.has(key) || (request?.parked === true && request.asked.get(key) === partition.offset && ends.has(key))
+    return maxWaitMs > 0 && request?.parked === true && request.asked.get(key) === partition.offset && ends.has(key)
   }
 
   /**
@@ -107,11 +116,12 @@ export function createFetcher(connections: Connections): Fetcher {
   function ask(led: ReadonlyMap<number, FetchFrom[]>, found: Found, limits: FetchLimits, waitMs: number): boolean {
     let complete = true
     for (const [nodeId, list] of led) {
-      const known = list.every((partition) => isKnown(partition, nodeId, found))
+      const known = list.every((partition) => isKnown(partition, nodeId, found, limits))
       complete &&= known
       if (underWay.has(nodeId) || (known && waitMs === 0)) continue
       // Of several leaders each is first asked without waiting, so that all ends are known before anybody waits.
-      begin(nodeId, list, { ...limits, maxWaitMs: known || led.size === 1 ? waitMs : 0 })
+      const parkedMs = led.size === 1 ? waitMs : Math.min(waitMs, parkedBesideOthersMaxMs)
+      begin(nodeId, list, { ...limits, maxWaitMs: known || led.size === 1 ? parkedMs : 0 })
     }
     return complete
   }
@@ -165,9 +175,13 @@ export function createFetcher(connections: Connections): Fetcher {
   function entry({ topic, partition, offset }: FetchFrom, found: Found): FetchedPartition {
     const key = partitionKey({ topic, partition })
     const answer = found.get(key)
-    const stableEnd = answer?.stableEnd ?? ends.get(key)
-    assert(stableEnd !== undefined, 'what is returned was answered')
-    return { topic, partition, from: offset, records: answer?.records ?? [], next: answer?.next ?? offset, stableEnd }
+    const known = answer ?? ends.get(key)
+    assert(known !== undefined, 'what is returned was answered')
+    const { stableEnd, end } = known
+    const place = { topic, partition, from: offset, stableEnd, end }
+    if (answer) return { ...place, records: answer.records, next: answer.next, age: call - answer.call }
+    const parked = underWay.get(connections.leaderOf({ topic, partition }) ?? -1)
+    return { ...place, records: [], next: offset, age: parked ? call - parked.call : call }
   }
 
   return {
@@ -176,6 +190,7 @@ export function createFetcher(connections: Connections): Fetcher {
       assert(new Set(from.map(partitionKey)).size === from.length, 'a partition is fetched from one offset at a time')
       if (from.length === 0) return []
       busy = true
+      call++
       try {
         return await fetchAll(from, limits)
       } finally {

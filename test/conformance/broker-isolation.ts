@@ -64,6 +64,8 @@ export function brokerIsolationSuite(fixture: BrokerFixture): void {
       const fetcher = await broker.fetcher()
       const [held] = await fetcher.fetch([{ topic, partition: 0, offset: 0 }], brief)
       expect([values(held!.records), held!.next, held!.stableEnd]).toEqual([['before'], 1, 1])
+      // Before it ends it has no marker.
+      expect(held!.end).toBe(3)
       expect(await broker.bounds([{ topic, partition: 0 }])).toEqual([{ topic, partition: 0, start: 0, end: 1 }])
       const parked = fetcher.fetch([{ topic, partition: 0, offset: 1 }], { ...brief, maxWaitMs: 20_000 })
       await transaction.commit()

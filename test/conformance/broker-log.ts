@@ -203,8 +203,8 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       const answer = await fetcher.fetch(from, brief)
       answer.sort((a, b) => a.partition - b.partition)
       expect(answer.map(({ records, ...rest }) => ({ ...rest, values: values(records) }))).toEqual([
-        { topic, partition: 0, from: 0, next: 0, stableEnd: 0, values: [] },
-        { topic, partition: 1, from: 1, next: 2, stableEnd: 2, values: ['b'] },
+        { topic, partition: 0, from: 0, next: 0, stableEnd: 0, end: 0, age: 0, values: [] },
+        { topic, partition: 1, from: 1, next: 2, stableEnd: 2, end: 2, age: 0, values: ['b'] },
       ])
     })
 

@@ -67,7 +67,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
       expect(values(read)).toEqual(['0', '1', '2'])
       expect(offset).toBe(bound!.end)
       expect(await fetcher.fetch([{ topic, partition: 0, offset }], brief)).toEqual([
-        { topic, partition: 0, from: offset, records: [], next: offset, stableEnd: offset },
+        { topic, partition: 0, from: offset, records: [], next: offset, stableEnd: offset, end: offset, age: 0 },
       ])
     })
 

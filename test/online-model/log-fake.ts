@@ -56,7 +56,16 @@ export function createLogFake(topics: Record<string, number>, recordsMax = 3): L
             return from.map(({ topic, partition, offset }) => {
               const log = logOf(topic, partition)
               const records = log.slice(offset, offset + recordsMax)
-              return { topic, partition, from: offset, records, next: offset + records.length, stableEnd: log.length }
+              return {
+                topic,
+                partition,
+                from: offset,
+                records,
+                next: offset + records.length,
+                stableEnd: log.length,
+                end: log.length,
+                age: 0,
+              }
             })
           },
           close: closing,

@@ -7,6 +7,11 @@ type Sources = ReadonlyArray<{ readonly kind: 'raw'; readonly disorderMs: number
 const raw = (disorderMs = 0) => ({ kind: 'raw' as const, disorderMs })
 const task = { kind: 'task' as const }
 
+/** Behind all tasks that are sources. */
+const tellerOf = (sources: Sources) => sources.filter(({ kind }) => kind === 'task').length
+/** Before all that is of this time. */
+const justBefore = (time: number) => ({ time, order: -1 })
+
 interface Named extends Aligned {
   readonly name: string
 }
@@ -17,7 +22,7 @@ function aligned(sources: Sources, start = nothingPassed) {
   const placed = sources.map(
     (source, i): AlignmentSource => ({ ...source, input: source.kind === 'raw' ? i : firstTask }),
   )
-  const alignment = createAlignment<Named>({ sources: placed }, start)
+  const alignment = createAlignment<Named>({ sources: placed, tellerOf: () => tellerOf(sources) }, start)
   let nowMs = 0
   let offset = 0
   function push(name: string, source: number, time: number, rest: Partial<Aligned> = {}): void {
@@ -33,7 +38,7 @@ function aligned(sources: Sources, start = nothingPassed) {
       offset: offset++,
       ...rest,
     })
-    alignment.advance(source, time)
+    alignment.advance(source, { time, order })
   }
   /** Names of those that may go, in the order in which they do. */
   function released(bounds: Parameters<typeof alignment.peek>[0] = { nowMs }): string[] {
@@ -117,41 +122,94 @@ describe('raw inputs', () => {
 })
 
 describe('tasks as sources', () => {
-  test('are passed when their watermark is beyond', () => {
+  test('are passed when the place that they have passed is at or beyond', () => {
     const { alignment, push, released } = aligned([task, task])
-    push('a', 0, 10)
-    alignment.advance(1, 10)
+    push('a', 0, 10, { order: 5 })
+    alignment.advance(1, justBefore(10))
     expect(released()).toEqual([])
-    alignment.advance(1, 11)
+    alignment.advance(1, { time: 10, order: 4 })
+    expect(released()).toEqual([])
+    alignment.advance(1, { time: 10, order: 5 })
     expect(released()).toEqual(['a'])
   })
 
-  test('that are idle are passed for what lies before their word only', () => {
+  test('that are idle are passed for what lies at or before the place of its sender that they had heard of', () => {
     const { alignment, push, released } = aligned([task, task])
-    push('a', 0, 10, { offset: 5 })
-    push('b', 0, 20, { offset: 7 })
-    alignment.said(1, 6, true)
+    push('a', 0, 10, { order: 1 })
+    push('b', 0, 10, { order: 2 })
+    const says = (offset: number, order: number) =>
+      alignment.said(1, { offset, isIdle: true, heard: [{ time: 10, order }, justBefore(99), justBefore(99)] })
+    says(6, 0)
+    expect(released()).toEqual([])
+    says(7, 1)
     expect(released()).toEqual(['a'])
-    alignment.said(1, 8, true)
+    says(8, 2)
     expect(released()).toEqual(['b'])
   })
 
-  test('that send something are idle no more', () => {
+  test('that send something are idle no more; what is read again changes nothing', () => {
     const { alignment, push, released } = aligned([task, task])
+    const heard = [justBefore(99), justBefore(99), justBefore(99)]
     push('a', 0, 10, { offset: 5 })
-    alignment.said(1, 6, true)
-    alignment.said(1, 7, false)
+    alignment.said(1, { offset: 6, isIdle: true, heard })
+    alignment.said(1, { offset: 7, isIdle: false, heard: [] })
+    alignment.said(1, { offset: 6, isIdle: true, heard })
     expect(released()).toEqual([])
+    alignment.said(1, { offset: 8, isIdle: true, heard })
+    alignment.said(1, { offset: 7, isIdle: false, heard: [] })
+    expect(released()).toEqual(['a'])
+  })
+
+  test('must have heard what was read of raw topics before an event of these goes', () => {
+    const { alignment, push, released } = aligned([raw(), task])
+    push('a', 0, 10, { offset: 3 })
+    alignment.fetched(0, 2, true)
+    const says = (offset: number, next: number) =>
+      alignment.said(1, { offset, isIdle: true, heard: [justBefore(99), { time: next, order: 0 }] })
+    says(6, 3)
+    expect(released()).toEqual([])
+    says(7, 4)
+    expect(released()).toEqual(['a'])
   })
 
   test('are all idle: so is who reads them', () => {
     const { alignment } = aligned([task, task])
-    alignment.said(0, 1, true)
+    alignment.said(0, { offset: 1, isIdle: true, heard: [] })
     expect(alignment.isIdle()).toBe(false)
-    alignment.said(1, 2, true)
+    alignment.said(1, { offset: 2, isIdle: true, heard: [] })
     expect(alignment.isIdle()).toBe(false)
     alignment.fetched(0, 1, true)
     expect(alignment.isIdle()).toBe(true)
+  })
+
+  test('bring whoever reads them as far as the slowest, and not beyond what idle ones have looked for', () => {
+    const { alignment, push, released } = aligned([task, task, task])
+    alignment.advance(0, justBefore(50))
+    alignment.advance(1, justBefore(40))
+    alignment.said(2, {
+      offset: 1,
+      isIdle: true,
+      heard: [justBefore(45), justBefore(30), justBefore(99), justBefore(99)],
+    })
+    expect(alignment.watermark()).toEqual(justBefore(30))
+    alignment.said(2, {
+      offset: 2,
+      isIdle: true,
+      heard: [justBefore(60), justBefore(60), justBefore(99), justBefore(99)],
+    })
+    expect(alignment.watermark()).toEqual(justBefore(40))
+    push('a', 0, 55, { order: 7 })
+    alignment.advance(1, justBefore(70))
+    // What is held has not been passed.
+    alignment.advance(0, justBefore(80))
+    expect(alignment.watermark()).toEqual({ time: 55, order: 6 })
+    expect(released()).toEqual(['a'])
+    alignment.said(2, {
+      offset: 3,
+      isIdle: true,
+      heard: [justBefore(99), justBefore(99), justBefore(99), justBefore(99)],
+    })
+    expect(alignment.watermark()).toEqual(justBefore(70))
   })
 })
 
@@ -162,8 +220,8 @@ describe('order', () => {
     push('d', 1, 20, { order: 100 })
     push('b', 0, 20, { order: 1 })
     push('a', 0, 10, { order: 0 })
-    alignment.advance(0, 200)
-    alignment.advance(1, 200)
+    alignment.advance(0, justBefore(200))
+    alignment.advance(1, justBefore(200))
     expect(released()).toEqual(['a', 'b', 'c', 'd'])
     expect(alignment.passed).toEqual({ time: 20, order: 100 })
     expect(alignment.counts).toEqual({ late: 0, releasedEarly: 0 })
@@ -188,7 +246,7 @@ describe('order', () => {
     push('b', 0, 20)
     expect(released({ nowMs: 0, forced: { time: 10, order: 0 } })).toEqual(['a'])
     expect(alignment.counts).toEqual({ late: 0, releasedEarly: 1 })
-    alignment.advance(1, 100)
+    alignment.advance(1, justBefore(100))
     expect(released({ nowMs: 0, ceiling: { time: 19, order: 0 } })).toEqual([])
     expect(released({ nowMs: 0, ceiling: { time: 20, order: 0 } })).toEqual(['b'])
   })

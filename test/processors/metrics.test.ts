@@ -17,6 +17,7 @@ test('a committed batch shows its events, its lag in records and in event time, 
     partition: 0,
     partitions: 1,
     tasksBefore: 0,
+    hearing: null,
     limits: { holdMaxMs: Number.POSITIVE_INFINITY, heldMax: 100, readAheadMax: 100 },
     start: { passed: nothingPassed, inputs: [input, input] },
     refoldTo: null,
@@ -29,8 +30,8 @@ test('a committed batch shows its events, its lag in records and in event time, 
     headers: id === 'a' ? { [rejectedByHeader]: Buffer.from('user') } : {},
   }))
   const place = { partition: 0, from: 0 }
-  task.accept({ ...place, topic: 'clicks', records, next: 3, stableEnd: 8 }, 1, 0)
-  task.accept({ ...place, topic: 'refunds', records: [], next: 0, stableEnd: 0 }, 2, 0)
+  task.accept({ ...place, topic: 'clicks', records, next: 3, stableEnd: 8, end: 8, age: 0 }, 1, 0)
+  task.accept({ ...place, topic: 'refunds', records: [], next: 0, stableEnd: 0, end: 0, age: 0 }, 2, 0)
   const unbounded = Number.POSITIVE_INFINITY
   const batch = task.take(0, { eventsMax: 100, keysMax: 100, untilTime: unbounded, beforeRound: unbounded })!
   expect(batch.events.map(({ id }) => id)).toEqual(['a'])

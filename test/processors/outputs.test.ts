@@ -102,17 +102,26 @@ describe('hop records', () => {
 
 test('marks say to every partition how far the tasks have come; before its first event a task is dated 1970', () => {
   const sources = [
-    { source: 0, watermark: at(9), idle: false },
-    { source: 2, watermark: Number.NEGATIVE_INFINITY, idle: true },
+    { source: 0, watermark: at(9), order: 7, idle: false },
+    { source: 2, watermark: Number.NEGATIVE_INFINITY, order: -1, idle: true },
   ]
-  const sent = markRecords(hop, sources, partitions)
+  const heard = [
+    { time: at(9), order: 7 },
+    { time: Number.NEGATIVE_INFINITY, order: -1 },
+  ]
+  const sent = markRecords(hop, { kind: 'mark', sources, heard, asks: true }, partitions)
   expect(sent.map(({ topic, partition, key }) => [topic, partition, key])).toEqual([
     ['clicks.page', 0, null],
     ['clicks.page', 1, null],
     ['clicks.page', 2, null],
   ])
   for (const { value } of sent) {
-    expect(hop.codec.decode(value!)).toEqual({ kind: 'mark', sources: [sources[0], { ...sources[1], watermark: 0 }] })
+    expect(hop.codec.decode(value!)).toEqual({
+      kind: 'mark',
+      sources: [sources[0], { ...sources[1], watermark: 0 }],
+      heard: [heard[0], { time: 0, order: -1 }],
+      asks: true,
+    })
   }
 })
 

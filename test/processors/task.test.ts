@@ -35,6 +35,7 @@ function open(
     partition: 0,
     partitions: 1,
     tasksBefore: 0,
+    hearing: null,
     limits: { ...limits, ...own },
     start,
     refoldTo,
@@ -59,7 +60,8 @@ function readerOf(task: Task): Reader {
         const records = recordsOf(logs[input])
           .slice(offset, ends[input])
           .filter((record) => record !== null)
-        task.accept({ topic, partition, from: offset, records, next: ends[input], stableEnd: ends[input] }, round, 0)
+        const end = ends[input]
+        task.accept({ topic, partition, from: offset, records, next: end, stableEnd: end, end, age: 0 }, round, 0)
       }
     },
   }
@@ -117,7 +119,7 @@ describe('a batch', () => {
   test('has what waited longer than the bound for an input that says nothing, counted', () => {
     const task = open(fresh, null, { holdMaxMs: 1_000 })
     const records = recordsOf([click('a', 'anna', 0), click('b', 'anna', 30)]) as LogRecord[]
-    task.accept({ topic: 'clicks', partition: 0, from: 0, records, next: 2, stableEnd: 2 }, 1, 0)
+    task.accept({ topic: 'clicks', partition: 0, from: 0, records, next: 2, stableEnd: 2, end: 2, age: 0 }, 1, 0)
     // The declared disorder of 10 s comes on top.
     expect(task.take(11_000, bounds)).toBeNull()
     expect(idsOf(task.take(11_001, bounds))).toEqual(['a', 'b'])
@@ -304,7 +306,16 @@ describe('a refold', () => {
     const reader = readerOf(before)
     // The refunds go no further than 5 s, and are not at their end: the clicks beyond are held.
     before.accept(
-      { topic: 'refunds', partition: 0, from: 0, records: recordsOf(refunds) as LogRecord[], next: 1, stableEnd: 2 },
+      {
+        topic: 'refunds',
+        partition: 0,
+        from: 0,
+        records: recordsOf(refunds) as LogRecord[],
+        next: 1,
+        stableEnd: 2,
+        end: 2,
+        age: 0,
+      },
       1,
       0,
     )

@@ -43,6 +43,7 @@ describe('parseConfig', () => {
       servers: 'auto',
       folder: '.millrace',
       holdMaxMs: 30_000,
+    alignment: 'live',
       commitEveryMs: 10,
       sessionTimeoutMs: 10_000,
     })
@@ -147,6 +148,7 @@ test('the table has a row for each setting, in the order of the table', () => {
     'MILLRACE_SERVERS',
     'MILLRACE_FOLDER',
     'MILLRACE_HOLD_MAX_MS',
+    'MILLRACE_ALIGNMENT',
     'MILLRACE_COMMIT_EVERY_MS',
     'MILLRACE_SESSION_TIMEOUT_MS',
   ])

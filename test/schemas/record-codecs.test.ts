@@ -39,7 +39,7 @@ const origin = fc.record({ partition, offset: whole })
 const positions = fc.array(fc.record({ stage: name, partition, next: fc.array(whole, { maxLength: 4 }) }), {
   maxLength: 3,
 })
-const hopSource = fc.record({ source: partition, watermark: time, idle: fc.boolean() })
+const hopSource = fc.record({ source: partition, watermark: time, order: partition, idle: fc.boolean() })
 
 function fieldValue({ kind, optional }: FieldPlan): fc.Arbitrary<FieldValue> {
   const ofKind: Record<FieldKind, fc.Arbitrary<FieldValue>> = {
@@ -115,6 +115,8 @@ const alias: fc.Arbitrary<AliasChange> = fc.record({
 const mark: fc.Arbitrary<HopRecord> = fc.record({
   kind: fc.constant('mark'),
   sources: fc.array(hopSource, { maxLength: 5 }),
+  heard: fc.array(fc.record({ time, order: partition }), { maxLength: 5 }),
+  asks: fc.boolean(),
 })
 const scored: fc.Arbitrary<HopRecord> = fc.record({
   kind: fc.constant('event'),
@@ -274,7 +276,7 @@ describe('the schemas', () => {
       (hop.codec.schemas.get(record) as { fields: Array<{ name: string }> }).fields.map((field) => field.name)
     expect(fieldsOf('terminal_transactions')).toEqual(['source', 'origin', 'event', 'slots', 'positions'])
     expect(fieldsOf('terminal_chargebacks')).toEqual(['source', 'origin', 'event'])
-    expect(fieldsOf('terminal_mark')).toEqual(['sources'])
+    expect(fieldsOf('terminal_mark')).toEqual(['sources', 'heard', 'asks'])
   })
 
   test('are named with letters, digits and underscores', () => {

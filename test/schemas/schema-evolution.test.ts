@@ -247,8 +247,8 @@ describe('a repartition record of another definition', () => {
     learnt(plain, wide)
     const back = hopOf(plain).codec.decode(sent(wide, { ...values, note: 'n', weight: 3 })) as HopEvent
     expect({ ...back.event }).toEqual(values)
-    const mark = hopOf(plain).codec.encode({ kind: 'mark', sources: [] })
-    expect(hopOf(wide).codec.decode(mark)).toEqual({ kind: 'mark', sources: [] })
+    const mark = hopOf(plain).codec.encode({ kind: 'mark', sources: [], heard: [], asks: false })
+    expect(hopOf(wide).codec.decode(mark)).toEqual({ kind: 'mark', sources: [], heard: [], asks: false })
   })
 
   test('is refused where it lacks a field that something is computed from', () => {

@@ -1,0 +1,81 @@
+/**
+ * What a process has heard of the tasks that feed a repartition topic, by reading any partition of it: how far each has come. Kept for
+ * every such topic; tasks and listeners write it as they read, words are said by it.
+ *
+ * It is what makes "I have nothing more" exact between processes. A task that has heard that another has passed a place, and then finds
+ * its own inputs at their end, has seen all that was in Kafka before the event at that place was sent. So its word names the places that
+ * it had heard of before it looked, and counts for events at or before them. Who hears of something new while it has nothing to send
+ * looks again and says so again: nobody waits for a timer, and nobody answers an answer, since being idle moves no place.
+ *
+ * Tasks that read the repartition topic and raw topics beside it need the same for their raw events. Their raw inputs are numbered behind
+ * the sources, and the place of one is the next offset that is read of it.
+ */
+import { compareCanonical } from '../schemas/canonical-order.ts'
+import type { CanonicalPosition, HopMark, StagePlan } from '../schemas/plan.ts'
+import { nothingPassed } from './position.ts'
+
+export interface Hearing {
+  /** How many sources there are; tellers of raw readings come behind them. */
+  readonly sources: number
+  /** By number of source or teller, as of all that was read. */
+  readonly now: readonly CanonicalPosition[]
+  /** The same as of what was read before the fetch that was answered last. */
+  readonly before: readonly CanonicalPosition[]
+  /** How often somebody has asked so far, as of the same two times. */
+  readonly asks: { readonly now: number; readonly before: number }
+  heard(source: number, place: CanonicalPosition): void
+  /** Somebody asks; it counts once whoever read it is at the end, so that of old questions that are read again one answer is enough. */
+  asked(): void
+  atEnd(): void
+  /** Another fetch is answered: called before anything of it is read. */
+  turn(): void
+}
+
+/** `tellers`: raw inputs of all tasks of the stage that reads the topic. */
+export function createHearing(sources: number, tellers: number): Hearing {
+  const now: CanonicalPosition[] = new Array<CanonicalPosition>(sources + tellers).fill(nothingPassed)
+  let before: readonly CanonicalPosition[] = [...now]
+  let hasChanged = false
+  let isAsked = false
+  let asksNow = 0
+  let asksBefore = 0
+
+  return {
+    sources,
+    now,
+    get before() {
+      return before
+    },
+    get asks() {
+      return { now: asksNow, before: asksBefore }
+    },
+    heard(source, place) {
+      const known = now[source]
+      if (known === undefined || compareCanonical(place, known) <= 0) return
+      now[source] = { time: place.time, order: place.order }
+      hasChanged = true
+    },
+    asked() {
+      isAsked = true
+    },
+    atEnd() {
+      if (isAsked) asksNow++
+      isAsked = false
+    },
+    turn() {
+      if (hasChanged) before = [...now]
+      hasChanged = false
+      asksBefore = asksNow
+    },
+  }
+}
+
+export function hearMark({ sources, asks }: HopMark, hearing: Hearing): void {
+  for (const { source, watermark, order } of sources) hearing.heard(source, { time: watermark, order })
+  if (asks) hearing.asked()
+}
+
+/** Number of a raw input of a task that reads the topic; the raw inputs of a task come first, in the order of its stage's raw streams. */
+export function tellerOf(sources: number, { rawStreams }: StagePlan, partition: number, input: number): number {
+  return sources + partition * rawStreams.length + input
+}
