@@ -43,7 +43,7 @@ describe('parseConfig', () => {
       servers: 'auto',
       folder: '.millrace',
       holdMaxMs: 30_000,
-    alignment: 'live',
+      alignment: 'live',
       commitEveryMs: 10,
       sessionTimeoutMs: 10_000,
     })
