@@ -1,0 +1,262 @@
+/**
+ * Runs a pipeline over raw records as fast as it goes: the real worker, batch loop and stores, on a broker that is no more than arrays and
+ * a clock that stands still unless somebody sleeps. All that may differ between two runs of the same topics is drawn from a seed: how much
+ * a fetch brings, when records are appended, how large batches are, which commits fail and what the cache forgets.
+ */
+import { createMemoryStore } from '../../feature-store/memory-store.ts'
+import type { ProcessingMetrics } from '../../processors/metrics.ts'
+import { putBack } from '../../processors/put-back.ts'
+import { defaultWorkerLimits, runWorker } from '../../processors/run-worker.ts'
+import type { Task } from '../../processors/task.ts'
+import type {
+  Broker,
+  CommittedOffset,
+  FetchedPartition,
+  FetchFrom,
+  LogRecord,
+  Membership,
+  OffsetToCommit,
+  OutRecord,
+  Worker,
+} from '../../runtime/broker.ts'
+import type { Log } from '../../runtime/log.ts'
+import { PipelineError } from '../../schemas/errors.ts'
+import type { Plan } from '../../schemas/plan.ts'
+import type { Random } from '../../testing/random.ts'
+import { eventsFromMs, type RandomPipeline, type Sent } from './random-pipelines.ts'
+
+export interface InstantRun {
+  readonly records: (topic: string) => readonly LogRecord[][]
+  readonly partitionsOf: (topic: string) => number
+  /** Events that came after their place in order had been passed, or went before. */
+  readonly late: number
+  readonly failures: number
+}
+
+interface Partition {
+  readonly records: LogRecord[]
+  /** Offset after the last record and the markers behind it. */
+  end: number
+}
+
+/** `putsBack`: dead letters of the fold are repaired, or not, and put back once all else is done. */
+export async function instantRun(
+  { plan, partitions, rawPartitions }: RandomPipeline,
+  sent: readonly Sent[],
+  random: Random,
+  options: { readonly putsBack: boolean },
+): Promise<InstantRun> {
+  const chance = (percent: number) => random.below(100) < percent
+  let nowMs = eventsFromMs + 10 * 86_400_000
+  const clock = {
+    nowMs: () => nowMs,
+    elapsedMs: () => nowMs,
+    sleep: async (ms: number) => {
+      step()
+      // So that a short wait, over and over, comes to an end.
+      nowMs += Math.max(250, Math.ceil(ms))
+    },
+    turn: async () => undefined,
+  }
+  const logs = new Map<string, Partition[]>()
+  const rekeyed = new Set(plan.streams.filter(({ rekey }) => rekey).map(({ topic }) => topic))
+  const partitionsOf = (topic: string) =>
+    isFirstOfRekey(plan, topic) || rekeyed.has(topic) ? rawPartitions : partitions
+  for (const { topic } of plan.topics) {
+    logs.set(
+      topic,
+      Array.from({ length: partitionsOf(topic) }, () => ({ records: [], end: 0 })),
+    )
+  }
+  const toSend: Array<Sent & Pick<OutRecord, 'headers'>> = [...sent]
+  const committed = new Map<string, CommittedOffset>()
+  const stopping = new AbortController()
+  const recordsMax = 3 + random.below(chance(50) ? 200 : 20)
+  const isBacklog = chance(50)
+  const producedMax = 2 + random.below(40)
+  const crashPercent = chance(40) ? random.below(12) : 0
+  let failures = 0
+  let quietFetches = 0
+  let steps = 0
+  let hasPutBack = !options.putsBack
+
+  /** Nothing here lets anybody else run: a pipeline that gets nowhere must not go on for ever. */
+  function step(): void {
+    if (++steps <= stepsMax) return
+    const state = running.state().tasks.map(({ stage, partition, held, inputs, passed, isRefolding }) => {
+      const read = inputs.map(({ topic, next, lag, isAtEnd, clock }) => ({ topic, next, lag, isAtEnd, clock }))
+      return { stage: stage.entity.name, partition, held, passed, isRefolding, read }
+    })
+    throw new Error(`the run does not end (${failures} failures): ${JSON.stringify(state)}`)
+  }
+
+  function append({ topic, partition, key, value, headers = {} }: OutRecord): void {
+    const log = logs.get(topic)![partition]!
+    log.records.push({ offset: log.end++, appendedAtMs: nowMs, key, value, headers })
+  }
+
+  function produce(count: number): void {
+    for (const record of toSend.splice(0, count)) append(record)
+  }
+
+  function fetch(from: readonly FetchFrom[], maxWaitMs: number): FetchedPartition[] {
+    step()
+    if (!isBacklog) produce(random.below(producedMax))
+    const fetched = from.map(({ topic, partition, offset }): FetchedPartition => {
+      const { records, end } = logs.get(topic)![partition]!
+      const first = records.findIndex((record) => record.offset >= offset)
+      const found = first === -1 ? [] : records.slice(first, first + (chance(10) ? 0 : 1 + random.below(recordsMax)))
+      const isAll = first === -1 || first + found.length === records.length
+      const next = isAll ? end : found.length > 0 ? found.at(-1)!.offset + 1 : offset
+      return { topic, partition, from: offset, records: found, next, stableEnd: end }
+    })
+    const isQuiet = toSend.length === 0 && fetched.every((part) => part.next === part.from)
+    if (!isQuiet || !isAllDone()) quietFetches = 0
+    else quietFetches++
+    if (isQuiet) nowMs += Math.max(5_000, maxWaitMs)
+    if (quietFetches > quietMax) {
+      if (hasPutBack) stopping.abort()
+      else putLettersBack()
+      quietFetches = 0
+    }
+    return fetched
+  }
+
+  function isAllDone(): boolean {
+    return running.state().tasks.every(({ held, partition, inputs }) => {
+      return held === 0 && inputs.every(({ topic, next }) => next >= logs.get(topic)![partition]!.end)
+    })
+  }
+
+  function putLettersBack(): void {
+    hasPutBack = true
+    const letters = logs.get(plan.rejected.topic)!.flatMap(({ records }) => records)
+    for (const { value } of letters) {
+      const letter = plan.rejected.codec.decode(value!)
+      const stream = plan.streams.find(({ topic }) => topic === letter.topic)!
+      const decoded = stream.codec.decode(letter.value)
+      if (!decoded.ok || chance(20)) continue
+      const repaired = stream === plan.scored && chance(70) ? { ...decoded.event, money: 14 } : decoded.event
+      const back = putBack(letter, stream.codec.encode(repaired), { plan, partitionsOf, nowMs })
+      if (back.ok) toSend.push({ id: back.id, ...back.record, key: back.record.key!, value: back.record.value! })
+    }
+    if (isBacklog) produce(toSend.length)
+  }
+
+  async function transact(records: readonly OutRecord[], offsets: readonly OffsetToCommit[]): Promise<void> {
+    if (isCrash()) fail('transaction_aborted')
+    for (const record of records) append(record)
+    // A marker takes an offset in every partition that was written to.
+    for (const name of new Set(records.map(({ topic, partition }) => `${topic} ${partition}`))) {
+      const [topic, partition] = name.split(' ')
+      logs.get(topic!)![Number(partition)]!.end++
+    }
+    for (const offset of offsets) committed.set(`${offset.topic} ${offset.partition}`, offset)
+    if (isCrash()) fail('kafka_unreachable')
+  }
+
+  function isCrash(): boolean {
+    return failures < failuresMax && chance(crashPercent)
+  }
+
+  function fail(code: 'transaction_aborted' | 'kafka_unreachable'): never {
+    failures++
+    throw new PipelineError(code, 'drawn from the seed')
+  }
+
+  const tasks = plan.stages.flatMap(({ entity, rawStreams, hopIn }) => {
+    const topic = hopIn?.topic ?? plan.streams[rawStreams[0]!]!.topic
+    return Array.from({ length: partitionsOf(topic) }, (_, partition) => ({ stage: entity.name, partition }))
+  })
+  let generation = 0
+  const broker = {
+    clusterId: async () => 'arrays',
+    partitionCounts: async (topics) => new Map(topics.map((topic) => [topic, partitionsOf(topic)])),
+    bounds: async (list) => list.map((at) => ({ ...at, start: 0, end: logs.get(at.topic)![at.partition]!.end })),
+    fetcher: async () => ({
+      fetch: async (from, { maxWaitMs }) => fetch(from, maxWaitMs),
+      close: async () => undefined,
+    }),
+    worker: async () => {
+      const owner = `worker:${++generation}`
+      return {
+        owner,
+        join: async (): Promise<Membership> => ({ generation: ++generation, memberId: owner, tasks }),
+        isCurrent: () => !chance(1),
+        committed: async (list) =>
+          list.map((at) => committed.get(`${at.topic} ${at.partition}`) ?? { ...at, offset: null, metadata: '' }),
+        transact,
+        close: async () => undefined,
+      } satisfies Worker
+    },
+  } satisfies Partial<Broker>
+
+  const counts = new Map<Task, Task['counts']>()
+  const metrics: ProcessingMetrics = {
+    totals: {
+      batches: 0,
+      events: 0,
+      predictions: 0,
+      rejected: 0,
+      duplicates: 0,
+      late: 0,
+      releasedEarly: 0,
+      refolded: 0,
+    },
+    time: (_, work) => work(),
+    took: () => undefined,
+    duplicate: () => undefined,
+    committed: (task) => void counts.set(task, task.counts),
+  }
+  const silent: Log = { info: () => undefined, warn: () => undefined, error: () => undefined }
+  if (isBacklog) produce(toSend.length)
+  const running = runWorker({
+    plan,
+    broker: broker as unknown as Broker,
+    store: createMemoryStore(),
+    clock,
+    log: silent,
+    metrics,
+    currentModel: () => null,
+    group: 'workers',
+    name: 'w',
+    limits: {
+      ...defaultWorkerLimits,
+      batchEventsMax: 1 + random.below(chance(50) ? 500 : 20),
+      // Longer than any declared disorder: who has nothing to read waits at least as long.
+      pollMaxMs: 30_000,
+      positionEveryMs: chance(50) ? 0 : 1_000_000,
+      holdMaxMs: Number.POSITIVE_INFINITY,
+      // Who must let events go because too many are held has to read on meanwhile.
+      ...random.pick([
+        { heldMax: 1 + random.below(5), readAheadMax: 4_000 },
+        { heldMax: 100_000, readAheadMax: 1 + random.below(5) },
+        ...new Array(5).fill({ heldMax: 100_000, readAheadMax: 4_000 }),
+      ]),
+      cacheRowsMax: chance(50) ? 5 : 1_000_000,
+      outageMaxMs: Number.POSITIVE_INFINITY,
+    },
+    isRebuild: false,
+    signal: stopping.signal,
+    random: () => random.next(),
+  })
+  await running.done
+
+  const late = [...counts.values()].reduce((total, count) => total + count.late + count.releasedEarly, 0)
+  return {
+    records: (topic) => logs.get(topic)!.map(({ records }) => records),
+    partitionsOf,
+    late,
+    failures,
+  }
+}
+
+/** All inputs of a stage have the same partition count, and those of the one that keys anew another. */
+function isFirstOfRekey(plan: Plan, topic: string): boolean {
+  const [first] = plan.stages
+  return first!.kind === 'rekey' && first!.rawStreams.some((index) => plan.streams[index]!.topic === topic)
+}
+
+const quietMax = 3
+const stepsMax = 20_000
+const failuresMax = 4
