@@ -63,7 +63,7 @@ export function createAuditedPartition(
     sawTime,
     reached(fetched) {
       next = fetched.next
-      isAtEnd = fetched.next >= fetched.stableEnd
+      isAtEnd = fetched.next >= fetched.end
     },
   }
 }

@@ -108,7 +108,7 @@ export async function instantRun(
       const found = first === -1 ? [] : records.slice(first, first + (chance(10) ? 0 : 1 + random.below(recordsMax)))
       const isAll = first === -1 || first + found.length === records.length
       const next = isAll ? end : found.length > 0 ? found.at(-1)!.offset + 1 : offset
-      return { topic, partition, from: offset, records: found, next, stableEnd: end }
+      return { topic, partition, from: offset, records: found, next, stableEnd: end, end, age: 0 }
     })
     const isQuiet = toSend.length === 0 && fetched.every((part) => part.next === part.from)
     if (!isQuiet || !isAllDone()) quietFetches = 0
@@ -186,6 +186,7 @@ export async function instantRun(
         committed: async (list) =>
           list.map((at) => committed.get(`${at.topic} ${at.partition}`) ?? { ...at, offset: null, metadata: '' }),
         transact,
+        leave: async () => undefined,
         close: async () => undefined,
       } satisfies Worker
     },
