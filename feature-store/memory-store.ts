@@ -12,8 +12,12 @@ export interface MemoryStore extends FeatureStore {
    * stay.
    */
   loseTail(entity: string, partition: number, steps: number): void
+  /** How many steps of the task could be lost. */
+  tailSteps(entity: string, partition: number): number
   /** Forgets everything, tokens included. */
   empty(): void
+  /** A copy of everything, tokens included; calling it brings all of it back, as a server does that starts from its last snapshot. */
+  save(): () => void
 }
 
 /** Bytes of a log and how many of them count; appends grow it in place. */
@@ -83,7 +87,15 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
       )
       for (let step = 0; step < steps; step++) undoStep(state)
     },
+    tailSteps: (entity, partition) => stateOf(entity, partition).undo.length,
     empty: () => tasks.clear(),
+    save: () => {
+      const saved = [...tasks].map(([name, state]) => [name, copyOfState(state)] as const)
+      return () => {
+        tasks.clear()
+        for (const [name, state] of saved) tasks.set(name, copyOfState(state))
+      }
+    },
   }
 }
 
@@ -121,6 +133,12 @@ function openTask(currentState: () => TaskState, task: string, owner: string, ta
       position = step.to
     },
   }
+}
+
+/** Without the steps that could be lost: what is on the disk stays. */
+function copyOfState({ logs, ...state }: TaskState): TaskState {
+  const copied = [...logs].map(([key, log]) => [key, { bytes: Buffer.from(log.bytes), length: log.length }] as const)
+  return { ...state, logs: new Map(copied), undo: [] }
 }
 
 function clearState(state: TaskState): void {

@@ -5,7 +5,16 @@
  */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../schemas/errors.ts'
-import type { Broker, FetchedPartition, Fetcher, FetchFrom, OutRecord, Producer, TopicPartition } from './broker.ts'
+import type {
+  Broker,
+  FetchedPartition,
+  Fetcher,
+  FetchFrom,
+  OutRecord,
+  Producer,
+  TopicPartition,
+  WorkerOptions,
+} from './broker.ts'
 import type { Clock } from './clock.ts'
 import { createGroup, type Group } from './memory/group.ts'
 import type { HeldBytes } from './memory/partition-log.ts'
@@ -15,7 +24,7 @@ import { createTransactions, type Transaction, transactionalIdOf } from './memor
 import { createWaiting } from './memory/waiting.ts'
 import { createMemoryWorker, type MemoryWorker, type OnTransact } from './memory/worker.ts'
 
-export type { OnTransact } from './memory/worker.ts'
+export type { MemoryWorker, OnTransact } from './memory/worker.ts'
 
 export interface MemoryBrokerOptions {
   readonly clock: Clock
@@ -37,6 +46,7 @@ export interface MemoryBroker extends Broker {
    * that one has open stays open until it times out or a worker of the same name comes.
    */
   crash(worker: string): void
+  worker(options: WorkerOptions): Promise<MemoryWorker>
 }
 
 interface Closable {

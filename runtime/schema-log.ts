@@ -21,10 +21,12 @@ export function createSchemaLog(
   broker: Pick<Broker, 'bounds' | 'fetcher' | 'producer'>,
   { topic, writers }: { readonly topic: string; readonly writers: WriterSchemas },
 ): SchemaLog {
+  /** Fingerprints of the definition's own schemas by the text that is appended for them. */
+  const ownTexts = new Map([...writers.own].map(([fingerprint, schema]) => [JSON.stringify(schema), fingerprint]))
   /** Fingerprints that the topic has. */
   const written = new Set<string>()
   let next: number | null = null
-  let fetcher: Promise<Fetcher> | null = null
+  let fetcher: Fetcher | null = null
   /** One at a time: a fetcher answers one fetch at a time, and what one call has read the next need not. */
   let last: Promise<void> = Promise.resolve()
 
@@ -40,14 +42,22 @@ export function createSchemaLog(
     assert(found, 'bounds answer what was asked for')
     const from = Math.max(next ?? 0, found.start)
     if (from >= found.end) return
-    fetcher ??= broker.fetcher()
-    await readSpans(await fetcher, [{ topic, partition: 0, from, end: found.end }], take)
+    // Kept once it is open: a failure to open it is not.
+    fetcher ??= await broker.fetcher()
+    await readSpans(fetcher, [{ topic, partition: 0, from, end: found.end }], take)
     next = found.end
   }
 
   function take(record: LogRecord): void {
+    const text = String(record.value)
+    const own = ownTexts.get(text)
+    if (own !== undefined) {
+      // It is known since the definition was compiled: most of what a start finds is.
+      written.add(own)
+      return
+    }
     try {
-      const schema = JSON.parse(String(record.value)) as AvroSchema
+      const schema = JSON.parse(text) as AvroSchema
       writers.learn(schema)
       written.add(fingerprintBytes(avroType(schema)).toString('hex'))
     } catch (cause) {

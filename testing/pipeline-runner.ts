@@ -5,10 +5,11 @@
 import { Registry } from 'prom-client'
 import { decodeLog, dropBefore, encodeLiveRows } from '../feature-store/entity-log.ts'
 import { createMemoryStore, type MemoryStore } from '../feature-store/memory-store.ts'
+import type { FeatureStore } from '../feature-store/store.ts'
 import { createProcessingMetrics, type ProcessingMetrics } from '../processors/metrics.ts'
 import { defaultWorkerLimits, type RunningWorker, runWorker, type WorkerLimits } from '../processors/run-worker.ts'
 import type { CurrentModel } from '../processors/scoring.ts'
-import type { LogRecord } from '../runtime/broker.ts'
+import type { Broker, LogRecord } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { createLearningBroker } from '../runtime/learning-broker.ts'
 import type { Log } from '../runtime/log.ts'
@@ -18,6 +19,9 @@ import type { SchemaRegistry } from '../runtime/schema-registry.ts'
 import { compile } from '../schemas/compile.ts'
 import type { Pipeline } from '../schemas/definition.ts'
 import type { EventValues, Plan, Prediction, Rejection, StreamPlan } from '../schemas/plan.ts'
+import { drawFaults, type FaultSchedule, noFaults } from './fault-schedule.ts'
+import { type FaultyRunHandle, runWithFaults } from './run-with-faults.ts'
+import type { Observer } from './simulated-process.ts'
 import { createVirtualClock } from './virtual-clock.ts'
 
 /** Small waits, and no guess about order: what must be waited for is waited for. */
@@ -34,6 +38,8 @@ export interface RunnerOptions {
   /** When the run begins, ms since 1970: events lie before it. */
   readonly startMs: number
   readonly onTransact?: OnTransact
+  /** The definition compiled before, for those who run it many times. */
+  readonly plan?: Plan
   /** Partitions of a topic, where they are not all the same. */
   readonly partitionsOf?: (topic: string) => number
 }
@@ -47,6 +53,10 @@ export interface StartOptions {
   /** Another definition than the runner's own. */
   readonly plan?: Plan
   readonly registry?: SchemaRegistry
+  /** What it sees of the world, where that is not all of it. */
+  readonly process?: { readonly broker: Broker; readonly store: FeatureStore; readonly clock: Clock }
+  /** From 0 to 1, for the spread of retries. */
+  readonly random?: () => number
 }
 
 export interface Started {
@@ -75,12 +85,33 @@ export interface PipelineRunner {
   /** Any bytes anywhere. */
   sendRaw(stream: string, partition: number, value: Buffer | string | null, key?: string): Promise<void>
   start(options?: StartOptions): Started
+  /**
+   * Starts workers and runs until all that was sent is done, whatever happens to them meanwhile, and stops them. Rejects when a worker
+   * fails or the work does not end.
+   */
+  run(options?: RunOptions): Promise<void>
   predictions(): Promise<ReadPrediction[]>
+  /** The scored vector of each event by its id: features by name, null where missing. */
+  features(): Promise<Record<string, Record<string, number | null>>>
   rejections(): Promise<Rejection[]>
   /** Committed records of every partition of a topic. */
   records(topic: string): Promise<LogRecord[][]>
   /** Live facts as the store holds them, in canonical order: hexadecimal rows by stage, partition and key. */
   facts(): Promise<Record<string, string>>
+}
+
+export interface RunOptions {
+  /** Processes that share the tasks; 1 unless told. */
+  readonly workers?: number
+  /** Trouble of this seed, or a schedule of your own; none unless told. */
+  readonly faults?: { readonly seed: number } | FaultSchedule
+  readonly limits?: Partial<WorkerLimits>
+  readonly currentModel?: CurrentModel
+  /** Goes on beside the run, which does not end before it: events that are sent meanwhile. */
+  readonly during?: Promise<unknown>
+  readonly observer?: Observer
+  /** Longest that the work may take after the last fault, ms of virtual time. */
+  readonly calmMaxMs?: number
 }
 
 export interface StreamEvent {
@@ -90,14 +121,35 @@ export interface StreamEvent {
   readonly partition?: number
 }
 
+/** Short enough for the trouble of a few seconds. */
+const faultyLimits = {
+  pollMaxMs: 50,
+  sessionTimeoutMs: 400,
+  transactionTimeoutMs: 300,
+  outageMaxMs: Number.POSITIVE_INFINITY,
+} satisfies Partial<WorkerLimits>
+
+function scheduleOf(faults: RunOptions['faults'], workers: number): FaultSchedule {
+  if (faults === undefined) return noFaults(workers)
+  if ('rates' in faults) return faults
+  return drawFaults(faults.seed, { workers, lengthMs: 1_500, sessionTimeoutMs: faultyLimits.sessionTimeoutMs })
+}
+
 const readLimits = { maxWaitMs: 0, partitionBytesMax: 2 ** 30 }
 export const defaultGroup = 'workers'
 
 export async function createPipelineRunner(options: RunnerOptions): Promise<PipelineRunner> {
   const { partitions, onTransact } = options
   const clock = createVirtualClock(options.startMs, { turnMs: 0.5 })
-  const plan = compile(options.pipeline)
-  const broker = createMemoryBroker({ clock, ...(onTransact ? { onTransact } : {}) })
+  let faulty: FaultyRunHandle | null = null
+  const plan = options.plan ?? compile(options.pipeline)
+  const broker = createMemoryBroker({
+    clock,
+    onTransact: async (stage, worker, owner) => {
+      await onTransact?.(stage, worker, owner)
+      await faulty?.onTransact(stage, owner)
+    },
+  })
   const store = createMemoryStore()
   await broker.ensureTopics(
     plan.topics.map(({ topic, partitions: own }) => {
@@ -128,6 +180,7 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
 
   function start(startOptions: StartOptions = {}): Started {
     const { name = 'w', group = defaultGroup, limits = {}, currentModel = () => null, isRebuild = false } = startOptions
+    const { process = { broker, store, clock }, random = () => 0.5 } = startOptions
     const metrics = createProcessingMetrics(
       new Registry(),
       plan.streams.map(({ name }) => name),
@@ -140,9 +193,12 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
     const started = startOptions.plan ?? plan
     const { state, done } = runWorker({
       plan: started,
-      broker: createLearningBroker(broker, { schemas: started.schemas, registry: startOptions.registry ?? null }),
-      store,
-      clock,
+      broker: createLearningBroker(process.broker, {
+        schemas: started.schemas,
+        registry: startOptions.registry ?? null,
+      }),
+      store: process.store,
+      clock: process.clock,
       log,
       metrics,
       currentModel,
@@ -151,7 +207,7 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
       limits: { ...testLimits, ...limits },
       isRebuild,
       signal: stopping.signal,
-      random: () => 0.5,
+      random,
     })
     let isOver = false
     const over = done.finally(() => {
@@ -181,6 +237,35 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
     return { metrics, messages, state, until, stop, done: over }
   }
 
+  async function run(runOptions: RunOptions = {}): Promise<void> {
+    const { workers = 1, limits, currentModel, during = Promise.resolve(), observer = {} } = runOptions
+    faulty = runWithFaults({
+      schedule: scheduleOf(runOptions.faults, workers),
+      clock,
+      broker,
+      store,
+      tasks: plan.stages.flatMap(({ entity }) =>
+        Array.from({ length: partitions }, (_, partition) => ({ stage: entity.name, partition })),
+      ),
+      startWorker: (name, process, random) =>
+        start({
+          name,
+          process,
+          random,
+          limits: { ...faultyLimits, ...limits },
+          ...(currentModel ? { currentModel } : {}),
+        }),
+      observer,
+      during,
+      calmMaxMs: runOptions.calmMaxMs ?? 120_000,
+    })
+    try {
+      await faulty.done
+    } finally {
+      faulty = null
+    }
+  }
+
   async function records(topic: string): Promise<LogRecord[][]> {
     const counts = await broker.partitionCounts([topic])
     const bounds = await broker.bounds(
@@ -197,6 +282,16 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
     const { topic, codec } = plan.predictions
     const byPartition = await records(topic)
     return byPartition.flatMap((list, partition) => list.map(({ value }) => ({ ...codec.decode(value!), partition })))
+  }
+
+  async function features(): Promise<Record<string, Record<string, number | null>>> {
+    const shown = (value: number | undefined) => (value === undefined || Number.isNaN(value) ? null : value)
+    return Object.fromEntries(
+      (await predictions()).map(({ id, features: vector }) => [
+        id,
+        Object.fromEntries(plan.features.map(({ name }, i) => [name, shown(vector[i])])),
+      ]),
+    )
   }
 
   async function rejections(): Promise<Rejection[]> {
@@ -237,7 +332,9 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
         },
       ]),
     start,
+    run,
     predictions,
+    features,
     rejections,
     records,
     facts,

@@ -33,6 +33,8 @@ export interface Group {
   names(): ReadonlySet<string>
   /** The member sends no heartbeats any more: it is expelled after its session timeout. */
   silence(name: string, memberId: string): void
+  /** It sends heartbeats again, where it is still in the group. */
+  hear(name: string, memberId: string): void
   /** Expels who was silent for too long and assigns where everybody has come; true where something changed. */
   settle(): boolean
   nextExpiryMs(): number
@@ -155,6 +157,11 @@ export function createGroup(elapsedMs: () => number): Group {
     if (member?.memberId === memberId) member.expiresAtMs = elapsedMs() + member.sessionTimeoutMs
   }
 
+  function hear(name: string, memberId: string): void {
+    const member = members.get(name)
+    if (member?.memberId === memberId) member.expiresAtMs = Number.POSITIVE_INFINITY
+  }
+
   return {
     enter,
     seat,
@@ -172,6 +179,7 @@ export function createGroup(elapsedMs: () => number): Group {
     leave,
     names: () => new Set(members.keys()),
     silence,
+    hear,
     settle,
     nextExpiryMs: () =>
       Math.min(assignAtMs ?? Number.POSITIVE_INFINITY, ...[...members.values()].map(({ expiresAtMs }) => expiresAtMs)),

@@ -23,8 +23,9 @@ const metadataBytesMax = 4_096
 /**
  * Called on the way through each transaction: at `begin` its records lie in the log and nothing is decided, at `committed` everything is
  * visible and the caller has not heard of it. What it throws at `begin` aborts the transaction; either way the caller gets it.
+ * `owner` tells workers of one name apart.
  */
-export type OnTransact = (stage: 'begin' | 'committed', worker: string) => Promise<void>
+export type OnTransact = (stage: 'begin' | 'committed', worker: string, owner: string) => Promise<void>
 
 export interface WorkerParts {
   readonly topics: Topics
@@ -44,6 +45,9 @@ export interface WorkerParts {
 export interface MemoryWorker extends Worker {
   /** The process died: no call of its own is answered any more, and what it had open stays open. */
   crash(): void
+  /** The process stands still: no heartbeat is sent until it goes on. */
+  pause(): void
+  resume(): void
 }
 
 /** Takes over the transactional id; the group is entered by `join`. */
@@ -145,7 +149,7 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
         parts.write(records, transaction)
         checkOffsets(offsets)
         checkMembership(membership)
-        await parts.onTransact?.('begin', name)
+        await parts.onTransact?.('begin', name, owner)
         assertAlive()
       } catch (error) {
         // A dead process aborts nothing: its transaction stays open until it times out or a successor comes.
@@ -154,7 +158,7 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
       }
       if (transaction.state !== 'open') throw await fencedFor(supersededWithinMs)
       end(transaction, 'committed')
-      await parts.onTransact?.('committed', name)
+      await parts.onTransact?.('committed', name, owner)
       assertAlive()
     } finally {
       isBusy = false
@@ -214,5 +218,13 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
       return closing
     },
     crash: () => stop('dead'),
+    pause() {
+      settle()
+      group.silence(name, memberId)
+    },
+    resume() {
+      settle()
+      if (over === null) group.hear(name, memberId)
+    },
   }
 }

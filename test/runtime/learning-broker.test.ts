@@ -4,6 +4,7 @@ import { createLearningBroker } from '../../runtime/learning-broker.ts'
 import { createMemoryBroker } from '../../runtime/memory-broker.ts'
 import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
 import { avroType } from '../../schemas/avro-types.ts'
+import { PipelineError } from '../../schemas/errors.ts'
 import { createEventCodec } from '../../schemas/event-codec.ts'
 import type { FieldPlan } from '../../schemas/plan.ts'
 import { createWriterSchemas } from '../../schemas/writer-schemas.ts'
@@ -135,4 +136,22 @@ test('nothing is handed over while the registry does not answer', async () => {
   const registry: SchemaRegistry = { schemaOf: () => Promise.reject(failure), check: async () => undefined }
   await append(Buffer.from([0, 0, 0, 0, 1, 2, 0x61]))
   await expect(fetchFrom(process([id], registry), 0)).rejects.toBe(failure)
+})
+
+test('a process that could not read the schemas once reads them when it tries again', async () => {
+  const { memory, process } = await withBroker()
+  await process([id]).broker.producer()
+  let failures = 1
+  const writers = createWriterSchemas()
+  createEventCodec('orders', 'shop', [id, note], writers)
+  const unsteady: Broker = {
+    ...memory,
+    async fetcher() {
+      if (failures-- > 0) throw new PipelineError('kafka_unreachable', 'gone for a moment')
+      return memory.fetcher()
+    },
+  }
+  const broker = createLearningBroker(unsteady, { schemas: { topic, writers }, registry: null })
+  await expect(broker.producer()).rejects.toMatchObject({ code: 'kafka_unreachable' })
+  await broker.producer()
 })

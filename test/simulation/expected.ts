@@ -1,0 +1,122 @@
+/**
+ * What must come of a scenario, from what lies in the raw topics and nothing else: which events are valid and new, which records are
+ * rejected, which facts the store holds in the end. Written without the code that it judges, but for the codecs and the rows of facts.
+ */
+import { compileFactRow } from '../../feature-store/fact-row.ts'
+import type { FeatureStore } from '../../feature-store/store.ts'
+import { createReplay } from '../../processors/replay.ts'
+import { partitionOf } from '../../runtime/partition.ts'
+import { orderOf } from '../../schemas/canonical-order.ts'
+import type { EventValues, Plan, StagePlan, StreamPlan } from '../../schemas/plan.ts'
+import { bitsOf, type PipelineRunner } from '../../testing/index.ts'
+import { unlucky } from './scenario.ts'
+
+export interface LogEvent {
+  readonly stream: StreamPlan
+  readonly partition: number
+  readonly offset: number
+  readonly order: number
+  readonly time: number
+  readonly id: string
+  readonly values: EventValues
+}
+
+export interface Judged {
+  /** Valid and not seen before, in canonical order. */
+  readonly events: readonly LogEvent[]
+  /** `topic partition offset` of each record that must be rejected. */
+  readonly rejected: readonly string[]
+}
+
+export async function judgeLog(runner: PipelineRunner): Promise<Judged> {
+  const events: LogEvent[] = []
+  const rejected: string[] = []
+  for (const stream of runner.plan.streams) {
+    const byPartition = await runner.records(stream.topic)
+    byPartition.forEach((records, partition) => {
+      let clock = Number.NEGATIVE_INFINITY
+      for (const { offset, value } of records) {
+        const decoded = stream.codec.decode(value)
+        const time = decoded.ok ? (decoded.event[stream.timeField] as number) : 0
+        if (!decoded.ok || time < clock - stream.latenessMs) {
+          rejected.push(placeName(stream.topic, partition, offset))
+          continue
+        }
+        clock = Math.max(clock, time)
+        const order = orderOf(stream.index, partition, offset)
+        const id = decoded.event[stream.idField] as string
+        if (events.some((other) => other.stream === stream && other.id === id)) continue
+        events.push({ stream, partition, offset, order, time, id, values: decoded.event })
+        if (isUnlucky(decoded.event)) rejected.push(placeName(stream.topic, partition, offset))
+      }
+    })
+  }
+  events.sort((a, b) => a.time - b.time || a.order - b.order)
+  return { events, rejected: rejected.sort() }
+}
+
+export function placeName(topic: string, partition: number, offset: number): string {
+  return `${topic} ${partition} ${offset}`
+}
+
+export function isUnlucky(values: EventValues): boolean {
+  return unlucky.includes(values.amount as number)
+}
+
+/** Ids that must be predicted, once each. */
+export function scoredIds({ events }: Judged, plan: Plan): string[] {
+  return events
+    .filter(({ stream, values }) => stream.index === plan.scored.index && !isUnlucky(values))
+    .map(({ id }) => id)
+    .sort()
+}
+
+/** Bits of each vector by id, of the pure core. */
+export function replayedBits({ events }: Judged, plan: Plan, partitions: number): Map<string, string> {
+  const replay = createReplay(plan, { partitions })
+  const all = events.flatMap(({ stream, values, partition }) => replay.push(stream.index, values, partition))
+  return new Map([...all, ...replay.flush()].map(({ id, vector }) => [id, bitsOf(vector)]))
+}
+
+/** As `PipelineRunner.facts` tells them: live rows in canonical order, hexadecimal, by stage, partition and key. */
+export async function expectedFacts(
+  { events }: Judged,
+  plan: Plan,
+  partitions: number,
+  store: FeatureStore,
+): Promise<Record<string, string>> {
+  const facts: Record<string, string> = {}
+  for (const stage of plan.stages.filter(({ kind }) => kind === 'entity')) {
+    const passed = await Promise.all(Array.from({ length: partitions }, (_, task) => passedBy(store, stage, task)))
+    for (const [key, rows] of rowsByKey(events, plan, stage)) {
+      const partition = partitionOf(Buffer.from(key), partitions)
+      const live = rows.filter((row) => row[0]! >= passed[partition]! - stage.entity.retentionMs)
+      live.sort((a, b) => a[0]! - b[0]! || a[1]! - b[1]!)
+      if (live.length > 0) facts[`${stage.entity.name} ${partition} ${key}`] = live.map(bitsOf).join('')
+    }
+  }
+  return facts
+}
+
+function rowsByKey(events: readonly LogEvent[], plan: Plan, stage: StagePlan): Map<string, Float64Array[]> {
+  const { entity } = stage
+  const write = compileFactRow(entity, plan.streams)
+  const found = new Map<string, Float64Array[]>()
+  for (const { stream, values, order } of events) {
+    const keyField = entity.keyFields.get(stream.index)
+    if (keyField === undefined || !entity.layout.sources.some((source) => source.stream === stream.index)) continue
+    // What the last stage rejects leaves its facts in the stages before.
+    if (stage.hopOut === null && isUnlucky(values)) continue
+    const row = new Float64Array(entity.layout.width)
+    write(stream.index, values, order, row)
+    const key = values[keyField] as string
+    found.set(key, [...(found.get(key) ?? []), row])
+  }
+  return found
+}
+
+async function passedBy(store: FeatureStore, stage: StagePlan, partition: number): Promise<number> {
+  const { position } = await store.read(stage.entity.name, partition, [])
+  const [time] = position === null ? [null] : (JSON.parse(position) as { passed: [number | null] }).passed
+  return time ?? Number.NEGATIVE_INFINITY
+}

@@ -1,0 +1,26 @@
+/** Tests of the simulation: what is wrong in the loop must be found. All of them: `npm run simulate -- --mutations`. */
+import { describe, expect, test } from 'vitest'
+import { simulateMutation } from './mutate.ts'
+import { mutations } from './mutations.ts'
+
+/** Those that are found within a few schedules; the others take longer than a test may. */
+const quick = new Set([
+  'apply before commit',
+  'offset - 1',
+  'alignment off',
+  'generation -1',
+  'unpinned cache',
+  'refold publishes',
+  'marks before their events',
+])
+
+describe('it is found in the simulation', () => {
+  test.each(mutations.filter(({ name }) => quick.has(name)))('$name', async (mutation) => {
+    const { foundAfter } = await simulateMutation(mutation, 200, 1)
+    expect(foundAfter).not.toBeNull()
+  }, 180_000)
+
+  test('only what exists is called quick', () => {
+    expect([...quick].filter((name) => !mutations.some((mutation) => mutation.name === name))).toEqual([])
+  })
+})

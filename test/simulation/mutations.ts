@@ -1,0 +1,197 @@
+/**
+ * Tests of the simulation: the loop with one thing wrong in it. Each mutation replaces text that must be in its file exactly once, so that
+ * one that no longer fits the code fails instead of passing. Run by `mutate.ts`.
+ */
+
+export interface Edit {
+  readonly file: string
+  readonly find: string
+  readonly replace: string
+}
+
+export interface Mutation {
+  readonly name: string
+  readonly edits: readonly Edit[]
+  /** Changes nothing that matters: the simulation must find nothing. */
+  readonly isHarmless?: true
+}
+
+const batchLoop = 'processors/batch-loop.ts'
+const memoryWorker = 'runtime/memory/worker.ts'
+
+/** Entities leave the cache after every batch instead of after 64: scenarios are short. */
+const trimAlways: Edit = { file: batchLoop, find: 'const trimEvery = 64', replace: 'const trimEvery = 1' }
+
+export const mutations: readonly Mutation[] = [
+  {
+    name: 'apply before commit',
+    edits: [
+      {
+        file: batchLoop,
+        find: '    if (records.length > 0 || offsets.length > 0) await worker.transact(records, offsets, membership)\n',
+        replace:
+          '    await Promise.all(steps.map(({ store, step }) => (step.from === step.to ? null : store.apply(step))))\n' +
+          '    if (records.length > 0 || offsets.length > 0) await worker.transact(records, offsets, membership)\n',
+      },
+    ],
+  },
+  {
+    name: 'no token check in the store',
+    edits: [
+      {
+        file: 'feature-store/refusals.ts',
+        find: 'if (found.owner !== null && found.owner !== expected.owner) {',
+        replace: 'if (Number(task) === 0) {',
+      },
+      {
+        file: 'feature-store/refusals.ts',
+        find: 'if (found.owner === null || found.position !== expected.position) {',
+        replace: 'if (found.position !== expected.position) {',
+      },
+      {
+        file: 'feature-store/memory-store.ts',
+        find: 'found.owner === owner && found.position === step.to',
+        replace: 'found.position === step.to',
+      },
+    ],
+  },
+  {
+    name: 'position read apart from state',
+    edits: [
+      {
+        file: 'feature-store/memory-store.ts',
+        find: 'const { logs } = assertFence(sent)',
+        replace: 'const { logs } = currentState()',
+      },
+    ],
+  },
+  {
+    name: 'offset + 1',
+    edits: [
+      {
+        file: 'processors/task.ts',
+        find: '{ low: input.next, clock: input.clock }\n        return { ...low, next: input.next }',
+        replace: '{ low: input.next + 1, clock: input.clock }\n        return { ...low, next: input.next + 1 }',
+      },
+    ],
+  },
+  {
+    name: 'offset - 1',
+    edits: [
+      {
+        file: 'processors/task.ts',
+        find: '{ low: input.next, clock: input.clock }\n        return { ...low, next: input.next }',
+        replace:
+          '{ low: Math.max(0, input.next - 1), clock: input.clock }\n        return { ...low, next: Math.max(low.low, input.next - 1) }',
+      },
+    ],
+  },
+  {
+    name: 'alignment off',
+    edits: [
+      {
+        file: 'processors/alignment.ts',
+        find: 'for (let i = 0; i < sources.length; i++) if (!hasPassed(i, event, nowMs)) return false\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'generation -1',
+    edits: [{ file: memoryWorker, find: '        checkMembership(membership)\n', replace: '' }],
+  },
+  {
+    name: 'unpinned cache',
+    edits: [
+      trimAlways,
+      {
+        file: 'processors/entity-cache.ts',
+        find: 'if (rows <= options.rowsMax || touchedBy >= pinnedFrom) break',
+        replace: 'if (rows <= options.rowsMax || touchedBy > pinnedFrom + 1) break',
+      },
+    ],
+  },
+  { name: 'a cache that is trimmed often', isHarmless: true, edits: [trimAlways] },
+  {
+    name: 'refold publishes',
+    edits: [
+      {
+        file: batchLoop,
+        find: '      if (batch.isRefold) continue\n      const options = { plan',
+        replace: '      const options = { plan',
+      },
+    ],
+  },
+  {
+    name: 'no refold',
+    edits: [
+      {
+        file: 'processors/open-task.ts',
+        find: 'const refoldTo = isAhead(target, start) ? target : null',
+        replace: 'const refoldTo = isAhead(target, start) && plan.version < 0 ? target : null',
+      },
+    ],
+  },
+  {
+    name: 'cache kept over a rebalance',
+    edits: [
+      {
+        file: 'processors/open-task.ts',
+        find: 'cache: createEntityCache(stage.entity.layout, { rowsMax: limits.cacheRowsMax }),',
+        replace: 'cache: keptCache(options),',
+      },
+      {
+        file: 'processors/open-task.ts',
+        find: 'function offsetsOf(position: TaskPosition): string {',
+        replace:
+          'const kept = new WeakMap<Worker, Map<string, ReturnType<typeof createEntityCache>>>()\n' +
+          'function keptCache({ worker, stage, partition, limits }: OpenTaskOptions) {\n' +
+          '  const ofWorker = kept.get(worker) ?? new Map<string, ReturnType<typeof createEntityCache>>()\n' +
+          '  kept.set(worker, ofWorker)\n' +
+          "  const name = [stage.entity.name, partition].join(' ')\n" +
+          '  const cache = ofWorker.get(name) ?? createEntityCache(stage.entity.layout, { rowsMax: limits.cacheRowsMax })\n' +
+          '  ofWorker.set(name, cache)\n' +
+          '  return cache\n' +
+          '}\n' +
+          'function offsetsOf(position: TaskPosition): string {',
+      },
+    ],
+  },
+  {
+    name: 'dead letters dropped',
+    edits: [{ file: batchLoop, find: '        rejectionRecords(options, refusals),\n', replace: '' }],
+  },
+  {
+    name: 'marks before their events',
+    edits: [{ file: batchLoop, find: 'records.push(...talk.say(', replace: 'records.unshift(...talk.say(' }],
+  },
+  {
+    name: 'committed offsets read while a transaction on them is open',
+    edits: [
+      {
+        file: memoryWorker,
+        find: '        if (places.some((place) => transactions.isUnstable(options.group, place))) return null\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'positions read before the token is written',
+    edits: [
+      {
+        file: 'processors/open-task.ts',
+        find: '  const taskStore = await store.claim(',
+        replace:
+          '  const offsets = await worker.committed(inputTopics(options).map((topic) => ({ topic, partition })))\n' +
+          '  const taskStore = await store.claim(',
+      },
+      {
+        file: 'processors/open-task.ts',
+        find:
+          '\n  const offsets = await worker.committed(inputTopics(options).map((topic) => ({ topic, partition })))\n' +
+          '  const committed =',
+        replace: '\n  const committed =',
+      },
+    ],
+  },
+]
