@@ -31,7 +31,7 @@ function declareVerify({ command, act }: Declare): void {
     'Prove that live equals replay: the benchmark through Kafka and Redis, every vector compared bit for bit.',
     [
       'pipelines/card-fraud.ts --until 2018-06-02 --rate 8000',
-      'pipelines/card-fraud.ts --until 2018-04-08 --json verify.json',
+      'pipelines/card-fraud.ts --until 2018-04-08 --processes 2 --json verify.json',
       'pipelines/card-fraud.ts --until 2018-04-08 --embedded',
     ],
   )
@@ -43,6 +43,12 @@ function declareVerify({ command, act }: Declare): void {
         .conflicts('rate'),
     )
     .option('--rate <events>', 'pace by rate: events a second; flat out unless told', positiveOption)
+    .addOption(
+      new Option('--processes <count>', 'production processes that share the work')
+        .argParser(wholeOption(1, 64))
+        .default(1)
+        .conflicts('embedded'),
+    )
     .option('--seed <seed>', 'of the generated events; 0 is the published data set', wholeOption(0, 524_287))
     .addOption(jsonFileOption())
     .action((definition, options) =>

@@ -30,10 +30,10 @@ export async function openEmbeddedGround({ namespace, plan }: Subject, parts: Pa
     broker,
     isKept: false,
     unansweredMax,
-    async run() {
+    async run({ isReplay }) {
       const live = await startLiveProcess({
         plan,
-        config,
+        config: isReplay ? { ...config, alignment: 'replay' } : config,
         broker,
         registry: null,
         openStore: async () => store,
@@ -46,7 +46,7 @@ export async function openEmbeddedGround({ namespace, plan }: Subject, parts: Pa
         closing,
       })
       live.ended.catch(giveUp)
-      return live.url
+      return [live.url]
     },
     train() {
       terminal.out('  Nothing is scored and HTTP does not answer while the model is fitted: it is all one thread.')

@@ -3,8 +3,9 @@
  * `verify`.
  */
 import type { Pace } from '../producers/pace.ts'
+import { openPositions, type PositionedSink } from '../producers/positions.ts'
 import type { SourceEvent } from '../producers/prepare.ts'
-import { produce } from '../producers/produce.ts'
+import { produce, type Sink } from '../producers/produce.ts'
 import type { Broker } from '../runtime/broker.ts'
 import type { EventValues, Plan } from '../schemas/plan.ts'
 import type { CommandContext } from './context.ts'
@@ -50,9 +51,30 @@ export async function createFeed(
     plan.streams.map(({ topic }) => topic),
   )
   const producer = await broker.producer()
+  let positions: PositionedSink | null = null
   const sourceOptions = { source: 'handbook', ...(options.seed === undefined ? {} : { seed: options.seed }) }
   const first = await openSource(sourceOptions, plan, { stdin, signal: new AbortController().signal, say })
   let sent = 0
+
+  /**
+   * Flat out, many events of several partitions are one chunk, and a chunk that is no transaction can be seen in parts: an event before an
+   * earlier one of another partition. Paced chunks are small, and a transaction for each would only delay them.
+   */
+  async function sinkFor({ kind }: Pace, signal: AbortSignal): Promise<Sink> {
+    if (kind !== 'flat out') return producer
+    positions ??= await openPositions({
+      broker,
+      groupPrefix: plan.name,
+      topic: plan.scored.topic,
+      source: { name: 'the benchmark', key: plan.scored.topic, file: null },
+      isResuming: false,
+      clock,
+      signal,
+      say,
+    })
+    return positions
+  }
+
   const unanswered = () => sent - watched.counts.predictions - watched.counts.rejected
 
   async function* whileAnswered(chunks: Source['chunks'], stop: AbortSignal): AsyncGenerator<readonly SourceEvent[]> {
@@ -73,7 +95,7 @@ export async function createFeed(
       const source = await openSource({ ...sourceOptions, ...span }, plan, { stdin, signal: stop, say })
       await produce(whileAnswered(source.chunks, stop), {
         streams: plan.streams,
-        sink: producer,
+        sink: await sinkFor(pace, stop),
         partitionsOf,
         pace,
         clock,

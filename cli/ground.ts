@@ -24,14 +24,21 @@ export interface Subject {
   readonly plan: Plan
 }
 
+export interface RunOptions {
+  /** One where the ground is this process. */
+  readonly processes: number
+  /** Nothing goes before what is earlier, however long that takes. */
+  readonly isReplay: boolean
+}
+
 export interface Ground {
   readonly broker: Broker
   /** What it holds outlives this process. */
   readonly isKept: boolean
   /** Events that may be sent and without an answer at the same time. */
   readonly unansweredMax: number
-  /** Starts the production process; a failure of it later on is handed to `giveUp`. Resolves with its HTTP address. */
-  run(): Promise<string>
+  /** Starts the production processes; a failure of one later on is handed to `giveUp`. Resolves with their HTTP addresses. */
+  run(options: RunOptions): Promise<readonly [string, ...string[]]>
   /** Trains on what is logged so far and makes the model the champion. */
   train(): Promise<void>
 }

@@ -9,7 +9,7 @@ import type { Plan, Prediction } from '../schemas/plan.ts'
 import { createClosing } from './closing.ts'
 import type { CommandContext } from './context.ts'
 import { exitCodes, failureText } from './failure-text.ts'
-import type { Ground, OpenGround, Parts } from './ground.ts'
+import type { Ground, OpenGround, Parts, RunOptions } from './ground.ts'
 import { loadPlan } from './load-plan.ts'
 import { ensureTopics } from './topics.ts'
 import { watchTopics } from './watch-topics.ts'
@@ -17,8 +17,8 @@ import { watchTopics } from './watch-topics.ts'
 export interface OwnPipeline {
   readonly plan: Plan
   readonly ground: Ground
-  /** HTTP address of the production process. */
-  readonly url: string
+  /** HTTP addresses of the production processes. */
+  readonly urls: readonly [string, ...string[]]
   readonly watched: Watched
 }
 
@@ -65,16 +65,17 @@ export async function openOwnPipeline(
   openGround: OpenGround,
   meanwhile: () => void,
   parts: Parts,
+  options: RunOptions = { processes: 1, isReplay: false },
 ): Promise<OwnPipeline> {
   const { config } = parts.context
   const plan = await loadPlan(definition, namespace)
   const ground = await openGround({ definition, namespace, plan }, parts)
   await ensureTopics(ground.broker, plan, config.partitions)
-  const url = await ground.run()
+  const urls = await ground.run(options)
   meanwhile()
-  await untilReady(url, parts)
+  for (const url of urls) await untilReady(url, parts)
   const watched = await watchPipeline(ground.broker, plan, parts)
-  return { plan, ground, url, watched }
+  return { plan, ground, urls, watched }
 }
 
 async function untilReady(url: string, { context, signal }: Parts): Promise<void> {

@@ -19,17 +19,15 @@ export async function openServerGround({ definition, namespace, plan }: Subject,
   closing.add('servers', servers.close)
   const { broker } = openPipelineBroker(plan, { ...config, kafkaBrokers: servers.kafkaBrokers.split(',') }, context)
   closing.add('Kafka', broker.close)
-  const port = config.httpPort === 0 ? await freePort(undefined, []) : config.httpPort
   const environment = {
     MILLRACE_LOG_LEVEL: 'warn',
     ...context.environment,
     KAFKA_BROKERS: servers.kafkaBrokers,
     REDIS_URL: servers.redisUrl,
     MILLRACE_NAMESPACE: namespace,
-    MILLRACE_HTTP_PORT: String(port),
   }
-  const command = (...args: readonly string[]) => {
-    const child = startCommandProcess(args, environment)
+  const command = (args: readonly string[], more: Readonly<Record<string, string>> = {}) => {
+    const child = startCommandProcess(args, { ...environment, ...more })
     closing.add(args[0]!, child.stop)
     return child
   }
@@ -38,10 +36,21 @@ export async function openServerGround({ definition, namespace, plan }: Subject,
     isKept: true,
     // Kafka holds whatever is sent to it.
     unansweredMax: Number.POSITIVE_INFINITY,
-    async run() {
-      command('run', definition).done.catch(giveUp)
-      return `http://${config.httpHost}:${port}`
+    async run({ processes, isReplay }) {
+      const ports: number[] = []
+      for (let number = 0; number < processes; number++) {
+        const isFirst = number === 0
+        const port = isFirst && config.httpPort > 0 ? config.httpPort : await freePort(undefined, ports)
+        ports.push(port)
+        command(['run', definition], {
+          MILLRACE_HTTP_PORT: String(port),
+          ...(isFirst ? {} : { MILLRACE_WORKER: `${config.worker}-${number + 1}` }),
+          ...(isReplay ? { MILLRACE_ALIGNMENT: 'replay' } : {}),
+        }).done.catch(giveUp)
+      }
+      const [first, ...others] = ports.map((port) => `http://${config.httpHost}:${port}`)
+      return [first!, ...others]
     },
-    train: () => command('train', definition).done,
+    train: () => command(['train', definition]).done,
   }
 }

@@ -69,7 +69,8 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
     () => drawHandbook(options.seed ?? 0),
     parts,
   )
-  const { plan, ground, watched, url } = pipeline
+  const { plan, ground, watched, urls } = pipeline
+  const [url] = urls
   terminal.out(`${plan.name}: ${resumed ? 'goes on in' : 'begins in the fresh'} namespace ${namespace}.`)
   const feed = await createFeed(pipeline, options, context)
   const warmUpEndMs = feed.startMs + options.days * dayMs

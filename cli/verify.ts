@@ -26,6 +26,7 @@ export interface VerifyCommandOptions {
   readonly until: number
   readonly rate?: number
   readonly speed?: number
+  readonly processes: number
   readonly seed?: number
   readonly json?: string
 }
@@ -63,8 +64,10 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
     options.embedded ? openEmbeddedGround : openServerGround,
     () => drawHandbook(options.seed ?? 0),
     parts,
+    // Flat out is a backlog: there is no live stream that a wait could hold up.
+    { processes: options.processes, isReplay: paceOf(options).kind === 'flat out' },
   )
-  const { plan, ground, watched, url } = pipeline
+  const { plan, ground, watched, urls } = pipeline
   const partitionsOf = await requireTopics(ground.broker, [plan.scored.topic])
   const expected = createExpectation(plan, partitionsOf(plan.scored.topic), terminal)
   watched.onPrediction = ({ id, features }) => expected.compare(id, features)
@@ -88,7 +91,7 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
   await tickUntil(() => !isSending && !isOwed(), tell, { isOwed, watched, clock, signal })
   await sent
   if (signal.aborted) return exitCodes.interrupted
-  const metrics = await readMetrics(url)
+  const metrics = await readMetrics(urls)
   const figures: VerifyFigures = {
     events: feed.sent,
     ...expected.finish(),
@@ -169,11 +172,12 @@ function createExpectation(plan: Plan, partitions: number, terminal: Terminal): 
   return { push: (stream, values) => expect(replay.push(indexes.get(stream)!, values)), compare, finish }
 }
 
-/** Sums of the process's own counts over their labels. */
-async function readMetrics(url: string): Promise<(name: string) => number> {
-  const text = await (await fetch(`${url}/metrics`)).text()
+/** Sums of the processes' own counts over their labels. */
+async function readMetrics(urls: readonly string[]): Promise<(name: string) => number> {
+  const texts = await Promise.all(urls.map(async (url) => (await fetch(`${url}/metrics`)).text()))
+  const all = texts.flatMap((text) => text.split('\n'))
   return (name) => {
-    const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+    const lines = all.filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
     return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
   }
 }

@@ -211,7 +211,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       const bounds = {
         eventsMax: limits.batchEventsMax,
         keysMax: storeKeysMax,
-        untilTime: Math.min(readTimes.get(open.task.stage) ?? Number.POSITIVE_INFINITY, untilTime(open.task)),
+        untilTime: untilTime(open.task) ?? readTimes.get(open.task.stage) ?? Number.POSITIVE_INFINITY,
         beforeRound: open.task.stage.hopOut ? answered : Number.POSITIVE_INFINITY,
       }
       const batch = open.task.take(nowMs, bounds) ?? movedPosition(open, nowMs)
@@ -246,9 +246,8 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     return times
   }
 
-  function untilTime(task: Task): number {
-    const talk = talks.find(({ stage }) => stage === task.stage)
-    return talk ? talk.untilTime(task, limits.heldMax / 2) : Number.POSITIVE_INFINITY
+  function untilTime(task: Task): number | null {
+    return talks.find(({ stage }) => stage === task.stage)?.untilTime(task, limits.heldMax / 2) ?? null
   }
 
   /** What the next stages are told with this transaction. */

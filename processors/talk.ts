@@ -51,10 +51,10 @@ export interface Talk {
   isOwed(answered: number): boolean
   say(speech: Speech, occasion: Occasion): OutRecord[]
   /**
-   * Event time beyond which the task does not go for now: readers hold `heldMax` events already for a source that is behind it. Infinity
-   * for all others, so that whoever is waited for goes on.
+   * Event time beyond which the task does not go for now, since readers hold more than `heldMax` events for a source that is behind it;
+   * infinity for one that may itself be waited for and must go on, whatever else. Null: readers hold little.
    */
-  untilTime(task: Task, heldMax: number): number
+  untilTime(task: Task, heldMax: number): number | null
 }
 
 export function createTalk({ stage, tasks, readers, partitions, hearing, listener }: TalkOptions): Talk {
@@ -119,10 +119,10 @@ export function createTalk({ stage, tasks, readers, partitions, hearing, listene
     return heard
   }
 
-  function untilTime(task: Task, heldMax: number): number {
-    let time = Number.POSITIVE_INFINITY
-    for (const reader of readers) if (reader.held > heldMax) time = Math.min(time, reader.topTime())
-    return task.passed.time > time ? time : Number.POSITIVE_INFINITY
+  function untilTime(task: Task, heldMax: number): number | null {
+    let time: number | null = null
+    for (const reader of readers) if (reader.held > heldMax) time = Math.min(time ?? reader.topTime(), reader.topTime())
+    return time === null || task.passed.time > time ? time : Number.POSITIVE_INFINITY
   }
 
   return {

@@ -19,3 +19,21 @@ test('200,000 events after day 40, paced in event time: no vector differs', { ti
   expect(figures.compared).toBe(figures.events)
   expect(figures.events).toBe(594_735)
 })
+
+/** The whole benchmark with CATCH_UP_UNTIL=2018-10-01: as fast as they can, producer and two processes over four partitions. */
+test('a backlog, flat out through two processes: no event is late, no vector differs', {
+  timeout: 3_600_000,
+}, async () => {
+  const file = join(ownFolder(), 'verify.json')
+  const until = process.env.CATCH_UP_UNTIL ?? '2018-04-12'
+  const command = startCommand(
+    ['verify', 'pipelines/card-fraud.ts', '--until', until, '--processes', '2', '--json', file],
+    servers,
+  )
+  expect(await command.exitCode, command.output()).toBe(0)
+  const figures = readJson<VerifyFigures>(file)
+  const none = { differing: 0, missing: 0, doubled: 0, late: 0, releasedEarly: 0, rejected: 0, duplicates: 0 }
+  expect(figures).toMatchObject(none)
+  expect(figures.compared).toBe(figures.events)
+  expect(figures.events).toBeGreaterThan(100_000)
+})

@@ -3,12 +3,14 @@
  * each other's words to go by fold them. Whatever their transactions take, no event is late, and none waits for a timer.
  */
 import { describe, expect, test } from 'vitest'
+import { partitionOf } from '../../runtime/partition.ts'
 import {
   createPipelineRunner,
   predictedVectors,
   type RunnerOptions,
   replayed,
   replayedVectors,
+  type Started,
   type StreamEvent,
 } from '../../testing/index.ts'
 import { createRandom, type Random } from '../../testing/random.ts'
@@ -62,3 +64,88 @@ describe.each([
     expect(runner.clock.elapsedMs() - sentMs).toBeLessThan(500)
   })
 })
+
+test.each(Array.from({ length: 10 }, (_, i) => i))(
+  'a backlog gets through the smallest buffers: seed %i',
+  async (seed) => {
+    const random = createRandom(100 + seed)
+    const partitions = 3
+    const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions, startMs })
+    const events = someEvents(random, 200, false, partitions)
+    await runner.sendAll(events)
+    const limits = { batchEventsMax: 1, partitionBytesMax: 1_500, readAheadMax: 1, heldMax: 1 }
+    const started = ['a', 'b'].map((name) => runner.start({ name, limits }))
+    const clicks = events.filter(({ stream }) => stream === 'clicks').length
+    while ((await runner.predictions()).length < clicks && runner.clock.elapsedMs() < 60_000)
+      await runner.clock.sleep(20)
+    for (const worker of started) await worker.stop()
+    expect(predictedVectors(await runner.predictions())).toEqual(
+      replayedVectors(replayed(runner.plan, partitions, events)),
+    )
+    for (const { metrics } of started) expect(metrics.totals).toMatchObject({ late: 0, releasedEarly: 0 })
+  },
+)
+
+describe('live, the wait for others is bounded, and what it lets go is counted', () => {
+  const holdMaxMs = 1_000
+
+  test('by a process that does not get on', async () => {
+    let isStuck = false
+    const onTransact: RunnerOptions['onTransact'] = async (stage, name) => {
+      // Not in the middle of a transaction: that holds everybody up until it times out.
+      while (isStuck && stage === 'committed' && name === 'b') await runner.clock.sleep(100)
+    }
+    const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 2, startMs, onTransact })
+    const limits = { holdMaxMs, sessionTimeoutMs: 60_000, transactionTimeoutMs: 60_000 }
+    const [a, b] = ['a', 'b'].map((name) => runner.start({ name, limits })) as [Started, Started]
+    await a.until('both have tasks', () => [a, b].every((worker) => worker.state().tasks.length === 2))
+    const mine = partitionsOf(a)
+    const users = Array.from({ length: 40 }, (_, i) => `user${i}`)
+    const userOf = (isMine: boolean) =>
+      users.find((user) => mine.includes(partitionOf(Buffer.from(user), 2)) === isMine)!
+    const page = ['home', 'list', 'help'].find((name) => mine.includes(partitionOf(Buffer.from(name), 2)))!
+    await runner.sendAll([click('before', userOf(false), 1, { page })])
+    await a.until('it goes through both', () => a.metrics.totals.predictions + b.metrics.totals.predictions === 1)
+    isStuck = true
+    await runner.sendAll([click('stuck', userOf(false), 2, { page })])
+    await runner.clock.sleep(100)
+    const sentMs = runner.clock.elapsedMs()
+    await runner.sendAll([click('live', userOf(true), 3, { page })])
+    const isPredicted = async () => (await runner.predictions()).some(({ id }) => id === 'live')
+    while (!(await isPredicted()) && runner.clock.elapsedMs() < sentMs + 10_000) await runner.clock.sleep(5)
+    expect(runner.clock.elapsedMs() - sentMs).toBeLessThan(holdMaxMs + 100)
+    expect(a.metrics.totals.releasedEarly).toBe(1)
+    isStuck = false
+    await runner.clock.sleep(2_000)
+    await a.stop()
+    await b.stop()
+    expect((await runner.predictions()).map(({ id }) => id).sort()).toEqual(['before', 'live', 'stuck'])
+  })
+
+  test('by a partition of the same process that has a backlog', async () => {
+    const [slow, fast] = [0, 1].map(
+      (wanted) => ['user0', 'user1', 'user2', 'user3'].find((user) => partitionOf(Buffer.from(user), 2) === wanted)!,
+    )
+    const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 2, startMs })
+    await runner.sendAll(Array.from({ length: 4_000 }, (_, i) => click(`old${i}`, slow!, i / 10, { amount: 100 })))
+    const worker = runner.start({ limits: { holdMaxMs, batchEventsMax: 1, partitionBytesMax: 1, readAheadMax: 1 } })
+    await worker.until('it is at work', () => worker.metrics.totals.predictions > 10)
+    const sentMs = runner.clock.elapsedMs()
+    await runner.sendAll([click('live', fast!, 1_000, { amount: 100 })])
+    const isPredicted = async () => (await runner.predictions()).some(({ id }) => id === 'live')
+    while (!(await isPredicted()) && runner.clock.elapsedMs() < sentMs + 10_000) await runner.clock.sleep(5)
+    const count = (await runner.predictions()).length
+    await worker.stop()
+    expect(count).toBeLessThan(4_000)
+    expect(runner.clock.elapsedMs() - sentMs).toBeLessThan(holdMaxMs + 100)
+    expect(worker.metrics.totals.releasedEarly).toBeGreaterThan(0)
+  })
+})
+
+/** Of the first stage. */
+function partitionsOf(worker: Started): number[] {
+  return worker
+    .state()
+    .tasks.filter(({ stage }) => stage.index === 0)
+    .map(({ partition }) => partition)
+}
