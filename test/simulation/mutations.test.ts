@@ -15,10 +15,14 @@ const quick = new Set([
 ])
 
 describe('it is found in the simulation', () => {
-  test.each(mutations.filter(({ name }) => quick.has(name)))('$name', async (mutation) => {
-    const { foundAfter } = await simulateMutation(mutation, 200, 1)
-    expect(foundAfter).not.toBeNull()
-  }, 180_000)
+  test.each(mutations.filter(({ name }) => quick.has(name)))(
+    '$name',
+    async (mutation) => {
+      const { foundAfter } = await simulateMutation(mutation, 200, 1)
+      expect(foundAfter).not.toBeNull()
+    },
+    180_000,
+  )
 
   test('only what exists is called quick', () => {
     expect([...quick].filter((name) => !mutations.some((mutation) => mutation.name === name))).toEqual([])
