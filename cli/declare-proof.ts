@@ -1,11 +1,12 @@
 /** The commands that prove a definition without running it in production: their arguments, options and examples. Called by `program.ts`. */
 import { Option } from 'commander'
 import { type Declare, jsonFileOption, withSource } from './declare.ts'
-import { instantOption, outputFileOption, positiveOption, wholeOption } from './option-values.ts'
+import { instantOption, outputFileOption, positiveOption, shareOption, wholeOption } from './option-values.ts'
 
 export function declareProofCommands(declare: Declare): void {
   declareReplay(declare)
   declareVerify(declare)
+  declareAudit(declare)
   declareSchemas(declare)
 }
 
@@ -53,6 +54,20 @@ function declareVerify({ command, act }: Declare): void {
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./verify.ts')).verifyCommand(definition, options, context)),
+    )
+}
+
+function declareAudit({ command, act }: Declare): void {
+  command(
+    'audit',
+    'Follow a pipeline, compute a sample of its vectors and scores again from its inputs, and compare.',
+    ['pipelines/card-fraud.ts', 'pipelines/card-fraud.ts --sample 1 --once --json audit.json'],
+  )
+    .option('--sample <share>', 'of the entities of each stage, above 0 and up to 1', shareOption, 0.01)
+    .option('--once', 'end once what the topics hold now is compared; the exit code says whether anything differs')
+    .addOption(jsonFileOption())
+    .action((definition, options) =>
+      act(async (context) => (await import('./audit.ts')).auditCommand(definition, options, context)),
     )
 }
 

@@ -17,6 +17,12 @@ export function positiveOption(text: string): number {
   throw new InvalidArgumentError('Expected a number above 0.')
 }
 
+export function shareOption(text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && value > 0 && value <= 1) return value
+  throw new InvalidArgumentError('Expected a share above 0 and up to 1, such as 0.01.')
+}
+
 /** A parser for whole numbers within bounds. */
 export function wholeOption(min: number, max: number): (text: string) => number {
   return (text) => {

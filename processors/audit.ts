@@ -42,8 +42,10 @@ export interface Audit {
   readonly counts: Readonly<AuditCounts>
   /** Outputs that wait for their inputs to be read. */
   readonly pending: number
-  /** What to read next; everything that it names is to be handed to `accept`. */
-  wanted(): FetchFrom[]
+  /** What to read next; everything that it names is to be handed to `accept`. Without `outputs`: only what those need that were read. */
+  wanted(options?: { readonly outputs: boolean }): FetchFrom[]
+  /** First offset of a partition that was not read. */
+  nextOf(at: TopicPartition): number
   /** `round` counts fetches up. */
   accept(fetched: FetchedPartition, round: number): void
   /**
@@ -107,7 +109,7 @@ export function createAudit(options: AuditOptions): Audit {
     }
   }
 
-  function wanted(): FetchFrom[] {
+  function wanted({ outputs: isReading } = { outputs: true }): FetchFrom[] {
     const names = new Set<AuditedPartition>(all(plan.rejected.topic))
     for (const { stage, isAudited, outputs, tasks, keepMs } of stages) {
       if (!isAudited) continue
@@ -115,7 +117,7 @@ export function createAudit(options: AuditOptions): Audit {
       // No partition runs far ahead of the others: what they will ask for must still be there.
       const behind = Math.min(...outputs.filter(({ isAtEnd }) => !isAtEnd).map(({ latest }) => latest))
       for (const output of outputs) {
-        if (waiting <= pendingMax && !(output.latest > behind + keepMs / 4)) names.add(output)
+        if (isReading && waiting <= pendingMax && !(output.latest > behind + keepMs / 4)) names.add(output)
       }
       const inputs = stageInputs(plan, stage)
       tasks.forEach(({ pending }, number) => {
@@ -271,6 +273,7 @@ export function createAudit(options: AuditOptions): Audit {
       return stages.reduce((sum, { tasks }) => sum + tasks.reduce((of, { pending }) => of + pending.length, 0), 0)
     },
     wanted,
+    nextOf: (at) => partition(at.topic, at.partition).next,
     accept,
     judge,
   }

@@ -127,6 +127,13 @@ export const settingsTable = {
     max: 65_535,
     sentence: 'Port of the HTTP server; 0 takes any free one.',
   }),
+  auditPort: whole({
+    variable: 'MILLRACE_AUDIT_PORT',
+    fallback: 8081,
+    min: 0,
+    max: 65_535,
+    sentence: 'Port that `audit` tells its totals and metrics on, and that `doctor` asks; 0 takes any free one.',
+  }),
   partitions: whole({
     variable: 'MILLRACE_PARTITIONS',
     fallback: 4,

@@ -7,6 +7,7 @@ import { lagExamination } from './lag.ts'
 import { machineExaminations } from './machine.ts'
 import { type Asked, outcomeExaminations } from './outcome.ts'
 import { redisExaminations } from './redis.ts'
+import { skewExamination } from './skew.ts'
 import { stateExaminations } from './state.ts'
 import type { Subject } from './subject.ts'
 
@@ -23,6 +24,7 @@ export async function examine(
     ...stateExaminations(subject),
     lagExamination(subject),
     ...outcomeExaminations(subject, more.asked),
+    skewExamination(subject, more.asked),
   ]
   const under = examinations.map((one) => examined(one))
   // A mistake of ours in a later one must not end the process before its turn comes.

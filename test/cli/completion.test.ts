@@ -84,7 +84,7 @@ describe('complete', () => {
     const unknown: string[] = []
     const known = /^(?:file|folder|source|name|entity)$/
     const free =
-      /^(?:days|count|events|factor|seed|rows|day|url|instant|lines|id|key|score|version|condition|place|when|code|format|character)$/
+      /^(?:days|count|events|factor|seed|rows|day|url|instant|lines|id|key|score|version|condition|place|when|code|format|character|share)$/
     for (const command of await offered('')) {
       if (command === 'help') continue
       const { out } = await call([command, '--help'])

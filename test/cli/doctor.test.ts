@@ -108,7 +108,7 @@ describe('a pipeline that is well', () => {
     const json = join(await scratchFolder(), 'checks.json')
     const { code, out, lines } = await examine(subject, { json })
     const { fingerprint, stateFingerprint } = subject.runner.plan
-    expect(out.filter((line) => !/^.{6}(?:node|disk|memory|process|lag|position)\b/.test(line))).toEqual([
+    expect(out.filter((line) => !/^.{6}(?:node|disk|memory|process|lag|position|skew)\b/.test(line))).toEqual([
       'ok    configuration: no namespace, worker worker-1.',
       'ok    definition: clicks version 1: streams clicks, refunds; entities user, page; 6 features; ' +
         `definition ${fingerprint}, state ${stateFingerprint}.`,
@@ -126,9 +126,9 @@ describe('a pipeline that is well', () => {
       'ok    state user: 2 of 2 partitions hold state of this definition, cluster and partition count.',
       'ok    state page: 2 of 2 partitions hold state of this definition, cluster and partition count.',
       `warn  registry: there is no champion: predictions carry no score. Once labels have ripened, type: millrace train ${definition}`,
-      '21 ok, 2 warn, 0 FAIL.',
+      '22 ok, 2 warn, 0 FAIL.',
     ])
-    for (const name of ['node', 'disk', 'memory', 'lag user', 'lag page', 'position user', 'position page']) {
+    for (const name of ['node', 'disk', 'memory', 'lag user', 'lag page', 'position user', 'position page', 'skew']) {
       expect(lines(name)).toHaveLength(1)
       expect(lines(name)[0]).toMatch(/^ok /)
     }

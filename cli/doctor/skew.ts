@@ -1,0 +1,34 @@
+/** What a running audit has found; where none runs, how to start one. Called by `examine`. */
+import type { AuditFigures } from '../audit.ts'
+import { shown } from '../terminal.ts'
+import { type Check, type Examination, fail, ok, warn } from './check.ts'
+import type { Asked } from './outcome.ts'
+import type { Subject } from './subject.ts'
+
+const answerMaxMs = 3_000
+
+export function skewExamination({ definition, config }: Subject, { fetch: ask }: Pick<Asked, 'fetch'>): Examination {
+  const url = `http://${config.httpHost}:${config.auditPort}`
+  return { name: 'skew', examine: async () => [await skewCheck(url, definition, ask)] }
+}
+
+/** An audit is a second opinion: a pipeline without one is as well as it was. */
+async function skewCheck(url: string, definition: string, ask: typeof fetch): Promise<Check> {
+  const start = `millrace audit ${definition}`
+  let figures: AuditFigures
+  try {
+    const response = await ask(new URL('/audit', url), { signal: AbortSignal.timeout(answerMaxMs) })
+    if (!response.ok)
+      return warn('skew', `${url} answered ${response.status}, which is no audit.`, `Start one: ${start}`)
+    figures = (await response.json()) as AuditFigures
+  } catch {
+    return ok('skew', `no audit is running at ${url}. To have live vectors compared with their inputs: ${start}`)
+  }
+  const { checked, differing, skipped, pending, sample } = figures
+  const unjudged = Object.values(skipped).reduce((total, count) => total + count, 0)
+  const told =
+    `${shown(differing)} of ${shown(checked)} outputs differ in ${sample * 100} % of the entities; ` +
+    `${shown(unjudged)} not judged, ${shown(pending)} waiting.`
+  if (differing === 0) return ok('skew', told)
+  return fail('skew', told, 'The audit has printed each with its event and both values: see its log.')
+}

@@ -1,0 +1,47 @@
+/** `millrace audit` on the memory broker: counts, what it prints, its exit code, and what the doctor makes of it. */
+import { expect, test } from 'vitest'
+import { runAudit } from '../../processors/run-audit.ts'
+import type { Log } from '../../runtime/log.ts'
+import { createPipelineRunner } from '../../testing/index.ts'
+import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
+
+const silent: Log = { info: () => undefined, warn: () => undefined, error: () => undefined }
+
+test('follows a pipeline to its end, batch by batch, and finds the one changed bit that is added', async () => {
+  const startMs = clicksStartMs + 6 * 3_600_000
+  const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 2, startMs })
+  await runner.sendAll(
+    Array.from({ length: 60 }, (_, i) => click(`c${i}`, `user${i % 5}`, i, { page: `page${i % 3}` })),
+  )
+  const worker = runner.start()
+  await worker.until('all are predicted', () => worker.metrics.totals.predictions === 60)
+  await worker.stop()
+
+  let learned = 0
+  const names: string[] = []
+  const follow = () =>
+    runAudit({
+      plan: runner.plan,
+      broker: runner.broker,
+      partitionsOf: () => 2,
+      clock: runner.clock,
+      log: silent,
+      sample: 1,
+      scoreOf: () => null,
+      learnModels: async () => void learned++,
+      isOnce: true,
+      signal: new AbortController().signal,
+      onJudged: (_, differences) => names.push(...differences.map(({ id, name }) => `${id} ${name}`)),
+    })
+  const counts = await follow()
+  expect(counts).toMatchObject({ checked: 120, predictions: 60, differing: 0, skipped: {} })
+  expect(learned).toBeGreaterThan(0)
+
+  const [first] = await runner.predictions()
+  const features = first!.features.map((value, i) => (i === 3 ? value + value * Number.EPSILON : value))
+  const value = runner.plan.predictions.codec.encode({ ...first!, features })
+  const producer = await runner.broker.producer()
+  await producer.send([{ topic: runner.plan.predictions.topic, partition: 1, key: null, value }])
+  expect(await follow()).toMatchObject({ checked: 121, predictions: 61, differing: 1 })
+  expect(names).toEqual([`${first!.id} userSum`])
+})
