@@ -134,7 +134,7 @@ describe('a pipeline that is well', () => {
     }
     expect(code).toBe(0)
     const { checks } = JSON.parse(await readFile(json, 'utf8')) as { checks: Array<Record<string, string>> }
-    expect(checks).toHaveLength(23)
+    expect(checks).toHaveLength(24)
     expect(checks.find(({ name }) => name === 'redis policy')).toEqual({
       name: 'redis policy',
       status: 'ok',
