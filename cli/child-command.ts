@@ -4,7 +4,9 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { isCompiled, packageFolder } from '../runtime/package-folder.ts'
 import { PipelineError } from '../schemas/errors.ts'
 
 export interface ChildCommand {
@@ -14,9 +16,10 @@ export interface ChildCommand {
   stop(): Promise<void>
 }
 
-const main = fileURLToPath(new URL('./main.ts', import.meta.url))
-/** What lets a Node that does not strip types itself run the command. */
-const typeScriptLoader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+/** The command as this process runs it: compiled, or from its sources and with what lets a Node that strips no types run them. */
+const main = isCompiled
+  ? [join(packageFolder, 'dist/cli/main.js')]
+  : ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href, join(packageFolder, 'cli/main.ts')]
 
 /** `nodeOptions`: those that Node takes on its command line only. */
 export function startCommandProcess(
@@ -26,7 +29,7 @@ export function startCommandProcess(
 ): ChildCommand {
   // A group of its own: the terminal's Ctrl-C is for this process, which then stops the child in its turn. The channel tells the child
   // when this process is gone.
-  const child = spawn(process.execPath, [...nodeOptions, '--import', typeScriptLoader, main, ...args], {
+  const child = spawn(process.execPath, [...nodeOptions, ...main, ...args], {
     env: { ...environment },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     detached: true,

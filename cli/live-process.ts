@@ -12,7 +12,6 @@ import { stageInputs } from '../processors/stage-inputs.ts'
 import type { Broker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Config } from '../runtime/config.ts'
-import { listen } from '../runtime/http-server.ts'
 import type { Log } from '../runtime/log.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import type { SchemaRegistry } from '../runtime/schema-registry.ts'
@@ -20,7 +19,6 @@ import type { Plan } from '../schemas/plan.ts'
 import type { Closing } from './closing.ts'
 import { sharedNames } from './context.ts'
 import { type FollowedModels, followModels } from './follow-models.ts'
-import { createHttp } from './http.ts'
 import { ensureTopics, requireTopicSettings, requireTopics } from './topics.ts'
 
 export interface LiveProcessOptions {
@@ -121,6 +119,8 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     partitionOf: (key) => partitionOf(Buffer.from(key), partitions),
     eventTimeOf,
   })
+  await untilAtWork(worker, { totals: metrics.totals, ended, clock, signal })
+  const [{ createHttp }, { listen }] = await Promise.all([import('./http.ts'), import('../runtime/http-server.ts')])
   const producer = await broker.producer()
   closing.add('producer of the HTTP intake', producer.close)
   const server = createHttp({
@@ -142,4 +142,33 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
   closing.add('HTTP server', () => server.close())
   const url = await listen(server, { host: config.httpHost, port: config.httpPort })
   return { url, worker, models, totals: metrics.totals, ended }
+}
+
+/** Longest wait for the tasks to be open, and then for the first batch, which may have no event to wait for. */
+const openMaxMs = 1_000
+const firstBatchMaxMs = 100
+const lookEveryMs = 5
+
+/**
+ * The HTTP server takes this thread a tenth of a second to load and build, in which a restarted process would not take its tasks up: it
+ * comes after the first batch. Never rejects: what ended the worker is told by `ended`.
+ */
+async function untilAtWork(
+  worker: RunningWorker,
+  parts: Pick<LiveProcess, 'totals' | 'ended'> & Pick<LiveProcessOptions, 'clock' | 'signal'>,
+): Promise<void> {
+  const { totals, ended, clock, signal } = parts
+  let isOver = false
+  const over = () => {
+    isOver = true
+  }
+  ended.then(over, over)
+  const beganMs = clock.elapsedMs()
+  let openSinceMs: number | null = null
+  while (!isOver && !signal.aborted && totals.batches + totals.refolded === 0) {
+    const nowMs = clock.elapsedMs()
+    if (openSinceMs === null && worker.state().tasks.length > 0) openSinceMs = nowMs
+    if (openSinceMs === null ? nowMs - beganMs > openMaxMs : nowMs - openSinceMs > firstBatchMaxMs) return
+    await clock.sleep(lookEveryMs)
+  }
 }

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { isCompiled } from '../runtime/package-folder.ts'
 import { compile } from '../schemas/compile.ts'
 import type { Pipeline } from '../schemas/definition.ts'
 import { PipelineError } from '../schemas/errors.ts'
@@ -23,7 +24,7 @@ async function loadPipeline(path: string): Promise<Pipeline> {
   }
   let loaded: { readonly default?: unknown }
   try {
-    loaded = await import(pathToFileURL(absolute).href)
+    loaded = await importModule(absolute)
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new PipelineError('definition_invalid', `${path} cannot be loaded: ${reason}`, { cause })
@@ -35,6 +36,21 @@ async function loadPipeline(path: string): Promise<Pipeline> {
     'definition_invalid',
     `${path}: expected \`export default definePipeline({ … })\`, received ${received}.`,
   )
+}
+
+/** Compiled and on a Node that strips no types, tsx takes the file: in this thread, for a loader of its own costs half a second. */
+async function importModule(path: string): Promise<{ readonly default?: unknown }> {
+  const { href } = pathToFileURL(path)
+  const stripsTypes = Boolean((process.features as { readonly typescript?: unknown }).typescript)
+  const canImport = !isCompiled || stripsTypes || !/\.[cm]?ts$/.test(path)
+  if (canImport) return import(href)
+  try {
+    return (await import('tsx/cjs/api')).require(path, import.meta.url)
+  } catch (error) {
+    // What awaits at its top level can only be imported.
+    if (!/top-level await/i.test((error as Error).message)) throw error
+    return (await import('tsx/esm/api')).tsImport(href, import.meta.url)
+  }
 }
 
 function isPipeline(value: unknown): value is Pipeline {

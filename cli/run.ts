@@ -2,7 +2,6 @@
 import { createRedisStore } from '../feature-store/redis-store.ts'
 import { createLog, type Log } from '../runtime/log.ts'
 import { redisSecurity } from '../runtime/security.ts'
-import { findServers } from '../runtime/servers/local-servers.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import { type Closing, createClosing } from './closing.ts'
 import { type CommandContext, openPipelineBroker } from './context.ts'
@@ -101,6 +100,7 @@ export async function untilStopped(
 async function serversFor(options: RunCommandOptions, context: CommandContext, closing: Closing) {
   const { config, terminal } = context
   if (options.local) {
+    const { findServers } = await import('../runtime/servers/local-servers.ts')
     const servers = await findServers({
       kafkaBrokers: config.kafkaBrokers.join(','),
       ...(config.redisUrl === null ? {} : { redisUrl: config.redisUrl }),

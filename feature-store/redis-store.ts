@@ -9,6 +9,8 @@
  */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { packageFolder } from '../runtime/package-folder.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import { type TaskKeys, taskKeys } from './keys.ts'
 import { connectRedis, type RedisAddress, type RedisConnection, type ScriptReply } from './redis-connection.ts'
@@ -199,6 +201,6 @@ function textOf(bytes: Buffer | null | undefined): string | null {
 
 /** The script without the comment at its head, which no server needs. */
 function loadScript(name: string): string {
-  const text = readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
+  const text = readFileSync(join(packageFolder, 'feature-store/lua', `${name}.lua`), 'utf8')
   return text.slice(text.indexOf(']]') + 2).trim()
 }

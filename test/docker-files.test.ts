@@ -218,7 +218,9 @@ describe('Dockerfile', () => {
   test('runs the command as an ordinary user, says whether it lives, and holds no secret', () => {
     expect(texts(last, 'USER').at(-1)).toBe('node')
     const entry = JSON.parse(texts(last, 'ENTRYPOINT')[0]!) as string[]
-    expect(existsSync(join(root, entry.at(-1)!))).toBe(true)
+    // Compiled in the stage before from the source of the same name.
+    expect(texts(stages[0]!, 'RUN')).toContain('npm run build')
+    expect(existsSync(join(root, entry.at(-1)!.replace(/^dist\/(.*)\.js$/, '$1.ts')))).toBe(true)
     const healthcheck = texts(last, 'HEALTHCHECK')[0]!
     const route = /\/health\/\w+/.exec(healthcheck)![0]
     expect(read('cli/health-routes.ts')).toContain(`'${route}'`)

@@ -3,8 +3,9 @@
  * Docker is bounded, and a failure says in one sentence what it was.
  */
 import { createHash } from 'node:crypto'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { type ErrorCode, PipelineError } from '../../schemas/errors.ts'
+import { packageFolder } from '../package-folder.ts'
 import { lastLines, runCommand } from './command.ts'
 import type { RunningServer } from './start-server.ts'
 
@@ -27,7 +28,7 @@ const askedMs = 15_000
 const upMs = 420_000
 const healthyWithinSeconds = 180
 const stopMs = 90_000
-const composeFile = fileURLToPath(new URL('../../docker-compose.yml', import.meta.url))
+const composeFile = join(packageFolder, 'docker-compose.yml')
 /** Words of Docker's engine and of registries. */
 const portTaken = /port is already allocated|address already in use|ports are not available/i
 const cannotPull = new RegExp(

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Broker, Task } from '../../runtime/broker.ts'
+import { PipelineError } from '../../schemas/errors.ts'
 import type { KillableServers } from '../support/killable-servers.ts'
 import type { ChaosLoad } from './chaos-load.ts'
 import type { ChaosProcess, EndedProcess } from './chaos-process.ts'
@@ -104,7 +105,9 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
     const isCalm = await within(calmMaxMs, allReady)
     const tasks = await tasksOf(one.name)
     if (!isCalm || tasks.length === 0) {
-      say(`          not timed: ${isCalm ? 'it has no task of the last stage' : 'not all processes are ready'}`)
+      say(
+        `          not timed: ${isCalm ? 'no task of the last stage is known to be its' : 'not all processes are ready'}`,
+      )
       return kill(fault)
     }
     await one.kill()
@@ -125,8 +128,13 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
     return (await Promise.all(processes.map((one) => one.isReady()))).every(Boolean)
   }
 
+  /** None as well while Kafka, back a moment ago on a busy machine, does not tell. */
   async function tasksOf(worker: string): Promise<readonly Task[]> {
-    const { members } = await broker.group(parts.group)
+    const { members } = await broker.group(parts.group).catch((error: unknown) => {
+      if (!(error instanceof PipelineError)) throw error
+      say(`          ${error.message}`)
+      return { members: [] }
+    })
     const tasks = members.find((member) => member.worker === worker)?.tasks ?? []
     return tasks.filter(({ stage }) => stage === parts.lastStage)
   }

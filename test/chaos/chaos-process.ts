@@ -38,6 +38,13 @@ export interface StoppedProcess {
   readonly output: string
 }
 
+export interface ChaosProcessOptions {
+  /** What `npm run build` made, instead of the sources. */
+  readonly isCompiled: boolean
+  /** Where a file gets all that it says, over all its lives; null: nowhere. */
+  readonly logsFolder: string | null
+}
+
 interface Life {
   readonly child: ChildProcess
   readonly ended: Promise<unknown>
@@ -60,19 +67,22 @@ export interface EndedProcess {
   readonly startedMs: number
 }
 
-/** `logsFolder`: where a file gets all that it says, over all its lives. */
 export function createChaosProcess(
   name: string,
   environment: Readonly<Record<string, string | undefined>>,
-  logsFolder: string | null,
+  options: ChaosProcessOptions,
 ): ChaosProcess {
+  const { isCompiled, logsFolder } = options
+  const command = isCompiled
+    ? ['dist/cli/main.js', 'run', 'dist/pipelines/card-fraud.js']
+    : ['--import', 'tsx', 'cli/main.ts', 'run', 'pipelines/card-fraud.ts']
   let life: Life | null = null
   const before = { late: 0, releasedEarly: 0, refolded: 0 }
 
   function start(): number {
     if (life) throw new Error(`${name} runs already`)
     const startedMs = Date.now()
-    const child = spawn(process.execPath, ['--import', 'tsx', 'cli/main.ts', 'run', 'pipelines/card-fraud.ts'], {
+    const child = spawn(process.execPath, command, {
       cwd: root,
       env: { ...environment, MILLRACE_WORKER: name, MILLRACE_HTTP_PORT: '0' },
       // With the channel it ends when this process does, however this one ends.

@@ -28,6 +28,7 @@ const program = new Command('chaos')
   .option('--workers <count>', 'processes', wholeOption(1, 16), 3)
   .option('--partitions <count>', 'of every topic', wholeOption(1, 64), 4)
   .option('--rate <events>', 'events a second', positiveOption, 500)
+  .option('--compiled', 'run what `npm run build` made instead of the sources', false)
   .option('--logs <folder>', 'write what the processes say to files there; MILLRACE_LOG_LEVEL chooses how much')
   .option('--json <file>', 'write the report to a file as well', outputFileOption)
   .addHelpText('after', `\nExamples:\n${examples}`)
@@ -67,7 +68,9 @@ function print(report: ChaosReport): void {
     `  at least ${report.late} late, ${report.releasedEarly} released early, ${shown(report.refolded)} folded again; ` +
       `${report.rejected} refused`,
   )
-  out(`Restart to the first new prediction: ${timedText(restartSeconds)}.`)
+  out(
+    `Restart to the first new prediction: ${timedText(restartSeconds)}; load of the machine ${report.load.join(' to ')}.`,
+  )
   out(`SIGTERM to the end: ${timedText(termSeconds)}.`)
   if (report.violations > 0) out(`${report.violations} VIOLATIONS; --seed ${report.seed} draws the same faults again.`)
 }

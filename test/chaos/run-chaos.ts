@@ -3,7 +3,7 @@
  * undisturbed run. Called by `main.ts` and by the test of it.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { closeAll } from '../../bench/run-parts.ts'
@@ -42,6 +42,8 @@ export interface ChaosOptions {
   readonly partitions: number
   /** Events a second. */
   readonly rate: number
+  /** The processes run what `npm run build` made, instead of the sources. */
+  readonly compiled: boolean
 }
 
 export interface ChaosSurroundings {
@@ -88,6 +90,8 @@ export interface ChaosReport extends ChaosOptions {
   readonly refolded: number
   /** What is wrong, the first few of a kind. */
   readonly told: readonly string[]
+  /** Of this machine over the last minute, when the run began and when its faults were done: what the seconds are to be read with. */
+  readonly load: readonly [number, number]
 }
 
 const definition = 'pipelines/card-fraud.ts'
@@ -108,8 +112,9 @@ const afterglowMs = 2_000
 /** Rejects where a server or the load fails by itself; whatever the pipeline does wrong is in the report. */
 export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroundings): Promise<ChaosReport> {
   const { say, environment, logsFolder = null } = surroundings
-  const { kills, seed, mode, workers, partitions, rate } = options
+  const { kills, seed, mode, workers, partitions, rate, compiled } = options
   const beganMs = performance.now()
+  const loadBefore = loadNow()
   const schedule = drawSchedule({ kills, workers, sessionTimeoutMs }, createRandom(seed))
   say(`Seed ${seed}, mode ${mode}: ${schedule.length} faults on ${workers} processes, ${kills} of them kills.`)
   return closeAll(createClosing(), async (closing) => {
@@ -142,7 +147,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
       ...(mode === 'replay' ? { MILLRACE_HOLD_MAX_MS: String(unboundedHoldMs) } : {}),
     }
     const processes = Array.from({ length: workers }, (_, worker) =>
-      createChaosProcess(workerName(worker), ofProcesses, logsFolder),
+      createChaosProcess(workerName(worker), ofProcesses, { isCompiled: compiled, logsFolder }),
     )
     closing.add('processes', () => Promise.all(processes.map((one) => (one.isRunning() ? one.kill() : null))))
     for (const one of processes) one.start()
@@ -161,6 +166,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
     await sleep(warmUpMs)
     await Promise.race([carryOut.run(schedule), failureOf(load.ended), failureOf(watch.ended)])
     await load.stop()
+    const loadAfter = loadNow()
     say(`All faults are done; ${load.scored - watch.count} predictions are owed.`)
     await drained(load, watch)
     await sleep(afterglowMs)
@@ -207,6 +213,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
       releasedEarly: total('releasedEarly'),
       refolded: total('refolded'),
       told: findings.told,
+      load: [loadBefore, loadAfter],
     }
   })
 }
@@ -243,6 +250,10 @@ async function drained(load: ChaosLoad, watch: PredictionWatch): Promise<void> {
     if (watch.count > heard.count) heard = { count: watch.count, atMs: performance.now() }
     if (performance.now() - heard.atMs > silenceMaxMs) return
   }
+}
+
+function loadNow(): number {
+  return Math.round(loadavg()[0]! * 100) / 100
 }
 
 function count(schedule: readonly Fault[], kind: Fault['kind']): number {

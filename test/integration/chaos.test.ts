@@ -6,7 +6,7 @@ import { drawSchedule } from '../chaos/schedule.ts'
 
 test('two processes under faults leave what an undisturbed run leaves', { timeout: 300_000 }, async () => {
   // Drawn by this seed: four kills, a pause beyond the session and, during it, an emptied Redis.
-  const options = { kills: 4, seed: 19, mode: 'replay', workers: 2, partitions: 4, rate: 300 } as const
+  const options = { kills: 4, seed: 19, mode: 'replay', workers: 2, partitions: 4, rate: 300, compiled: false } as const
   const kinds = drawSchedule({ ...options, sessionTimeoutMs: 6_000 }, createRandom(options.seed)).map(
     ({ kind }) => kind,
   )
