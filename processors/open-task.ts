@@ -7,9 +7,12 @@
  */
 import type { FeatureStore, StateIdentity } from '../feature-store/store.ts'
 import type { Broker, Worker } from '../runtime/broker.ts'
+import type { Clock } from '../runtime/clock.ts'
+import type { Log } from '../runtime/log.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan, StagePlan } from '../schemas/plan.ts'
 import type { OpenTask } from './batch-loop.ts'
+import { type CheckedLog, type LogBounds, requireEnds, requireStarts, type ShortLog, shortLog } from './check-log.ts'
 import { committedPosition } from './committed-position.ts'
 import { createEntityCache } from './entity-cache.ts'
 import { createFold } from './fold.ts'
@@ -31,31 +34,42 @@ export interface OpenTaskOptions {
   readonly store: FeatureStore
   readonly identity: StateIdentity
   readonly limits: TaskLimits & { readonly cacheRowsMax: number }
-  readonly nowMs: number
+  readonly clock: Clock
+  readonly log: Log
+  /** Of the stage's inputs, in their order. */
+  readonly bounds: readonly LogBounds[]
   /** Throw the stored state away and fold it anew from what Kafka has. */
   readonly isRebuild: boolean
 }
 
 export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
-  const { plan, stage, partition, partitions, tasksBefore, hearing, store, identity, worker, limits, nowMs } = options
+  const { plan, stage, partition, partitions, tasksBefore, hearing, store, identity, worker, limits, clock } = options
   const entity = stage.entity.name
   // The order matters: once the token is written nobody else applies, and only then are the positions read.
   const taskStore = await store.claim(entity, partition, worker.owner, identity, { rebuild: options.isRebuild })
   const stored =
     taskStore.position === null ? null : decodePosition(taskStore.position, `store, ${entity} ${partition}`)
-  const offsets = await worker.committed(inputTopics(options).map((topic) => ({ topic, partition })))
-  const committed = committedPosition(entity, partition, offsets)
-  const start = stored ?? (await beginning(options))
+  const committed = await fittingCommitted(options)
+  const start = stored ?? beginning(options.bounds)
   const target = committed ?? start
   // Nothing is applied before its offsets are committed, so a filled store without any is ahead, too.
-  if (stored && (!committed || isAhead(stored, committed))) {
+  if (stored && !committed) {
     throw new PipelineError(
       'state_ahead',
-      `The stored state of ${entity} ${partition} stands at offsets ${offsetsOf(start)}, Kafka's committed offsets at ` +
-        `${committed ? offsetsOf(committed) : 'none'}: Kafka lost data or its offsets expired. Start with --rebuild.`,
+      `The stored state of ${entity} ${partition} stands at offsets ${offsetsOf(stored)}, Kafka's committed offsets at none: its ` +
+        'offsets expired, or the group or the topics were deleted. Start with --rebuild: the state is folded anew up to there.',
     )
   }
+  if (stored && committed && isAhead(stored, committed)) {
+    throw new PipelineError(
+      'state_ahead',
+      `The stored state of ${entity} ${partition} stands at offsets ${offsetsOf(stored)}, Kafka's committed offsets at ` +
+        `${offsetsOf(committed)}: Kafka lost data, or something else committed in this group. Start with --rebuild.`,
+    )
+  }
+  if (stored) requireStarts(options, stored)
   const refoldTo = isAhead(target, start) ? target : null
+  if (!stored && refoldTo) await requireReach(options, refoldTo)
   return {
     task: createTask({ plan, stage, partition, partitions, tasksBefore, limits, start, refoldTo, hearing }),
     store: taskStore,
@@ -63,30 +77,67 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
     fold: createFold(plan, stage),
     position: taskStore.position,
     newestTime: start.passed.time,
-    positionTakenMs: nowMs,
+    positionTakenMs: clock.nowMs(),
   }
+}
+
+/** The committed position, which lies within the log; a rebuild has made it so (`restore-offsets.ts`). */
+async function fittingCommitted(options: OpenTaskOptions): Promise<TaskPosition | null> {
+  const { plan, stage, partition, worker } = options
+  const topics = stageInputs(plan, stage).map(({ topic }) => topic)
+  const offsets = await worker.committed(topics.map((topic) => ({ topic, partition })))
+  const committed = committedPosition(stage.entity.name, partition, offsets)
+  if (committed) {
+    await requireEnds(options, committed)
+    requireUnread(options, committed)
+  }
+  return committed
+}
+
+/** What nobody has read yet must be there; a rebuild goes on with what is left and says so. */
+function requireUnread(options: OpenTaskOptions, committed: TaskPosition): void {
+  try {
+    requireStarts(options, committed)
+  } catch (error) {
+    if (!options.isRebuild || !(error instanceof PipelineError)) throw error
+    options.log.warn({ code: error.code }, error.message)
+  }
+}
+
+/** Throws `log_truncated` where windows would be short; a rebuild goes on with what is left and says so. */
+async function requireReach(options: OpenTaskOptions, refoldTo: TaskPosition): Promise<void> {
+  const short = await shortLog(options, refoldTo)
+  if (!short) return
+  const sentence = shortSentence(options, short)
+  if (short.isLateOnly) options.log.warn({}, `${sentence} This concerns the windows of late events only.`)
+  else if (options.isRebuild) options.log.warn({}, sentence)
+  else {
+    throw new PipelineError('log_truncated', `${sentence} Start with --rebuild to go on with what is left.`, {
+      details: { topic: short.topic, partition: options.partition },
+    })
+  }
+}
+
+function shortSentence({ stage, partition }: CheckedLog, { topic, removedUntil, needed }: ShortLog): string {
+  const removed = Number.isFinite(removedUntil) ? `up to ${instant(removedUntil)}` : 'of any time'
+  return (
+    `The store holds nothing of ${stage.entity.name} ${partition}, and ${topic}, partition ${partition}, no longer has all that its ` +
+    `windows are folded from: they reach back to ${instant(needed)}, and events ${removed} may have been removed.`
+  )
+}
+
+function instant(ms: number): string {
+  return new Date(ms).toISOString()
 }
 
 function offsetsOf(position: TaskPosition): string {
   return position.inputs.map((input) => input.next).join(', ')
 }
 
-function inputTopics({ plan, stage }: OpenTaskOptions): string[] {
-  return stageInputs(plan, stage).map(({ topic }) => topic)
-}
-
 /** The start of every input's log: all that can be folded anew. */
-async function beginning(options: OpenTaskOptions): Promise<TaskPosition> {
-  const { broker, partition } = options
-  const topics = inputTopics(options)
-  const bounds = await broker.bounds(topics.map((topic) => ({ topic, partition })))
-  const startOf = new Map(bounds.map(({ topic, start }) => [topic, start]))
+function beginning(bounds: readonly LogBounds[]): TaskPosition {
   return {
     passed: nothingPassed,
-    inputs: topics.map((topic) => ({
-      low: startOf.get(topic)!,
-      next: startOf.get(topic)!,
-      clock: Number.NEGATIVE_INFINITY,
-    })),
+    inputs: bounds.map(({ start }) => ({ low: start, next: start, clock: Number.NEGATIVE_INFINITY })),
   }
 }

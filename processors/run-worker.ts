@@ -9,10 +9,12 @@ import type { Log } from '../runtime/log.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { HopPlan, Plan, StagePlan } from '../schemas/plan.ts'
 import { type LoopLimits, type OpenTask, runBatchLoop } from './batch-loop.ts'
+import type { LogBounds } from './check-log.ts'
 import { createHearing, type Hearing } from './hearing.ts'
 import { createListener, type Listener } from './listener.ts'
 import type { ProcessingMetrics } from './metrics.ts'
 import { openTask } from './open-task.ts'
+import { restoreOffsets } from './restore-offsets.ts'
 import type { CurrentModel } from './scoring.ts'
 import { stageInputs } from './stage-inputs.ts'
 import { createTalk, type Talk } from './talk.ts'
@@ -218,30 +220,42 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
     stages: readonly StageTopics[],
     hearings: ReadonlyMap<StagePlan, Hearing>,
   ): Promise<OpenTask[]> {
-    const clusterId = await broker.clusterId()
+    const [clusterId, bounds] = await Promise.all([broker.clusterId(), boundsOf(membership)])
     const partitionsOfStage = new Map(stages.map(({ stage, partitions }) => [stage, partitions]))
-    return Promise.all(
-      membership.tasks.map((assigned) => {
-        const stage = plan.stages.find(({ entity }) => entity.name === assigned.stage)!
-        const partitions = partitionsOfStage.get(assigned.stage)!
-        const before = plan.stages[stage.index - 1]
-        return openTask({
-          plan,
-          stage,
-          partition: assigned.partition,
-          partitions,
-          tasksBefore: before ? partitionsOfStage.get(before.entity.name)! : 0,
-          hearing: hearings.get(stage) ?? null,
-          broker,
-          worker,
-          store,
-          identity: { clusterId, stateFingerprint: plan.stateFingerprint, partitions },
-          limits,
-          nowMs: clock.nowMs(),
-          isRebuild,
-        })
-      }),
-    )
+    const opened = membership.tasks.map((assigned) => {
+      const stage = plan.stages.find(({ entity }) => entity.name === assigned.stage)!
+      const partitions = partitionsOfStage.get(assigned.stage)!
+      const before = plan.stages[stage.index - 1]
+      return {
+        plan,
+        stage,
+        partition: assigned.partition,
+        partitions,
+        tasksBefore: before ? partitionsOfStage.get(before.entity.name)! : 0,
+        hearing: hearings.get(stage) ?? null,
+        broker,
+        worker,
+        store,
+        identity: { clusterId, stateFingerprint: plan.stateFingerprint, partitions },
+        limits,
+        clock,
+        log,
+        bounds: stageInputs(plan, stage).map(({ topic }) => bounds.get(`${topic} ${assigned.partition}`)!),
+        isRebuild,
+      }
+    })
+    if (isRebuild) await restoreOffsets(opened, { worker, membership, store, log })
+    return Promise.all(opened.map(openTask))
+  }
+
+  /** Of every input of these tasks, by topic and partition, in one question to each broker. */
+  async function boundsOf({ tasks }: Membership): Promise<Map<string, LogBounds>> {
+    const places = tasks.flatMap(({ stage: name, partition }) => {
+      const stage = plan.stages.find(({ entity }) => entity.name === name)!
+      return stageInputs(plan, stage).map(({ topic }) => ({ topic, partition }))
+    })
+    const bounds = await broker.bounds(places)
+    return new Map(bounds.map((bound) => [`${bound.topic} ${bound.partition}`, bound]))
   }
 
   function partitionCounts(): Promise<Map<string, number | null>> {

@@ -41,6 +41,10 @@ export interface MemoryBrokerOptions {
 export interface MemoryBroker extends Broker {
   /** Removes the records before `start` from a partition, as retention does. */
   truncate(topic: string, partition: number, start: number): void
+  /** As an operator does: with all that groups have committed of it. */
+  deleteTopic(topic: string): void
+  /** As they expire once nobody was in the group for long. */
+  forgetOffsets(group: string): void
   /**
    * The processes of this worker name die: their calls are rejected with `kafka_unreachable`, no heartbeat is sent, and a transaction
    * that one has open stays open until it times out or a worker of the same name comes.
@@ -255,6 +259,11 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
       return closing
     },
     truncate: (topic, partition, start) => topics.log({ topic, partition }).truncate(start),
+    deleteTopic(topic) {
+      topics.delete(topic)
+      transactions.forget({ topic })
+    },
+    forgetOffsets: (group) => transactions.forget({ group }),
     crash(name) {
       for (const [worker, its] of workers) if (its === name) worker.crash()
     },

@@ -6,6 +6,7 @@ import type { RetainedLog } from './retention.ts'
 
 export interface Topics {
   ensure(specs: readonly TopicSpec[]): void
+  delete(topic: string): void
   /** Null where the topic does not exist. */
   partitionCount(topic: string): number | null
   /** What the topic was created with, over the defaults of Kafka. */
@@ -61,6 +62,11 @@ export function createTopics(held: HeldBytes): Topics {
     throw new PipelineError('topic_missing', `Topic ${topic} does not exist`, { details: { topic } })
   }
 
+  function remove(topic: string): void {
+    for (const gone of topics.get(topic)?.logs ?? []) gone.truncate(gone.end)
+    topics.delete(topic)
+  }
+
   function logs(): RetainedLog[] {
     return [...topics].flatMap(([topic, { logs, settings }]) => {
       const isKeptForEver = settings.get('retention.ms') === '-1' || settings.get('cleanup.policy') !== 'delete'
@@ -68,5 +74,6 @@ export function createTopics(held: HeldBytes): Topics {
     })
   }
 
-  return { ensure, partitionCount: (topic) => topics.get(topic)?.logs.length ?? null, settings, log, logs }
+  const partitionCount = (topic: string) => topics.get(topic)?.logs.length ?? null
+  return { ensure, delete: remove, partitionCount, settings, log, logs }
 }

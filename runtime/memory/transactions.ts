@@ -30,6 +30,8 @@ export interface Transactions {
   nextExpiryMs(): number
   /** Those of an open transaction do not count yet. */
   committed(group: string, place: TopicPartition): CommittedOffset
+  /** Of a group, or of a topic in every group. */
+  forget(of: { readonly group?: string; readonly topic?: string }): void
   /** Whether a transaction with an offset of the partition is open. */
   isUnstable(group: string, place: TopicPartition): boolean
 }
@@ -114,6 +116,13 @@ export function createTransactions(elapsedMs: () => number): Transactions {
     return found ?? { topic, partition, offset: null, metadata: '' }
   }
 
+  function forget({ group, topic }: { readonly group?: string; readonly topic?: string }): void {
+    if (group !== undefined) offsetsByGroup.delete(group)
+    for (const offsets of offsetsByGroup.values()) {
+      for (const [name, offset] of offsets) if (offset.topic === topic) offsets.delete(name)
+    }
+  }
+
   function isUnstable(group: string, { topic, partition }: TopicPartition): boolean {
     const isHere = (offset: TopicPartition) => offset.topic === topic && offset.partition === partition
     return [...open].some((transaction) => transaction.group === group && transaction.offsets.some(isHere))
@@ -128,6 +137,7 @@ export function createTransactions(elapsedMs: () => number): Transactions {
     expire,
     nextExpiryMs: () => Math.min(Number.POSITIVE_INFINITY, ...[...open].map(({ endsAtMs }) => endsAtMs)),
     committed,
+    forget,
     isUnstable,
   }
 }

@@ -202,7 +202,7 @@ describe('a store', () => {
     await expect(worker.done).rejects.toMatchObject({
       code: 'state_ahead',
       message: expect.stringMatching(
-        /^The stored state of (user|page) [01] stands at offsets [\d, ]+, Kafka's committed offsets at none: Kafka lost data or its offsets expired\. Start with --rebuild\.$/,
+        /^The stored state of (user|page) [01] stands at offsets [\d, ]+, Kafka's committed offsets at none: its offsets expired, or the group or the topics were deleted\. Start with --rebuild: the state is folded anew up to there\.$/,
       ),
     })
     expect(await runner.facts()).toEqual(before)
