@@ -10,7 +10,9 @@ import { generateHandbook, handbookEvents } from '../../pipelines/handbook.ts'
 import { createReplay } from '../../processors/replay.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
+import { parseConfig } from '../../runtime/config.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
+import { kafkaSecurity } from '../../runtime/security.ts'
 import { compile } from '../../schemas/compile.ts'
 import type { Plan, Prediction } from '../../schemas/plan.ts'
 import { type Command, startCommand } from './command.ts'
@@ -71,7 +73,9 @@ export function createHandbookRun(options: HandbookRunOptions): HandbookRun {
   const plan = compile(cardFraud, { namespace })
   const expected = quietVectors(hours)
   const received: Received[] = []
-  const openBroker = () => createKafkaBroker({ brokers: kafkaBrokers.split(','), clientId: 'millrace-test' })
+  const security = kafkaSecurity(parseConfig(environment))
+  const openBroker = () =>
+    createKafkaBroker({ brokers: kafkaBrokers.split(','), clientId: 'millrace-test', ...security })
   const broker = openBroker()
   onTestFinished(() => broker.close())
 
