@@ -33,15 +33,22 @@ export interface LocalKafkaAdditions {
   readonly settings?: Readonly<Record<string, string>>
   /** Further arguments of the storage tool's `format`. */
   readonly formatArgs?: readonly string[]
+  /** Of a cluster of several: all are formatted with the same; a new one unless told. */
+  readonly clusterId?: string
+  /** It is up when it sees so many brokers, itself among them. */
+  readonly brokersMin?: number
+  readonly heapMb?: number
 }
 
 /** Errors: `server_missing`, `server_failed`, `port_in_use`. */
 export async function startLocalKafka(
   place: LocalPlace,
   ports: LocalKafkaPorts,
-  { settings: added = {}, formatArgs = [] }: LocalKafkaAdditions = {},
+  additions: LocalKafkaAdditions = {},
 ): Promise<RunningServer> {
   const { folder, environment, say } = place
+  const { settings: added = {}, formatArgs = [], brokersMin = 1, heapMb = 768 } = additions
+  const javaOptions = [`-Xmx${heapMb}m`, ...quietJava]
   const name = `Kafka ${serverVersions.kafka}`
   const java = await findJava(environment)
   const jars = await kafkaJars(place.cacheFolder, environment, say)
@@ -50,7 +57,7 @@ export async function startLocalKafka(
   await fillOnce(join(folder, logFolder), async (partial) => {
     const formatSettings = join(partial, 'format.properties')
     await writeFile(formatSettings, kafkaProperties(ports, '.', added))
-    const clusterId = `--cluster-id=${randomBytes(16).toString('base64url')}`
+    const clusterId = `--cluster-id=${additions.clusterId ?? randomBytes(16).toString('base64url')}`
     const args = [
       ...javaOptions,
       briefJava,
@@ -95,15 +102,14 @@ export async function startLocalKafka(
     groupPath: join(folder, 'kafka.group'),
     stopGraceMs,
     upMsMax,
-    probe: () => askKafka(address),
+    probe: () => askKafka(address, brokersMin),
     say,
   })
   say(`${name} (jars, Java ${java.version}) at ${address}, log ${logPath}`)
   return running
 }
 
-const javaOptions = [
-  '-Xmx768m',
+const quietJava = [
   '-XX:+UseSerialGC',
   '-Dorg.slf4j.simpleLogger.showDateTime=true',
   '-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS',
@@ -154,7 +160,7 @@ export function kafkaProperties(
 }
 
 /** Resolves when the broker answers a metadata request and counts itself as a member of its cluster. */
-async function askKafka(address: string): Promise<void> {
+async function askKafka(address: string, brokersMin: number): Promise<void> {
   const kafka = new Kafka({
     clientId: 'millrace-probe',
     brokers: [address],
@@ -167,7 +173,7 @@ async function askKafka(address: string): Promise<void> {
   try {
     await admin.connect()
     const cluster = await admin.describeCluster()
-    if (cluster.brokers.length !== 1) throw new Error(`The cluster has ${cluster.brokers.length} brokers yet`)
+    if (cluster.brokers.length < brokersMin) throw new Error(`The cluster has ${cluster.brokers.length} brokers yet`)
   } finally {
     await admin.disconnect()
   }

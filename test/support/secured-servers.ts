@@ -63,7 +63,7 @@ export async function startSecuredServers(
   }
 }
 
-function kafkaSettings(
+export function kafkaSettings(
   { serverStore, ca }: Certificates,
   { broker, controller, secured }: { readonly broker: number; readonly controller: number; readonly secured: number },
 ): Record<string, string> {
@@ -90,7 +90,7 @@ function kafkaSettings(
   }
 }
 
-function scramUsers(): string[] {
+export function scramUsers(): string[] {
   return Object.entries(passwords).flatMap(([user, password]) =>
     ['SCRAM-SHA-256', 'SCRAM-SHA-512'].flatMap((mechanism) => [
       '--add-scram',
