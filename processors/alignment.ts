@@ -41,6 +41,8 @@ export interface Said {
   readonly isIdle: boolean
   /** By source; empty where it is not idle. */
   readonly heard: readonly CanonicalPosition[]
+  /** No further than this, whatever it has heard of. */
+  readonly until: CanonicalPosition | null
 }
 
 /** Which events may go although a source has not passed them, and which may not go although all have. */
@@ -89,8 +91,10 @@ export interface Alignment<T extends Aligned> {
   awaits(input: number, nowMs: number): boolean
   /** The first event waits for no more than news that a raw source is at its end. */
   awaitsEnd(nowMs: number): boolean
-  /** Every source has nothing to send and nothing is held. */
-  isIdle(): boolean
+  /** All inputs are at their end. */
+  isAtEnd(): boolean
+  /** Nothing at or before this place is held; null where nothing is. */
+  reach(): CanonicalPosition | null
   /** Nothing at or before this place will be released any more, except late events. */
   watermark(): CanonicalPosition
   /** Last fetch that found every input at its end. */
@@ -125,7 +129,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     input: source.input,
     disorderMs: source.kind === 'raw' ? source.disorderMs : 0,
     place: nothingPassed,
-    said: { offset: -1, isIdle: false, heard: [] },
+    said: { offset: -1, isIdle: false, heard: [], until: null },
   }))
   const firstTask = sources.findIndex(({ kind }) => kind === 'task')
   const inputs: InputState[] = Array.from({ length: 1 + Math.max(-1, ...sources.map(({ input }) => input)) }, () => ({
@@ -206,7 +210,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
   /** A task sends in canonical order, so that an event itself says that its source has come so far. */
   function hasTaskPassed({ input, place, said }: SourceState, event: T): boolean {
     if (compareCanonical(event, place) <= 0) return true
-    if (!said.isIdle) return false
+    if (!said.isIdle || (said.until !== null && compareCanonical(event, said.until) > 0)) return false
     const fromTask = input === event.input
     const heard = said.heard[fromTask ? event.source - firstTask : options.tellerOf(event.input)]
     if (heard === undefined) return false
@@ -231,29 +235,16 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     return source.kind === 'raw' && isAtEnd && endRound <= event.round
   }
 
-  function isIdle(): boolean {
-    return (
-      heap.size === 0 &&
-      inputs.every(({ isAtEnd }) => isAtEnd) &&
-      sources.every(({ kind, said }) => kind === 'raw' || said.isIdle)
-    )
+  function reach(): CanonicalPosition | null {
+    const top = heap.top()
+    return top ? { time: top.time, order: top.order - 1 } : null
   }
 
   function watermark(): CanonicalPosition {
     // What a raw partition at its end brings next is not known to be later than what the others brought.
     if (sources.some(({ kind }) => kind === 'raw')) return passed
-    let least: CanonicalPosition | null = null
-    const bound = (place: CanonicalPosition) => {
-      if (least === null || compareCanonical(place, least) < 0) least = place
-    }
-    sources.forEach(({ place, said }, i) => {
-      if (said.isIdle) return
-      bound(place)
-      // An idle source has looked for what lies before the places that it had heard of, not further.
-      for (const other of sources) if (other.said.isIdle) bound(other.said.heard[i] ?? nothingPassed)
-    })
-    const top = heap.top()
-    if (top && least !== null) bound({ time: top.time, order: top.order - 1 })
+    let least = reach()
+    for (const { place } of sources) if (least === null || compareCanonical(place, least) < 0) least = place
     return least !== null && compareCanonical(least, passed) > 0 ? least : passed
   }
 
@@ -280,7 +271,8 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     release,
     awaits,
     awaitsEnd,
-    isIdle,
+    isAtEnd: () => inputs.every(({ isAtEnd }) => isAtEnd),
+    reach,
     watermark,
     endRound: () => Math.min(...inputs.map(({ endRound }) => endRound)),
   }

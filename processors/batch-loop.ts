@@ -4,9 +4,10 @@
  *   1 poll · 2 decode and validate · 3 load state · 4 fold and read features · 5 score · 6 publish outputs and consumed offsets in one
  *   Kafka transaction · 7 apply state and position to the store in one fenced step a task · 8 next
  *
- * 6 commits before 7 applies, so the store is never ahead of Kafka; a crash between them leaves it behind, and whoever opens the task
- * next folds the difference again without publishing (`open-task.ts`). Steps 1 to 5 of the next batch overlap 6 and 7 of this one when
- * there is a backlog. Any failure ends the loop: nothing in memory is trusted after it, and the tasks are opened anew.
+ * Exactly once, 6 commits before 7 applies, so the store is never ahead of Kafka; a crash between them leaves it behind, and whoever
+ * opens the task next folds the difference again without publishing (`open-task.ts`). At least once, 6 publishes outside a transaction and
+ * offsets are committed after 7: the store's position alone says what is done. Steps 1 to 5 of the next batch overlap 6 and 7 of this one
+ * when there is a backlog. Any failure ends the loop: nothing in memory is trusted after it, and the tasks are opened anew.
  */
 import type { TaskStore } from '../feature-store/store.ts'
 import { storeKeysMax } from '../feature-store/store.ts'
@@ -190,7 +191,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
   function waitMs(): number {
     const nowMs = clock.nowMs()
     const isUrgent = (open: OpenTask) => open.task.isRefolding || open.task.awaitsEnd(nowMs) || hasUnconfirmed(open)
-    return tasks.some(isUrgent) || talks.some((talk) => talk.isOwed(answered)) ? 0 : limits.pollMaxMs
+    return tasks.some(isUrgent) || talks.some((talk) => talk.isOwed()) ? 0 : limits.pollMaxMs
   }
 
   /** More is to be had at once than one batch takes. */
@@ -254,7 +255,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
   function dueSpeeches(shares: readonly Share[]): DueSpeech[] {
     const sending = new Set(shares.filter(({ batch }) => isLive(batch)).map(({ open }) => open.task.stage))
     return talks.flatMap((talk) => {
-      const occasion = { isSending: sending.has(talk.stage), isCommitting: shares.length > 0, answered }
+      const occasion = { isSending: sending.has(talk.stage), answered }
       const speech = talk.due(occasion)
       return speech ? [{ talk, speech, occasion }] : []
     })
@@ -354,11 +355,15 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     beganMs: number,
   ): Promise<void> {
     const began = clock.elapsedMs()
-    if (records.length > 0 || offsets.length > 0) await worker.transact(records, offsets, membership)
+    const isExactlyOnce = plan.delivery === 'exactly-once'
+    if (isExactlyOnce && records.length + offsets.length > 0) await worker.transact(records, offsets, membership)
+    if (!isExactlyOnce && records.length > 0) await worker.publish(records)
     const published = clock.elapsedMs()
     metrics.took('publish', published - began)
     await Promise.all(steps.map(({ store, step }) => (step.from === step.to ? null : store.apply(step))))
     metrics.took('apply', clock.elapsedMs() - published)
+    // The store's position decides what is published again; offsets are what it begins from when it is lost.
+    if (!isExactlyOnce && offsets.length > 0) await worker.commitOffsets(offsets, membership)
     metrics.took('batch', clock.elapsedMs() - beganMs)
     for (const { open, batch, outputs, refusals } of shares) metrics.committed(open.task, batch, outputs, refusals)
   }

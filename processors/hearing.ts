@@ -19,26 +19,42 @@ export interface Hearing {
   readonly sources: number
   /** By number of source or teller, as of all that was read. */
   readonly now: readonly CanonicalPosition[]
-  /** The same as of what was read before the fetch that was answered last. */
-  readonly before: readonly CanonicalPosition[]
-  /** How often somebody has asked so far, as of the same two times. */
-  readonly asks: { readonly now: number; readonly before: number }
+  /** What whoever is found at its end by the latest fetch has looked for: heard before that fetch. */
+  readonly before: Heard
+  /** What `before` will be with the next fetch. */
+  readonly next: Heard
   heard(source: number, place: CanonicalPosition): void
-  /** Somebody asks; it counts once whoever read it is at the end, so that of old questions that are read again one answer is enough. */
   asked(): void
-  atEnd(): void
+  /** Somebody has read all that could be read. */
+  caughtUp(): void
   /** Another fetch is answered: called before anything of it is read. */
   turn(): void
 }
 
+export interface Heard {
+  readonly places: readonly CanonicalPosition[]
+  /** How often somebody has asked. */
+  readonly asks: number
+}
+
+/**
+ * While a reader is behind, each fetch brings places that are old already, and to answer each of them would write more than is read: what
+ * was heard counts once it has caught up, or after so many fetches.
+ */
+const behindMax = 16
+
 /** `tellers`: raw inputs of all tasks of the stage that reads the topic. */
 export function createHearing(sources: number, tellers: number): Hearing {
   const now: CanonicalPosition[] = new Array<CanonicalPosition>(sources + tellers).fill(nothingPassed)
-  let before: readonly CanonicalPosition[] = [...now]
+  let asks = 0
+  let before: Heard = { places: [...now], asks }
   let hasChanged = false
-  let isAsked = false
-  let asksNow = 0
-  let asksBefore = 0
+  /** Fetches since something counted. */
+  let behind = 0
+
+  function next(): Heard {
+    return hasChanged && behind >= behindMax ? { places: [...now], asks } : before
+  }
 
   return {
     sources,
@@ -46,8 +62,8 @@ export function createHearing(sources: number, tellers: number): Hearing {
     get before() {
       return before
     },
-    get asks() {
-      return { now: asksNow, before: asksBefore }
+    get next() {
+      return next()
     },
     heard(source, place) {
       const known = now[source]
@@ -56,16 +72,18 @@ export function createHearing(sources: number, tellers: number): Hearing {
       hasChanged = true
     },
     asked() {
-      isAsked = true
+      asks++
+      hasChanged = true
     },
-    atEnd() {
-      if (isAsked) asksNow++
-      isAsked = false
+    caughtUp() {
+      behind = behindMax
     },
     turn() {
-      if (hasChanged) before = [...now]
-      hasChanged = false
-      asksBefore = asksNow
+      before = next()
+      if (behind >= behindMax) {
+        behind = 0
+        hasChanged = false
+      } else behind++
     },
   }
 }

@@ -17,14 +17,14 @@ export function createListener(hop: HopPlan, from: FetchFrom, hearing: Hearing):
   let { offset } = from
   return {
     wanted: () => ({ ...from, offset }),
-    accept({ records, next, end }) {
+    accept({ records, next, stableEnd }) {
       for (const { value } of records) {
         assert(value, 'a repartition topic has no tombstones')
         const decoded = hop.codec.decode(value)
         if (decoded.kind === 'mark') hearMark(decoded, hearing)
       }
       offset = next
-      if (next >= end) hearing.atEnd()
+      if (next >= stableEnd) hearing.caughtUp()
     },
   }
 }

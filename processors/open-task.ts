@@ -2,8 +2,9 @@
  * Takes a task over: claims its part of the store, finds where the store and Kafka stand, and says what must be folded again. Called for
  * every task after each join of the group, before its first batch.
  *
- * The store is never ahead of Kafka, since a batch is applied after its transaction. It may be behind (a crash between the two), or empty
- * (lost, or never filled): then what lies between is folded again without publishing. Ahead means that Kafka lost something.
+ * Exactly once, the store is never ahead of Kafka, since a batch is applied after its transaction. It may be behind (a crash between the
+ * two), or empty (lost, or never filled): then what lies between is folded again without publishing. Ahead means that Kafka lost something.
+ * At least once, it may be ahead of the committed offsets, and the task goes on from where the store stands.
  */
 import type { FeatureStore, StateIdentity } from '../feature-store/store.ts'
 import type { Broker, Worker } from '../runtime/broker.ts'
@@ -52,21 +53,23 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
   const committed = await fittingCommitted(options)
   const start = stored ?? beginning(options.bounds)
   const target = committed ?? start
-  // Nothing is applied before its offsets are committed, so a filled store without any is ahead, too.
-  if (stored && !committed) {
+  // Exactly once, nothing is applied before its offsets are committed, so a filled store without any is ahead, too.
+  const isExactlyOnce = plan.delivery === 'exactly-once'
+  if (isExactlyOnce && stored && !committed) {
     throw new PipelineError(
       'state_ahead',
       `The stored state of ${entity} ${partition} stands at offsets ${offsetsOf(stored)}, Kafka's committed offsets at none: its ` +
         'offsets expired, or the group or the topics were deleted. Start with --rebuild: the state is folded anew up to there.',
     )
   }
-  if (stored && committed && isAhead(stored, committed)) {
+  if (isExactlyOnce && stored && committed && isAhead(stored, committed)) {
     throw new PipelineError(
       'state_ahead',
       `The stored state of ${entity} ${partition} stands at offsets ${offsetsOf(stored)}, Kafka's committed offsets at ` +
         `${offsetsOf(committed)}: Kafka lost data, or something else committed in this group. Start with --rebuild.`,
     )
   }
+  if (!isExactlyOnce && stored) await requireEnds(options, stored)
   if (stored) requireStarts(options, stored)
   const refoldTo = isAhead(target, start) ? target : null
   if (!stored && refoldTo) await requireReach(options, refoldTo)

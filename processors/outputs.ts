@@ -2,7 +2,15 @@
 import type { OutRecord } from '../runtime/broker.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import { deadLetter, type RefusedRecord } from '../schemas/dead-letter.ts'
-import type { HopMark, HopPlan, Plan, Prediction, StagePlan, StagePosition } from '../schemas/plan.ts'
+import type {
+  CanonicalPosition,
+  HopMark,
+  HopPlan,
+  Plan,
+  Prediction,
+  StagePlan,
+  StagePosition,
+} from '../schemas/plan.ts'
 import { replayHeadersOf, type StageEvent } from './stage-event.ts'
 
 /** An event that was folded, with what the fold and the score gave. */
@@ -59,10 +67,18 @@ export function markRecords(hop: HopPlan, mark: HopMark, partitions: number): Ou
   // Before its first event a task has passed nothing, and time begins at 1970 for topics.
   const value = hop.codec.encode({
     ...mark,
-    sources: mark.sources.map((source) => ({ ...source, watermark: Math.max(0, source.watermark) })),
-    heard: mark.heard.map(({ time, order }) => ({ time: Math.max(0, time), order })),
+    sources: mark.sources.map((source) => ({
+      ...source,
+      watermark: Math.max(0, source.watermark),
+      until: source.until && dated(source.until),
+    })),
+    heard: mark.heard.map(dated),
   })
   return Array.from({ length: partitions }, (_, to) => ({ topic: hop.topic, partition: to, key: null, value }))
+}
+
+function dated({ time, order }: CanonicalPosition): CanonicalPosition {
+  return { time: Math.max(0, time), order }
 }
 
 export function predictionRecords(

@@ -4,6 +4,7 @@
  * asks what is due with each transaction and sends it behind the events.
  */
 import type { OutRecord } from '../runtime/broker.ts'
+import { compareCanonical } from '../schemas/canonical-order.ts'
 import type { CanonicalPosition, HopSource, StagePlan } from '../schemas/plan.ts'
 import { type Hearing, tellerOf } from './hearing.ts'
 import type { Listener } from './listener.ts'
@@ -34,8 +35,6 @@ export interface Speech {
 export interface Occasion {
   /** Tasks of the stage send events in this transaction. */
   readonly isSending: boolean
-  /** There is a transaction anyway. */
-  readonly isCommitting: boolean
   /** The fetch that was answered last. */
   readonly answered: number
 }
@@ -48,7 +47,7 @@ export interface Talk {
   /** Null: there is nothing to say. */
   due(occasion: Occasion): Speech | null
   /** There will be something to say after one more fetch. */
-  isOwed(answered: number): boolean
+  isOwed(): boolean
   say(speech: Speech, occasion: Occasion): OutRecord[]
   /**
    * Event time beyond which the task does not go for now, since readers hold more than `heldMax` events for a source that is behind it;
@@ -64,10 +63,18 @@ export function createTalk({ stage, tasks, readers, partitions, hearing, listene
   // Who begins to read or to listen has missed what idle sources said before.
   let hasAsked = isAlone
 
-  const isOwn = (source: number) => own.has(source)
-
   function others(occasion: Occasion): Others {
-    return { ...occasion, hearing, isOwn }
+    return { ...occasion, heard: withOwn(hearing.before.places), asks: hearing.before.asks }
+  }
+
+  /** What tasks of this process have taken, idle ones of it have looked beyond: nothing that the latest fetch brought was taken. */
+  function withOwn(heard: readonly CanonicalPosition[]): readonly CanonicalPosition[] {
+    const all = [...heard]
+    for (const task of tasks) {
+      const place = task.watermark()
+      if (compareCanonical(place, all[task.partition]!) > 0) all[task.partition] = place
+    }
+    return all
   }
 
   function due(occasion: Occasion): Speech | null {
@@ -95,7 +102,13 @@ export function createTalk({ stage, tasks, readers, partitions, hearing, listene
 
   function readingOf(reader: Task): HopSource[] {
     return reader.stage.rawStreams.map((_, input) => {
-      return { source: teller(reader, input), watermark: reader.inputs[input]!.next, order: 0, idle: false }
+      return {
+        source: teller(reader, input),
+        watermark: reader.inputs[input]!.next,
+        order: 0,
+        idle: false,
+        until: null,
+      }
     })
   }
 
@@ -108,15 +121,8 @@ export function createTalk({ stage, tasks, readers, partitions, hearing, listene
     const spoken = speech.tasks.map((task) => words.get(task)!.say(task, among))
     const sources = [...spoken, ...speech.readers.flatMap(readingOf)]
     hasAsked ||= speech.asks
-    const heard = spoken.some(({ idle }) => idle) ? heardNow() : []
+    const heard = spoken.some(({ idle }) => idle) ? among.heard : []
     return markRecords(stage.hopOut!, { kind: 'mark', sources, heard, asks: speech.asks }, partitions)
-  }
-
-  /** What tasks of this process have taken, idle ones of it have looked beyond: nothing that the latest fetch brought was taken. */
-  function heardNow(): CanonicalPosition[] {
-    const heard = [...hearing.before]
-    for (const task of tasks) heard[task.partition] = task.watermark()
-    return heard
   }
 
   function untilTime(task: Task, heldMax: number): number | null {
@@ -130,8 +136,8 @@ export function createTalk({ stage, tasks, readers, partitions, hearing, listene
     listener,
     turn: hearing.turn,
     due,
-    isOwed(answered) {
-      const among = others({ isSending: false, isCommitting: false, answered })
+    isOwed() {
+      const among = { heard: withOwn(hearing.next.places), asks: hearing.next.asks }
       return tasks.some((task) => words.get(task)!.isOwed(task, among))
     },
     say,

@@ -97,6 +97,8 @@ export interface Task {
   endRound(): number
   /** The task sends nothing at or before this place any more, except late events. */
   watermark(): CanonicalPosition
-  /** There is nothing to fold and nothing to be had. */
-  isIdle(): boolean
+  /** All that is to be had was read. */
+  isAtEnd(): boolean
+  /** Nothing at or before this place is held; null where nothing is. */
+  reach(): CanonicalPosition | null
 }

@@ -3,6 +3,7 @@
  * questions about it; the task is its only user.
  */
 import type { LogRecord } from '../runtime/broker.ts'
+import { compareCanonical } from '../schemas/canonical-order.ts'
 import type { StreamPlan } from '../schemas/plan.ts'
 import type { InputPosition } from './position.ts'
 import type { StageEvent } from './stage-event.ts'
@@ -75,12 +76,16 @@ export function longestHeld(input: ReadInput): readonly StageEvent[] {
   return oldestHeld(input) ? input.held.slice(input.from, input.from + 1_000).filter(({ isTaken }) => !isTaken) : []
 }
 
-/** Whether an event of the same stream, id and entity was read before and waits. One that was folded is found in the entity's log. */
+/**
+ * Whether an event of the same stream, id and entity was read before, waits, and comes after it in order. One that comes before it, or
+ * was folded, is found in the entity's log.
+ */
 export function isRepeated({ held, from }: ReadInput, event: StageEvent): boolean {
   for (let i = held.length - 1; i >= from; i--) {
     const other = held[i]!
     if (other.isTaken || other.id !== event.id) continue
-    if (other.stream === event.stream && other.key === event.key) return true
+    const isSame = other.stream === event.stream && other.key === event.key
+    if (isSame && compareCanonical(other, event) > 0) return true
   }
   return false
 }

@@ -133,7 +133,7 @@ export function createTask(options: TaskOptions): Task {
     // What a transaction has not decided may still come, and be earlier than what others bring.
     input.isAtEnd = input.next >= end
     alignment.fetched(index, askedRound, input.isAtEnd)
-    if (!input.stream && input.isAtEnd) hearing!.atEnd()
+    if (!input.stream && input.lag === 0) hearing!.caughtUp()
     finishRefolded()
   }
 
@@ -162,10 +162,10 @@ export function createTask(options: TaskOptions): Task {
     const decoded = hop.codec.decode(record.value)
     if (decoded.kind === 'mark') {
       hearMark(decoded, hearing)
-      for (const { source, watermark, order, idle } of decoded.sources) {
+      for (const { source, watermark, order, idle, until } of decoded.sources) {
         if (source >= tasksBefore) continue
         alignment.advance(input.firstSource + source, { time: watermark, order })
-        alignment.said(input.firstSource + source, { offset, isIdle: idle, heard: decoded.heard })
+        alignment.said(input.firstSource + source, { offset, isIdle: idle, heard: decoded.heard, until })
       }
       return
     }
@@ -175,7 +175,7 @@ export function createTask(options: TaskOptions): Task {
     if (event.time > input.clock) input.clock = event.time
     hearing.heard(decoded.source, event)
     alignment.advance(source, event)
-    alignment.said(source, { offset, isIdle: false, heard: [] })
+    alignment.said(source, { offset, isIdle: false, heard: [], until: null })
   }
 
   function placeOf(input: ReadInput, source: number, index: number, record: LogRecord): Place {
@@ -234,6 +234,11 @@ export function createTask(options: TaskOptions): Task {
     const until = { time: untilTime, order: Number.POSITIVE_INFINITY }
     // Nobody waits longer for a task that is behind than for anything else.
     return { nowMs, forced, ceiling: compareCanonical(forced, until) > 0 ? forced : until }
+  }
+
+  /** The first event goes, whatever it awaits. */
+  function isForced(nowMs: number): boolean {
+    return alignment.held > mayHold() || alignment.peek(releaseBounds(nowMs, Number.POSITIVE_INFINITY)) !== undefined
   }
 
   /** What is beyond it goes, although others have not passed it; never where nothing may go early. */
@@ -314,7 +319,7 @@ export function createTask(options: TaskOptions): Task {
     take,
     takePosition: () => (hasMoved && !isRefolding && !isReadingAgain() ? batchOf([], false) : null),
     // While folding again, what was read is taken as soon as all of it is there.
-    awaitsEnd: (nowMs) => !isRefolding && refusals.length === 0 && alignment.awaitsEnd(nowMs),
+    awaitsEnd: (nowMs) => !isRefolding && refusals.length === 0 && alignment.awaitsEnd(nowMs) && !isForced(nowMs),
     topRound: () => alignment.top()?.round ?? -1,
     topRaw() {
       const top = alignment.top()
@@ -323,7 +328,8 @@ export function createTask(options: TaskOptions): Task {
     topTime: () => alignment.top()?.time ?? Number.POSITIVE_INFINITY,
     endRound: alignment.endRound,
     watermark: alignment.watermark,
-    isIdle: () => !isRefolding && refusals.length === 0 && alignment.isIdle(),
+    isAtEnd: () => !isRefolding && alignment.isAtEnd(),
+    reach: alignment.reach,
   }
 }
 

@@ -3,64 +3,72 @@
  * when it is due and sends it behind the events of a transaction.
  *
  * All tasks of a stage speak behind the events of any of them, since those wait until the others are known to have nothing earlier. Else
- * a task speaks once it has become idle, and again when it has looked since it heard that a task of another process has come further, or
- * since somebody asked (`hearing.ts`). A task between two others may come further without an event of its own: it says so with whatever is
- * committed next.
+ * a task speaks when it has come further without an event of its own, as one between two others does, when somebody has asked, and once it
+ * has become idle: then again when it has looked since it heard that another task has come further (`hearing.ts`).
  */
 import { compareCanonical } from '../schemas/canonical-order.ts'
 import type { CanonicalPosition, HopSource } from '../schemas/plan.ts'
-import type { Hearing } from './hearing.ts'
 import { nothingPassed } from './position.ts'
 import type { Task } from './task.ts'
 
 export interface Others {
   /** A task of the same stage and process sends events in this transaction. */
   readonly isSending: boolean
-  /** There is a transaction anyway. */
-  readonly isCommitting: boolean
-  readonly hearing: Hearing
-  /** Sources that are tasks of this process: what they send is known without being heard. */
-  readonly isOwn: (source: number) => boolean
+  /** Places that a task which the latest fetch found at its end has looked for, by source, and how often it was asked by then. */
+  readonly heard: readonly CanonicalPosition[]
+  readonly asks: number
   /** The fetch that was answered last. */
   readonly answered: number
 }
 
 export interface Word {
   isDue(task: Task, others: Others): boolean
-  /** One more fetch will make it due. */
-  isOwed(task: Task, others: Others): boolean
+  /** Where `others` tells what was heard in the latest fetch: one more will make it due. */
+  isOwed(task: Task, others: Pick<Others, 'heard' | 'asks'>): boolean
   say(task: Task, others: Others): HopSource
 }
 
 export function createWord(): Word {
-  let saidIdle = false
   let saidPlace: CanonicalPosition = nothingPassed
-  let saidHeard: readonly CanonicalPosition[] = []
   let saidAsks = 0
+  /** Null: the last word was not an idle one. */
+  let saidIdle: Look | null = null
 
   /** The latest fetch has found it at its end: what it had heard of before that, it has looked for. */
   function isIdle(task: Task, { answered }: Others): boolean {
-    return task.isIdle() && task.endRound() === answered
+    return task.isAtEnd() && task.endRound() === answered
   }
 
-  function isNews(heard: readonly CanonicalPosition[], asks: number, { isOwn }: Others): boolean {
-    if (!saidIdle || asks > saidAsks) return true
-    return heard.some((place, i) => !isOwn(i) && compareCanonical(place, saidHeard[i] ?? nothingPassed) > 0)
+  /** It could say more than it has said: that it has nothing at all, or that it has looked further for some source. */
+  function isNews(task: Task, { heard, asks }: Pick<Others, 'heard' | 'asks'>): boolean {
+    const look = { heard, until: task.reach() }
+    if (asks > saidAsks || (look.until === null && saidIdle?.until !== null)) return true
+    return heard.some((_, source) => compareCanonical(reachOf(look, source), reachOf(saidIdle, source)) > 0)
   }
 
   return {
     isDue(task, others) {
-      const { isSending, isCommitting, hearing } = others
-      if (isSending || (isCommitting && compareCanonical(task.watermark(), saidPlace) > 0)) return true
-      return isIdle(task, others) && isNews(hearing.before, hearing.asks.before, others)
+      if (others.isSending || others.asks > saidAsks || compareCanonical(task.watermark(), saidPlace) > 0) return true
+      return isIdle(task, others) && isNews(task, others)
     },
-    isOwed: (task, others) => task.isIdle() && isNews(others.hearing.now, others.hearing.asks.now, others),
+    isOwed: (task, others) => task.isAtEnd() && isNews(task, others),
     say(task, others) {
-      saidIdle = isIdle(task, others)
       saidPlace = task.watermark()
-      saidHeard = others.hearing.before
-      saidAsks = others.hearing.asks.before
-      return { source: task.partition, watermark: saidPlace.time, order: saidPlace.order, idle: saidIdle }
+      saidAsks = others.asks
+      saidIdle = isIdle(task, others) ? { heard: others.heard, until: task.reach() } : null
+      const { time: watermark, order } = saidPlace
+      return { source: task.partition, watermark, order, idle: saidIdle !== null, until: saidIdle?.until ?? null }
     },
   }
+}
+
+/** How far a task has looked. */
+interface Look {
+  readonly heard: readonly CanonicalPosition[]
+  readonly until: CanonicalPosition | null
+}
+
+function reachOf(look: Look | null, source: number): CanonicalPosition {
+  const heard = look?.heard[source] ?? nothingPassed
+  return look?.until && compareCanonical(look.until, heard) < 0 ? look.until : heard
 }

@@ -137,6 +137,13 @@ export interface Worker {
    */
   transact(records: readonly OutRecord[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
   /**
+   * Writes outside a transaction, as `Producer.send`: what was acknowledged stays, and nobody is fenced. Rejects with `topic_missing` or
+   * `kafka_unreachable`.
+   */
+  publish(records: readonly OutRecord[]): Promise<void>
+  /** Commits offsets outside a transaction; rejects with `rebalance`, `superseded` or `kafka_unreachable`. */
+  commitOffsets(offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
+  /**
    * Gives the place in the group up, so that the others take the tasks over at once; called before `close` at a planned end, with nothing
    * under way. Nothing happens where another process has the name by then. Rejects with `kafka_unreachable` where nobody answers within a
    * second: then the place is free when the session times out.

@@ -22,9 +22,9 @@ import { removeOldest } from './memory/retention.ts'
 import { createTopics } from './memory/topics.ts'
 import { createTransactions, type Transaction, transactionalIdOf } from './memory/transactions.ts'
 import { createWaiting } from './memory/waiting.ts'
-import { createMemoryWorker, type MemoryWorker, type OnTransact } from './memory/worker.ts'
+import { createMemoryWorker, type MemoryWorker, type OnPublish, type OnTransact } from './memory/worker.ts'
 
-export type { MemoryWorker, OnTransact } from './memory/worker.ts'
+export type { MemoryWorker, OnPublish, OnTransact } from './memory/worker.ts'
 
 export interface MemoryBrokerOptions {
   readonly clock: Clock
@@ -36,6 +36,8 @@ export interface MemoryBrokerOptions {
   readonly bytesMax?: number
   /** For tests: makes transactions fail. */
   readonly onTransact?: OnTransact
+  /** For tests: makes what is written outside transactions fail. */
+  readonly onPublish?: OnPublish
 }
 
 export interface MemoryBroker extends Broker {
@@ -249,6 +251,7 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
         turn: () => clock.turn(),
         write,
         onTransact: options.onTransact,
+        onPublish: options.onPublish,
       }
       const worker = handOut(createMemoryWorker(parts, workerOptions))
       workers.set(worker, workerOptions.worker)

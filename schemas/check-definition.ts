@@ -10,7 +10,7 @@ import {
 } from './check-aggregates.ts'
 import { checkNames } from './check-names.ts'
 import { checkStream } from './check-stream.ts'
-import type { Derived, FieldRef, Pipeline } from './definition.ts'
+import { type Derived, deliveries, type FieldRef, type Pipeline } from './definition.ts'
 import {
   createReport,
   type DefinitionProblem,
@@ -63,11 +63,13 @@ export function checkDefinition(pipeline: Pipeline): DefinitionProblem[] {
   return problems
 }
 
-function checkHead({ name, version, scores }: Pipeline, report: Report): void {
+function checkHead({ name, version, scores, delivery }: Pipeline, report: Report): void {
   if (typeof name !== 'string' || !pipelineName.test(name))
     report('name', 'lower-case letters, digits and dashes that begin with a letter, at most 64', name)
   if (!Number.isSafeInteger(version) || version < 1) report('version', 'a whole number from 1', version)
   if (!isStream(scores)) report('scores', 'a stream', scores)
+  if (delivery !== undefined && !deliveries.includes(delivery))
+    report('delivery', `one of ${deliveries.join(', ')}`, delivery)
 }
 
 function checkFeatures(pipeline: Pipeline, reached: Reached, report: Report): void {

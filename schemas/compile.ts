@@ -114,6 +114,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
     features,
     label,
     model: { kind: pipeline.model.kind, l2: pipeline.model.l2 },
+    delivery: pipeline.delivery ?? 'exactly-once',
     topics: planTopics(streams, stages, predictions.topic, rejected.topic, [models.topic, schemas.topic]),
     predictions,
     rejected,

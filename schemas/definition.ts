@@ -261,7 +261,16 @@ export interface Definition<F extends Features> {
   readonly features: F
   readonly label: Label
   readonly model: LogisticRegression
+  /** Exactly once unless told. */
+  readonly delivery?: Delivery
 }
+
+/**
+ * `exactly-once`: every event is predicted once, in one transaction with what was consumed. `at-least-once`: without transactions, and so
+ * sooner; after a crash some predictions appear again under the same id, while features count every event once all the same.
+ */
+export type Delivery = (typeof deliveries)[number]
+export const deliveries = ['exactly-once', 'at-least-once'] as const
 
 export interface Pipeline<F extends Features = Features> extends Definition<F> {
   readonly kind: 'pipeline'

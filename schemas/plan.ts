@@ -166,8 +166,10 @@ export interface HopSource {
   /** Canonical place that the task has passed: it sends nothing at or before it from here on, except late events. */
   readonly watermark: number
   readonly order: number
-  /** The task is at the end of its inputs: what lies at or before the places that it has heard of need not wait for it. */
+  /** The task is at the end of its inputs: what lies at or before the places that it has heard of need not wait for it ... */
   readonly idle: boolean
+  /** ... as far as this place, beyond which the task holds something; null where it holds nothing. */
+  readonly until: CanonicalPosition | null
 }
 
 /** Input position from which a stage's values can be folded again: all facts before these offsets, up to the event in canonical order. */
@@ -295,6 +297,7 @@ export interface Plan {
   /** In vector order. */
   readonly features: readonly FeaturePlan[]
   readonly label: LabelPlan
+  readonly delivery: 'exactly-once' | 'at-least-once'
   readonly model: ModelPlan
   readonly topics: readonly TopicPlan[]
   readonly predictions: { readonly topic: string; readonly codec: RecordCodec<Prediction> }

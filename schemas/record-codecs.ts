@@ -5,6 +5,7 @@ import type { RecordCodec } from './codec.ts'
 import type {
   AggregateSlot,
   AliasChange,
+  CanonicalPosition,
   EventValues,
   HopMark,
   HopRecord,
@@ -116,8 +117,10 @@ export function createHopCodec(options: HopCodecOptions): RecordCodec<HopRecord>
       const { sources, heard, asks } = found as unknown as HopMark
       return {
         kind: 'mark',
-        sources: sources.map(({ source, watermark, order, idle }) => ({ source, watermark, order, idle })),
-        heard: heard.map(({ time, order }) => ({ time, order })),
+        sources: sources.map(({ source, watermark, order, idle, until }) => {
+          return { source, watermark, order, idle, until: until === null ? null : placeOf(until) }
+        }),
+        heard: heard.map(placeOf),
         asks,
       }
     }
@@ -143,19 +146,26 @@ export function createHopCodec(options: HopCodecOptions): RecordCodec<HopRecord>
   return { schemas, encode, decode }
 }
 
+const placeOf = ({ time, order }: CanonicalPosition): CanonicalPosition => ({ time, order })
+
 function markSchema(name: string, namespace: string): AvroSchema {
+  const placeName = `${name}_place`
+  const place = record(placeName, namespace, { time: instant, order: 'long' })
   const source = record(
     `${name}_source`,
     namespace,
-    { source: 'int', watermark: instant, order: 'long', idle: 'boolean' },
+    { source: 'int', watermark: instant, order: 'long', idle: 'boolean', until: ['null', place] },
     undefined,
-    { order: -1 },
+    { order: -1, until: null },
   )
-  const place = record(`${name}_place`, namespace, { time: instant, order: 'long' })
   return record(
     name,
     namespace,
-    { sources: { type: 'array', items: source }, heard: { type: 'array', items: place }, asks: 'boolean' },
+    {
+      sources: { type: 'array', items: source },
+      heard: { type: 'array', items: `${namespace}.${placeName}` },
+      asks: 'boolean',
+    },
     'How far tasks of the stage before have come.',
     { heard: [], asks: false },
   )

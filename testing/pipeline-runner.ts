@@ -13,7 +13,7 @@ import type { Broker, LogRecord } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { createLearningBroker } from '../runtime/learning-broker.ts'
 import type { Log } from '../runtime/log.ts'
-import { createMemoryBroker, type MemoryBroker, type OnTransact } from '../runtime/memory-broker.ts'
+import { createMemoryBroker, type MemoryBroker, type OnPublish, type OnTransact } from '../runtime/memory-broker.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import type { SchemaRegistry } from '../runtime/schema-registry.ts'
 import { compile } from '../schemas/compile.ts'
@@ -38,6 +38,7 @@ export interface RunnerOptions {
   /** When the run begins, ms since 1970: events lie before it. */
   readonly startMs: number
   readonly onTransact?: OnTransact
+  readonly onPublish?: OnPublish
   /** The definition compiled before, for those who run it many times. */
   readonly plan?: Plan
   /** Partitions of a topic, where they are not all the same. */
@@ -139,12 +140,13 @@ const readLimits = { maxWaitMs: 0, partitionBytesMax: 2 ** 30 }
 export const defaultGroup = 'workers'
 
 export async function createPipelineRunner(options: RunnerOptions): Promise<PipelineRunner> {
-  const { partitions, onTransact } = options
+  const { partitions, onTransact, onPublish } = options
   const clock = createVirtualClock(options.startMs, { turnMs: 0.5 })
   let faulty: FaultyRunHandle | null = null
   const plan = options.plan ?? compile(options.pipeline)
   const broker = createMemoryBroker({
     clock,
+    ...(onPublish ? { onPublish } : {}),
     onTransact: async (stage, worker, owner) => {
       await onTransact?.(stage, worker, owner)
       await faulty?.onTransact(stage, owner)

@@ -244,7 +244,7 @@ export function runWithFaults(run: FaultyRun): FaultyRunHandle {
     const tasks = live.flatMap(({ worker }) => worker.state().tasks)
     const names = new Set(tasks.map(({ stage, partition }) => `${stage.entity.name} ${partition}`))
     if (tasks.length !== run.tasks.length || names.size !== tasks.length) return false
-    if (!tasks.every((task) => task.isIdle())) return false
+    if (!tasks.every((task) => task.isAtEnd() && task.held === 0)) return false
     const inputs = tasks.flatMap(({ inputs, partition }) =>
       inputs.map(({ topic, next }) => ({ topic, partition, next })),
     )

@@ -166,6 +166,8 @@ export function createSimulatedProcess(options: ProcessOptions): SimulatedProces
         }
         return call('transact', transact, undefined, fate)
       },
+      publish: (records) => call('other', () => opened.publish(records)),
+      commitOffsets: (offsets, membership) => call('other', () => opened.commitOffsets(offsets, membership)),
       leave: () => call('other', () => opened.leave()),
       close: () => opened.close(),
     }

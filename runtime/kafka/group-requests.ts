@@ -1,6 +1,6 @@
-/** Requests to the group coordinator: join, sync, heartbeat, leave, the committed offsets and who is there. */
+/** Requests to the group coordinator: join, sync, heartbeat, leave, offsets to commit and committed ones, and who is there. */
 import assert from 'node:assert/strict'
-import type { CommittedOffset, TopicPartition } from '../broker.ts'
+import type { CommittedOffset, Membership, OffsetToCommit, TopicPartition } from '../broker.ts'
 import { type KafkaError, kafkaError } from './error-codes.ts'
 import { apis, groupByTopic, type KafkaRequest, request } from './request.ts'
 
@@ -113,6 +113,43 @@ export function leaveGroupRequest({ group, instanceId, memberId }: GroupMember):
         return kafkaError(reader.int16())
       })
       return error === 'NONE' ? (ofMember ?? 'NONE') : error
+    },
+  )
+}
+
+/** Outside a transaction; the group refuses it where the generation or the member is no longer its own. */
+export function offsetCommitRequest(
+  { group, instanceId }: Omit<GroupMember, 'memberId'>,
+  { generation, memberId }: Membership,
+  offsets: readonly OffsetToCommit[],
+): KafkaRequest<KafkaError> {
+  return request(
+    apis.offsetCommit,
+    (writer) => {
+      writer.string(group)
+      writer.int32(generation)
+      writer.string(memberId)
+      writer.string(instanceId)
+      writer.array(groupByTopic(offsets), ([topic, list]) => {
+        writer.string(topic)
+        writer.array(list, ({ partition, offset, metadata }) => {
+          writer.int32(partition)
+          writer.int64(offset)
+          writer.int32(-1) // leader epoch: unknown
+          writer.string(metadata)
+        })
+      })
+    },
+    (reader) => {
+      const errors: KafkaError[] = []
+      reader.array(() => {
+        reader.string()
+        reader.array(() => {
+          reader.int32()
+          errors.push(kafkaError(reader.int16()))
+        })
+      })
+      return errors.find((error) => error !== 'NONE') ?? 'NONE'
     },
   )
 }

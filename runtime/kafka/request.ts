@@ -35,6 +35,7 @@ export const apis = {
   fetch: { key: 1, version: 11, name: 'Fetch', flexible: false },
   listOffsets: { key: 2, version: 3, name: 'ListOffsets', flexible: false },
   metadata: { key: 3, version: 6, name: 'Metadata', flexible: false },
+  offsetCommit: { key: 8, version: 7, name: 'OffsetCommit', flexible: false },
   offsetFetch: { key: 9, version: 7, name: 'OffsetFetch', flexible: true },
   findCoordinator: { key: 10, version: 2, name: 'FindCoordinator', flexible: false },
   joinGroup: { key: 11, version: 5, name: 'JoinGroup', flexible: false },

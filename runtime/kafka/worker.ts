@@ -1,9 +1,14 @@
 /** A worker on Kafka: one transactional producer and one static member of the group, as one; made by `broker.ts`. */
+import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/errors.ts'
-import type { Worker, WorkerOptions } from '../broker.ts'
+import type { Producer, Worker, WorkerOptions } from '../broker.ts'
 import { committedOffsets } from './committed-offsets.ts'
+import { askCoordinator } from './coordinator-calls.ts'
+import { offsetCommitRequest } from './group-requests.ts'
 import { createMembership } from './membership.ts'
-import { superseded } from './refusal.ts'
+import { createPatience } from './patience.ts'
+import { createProducer } from './producer.ts'
+import { refusal, superseded } from './refusal.ts'
 import { transactionalIdOf } from './transactional-ids.ts'
 import { createTransactor, type TransactorConnections } from './transactor.ts'
 
@@ -25,14 +30,17 @@ export async function createWorker(
   nowMs: () => number,
 ): Promise<Worker> {
   const { group, worker, transactionTimeoutMs } = options
+  const transactionalId = transactionalIdOf(group, worker)
   const transactor = await createTransactor(connections, {
-    transactionalId: transactionalIdOf(group, worker),
+    transactionalId,
     group,
     worker,
     transactionTimeoutMs,
     nowMs,
   })
   const membership = createMembership(connections.offsets, options)
+  /** For what is written outside transactions; it has numbers of its own. */
+  let producer: Producer | null = null
   let closing: Promise<void> | null = null
 
   return {
@@ -58,6 +66,21 @@ export async function createWorker(
         if (isRefused && (await membership.isSuperseded())) throw superseded(options)
         throw error
       }
+    },
+    async publish(records) {
+      producer ??= createProducer(connections.records, nowMs)
+      await producer.send(records)
+    },
+    async commitOffsets(offsets, held) {
+      assert(held.generation >= 0, 'a commit without generation would be accepted from anyone')
+      const error = await askCoordinator(connections.offsets, {
+        kind: 'group',
+        key: group,
+        request: offsetCommitRequest({ group, instanceId: worker }, held, offsets),
+        errorOf: (answer) => answer,
+        patience: createPatience(transactionTimeoutMs, 1.5, 20),
+      })
+      if (error !== 'NONE') throw refusal({ transactionalId, group, worker }, 'OffsetCommit', error)
     },
     leave: membership.leave,
     close() {

@@ -25,6 +25,8 @@ export interface Transactions {
   isCurrent(producer: ProducerIdentity): boolean
   begin(producer: ProducerIdentity, group: string, offsets: readonly OffsetToCommit[], timeoutMs: number): Transaction
   end(transaction: Transaction, state: 'committed' | 'aborted'): void
+  /** Outside a transaction. */
+  commit(group: string, offsets: readonly OffsetToCommit[]): void
   /** Aborts what was open for too long and refuses its producer; true where there was any. */
   expire(nowMs: number): boolean
   nextExpiryMs(): number
@@ -92,10 +94,13 @@ export function createTransactions(elapsedMs: () => number): Transactions {
     ending.state = state
     open.delete(ending)
     for (const log of ending.partitions) log.mark(ending)
-    if (state === 'aborted') return
-    const committed = offsetsByGroup.get(ending.group) ?? new Map<string, CommittedOffset>()
-    offsetsByGroup.set(ending.group, committed)
-    for (const { topic, partition, offset, metadata } of ending.offsets) {
+    if (state === 'committed') commit(ending.group, ending.offsets)
+  }
+
+  function commit(group: string, offsets: readonly OffsetToCommit[]): void {
+    const committed = offsetsByGroup.get(group) ?? new Map<string, CommittedOffset>()
+    offsetsByGroup.set(group, committed)
+    for (const { topic, partition, offset, metadata } of offsets) {
       committed.set(placeName({ topic, partition }), { topic, partition, offset, metadata })
     }
   }
@@ -134,6 +139,7 @@ export function createTransactions(elapsedMs: () => number): Transactions {
     isCurrent: ({ transactionalId, epoch }) => producers.get(transactionalId)?.epoch === epoch,
     begin,
     end,
+    commit,
     expire,
     nextExpiryMs: () => Math.min(Number.POSITIVE_INFINITY, ...[...open].map(({ endsAtMs }) => endsAtMs)),
     committed,

@@ -27,6 +27,9 @@ const metadataBytesMax = 4_096
  */
 export type OnTransact = (stage: 'begin' | 'committed', worker: string, owner: string) => Promise<void>
 
+/** Called when records that were written outside a transaction lie in the log, and the caller has not heard of it. */
+export type OnPublish = (worker: string, owner: string) => Promise<void>
+
 export interface WorkerParts {
   readonly topics: Topics
   readonly transactions: Transactions
@@ -40,6 +43,7 @@ export interface WorkerParts {
   readonly turn: () => Promise<void>
   readonly write: (records: readonly OutRecord[], transaction: Transaction | null) => void
   readonly onTransact: OnTransact | undefined
+  readonly onPublish: OnPublish | undefined
 }
 
 export interface MemoryWorker extends Worker {
@@ -206,6 +210,21 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
     isCurrent,
     committed,
     transact,
+    async publish(records) {
+      await parts.turn()
+      assertAlive()
+      parts.write(records, null)
+      waiting.changed()
+      await parts.onPublish?.(name, owner)
+      assertAlive()
+    },
+    async commitOffsets(offsets, membership) {
+      await parts.turn()
+      assertAlive()
+      checkOffsets(offsets)
+      checkMembership(membership)
+      transactions.commit(options.group, offsets)
+    },
     async leave() {
       assertAlive()
       group.leave(name, memberId)

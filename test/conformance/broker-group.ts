@@ -107,6 +107,21 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       expect(await broker.group(group)).toEqual({ state: 'empty', members: [] })
     })
 
+    test('takes offsets outside a transaction from members of its generation, and what is published with them stays', async () => {
+      const { broker, topic, group, worker, membership } = await soloWorker()
+      await worker.publish([record(topic, 0, 'a'), record(topic, 0, 'b')])
+      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 2))).toEqual(['a', 'b'])
+      const offsets = [{ topic, partition: 0, offset: 2, metadata: 'here' }]
+      await worker.commitOffsets(offsets, membership)
+      expect(await broker.committedOffsets(group, [{ topic, partition: 0 }])).toEqual(offsets)
+      const former = { ...membership, generation: membership.generation + 1 }
+      await expect(worker.commitOffsets([{ ...offsets[0]!, offset: 1 }], former)).rejects.toMatchObject({
+        code: 'rebalance',
+      })
+      expect(await worker.committed([{ topic, partition: 0 }])).toEqual(offsets)
+      await expect(worker.publish([record(unique('no'), 0, 'c')])).rejects.toMatchObject({ code: 'topic_missing' })
+    })
+
     test('is not left by one whose name another process has taken', async () => {
       const { broker, group, stages, worker } = await soloWorker()
       const twin = await broker.worker(workerOptions(group, 'w', stages))

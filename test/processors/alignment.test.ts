@@ -91,7 +91,7 @@ describe('raw inputs', () => {
     push('a', 0, 10)
     alignment.fetched(1, 2, false)
     expect(released()).toEqual([])
-    expect(alignment.isIdle()).toBe(false)
+    expect(alignment.isAtEnd()).toBe(false)
   })
 
   test('wait out the declared disorder of their own source, by its clock or at its end in time of day', () => {
@@ -138,7 +138,12 @@ describe('tasks as sources', () => {
     push('a', 0, 10, { order: 1 })
     push('b', 0, 10, { order: 2 })
     const says = (offset: number, order: number) =>
-      alignment.said(1, { offset, isIdle: true, heard: [{ time: 10, order }, justBefore(99), justBefore(99)] })
+      alignment.said(1, {
+        offset,
+        isIdle: true,
+        heard: [{ time: 10, order }, justBefore(99), justBefore(99)],
+        until: null,
+      })
     says(6, 0)
     expect(released()).toEqual([])
     says(7, 1)
@@ -151,12 +156,12 @@ describe('tasks as sources', () => {
     const { alignment, push, released } = aligned([task, task])
     const heard = [justBefore(99), justBefore(99), justBefore(99)]
     push('a', 0, 10, { offset: 5 })
-    alignment.said(1, { offset: 6, isIdle: true, heard })
-    alignment.said(1, { offset: 7, isIdle: false, heard: [] })
-    alignment.said(1, { offset: 6, isIdle: true, heard })
+    alignment.said(1, { offset: 6, isIdle: true, heard, until: null })
+    alignment.said(1, { offset: 7, isIdle: false, heard: [], until: null })
+    alignment.said(1, { offset: 6, isIdle: true, heard, until: null })
     expect(released()).toEqual([])
-    alignment.said(1, { offset: 8, isIdle: true, heard })
-    alignment.said(1, { offset: 7, isIdle: false, heard: [] })
+    alignment.said(1, { offset: 8, isIdle: true, heard, until: null })
+    alignment.said(1, { offset: 7, isIdle: false, heard: [], until: null })
     expect(released()).toEqual(['a'])
   })
 
@@ -165,50 +170,36 @@ describe('tasks as sources', () => {
     push('a', 0, 10, { offset: 3 })
     alignment.fetched(0, 2, true)
     const says = (offset: number, next: number) =>
-      alignment.said(1, { offset, isIdle: true, heard: [justBefore(99), { time: next, order: 0 }] })
+      alignment.said(1, { offset, isIdle: true, heard: [justBefore(99), { time: next, order: 0 }], until: null })
     says(6, 3)
     expect(released()).toEqual([])
     says(7, 4)
     expect(released()).toEqual(['a'])
   })
 
-  test('are all idle: so is who reads them', () => {
-    const { alignment } = aligned([task, task])
-    alignment.said(0, { offset: 1, isIdle: true, heard: [] })
-    expect(alignment.isIdle()).toBe(false)
-    alignment.said(1, { offset: 2, isIdle: true, heard: [] })
-    expect(alignment.isIdle()).toBe(false)
-    alignment.fetched(0, 1, true)
-    expect(alignment.isIdle()).toBe(true)
+  test('that are idle as far as a place are passed so far', () => {
+    const { alignment, push, released } = aligned([task, task])
+    push('a', 0, 10)
+    push('b', 0, 20)
+    alignment.said(1, { offset: 6, isIdle: true, heard: [justBefore(99), justBefore(99)], until: justBefore(15) })
+    expect(released()).toEqual(['a'])
   })
 
-  test('bring whoever reads them as far as the slowest, and not beyond what idle ones have looked for', () => {
-    const { alignment, push, released } = aligned([task, task, task])
+  test('bring whoever reads them as far as the slowest, idle or not, and not beyond what is held', () => {
+    const { alignment, push, released } = aligned([task, task])
+    expect(alignment.reach()).toBeNull()
     alignment.advance(0, justBefore(50))
+    expect(alignment.watermark()).toEqual(nothingPassed)
     alignment.advance(1, justBefore(40))
-    alignment.said(2, {
-      offset: 1,
-      isIdle: true,
-      heard: [justBefore(45), justBefore(30), justBefore(99), justBefore(99)],
-    })
-    expect(alignment.watermark()).toEqual(justBefore(30))
-    alignment.said(2, {
-      offset: 2,
-      isIdle: true,
-      heard: [justBefore(60), justBefore(60), justBefore(99), justBefore(99)],
-    })
+    expect(alignment.watermark()).toEqual(justBefore(40))
+    alignment.said(1, { offset: 1, isIdle: true, heard: [justBefore(45), justBefore(40)], until: null })
     expect(alignment.watermark()).toEqual(justBefore(40))
     push('a', 0, 55, { order: 7 })
     alignment.advance(1, justBefore(70))
-    // What is held has not been passed.
     alignment.advance(0, justBefore(80))
+    expect(alignment.reach()).toEqual({ time: 55, order: 6 })
     expect(alignment.watermark()).toEqual({ time: 55, order: 6 })
     expect(released()).toEqual(['a'])
-    alignment.said(2, {
-      offset: 3,
-      isIdle: true,
-      heard: [justBefore(99), justBefore(99), justBefore(99), justBefore(99)],
-    })
     expect(alignment.watermark()).toEqual(justBefore(70))
   })
 })

@@ -44,6 +44,7 @@ describe('parseConfig', () => {
       folder: '.millrace',
       holdMaxMs: 30_000,
       alignment: 'live',
+      auditPort: 8081,
       commitEveryMs: 10,
       sessionTimeoutMs: 10_000,
     })
@@ -143,6 +144,7 @@ test('the table has a row for each setting, in the order of the table', () => {
     'MILLRACE_WORKER',
     'MILLRACE_HTTP_HOST',
     'MILLRACE_HTTP_PORT',
+    'MILLRACE_AUDIT_PORT',
     'MILLRACE_PARTITIONS',
     'MILLRACE_LOG_LEVEL',
     'MILLRACE_SERVERS',

@@ -228,6 +228,13 @@ describe('label, model and scored stream', () => {
     ])
   })
 
+  test('a delivery that there is not', () => {
+    expect(mistakes({ delivery: 'at-most-once' })).toEqual([
+      'delivery: expected one of exactly-once, at-least-once, received at-most-once',
+    ])
+    expect(mistakes({ delivery: 'at-least-once' })).toEqual([])
+  })
+
   test('a scored stream that is none', () => {
     expect(mistakes({ scores: undefined })).toEqual(['scores: expected a stream, received nothing'])
     expect(mistakes({ scores: 'orders' })).toEqual(['scores: expected a stream, received orders'])

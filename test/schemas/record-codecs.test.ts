@@ -39,7 +39,14 @@ const origin = fc.record({ partition, offset: whole })
 const positions = fc.array(fc.record({ stage: name, partition, next: fc.array(whole, { maxLength: 4 }) }), {
   maxLength: 3,
 })
-const hopSource = fc.record({ source: partition, watermark: time, order: partition, idle: fc.boolean() })
+const hopPlace = fc.record({ time, order: partition })
+const hopSource = fc.record({
+  source: partition,
+  watermark: time,
+  order: partition,
+  idle: fc.boolean(),
+  until: fc.option(hopPlace),
+})
 
 function fieldValue({ kind, optional }: FieldPlan): fc.Arbitrary<FieldValue> {
   const ofKind: Record<FieldKind, fc.Arbitrary<FieldValue>> = {
@@ -115,7 +122,7 @@ const alias: fc.Arbitrary<AliasChange> = fc.record({
 const mark: fc.Arbitrary<HopRecord> = fc.record({
   kind: fc.constant('mark'),
   sources: fc.array(hopSource, { maxLength: 5 }),
-  heard: fc.array(fc.record({ time, order: partition }), { maxLength: 5 }),
+  heard: fc.array(hopPlace, { maxLength: 5 }),
   asks: fc.boolean(),
 })
 const scored: fc.Arbitrary<HopRecord> = fc.record({

@@ -28,10 +28,10 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: batchLoop,
-        find: '    if (records.length > 0 || offsets.length > 0) await worker.transact(records, offsets, membership)\n',
+        find: '    if (isExactlyOnce && records.length + offsets.length > 0) await worker.transact(records, offsets, membership)\n',
         replace:
           '    await Promise.all(steps.map(({ store, step }) => (step.from === step.to ? null : store.apply(step))))\n' +
-          '    if (records.length > 0 || offsets.length > 0) await worker.transact(records, offsets, membership)\n',
+          '    if (isExactlyOnce && records.length + offsets.length > 0) await worker.transact(records, offsets, membership)\n',
       },
     ],
   },

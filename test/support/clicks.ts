@@ -1,6 +1,7 @@
 /** A small pipeline for tests: clicks of users on pages, refunds as labels; one stage (users) or two (users, then pages). */
 import {
   count,
+  type Delivery,
   definePipeline,
   derive,
   entity,
@@ -25,6 +26,7 @@ export interface ClicksOptions {
   readonly moreFields?: FieldSpecs
   /** Streams whose events may lie in any partition. */
   readonly rekey?: ReadonlyArray<'clicks' | 'refunds'>
+  readonly delivery?: Delivery
 }
 
 /** Events of the tests lie around here. */
@@ -35,7 +37,7 @@ export const clicksStartMs = Date.UTC(2024, 0, 1)
  * at the time of the click.
  */
 export function clicksPipeline(options: ClicksOptions = {}) {
-  const { disorder = '0s', lateness = '1h', stages = 2, over = '10m', moreFields = {}, rekey = [] } = options
+  const { disorder = '0s', lateness = '1h', stages = 2, over = '10m', moreFields = {}, rekey = [], delivery } = options
   const clicks = stream('clicks', {
     id: 'clickId',
     key: 'user',
@@ -81,6 +83,7 @@ export function clicksPipeline(options: ClicksOptions = {}) {
     },
     label: { from: refunds, value: 1, otherwise: { value: 0, after: '1h' } },
     model: logisticRegression(),
+    ...(delivery ? { delivery } : {}),
   })
 }
 

@@ -3,6 +3,7 @@
  * a clock that stands still unless somebody sleeps. All that may differ between two runs of the same topics is drawn from a seed: how much
  * a fetch brings, when records are appended, how large batches are, which commits fail and what the cache forgets.
  */
+import assert from 'node:assert/strict'
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
 import type { ProcessingMetrics } from '../../processors/metrics.ts'
 import { putBack } from '../../processors/put-back.ts'
@@ -76,6 +77,7 @@ export async function instantRun(
   const producedMax = 2 + random.below(40)
   const crashPercent = chance(40) ? random.below(12) : 0
   let failures = 0
+  let rebalances = 0
   let quietFetches = 0
   let steps = 0
   let hasPutBack = !options.putsBack
@@ -159,6 +161,13 @@ export async function instantRun(
     return failures < failuresMax && chance(crashPercent)
   }
 
+  /** What is held is read again after each, so that without an end to them nobody might get to the end. */
+  function isCurrent(): boolean {
+    const isOver = rebalances < rebalancesMax && chance(1)
+    if (isOver) rebalances++
+    return !isOver
+  }
+
   function fail(code: 'transaction_aborted' | 'kafka_unreachable'): never {
     failures++
     throw new PipelineError(code, 'drawn from the seed')
@@ -182,10 +191,12 @@ export async function instantRun(
       return {
         owner,
         join: async (): Promise<Membership> => ({ generation: ++generation, memberId: owner, tasks }),
-        isCurrent: () => !chance(1),
+        isCurrent,
         committed: async (list) =>
           list.map((at) => committed.get(`${at.topic} ${at.partition}`) ?? { ...at, offset: null, metadata: '' }),
         transact,
+        publish: () => assert.fail('exactly once'),
+        commitOffsets: () => assert.fail('exactly once'),
         leave: async () => undefined,
         close: async () => undefined,
       } satisfies Worker
@@ -258,3 +269,4 @@ function isFirstOfRekey(plan: Plan, topic: string): boolean {
 const quietMax = 3
 const stepsMax = 20_000
 const failuresMax = 4
+const rebalancesMax = 10
