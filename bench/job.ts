@@ -25,5 +25,12 @@ export interface Job {
 }
 
 /** The groups that `--jobs` chooses from. */
-export const jobGroups = ['baseline', 'card-fraud-backlog', 'w1', 'card-fraud-paced', 'http-reads'] as const
+export const jobGroups = [
+  'baseline',
+  'card-fraud-backlog',
+  'w1',
+  'card-fraud-paced',
+  'at-least-once',
+  'http-reads',
+] as const
 export type JobGroup = (typeof jobGroups)[number]

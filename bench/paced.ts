@@ -6,10 +6,13 @@ import { cpuSecondsAt } from './middle.ts'
 import { runOpenLoop } from './open-loop.ts'
 import { readOutcome } from './outcome.ts'
 import { greatestResidentMb, openNamespace } from './own-namespace.ts'
-import { type BenchPlace, cardFraud } from './place.ts'
+import type { BenchPlace } from './place.ts'
 import { closeAll } from './run-parts.ts'
 
 export interface PacedOptions {
+  /** Without the rate. */
+  readonly name: string
+  readonly definition: string
   readonly rate: number
   readonly seconds: number
   /** Transactions that are worked off before, so that the windows are not empty. */
@@ -17,8 +20,9 @@ export interface PacedOptions {
 }
 
 export function pacedJob(place: BenchPlace, options: PacedOptions): Job {
-  const name = `card-fraud-paced-${options.rate}`
-  const measures = `card-fraud, scored, at ${options.rate} events a second: scheduled send to receipt of the prediction, read_committed.`
+  const name = `${options.name}-${options.rate}`
+  const what = `${options.definition}, scored, at ${options.rate} events a second`
+  const measures = `${what}: scheduled send to receipt of the prediction, read_committed.`
   return {
     measures: { [name]: measures },
     baseline: baselineKafka(options.rate),
@@ -26,16 +30,17 @@ export function pacedJob(place: BenchPlace, options: PacedOptions): Job {
   }
 }
 
-async function runPaced(place: BenchPlace, name: string, { rate, seconds, before }: PacedOptions): Promise<JobRun> {
+async function runPaced(place: BenchPlace, name: string, given: PacedOptions): Promise<JobRun> {
+  const { definition, rate, seconds, before } = given
   return closeAll(createClosing(), async (closing) => {
-    const pipeline = await openNamespace(place, cardFraud, name, closing)
+    const pipeline = await openNamespace(place, definition, name, closing)
     const { plan } = pipeline
     await pipeline.publishModel(place.model)
     await pipeline.produceFlatOut({ from: 0, count: before })
     const run = await pipeline.startRun()
     await run.untilPredicted(before)
     const idOf = (value: Buffer) => plan.predictions.codec.decode(value).id
-    const options = { definition: cardFraud, rate, from: before, seconds, topic: plan.predictions.topic, idOf }
+    const options = { definition, rate, from: before, seconds, topic: plan.predictions.topic, idOf }
     const loop = await run.lookWhile(runOpenLoop(place, pipeline, options, closing))
     await run.untilPredicted(before + loop.sent)
     await run.stop()

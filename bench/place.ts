@@ -32,6 +32,7 @@ export interface BenchPlace {
 }
 
 export const cardFraud = 'pipelines/card-fraud.ts'
+export const atLeastOnce = 'bench/card-fraud-at-least-once.ts'
 
 /** Servers that the environment does not name are started as in production, and thrown away at the end. */
 export async function openPlace(

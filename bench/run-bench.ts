@@ -12,7 +12,7 @@ import { fineClock } from './clock.ts'
 import { httpReadsJob } from './http-reads.ts'
 import type { Job, JobGroup, JobRun } from './job.ts'
 import { pacedJob } from './paced.ts'
-import { type BenchPlace, cardFraud, type Environment, openPlace } from './place.ts'
+import { atLeastOnce, type BenchPlace, cardFraud, type Environment, openPlace } from './place.ts'
 import { type BenchReport, jobReports, type Ran, reportFormat } from './report.ts'
 import { closeAll } from './run-parts.ts'
 import { describeMachine, load, revision } from './surroundings.ts'
@@ -31,6 +31,8 @@ export interface BenchOptions {
 
 /** Transactions behind the paced and the HTTP jobs; fewer where `events` is less. */
 const eventsBeforeMax = 100_000
+/** Whose figures are divided by those of the replay. */
+const baselineOf: readonly JobGroup[] = ['baseline', 'card-fraud-backlog', 'at-least-once', 'w1', 'http-reads']
 
 export async function runBench(
   options: BenchOptions,
@@ -74,7 +76,7 @@ function chosenJobs(place: BenchPlace, options: BenchOptions): Job[] {
   const has = (group: JobGroup) => jobs.has(group)
   const backlog = { events, baseline: baselineReplay }
   return [
-    ...(has('baseline') || has('card-fraud-backlog') || has('w1') || has('http-reads') ? [replayJob(place)] : []),
+    ...(baselineOf.some(has) ? [replayJob(place)] : []),
     ...(has('card-fraud-backlog')
       ? [
           backlogJob(place, {
@@ -82,6 +84,17 @@ function chosenJobs(place: BenchPlace, options: BenchOptions): Job[] {
             name: 'card-fraud-backlog',
             measures: 'Two entities, 15 features, scored, exactly once, features in Redis; a backlog, its middle 80 %.',
             definition: cardFraud,
+            isScored: true,
+          }),
+        ]
+      : []),
+    ...(has('at-least-once')
+      ? [
+          backlogJob(place, {
+            ...backlog,
+            name: 'at-least-once-backlog',
+            measures: 'As card-fraud-backlog, at least once: without transactions.',
+            definition: atLeastOnce,
             isScored: true,
           }),
         ]
@@ -98,8 +111,15 @@ function chosenJobs(place: BenchPlace, options: BenchOptions): Job[] {
         ]
       : []),
     ...rates.flatMap((rate) => [
-      ...(has('baseline') || has('card-fraud-paced') ? [kafkaJob(place, { rate, seconds })] : []),
-      ...(has('card-fraud-paced') ? [pacedJob(place, { rate, seconds, before })] : []),
+      ...(has('baseline') || has('card-fraud-paced') || has('at-least-once')
+        ? [kafkaJob(place, { rate, seconds })]
+        : []),
+      ...(has('card-fraud-paced')
+        ? [pacedJob(place, { name: 'card-fraud-paced', definition: cardFraud, rate, seconds, before })]
+        : []),
+      ...(has('at-least-once')
+        ? [pacedJob(place, { name: 'at-least-once-paced', definition: atLeastOnce, rate, seconds, before })]
+        : []),
     ]),
     ...(has('http-reads') ? [httpReadsJob(place, { seconds, before })] : []),
   ]
