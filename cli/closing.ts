@@ -5,7 +5,7 @@
 import { createDeadline, type Deadline } from '../runtime/deadline.ts'
 
 export interface Closing {
-  /** It will be closed before everything that was added before it. */
+  /** It will be closed before everything that was added before it; at once, where all else is closed already. */
   add(name: string, close: () => Promise<unknown>): void
   /** The same promise each time. Never rejects: the caller decides what a part that failed or did not close means. */
   close(deadlineMs: number): Promise<ClosingOutcome>
@@ -20,24 +20,34 @@ export interface ClosingOutcome {
 export function createClosing(deadlineAfter: (ms: number) => Deadline = createDeadline): Closing {
   const parts: Array<{ name: string; close: () => Promise<unknown> }> = []
   let closing: Promise<ClosingOutcome> | undefined
+  const failures: Array<{ name: string; error: unknown }> = []
+  let isOver = false
+
+  function closeOne({ name, close }: (typeof parts)[number]): Promise<void> {
+    return close().then(
+      () => undefined,
+      (error: unknown) => void failures.push({ name, error }),
+    )
+  }
 
   async function closeAll(deadlineMs: number): Promise<ClosingOutcome> {
     const deadline = deadlineAfter(deadlineMs)
-    const failures: Array<{ name: string; error: unknown }> = []
-    while (parts.length > 0) {
-      const { name, close } = parts.at(-1)!
-      const closed = close().catch((error: unknown) => {
-        failures.push({ name, error })
-      })
-      if ((await Promise.race([closed.then(() => 'closed' as const), deadline.reached])) === 'late') break
-      parts.pop()
+    const late: string[] = []
+    // A part may be added while another is closed: whoever opened it did not know yet.
+    for (let part = parts.pop(); part; part = parts.pop()) {
+      const isLate = late.length > 0 || (await Promise.race([closeOne(part), deadline.reached])) === 'late'
+      if (isLate) late.push(part.name)
     }
+    isOver = true
     deadline.cancel()
-    return { failures, late: parts.map(({ name }) => name).reverse() }
+    return { failures, late }
   }
 
   return {
-    add: (name, close) => void parts.push({ name, close }),
+    add(name, close) {
+      if (isOver) void closeOne({ name, close })
+      else parts.push({ name, close })
+    },
     close(deadlineMs) {
       closing ??= closeAll(deadlineMs)
       return closing

@@ -7,6 +7,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import type { SASLOptions } from 'kafkajs'
 import { PipelineError } from '../../schemas/errors.ts'
+import { monotonicMs } from './patience.ts'
 
 /** The version whose internals this file was proven on. */
 export const kafkajsVersion = '2.2.4'
@@ -207,12 +208,28 @@ function openSocket(at: {
   return socket
 }
 
+/** While a broker is down each try of each connection fails alike: the same is told once a second. */
+const tellAgainMs = 1_000
+const messagesMax = 100
+const toldByLog = new WeakMap<KafkaLog, Map<string, number>>()
+
 function loggerTo(log: KafkaLog): KafkajsLogger {
   const quiet = () => undefined
+  const toldAtMs = toldByLog.get(log) ?? new Map<string, number>()
+  toldByLog.set(log, toldAtMs)
+  const tell =
+    (level: 'error' | 'warn') =>
+    (message: string, details: Readonly<Record<string, unknown>> = {}) => {
+      const nowMs = monotonicMs()
+      if (nowMs - (toldAtMs.get(message) ?? Number.NEGATIVE_INFINITY) < tellAgainMs) return
+      if (toldAtMs.size >= messagesMax) toldAtMs.clear()
+      toldAtMs.set(message, nowMs)
+      log(level, message, details)
+    }
   const logger: KafkajsLogger = {
     namespace: () => logger,
-    error: (message, details = {}) => log('error', message, details),
-    warn: (message, details = {}) => log('warn', message, details),
+    error: tell('error'),
+    warn: tell('warn'),
     info: quiet,
     debug: quiet,
   }

@@ -69,6 +69,19 @@ describe('closing', () => {
     expect([deadline.asked, deadline.cancelled()]).toEqual([[10_000], 1])
   })
 
+  test('closes what is opened while it closes, and after', async () => {
+    const closing = createClosing(manualDeadline().after)
+    const closed: string[] = []
+    closing.add('a', async () => {
+      closing.add('b', async () => closed.push('b'))
+      closed.push('a')
+    })
+    expect(await closing.close(10_000)).toEqual({ failures: [], late: [] })
+    expect(closed).toEqual(['a', 'b'])
+    closing.add('c', async () => closed.push('c'))
+    expect(closed).toEqual(['a', 'b', 'c'])
+  })
+
   test('ends at the deadline and names what is still open', async () => {
     const deadline = manualDeadline()
     const closing = createClosing(deadline.after)
