@@ -146,7 +146,8 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
 
   async function stop(worker: number, downMs: number | null): Promise<void> {
     const one = await running(worker)
-    const { seconds, exitCode, wasOpen, output } = await one.stop()
+    const { seconds, exitCode, isHanging, wasOpen, output } = await one.stop()
+    if (isHanging) findings.add([`${one.name} did not end within ${seconds} s of SIGTERM; it said:\n${output}`])
     if (wasOpen) termSeconds.push(seconds)
     if (wasOpen && exitCode !== 0)
       findings.add([`${one.name} ended with ${exitCode} after SIGTERM; it said:\n${output}`])

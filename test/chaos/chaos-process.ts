@@ -32,6 +32,8 @@ export interface StoppedProcess {
   readonly seconds: number
   /** Null where the signal ended it, since it did not listen yet. */
   readonly exitCode: number | null
+  /** It did not end, and was killed. */
+  readonly isHanging: boolean
   /** It had said that it runs. */
   readonly wasOpen: boolean
   /** The last it said. */
@@ -57,6 +59,8 @@ interface Life {
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const outputMax = 20_000
+/** Three times what a process gives itself for a stop. */
+const stopMaxMs = 30_000
 const answerMaxMs = 2_000
 
 export interface EndedProcess {
@@ -138,9 +142,15 @@ export function createChaosProcess(
     const wasOpen = urlOf(own) !== null
     const beganMs = performance.now()
     own.child.kill('SIGTERM')
+    let isHanging = false
+    const giveUp = setTimeout(() => {
+      isHanging = true
+      own.child.kill('SIGKILL')
+    }, stopMaxMs)
     await own.ended
+    clearTimeout(giveUp)
     const seconds = (performance.now() - beganMs) / 1_000
-    return { seconds, exitCode: own.child.exitCode, wasOpen, output: own.output }
+    return { seconds, exitCode: own.child.exitCode, isHanging, wasOpen, output: own.output }
   }
 
   async function answer(path: string): Promise<{ readonly ok: boolean; readonly text: string } | null> {

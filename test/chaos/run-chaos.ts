@@ -98,8 +98,6 @@ const definition = 'pipelines/card-fraud.ts'
 const namespace = 'chaos'
 /** The least that the configuration takes: the sooner others take over, the more often. */
 const sessionTimeoutMs = 6_000
-/** Longer than any run: no event is released before its turn. */
-const unboundedHoldMs = 86_400_000
 const readyMaxMs = 60_000
 /** Before the first fault, so that there is something to lose. */
 const warmUpMs = 3_000
@@ -144,7 +142,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
       REDIS_URL: servers.redis.address,
       MILLRACE_NAMESPACE: namespace,
       MILLRACE_SESSION_TIMEOUT_MS: String(sessionTimeoutMs),
-      ...(mode === 'replay' ? { MILLRACE_HOLD_MAX_MS: String(unboundedHoldMs) } : {}),
+      ...(mode === 'replay' ? { MILLRACE_ALIGNMENT: 'replay' } : {}),
     }
     const processes = Array.from({ length: workers }, (_, worker) =>
       createChaosProcess(workerName(worker), ofProcesses, { isCompiled: compiled, logsFolder }),
