@@ -123,7 +123,7 @@ describe('a run that is right', () => {
   })
 })
 
-test('crashes and an emptied store leave no difference', async () => {
+test('transactions that are aborted, and answers that are lost, leave no difference', async () => {
   let transactions = 0
   const onTransact = async (stage: string) => {
     transactions++
