@@ -1,0 +1,57 @@
+/** The doctor's line about the audit, against an HTTP server that answers as one does. */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect, onTestFinished, test } from 'vitest'
+import type { AuditFigures } from '../../cli/audit.ts'
+import { skewExamination } from '../../cli/doctor/skew.ts'
+import type { Subject } from '../../cli/doctor/subject.ts'
+import { parseConfig } from '../../runtime/config.ts'
+
+const sound: AuditFigures = {
+  pipeline: 'card-fraud',
+  sample: 0.01,
+  checked: 12_345,
+  predictions: 6_000,
+  differing: 0,
+  skipped: { retention: 7 },
+  pending: 3,
+}
+
+async function examine(port: number) {
+  const config = { ...parseConfig({}), auditPort: port }
+  const subject = { definition: 'pipelines/card-fraud.ts', config } as Subject
+  const [check] = await skewExamination(subject, { fetch }).examine()
+  return check!
+}
+
+async function answering(status: number, body: unknown): Promise<number> {
+  const server = createServer((request, response) => {
+    response.writeHead(request.url === '/audit' ? status : 404, { 'content-type': 'application/json' })
+    response.end(JSON.stringify(body))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  return (server.address() as AddressInfo).port
+}
+
+test('an audit that found nothing is well', async () => {
+  expect(await examine(await answering(200, sound))).toMatchObject({
+    status: 'ok',
+    message: '0 of 12,345 outputs differ in 1 % of the entities; 7 not judged, 3 waiting.',
+  })
+})
+
+test('one that found a difference fails, and says where to look', async () => {
+  expect(await examine(await answering(200, { ...sound, differing: 2 }))).toMatchObject({
+    status: 'fail',
+    message: '2 of 12,345 outputs differ in 1 % of the entities; 7 not judged, 3 waiting.',
+  })
+})
+
+test('something else at its address is a warning; nothing there is advice', async () => {
+  expect(await examine(await answering(404, {}))).toMatchObject({ status: 'warn' })
+  const check = await examine(1)
+  expect(check.status).toBe('ok')
+  expect(check.message).toContain('no audit is running at http://127.0.0.1:1')
+  expect(check.message).toContain('millrace audit pipelines/card-fraud.ts')
+})
