@@ -240,7 +240,7 @@ describe('transactions of others', () => {
     const worker = await broker.worker(options)
     const membership = await worker.join()
     // What the coordinator does to a transaction that has timed out looks the same from here.
-    await stockProducer({ transactionalId: `${group}.w` }).then(async (thief) => (await thief.transaction()).abort())
+    await stockProducer({ transactionalId: `${group}/w` }).then(async (thief) => (await thief.transaction()).abort())
     await expect(worker.transact([record(topic, 0, 'x')], [], membership)).rejects.toMatchObject({ code: 'fenced' })
     await expect(worker.transact([record(topic, 0, 'x')], [], membership)).rejects.toMatchObject({
       code: 'fenced',
