@@ -99,12 +99,17 @@ export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): 
     assertAlive()
     if (!transactions.isCurrent(producer)) throw fenced()
     const rebalanceTimeoutMs = Math.max(sessionTimeoutMs, transactionTimeoutMs)
-    group.enter({ name, memberId, stages: options.stages, previous, sessionTimeoutMs, rebalanceTimeoutMs })
-    waiting.changed()
+    const enter = () => {
+      group.enter({ name, memberId, stages: options.stages, previous, sessionTimeoutMs, rebalanceTimeoutMs })
+      waiting.changed()
+    }
+    enter()
     const seat = await waiting.until(
       () => {
         assertAlive()
         if (!transactions.isCurrent(producer)) throw fenced()
+        // One that was paused for longer than its session meanwhile has been expelled.
+        if (!group.names().has(name)) enter()
         return group.seat(name, memberId)
       },
       { untilMs: Number.POSITIVE_INFINITY, wakeAtMs: nextExpiryMs },
