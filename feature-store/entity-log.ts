@@ -62,10 +62,11 @@ export function liveRows(log: EntityLog): number {
   return log.end - log.start
 }
 
-/** Canonical order number of the live fact of this stream with this id hash; −1 where there is none. */
-export function orderOfFact(log: EntityLog, stream: number, idHash: number): number {
+/** Canonical order number of the live fact of this stream with this id hash, at or after `sinceTime` (ms); −1 where there is none. */
+export function orderOfFact(log: EntityLog, stream: number, idHash: number, sinceTime: number): number {
   const { rows, width } = log
   for (let index = log.end * width - width + 2, last = log.start * width; index >= last; index -= width) {
+    if (rows[index - 2]! < sinceTime) return -1
     if (rows[index] === idHash && streamOfOrder(rows[index - 1]!) === stream) return rows[index - 1]!
   }
   return -1

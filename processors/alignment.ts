@@ -97,6 +97,8 @@ export interface Alignment<T extends Aligned> {
   reach(): CanonicalPosition | null
   /** Nothing at or before this place will be released any more, except late events. */
   watermark(): CanonicalPosition
+  /** Event time of the task that is furthest behind and has something to send; infinity where none has. */
+  slowestTask(): number
   /** Last fetch that found every input at its end. */
   endRound(): number
 }
@@ -248,6 +250,13 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     return least !== null && compareCanonical(least, passed) > 0 ? least : passed
   }
 
+  function slowestTask(): number {
+    let least = Number.POSITIVE_INFINITY
+    for (const { kind, place, said } of sources)
+      if (kind === 'task' && !said.isIdle) least = Math.min(least, place.time)
+    return least
+  }
+
   return {
     get held() {
       return heap.size
@@ -274,6 +283,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     isAtEnd: () => inputs.every(({ isAtEnd }) => isAtEnd),
     reach,
     watermark,
+    slowestTask,
     endRound: () => Math.min(...inputs.map(({ endRound }) => endRound)),
   }
 }

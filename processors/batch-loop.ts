@@ -49,7 +49,7 @@ export interface OpenTask {
   readonly fold: Fold
   /** Position of the last batch handed to step 7: what the next step starts from. */
   position: string | null
-  /** Greatest event time folded: facts are dead by it. */
+  /** Greatest event time folded. */
   newestTime: number
   positionTakenMs: number
 }
@@ -282,7 +282,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       for (const event of batch.events) {
         if (event.time > open.newestTime) open.newestTime = event.time
         const log = event.key !== null && open.fold.needsLog(event.stream) ? open.cache.touch(event.key, number) : null
-        const floorTime = open.newestTime - stage.entity.retentionMs
+        const floorTime = Math.min(open.newestTime, batch.position.horizon) - stage.entity.retentionMs
         const folded = event.isRepeat ? duplicate : open.fold.fold(event, log, floorTime)
         if (folded.kind === 'folded') {
           outputs.push({

@@ -61,7 +61,8 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
     const isFact = leavesFact[event.stream]!
     if (log && isFact) {
       dropBefore(log, floorTime)
-      const known = orderOfFact(log, event.stream, idHash(event.id))
+      // Whatever is kept beyond retention changes nothing.
+      const known = orderOfFact(log, event.stream, idHash(event.id), event.time - entity.retentionMs)
       if (known !== -1) return laterStages.has(event.rejectedBy ?? '') ? passOn(event, log, known) : duplicate
       writeRow(event.stream, event.event, event.order, row)
       // Where facts of its time are dead, nobody knows any more whether one that was put back had been predicted.

@@ -141,6 +141,7 @@ function offsetsOf(position: TaskPosition): string {
 function beginning(bounds: readonly LogBounds[]): TaskPosition {
   return {
     passed: nothingPassed,
+    horizon: Number.NEGATIVE_INFINITY,
     inputs: bounds.map(({ start }) => ({ low: start, next: start, clock: Number.NEGATIVE_INFINITY })),
   }
 }

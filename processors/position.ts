@@ -18,6 +18,8 @@ export interface InputPosition {
 
 export interface TaskPosition {
   readonly passed: CanonicalPosition
+  /** Event time that facts are kept by, ms: they are dead from retention before it. That of `passed`, unless a source is behind it. */
+  readonly horizon: number
   /** Raw topics in stream order, then the repartition topic. */
   readonly inputs: readonly InputPosition[]
 }
@@ -26,10 +28,11 @@ export const nothingPassed: CanonicalPosition = { time: Number.NEGATIVE_INFINITY
 
 const formatVersion = 1
 
-export function encodePosition({ passed, inputs }: TaskPosition): string {
+export function encodePosition({ passed, horizon, inputs }: TaskPosition): string {
   return JSON.stringify({
     v: formatVersion,
     passed: [finite(passed.time), passed.order],
+    ...(horizon === passed.time ? {} : { horizon: finite(horizon) }),
     inputs: inputs.map(({ low, next, clock }) => [low, next, finite(clock)]),
   })
 }
@@ -47,6 +50,7 @@ export function decodePosition(text: string, where: string): TaskPosition {
       const [time, order] = parsed.passed
       return {
         passed: { time: time ?? Number.NEGATIVE_INFINITY, order },
+        horizon: (parsed.horizon === undefined ? time : parsed.horizon) ?? Number.NEGATIVE_INFINITY,
         inputs: parsed.inputs.map(([low, next, clock]) => ({ low, next, clock: clock ?? Number.NEGATIVE_INFINITY })),
       }
     }
@@ -58,11 +62,12 @@ export function decodePosition(text: string, where: string): TaskPosition {
 
 interface Encoded {
   readonly passed: readonly [number | null, number]
+  readonly horizon?: number | null
   readonly inputs: ReadonlyArray<readonly [number, number, number | null]>
 }
 
 function isPosition(value: unknown): value is Encoded {
-  const { v, passed, inputs } = (value ?? {}) as Record<string, unknown>
+  const { v, passed, horizon, inputs } = (value ?? {}) as Record<string, unknown>
   const isTime = (time: unknown) => time === null || Number.isFinite(time)
   const isOffset = (offset: unknown) => Number.isSafeInteger(offset) && (offset as number) >= 0
   return (
@@ -71,6 +76,7 @@ function isPosition(value: unknown): value is Encoded {
     passed.length === 2 &&
     isTime(passed[0]) &&
     Number.isSafeInteger(passed[1]) &&
+    (horizon === undefined || isTime(horizon)) &&
     Array.isArray(inputs) &&
     inputs.every((input) => Array.isArray(input) && isOffset(input[0]) && isOffset(input[1]) && isTime(input[2]))
   )

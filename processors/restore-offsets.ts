@@ -72,6 +72,7 @@ async function storedPosition(
 async function fitted(task: RestoredTask, position: TaskPosition, committed: readonly CommittedOffset[] | null) {
   const fits = (bounds: readonly LogBounds[]): TaskPosition => ({
     passed: position.passed,
+    horizon: position.horizon,
     inputs: position.inputs.map((input, i): InputPosition => {
       const { start, end } = bounds[i]!
       if (committed && committed[i]!.offset === null)

@@ -49,6 +49,7 @@ export function createTask(options: TaskOptions): Task {
   let isRefolding = refoldTo !== null
   /** The position never goes back behind what was recovered. */
   let floor = start.passed
+  let horizon = start.horizon
   let refusals: RefusedRecord[] = []
   let hasMoved = false
   /** While a refold goes on others cannot be waited for. */
@@ -205,6 +206,7 @@ export function createTask(options: TaskOptions): Task {
     const beforeRound = isRefolding ? Number.POSITIVE_INFINITY : bounds.beforeRound
     const events: StageEvent[] = []
     const keys = new Set<string>()
+    const slowest = slowestClock()
     for (let event = alignment.peek(releaseNow()); event; event = alignment.peek(releaseNow())) {
       if (!alignment.isLate(event) && (events.length >= bounds.eventsMax || event.round >= beforeRound)) break
       if (event.key !== null && !keys.has(event.key)) {
@@ -216,6 +218,7 @@ export function createTask(options: TaskOptions): Task {
       events.push(event)
     }
     assert(alignment.lateHeld === 0, 'late events go with the first batch after they were read')
+    moveHorizon(slowest)
     const batch = isRefolding ? takeRefold(events, nowMs) : takeLive(events)
     readOn()
     return batch
@@ -268,10 +271,35 @@ export function createTask(options: TaskOptions): Task {
     if (events.length > 0) return batchOf(events, true)
     if (!hasReadRefold(refoldTo)) return null
     floor = refoldTo.passed
+    horizon = Math.max(horizon, refoldTo.horizon)
     isRefolding = false
     liveSinceMs = nowMs
     finishRefolded()
     return batchOf([], true)
+  }
+
+  /**
+   * Event time of the source that is furthest behind, so that no fact is dropped which an event that is not late by its own stream still
+   * asks for: what was read is judged by the clock before it. An input at its end is waited for as long as facts are kept, and not at all
+   * before its first event: the facts of a stream would never go while another is silent.
+   */
+  function slowestClock(): number {
+    if (refoldTo && isRefolding) return refoldTo.horizon
+    const idleFrom = alignment.passed.time - stage.entity.retentionMs
+    let slowest = alignment.slowestTask()
+    for (const input of inputs) {
+      if (!input.stream) continue
+      const oldest = oldestHeld(input)
+      const clock = oldest ? oldest.clockBefore : input.clock
+      if (oldest || !input.isAtEnd) slowest = Math.min(slowest, clock)
+      else if (Number.isFinite(clock)) slowest = Math.min(slowest, Math.max(clock, idleFrom))
+    }
+    return slowest
+  }
+
+  function moveHorizon(slowest: number): void {
+    const { time } = compareCanonical(alignment.passed, floor) > 0 ? alignment.passed : floor
+    horizon = Math.max(horizon, Math.min(time, slowest))
   }
 
   function batchOf(events: readonly StageEvent[], isRefold: boolean): TaskBatch {
@@ -291,6 +319,7 @@ export function createTask(options: TaskOptions): Task {
     const passed = compareCanonical(alignment.passed, floor) > 0 ? alignment.passed : floor
     return {
       passed,
+      horizon,
       inputs: inputs.map((input) => {
         const oldest = oldestHeld(input)
         const low = oldest ? { low: oldest.offset, clock: oldest.clockBefore } : { low: input.next, clock: input.clock }
@@ -317,7 +346,11 @@ export function createTask(options: TaskOptions): Task {
     wanted,
     accept,
     take,
-    takePosition: () => (hasMoved && !isRefolding && !isReadingAgain() ? batchOf([], false) : null),
+    takePosition() {
+      if (!hasMoved || isRefolding || isReadingAgain()) return null
+      moveHorizon(slowestClock())
+      return batchOf([], false)
+    },
     // While folding again, what was read is taken as soon as all of it is there.
     awaitsEnd: (nowMs) => !isRefolding && refusals.length === 0 && alignment.awaitsEnd(nowMs) && !isForced(nowMs),
     topRound: () => alignment.top()?.round ?? -1,

@@ -49,7 +49,7 @@ interface Fact {
 function logOf(facts: readonly Fact[]): EntityLog {
   const log = decodeLog(null, { width, knownColumn, sources: [] })
   for (const { stream, time, order, id, known, cents, ratio } of facts) {
-    if (orderOfFact(log, stream, id) !== -1) continue
+    if (orderOfFact(log, stream, id, Number.NEGATIVE_INFINITY) !== -1) continue
     expect(insertFact(log, Float64Array.of(time, order, id, known, cents, ratio))).toBe(true)
   }
   return log

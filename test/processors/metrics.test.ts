@@ -19,7 +19,7 @@ test('a committed batch shows its events, its lag in records and in event time, 
     tasksBefore: 0,
     hearing: null,
     limits: { holdMaxMs: Number.POSITIVE_INFINITY, heldMax: 100, readAheadMax: 100 },
-    start: { passed: nothingPassed, inputs: [input, input] },
+    start: { passed: nothingPassed, horizon: Number.NEGATIVE_INFINITY, inputs: [input, input] },
     refoldTo: null,
   })
   const records = ['a', 'b', 'bad'].map((id, offset) => ({

@@ -12,10 +12,12 @@ import {
 
 const start: TaskPosition = {
   passed: nothingPassed,
+  horizon: Number.NEGATIVE_INFINITY,
   inputs: [{ low: 0, next: 0, clock: Number.NEGATIVE_INFINITY }],
 }
 const later: TaskPosition = {
   passed: { time: 1_704_067_200_000, order: 7 },
+  horizon: 1_704_067_200_000,
   inputs: [
     { low: 3, next: 9, clock: 1_704_067_199_000 },
     { low: 0, next: 0, clock: Number.NEGATIVE_INFINITY },
@@ -26,6 +28,8 @@ describe('a position', () => {
   test('is short, stable text', () => {
     expect(encodePosition(later)).toBe('{"v":1,"passed":[1704067200000,7],"inputs":[[3,9,1704067199000],[0,0,null]]}')
     expect(encodePosition(start)).toBe('{"v":1,"passed":[null,-1],"inputs":[[0,0,null]]}')
+    const behind = { ...later, horizon: 1_704_067_100_000 }
+    expect(encodePosition(behind)).toContain('"passed":[1704067200000,7],"horizon":1704067100000,"inputs"')
   })
 
   test('comes back as it was', () => {
@@ -33,6 +37,7 @@ describe('a position', () => {
     const offset = fc.maxSafeNat()
     const position = fc.record({
       passed: fc.record({ time, order: fc.integer({ min: -1, max: Number.MAX_SAFE_INTEGER }) }),
+      horizon: time,
       inputs: fc.array(fc.record({ low: offset, next: offset, clock: time }), { maxLength: 9 }),
     })
     fc.assert(
@@ -44,7 +49,8 @@ describe('a position', () => {
 
   test('of a task with many inputs fits into the metadata of an offset', () => {
     const input = { low: 2 ** 52, next: 2 ** 52, clock: 253_402_300_799_999 }
-    const position = { passed: { time: 253_402_300_799_999, order: 2 ** 53 - 1 }, inputs: new Array(9).fill(input) }
+    const passed = { time: 253_402_300_799_999, order: 2 ** 53 - 1 }
+    const position = { passed, horizon: passed.time - 1, inputs: new Array(9).fill(input) }
     expect(Buffer.byteLength(encodePosition(position))).toBeLessThan(4_096)
   })
 
@@ -61,6 +67,7 @@ describe('a position', () => {
     ['{"v":1,"passed":[null],"inputs":[]}', '{"v":1,"passed":[null],"inputs":[]}'],
     ['{"v":1,"passed":[1,2],"inputs":[[-1,0,null]]}', '{"v":1,"passed":[1,2],"inputs":[[-1,0,null]]}'],
     ['{"v":1,"passed":[1,2],"inputs":[[0,0.5,null]]}', '{"v":1,"passed":[1,2],"inputs":[[0,0.5,null]]}'],
+    ['{"v":1,"passed":[1,2],"horizon":"x","inputs":[]}', '{"v":1,"passed":[1,2],"horizon":"x","inputs":[]}'],
     ['{"v":1,"passed":[1,2],"inputs":[[0,0,"x"]]}', '{"v":1,"passed":[1,2],"inputs":[[0,0,"x"]]}'],
   ])('is refused as %j', (text, shown) => {
     expect(() => decodePosition(text, 'store, user 3')).toThrow(

@@ -13,6 +13,7 @@ const plan = compile(clicksPipeline({ stages: 1, disorder: '10s' }))
 const limits = { holdMaxMs: Number.POSITIVE_INFINITY, heldMax: 100_000, readAheadMax: 1_000 }
 const fresh: TaskPosition = {
   passed: nothingPassed,
+  horizon: Number.NEGATIVE_INFINITY,
   inputs: [0, 1].map(() => ({ low: 0, next: 0, clock: Number.NEGATIVE_INFINITY })),
 }
 const bounds = {
@@ -106,6 +107,8 @@ describe('a batch', () => {
     expect(batch.refusals.map(({ offset, problems }) => [offset, problems[0]!.code])).toEqual([[2, 'not_json']])
     expect(batch.position).toEqual({
       passed: { time: at(20), order: orderOf(0, 0, 1) },
+      // The first click could be the first of any time.
+      horizon: Number.NEGATIVE_INFINITY,
       // The click at 40 waits for what may still come before it.
       inputs: [
         { low: 5, next: 6, clock: at(20) },
@@ -124,6 +127,37 @@ describe('a batch', () => {
     expect(task.take(11_000, bounds)).toBeNull()
     expect(idsOf(task.take(11_001, bounds))).toEqual(['a', 'b'])
     expect(task.counts).toEqual({ late: 0, releasedEarly: 2 })
+  })
+
+  test('keeps facts by the clock of the input that is behind, which for one at its end does not go back further than they are kept', () => {
+    const retentionMs = plan.stages[0]!.entity.retentionMs
+    const task = open(fresh, null, { holdMaxMs: 0 })
+    let round = 0
+    let nowMs = 0
+    const accept = (topic: string, from: number, log: Log, unread = 0) => {
+      const records = recordsOf(log).map((record, i) => ({ ...record!, offset: from + i }))
+      const next = from + log.length
+      const ends = { stableEnd: next + unread, end: next + unread }
+      task.accept({ topic, partition: 0, from, records, next, ...ends, age: 0 }, ++round, nowMs)
+    }
+    const take = () => {
+      nowMs += 60_000
+      return task.take(nowMs, bounds)!
+    }
+    accept('clicks', 0, [click('a', 'anna', 0)])
+    accept('refunds', 0, [refund('q', 'anna', 0)])
+    take()
+    accept('refunds', 1, [refund('r', 'anna', 2_000)])
+    expect(take().position).toMatchObject({ passed: { time: at(2_000) }, horizon: at(0) })
+    // More clicks are to be read: those that were are judged by the clock before them.
+    accept('clicks', 1, [click('b', 'anna', 1_000), click('c', 'anna', 900)], 1)
+    expect(take().position.horizon).toBe(at(0))
+    accept('refunds', 2, [refund('s', 'anna', 90_000)])
+    expect(take().position).toMatchObject({ passed: { time: at(90_000) }, horizon: at(1_000) })
+    // Nothing more is there, and nobody knows for how long.
+    accept('clicks', 3, [])
+    accept('refunds', 3, [refund('t', 'anna', 90_001)])
+    expect(take().position.horizon).toBe(at(90_000) - retentionMs)
   })
 
   test('is not awaited while the other input brings nothing but refusals', () => {
@@ -207,7 +241,7 @@ describe('taken up again', () => {
     const refunds = [refund('r', 'anna', 2_600)]
     const passed = { time: at(2_500), order: 0 }
     const read = { low: 0, next: 0, clock: Number.NEGATIVE_INFINITY }
-    const task = open({ passed, inputs: [read, { ...read, next: 1 }] })
+    const task = open({ passed, horizon: passed.time, inputs: [read, { ...read, next: 1 }] })
     const { read: readOnce } = readerOf(task)
     readOnce([late, refunds], [700, 0])
     expect(task.take(0, bounds)).toBeNull()

@@ -17,6 +17,7 @@ export function watchPositions(
   function hasGoneBack(to: TaskPosition, from: TaskPosition): boolean {
     return (
       compareCanonical(to.passed, from.passed) < 0 ||
+      to.horizon < from.horizon ||
       to.inputs.some(({ low, next }, i) => next < from.inputs[i]!.next || low < from.inputs[i]!.low)
     )
   }
