@@ -97,8 +97,13 @@ export interface Alignment<T extends Aligned> {
   reach(): CanonicalPosition | null
   /** Nothing at or before this place will be released any more, except late events. */
   watermark(): CanonicalPosition
-  /** Event time of the task that is furthest behind and has something to send; infinity where none has. */
-  slowestTask(): number
+  /** The task as a source sends nothing that was judged by an earlier event time than this, ms. */
+  judged(source: number, horizon: number): void
+  /**
+   * Event time that some task as a source may still judge by; infinity where there is none. One that has nothing to send holds nothing
+   * back beyond `idleFrom`.
+   */
+  slowestTask(idleFrom: number): number
   /** Last fetch that found every input at its end. */
   endRound(): number
 }
@@ -109,6 +114,8 @@ interface SourceState {
   readonly disorderMs: number
   /** Greatest place that it has come to. */
   place: CanonicalPosition
+  /** See `judged`. */
+  horizon: number
   /** The latest of a task's words. */
   said: Said
 }
@@ -131,6 +138,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     input: source.input,
     disorderMs: source.kind === 'raw' ? source.disorderMs : 0,
     place: nothingPassed,
+    horizon: Number.NEGATIVE_INFINITY,
     said: { offset: -1, isIdle: false, heard: [], until: null },
   }))
   const firstTask = sources.findIndex(({ kind }) => kind === 'task')
@@ -250,11 +258,18 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     return least !== null && compareCanonical(least, passed) > 0 ? least : passed
   }
 
-  function slowestTask(): number {
-    let least = Number.POSITIVE_INFINITY
-    for (const { kind, place, said } of sources)
-      if (kind === 'task' && !said.isIdle) least = Math.min(least, place.time)
-    return least
+  function judged(source: number, horizon: number): void {
+    const state = sources[source]!
+    state.horizon = Math.max(state.horizon, horizon)
+  }
+
+  function slowestTask(idleFrom: number): number {
+    let slowest = Number.POSITIVE_INFINITY
+    for (const { kind, horizon, said } of sources) {
+      if (kind !== 'task' || (said.isIdle && horizon === Number.NEGATIVE_INFINITY)) continue
+      slowest = Math.min(slowest, said.isIdle ? Math.max(horizon, idleFrom) : horizon)
+    }
+    return slowest
   }
 
   return {
@@ -283,6 +298,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     isAtEnd: () => inputs.every(({ isAtEnd }) => isAtEnd),
     reach,
     watermark,
+    judged,
     slowestTask,
     endRound: () => Math.min(...inputs.map(({ endRound }) => endRound)),
   }

@@ -70,6 +70,7 @@ export function markRecords(hop: HopPlan, mark: HopMark, partitions: number): Ou
     sources: mark.sources.map((source) => ({
       ...source,
       watermark: Math.max(0, source.watermark),
+      horizon: source.horizon !== null && source.horizon >= 0 ? source.horizon : null,
       until: source.until && dated(source.until),
     })),
     heard: mark.heard.map(dated),

@@ -106,6 +106,7 @@ export function createTalk({ stage, tasks, readers, partitions, hearing, listene
         source: teller(reader, input),
         watermark: reader.inputs[input]!.next,
         order: 0,
+        horizon: null,
         idle: false,
         until: null,
       }

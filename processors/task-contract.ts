@@ -73,6 +73,8 @@ export interface Task {
   readonly held: number
   readonly counts: Readonly<AlignmentCounts>
   readonly passed: CanonicalPosition
+  /** See `TaskPosition`. */
+  readonly horizon: number
   readonly isRefolding: boolean
   /** Event time that everything has been read up to; infinity at the end of all inputs. */
   readTime(): number

@@ -50,6 +50,7 @@ export function createTask(options: TaskOptions): Task {
   /** The position never goes back behind what was recovered. */
   let floor = start.passed
   let horizon = start.horizon
+  const keptMs = Math.max(...plan.stages.map(({ entity }) => entity.retentionMs))
   let refusals: RefusedRecord[] = []
   let hasMoved = false
   /** While a refold goes on others cannot be waited for. */
@@ -163,10 +164,11 @@ export function createTask(options: TaskOptions): Task {
     const decoded = hop.codec.decode(record.value)
     if (decoded.kind === 'mark') {
       hearMark(decoded, hearing)
-      for (const { source, watermark, order, idle, until } of decoded.sources) {
+      for (const { source, watermark, order, horizon, idle, until } of decoded.sources) {
         if (source >= tasksBefore) continue
         alignment.advance(input.firstSource + source, { time: watermark, order })
         alignment.said(input.firstSource + source, { offset, isIdle: idle, heard: decoded.heard, until })
+        if (horizon !== null) alignment.judged(input.firstSource + source, horizon)
       }
       return
     }
@@ -280,13 +282,13 @@ export function createTask(options: TaskOptions): Task {
 
   /**
    * Event time of the source that is furthest behind, so that no fact is dropped which an event that is not late by its own stream still
-   * asks for: what was read is judged by the clock before it. An input at its end is waited for as long as facts are kept, and not at all
-   * before its first event: the facts of a stream would never go while another is silent.
+   * asks for: what was read is judged by the clock before it. An input at its end is waited for as long as facts are kept anywhere, and not
+   * at all before its first event: the facts of a stream would never go while another is silent.
    */
   function slowestClock(): number {
     if (refoldTo && isRefolding) return refoldTo.horizon
-    const idleFrom = alignment.passed.time - stage.entity.retentionMs
-    let slowest = alignment.slowestTask()
+    const idleFrom = alignment.passed.time - keptMs
+    let slowest = alignment.slowestTask(idleFrom)
     for (const input of inputs) {
       if (!input.stream) continue
       const oldest = oldestHeld(input)
@@ -338,6 +340,9 @@ export function createTask(options: TaskOptions): Task {
     counts: alignment.counts,
     get passed() {
       return alignment.passed
+    },
+    get horizon() {
+      return horizon
     },
     get isRefolding() {
       return isRefolding

@@ -57,7 +57,8 @@ export function createWord(): Word {
       saidAsks = others.asks
       saidIdle = isIdle(task, others) ? { heard: others.heard, until: task.reach() } : null
       const { time: watermark, order } = saidPlace
-      return { source: task.partition, watermark, order, idle: saidIdle !== null, until: saidIdle?.until ?? null }
+      const place = { source: task.partition, watermark, order, horizon: task.horizon }
+      return { ...place, idle: saidIdle !== null, until: saidIdle?.until ?? null }
     },
   }
 }

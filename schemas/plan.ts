@@ -166,6 +166,8 @@ export interface HopSource {
   /** Canonical place that the task has passed: it sends nothing at or before it from here on, except late events. */
   readonly watermark: number
   readonly order: number
+  /** Event time that its facts are kept by, see `TaskPosition`: what it sends from here on was judged by this or later. Null: not known. */
+  readonly horizon: number | null
   /** The task is at the end of its inputs: what lies at or before the places that it has heard of need not wait for it ... */
   readonly idle: boolean
   /** ... as far as this place, beyond which the task holds something; null where it holds nothing. */

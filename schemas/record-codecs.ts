@@ -117,8 +117,8 @@ export function createHopCodec(options: HopCodecOptions): RecordCodec<HopRecord>
       const { sources, heard, asks } = found as unknown as HopMark
       return {
         kind: 'mark',
-        sources: sources.map(({ source, watermark, order, idle, until }) => {
-          return { source, watermark, order, idle, until: until === null ? null : placeOf(until) }
+        sources: sources.map(({ until, ...source }) => {
+          return { ...source, until: until === null ? null : placeOf(until) }
         }),
         heard: heard.map(placeOf),
         asks,
@@ -154,9 +154,16 @@ function markSchema(name: string, namespace: string): AvroSchema {
   const source = record(
     `${name}_source`,
     namespace,
-    { source: 'int', watermark: instant, order: 'long', idle: 'boolean', until: ['null', place] },
+    {
+      source: 'int',
+      watermark: instant,
+      order: 'long',
+      idle: 'boolean',
+      until: ['null', place],
+      horizon: ['null', instant],
+    },
     undefined,
-    { order: -1, until: null },
+    { order: -1, until: null, horizon: null },
   )
   return record(
     name,

@@ -202,6 +202,24 @@ describe('tasks as sources', () => {
     expect(released()).toEqual(['a'])
     expect(alignment.watermark()).toEqual(justBefore(70))
   })
+
+  test('keep facts as far back as the slowest judges, one that is idle no longer than told', () => {
+    const idle = { offset: 1, isIdle: true, heard: [], until: null }
+    const { alignment } = aligned([task, task])
+    expect(alignment.slowestTask(0)).toBe(Number.NEGATIVE_INFINITY)
+    alignment.judged(0, 100)
+    expect(alignment.slowestTask(0)).toBe(Number.NEGATIVE_INFINITY)
+    alignment.said(1, idle)
+    expect(alignment.slowestTask(0)).toBe(100)
+    alignment.judged(1, 40)
+    expect(alignment.slowestTask(0)).toBe(40)
+    expect(alignment.slowestTask(60)).toBe(60)
+    alignment.said(1, { ...idle, offset: 2, isIdle: false })
+    expect(alignment.slowestTask(60)).toBe(40)
+    // What is heard again goes back nowhere.
+    alignment.judged(1, 30)
+    expect(alignment.slowestTask(60)).toBe(40)
+  })
 })
 
 describe('order', () => {

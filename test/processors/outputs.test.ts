@@ -102,11 +102,12 @@ describe('hop records', () => {
 
 test('marks say to every partition how far the tasks have come; before its first event a task is dated 1970', () => {
   const sources = [
-    { source: 0, watermark: at(9), order: 7, idle: false, until: null },
+    { source: 0, watermark: at(9), order: 7, horizon: at(8), idle: false, until: null },
     {
       source: 2,
       watermark: Number.NEGATIVE_INFINITY,
       order: -1,
+      horizon: Number.NEGATIVE_INFINITY,
       idle: true,
       until: { time: Number.NEGATIVE_INFINITY, order: -1 },
     },
@@ -124,7 +125,7 @@ test('marks say to every partition how far the tasks have come; before its first
   for (const { value } of sent) {
     expect(hop.codec.decode(value!)).toEqual({
       kind: 'mark',
-      sources: [sources[0], { ...sources[1], watermark: 0, until: { time: 0, order: -1 } }],
+      sources: [sources[0], { ...sources[1], watermark: 0, horizon: null, until: { time: 0, order: -1 } }],
       heard: [heard[0], { time: 0, order: -1 }],
       asks: true,
     })

@@ -44,6 +44,7 @@ const hopSource = fc.record({
   source: partition,
   watermark: time,
   order: partition,
+  horizon: fc.option(time),
   idle: fc.boolean(),
   until: fc.option(hopPlace),
 })
