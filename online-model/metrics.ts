@@ -25,11 +25,7 @@ export interface MeasureOptions {
 /** Bins of equal width that `measure` and `calibrationError` use unless told. */
 export const calibrationBins = 10
 
-export function measure(
-  labels: ArrayLike<number>,
-  scores: ArrayLike<number>,
-  options: MeasureOptions = {},
-): Measures {
+export function measure(labels: ArrayLike<number>, scores: ArrayLike<number>, options: MeasureOptions = {}): Measures {
   const ordered = { ...options, rows: options.rows ?? ranked(scores) }
   return {
     logLoss: logLoss(labels, scores, ordered),
@@ -208,11 +204,7 @@ function forEachTie(
   }
 }
 
-function requireOneEach(
-  labels: ArrayLike<number>,
-  scores: ArrayLike<number>,
-  weights: ArrayLike<number> | null,
-): void {
+function requireOneEach(labels: ArrayLike<number>, scores: ArrayLike<number>, weights: ArrayLike<number> | null): void {
   assert(labels.length === scores.length, `${labels.length} labels for ${scores.length} scores`)
   assert(weights === null || weights.length === scores.length, `${weights?.length} weights for ${scores.length} scores`)
 }

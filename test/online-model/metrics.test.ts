@@ -1,4 +1,4 @@
-/** The measures against those of scikit-learn on fixed rows (`fixtures/make-metrics.py`), and where that has none, against their meaning. */
+/** The measures against those of scikit-learn on fixed rows (`fixtures/make-metrics.py`), and against what they mean where it has none. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import {
@@ -105,7 +105,12 @@ describe('precision at k of entities and days', () => {
   })
 
   test('an entity is found by any of its events of the day, and once only', () => {
-    const rows = { keys: [1, 1, 2, 1, 3], labels: [0, 1, 0, 1, 1], scores: [0.9, 0.1, 0.5, 0.9, 0.2], days: [1, 1, 1, 2, 2] }
+    const rows = {
+      keys: [1, 1, 2, 1, 3],
+      labels: [0, 1, 0, 1, 1],
+      scores: [0.9, 0.1, 0.5, 0.9, 0.2],
+      days: [1, 1, 1, 2, 2],
+    }
     expect(precisionAtK(rows, 1)).toEqual({
       mean: 1,
       days: [
