@@ -1,5 +1,6 @@
 /** Predictions and late labels in, labelled training rows out; the trainer feeds it from the logged streams. Pure. */
 import assert from 'node:assert/strict'
+import { isLater, type LabelPlace, type Outcome } from '../schemas/label-outcome.ts'
 import { createNewest } from './newest.ts'
 
 export interface LabelJoinOptions {
@@ -11,8 +12,7 @@ export interface LabelJoinOptions {
    * that are.
    */
   readonly ripeUntilMs: number
-  /** Label (0 or 1) of events that a label names, and of those that none names. */
-  readonly value: number
+  /** Label (0 or 1) of events that no label names. */
   readonly otherwise: number
   /** Ripe predictions kept: the newest by event time. */
   readonly rowsMax: number
@@ -26,7 +26,7 @@ export interface LabelledRows {
   /** Event time of each row, ms. */
   readonly times: Float64Array
   readonly rowCount: number
-  /** Rows that a label names. */
+  /** Rows that a label names which was not withdrawn. */
   readonly labelled: number
 }
 
@@ -41,7 +41,7 @@ export interface LabelJoinCounts {
   readonly droppedPredictions: number
   /** All that were added. */
   readonly labels: number
-  /** Of a row that was labelled already. */
+  /** Of a row that was named before: the same once more, a correction or a withdrawal. The latest holds. */
   readonly duplicateLabels: number
   /** Of events without a row: they wait, were dropped or were not scored. */
   readonly labelsWithoutRow: number
@@ -56,29 +56,28 @@ export interface LabelJoin {
   addPrediction(prediction: { readonly id: string; readonly time: number; readonly features: ArrayLike<number> }): void
   /**
    * A label that came later than due still names its event; one that came early makes no row ripe before its time, or
-   * young events would be positives only.
+   * young events would be positives only. A withdrawn one leaves its event as if none named it.
    */
-  addLabel(id: string): void
+  addLabel(id: string, label: LabelPlace & { readonly outcome: Outcome }): void
   /** Memory: copies the rows once. */
   labelledRows(): LabelledRows
   counts(): LabelJoinCounts
 }
 
 export function createLabelJoin(options: LabelJoinOptions): LabelJoin {
-  const { featureCount, ripeUntilMs, value, otherwise, rowsMax } = options
-  for (const label of [value, otherwise]) assert(label === 0 || label === 1, `label value ${label}, expected 0 or 1`)
-  assert(value !== otherwise, 'both label values are the same')
+  const { featureCount, ripeUntilMs, otherwise, rowsMax } = options
+  assert(otherwise === 0 || otherwise === 1, `label value ${otherwise}, expected 0 or 1`)
   assert(!Number.isNaN(ripeUntilMs), 'ripeUntilMs is NaN')
   assert(Number.isInteger(featureCount) && featureCount > 0)
   const kept = createNewest(rowsMax)
   let vectors = new Float64Array(Math.min(rowsMax, 1024) * featureCount)
-  /** By slot; made with the first label. */
-  let isNamed: Uint8Array | null = null
+  /** The latest label by slot; empty until the first came. */
+  const latest = new Map<number, LabelPlace & { readonly outcome: Outcome }>()
   let predictions = 0
   let waiting = 0
   let labels = 0
-  let labelled = 0
   let duplicateLabels = 0
+  let labelsWithoutRow = 0
 
   const makeRoom = (slot: number): void => {
     if ((slot + 1) * featureCount <= vectors.length) return
@@ -89,7 +88,7 @@ export function createLabelJoin(options: LabelJoinOptions): LabelJoin {
 
   return {
     addPrediction: ({ id, time, features }) => {
-      assert(isNamed === null, 'a prediction after the first label')
+      assert(labels === 0, 'a prediction after the first label')
       if (features.length !== featureCount)
         assert.fail(`vector of ${id} has ${features.length} values, not ${featureCount}`)
       predictions++
@@ -102,24 +101,29 @@ export function createLabelJoin(options: LabelJoinOptions): LabelJoin {
       makeRoom(slot)
       vectors.set(features, slot * featureCount)
     },
-    addLabel: (id) => {
-      isNamed ??= new Uint8Array(kept.size())
+    addLabel: (id, label) => {
       labels++
       const slot = kept.slotOf(id)
-      if (slot === undefined) return
-      if (isNamed[slot] === 1) duplicateLabels++
-      else labelled++
-      isNamed[slot] = 1
+      if (slot === undefined) {
+        labelsWithoutRow++
+        return
+      }
+      const before = latest.get(slot)
+      if (before !== undefined) duplicateLabels++
+      if (before === undefined || isLater(label, before)) latest.set(slot, label)
     },
     labelledRows: () => {
       const slots = kept.slotsByTime()
       const rows = new Float64Array(slots.length * featureCount)
       const rowLabels = new Uint8Array(slots.length)
       const times = new Float64Array(slots.length)
+      let labelled = 0
       slots.forEach((slot, row) => {
+        const outcome = latest.get(slot)?.outcome ?? null
+        if (outcome !== null) labelled++
         rows.set(vectors.subarray(slot * featureCount, (slot + 1) * featureCount), row * featureCount)
         times[row] = kept.timeOf(slot)
-        rowLabels[row] = isNamed?.[slot] === 1 ? value : otherwise
+        rowLabels[row] = outcome ?? otherwise
       })
       return { rows, labels: rowLabels, times, rowCount: slots.length, labelled }
     },
@@ -130,7 +134,7 @@ export function createLabelJoin(options: LabelJoinOptions): LabelJoin {
       droppedPredictions: kept.dropped(),
       labels,
       duplicateLabels,
-      labelsWithoutRow: labels - labelled - duplicateLabels,
+      labelsWithoutRow,
     }),
   }
 }

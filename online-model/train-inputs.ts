@@ -3,8 +3,9 @@ import assert from 'node:assert/strict'
 import type { Broker, Fetcher, LogRecord, TopicPartition } from '../runtime/broker.ts'
 import { type LogSpan, readSpans, wholeLog } from '../runtime/read-log.ts'
 import { PipelineError } from '../schemas/errors.ts'
-import type { ModelVersion, Plan, StreamPlan } from '../schemas/plan.ts'
+import type { LabelPlan, ModelVersion, Plan, StreamPlan } from '../schemas/plan.ts'
 import { createLabelJoin, type LabelJoin } from './label-join.ts'
+import { readLabel } from './read-label.ts'
 
 type InputPlan = Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'streams' | 'label'>
 
@@ -12,7 +13,7 @@ type InputPlan = Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'stream
 export interface Skipped {
   /** Predictions of another definition. */
   readonly foreign: number
-  /** Label records that are no valid event. */
+  /** Label records that are no valid event, or that report neither 0 nor 1 nor nothing. */
   readonly rejectedLabels: number
   /** Label events dated further ahead of their append time than the stream allows. */
   readonly labelsAhead: number
@@ -45,7 +46,7 @@ export async function readTrainInputs(
   const fetcher = await broker.fetcher()
   try {
     // 1. How far the labels have come says which predictions can be ripe.
-    const labels = await surveyLabels(fetcher, labelSpans, labelStream)
+    const labels = await surveyLabels(fetcher, labelSpans, labelStream, plan.label)
     // Labels may still come as much out of order as their stream declares.
     const labelsPassedMs = labels.timeMs - labelStream.disorderMs
 
@@ -53,9 +54,9 @@ export async function readTrainInputs(
     const { join, watermarkMs, foreign } = await keepRipe(fetcher, predictionSpans, plan, rowsMax, labelsPassedMs)
 
     // 3. The labels again, now that it is known whose are needed.
-    const name = (record: LogRecord) => {
-      const label = readLabel(record, labelStream)
-      if (typeof label === 'object') join.addLabel(label.id)
+    const name = (record: LogRecord, { partition }: TopicPartition) => {
+      const label = readLabel(record, labelStream, plan.label)
+      if (typeof label === 'object') join.addLabel(label.id, { ...label, partition, offset: record.offset })
     }
     await readSpans(fetcher, labelSpans, name, { isLossy: true })
     return {
@@ -83,11 +84,10 @@ async function keepRipe(
   rowsMax: number,
   passedMs: number,
 ): Promise<RipePredictions> {
-  const { value, otherwise } = plan.label
+  const { otherwise } = plan.label
   const join = createLabelJoin({
     featureCount: plan.features.length,
     ripeUntilMs: passedMs - otherwise.afterMs,
-    value,
     otherwise: otherwise.value,
     rowsMax,
   })
@@ -112,26 +112,16 @@ async function keepRipe(
   return { join, watermarkMs: passedMs, foreign }
 }
 
-async function surveyLabels(fetcher: Fetcher, spans: readonly LogSpan[], stream: StreamPlan) {
+async function surveyLabels(fetcher: Fetcher, spans: readonly LogSpan[], stream: StreamPlan, plan: LabelPlan) {
   let timeMs = Number.NEGATIVE_INFINITY
   let rejected = 0
   let ahead = 0
   const survey = (record: LogRecord) => {
-    const label = readLabel(record, stream)
+    const label = readLabel(record, stream, plan)
     if (label === 'rejected') rejected++
     else if (label === 'ahead') ahead++
     else timeMs = Math.max(timeMs, label.time)
   }
   await readSpans(fetcher, spans, survey, { isLossy: true })
   return { timeMs, rejected, ahead }
-}
-
-function readLabel(record: LogRecord, stream: StreamPlan): { id: string; time: number } | 'rejected' | 'ahead' {
-  const decoded = stream.codec.decode(record.value)
-  if (!decoded.ok) return 'rejected'
-  const time = decoded.event[stream.timeField]
-  const id = decoded.event[stream.idField]
-  assert(typeof time === 'number' && id !== null && id !== undefined, `a valid ${stream.name} without id or time`)
-  // One label dated far ahead would ripen everything as negative.
-  return time > record.appendedAtMs + stream.aheadMs ? 'ahead' : { id: String(id), time }
 }

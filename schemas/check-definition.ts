@@ -26,6 +26,7 @@ import {
   type Report,
 } from './definition-problem.ts'
 import { durationExpected, parseDuration } from './duration.ts'
+import type { FieldKind } from './plan.ts'
 import { inStageOrder, keyOf, type Reached, reach } from './reach.ts'
 
 export const featuresMax = 1_000
@@ -33,6 +34,8 @@ export const featuresMax = 1_000
 const entitiesMax = 32
 const aggregatesMax = 10_000
 const pipelineName = /^[a-z][a-z0-9-]{0,63}$/
+/** Of fields that can hold an outcome. */
+const outcomeKinds: readonly FieldKind[] = ['number', 'integer', 'flag']
 const inputExpected = 'a field, an aggregate or a derived value'
 
 export function checkDefinition(pipeline: Pipeline): DefinitionProblem[] {
@@ -127,15 +130,25 @@ function checkLabel({ label, scores }: Pipeline, report: Report): void {
   }
   if (!isStream(label.from)) report('label.from', 'a stream', label.from)
   else if (label.from === scores) report('label.from', 'another stream than the scored one', label.from.name)
-  checkOutcome('label.value', label.value, report)
+  checkReported(label, report)
   if (!isRecord(label.otherwise)) {
     report('label.otherwise', 'value and after', label.otherwise)
     return
   }
   const { value, after } = label.otherwise
   checkOutcome('label.otherwise.value', value, report)
-  if (value === label.value) report('label.otherwise.value', `another value than label.value (${label.value})`, value)
+  if (value === label.value && !isField(value))
+    report('label.otherwise.value', `another value than label.value (${value})`, value)
   if (parseDuration(after) === null) report('label.otherwise.after', durationExpected, after)
+}
+
+function checkReported({ from, value }: Pipeline['label'], report: Report): void {
+  if (isField(value)) {
+    if (!isStream(from)) return
+    if (value.stream !== from || !isDeclared(value)) report('label.value', `a field of ${from.name}`, value)
+    else if (!outcomeKinds.includes(value.spec.kind))
+      report('label.value', 'a number, integer or flag field', `${value.name}, which is ${value.spec.kind}`)
+  } else if (value !== 0 && value !== 1) report('label.value', '0, 1 or a field of the stream', value)
 }
 
 function checkOutcome(path: string, value: unknown, report: Report): void {

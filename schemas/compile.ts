@@ -12,7 +12,7 @@ import {
   type Input,
   type Pipeline,
 } from './definition.ts'
-import { type DefinitionProblem, describe } from './definition-problem.ts'
+import { type DefinitionProblem, describe, isField } from './definition-problem.ts'
 import { parseDuration } from './duration.ts'
 import { PipelineError } from './errors.ts'
 import { createEventCodec } from './event-codec.ts'
@@ -81,7 +81,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   const features = planFeatures(pipeline, entities, slots.bySpelling, slots.all)
   const label = {
     stream: streamOf(pipeline.label.from).index,
-    value: pipeline.label.value,
+    value: isField(pipeline.label.value) ? { field: pipeline.label.value.name } : pipeline.label.value,
     otherwise: { value: pipeline.label.otherwise.value, afterMs: ms(pipeline.label.otherwise.after) },
   }
   const stateShape = shapeOfState(pipeline.name, streams, stages)

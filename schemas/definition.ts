@@ -234,9 +234,13 @@ export type Feature = FieldRef<number> | FieldRef<boolean> | Aggregate | Derived
 export type Features = Readonly<Record<string, Feature>>
 
 export interface Label {
-  /** Stream that reports outcomes, under the id of the scored event. */
+  /** Stream that reports outcomes, under the id of the scored event; the latest report by its own time holds. */
   readonly from: AnyStream
-  readonly value: number
+  /**
+   * What every report says (0 or 1), or the field of `from` that says it: a number or flag. Where an optional field is missing, the report
+   * withdraws what was said before.
+   */
+  readonly value: number | FieldRef<number> | FieldRef<boolean>
   /** An event that nothing was reported of has this value once `after` of event time has passed. */
   readonly otherwise: { readonly value: number; readonly after: Duration }
 }

@@ -195,7 +195,9 @@ export interface FeaturePlan {
 
 export interface LabelPlan {
   readonly stream: number
-  readonly value: number
+  /** The outcome that every label event reports, or the field of it that holds the outcome (see `label-outcome.ts`). */
+  readonly value: number | { readonly field: string }
+  /** Of an event that no label names once so much event time has passed, or whose label was withdrawn. */
   readonly otherwise: { readonly value: number; readonly afterMs: number }
 }
 

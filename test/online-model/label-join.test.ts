@@ -1,11 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createLabelJoin, type LabelJoin } from '../../online-model/label-join.ts'
+import type { Outcome } from '../../schemas/label-outcome.ts'
 
-const options = { featureCount: 2, ripeUntilMs: 100, value: 1, otherwise: 0, rowsMax: 100 }
+const options = { featureCount: 2, ripeUntilMs: 100, otherwise: 0, rowsMax: 100 }
 
 function add(join: LabelJoin, id: string, time: number): void {
   join.addPrediction({ id, time, features: [time, -time] })
+}
+
+function report(join: LabelJoin, id: string, label: { outcome?: Outcome; time?: number; offset?: number } = {}): void {
+  join.addLabel(id, { outcome: 1, time: 50, partition: 0, offset: 0, ...label })
 }
 
 describe('label join', () => {
@@ -14,8 +19,8 @@ describe('label join', () => {
     add(join, 'fraud', 20)
     add(join, 'fine', 10)
     add(join, 'due', 100)
-    join.addLabel('fraud')
-    join.addLabel('due')
+    report(join, 'fraud')
+    report(join, 'due')
     expect(join.labelledRows()).toEqual({
       rows: Float64Array.of(10, -10, 20, -20, 100, -100),
       labels: Uint8Array.of(0, 1, 1),
@@ -29,7 +34,7 @@ describe('label join', () => {
     const join = createLabelJoin(options)
     add(join, 'fraud', 101)
     add(join, 'fine', 101)
-    join.addLabel('fraud')
+    report(join, 'fraud')
     expect(join.labelledRows()).toMatchObject({ rowCount: 0, labelled: 0 })
     expect(join.counts()).toMatchObject({ predictions: 2, waiting: 2, labels: 1, labelsWithoutRow: 1 })
   })
@@ -38,8 +43,8 @@ describe('label join', () => {
     const join = createLabelJoin(options)
     add(join, 'a', 10)
     join.addPrediction({ id: 'a', time: 99, features: [7, 7] })
-    join.addLabel('a')
-    join.addLabel('a')
+    report(join, 'a')
+    report(join, 'a')
     expect(join.labelledRows()).toMatchObject({ rows: Float64Array.of(10, -10), rowCount: 1, labelled: 1 })
     expect(join.counts()).toEqual({
       predictions: 2,
@@ -60,7 +65,7 @@ describe('label join', () => {
     add(join, 'a', 10)
     add(join, 'd', 40)
     add(join, 'f', 102)
-    for (const id of ['e', 'f', 'a', 'b', 'd']) join.addLabel(id)
+    for (const id of ['e', 'f', 'a', 'b', 'd']) report(join, id)
     expect(join.labelledRows()).toMatchObject({
       times: Float64Array.of(30, 40),
       rows: Float64Array.of(30, -30, 40, -40),
@@ -76,11 +81,28 @@ describe('label join', () => {
     })
   })
 
+  test('the latest label holds, however they come: corrected and withdrawn ones', () => {
+    const join = createLabelJoin(options)
+    for (const [time, id] of ['corrected', 'withdrawn', 'again', 'stale', 'tie'].entries()) add(join, id, time)
+    report(join, 'corrected', { outcome: 1, time: 10 })
+    report(join, 'corrected', { outcome: 0, time: 11 })
+    report(join, 'withdrawn', { outcome: 1, time: 10 })
+    report(join, 'withdrawn', { outcome: null, time: 11 })
+    report(join, 'again', { outcome: null, time: 10 })
+    report(join, 'again', { outcome: 1, time: 11 })
+    report(join, 'stale', { outcome: 1, time: 11 })
+    report(join, 'stale', { outcome: 0, time: 10 })
+    report(join, 'tie', { outcome: 1, offset: 5 })
+    report(join, 'tie', { outcome: 0, offset: 4 })
+    expect(join.labelledRows()).toMatchObject({ labels: Uint8Array.of(0, 0, 1, 1, 1), labelled: 4 })
+    expect(join.counts()).toMatchObject({ labels: 10, duplicateLabels: 5, labelsWithoutRow: 0 })
+  })
+
   test('the other value may be the positive one', () => {
-    const join = createLabelJoin({ ...options, value: 0, otherwise: 1 })
+    const join = createLabelJoin({ ...options, otherwise: 1 })
     add(join, 'a', 10)
     add(join, 'b', 20)
-    join.addLabel('a')
+    report(join, 'a', { outcome: 0 })
     expect(join.labelledRows()).toMatchObject({ labels: Uint8Array.of(0, 1), labelled: 1 })
   })
 
@@ -95,9 +117,9 @@ describe('label join', () => {
     const join = createLabelJoin(options)
     expect(() => join.addPrediction({ id: 'a', time: 1, features: [1] })).toThrow('vector of a has 1 values, not 2')
     expect(() => add(join, 'a', Number.NaN)).toThrow('time of a is NaN')
-    join.addLabel('a')
+    report(join, 'a')
     expect(() => add(join, 'b', 1)).toThrow('a prediction after the first label')
-    expect(() => createLabelJoin({ ...options, value: 2 })).toThrow('label value 2, expected 0 or 1')
+    expect(() => createLabelJoin({ ...options, otherwise: 2 })).toThrow('label value 2, expected 0 or 1')
     expect(() => createLabelJoin({ ...options, ripeUntilMs: Number.NaN })).toThrow('ripeUntilMs is NaN')
   })
 
@@ -114,7 +136,7 @@ describe('label join', () => {
           // other.
           const events = predicted.map((number) => ({ id: `e${number}`, time: (number * 7) % 40 }))
           for (const { id, time } of events) add(join, id, time)
-          for (const number of named) join.addLabel(`e${number}`)
+          for (const number of named) report(join, `e${number}`)
           const due = [...new Map(events.map((one) => [one.id, one])).values()]
             .filter(({ time }) => time <= ripeUntilMs)
             .sort((a, b) => a.time - b.time || (a.id < b.id ? -1 : 1))

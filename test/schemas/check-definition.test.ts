@@ -2,7 +2,18 @@ import { describe, expect, test } from 'vitest'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { checkDefinition, checkNamespace, checkPartitions } from '../../schemas/check-definition.ts'
 import { compile } from '../../schemas/compile.ts'
-import { count, definePipeline, derive, logisticRegression, mean, number, text } from '../../schemas/definition.ts'
+import {
+  count,
+  definePipeline,
+  derive,
+  flag,
+  logisticRegression,
+  mean,
+  number,
+  stream,
+  text,
+  timestamp,
+} from '../../schemas/definition.ts'
 import { PipelineError } from '../../schemas/errors.ts'
 import { durations, identifiers, type Loose, loose, mistakes, withFeature, withField, withStream } from './mistakes.ts'
 import { buyer, orders, returns, sound, soundPipeline } from './shop-definition.ts'
@@ -43,7 +54,7 @@ describe('all mistakes at once', () => {
       `features.per-piece: expected ${identifiers}, received per-piece`,
       'features.per-piece: expected at least one input, received none',
       'label.from: expected another stream than the scored one, received orders',
-      'label.value: expected 0 or 1, received 2',
+      'label.value: expected 0, 1 or a field of the stream, received 2',
       'label.otherwise.value: expected 0 or 1, received 2',
       'label.otherwise.value: expected another value than label.value (2), received 2',
       `label.otherwise.after: expected ${durations}, received later`,
@@ -198,9 +209,35 @@ describe('label, model and scored stream', () => {
     [true, 'true'],
     [undefined, 'nothing'],
   ])('label value %j', (value, received) => {
-    expect(label({ value })).toEqual([`label.value: expected 0 or 1, received ${received}`])
+    expect(label({ value })).toEqual([`label.value: expected 0, 1 or a field of the stream, received ${received}`])
     expect(label({ otherwise: { value, after: '1d' } })).toEqual([
       `label.otherwise.value: expected 0 or 1, received ${received}`,
+    ])
+  })
+
+  test('label value from a field', () => {
+    const withValue = {
+      orderId: text(),
+      at: timestamp(),
+      right: flag({ optional: true }),
+      note: text(),
+      share: number(),
+    }
+    const checks = stream('checks', { id: 'orderId', key: 'orderId', time: 'at', fields: withValue })
+    const from = (value: unknown) => label({ from: checks, value })
+    expect(from(checks.fields.right)).toEqual([])
+    expect(from(checks.fields.share)).toEqual([])
+    expect(from(checks.fields.note)).toEqual([
+      'label.value: expected a number, integer or flag field, received note, which is text',
+    ])
+    expect(from(checks.fields.at)).toEqual([
+      'label.value: expected a number, integer or flag field, received at, which is timestamp',
+    ])
+    expect(from(orders.fields.gift)).toEqual([
+      'label.value: expected a field of checks, received the field orders.gift',
+    ])
+    expect(from({ ...checks.fields.right, name: 'wrong' })).toEqual([
+      'label.value: expected a field of checks, received the field checks.wrong',
     ])
   })
 

@@ -140,6 +140,13 @@ describe('pipelines', () => {
     definePipeline({ ...sound, scores: 'orders' })
     // @ts-expect-error a label without what holds otherwise
     definePipeline({ ...sound, label: { from: returns, value: 1 } })
+    const { otherwise } = sound.label
+    definePipeline({ ...sound, label: { from: returns, value: returns.fields.refund, otherwise } })
+    definePipeline({ ...sound, label: { from: orders, value: orders.fields.gift, otherwise } })
+    // @ts-expect-error a label that is text
+    definePipeline({ ...sound, label: { from: returns, value: returns.fields.shopId, otherwise } })
+    // @ts-expect-error a misspelt field
+    definePipeline({ ...sound, label: { from: returns, value: returns.fields.refnud, otherwise } })
   })
 
   test('know the names of their vector', () => {

@@ -1,0 +1,36 @@
+import { describe, expect, test } from 'vitest'
+import { compile } from '../../schemas/compile.ts'
+import { definePipeline, flag, stream, text, timestamp } from '../../schemas/definition.ts'
+import { isLater, outcomeOf } from '../../schemas/label-outcome.ts'
+import { sound } from './shop-definition.ts'
+
+describe('what a label event says', () => {
+  test('the same in every event, or what its field holds', () => {
+    expect(outcomeOf({ value: 1 }, { fraud: 0 })).toBe(1)
+    expect(outcomeOf({ value: 0 }, {})).toBe(0)
+    const field = { value: { field: 'fraud' } }
+    const said = [0, 1, true, false, null].map((fraud) => outcomeOf(field, { fraud }))
+    expect(said).toEqual([0, 1, 1, 0, null])
+    expect(outcomeOf(field, {})).toBeNull()
+  })
+
+  test.each([0.5, 2, -1, '1'])('%j is no outcome', (fraud) => {
+    expect(outcomeOf({ value: { field: 'fraud' } }, { fraud })).toBe('rejected')
+  })
+
+  test('a field of the definition comes into the plan by name', () => {
+    const fields = { orderId: text(), at: timestamp(), right: flag({ optional: true }) }
+    const checks = stream('checks', { id: 'orderId', key: 'orderId', time: 'at', fields })
+    const label = { ...sound.label, from: checks, value: checks.fields.right }
+    expect(compile(definePipeline({ ...sound, label })).label).toMatchObject({ value: { field: 'right' } })
+  })
+
+  test('the later place holds: time, then partition, then offset', () => {
+    const place = { time: 5, partition: 1, offset: 7 }
+    expect(isLater(place, place)).toBe(false)
+    expect(isLater({ ...place, time: 6, partition: 0, offset: 0 }, place)).toBe(true)
+    expect(isLater({ ...place, partition: 2, offset: 0 }, place)).toBe(true)
+    expect(isLater({ ...place, offset: 8 }, place)).toBe(true)
+    expect(isLater({ ...place, offset: 6 }, place)).toBe(false)
+  })
+})
