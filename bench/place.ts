@@ -60,6 +60,6 @@ export async function openPlace(
   say(`Drawing the benchmark's data with seed ${seed}, and training a model on its first days.`)
   const table = generateHandbook({ seed })
   const plan = await loadPlan(cardFraud, '')
-  const model = trainModel(plan, table, config.partitions)
+  const model = await trainModel(plan, table, config.partitions)
   return { config: found, environment, broker, redis, table, plan, model, profileFolder }
 }

@@ -2,7 +2,7 @@
  * The generated data in, a model version out: vectors of the replay of the first days, fitted as `millrace train` fits
  * them. Needs no server.
  */
-import { fitLogistic } from '../online-model/logistic.ts'
+import { modelOf } from '../online-model/models/model-of.ts'
 import type { HandbookTable } from '../pipelines/handbook.ts'
 import { createReplay, type Replayed } from '../processors/replay.ts'
 import type { ModelVersion, Plan } from '../schemas/plan.ts'
@@ -11,7 +11,7 @@ import { sliceChunks } from './slice.ts'
 /** About ten days: the terminals' windows lie seven days back, so that the first week alone has no risks to learn from. */
 const transactions = 100_000
 
-export function trainModel(plan: Plan, table: HandbookTable, partitions: number): ModelVersion {
+export async function trainModel(plan: Plan, table: HandbookTable, partitions: number): Promise<ModelVersion> {
   const features = plan.features.map(({ name }) => name)
   const count = Math.min(transactions, table.rows)
   const rows = new Float64Array(count * features.length)
@@ -29,7 +29,8 @@ export function trainModel(plan: Plan, table: HandbookTable, partitions: number)
     for (const { stream, values } of chunk) take(replay.push(indexes.get(stream)!, values))
   }
   take(replay.flush())
-  const fit = fitLogistic({ rows, labels, rowCount, features, l2: plan.model.l2, iterationsMax: 100 })
+  const training = { rows, labels, rowCount, features, weights: null }
+  const fit = await modelOf(plan.model).fit(training, { seed: table.seed })
   return {
     kind: 'version',
     version: 'v1',

@@ -1,7 +1,7 @@
 /** `millrace audit`: follows a pipeline, computes a sample of its outputs again with the oracle, and says what differs. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { createRegistryFollower } from '../online-model/registry-follower.ts'
-import { predictor } from '../online-model/scorer.ts'
+import { isFor, predictor } from '../online-model/scorer.ts'
 import type { AuditCounts } from '../processors/audit.ts'
 import type { Difference, SkipReason } from '../processors/audit-task.ts'
 import { runAudit } from '../processors/run-audit.ts'
@@ -111,13 +111,12 @@ type Plan = Awaited<ReturnType<typeof loadPlan>>
 /** Weights are flattened once a version. */
 function scorers(plan: Plan, models: ReturnType<typeof createRegistryFollower>) {
   const known = new Map<string, (vector: ArrayLike<number>) => number>()
-  const names = plan.features.map(({ name }) => name)
   return (version: string) => {
     const found = known.get(version)
     if (found) return found
     const made = models.state().versions.get(version)
-    if (!made || made.fingerprint !== plan.fingerprint) return null
-    const score = predictor(made.model, names)
+    if (!made || !isFor(made, plan)) return null
+    const score = predictor(made.model, plan)
     known.set(version, score)
     return score
   }

@@ -76,8 +76,7 @@ async function loadScorer(path: string, plan: Plan): Promise<Scorer> {
   const text = await readFile(path, 'utf8').catch((cause: Error) => {
     throw new PipelineError('input_unreadable', `Model ${path} cannot be read: ${cause.message}.`, { cause })
   })
-  const features = plan.features.map(({ name }) => name)
-  return createScorer(modelFromJson(text, path), features, 0)
+  return createScorer(modelFromJson(text, path), plan, 0)
 }
 
 /** A replay stands for what live must give, so it does not go on over an event that live would refuse. */

@@ -18,7 +18,7 @@ export interface TrainCommandOptions {
   readonly json?: string
 }
 
-/** Recorded with the version; the fit draws nothing. */
+/** Recorded with the version: all that the fit draws comes from it. */
 const seed = 0
 
 export async function trainCommand(
@@ -68,13 +68,13 @@ export async function train(
 }
 
 function printSummary(summary: TrainSummary, labelAfterMs: number, terminal: Terminal): void {
-  const { version, previous, promoted, rows, positives, waiting, watermarkMs, skipped, metrics, iterations } = summary
+  const { version, previous, promoted, rows, positives, waiting, watermarkMs, skipped, metrics, note } = summary
   const standing = promoted
     ? `is the champion now, ${previous === null ? 'the first one' : `instead of ${previous}`}`
     : 'is not the champion: another change came first'
   terminal.out(`Model ${version.version} ${standing}.`)
   terminal.out(
-    `  rows: ${shown(rows)}, ${shown(positives)} of them positive; ${iterations} iterations in ${summary.seconds.toFixed(1)} s`,
+    `  rows: ${shown(rows)}, ${shown(positives)} of them positive; ${note} in ${summary.seconds.toFixed(1)} s`,
   )
   terminal.out(
     `  waiting for their label: ${shown(waiting)} (due ${formatDuration(labelAfterMs)} after the event; both streams have ` +

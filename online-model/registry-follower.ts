@@ -8,11 +8,11 @@ import { readSpans } from '../runtime/read-log.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan, RegistryRecord } from '../schemas/plan.ts'
 import { champion, emptyRegistry, foldRegistry, type RegistryState } from './registry.ts'
-import { createScorer, type Scorer } from './scorer.ts'
+import { createScorer, isFor, type Scorer } from './scorer.ts'
 
 export interface RegistryFollowerOptions {
   readonly broker: Pick<Broker, 'bounds' | 'fetcher'>
-  readonly plan: Pick<Plan, 'models' | 'features' | 'fingerprint'>
+  readonly plan: Pick<Plan, 'models' | 'features' | 'fingerprint' | 'model'>
   /** The registry topic under its full name. One partition. */
   readonly topic: string
   /** Told in one line when the champion changes. */
@@ -44,7 +44,6 @@ const limits = { maxWaitMs: 250, partitionBytesMax: 1_048_576 }
 /** Constructing starts nothing. */
 export function createRegistryFollower(options: RegistryFollowerOptions): RegistryFollower {
   const { broker, plan, topic, say, reasonsMax = 3 } = options
-  const featureNames = plan.features.map(({ name }) => name)
   let state = emptyRegistry()
   let scorer: Scorer | null = null
   let championVersion: string | null = null
@@ -67,10 +66,8 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
     state = foldRegistry(state, records)
     const version = champion(state)
     if (version === null || version.version === championVersion) return
-    // Feature names may stay while their meaning changes, so only the definition's fingerprint tells whether the
-    // weights still fit.
-    const fits = version.fingerprint === plan.fingerprint
-    scorer = fits ? createScorer(version, featureNames, reasonsMax) : null
+    const fits = isFor(version, plan)
+    scorer = fits ? createScorer(version, plan, reasonsMax) : null
     championVersion = version.version
     say(
       fits

@@ -4,11 +4,13 @@
  */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../schemas/errors.ts'
-import type { LogisticWeights, ModelVersion } from '../schemas/plan.ts'
+import type { ModelPlan, ModelVersion, ModelWeights } from '../schemas/plan.ts'
+import type { Predict, Scoring } from './models/model.ts'
+import { scoringOf } from './models/model-of.ts'
 
 export interface Reason {
   readonly feature: string
-  /** Weight times standardised value: what the feature adds to the log odds, against its mean. */
+  /** What the feature adds to the log odds, against its mean: gradient times standardised value. */
   readonly contribution: number
 }
 
@@ -21,72 +23,59 @@ export interface Scorer {
   reasons(vector: ArrayLike<number>): Reason[]
 }
 
-/** `reasonsMax` is how many features `reasons` names. Throws `state_foreign` when the version is for other features. */
+export type ScoringPlan = {
+  readonly features: ReadonlyArray<{ readonly name: string }>
+  readonly model: ModelPlan
+}
+
+/**
+ * `reasonsMax` is how many features `reasons` names. Throws `state_foreign` when the version is for other features, or for a model of a
+ * definition's own that this one is without.
+ */
 export function createScorer(
   version: Pick<ModelVersion, 'version' | 'model'>,
-  featureNames: readonly string[],
+  plan: ScoringPlan,
   reasonsMax: number,
 ): Scorer {
   assert(Number.isInteger(reasonsMax) && reasonsMax >= 0)
+  requireFeatures(version.model, plan)
+  const { predict, contributions } = scoringOf(version.model, plan.model)
   return {
     version: version.version,
-    score: predictor(version.model, featureNames),
-    reasons: topReasons(version.model, reasonsMax),
+    score: predict,
+    reasons: topReasons(version.model.features, contributions, reasonsMax),
   }
 }
 
 /**
- * Flat arrays, no allocation, no await: a missing value takes the mean and so adds nothing. Throws `state_foreign` when
- * the weights are for other features than `featureNames`, or for another order of them.
+ * Whether the version can score this definition's vectors. Feature names may stay while their meaning changes, so that only the
+ * fingerprint tells; weights of a definition's own model need that model as well.
  */
-export function predictor(
-  weights: LogisticWeights,
-  featureNames: readonly string[],
-): (vector: ArrayLike<number>) => number {
-  requireFeatures(weights, featureNames)
-  const { means, coefficients } = flatten(weights)
-  const width = means.length
-  const { intercept } = weights
-  return (vector) => {
-    if (vector.length !== width) assert.fail(`a vector of ${vector.length} values for a model of ${width}`)
-    let margin = intercept
-    for (let i = 0; i < width; i++) {
-      const value = vector[i]!
-      // Only NaN differs from itself: an inline test keeps this loop free of calls.
-      // biome-ignore lint/suspicious/noSelfCompare: see above.
-      if (value === value) margin += coefficients[i]! * (value - means[i]!)
-    }
-    return 1 / (1 + Math.exp(-margin))
-  }
+export function isFor(
+  version: Pick<ModelVersion, 'fingerprint' | 'model'>,
+  plan: { readonly fingerprint: string; readonly model: ModelPlan },
+): boolean {
+  if (version.fingerprint !== plan.fingerprint) return false
+  return version.model.kind !== 'own' || (plan.model.kind === 'own' && plan.model.own.name === version.model.name)
 }
 
-/**
- * Weight times standardised value of each feature, in vector order; 0 where missing. Their sum and the intercept are
- * the log odds. Written to `into` where one is given.
- */
-export function contributions(
-  weights: LogisticWeights,
-): (vector: ArrayLike<number>, into?: Float64Array) => Float64Array {
-  const { means, coefficients } = flatten(weights)
-  const width = means.length
-  return (vector, into = new Float64Array(width)) => {
-    if (vector.length !== width) assert.fail(`a vector of ${vector.length} values for a model of ${width}`)
-    for (let i = 0; i < width; i++) {
-      const value = vector[i]!
-      into[i] = Number.isNaN(value) ? 0 : coefficients[i]! * (value - means[i]!)
-    }
-    return into
-  }
+/** The score alone. Throws as `createScorer` does. */
+export function predictor(weights: ModelWeights, plan: ScoringPlan): Predict {
+  requireFeatures(weights, plan)
+  return scoringOf(weights, plan.model).predict
 }
 
 /** At most `reasonsMax` contributions, largest magnitude first, equal ones in vector order. */
-export function topReasons(weights: LogisticWeights, reasonsMax: number): (vector: ArrayLike<number>) => Reason[] {
-  const contributionsOf = contributions(weights)
-  const { features } = weights
+function topReasons(
+  features: readonly string[],
+  contributions: Scoring['contributions'],
+  reasonsMax: number,
+): Scorer['reasons'] {
   const values = new Float64Array(features.length)
   return (vector) => {
-    contributionsOf(vector, values)
     const reasons: Reason[] = []
+    if (reasonsMax === 0) return reasons
+    contributions(vector, values)
     // A few rounds of selection over some dozen features are cheaper than a sort with its closures, and this runs for
     // every event.
     for (let round = 0; round < reasonsMax; round++) {
@@ -100,7 +89,8 @@ export function topReasons(weights: LogisticWeights, reasonsMax: number): (vecto
   }
 }
 
-function requireFeatures(weights: LogisticWeights, featureNames: readonly string[]): void {
+function requireFeatures(weights: ModelWeights, plan: ScoringPlan): void {
+  const featureNames = plan.features.map(({ name }) => name)
   const length = Math.max(weights.features.length, featureNames.length)
   for (let i = 0; i < length; i++) {
     const [trained, wanted] = [weights.features[i], featureNames[i]]
@@ -113,15 +103,4 @@ function requireFeatures(weights: LogisticWeights, featureNames: readonly string
       { details: { model: weights.features, definition: featureNames } },
     )
   }
-}
-
-function flatten(weights: LogisticWeights): { means: Float64Array; coefficients: Float64Array } {
-  const { features, means, scales } = weights
-  const lengths = [means.length, scales.length, weights.weights.length]
-  assert(
-    lengths.every((length) => length === features.length),
-    `weights with ${features.length} features hold ${lengths.join(', ')} means, scales and weights`,
-  )
-  const coefficients = Float64Array.from(weights.weights, (weight, i) => weight / scales[i]!)
-  return { means: Float64Array.from(means), coefficients }
 }

@@ -6,8 +6,9 @@ import type { Broker } from '../runtime/broker.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { ModelVersion, Plan } from '../schemas/plan.ts'
 import type { LabelJoinCounts, LabelledRows } from './label-join.ts'
-import { fitLogistic, type LogisticFit } from './logistic.ts'
 import { type Measures, measure } from './metrics.ts'
+import type { Fitted } from './models/model.ts'
+import { modelOf } from './models/model-of.ts'
 import { publishVersion } from './publish-version.ts'
 import { champion, nextVersionName } from './registry.ts'
 import { createRegistryFollower } from './registry-follower.ts'
@@ -24,7 +25,7 @@ export interface TrainOptions {
   readonly plan: TrainingPlan
   /** Full topic names: logged predictions, raw topic of the label stream, registry. */
   readonly topics: { readonly predictions: string; readonly label: string; readonly models: string }
-  /** Recorded with the version; the logistic fit itself draws nothing. */
+  /** Of whatever the fit draws; recorded with the version. */
   readonly seed: number
   readonly clock: () => number
   readonly say: (line: string) => void
@@ -32,7 +33,7 @@ export interface TrainOptions {
   readonly by: string
   /** Newest ripe predictions trained on, 1,000,000 unless told: about 150 bytes each plus 16 for every feature. */
   readonly rowsMax?: number
-  readonly iterationsMax?: number
+  readonly signal?: AbortSignal
 }
 
 export interface TrainSummary {
@@ -50,7 +51,8 @@ export interface TrainSummary {
   readonly skipped: Skipped
   /** On the rows that were trained on. */
   readonly metrics: Measures
-  readonly iterations: number
+  /** How it was fitted, in a few words. */
+  readonly note: string
   readonly seconds: number
 }
 
@@ -60,7 +62,7 @@ export interface TrainSummary {
  * codes; nothing is published then.
  */
 export async function trainFromLog(options: TrainOptions): Promise<TrainSummary> {
-  const { broker, plan, topics, seed, clock, say, by, rowsMax = 1_000_000, iterationsMax = 100 } = options
+  const { broker, plan, topics, seed, clock, say, by, rowsMax = 1_000_000 } = options
   const startedMs = clock()
 
   // 1. Read predictions and labels: those whose label is due by the slower input become rows.
@@ -72,12 +74,12 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
   const ripe = inputs.join.labelledRows()
 
   // 3. Fit and measure.
-  const fit = fitOrExplain(plan, ripe, inputs, iterationsMax)
+  const fit = await fitOrExplain(options, ripe, inputs)
   const metrics = measureOn(ripe, fit, plan)
   const positives = ripe.labels.reduce((sum, label) => sum + label, 0)
   say(
-    `fitted ${ripe.rowCount} rows (${positives} positive, ${counts.waiting} more wait for their label) ` +
-      `in ${fit.iterations} iterations: average precision ${metrics.averagePrecision.toFixed(4)}, ` +
+    `fitted ${ripe.rowCount} rows (${positives} positive, ${counts.waiting} more wait for their label), ` +
+      `${fit.note}: average precision ${metrics.averagePrecision.toFixed(4)}, ` +
       `AUC ${metrics.auc.toFixed(4)}, log-loss ${metrics.logLoss.toFixed(4)}`,
   )
 
@@ -119,7 +121,7 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
       counts,
       skipped: inputs.skipped,
       metrics,
-      iterations: fit.iterations,
+      note: fit.note,
       seconds: (clock() - startedMs) / 1000,
     }
   } finally {
@@ -127,23 +129,25 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
   }
 }
 
-function fitOrExplain(plan: TrainingPlan, ripe: LabelledRows, inputs: TrainInputs, iterationsMax: number): LogisticFit {
+async function fitOrExplain(options: TrainOptions, ripe: LabelledRows, inputs: TrainInputs): Promise<Fitted> {
+  const { plan, seed, say, signal } = options
   const { rows, labels, rowCount } = ripe
   const features = plan.features.map(({ name }) => name)
-  const { l2 } = plan.model
-  let fit: LogisticFit
-  try {
-    fit = fitLogistic({ rows, labels, rowCount, features, l2, iterationsMax })
-  } catch (error) {
-    throw error instanceof PipelineError && error.code === 'model_untrainable' ? explained(error, plan, inputs) : error
+  let toldTenths = 0
+  const onProgress = (done: number, note: string) => {
+    if (Math.floor(done * 10) <= toldTenths) return
+    toldTenths = Math.floor(done * 10)
+    say(`fitting: ${Math.round(done * 100)} %, ${note}`)
   }
-  if (fit.converged) return fit
-  throw new PipelineError(
-    'model_untrainable',
-    `The fit of ${rowCount} rows did not converge within ${fit.iterations} iterations; ` +
-      `raise the model's l2 (now ${l2}).`,
-    { details: { rows: rowCount, iterations: fit.iterations } },
-  )
+  const training = { rows, labels, rowCount, features, weights: null }
+  try {
+    return await modelOf(plan.model).fit(training, { seed, onProgress, ...(signal ? { signal } : {}) })
+  } catch (error) {
+    const isOneClass = labels.every((label) => label === labels[0])
+    throw error instanceof PipelineError && error.code === 'model_untrainable' && isOneClass
+      ? explained(error, plan, inputs)
+      : error
+  }
 }
 
 /** The fit only knows its rows; why there are so few of them is written in the logs. */
@@ -159,12 +163,9 @@ function explained(cause: PipelineError, plan: TrainingPlan, inputs: TrainInputs
   )
 }
 
-function measureOn(ripe: LabelledRows, fit: LogisticFit, plan: TrainingPlan): Measures {
+function measureOn(ripe: LabelledRows, fit: Fitted, plan: TrainingPlan): Measures {
   const width = plan.features.length
-  const score = predictor(
-    fit.weights,
-    plan.features.map(({ name }) => name),
-  )
+  const score = predictor(fit.weights, plan)
   const scores = new Float64Array(ripe.rowCount)
   for (let row = 0; row < ripe.rowCount; row++) scores[row] = score(ripe.rows.subarray(row * width, (row + 1) * width))
   return measure(ripe.labels, scores)

@@ -8,6 +8,7 @@ import {
   checkSlotNames,
   isDeclared,
 } from './check-aggregates.ts'
+import { checkLearn, checkModel } from './check-model.ts'
 import { checkNames } from './check-names.ts'
 import { checkStream } from './check-stream.ts'
 import { type Derived, deliveries, type FieldRef, type Pipeline } from './definition.ts'
@@ -61,6 +62,7 @@ export function checkDefinition(pipeline: Pipeline): DefinitionProblem[] {
   checkFeatures(pipeline, reached, report)
   checkLabel(pipeline, report)
   checkModel(pipeline, report)
+  checkLearn(pipeline, report)
   // What an aggregate comes to is known only where its parts are sound.
   if (problems.length === 0) checkSlotNames(reached.aggregates, report)
   return problems
@@ -153,11 +155,6 @@ function checkReported({ from, value }: Pipeline['label'], report: Report): void
 
 function checkOutcome(path: string, value: unknown, report: Report): void {
   if (value !== 0 && value !== 1) report(path, '0 or 1', value)
-}
-
-function checkModel({ model }: Pipeline, report: Report): void {
-  if (!isRecord(model) || model.kind !== 'logistic') report('model', 'logisticRegression()', model)
-  else if (!(Number.isFinite(model.l2) && model.l2 >= 0)) report('model.l2', 'a number >= 0', model.l2)
 }
 
 const namespaceName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/

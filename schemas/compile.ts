@@ -3,6 +3,7 @@
 import { checkDefinition, checkNamespace } from './check-definition.ts'
 import { rekeyStage } from './check-names.ts'
 import type { EventCodec } from './codec.ts'
+import { planLearn } from './compile-model.ts'
 import {
   type Aggregate,
   type AnyStream,
@@ -113,7 +114,8 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
     slots: slots.all,
     features,
     label,
-    model: { kind: pipeline.model.kind, l2: pipeline.model.l2 },
+    model: pipeline.model,
+    learn: planLearn(pipeline.learn),
     delivery: pipeline.delivery ?? 'exactly-once',
     topics: planTopics(streams, stages, predictions.topic, rejected.topic, [models.topic, schemas.topic]),
     predictions,

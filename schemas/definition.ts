@@ -3,7 +3,11 @@
  * `compile` reports every mistake at once. That holds for callers in JavaScript too, so a builder takes what is missing as it is.
  */
 import type { Duration } from './duration.ts'
+import type { LearnDefinition, ModelDefinition } from './model-definition.ts'
 import type { AggregateKind, FieldKind, FieldValue } from './plan.ts'
+
+export { better, logisticRegression, mlp, ownModel, prior } from './model-definition.ts'
+export type { FitOptions, LearnerOptions, OwnLearner, OwnModelOptions, Predict, TrainingRows } from './own-model.ts'
 
 declare const valueType: unique symbol
 
@@ -245,16 +249,6 @@ export interface Label {
   readonly otherwise: { readonly value: number; readonly after: Duration }
 }
 
-export interface LogisticRegression {
-  readonly kind: 'logistic'
-  readonly l2: number
-}
-
-/** Logistic regression on standardised features; `l2` is the strength of the penalty (1 / C in scikit-learn's terms). */
-export function logisticRegression(options: { readonly l2?: number } = {}): LogisticRegression {
-  return Object.freeze({ kind: 'logistic', l2: options.l2 ?? 1 })
-}
-
 export interface Definition<F extends Features> {
   /** Prefix of every derived topic and key. */
   readonly name: string
@@ -264,7 +258,9 @@ export interface Definition<F extends Features> {
   /** In vector order. */
   readonly features: F
   readonly label: Label
-  readonly model: LogisticRegression
+  readonly model: ModelDefinition
+  /** How the model goes on learning; only `train` trains unless told. */
+  readonly learn?: LearnDefinition
   /** Exactly once unless told. */
   readonly delivery?: Delivery
 }

@@ -4,9 +4,11 @@
  */
 import type { EventCodec, RecordCodec } from './codec.ts'
 import type { EventValues, Problem } from './event.ts'
+import type { LearnPlan, ModelPlan, ModelWeights } from './model-plan.ts'
 import type { WriterSchemas } from './writer-schemas.ts'
 
 export type { EventValues, FieldValue, Problem, RejectCode } from './event.ts'
+export type * from './model-plan.ts'
 
 /** Position in canonical order: facts and events are ordered by (time, stream, source partition, source offset). */
 export interface CanonicalPosition {
@@ -201,12 +203,6 @@ export interface LabelPlan {
   readonly otherwise: { readonly value: number; readonly afterMs: number }
 }
 
-export interface ModelPlan {
-  readonly kind: 'logistic'
-  /** Inverse of scikit-learn's C. */
-  readonly l2: number
-}
-
 /** A prediction as it lies in the predictions topic: what was scored, with what, from where. */
 export interface Prediction {
   readonly id: string
@@ -251,20 +247,10 @@ export interface ModelVersion {
   /** Definition that the vectors came from. */
   readonly fingerprint: string
   readonly seed: number
-  readonly model: LogisticWeights
+  readonly model: ModelWeights
   readonly metrics: Readonly<Record<string, number>>
   /** Positions in the logged stream that were trained on. */
   readonly trainedOn: ReadonlyArray<{ readonly topic: string; readonly partition: number; readonly offset: number }>
-}
-
-export interface LogisticWeights {
-  readonly kind: 'logistic'
-  readonly features: readonly string[]
-  /** Missing values take the mean. */
-  readonly means: readonly number[]
-  readonly scales: readonly number[]
-  readonly weights: readonly number[]
-  readonly intercept: number
 }
 
 export interface AliasChange {
@@ -303,6 +289,7 @@ export interface Plan {
   readonly label: LabelPlan
   readonly delivery: 'exactly-once' | 'at-least-once'
   readonly model: ModelPlan
+  readonly learn: LearnPlan
   readonly topics: readonly TopicPlan[]
   readonly predictions: { readonly topic: string; readonly codec: RecordCodec<Prediction> }
   readonly rejected: { readonly topic: string; readonly codec: RecordCodec<Rejection> }

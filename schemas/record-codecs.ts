@@ -2,6 +2,7 @@
 
 import type { AvroSchema } from './avro-types.ts'
 import type { RecordCodec } from './codec.ts'
+import { createWeightsCodec } from './model-weights-codec.ts'
 import type {
   AggregateSlot,
   AliasChange,
@@ -260,15 +261,7 @@ export function createRejectionCodec(namespace: string, writers: WriterSchemas):
 }
 
 export function createRegistryCodec(namespace: string, writers: WriterSchemas): RecordCodec<RegistryRecord> {
-  const doubles = { type: 'array', items: 'double' }
-  const logistic = record('logistic', namespace, {
-    kind: { type: 'enum', name: 'logistic_kind', namespace, symbols: ['logistic'] },
-    features: { type: 'array', items: 'string' },
-    means: doubles,
-    scales: doubles,
-    weights: doubles,
-    intercept: 'double',
-  })
+  const weights = createWeightsCodec(namespace)
   const trained = record('trained_on', namespace, { topic: 'string', partition: 'int', offset: 'long' })
   const version = record(
     'model_version',
@@ -278,7 +271,7 @@ export function createRegistryCodec(namespace: string, writers: WriterSchemas): 
       createdAtMs: instant,
       fingerprint: 'string',
       seed: 'long',
-      model: logistic,
+      model: weights.schema,
       metrics: { type: 'map', values: 'double' },
       trainedOn: { type: 'array', items: trained },
     },
@@ -304,11 +297,14 @@ export function createRegistryCodec(namespace: string, writers: WriterSchemas): 
   const codec = createSingleObjectCodec(schemas, { writers })
   return {
     schemas,
-    encode: (entry) => codec.encode(entry.kind === 'version' ? 'model_version' : 'alias_change', entry),
+    encode: (entry) =>
+      entry.kind === 'version'
+        ? codec.encode('model_version', { ...entry, model: weights.wrap(entry.model) })
+        : codec.encode('alias_change', entry),
     decode(bytes) {
       const { name, record: found } = decodeOwn(codec, bytes, 'registry')
       return name === 'model_version'
-        ? { ...(found as unknown as ModelVersion), kind: 'version' }
+        ? { ...(found as unknown as ModelVersion), model: weights.unwrap(found.model), kind: 'version' }
         : { ...(found as unknown as AliasChange), kind: 'alias' }
     },
   }

@@ -29,8 +29,7 @@ export function expectOutcome(
   sent: readonly SentEvent[],
   partitions: number,
 ): Expectation {
-  const names = plan.features.map(({ name }) => name)
-  const scorer = createScorer(model, names, 0)
+  const scorer = createScorer(model, plan, 0)
   const logs = new Map<string, Map<string, Buffer[]>>()
   const keys = new Map(plan.stages.map(({ entity }) => [entity.name, new Set<string>()]))
   const replay = createReplay(plan, { partitions, onWrites: keep })

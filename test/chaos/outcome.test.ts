@@ -42,7 +42,7 @@ async function ran() {
     metrics: {},
     trainedOn: [],
   }
-  const scorer = createScorer(model, features, 3)
+  const scorer = createScorer(model, plan, 3)
   await runner.sendAll(events)
   const started = runner.start({ currentModel: () => scorer })
   await started.until('all predictions', () => started.metrics.totals.predictions === events.length)

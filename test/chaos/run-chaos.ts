@@ -126,7 +126,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
     closing.add('connections', broker.close)
     const plan = await loadPlan(definition, namespace)
     const table = generateHandbook()
-    const model = trainModel(plan, table, partitions)
+    const model = await trainModel(plan, table, partitions)
     await ensureTopics(broker, plan, partitions)
     await pinModel(broker, plan, model)
     const partitionsOf = await requireTopics(

@@ -86,7 +86,7 @@ describe('the file', () => {
       ['--model', join(folder, 'model.json'), '--json', figures],
     )
     expect(code).toBe(0)
-    const score = predictor(model.model, features)
+    const score = predictor(model.model, plan)
     for (const row of rows) expect(Number(row.score)).toBe(score(features.map((name) => Number(row[name]))))
     expect(Object.keys(rows[0]!).at(-1)).toBe('score')
     expect(out[0]).toBe(

@@ -1,7 +1,7 @@
 /** A training on a real Kafka: logged predictions and chargebacks in, versions and a champion out, taken up while running. */
 import { expect, inject, onTestFinished, test } from 'vitest'
 import { ensureTopics } from '../../cli/topics.ts'
-import { fitLogistic } from '../../online-model/logistic.ts'
+import { modelOf } from '../../online-model/models/model-of.ts'
 import { publishVersion } from '../../online-model/publish-version.ts'
 import { createRegistryFollower } from '../../online-model/registry-follower.ts'
 import { trainFromLog } from '../../online-model/train.ts'
@@ -70,7 +70,7 @@ test('a training ends in the registry, and whoever follows it scores with the ne
       labelsWithoutRow: 100,
     },
     skipped: { foreign: 0, rejectedLabels: 1, labelsAhead: 0 },
-    version: { version: 'v1', fingerprint: plan.fingerprint, model: weightsOf(plan, 600, 2_600) },
+    version: { version: 'v1', fingerprint: plan.fingerprint, model: await weightsOf(plan, 600, 2_600) },
   })
   expect(trainedOn(first.version.trainedOn)).toEqual({ [predictions]: 4_000, [label]: 201 })
   expect(await registryRecords(broker, plan)).toEqual([
@@ -98,7 +98,7 @@ test('a training ends in the registry, and whoever follows it scores with the ne
     rows: 2_600,
     positives: 130,
     waiting: 1_400,
-    version: { version: 'v2', model: weightsOf(plan, 0, 2_600) },
+    version: { version: 'v2', model: await weightsOf(plan, 0, 2_600) },
   })
   const records = await registryRecords(broker, plan)
   expect(records.slice(2)).toMatchObject([
@@ -183,16 +183,16 @@ function vectorOf(plan: Plan, i: number): number[] {
 }
 
 /** The fit of these predictions, by their numbers, as it is without Kafka. */
-function weightsOf(plan: Plan, from: number, to: number) {
+async function weightsOf(plan: Plan, from: number, to: number) {
   const numbers = Array.from({ length: to - from }, (_, row) => from + row)
-  const { weights } = fitLogistic({
+  const training = {
     rows: Float64Array.from(numbers.flatMap((i) => vectorOf(plan, i))),
     labels: Uint8Array.from(numbers, (i) => (i % fraudEvery === 0 ? 1 : 0)),
     rowCount: numbers.length,
     features: plan.features.map(({ name }) => name),
-    l2: plan.model.l2,
-    iterationsMax: 100,
-  })
+    weights: null,
+  }
+  const { weights } = await modelOf(plan.model).fit(training, { seed: 0 })
   return weights
 }
 

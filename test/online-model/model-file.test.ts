@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { modelFromJson, modelToJson } from '../../online-model/model-file.ts'
-import type { ModelVersion } from '../../schemas/plan.ts'
+import type { ModelVersion, ModelWeights } from '../../schemas/plan.ts'
 
 const version: ModelVersion = {
   kind: 'version',
@@ -59,12 +59,45 @@ describe('model file', () => {
     )
   })
 
+  const names = { features: ['a', 'b'] }
+  const layers = [
+    { weights: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6].map(Math.fround), biases: [1, 2, 3] },
+    { weights: [-1, 0, 1], biases: [0.25] },
+  ]
+  const mlp = { kind: 'mlp' as const, ...names, means: [0, 1], scales: [1, 3], layers }
+
+  test.each<[string, ModelWeights]>([
+    ['mlp', mlp],
+    ['prior', { kind: 'prior', ...names, probability: 1 / 3 }],
+    ['own', { kind: 'own', name: 'mine', ...names, json: '{"a":[0.1,"x"]}' }],
+  ])('carries the weights of %s', (_, model) => {
+    expect(modelFromJson(modelToJson({ ...version, model }), 'model.json').model).toEqual(model)
+  })
+
+  test.each<[unknown, string]>([
+    [
+      { ...mlp, layers: [layers[0], { weights: [1], biases: [1, 2] }] },
+      'model.layers[1].weights: expected 6 values, one for each of 3 inputs and 2 units, received 1; ' +
+        'model.layers: expected layers of which the last has one unit, received 2',
+    ],
+    [{ ...mlp, layers: [] }, 'model.layers: expected layers of which the last has one unit, received 2'],
+    [{ ...mlp, scales: [0, 1] }, 'model.scales[0]: expected a positive number, received 0'],
+    [{ kind: 'prior', ...names, probability: 2 }, 'model.probability: expected 0 to 1, received 2'],
+    [{ kind: 'own', ...names, json: '1' }, 'model.name: expected text, received nothing'],
+  ])('names mistakes of %j', (model, mistakes) => {
+    expect(
+      mistakesOf((draft) => {
+        draft.model = model
+      }),
+    ).toBe(`model.json is no model file: ${mistakes}.`)
+  })
+
   test('refuses another kind of model and other shapes', () => {
     expect(
       mistakesOf((draft) => {
-        draft.model = { ...version.model, kind: 'mlp' }
+        draft.model = { ...version.model, kind: 'forest' }
       }),
-    ).toBe('model.json is no model file: model.kind: expected "logistic", received "mlp".')
+    ).toBe('model.json is no model file: model.kind: expected one of logistic, mlp, prior, own, received "forest".')
     expect(() => modelFromJson('[]', 'x.json')).toThrow('x.json is no model file: expected a JSON object, received [].')
     expect(() => modelFromJson('{', 'x.json')).toThrow(/^x\.json is no model file: it is not JSON \(/)
   })

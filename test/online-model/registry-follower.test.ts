@@ -7,10 +7,11 @@ import { createLogFake, jsonCodec, type LogFake } from './log-fake.ts'
 
 const topic = 'team.models'
 const codec = jsonCodec<RegistryRecord>()
-const plan: Pick<Plan, 'models' | 'features' | 'fingerprint'> = {
+const plan: Pick<Plan, 'models' | 'features' | 'fingerprint' | 'model'> = {
   models: { topic: 'models', codec },
   features: [{ name: 'a', entity: null, compute: () => 0 }],
   fingerprint: 'print',
+  model: { kind: 'logistic', l2: 1 },
 }
 
 function version(name: string, intercept: number, fingerprint = 'print', features = ['a']): ModelVersion {

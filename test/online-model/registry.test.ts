@@ -41,7 +41,7 @@ describe('registry', () => {
 
   test('a version never changes: the second of a name is ignored and counted', () => {
     const state = foldRegistry(emptyRegistry(), [version('v1', 0.5), version('v1', 9)])
-    expect(state.versions.get('v1')?.model.intercept).toBe(0.5)
+    expect(state.versions.get('v1')?.model).toMatchObject({ intercept: 0.5 })
     expect(state).toMatchObject({ ignoredVersions: 1, ignoredAliases: 0 })
   })
 

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { contributions, createScorer, predictor } from '../../online-model/scorer.ts'
-import type { LogisticWeights } from '../../schemas/plan.ts'
+import { scoringOf } from '../../online-model/models/model-of.ts'
+import { createScorer, isFor, predictor } from '../../online-model/scorer.ts'
+import { logisticRegression, ownModel, prior } from '../../schemas/definition.ts'
+import type { LogisticWeights, ModelPlan } from '../../schemas/plan.ts'
 
 const weights: LogisticWeights = {
   kind: 'logistic',
@@ -11,22 +13,26 @@ const weights: LogisticWeights = {
   intercept: -0.25,
 }
 
+function planFor(names: readonly string[], model: ModelPlan = logisticRegression()) {
+  return { features: names.map((name) => ({ name })), model }
+}
+
 describe('predictor', () => {
   test('is the logistic function of intercept plus weights times standardised values', () => {
-    const score = predictor(weights, weights.features)
+    const score = predictor(weights, planFor(weights.features))
     // −0.25 + 2·(15−10)/5 − 1·(1−0.5)/0.5 + 0.5·(6−2)/4 = 1.25
     expect(score([15, 1, 6])).toBe(1 / (1 + Math.exp(-1.25)))
     expect(score(Float64Array.of(15, 1, 6))).toBe(1 / (1 + Math.exp(-1.25)))
   })
 
   test('a missing value takes the mean', () => {
-    const score = predictor(weights, weights.features)
+    const score = predictor(weights, planFor(weights.features))
     expect(score([Number.NaN, 1, Number.NaN])).toBe(score([10, 1, 2]))
     expect(score([Number.NaN, Number.NaN, Number.NaN])).toBe(1 / (1 + Math.exp(0.25)))
   })
 
   test('stays a probability far out', () => {
-    const score = predictor(weights, weights.features)
+    const score = predictor(weights, planFor(weights.features))
     expect(score([1e9, 0, 0])).toBe(1)
     expect(score([-1e9, 0, 0])).toBe(0)
   })
@@ -40,23 +46,27 @@ describe('predictor', () => {
       code: 'state_foreign',
       message: `The model was trained on other features: ${sentence}. Train a model on this definition.`,
     })
-    expect(() => predictor(weights, names)).toThrow(refusal)
+    expect(() => predictor(weights, planFor(names))).toThrow(refusal)
   })
 
   test('refuses a vector of another length and weights that are cut short', () => {
-    expect(() => predictor(weights, weights.features)([1, 2])).toThrow('a vector of 2 values for a model of 3')
-    expect(() => predictor({ ...weights, scales: [1] }, weights.features)).toThrow('hold 3, 1, 3 means')
+    expect(() => predictor(weights, planFor(weights.features))([1, 2])).toThrow('a vector of 2 values for a model of 3')
+    expect(() => predictor({ ...weights, scales: [1] }, planFor(weights.features))).toThrow('hold 3, 1, 3 means')
   })
 })
 
 describe('reasons', () => {
   test('contributions and intercept add up to the log odds', () => {
-    expect([...contributions(weights)([15, 1, 6])]).toEqual([2, -1, 0.5])
-    expect([...contributions(weights)([Number.NaN, 0, 2])]).toEqual([0, 1, 0])
+    const contributions = new Float64Array(3)
+    const scoring = scoringOf(weights, logisticRegression())
+    scoring.contributions([15, 1, 6], contributions)
+    expect([...contributions]).toEqual([2, -1, 0.5])
+    scoring.contributions([Number.NaN, 0, 2], contributions)
+    expect([...contributions]).toEqual([0, 1, 0])
   })
 
   test('name the largest magnitudes first, without those that moved nothing', () => {
-    const scorer = createScorer({ version: 'v7', model: weights }, weights.features, 2)
+    const scorer = createScorer({ version: 'v7', model: weights }, planFor(weights.features), 2)
     expect(scorer.version).toBe('v7')
     expect(scorer.score([15, 1, 6])).toBe(1 / (1 + Math.exp(-1.25)))
     expect(scorer.reasons([15, 1, 6])).toEqual([
@@ -69,6 +79,33 @@ describe('reasons', () => {
       { feature: 'night', contribution: -1 },
     ])
     expect(scorer.reasons([Number.NaN, 0, 2])).toEqual([{ feature: 'night', contribution: 1 }])
-    expect(createScorer({ version: 'v7', model: weights }, weights.features, 0).reasons([15, 1, 6])).toEqual([])
+    expect(createScorer({ version: 'v7', model: weights }, planFor(weights.features), 0).reasons([15, 1, 6])).toEqual(
+      [],
+    )
+  })
+})
+
+describe('a version', () => {
+  const own = (name: string) => ownModel({ name, fit: () => 0.25, predictor: (share: number) => () => share })
+  const version = (name: string) => ({
+    version: 'v1',
+    fingerprint: 'f',
+    model: { kind: 'own' as const, name, features: ['a'], json: '0.25' },
+  })
+
+  test('of another kind than the definition’s model scores all the same', () => {
+    expect(predictor(weights, planFor(weights.features, prior()))([10, 0.5, 2])).toBe(1 / (1 + Math.exp(0.25)))
+    expect(isFor({ fingerprint: 'f', model: weights }, { fingerprint: 'f', model: prior() })).toBe(true)
+    expect(isFor({ fingerprint: 'f', model: weights }, { fingerprint: 'g', model: prior() })).toBe(false)
+  })
+
+  test('of a definition’s own model needs that model', () => {
+    expect(createScorer(version('mine'), planFor(['a'], own('mine')), 3).score([1])).toBe(0.25)
+    expect(isFor(version('mine'), { fingerprint: 'f', model: own('mine') })).toBe(true)
+    for (const model of [own('yours'), logisticRegression()]) {
+      expect(isFor(version('mine'), { fingerprint: 'f', model })).toBe(false)
+      const refusal = expect.objectContaining({ code: 'state_foreign' })
+      expect(() => createScorer(version('mine'), planFor(['a'], model), 3)).toThrow(refusal)
+    }
   })
 })

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { fitLogistic } from '../../online-model/logistic.ts'
+import { fitLogistic } from '../../online-model/models/logistic.ts'
 import { createRegistryFollower } from '../../online-model/registry-follower.ts'
 import { type TrainingPlan, type TrainOptions, trainFromLog } from '../../online-model/train.ts'
 import type { EventCodec } from '../../schemas/codec.ts'
+import { ownModel } from '../../schemas/definition.ts'
 import type { EventValues, Prediction, RegistryRecord, StreamPlan } from '../../schemas/plan.ts'
 import { createLogFake, jsonCodec, type LogFake } from './log-fake.ts'
 
@@ -112,11 +113,12 @@ describe('trainFromLog', () => {
       counts: { predictions: 480, labels: 32, duplicatePredictions: 0 },
       seconds: 1.5,
     })
-    const expected = fitLogistic({
+    const expected = await fitLogistic({
       rows: Float64Array.from(Array.from({ length: 310 }, (_, i) => vectorOf(i)).flat()),
       labels: Uint8Array.from({ length: 310 }, (_, i) => (i % 10 === 0 ? 1 : 0)),
       rowCount: 310,
       features: ['amount', 'night'],
+      weights: null,
       l2: 1,
       iterationsMax: 100,
     })
@@ -138,7 +140,7 @@ describe('trainFromLog', () => {
     expect(summary.metrics.averagePrecision).toBeGreaterThan(0.6)
     expect(lines[0]).toBe('read 480 predictions and 32 labels')
     expect(lines[1]).toMatch(
-      /^fitted 310 rows \(31 positive, 170 more wait for their label\) in \d+ iterations: average precision 0\.\d{4}/,
+      /^fitted 310 rows \(31 positive, 170 more wait for their label\), \d+ iterations: average precision 0\.\d{4}/,
     )
     expect(fake.open()).toBe(0)
 
@@ -196,11 +198,12 @@ describe('trainFromLog', () => {
       },
     })
     const numbers = Array.from({ length: last - first + 1 }, (_, row) => first + row)
-    const expected = fitLogistic({
+    const expected = await fitLogistic({
       rows: Float64Array.from(numbers.flatMap(vectorOf)),
       labels: Uint8Array.from(numbers, (i) => (i % 10 === 0 ? 1 : 0)),
       rowCount: 10_000,
       features: ['amount', 'night'],
+      weights: null,
       l2: 1,
       iterationsMax: 100,
     })
@@ -273,12 +276,27 @@ describe('trainFromLog', () => {
     await expect(trainFromLog(options(fake))).rejects.toThrow(/both streams have passed nothing yet\.$/)
   })
 
-  test('a fit that does not converge is not published', async () => {
+  test('a fit that fails is not published', async () => {
     const fake = filledLog()
-    await expect(trainFromLog(options(fake, { iterationsMax: 1 }))).rejects.toMatchObject({
-      code: 'model_untrainable',
-      message: "The fit of 310 rows did not converge within 1 iterations; raise the model's l2 (now 1).",
+    const broken = ownModel({
+      name: 'broken',
+      fit: ({ rowCount }) => [rowCount, Number.NaN],
+      predictor: () => () => 0.5,
     })
+    await expect(trainFromLog(options(fake, { plan: { ...plan, model: broken } }))).rejects.toMatchObject({
+      code: 'model_untrainable',
+      message: expect.stringMatching(/^JSON does not carry the weights of broken as they are/),
+    })
+    expect((await fake.broker.bounds([{ topic: topics.models, partition: 0 }]))[0]?.end).toBe(0)
+    expect(fake.open()).toBe(0)
+  })
+
+  test('stops when it is told to, and publishes nothing', async () => {
+    const fake = filledLog()
+    const stopping = new AbortController()
+    stopping.abort(new Error('enough'))
+    await expect(trainFromLog(options(fake, { signal: stopping.signal }))).rejects.toThrow('enough')
+    expect((await fake.broker.bounds([{ topic: topics.models, partition: 0 }]))[0]?.end).toBe(0)
   })
 
   test('a missing topic and a failing fetch are passed on, connections closed', async () => {

@@ -259,10 +259,10 @@ describe('label, model and scored stream', () => {
   })
 
   test('a model that is none', () => {
-    expect(mistakes({ model: undefined })).toEqual(['model: expected logisticRegression(), received nothing'])
-    expect(mistakes({ model: { kind: 'forest' } })).toEqual([
-      'model: expected logisticRegression(), received {"kind":"forest"}',
-    ])
+    const models = 'logisticRegression(), mlp(), prior() or ownModel()'
+    expect(mistakes({ model: undefined })).toEqual([`model: expected ${models}, received nothing`])
+    for (const kind of ['forest', 'constructor'])
+      expect(mistakes({ model: { kind } })).toEqual([`model: expected ${models}, received {"kind":"${kind}"}`])
   })
 
   test('a delivery that there is not', () => {

@@ -3,6 +3,7 @@ import { describe, expectTypeOf, test } from 'vitest'
 import type cardFraud from '../../pipelines/card-fraud.ts'
 import {
   type Aggregate,
+  better,
   count,
   type Derived,
   definePipeline,
@@ -14,8 +15,11 @@ import {
   integer,
   mean,
   min,
+  mlp,
   number,
+  ownModel,
   type Pipeline,
+  prior,
   stream,
   sum,
   text,
@@ -147,6 +151,38 @@ describe('pipelines', () => {
     definePipeline({ ...sound, label: { from: returns, value: returns.fields.shopId, otherwise } })
     // @ts-expect-error a misspelt field
     definePipeline({ ...sound, label: { from: returns, value: returns.fields.refnud, otherwise } })
+  })
+
+  test('take a model and a way of learning', () => {
+    definePipeline({ ...sound, model: mlp({ hidden: [64, 32] }), learn: { continuously: true } })
+    definePipeline({ ...sound, model: prior(), learn: { retrain: { every: '1d' }, promoteIf: better('auc') } })
+    // @ts-expect-error a network without layers
+    mlp({})
+    // @ts-expect-error a misspelt option
+    mlp({ hidden: [8], epoch: 3 })
+    // @ts-expect-error a model by name
+    definePipeline({ ...sound, model: 'mlp' })
+    // @ts-expect-error no duration
+    definePipeline({ ...sound, learn: { retrain: { every: 'daily' } } })
+    // @ts-expect-error a measure that there is not
+    better('accuracy')
+    // @ts-expect-error a misspelt part
+    definePipeline({ ...sound, learn: { continously: true } })
+  })
+
+  test('hand a model of their own its own weights', () => {
+    ownModel({
+      name: 'nearest',
+      fit: ({ rows, labels }, { seed }) => ({ seed, first: rows[0] ?? 0, label: labels[0] ?? 0 }),
+      predictor: (weights) => {
+        expectTypeOf(weights).toEqualTypeOf<{ seed: number; first: number; label: number }>()
+        return (vector) => (vector[0] === weights.first ? 1 : 0)
+      },
+    })
+    // @ts-expect-error a predictor of other weights
+    ownModel({ name: 'other', fit: () => 1, predictor: (weights: string) => () => weights.length })
+    // @ts-expect-error no predictor
+    ownModel({ name: 'none', fit: () => 1 })
   })
 
   test('know the names of their vector', () => {

@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs'
 import avro from 'avsc'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import cardFraud from '../../pipelines/card-fraud.ts'
+import { fingerprintBytes } from '../../schemas/avro-fingerprint.ts'
 import type { RecordCodec } from '../../schemas/codec.ts'
 import { compile } from '../../schemas/compile.ts'
 import type {
@@ -11,6 +13,7 @@ import type {
   FieldValue,
   HopRecord,
   ModelVersion,
+  ModelWeights,
   Prediction,
   Rejection,
 } from '../../schemas/plan.ts'
@@ -90,15 +93,26 @@ const rejection: fc.Arbitrary<Rejection> = fc.record({
   problems: fc.array(problem, { maxLength: 4 }),
 })
 
-const weights = fc.nat(20).chain((length) =>
-  fc.record({
-    kind: fc.constant('logistic'),
-    features: listOf(name, length),
-    means: listOf(value, length),
-    scales: listOf(value, length),
-    weights: listOf(value, length),
-    intercept: value,
-  }),
+const float = fc.float({ noNaN: true })
+const scaled = (length: number) => ({
+  features: listOf(name, length),
+  means: listOf(value, length),
+  scales: listOf(value, length),
+})
+const layer = fc.record({ weights: fc.array(float, { maxLength: 9 }), biases: fc.array(float, { maxLength: 3 }) })
+const features = fc.array(name, { maxLength: 20 })
+const weights: fc.Arbitrary<ModelWeights> = fc.nat(20).chain((length) =>
+  fc.oneof(
+    fc.record({
+      kind: fc.constant('logistic' as const),
+      ...scaled(length),
+      weights: listOf(value, length),
+      intercept: value,
+    }),
+    fc.record({ kind: fc.constant('mlp' as const), ...scaled(length), layers: fc.array(layer, { maxLength: 3 }) }),
+    fc.record({ kind: fc.constant('prior' as const), features, probability: value }),
+    fc.record({ kind: fc.constant('own' as const), name, features, json: text }),
+  ),
 )
 const version: fc.Arbitrary<ModelVersion> = fc.record({
   kind: fc.constant('version'),
@@ -199,6 +213,42 @@ describe.each(cases)('a %s', (_, what, codec, record) => {
     for (const schema of codec.schemas.values()) {
       expect(avro.Type.forSchema(JSON.parse(JSON.stringify(schema)) as avro.Schema).typeName).toBe('record')
     }
+  })
+})
+
+describe('a model version', () => {
+  const origin = { topic: 'p', partition: 1, offset: 9 }
+  const base = { version: 'v1', createdAtMs: 5, fingerprint: 'f', seed: 1, metrics: { auc: 0.5 }, trainedOn: [origin] }
+  const logistic = {
+    kind: 'logistic',
+    features: ['amount', 'night'],
+    means: [1, 0.1],
+    scales: [2, 0.5],
+    weights: [-0, 3],
+    intercept: -4,
+  }
+
+  test('of before there were several kinds of models is read as it was', () => {
+    const written = JSON.parse(readFileSync(new URL('fixtures/model-version-1.json', import.meta.url), 'utf8')) as never
+    const old = compile(cardFraud).models.codec
+    plan.schemas.writers.learn(written)
+    const type = avro.Type.forSchema(written)
+    const marked = Buffer.concat([Buffer.from([0xc3, 1]), fingerprintBytes(type)])
+    const bytes = Buffer.concat([marked, type.toBuffer({ ...base, model: logistic })])
+    expect(plan.models.codec.decode(bytes)).toEqual({ kind: 'version', ...base, model: logistic })
+    expect(() => old.decode(bytes)).toThrow('which neither this definition nor its topic of schemas has')
+  })
+
+  test('of a network of 64 and 32 units takes 13 kB', () => {
+    const zeros = (length: number) => new Array<number>(length).fill(0.1)
+    const layers = [
+      { weights: zeros(15 * 64), biases: zeros(64) },
+      { weights: zeros(64 * 32), biases: zeros(32) },
+      { weights: zeros(32), biases: zeros(1) },
+    ]
+    const names = plan.features.map(({ name }) => name)
+    const model = { kind: 'mlp' as const, features: names, means: zeros(15), scales: zeros(15), layers }
+    expect(plan.models.codec.encode({ kind: 'version', ...base, model }).length).toBeLessThan(13_500)
   })
 })
 

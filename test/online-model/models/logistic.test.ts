@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { fitLogistic } from '../../online-model/logistic.ts'
-import { predictor } from '../../online-model/scorer.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { fitLogistic, logisticScoring } from '../../../online-model/models/logistic.ts'
+import { PipelineError } from '../../../schemas/errors.ts'
 
 const features = ['a', 'b', 'c', 'd']
 
@@ -9,7 +8,7 @@ const features = ['a', 'b', 'c', 'd']
  * 200 rows × 4 from the minimal standard generator s ← 16807·s mod (2^31 − 1), s = 20240501, u = s / (2^31 − 1), in
  * this order of draws.
  */
-function rowsByFormula(missing: boolean): { rows: Float64Array; labels: Uint8Array; rowCount: number } {
+function rowsByFormula(missing: boolean) {
   let s = 20240501
   const u = (): number => {
     s = (s * 16807) % 2147483647
@@ -25,7 +24,7 @@ function rowsByFormula(missing: boolean): { rows: Float64Array; labels: Uint8Arr
     labels.push(u() < 1 / (1 + Math.exp(-(-1 + 0.6 * a - 0.02 * b + 1.2 * c))) ? 1 : 0)
     rows.push(a, missing && row % 17 === 0 ? Number.NaN : b, c, missing && row % 5 === 0 ? Number.NaN : d)
   }
-  return { rows: Float64Array.from(rows), labels: Uint8Array.from(labels), rowCount: 200 }
+  return { rows: Float64Array.from(rows), labels: Uint8Array.from(labels), rowCount: 200, weights: null }
 }
 
 /**
@@ -63,9 +62,9 @@ const references = [
 ]
 
 describe('fitLogistic', () => {
-  test.each(references)('agrees with scikit-learn: missing $missing, C $c', (reference) => {
+  test.each(references)('agrees with scikit-learn: missing $missing, C $c', async (reference) => {
     const training = rowsByFormula(reference.missing)
-    const fit = fitLogistic({ ...training, features, l2: 1 / reference.c, iterationsMax: 100 })
+    const fit = await fitLogistic({ ...training, features, l2: 1 / reference.c, iterationsMax: 100 })
     expect(fit.converged).toBe(true)
     expect(fit.iterations).toBeLessThan(12)
     const { means, scales, weights, intercept } = fit.weights
@@ -75,31 +74,32 @@ describe('fitLogistic', () => {
       expect(weights[i]).toBeCloseTo(reference.weights[i]!, 7)
     }
     expect(intercept).toBeCloseTo(reference.intercept, 7)
-    const score = predictor(fit.weights, features)
+    const score = logisticScoring(fit.weights).predict
     reference.scores.forEach((expected, row) => {
       expect(score(training.rows.subarray(row * 4, row * 4 + 4))).toBeCloseTo(expected, 7)
     })
   })
 
-  test('leaves its rows as they are and gives the same bits again', () => {
+  test('leaves its rows as they are and gives the same bits again', async () => {
     const training = rowsByFormula(true)
-    const first = fitLogistic({ ...training, features, l2: 1, iterationsMax: 100 })
+    const first = await fitLogistic({ ...training, features, l2: 1, iterationsMax: 100 })
     expect(training.rows).toEqual(rowsByFormula(true).rows)
-    expect(fitLogistic({ ...training, features, l2: 1, iterationsMax: 100 })).toEqual(first)
+    expect(await fitLogistic({ ...training, features, l2: 1, iterationsMax: 100 })).toEqual(first)
   })
 
-  test('a constant column and one that is missing throughout get weight 0, also without a penalty', () => {
+  test('a constant column and one that is missing throughout get weight 0, also without a penalty', async () => {
     const { labels, rowCount, rows } = rowsByFormula(false)
     const wide = Float64Array.from({ length: rowCount * 3 }, (_, at) => {
       if (at % 3 === 0) return rows[Math.floor(at / 3) * 4]!
       return at % 3 === 1 ? 0.1 : Number.NaN
     })
     for (const l2 of [0, 1]) {
-      const { weights, converged } = fitLogistic({
+      const { weights, converged } = await fitLogistic({
         rows: wide,
         labels,
         rowCount,
         features: ['a', 'constant', 'absent'],
+        weights: null,
         l2,
         iterationsMax: 100,
       })
@@ -111,19 +111,50 @@ describe('fitLogistic', () => {
     }
   })
 
-  test('separable rows converge with a penalty, and rare positives too', () => {
+  test('separable rows converge with a penalty, and rare positives too', async () => {
     const rowCount = 10_000
     const rows = Float64Array.from({ length: rowCount }, (_, row) => (row >= rowCount - 3 ? row + 20_000 : row))
     const labels = Uint8Array.from({ length: rowCount }, (_, row) => (row >= rowCount - 3 ? 1 : 0))
-    const fit = fitLogistic({ rows, labels, rowCount, features: ['a'], l2: 1e-6, iterationsMax: 100 })
+    const fit = await fitLogistic({
+      rows,
+      labels,
+      rowCount,
+      features: ['a'],
+      weights: null,
+      l2: 1e-6,
+      iterationsMax: 100,
+    })
     expect(fit.converged).toBe(true)
-    const score = predictor(fit.weights, ['a'])
+    const score = logisticScoring(fit.weights).predict
     expect(score([rowCount + 20_000])).toBeGreaterThan(0.99)
     expect(score([rowCount])).toBeLessThan(0.01)
   })
 
-  test('says so when the iterations were too few', () => {
-    const fit = fitLogistic({ ...rowsByFormula(false), features, l2: 1, iterationsMax: 1 })
+  test('a row that stands for three is three rows', async () => {
+    const { rows, labels, rowCount } = rowsByFormula(true)
+    const times = Array.from({ length: rowCount }, (_, row) => 1 + (row % 3))
+    const repeated = times.flatMap((count, row) => Array.from({ length: count }, () => row))
+    const each = await fitLogistic({
+      rows: Float64Array.from(repeated.flatMap((row) => [...rows.subarray(row * 4, row * 4 + 4)])),
+      labels: Uint8Array.from(repeated, (row) => labels[row]!),
+      rowCount: repeated.length,
+      features,
+      weights: null,
+      l2: 1,
+      iterationsMax: 100,
+    })
+    const weights = Float64Array.from(times)
+    const weighted = await fitLogistic({ rows, labels, rowCount, features, weights, l2: 1, iterationsMax: 100 })
+    for (const name of ['means', 'scales', 'weights'] as const) {
+      weighted.weights[name].forEach((value, i) => {
+        expect(value).toBeCloseTo(each.weights[name][i]!, 8)
+      })
+    }
+    expect(weighted.weights.intercept).toBeCloseTo(each.weights.intercept, 8)
+  })
+
+  test('says so when the iterations were too few', async () => {
+    const fit = await fitLogistic({ ...rowsByFormula(false), features, l2: 1, iterationsMax: 1 })
     expect(fit).toMatchObject({ iterations: 1, converged: false })
   })
 
@@ -131,24 +162,25 @@ describe('fitLogistic', () => {
     ['no rows', 0, 0],
     ['negatives only', 4, 0],
     ['positives only', 4, 4],
-  ])('refuses %s with the counts', (_, rowCount, positives) => {
+  ])('refuses %s with the counts', async (_, rowCount, positives) => {
     const labels = Uint8Array.from({ length: rowCount }, (_unused, row) => (row < positives ? 1 : 0))
-    const training = { rows: new Float64Array(rowCount), labels, rowCount, features: ['a'], l2: 1, iterationsMax: 10 }
+    const rows = new Float64Array(rowCount)
+    const training = { rows, labels, rowCount, features: ['a'], weights: null, l2: 1, iterationsMax: 10 }
     const message =
       `A logistic model needs labelled rows of both classes, but got ${rowCount} rows with ${positives} positives ` +
       `and ${rowCount - positives} negatives.`
-    expect(() => fitLogistic(training)).toThrow(
+    await expect(fitLogistic(training)).rejects.toThrow(
       new PipelineError('model_untrainable', message, { details: { rows: rowCount, positives } }),
     )
   })
 
-  test('refuses values too large to standardise, naming the feature', () => {
-    const training = { labels: Uint8Array.of(0, 1), rowCount: 2, features: ['a', 'huge'], l2: 1, iterationsMax: 10 }
-    expect(() => fitLogistic({ ...training, rows: Float64Array.of(1, 1e200, 2, -1e200) })).toThrow(
+  test('refuses values too large to standardise, naming the feature', async () => {
+    const labels = Uint8Array.of(0, 1)
+    const training = { labels, rowCount: 2, features: ['a', 'huge'], weights: null, l2: 1, iterationsMax: 10 }
+    await expect(fitLogistic({ ...training, rows: Float64Array.of(1, 1e200, 2, -1e200) })).rejects.toThrow(
       /^Feature huge has values too large to be standardised/,
     )
-    expect(() => fitLogistic({ ...training, rows: Float64Array.of(1, 1, 2, Number.POSITIVE_INFINITY) })).toThrow(
-      'feature huge of row 1 is Infinity',
-    )
+    const infinite = Float64Array.of(1, 1, 2, Number.POSITIVE_INFINITY)
+    await expect(fitLogistic({ ...training, rows: infinite })).rejects.toThrow('feature huge of row 1 is Infinity')
   })
 })

@@ -1,20 +1,15 @@
 /**
- * Labelled vectors in, weights of a logistic regression out: the fit that the trainer calls. Deterministic, no
- * randomness.
+ * Logistic regression: labelled vectors in, weights out, and a score from weights. The fit is exact and draws nothing.
  */
 import assert from 'node:assert/strict'
 import { CholeskyDecomposition, Matrix } from 'ml-matrix'
-import { PipelineError } from '../schemas/errors.ts'
-import type { LogisticWeights } from '../schemas/plan.ts'
+import { PipelineError } from '../../schemas/errors.ts'
+import type { LogisticPlan, LogisticWeights } from '../../schemas/model-plan.ts'
+import type { FitOptions, Model, Scoring, TrainingRows } from './model.ts'
 import { columnScales } from './standardise.ts'
+import { giveWay, requireBothClasses } from './training-rows.ts'
 
-export interface LogisticTraining {
-  /** Row-major, `rowCount` × `features.length`, NaN where missing. */
-  readonly rows: Float64Array
-  /** One of 0 and 1 for each row. */
-  readonly labels: Uint8Array
-  readonly rowCount: number
-  readonly features: readonly string[]
+export interface LogisticTraining extends TrainingRows {
   /** Inverse of scikit-learn's C: weight of 0.5·‖w‖² against the summed log-loss. Not negative. */
   readonly l2: number
   readonly iterationsMax: number
@@ -27,6 +22,55 @@ export interface LogisticFit {
   readonly converged: boolean
   /** 0.5·l2·‖w‖² + summed log-loss at the weights. */
   readonly objective: number
+}
+
+export function createLogistic({ l2 }: LogisticPlan, iterationsMax = 100): Model {
+  return {
+    kind: 'logistic',
+    async fit(training, options) {
+      const { weights, iterations, converged } = await fitLogistic({ ...training, l2, iterationsMax }, options)
+      if (converged) return { weights, note: `${iterations} iterations` }
+      const { rowCount } = training
+      throw new PipelineError(
+        'model_untrainable',
+        `The fit of ${rowCount} rows did not converge within ${iterations} iterations; raise the model's l2 (now ${l2}).`,
+        { details: { rows: rowCount, iterations } },
+      )
+    },
+    learner: null,
+  }
+}
+
+/** The sum of the contributions and the intercept are the log odds; a missing value takes the mean and so adds nothing. */
+export function logisticScoring({ features, means, scales, weights, intercept }: LogisticWeights): Scoring {
+  const lengths = [means.length, scales.length, weights.length]
+  assert(
+    lengths.every((length) => length === features.length),
+    `weights with ${features.length} features hold ${lengths.join(', ')} means, scales and weights`,
+  )
+  const width = features.length
+  const centres = Float64Array.from(means)
+  const coefficients = Float64Array.from(weights, (weight, i) => weight / scales[i]!)
+  return {
+    predict(vector) {
+      if (vector.length !== width) assert.fail(`a vector of ${vector.length} values for a model of ${width}`)
+      let margin = intercept
+      for (let i = 0; i < width; i++) {
+        const value = vector[i]!
+        // Only NaN differs from itself: an inline test keeps this loop free of calls.
+        // biome-ignore lint/suspicious/noSelfCompare: see above.
+        if (value === value) margin += coefficients[i]! * (value - centres[i]!)
+      }
+      return 1 / (1 + Math.exp(-margin))
+    },
+    contributions(vector, into) {
+      if (vector.length !== width) assert.fail(`a vector of ${vector.length} values for a model of ${width}`)
+      for (let i = 0; i < width; i++) {
+        const value = vector[i]!
+        into[i] = Number.isNaN(value) ? 0 : coefficients[i]! * (value - centres[i]!)
+      }
+    },
+  }
 }
 
 /**
@@ -45,33 +89,30 @@ const objectiveRounding = 1e-11
 
 /**
  * Minimises 0.5·l2·‖w‖² + Σ log-loss over standardised columns by Newton's method; the intercept is not penalised and a
- * missing value takes its column's mean. Throws `model_untrainable` without rows or with one class only.
+ * missing value takes its column's mean. Rejects with `model_untrainable` without rows or with one class only.
  */
-export function fitLogistic(training: LogisticTraining): LogisticFit {
-  const { rows, labels, rowCount, features, l2, iterationsMax } = training
+export async function fitLogistic(
+  training: LogisticTraining,
+  { signal }: Pick<FitOptions, 'signal'> = {},
+): Promise<LogisticFit> {
+  const { features, l2, iterationsMax } = training
   assert(Number.isFinite(l2) && l2 >= 0, `l2 is ${l2}, expected a finite number that is not negative`)
   assert(Number.isInteger(iterationsMax) && iterationsMax > 0, `iterationsMax is ${iterationsMax}, expected at least 1`)
-  const positives = countPositives(labels, rowCount)
-  if (positives === 0 || positives === rowCount) {
-    throw new PipelineError(
-      'model_untrainable',
-      `A logistic model needs labelled rows of both classes, but got ${rowCount} rows with ${positives} positives ` +
-        `and ${rowCount - positives} negatives.`,
-      { details: { rows: rowCount, positives } },
-    )
-  }
-  const { means, scales } = columnScales(rows, rowCount, features)
-  const rarer = Math.min(positives, rowCount - positives)
-  const evaluate = objectiveOf(rows, labels, rowCount, means, scales, l2)
+  signal?.throwIfAborted()
+  const { positiveWeight, negativeWeight } = requireBothClasses(training, 'A logistic model')
+  const { means, scales } = columnScales(training)
+  const rarer = Math.min(positiveWeight, negativeWeight)
+  const evaluate = objectiveOf(training, means, scales, l2)
 
   // The last parameter is the intercept; it starts at the log odds of the classes, where all weights at 0 are already
   // optimal for it.
   let parameters = new Float64Array(features.length + 1)
-  parameters[features.length] = Math.log(positives / (rowCount - positives))
+  parameters[features.length] = Math.log(positiveWeight / negativeWeight)
   let point = evaluate(parameters)
   let iterations = 0
   while (iterations < iterationsMax && point.gradientMax > gradientTolerance * rarer) {
     iterations++
+    await giveWay(signal)
     const direction = newtonDirection(point)
     const descent = dot(point.gradient, direction)
     const lower = halveUntilLower(parameters, direction, point.objective, descent, evaluate)
@@ -103,24 +144,12 @@ interface Point {
   readonly hessian: Float64Array
 }
 
-function countPositives(labels: Uint8Array, rowCount: number): number {
-  assert(labels.length >= rowCount, `${labels.length} labels for ${rowCount} rows`)
-  let positives = 0
-  for (let row = 0; row < rowCount; row++) {
-    if (labels[row]! > 1) assert.fail(`label of row ${row} is ${labels[row]}, expected 0 or 1`)
-    positives += labels[row]!
-  }
-  return positives
-}
-
 /**
  * One pass over the rows gives everything a Newton step needs; columns are standardised on the way, so the rows are
  * never copied.
  */
 function objectiveOf(
-  rows: Float64Array,
-  labels: Uint8Array,
-  rowCount: number,
+  { rows, labels, rowCount, weights }: TrainingRows,
   means: Float64Array,
   scales: Float64Array,
   l2: number,
@@ -147,9 +176,10 @@ function objectiveOf(
       const tail = Math.exp(-Math.abs(margin))
       const probability = margin >= 0 ? 1 / (1 + tail) : tail / (1 + tail)
       const label = labels[row]!
-      objective += Math.log1p(tail) + Math.max(label === 1 ? -margin : margin, 0)
-      const residual = probability - label
-      const curvature = tail / ((1 + tail) * (1 + tail))
+      const rowWeight = weights === null ? 1 : weights[row]!
+      objective += rowWeight * (Math.log1p(tail) + Math.max(label === 1 ? -margin : margin, 0))
+      const residual = rowWeight * (probability - label)
+      const curvature = (rowWeight * tail) / ((1 + tail) * (1 + tail))
       for (let i = 0; i < size; i++) {
         const value = vector[i]!
         gradient[i]! += residual * value

@@ -3,7 +3,8 @@
  * of models.
  */
 import assert from 'node:assert/strict'
-import { PipelineError } from '../schemas/errors.ts'
+import { PipelineError } from '../../schemas/errors.ts'
+import type { TrainingRows } from './model.ts'
 
 export interface ColumnScales {
   /** Mean of the values that are there; 0 for a column without any. */
@@ -13,12 +14,12 @@ export interface ColumnScales {
 }
 
 /**
- * `rows` is row-major, `rowCount` × `features.length`, NaN where missing. Two passes, so that large means (timestamps)
- * cost no digits. Throws `model_untrainable` where the values of a column are too large to be squared.
+ * A row counts as often as its weight says. Two passes, so that large means (timestamps) cost no digits. Throws `model_untrainable` where the values of a column are too large to be squared.
  */
-export function columnScales(rows: Float64Array, rowCount: number, features: readonly string[]): ColumnScales {
+export function columnScales({ rows, rowCount, features, weights }: Omit<TrainingRows, 'labels'>): ColumnScales {
   const width = features.length
   assert(rows.length >= rowCount * width, `rows hold ${rows.length} values, expected ${rowCount} × ${width}`)
+  const weightOf = (at: number) => (weights === null ? 1 : weights[Math.floor(at / width)]!)
   const means = new Float64Array(width)
   const scales = new Float64Array(width)
   const present = new Float64Array(width)
@@ -26,13 +27,14 @@ export function columnScales(rows: Float64Array, rowCount: number, features: rea
     const value = rows[at]!
     if (Number.isNaN(value)) continue
     if (!Number.isFinite(value)) assert.fail(`feature ${features[column]} of row ${Math.floor(at / width)} is ${value}`)
-    means[column]! += value
-    present[column]! += 1
+    const weight = weightOf(at)
+    means[column]! += weight * value
+    present[column]! += weight
   }
   for (let column = 0; column < width; column++) if (present[column]! > 0) means[column]! /= present[column]!
   for (let at = 0, column = 0; at < rowCount * width; at++, column = column + 1 === width ? 0 : column + 1) {
     const deviation = rows[at]! - means[column]!
-    if (!Number.isNaN(deviation)) scales[column]! += deviation * deviation
+    if (!Number.isNaN(deviation)) scales[column]! += weightOf(at) * deviation * deviation
   }
   for (let column = 0; column < width; column++) {
     const count = present[column]!
