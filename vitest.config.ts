@@ -3,8 +3,8 @@ import { defineConfig } from 'vitest/config'
 
 /**
  * `unit` needs no server, no network and no sleep; `golden` proves the features on the whole benchmark; `embedded` starts the command where
- * there is nothing but Node; `servers` runs on a real Kafka and Redis, found or started by its global set-up. Where none can be had
- * `servers` is left out, loudly, and with CI=true it fails.
+ * there is nothing but Node; `servers` runs on a real Kafka and Redis, found or started by its global set-up, `own-servers` on some of its
+ * own. Where none can be had both are left out, loudly, and with CI=true they fail.
  */
 const { CI, KAFKA_BROKERS, REDIS_URL } = process.env
 const answers = (command: string, argument: string) => spawnSync(command, [argument]).status === 0
@@ -20,14 +20,25 @@ if (!hasServers) {
   )
 }
 
+const timeouts = { testTimeout: 120_000, hookTimeout: 120_000 }
+
 const servers = {
   test: {
     name: 'servers',
-    include: ['test/integration/**/*.test.ts'],
+    include: ['test/integration/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
     fileParallelism: false,
+    ...timeouts,
+  },
+}
+
+/** Each starts servers of its own, mostly to stop them and wait, so that two can go side by side; after all that only computes. */
+const ownServers = {
+  test: {
+    name: 'own-servers',
+    include: ['test/integration/own/*.test.ts'],
+    sequence: { groupOrder: 1 },
+    ...timeouts,
   },
 }
 
@@ -49,7 +60,7 @@ export default defineConfig({
       },
       { test: { name: 'golden', include: ['test/golden/**/*.test.ts'] } },
       { test: { name: 'embedded', include: ['test/embedded/**/*.test.ts'] } },
-      ...(hasServers ? [servers] : []),
+      ...(hasServers ? [servers, ownServers] : []),
     ],
   },
 })

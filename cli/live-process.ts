@@ -58,7 +58,6 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     broker,
     plan.topics.map(({ topic }) => topic),
   )
-  await requireTopicSettings(broker, plan, config.kafkaBrokers)
   // Raw topics of rekeyed streams may have another count than the tasks of the entities.
   const entityStage = plan.stages.find(({ kind }) => kind === 'entity')!
   const partitions = partitionsOf(stageInputs(plan, entityStage).at(-1)!.topic)
@@ -69,12 +68,19 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     closing.add(name, store.close)
     return store
   }
-  const store = await openStore('store')
-  // Queries have a connection of their own: a large one must not hold up a batch.
-  const readerStore = await openStore('store for queries')
-
-  const models = await followModels({ plan, broker, clock, log })
-  closing.add('models', models.close)
+  const openModels = async () => {
+    const models = await followModels({ plan, broker, clock, log })
+    closing.add('models', models.close)
+    return models
+  }
+  // Whoever restarts is waited for: what does not need the other is opened side by side.
+  const [store, readerStore, models] = await Promise.all([
+    openStore('store'),
+    // Queries have a connection of their own: a large one must not hold up a batch.
+    openStore('store for queries'),
+    openModels(),
+    requireTopicSettings(broker, plan, config.kafkaBrokers),
+  ])
 
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })

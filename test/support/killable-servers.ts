@@ -45,6 +45,14 @@ export async function startKillableServers(folder: string): Promise<KillableServ
   return { kafka, redis: { ...redis, loseTail: (bytes) => loseTail(join(folder, 'redis/appendonlydir'), bytes) } }
 }
 
+/** A Redis alone; the folder is the caller's, and so is the closing. */
+export async function startOwnRedis(folder: string): Promise<KillableServer> {
+  await mkdir(folder, { recursive: true })
+  const place: LocalPlace = { folder, cacheFolder, ephemeral: true, environment: process.env, say: () => undefined }
+  const port = await freePort(undefined, [])
+  return killable(() => startLocalRedis(place, port), join(folder, 'redis.group'))
+}
+
 async function killable(start: () => Promise<RunningServer>, groupPath: string): Promise<KillableServer> {
   let running = await start()
   return {

@@ -5,17 +5,18 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest'
-import { parseConfig } from '../../runtime/config.ts'
-import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
-import { createConnections } from '../../runtime/kafka/connections.ts'
-import { transactionalIdOf } from '../../runtime/kafka/transactional-ids.ts'
-import { kafkaSecurity } from '../../runtime/security.ts'
-import { findJava } from '../../runtime/servers/kafka-jars.ts'
-import { createBrokerFixture } from '../conformance/broker-fixture.ts'
-import { brokerTransactionSuite } from '../conformance/broker-transactions.ts'
-import { type Cluster, startCluster } from '../support/cluster.ts'
-import { createHandbookRun, eventually, type HandbookRun } from '../support/handbook-run.ts'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { parseConfig } from '../../../runtime/config.ts'
+import { createKafkaBroker } from '../../../runtime/kafka/broker.ts'
+import { createConnections } from '../../../runtime/kafka/connections.ts'
+import { transactionalIdOf } from '../../../runtime/kafka/transactional-ids.ts'
+import { kafkaSecurity } from '../../../runtime/security.ts'
+import { findJava } from '../../../runtime/servers/kafka-jars.ts'
+import { createBrokerFixture } from '../../conformance/broker-fixture.ts'
+import { brokerTransactionSuite } from '../../conformance/broker-transactions.ts'
+import { type Cluster, startCluster } from '../../support/cluster.ts'
+import { createHandbookRun, eventually, type HandbookRun } from '../../support/handbook-run.ts'
+import { startOwnRedis } from '../../support/killable-servers.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-cluster-'))
 let cluster: Cluster
@@ -82,10 +83,12 @@ test.skipIf(missing !== null)(
   'the coordinators of a pipeline are killed and come back',
   { timeout: 240_000 },
   async () => {
+    const redis = await startOwnRedis(join(folder, 'redis'))
+    onTestFinished(redis.close)
     const run = createHandbookRun({
       name: 'cluster',
       kafkaBrokers: cluster.addresses.join(','),
-      redisUrl: inject('redisUrl'),
+      redisUrl: redis.address,
       hours: 9,
       settings: settings(),
     })

@@ -1,8 +1,8 @@
 /** A short run of `npm run chaos`: kills, a pause beyond the session and an emptied Redis, and all is as if nothing had happened. */
 import { expect, test } from 'vitest'
-import { createRandom } from '../../testing/index.ts'
-import { runChaos } from '../chaos/run-chaos.ts'
-import { drawSchedule } from '../chaos/schedule.ts'
+import { createRandom } from '../../../testing/index.ts'
+import { runChaos } from '../../chaos/run-chaos.ts'
+import { drawSchedule } from '../../chaos/schedule.ts'
 
 test('two processes under faults leave what an undisturbed run leaves', { timeout: 300_000 }, async () => {
   // Drawn by this seed: four kills, a pause beyond the session and, during it, an emptied Redis.

@@ -7,9 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { type Admin, Kafka, logLevel } from 'kafkajs'
 import { expect, onTestFinished, test } from 'vitest'
-import { call } from '../cli/call.ts'
-import { createHandbookRun, definition, type HandbookRun } from '../support/handbook-run.ts'
-import { ownServers } from '../support/own-servers.ts'
+import { call } from '../../cli/call.ts'
+import { createHandbookRun, definition, type HandbookRun } from '../../support/handbook-run.ts'
+import { ownServers } from '../../support/own-servers.ts'
 
 /** Transactions time out after 10 s, sessions after 6. */
 const pauseMs = 12_000
