@@ -40,5 +40,7 @@ export async function trainModel(plan: Plan, table: HandbookTable, partitions: n
     model: fit.weights,
     metrics: {},
     trainedOn: [],
+    parent: null,
+    origin: 'manual',
   }
 }

@@ -1,6 +1,15 @@
 /** A record of a topic in, its line for the terminal out, or null where a filter leaves it out; called by `tail`. */
 import type { LogRecord } from '../runtime/broker.ts'
-import type { EventValues, Plan, Prediction, Problem, RegistryRecord, Rejection, StreamPlan } from '../schemas/plan.ts'
+import type {
+  AliasChange,
+  EventValues,
+  Plan,
+  Prediction,
+  Problem,
+  RegistryRecord,
+  Rejection,
+  StreamPlan,
+} from '../schemas/plan.ts'
 import {
   eventFilter,
   predictionFilter,
@@ -127,9 +136,18 @@ export function bytesJson(bytes: Buffer | null): string | { readonly base64: str
 
 function registryLine(record: RegistryRecord): string {
   if (record.kind === 'alias') {
-    const { alias, previous, version, changedAtMs, by, reason } = record
-    return `${shownTime(changedAtMs)}  ${alias}: ${previous ?? 'none'} -> ${version}  by ${by}: ${reason}`
+    const { alias, previous, version, changedAtMs, by, reason, action } = record
+    return `${shownTime(changedAtMs)}  ${alias}: ${previous ?? 'none'} -> ${version ?? 'none'}${actionText(action)}  by ${by}: ${reason}`
   }
-  const metrics = Object.entries(record.metrics).map(([name, value]) => `${name}=${Number(value.toPrecision(6))}`)
+  const listed = record.kind === 'note' ? record.figures : record.metrics
+  const metrics = Object.entries(listed).map(([name, value]) => `${name}=${Number(value.toPrecision(6))}`)
+  if (record.kind === 'note') {
+    const { notedAtMs, version, note, by, reason } = record
+    return [`${shownTime(notedAtMs)}`, `${version} ${note}`, `by ${by}: ${reason}`, ...metrics].join('  ')
+  }
   return [shownTime(record.createdAtMs), record.version, `definition ${record.fingerprint}`, ...metrics].join('  ')
+}
+
+function actionText(action: AliasChange['action']): string {
+  return action === 'set' ? '' : ` (${action})`
 }

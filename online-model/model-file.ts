@@ -3,7 +3,7 @@
  * --model`.
  */
 import { PipelineError } from '../schemas/errors.ts'
-import type { ModelVersion } from '../schemas/plan.ts'
+import type { ModelVersion, VersionOrigin } from '../schemas/plan.ts'
 import { checksInto, isObject, show } from './json-checks.ts'
 import { weightsFrom } from './weights-json.ts'
 
@@ -42,6 +42,9 @@ export function modelFromJson(text: string, place: string): ModelVersion {
         offset: check.number(position.offset, `trainedOn[${i}].offset`),
       }
     }),
+    // Files before lineage came from `train`.
+    parent: root.parent === undefined || root.parent === null ? null : check.text(root.parent, 'parent'),
+    origin: root.origin === undefined ? 'manual' : originFrom(root.origin, problems),
   }
   if (problems.length > 0) {
     throw new PipelineError('input_unreadable', `${place} is no model file: ${problems.join('; ')}.`, {
@@ -49,6 +52,14 @@ export function modelFromJson(text: string, place: string): ModelVersion {
     })
   }
   return version
+}
+
+const origins: readonly VersionOrigin[] = ['retrain', 'continuous', 'import', 'manual']
+
+function originFrom(value: unknown, problems: string[]): VersionOrigin {
+  const origin = origins.find((one) => one === value)
+  if (origin === undefined) problems.push(`origin: expected one of ${origins.join(', ')}, received ${show(value)}`)
+  return origin ?? 'manual'
 }
 
 function parse(text: string, place: string): Record<string, unknown> {

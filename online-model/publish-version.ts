@@ -1,6 +1,6 @@
 /**
- * A model version in, its two registry records out: the version and the change of the champion alias; called by the
- * trainer.
+ * A model version with its name in, its two registry records out: the version and the change of the champion alias. For a registry of one's
+ * own, as benchmarks have it; whoever meets other writers uses `registry-writer.ts`.
  */
 import type { Producer } from '../runtime/broker.ts'
 import type { RecordCodec } from '../schemas/codec.ts'
@@ -27,7 +27,7 @@ export async function publishVersion(producer: Producer, publication: Publicatio
   const { topic, codec, version, previous, by, reason, changedAtMs } = publication
   const records: RegistryRecord[] = [
     version,
-    { kind: 'alias', alias: championAlias, version: version.version, previous, changedAtMs, by, reason },
+    { kind: 'alias', alias: championAlias, version: version.version, previous, changedAtMs, by, reason, action: 'set' },
   ]
   await producer.send(
     records.map((record) => ({ topic, partition: 0, key: Buffer.from(version.version), value: codec.encode(record) })),

@@ -9,9 +9,8 @@ import type { LabelJoinCounts, LabelledRows } from './label-join.ts'
 import { type Measures, measure } from './metrics.ts'
 import type { Fitted } from './models/model.ts'
 import { modelOf } from './models/model-of.ts'
-import { publishVersion } from './publish-version.ts'
-import { champion, nextVersionName } from './registry.ts'
-import { createRegistryFollower } from './registry-follower.ts'
+import { champion } from './registry.ts'
+import { createRegistryWriter } from './registry-writer.ts'
 import { predictor } from './scorer.ts'
 import { readTrainInputs, type Skipped, type TrainInputs } from './train-inputs.ts'
 
@@ -83,37 +82,26 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
       `AUC ${metrics.auc.toFixed(4)}, log-loss ${metrics.logLoss.toFixed(4)}`,
   )
 
-  // 4. Publish, and read the registry again: only it knows whether the alias moved.
-  const registry = createRegistryFollower({ broker, plan, topic: topics.models, say })
-  const producer = await broker.producer()
+  // 4. Publish and promote: the registry tells whether the alias moved.
+  const registry = createRegistryWriter({ broker, codec: plan.models.codec, topic: topics.models, clock })
   try {
-    await registry.loadToEnd()
-    const previous = champion(registry.state())?.version ?? null
-    const version: ModelVersion = {
-      kind: 'version',
-      version: nextVersionName(registry.state()),
-      createdAtMs: clock(),
+    const previous = champion(await registry.refresh())?.version ?? null
+    const version = await registry.publish({
       fingerprint: plan.fingerprint,
       seed,
       model: fit.weights,
       metrics: { rows: ripe.rowCount, positives, ...metrics },
       trainedOn: inputs.positions,
-    }
-    const { codec } = plan.models
+      parent: previous,
+      origin: 'manual',
+    })
     const reason = `trained on ${ripe.rowCount} rows with ${positives} positives`
-    await publishVersion(producer, { topic: topics.models, codec, version, previous, by, reason, changedAtMs: clock() })
-    await registry.loadToEnd()
-    const now = champion(registry.state())
-    const promoted = now !== null && codec.encode(now).equals(codec.encode(version))
-    if (!promoted) {
-      const standing =
-        now === null ? 'there is none' : `it is ${now.version} of ${new Date(now.createdAtMs).toISOString()}`
-      say(`the ${version.version} of this training is not the champion, another change came first: ${standing}`)
-    }
+    const promoted = await registry.promote(version.version, { by, reason, instead: previous })
+    if (!promoted.held) say(`${version.version} is not the champion; ${promoted.why}`)
     return {
       version,
       previous,
-      promoted,
+      promoted: promoted.held,
       rows: ripe.rowCount,
       positives,
       waiting: counts.waiting,
@@ -125,7 +113,7 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
       seconds: (clock() - startedMs) / 1000,
     }
   } finally {
-    await Promise.all([registry.close(), producer.close()])
+    await registry.close()
   }
 }
 

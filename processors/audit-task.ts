@@ -41,7 +41,7 @@ export interface Difference {
   readonly time: number
   readonly origin: { readonly partition: number; readonly offset: number }
   readonly position: StagePosition
-  /** Feature, slot (on a repartition topic), `score`, or `event` where there is no such event. */
+  /** Feature, slot (on a repartition topic), `score`, `shadow <version>`, or `event` where there is no such event. */
   readonly name: string
   readonly expected: number | string | null
   readonly logged: number | null
@@ -238,10 +238,15 @@ export function createAuditTask(options: AuditTaskOptions): AuditTask {
 
   function scoreVerdict(output: AuditedOutput): Verdict {
     if (!output.prediction) return { kind: 'equal' }
-    const { modelVersion, score, features } = output.prediction
+    const { modelVersion, score, features, shadow } = output.prediction
     const predict = modelVersion === null ? () => Number.NaN : scoreOf(modelVersion)
     if (!predict) return { kind: 'skipped', reason: 'model_unknown' }
     const differences = different(output, 'score', predict(features), score ?? Number.NaN)
+    for (const { version, score: logged } of shadow) {
+      const predictShadow = scoreOf(version)
+      if (!predictShadow) return { kind: 'skipped', reason: 'model_unknown' }
+      differences.push(...different(output, `shadow ${version}`, predictShadow(features), logged))
+    }
     return differences.length === 0 ? { kind: 'equal' } : { kind: 'differing', differences }
   }
 

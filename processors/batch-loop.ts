@@ -24,6 +24,7 @@ import { got, type Outcome, outcomeOf } from './outcome.ts'
 import { hopRecords, type Output, predictionRecords, refusalOf, rejectionRecords } from './outputs.ts'
 import { encodePosition } from './position.ts'
 import type { CurrentModel } from './scoring.ts'
+import type { ShadowScoring } from './shadow.ts'
 import type { Occasion, Speech, Talk } from './talk.ts'
 import type { Task, TaskBatch } from './task.ts'
 
@@ -64,6 +65,7 @@ export interface LoopParts {
   readonly talks: readonly Talk[]
   readonly partitionsOf: (topic: string) => number
   readonly currentModel: CurrentModel
+  readonly shadowScoring: ShadowScoring
   readonly clock: Clock
   readonly limits: LoopLimits
   readonly metrics: ProcessingMetrics
@@ -292,6 +294,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
             score: null,
             modelVersion: null,
             reasons: [],
+            shadow: [],
           })
         } else if (folded.kind === 'refused') refusals.push(refusalOf(plan, stage, event, [folded.problem]))
         else if (!batch.isRefold) metrics.duplicate(stage.entity.name)
@@ -311,6 +314,10 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
         output.reasons = model.reasons(output.vector)
       }
     }
+    const { shadows = [] } = model
+    if (shadows.length === 0) return
+    const live = shares.flatMap(({ batch, outputs }) => (batch.isRefold ? [] : outputs))
+    metrics.time('shadow', () => parts.shadowScoring.score(shadows, live))
   }
 
   function publication(shares: readonly Share[], speeches: readonly DueSpeech[]) {

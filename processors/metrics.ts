@@ -4,8 +4,8 @@ import type { RefusedRecord } from '../schemas/dead-letter.ts'
 import type { Output } from './outputs.ts'
 import type { Task, TaskBatch } from './task.ts'
 
-/** `batch` is the whole of it, from taking the events to the store being level. */
-export type Step = 'decode' | 'load' | 'fold' | 'score' | 'encode' | 'publish' | 'apply' | 'batch'
+/** `batch` is the whole of it, from taking the events to the store being level; `shadow` is a part of `score`. */
+export type Step = 'decode' | 'load' | 'fold' | 'score' | 'shadow' | 'encode' | 'publish' | 'apply' | 'batch'
 
 /** Plain totals since start, for the terminal and for tests. */
 export interface ProcessingTotals {
@@ -25,6 +25,8 @@ export interface ProcessingMetrics {
   time<T>(step: Step, work: () => T): T
   took(step: Step, ms: number): void
   duplicate(stage: string): void
+  /** A challenger gave no score, and is not asked again by this process. */
+  shadowDropped(version: string): void
   /** A task's share of a batch is in Kafka and in the store. */
   committed(task: Task, batch: TaskBatch, outputs: readonly Output[], refusals: readonly RefusedRecord[]): void
 }
@@ -44,6 +46,11 @@ export function createProcessingMetrics(
   const events = counter('millrace_events_total', 'Events folded by a stage and committed.', ['stage', 'stream'])
   const predictions = counter('millrace_predictions_total', 'Predictions committed.', ['model'])
   const rejected = counter('millrace_rejected_total', 'Events refused, by first reason.', ['stage', 'code'])
+  const shadowsDropped = counter(
+    'millrace_shadow_dropped_total',
+    'Challengers that failed to score and are not asked again by this process.',
+    ['model'],
+  )
   const duplicates = counter('millrace_duplicates_total', 'Events dropped as duplicates.', ['stage'])
   const replayed = counter('millrace_replayed_events_total', 'Dead letters put back that came to a stage.', ['stage'])
   const refolded = counter('millrace_refolded_total', 'Events folded again to bring the store level with Kafka.', [
@@ -172,5 +179,9 @@ export function createProcessingMetrics(
     early.set(labels, now.releasedEarly)
   }
 
-  return { totals, time, took, duplicate, committed }
+  function shadowDropped(version: string): void {
+    shadowsDropped.inc({ model: version })
+  }
+
+  return { totals, time, took, duplicate, shadowDropped, committed }
 }

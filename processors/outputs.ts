@@ -21,6 +21,7 @@ export interface Output {
   score: number | null
   modelVersion: string | null
   reasons: Prediction['reasons']
+  shadow: Prediction['shadow']
 }
 
 export interface OutputOptions {
@@ -90,7 +91,7 @@ export function predictionRecords(
   const { topic, codec } = plan.predictions
   const partitions = partitionsOf(topic)
   const records: OutRecord[] = []
-  for (const { event, vector, score, modelVersion, reasons } of outputs) {
+  for (const { event, vector, score, modelVersion, reasons, shadow } of outputs) {
     if (!vector) continue
     const key = Buffer.from(event.event[plan.scored.keyField] as string)
     const prediction: Prediction = {
@@ -103,6 +104,7 @@ export function predictionRecords(
       origin: event.origin,
       positions: [...event.positions, stagePosition],
       reasons,
+      shadow,
     }
     records.push({ topic, partition: partitionOf(key, partitions), key, value: codec.encode(prediction) })
   }

@@ -16,6 +16,7 @@ import type { ProcessingMetrics } from './metrics.ts'
 import { openTask } from './open-task.ts'
 import { restoreOffsets } from './restore-offsets.ts'
 import type { CurrentModel } from './scoring.ts'
+import { createShadowScoring } from './shadow.ts'
 import { stageInputs } from './stage-inputs.ts'
 import { createTalk, type Talk } from './talk.ts'
 import type { TaskLimits } from './task.ts'
@@ -75,6 +76,7 @@ const backoffMaxMs = 5_000
 
 export function runWorker(options: RunWorkerOptions): RunningWorker {
   const { plan, broker, store, clock, log, metrics, limits, signal } = options
+  const shadowScoring = createShadowScoring(log, metrics)
   /** Null while there is no assignment; a spare worker has an empty one. */
   let openTasks: readonly OpenTask[] | null = null
   /** A rebuild throws away what is stored once, not again after a failure or with tasks that come later. */
@@ -164,6 +166,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
         talks,
         partitionsOf,
         currentModel: options.currentModel,
+        shadowScoring,
         clock,
         limits,
         metrics,

@@ -166,6 +166,22 @@ export const errorCatalogue = {
     meaning: 'A record of an internal topic could not be decoded, or lacks what this definition computes with.',
     remedy: 'The topic was written by another definition or by hand: start with another namespace.',
   },
+  model_unknown: {
+    retry: false,
+    meaning: 'The registry has no model version of that name, or it cannot be used for this definition.',
+    remedy: 'Name one that millrace models list shows.',
+  },
+  model_conflict: {
+    retry: true,
+    meaning:
+      'Another change of the registry of models came first, or the registry does not allow this one; nothing was changed.',
+    remedy: 'See what is there with millrace models list, and decide anew.',
+  },
+  model_too_large: {
+    retry: false,
+    meaning: 'A model version does not fit into a record of the registry.',
+    remedy: 'Train a smaller model: fewer hidden units, or fewer features.',
+  },
   model_untrainable: {
     retry: false,
     meaning: 'There is not enough labelled data to train a model.',

@@ -216,6 +216,13 @@ export interface Prediction {
   readonly origin: { readonly partition: number; readonly offset: number }
   readonly positions: readonly StagePosition[]
   readonly reasons: ReadonlyArray<{ readonly feature: string; readonly contribution: number }>
+  /** What the challengers of that time gave for the same vector; empty where there was none. */
+  readonly shadow: readonly ShadowScore[]
+}
+
+export interface ShadowScore {
+  readonly version: string
+  readonly score: number
 }
 
 /** A dead letter: the original bytes, where they lay, and all that is wrong with them. Made by `dead-letter.ts`, which bounds it. */
@@ -238,7 +245,10 @@ export interface Rejection {
 }
 
 /** Entries of the registry topic. Versions are immutable; every change of an alias is an entry of its own. */
-export type RegistryRecord = ModelVersion | AliasChange
+export type RegistryRecord = ModelVersion | AliasChange | VersionNote
+
+/** How a version came to be: fitted anew, learnt on from label to label, taken from a file, or fitted because somebody asked for it. */
+export type VersionOrigin = 'retrain' | 'continuous' | 'import' | 'manual'
 
 export interface ModelVersion {
   readonly kind: 'version'
@@ -251,17 +261,38 @@ export interface ModelVersion {
   readonly metrics: Readonly<Record<string, number>>
   /** Positions in the logged stream that were trained on. */
   readonly trainedOn: ReadonlyArray<{ readonly topic: string; readonly partition: number; readonly offset: number }>
+  /** Version that it was learnt on from, or that it was to replace; null where there was none. */
+  readonly parent: string | null
+  readonly origin: VersionOrigin
 }
 
 export interface AliasChange {
   readonly kind: 'alias'
   readonly alias: string
-  readonly version: string
+  /** Null: the alias is taken away. */
+  readonly version: string | null
   /** Version that the alias pointed to before; the change counts only if it still does (compare-and-set). */
   readonly previous: string | null
   readonly changedAtMs: number
   readonly by: string
   readonly reason: string
+  /** A rollback marks the previous version, which becomes the champion again by a `restore` only. */
+  readonly action: 'set' | 'rollback' | 'restore'
+}
+
+/** Something to be known about a version, which moves no alias. Of kinds that a reader does not know it keeps the text. */
+export interface VersionNote {
+  readonly kind: 'note'
+  /** `refused`: as a candidate it was not promoted. Others may come. */
+  readonly note: string
+  readonly version: string
+  /** Champion that it was compared with. */
+  readonly against: string | null
+  readonly notedAtMs: number
+  readonly by: string
+  readonly reason: string
+  /** What was measured. */
+  readonly figures: Readonly<Record<string, number>>
 }
 
 export interface TopicPlan {

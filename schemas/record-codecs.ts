@@ -16,6 +16,7 @@ import type {
   Rejection,
   StagePosition,
   StreamPlan,
+  VersionNote,
 } from './plan.ts'
 import { createSingleObjectCodec, decodeOwn } from './single-object.ts'
 import type { WriterSchemas } from './writer-schemas.ts'
@@ -203,8 +204,10 @@ export function createPredictionCodec(
       origin: origin(namespace),
       positions: positions(namespace),
       reasons: { type: 'array', items: record('reason', namespace, { feature: 'string', contribution: 'double' }) },
+      shadow: { type: 'array', items: record('shadow_score', namespace, { version: 'string', score: 'double' }) },
     },
     'A scored event: the vector, the score, the model and the input positions that they came from.',
+    { shadow: [] },
   )
   const schemas = new Map([['prediction', schema]])
   const codec = createSingleObjectCodec(schemas, { writers })
@@ -274,8 +277,12 @@ export function createRegistryCodec(namespace: string, writers: WriterSchemas): 
       model: weights.schema,
       metrics: { type: 'map', values: 'double' },
       trainedOn: { type: 'array', items: trained },
+      parent: ['null', 'string'],
+      origin: 'string',
     },
     'An immutable model version with its weights and where they come from.',
+    // What was written before lineage came from `train`.
+    { parent: null, origin: 'manual' },
   )
   const alias = record(
     'alias_change',
@@ -287,25 +294,47 @@ export function createRegistryCodec(namespace: string, writers: WriterSchemas): 
       changedAtMs: instant,
       by: 'string',
       reason: 'string',
+      action: 'string',
     },
-    'An alias now points to a version, if it still pointed to the previous one.',
+    'An alias now points to a version (to none where it is empty), if it still pointed to the previous one.',
+    { action: 'set' },
+  )
+  const note = record(
+    'version_note',
+    namespace,
+    {
+      note: 'string',
+      version: 'string',
+      against: ['null', 'string'],
+      notedAtMs: instant,
+      by: 'string',
+      reason: 'string',
+      figures: { type: 'map', values: 'double' },
+    },
+    'Something to be known about a version, such as why it was refused; moves no alias.',
   )
   const schemas = new Map([
     ['model_version', version],
     ['alias_change', alias],
+    ['version_note', note],
   ])
   const codec = createSingleObjectCodec(schemas, { writers })
   return {
     schemas,
-    encode: (entry) =>
-      entry.kind === 'version'
-        ? codec.encode('model_version', { ...entry, model: weights.wrap(entry.model) })
-        : codec.encode('alias_change', entry),
+    encode(entry) {
+      if (entry.kind === 'version') return codec.encode('model_version', { ...entry, model: weights.wrap(entry.model) })
+      if (entry.kind === 'note') return codec.encode('version_note', entry)
+      // The field was a text before an alias could be taken away, and no version has an empty name: readers of then pass it over.
+      return codec.encode('alias_change', { ...entry, version: entry.version ?? '' })
+    },
     decode(bytes) {
       const { name, record: found } = decodeOwn(codec, bytes, 'registry')
-      return name === 'model_version'
-        ? { ...(found as unknown as ModelVersion), model: weights.unwrap(found.model), kind: 'version' }
-        : { ...(found as unknown as AliasChange), kind: 'alias' }
+      if (name === 'model_version') {
+        return { ...(found as unknown as ModelVersion), model: weights.unwrap(found.model), kind: 'version' }
+      }
+      if (name === 'version_note') return { ...(found as unknown as VersionNote), kind: 'note' }
+      const change = found as unknown as AliasChange
+      return { ...change, kind: 'alias', version: change.version || null }
     },
   }
 }

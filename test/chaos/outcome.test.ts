@@ -41,6 +41,8 @@ async function ran() {
     },
     metrics: {},
     trainedOn: [],
+    parent: null,
+    origin: 'manual',
   }
   const scorer = createScorer(model, plan, 3)
   await runner.sendAll(events)

@@ -502,6 +502,8 @@ describe('the registry', () => {
     model: { kind: 'logistic', features, means: zeros, scales: zeros, weights: zeros, intercept: 0 },
     metrics: {},
     trainedOn: [],
+    parent: null,
+    origin: 'manual',
   })
   async function withChampion(fingerprintOf: (plan: Plan) => string) {
     const subject = await setUp()

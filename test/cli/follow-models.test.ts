@@ -53,6 +53,8 @@ async function setUp() {
       },
       metrics: {},
       trainedOn: [],
+      parent: null,
+      origin: 'manual' as const,
     }
     const previous = published === 1 ? null : `v${published - 1}`
     const { topic, codec } = plan.models

@@ -166,6 +166,7 @@ const prediction: Prediction = {
     { feature: 'night', contribution: 2 },
     { feature: 'amount', contribution: -1 },
   ],
+  shadow: [],
 }
 
 describe('tail', () => {

@@ -53,6 +53,8 @@ const model: ModelVersion = {
   },
   metrics: {},
   trainedOn: [],
+  parent: null,
+  origin: 'manual',
 }
 
 describe('the file', () => {

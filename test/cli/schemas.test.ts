@@ -55,7 +55,7 @@ test('the committed schemas are as the definition derives them', async () => {
   const { code, out, err } = await call(['schemas', cardFraudPath, '--check'])
   expect({ code, out, err }).toEqual({
     code: 0,
-    out: ['9 schemas in schemas/card-fraud are as the definition derives them.'],
+    out: ['10 schemas in schemas/card-fraud are as the definition derives them.'],
     err: [],
   })
 })
@@ -72,6 +72,7 @@ test('files are named by role and record, and Avro reads them', () => {
     'rejected.rejection.avsc',
     'models.model_version.avsc',
     'models.alias_change.avsc',
+    'models.version_note.avsc',
   ])
   const [transactions] = files
   const type = avro.Type.forSchema(JSON.parse(transactions!.text))
@@ -102,7 +103,7 @@ describe('comparison', () => {
 
   test('with a raised version nothing is a break', () => {
     const changes = changesOf(filesOf(1, { price: text() }), filesOf(2, { price: number() }), 2)
-    expect(changes.map(({ state, breaks }) => `${state} ${breaks}`)).toEqual(Array(6).fill('stale null'))
+    expect(changes.map(({ state, breaks }) => `${state} ${breaks}`)).toEqual(Array(7).fill('stale null'))
   })
 
   test('a record type that is gone breaks its records, a file that is no schema too', () => {
@@ -125,8 +126,8 @@ describe('millrace schemas', () => {
     const own = join(folder, 'card-fraud')
     const args = ['schemas', cardFraudPath, '--folder', folder]
     const first = await call([...args, '--write'])
-    expect([first.code, first.out.at(-1)]).toEqual([0, `9 schemas in ${own}, 9 changed.`])
-    expect((await readdir(own)).length).toBe(9)
+    expect([first.code, first.out.at(-1)]).toEqual([0, `10 schemas in ${own}, 10 changed.`])
+    expect((await readdir(own)).length).toBe(10)
     expect((await call([...args, '--check'])).code).toBe(0)
 
     const stale = join(own, 'raw.chargebacks.avsc')
@@ -138,7 +139,7 @@ describe('millrace schemas', () => {
       err: ['1 schemas differ. Type: millrace schemas pipelines/card-fraud.ts --write'],
     })
     const again = await call([...args, '--write'])
-    expect(again.out).toEqual([`written  ${stale}`, `9 schemas in ${own}, 1 changed.`])
+    expect(again.out).toEqual([`written  ${stale}`, `10 schemas in ${own}, 1 changed.`])
     expect((await call([...args, '--check'])).code).toBe(0)
   })
 

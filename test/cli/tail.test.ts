@@ -46,7 +46,18 @@ describe('predictions', () => {
     const modelVersion = score === null ? null : id === 'd' ? 'v2' : 'v1'
     const origin = { partition: 0, offset: 0 }
     const { fingerprint } = plan
-    return { id, time: startMs, score, modelVersion, features, fingerprint, origin, positions: [], reasons: [] }
+    return {
+      id,
+      time: startMs,
+      score,
+      modelVersion,
+      features,
+      fingerprint,
+      origin,
+      positions: [],
+      reasons: [],
+      shadow: [],
+    }
   }
   async function withPredictions() {
     const subject = await setUp()
@@ -139,7 +150,16 @@ test('models by version', async () => {
   const { send, tail } = await setUp()
   const { topic, codec } = plan.models
   const alias = (version: string): RegistryRecord => {
-    return { kind: 'alias', alias: 'champion', version, previous: null, changedAtMs: startMs, by: 'b', reason: 'r' }
+    return {
+      kind: 'alias',
+      alias: 'champion',
+      version,
+      previous: null,
+      changedAtMs: startMs,
+      by: 'b',
+      reason: 'r',
+      action: 'set',
+    }
   }
   await send(
     topic,
@@ -196,7 +216,16 @@ describe('a stream', () => {
 test('since and until go by the time at which Kafka was given a record', async () => {
   const { clock, send, tail } = await setUp()
   const alias = (version: string): RegistryRecord => {
-    return { kind: 'alias', alias: 'champion', version, previous: null, changedAtMs: startMs, by: 'b', reason: 'r' }
+    return {
+      kind: 'alias',
+      alias: 'champion',
+      version,
+      previous: null,
+      changedAtMs: startMs,
+      by: 'b',
+      reason: 'r',
+      action: 'set',
+    }
   }
   for (const version of ['v1', 'v2', 'v3']) {
     await send(plan.models.topic, [{ value: plan.models.codec.encode(alias(version)) }])

@@ -161,6 +161,7 @@ async function filledTopics(namespace: string): Promise<{ broker: Broker; plan: 
       origin: { partition, offset: i },
       positions: [],
       reasons: [],
+      shadow: [],
     })
     records.push({ topic: plan.predictions.topic, partition, key, value })
     if (i % fraudEvery !== 0) continue

@@ -18,6 +18,8 @@ const version: ModelVersion = {
   },
   metrics: { rows: 10, averagePrecision: 0.7 },
   trainedOn: [{ topic: 'p', partition: 1, offset: 99 }],
+  parent: 'v2',
+  origin: 'continuous',
 }
 
 function mistakesOf(change: (draft: Record<string, unknown>) => void): string {

@@ -25,6 +25,8 @@ function version(name: string, intercept: number, fingerprint = 'print', feature
     model: { kind: 'logistic', features, means: numbers, scales: numbers, weights: numbers, intercept },
     metrics: {},
     trainedOn: [],
+    parent: null,
+    origin: 'manual',
   }
 }
 
@@ -68,6 +70,7 @@ describe('registry follower', () => {
       changedAtMs: 5,
       by: 'test',
       reason: 'better',
+      action: 'set',
     })
     expect(lines).toEqual(['champion is v2'])
     await promote(fake, version('v4', 4), 'v2')
@@ -127,7 +130,8 @@ describe('registry follower', () => {
     const registry = follower(fake)
     await expect(registry.loadToEnd()).rejects.toMatchObject({
       code: 'record_unreadable',
-      message: 'The registry record at team.models partition 0 offset 2 is no model version or alias change: not JSON.',
+      message:
+        'The registry record at team.models partition 0 offset 2 is no model version, alias change or note: not JSON.',
     })
     await registry.close()
   })
@@ -170,5 +174,64 @@ describe('registry follower', () => {
         'although its stable end is 7. Check the brokers that hold it.',
     })
     await registry.close()
+  })
+
+  describe('challengers', () => {
+    const challenge = (fake: LogFake, model: ModelVersion | null, slot: number, previous: string | null = null) => {
+      const change = { changedAtMs: 6, by: 'test', reason: 'tried', action: 'set' as const }
+      if (model !== null) fake.append(topic, 0, codec.encode(model))
+      const to = model === null ? null : model.version
+      const alias = `challenger-${slot}`
+      fake.append(topic, 0, codec.encode({ kind: 'alias', alias, version: to, previous, ...change }))
+    }
+    const shadowsOf = (registry: ReturnType<typeof follower>) => registry.current()?.shadows.map((one) => one.version)
+
+    test('score beside the champion, and the champion that one becomes names its reasons', async () => {
+      const fake = createLogFake({ [topic]: 1 })
+      const lines: string[] = []
+      const registry = follower(fake, (line) => lines.push(line))
+      challenge(fake, version('v1', 1), 1)
+      await registry.loadToEnd()
+      expect(registry.current()).toBeNull()
+      await promote(fake, version('v2', 2), null)
+      challenge(fake, version('v3', 3), 2)
+      await registry.loadToEnd()
+      const batch = registry.current()!
+      expect([batch.version, ...batch.shadows.map((one) => one.version)]).toEqual(['v2', 'v1', 'v3'])
+      expect(batch.shadows[1]!.score([1])).toBe(1 / (1 + Math.exp(-3)))
+      await promote(fake, version('v3', 3), 'v2')
+      challenge(fake, null, 1, 'v1')
+      await registry.loadToEnd()
+      expect([registry.current()?.version, shadowsOf(registry)]).toEqual(['v3', []])
+      expect(registry.current()!.reasons([3])).toEqual([{ feature: 'a', contribution: 2 }])
+      // What was taken at a batch boundary stays as it was.
+      expect(batch.shadows.length).toBe(2)
+      expect(lines).toEqual([
+        'champion is v2',
+        'challengers are v1, v3',
+        'champion is v3',
+        'there is no challenger any more',
+      ])
+      await registry.close()
+    })
+
+    test('that cannot score here are told and left out', async () => {
+      const fake = createLogFake({ [topic]: 1 })
+      await promote(fake, version('v1', 1), null)
+      challenge(fake, version('v2', 0, 'other'), 1)
+      challenge(fake, version('v3', 0, 'print', ['b']), 2)
+      challenge(fake, version('v4', 0), 3)
+      const lines: string[] = []
+      const registry = follower(fake, (line) => lines.push(line))
+      await registry.loadToEnd()
+      expect([registry.current()?.version, shadowsOf(registry)]).toEqual(['v1', ['v4']])
+      expect(lines[0]).toBe('challenger v2 does not score: it was trained on definition other')
+      expect(lines[1]).toMatch(/^challenger v3 does not score: The model was trained on other features/)
+      // Once, however often the registry changes.
+      await promote(fake, version('v5', 1), 'v1')
+      await registry.loadToEnd()
+      expect(lines.filter((line) => line.includes('does not score')).length).toBe(2)
+      await registry.close()
+    })
   })
 })

@@ -65,6 +65,7 @@ function predict(fake: LogFake, i: number, more: Partial<Prediction> = {}): void
     origin: { partition: i % 2, offset: i },
     positions: [],
     reasons: [],
+    shadow: [],
     ...more,
   }
   fake.append(topics.predictions, i % 2, plan.predictions.codec.encode(prediction))
@@ -135,6 +136,8 @@ describe('trainFromLog', () => {
         { topic: topics.predictions, partition: 1, offset: 240 },
         { topic: topics.label, partition: 0, offset: 32 },
       ],
+      parent: null,
+      origin: 'manual',
     })
     expect(summary.metrics.auc).toBeGreaterThan(0.6)
     expect(summary.metrics.averagePrecision).toBeGreaterThan(0.6)
@@ -244,14 +247,15 @@ describe('trainFromLog', () => {
           changedAtMs: 1,
           by: 'rival',
           reason: 'first',
+          action: 'set',
         }),
       )
     }
     const lines: string[] = []
     const summary = await trainFromLog(options(fake, { say: (line) => lines.push(line) }))
-    expect(summary).toMatchObject({ previous: 'v1', promoted: false, version: { version: 'v2' } })
+    expect(summary).toMatchObject({ previous: 'v1', promoted: false, version: { version: 'v3' } })
     expect(lines.at(-1)).toBe(
-      'the v2 of this training is not the champion, another change came first: it is v2 of 1970-01-01T00:00:00.001Z',
+      'v3 is not the champion; another change came first: rival set champion to v2 at 1970-01-01T00:00:00.001Z (first)',
     )
   })
 

@@ -182,6 +182,21 @@ describe('is found:', () => {
     expect(unknown.counts.skipped).toEqual({ model_unknown: right.counts.predictions })
   })
 
+  test('a shadow score that its challenger does not give', async () => {
+    const shadow = { version: 'v2', score: (vector: ArrayLike<number>) => (vector[2]! % 5) / 5 }
+    const runner = await run({ start: { currentModel: () => ({ ...model, shadows: [shadow] }) } })
+    const scorers = new Map([
+      ['v1', model.score],
+      ['v2', shadow.score],
+    ])
+    const right = await audit(runner, { scoreOf: (version) => scorers.get(version) ?? null })
+    expect(right).toMatchObject({ differences: [], counts: { differing: 0, skipped: {} } })
+    scorers.set('v2', (vector) => shadow.score(vector) + Number.EPSILON)
+    const wrong = await audit(runner, { scoreOf: (version) => scorers.get(version) ?? null })
+    expect(new Set(wrong.differences.map(({ name }) => name))).toEqual(new Set(['shadow v2']))
+    expect(wrong.counts.differing).toBe(right.counts.predictions)
+  })
+
   test('one changed bit of one prediction', async () => {
     const runner = await run({})
     const [first] = await runner.predictions()

@@ -62,3 +62,73 @@ test('a new model is taken up at the next batch, and never within one', async ()
   expect(numbers).toEqual([...numbers].sort((a, b) => a - b))
   expect(new Set(numbers).size).toBeGreaterThan(8)
 })
+
+test('challengers are taken up with a batch, on the same vectors, and leave the champion as it was', async () => {
+  const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 1, startMs })
+  await runner.sendAll(events)
+  let asked = 0
+  const worker = runner.start({
+    limits: { batchEventsMax: 10, partitionBytesMax: 1_000 },
+    currentModel: () => {
+      asked++
+      // Scores of one batch tell which question brought them.
+      const shadows = [{ version: `s${asked}`, score: (vector: ArrayLike<number>) => asked * 1_000 - vector[0]! }]
+      return { ...modelOf(1), ...(asked > 3 && asked < 9 ? { shadows } : {}) }
+    },
+  })
+  await worker.until('all are scored', () => worker.metrics.totals.predictions === events.length)
+  await worker.stop()
+  const predictions = await runner.predictions()
+  expect(predictions.map(({ id }) => id).sort()).toEqual(events.map(({ values }) => values.clickId).sort())
+  for (const { score, modelVersion, features, shadow } of predictions) {
+    expect([score, modelVersion]).toEqual([1_000 + features[0]!, 'v1'])
+    for (const one of shadow) expect(one.score).toBe(Number(one.version.slice(1)) * 1_000 - features[0]!)
+  }
+  const versions = new Set(predictions.flatMap(({ shadow }) => shadow.map(({ version }) => version)))
+  expect([...versions]).toEqual(['s4', 's5', 's6', 's7', 's8'])
+  expect(predictions.some(({ shadow }) => shadow.length === 0)).toBe(true)
+})
+
+test('a challenger that fails is dropped and told once, across restarts of the loop, and nothing else suffers', async () => {
+  const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 1, startMs })
+  await runner.sendAll(events)
+  let thrown = 0
+  let infinite = 0
+  const shadows = [
+    {
+      version: 'throws',
+      score: (vector: ArrayLike<number>) => {
+        if (vector[0]! < 130) return 0.5
+        thrown++
+        throw new Error('no such tensor')
+      },
+    },
+    { version: 'sound', score: (vector: ArrayLike<number>) => vector[0]! },
+    {
+      version: 'infinite',
+      score: () => {
+        infinite++
+        return Number.POSITIVE_INFINITY
+      },
+    },
+  ]
+  const worker = runner.start({
+    limits: { batchEventsMax: 10, partitionBytesMax: 1_000 },
+    currentModel: () => ({ ...modelOf(1), shadows }),
+  })
+  await worker.until('all are scored', () => worker.metrics.totals.predictions === events.length)
+  await worker.stop()
+  expect([thrown, infinite]).toEqual([1, 1])
+  expect(worker.messages).toEqual([
+    'tasks opened',
+    'challenger infinite is not asked again by this process: its score is Infinity',
+    'challenger throws is not asked again by this process: no such tensor',
+  ])
+  const predictions = await runner.predictions()
+  expect(predictions.length).toBe(events.length)
+  for (const { score, features, shadow } of predictions) {
+    expect(score).toBe(1_000 + features[0]!)
+    expect(shadow.find(({ version }) => version === 'sound')?.score).toBe(features[0])
+    expect(shadow.some(({ version }) => version === 'throws')).toBe(features[0]! < 130)
+  }
+})

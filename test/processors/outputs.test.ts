@@ -59,6 +59,7 @@ function output(event: StreamEvent, slots: number[] | null = null, vector: numbe
     score: null,
     modelVersion: null,
     reasons: [],
+    shadow: [],
   }
 }
 
@@ -138,6 +139,7 @@ test('predictions lie with the key of the event and name every stage that they c
     score: 0.5,
     modelVersion: 'v1',
     reasons: [{ feature: 'amount', contribution: 1 }],
+    shadow: [{ version: 'v2', score: 0.25 }],
   }
   const earlier = { stage: 'user', partition: 0, next: [1, 1] }
   const event = { ...scored.event, positions: [earlier] }
@@ -159,6 +161,7 @@ test('predictions lie with the key of the event and name every stage that they c
     origin: { partition: 1, offset: 4 },
     positions: [earlier, { stage: 'page', partition: 1, next: [5] }],
     reasons: [{ feature: 'amount', contribution: 1 }],
+    shadow: [{ version: 'v2', score: 0.25 }],
   })
 })
 

@@ -16,6 +16,7 @@ import type {
   ModelWeights,
   Prediction,
   Rejection,
+  VersionNote,
 } from '../../schemas/plan.ts'
 import { avroName } from '../../schemas/record-codecs.ts'
 import { soundPipeline } from './shop-definition.ts'
@@ -75,6 +76,7 @@ const prediction: fc.Arbitrary<Prediction> = fc.record({
   origin,
   positions,
   reasons: fc.array(fc.record({ feature: name, contribution: value }), { maxLength: 3 }),
+  shadow: fc.array(fc.record({ version: name, score: value }), { maxLength: 3 }),
 })
 
 const problem = fc.record({ path: text, code: fc.constantFrom('late', 'type'), expected: text, received: text })
@@ -123,15 +125,28 @@ const version: fc.Arbitrary<ModelVersion> = fc.record({
   model: weights,
   metrics: fc.dictionary(fc.constantFrom('rows', 'averagePrecision', 'logLoss'), value),
   trainedOn: fc.array(fc.record({ topic: name, partition, offset: whole }), { maxLength: 4 }),
+  parent: fc.option(name),
+  origin: fc.constantFrom('retrain', 'continuous', 'import', 'manual'),
 })
 const alias: fc.Arbitrary<AliasChange> = fc.record({
   kind: fc.constant('alias'),
   alias: name,
-  version: name,
+  version: fc.option(name),
   previous: fc.option(name),
   changedAtMs: time,
   by: text,
   reason: text,
+  action: fc.constantFrom('set', 'rollback', 'restore'),
+})
+const note: fc.Arbitrary<VersionNote> = fc.record({
+  kind: fc.constant('note'),
+  note: name,
+  version: name,
+  against: fc.option(name),
+  notedAtMs: time,
+  by: text,
+  reason: text,
+  figures: fc.dictionary(name, value, { maxKeys: 4 }),
 })
 
 const mark: fc.Arbitrary<HopRecord> = fc.record({
@@ -168,6 +183,7 @@ const cases: ReadonlyArray<[kind: string, what: string, codec: RecordCodec<unkno
   ['rejection', 'rejection', plan.rejected.codec as RecordCodec<unknown>, rejection],
   ['model version', 'registry', plan.models.codec as RecordCodec<unknown>, version],
   ['alias change', 'registry', plan.models.codec as RecordCodec<unknown>, alias],
+  ['version note', 'registry', plan.models.codec as RecordCodec<unknown>, note],
 ]
 
 describe.each(cases)('a %s', (_, what, codec, record) => {
@@ -218,7 +234,16 @@ describe.each(cases)('a %s', (_, what, codec, record) => {
 
 describe('a model version', () => {
   const origin = { topic: 'p', partition: 1, offset: 9 }
-  const base = { version: 'v1', createdAtMs: 5, fingerprint: 'f', seed: 1, metrics: { auc: 0.5 }, trainedOn: [origin] }
+  const lineage = { parent: null, origin: 'manual' as const }
+  const written = {
+    version: 'v1',
+    createdAtMs: 5,
+    fingerprint: 'f',
+    seed: 1,
+    metrics: { auc: 0.5 },
+    trainedOn: [origin],
+  }
+  const base = { ...written, ...lineage }
   const logistic = {
     kind: 'logistic',
     features: ['amount', 'night'],
@@ -263,6 +288,7 @@ describe('a prediction', () => {
     origin: { partition: 3, offset: 99 },
     positions: [{ stage: 'customer', partition: 3, next: [100, 7] }],
     reasons: [{ feature: 'amount', contribution: 0.5 }],
+    shadow: [{ version: 'v2', score: 0.5 }],
   }
 
   test('writes missing values as null, for readers of any language', () => {
@@ -321,7 +347,7 @@ describe('the schemas', () => {
       ['terminal_transactions', 'terminal_chargebacks', 'terminal_mark'],
       ['prediction'],
       ['rejection'],
-      ['model_version', 'alias_change'],
+      ['model_version', 'alias_change', 'version_note'],
       ['transactions'],
     ])
     for (const [key, schema] of names.flat()) {

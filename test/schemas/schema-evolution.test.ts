@@ -1,6 +1,7 @@
 /** Records of other writers: what schema resolution makes of them, in raw topics and in our own. */
 import avro from 'avsc'
 import { describe, expect, test } from 'vitest'
+import { fingerprintBytes } from '../../schemas/avro-fingerprint.ts'
 import { avroType } from '../../schemas/avro-types.ts'
 import { compile } from '../../schemas/compile.ts'
 import {
@@ -301,6 +302,7 @@ describe('a prediction of another definition', () => {
     origin: { partition: 0, offset: 1 },
     positions: [],
     reasons: [],
+    shadow: [],
   }
 
   test('has no value for the features that it did not know', () => {
@@ -311,5 +313,50 @@ describe('a prediction of another definition', () => {
     expect(more.predictions.codec.decode(old).features).toEqual([1, 2, Number.NaN])
     const wider = more.predictions.codec.encode({ ...prediction, features: [1, 2, 3] })
     expect(plain.predictions.codec.decode(wider).features).toEqual([1, 2])
+  })
+})
+
+describe('records from before challengers and lineage', () => {
+  /** A definition of then: the same record without the fields that came since. */
+  function writtenBefore(schema: object, without: readonly string[], record: Record<string, unknown>): Buffer {
+    const then = { ...(schema as { fields: readonly { name: string }[] }) }
+    then.fields = then.fields.filter(({ name }) => !without.includes(name))
+    plain.schemas.writers.learn(then as unknown as Record<string, unknown>)
+    const type = avroType(then)
+    return Buffer.concat([Buffer.from([0xc3, 0x01]), fingerprintBytes(type), type.toBuffer(record)])
+  }
+
+  test('a prediction has no shadow scores', () => {
+    const { codec } = plain.predictions
+    const features = Object.fromEntries(plain.features.map(({ name }) => [name, 1]))
+    const origin = { partition: 0, offset: 1 }
+    const record = { id: 'a', time: 5, score: 0.5, modelVersion: 'v1', features, fingerprint: 'f', origin }
+    const old = writtenBefore(codec.schemas.get('prediction')!, ['shadow'], { ...record, positions: [], reasons: [] })
+    expect(codec.decode(old)).toMatchObject({ id: 'a', score: 0.5, shadow: [] })
+  })
+
+  test('a change of an alias is a plain one', () => {
+    const { codec } = plain.models
+    const change = { alias: 'champion', version: 'v1', previous: null, changedAtMs: 5, by: 'b', reason: 'r' }
+    const oldChange = writtenBefore(codec.schemas.get('alias_change')!, ['action'], change)
+    expect(codec.decode(oldChange)).toEqual({ ...change, kind: 'alias', action: 'set' })
+  })
+
+  test('whoever reads as then passes a removal over and takes the rest', () => {
+    const { codec } = plain.models
+    const schema = codec.schemas.get('alias_change') as { fields: readonly { name: string }[] }
+    const then = avroType({ ...schema, fields: schema.fields.filter(({ name }) => name !== 'action') })
+    const removal = codec.encode({
+      kind: 'alias',
+      alias: 'challenger-1',
+      version: null,
+      previous: 'v1',
+      changedAtMs: 5,
+      by: 'b',
+      reason: 'r',
+      action: 'set',
+    })
+    const read = then.fromBuffer(removal.subarray(10), then.createResolver(avroType(schema))) as { version: string }
+    expect(read).toMatchObject({ alias: 'challenger-1', version: '', previous: 'v1' })
   })
 })

@@ -218,6 +218,7 @@ export async function instantRun(
     time: (_, work) => work(),
     took: () => undefined,
     duplicate: () => undefined,
+    shadowDropped: () => undefined,
     committed: (task) => void counts.set(task, task.counts),
   }
   const silent: Log = { info: () => undefined, warn: () => undefined, error: () => undefined }
