@@ -182,6 +182,21 @@ export const errorCatalogue = {
     meaning: 'A model version does not fit into a record of the registry.',
     remedy: 'Train a smaller model: fewer hidden units, or fewer features.',
   },
+  training_store_locked: {
+    retry: false,
+    meaning: 'The file of the training store is open in another process; DuckDB lets one process in.',
+    remedy: 'Stop the process that the message names, name another file, or read a snapshot.',
+  },
+  training_store_unreadable: {
+    retry: false,
+    meaning: 'The file of the training store is damaged or no DuckDB file.',
+    remedy: 'Remove the file or start with --rebuild: it is built anew from Kafka.',
+  },
+  training_store_failed: {
+    retry: false,
+    meaning: 'The training store could not be read or written; the transaction that was under way left nothing behind.',
+    remedy: 'See the reason in the message: a full disk and too little memory are the usual ones.',
+  },
   model_untrainable: {
     retry: false,
     meaning: 'There is not enough labelled data to train a model.',

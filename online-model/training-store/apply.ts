@@ -1,0 +1,199 @@
+/**
+ * One batch of both inputs into the tables: rows, what ripens by them and the positions, inside the transaction that the caller has
+ * begun. Called by the training store.
+ */
+import type { Prediction } from '../../schemas/plan.ts'
+import type { Label } from '../read-label.ts'
+import { type Column, fillChunks } from './columns.ts'
+import type { Session } from './database.ts'
+import type { Layout } from './layout.ts'
+import { addCounts, type Progress, type StoreCounts } from './progress.ts'
+import { shadowToText } from './read-rows.ts'
+import { advance, type InputName, type PartitionRead, placeKey, watermarkOf } from './watermark.ts'
+
+interface LogPlace {
+  readonly partition: number
+  readonly offset: number
+}
+
+export interface PredictionRow extends LogPlace {
+  /** The record's key: that of the scored stream. */
+  readonly key: string | null
+  readonly prediction: Pick<Prediction, 'id' | 'time' | 'score' | 'modelVersion' | 'features' | 'shadow'>
+}
+
+export interface LabelRow extends LogPlace {
+  readonly label: Label
+}
+
+export interface Batch {
+  /** Of the plan's own definition, in offset order within a partition. */
+  readonly predictions: readonly PredictionRow[]
+  readonly labels: readonly LabelRow[]
+  readonly read: readonly PartitionRead[]
+  /** What was read and is in neither list. */
+  readonly counts?: Partial<Pick<StoreCounts, 'foreign' | 'rejectedLabels' | 'labelsAhead' | 'passedOver'>>
+}
+
+export interface RipeningPlan {
+  /** An event is ripe once this much event time has passed. */
+  readonly afterMs: number
+  /** Labels may still come this much out of order. */
+  readonly labelDisorderMs: number
+}
+
+/** Event time that both inputs have passed; −∞ while one of them is empty. */
+export function storeWatermark(
+  { partitions }: Pick<Progress, 'partitions'>,
+  { labelDisorderMs }: RipeningPlan,
+): number {
+  return Math.min(watermarkOf(partitions, 'predictions'), watermarkOf(partitions, 'label') - labelDisorderMs)
+}
+
+/** Answers what the store knows about itself afterwards; the caller saves it in the same transaction. */
+export async function applyBatch(
+  session: Session,
+  layout: Layout,
+  ripening: RipeningPlan,
+  before: Progress,
+  batch: Batch,
+): Promise<Progress> {
+  // What was applied before changes nothing: positions decide.
+  const nextOf = new Map(before.partitions.map((place) => [placeKey(place), place.next]))
+  const isNew = (input: InputName) => (row: LogPlace) =>
+    row.offset >= (nextOf.get(placeKey({ input, partition: row.partition })) ?? 0)
+  const predictions = batch.predictions.filter(isNew('predictions'))
+  const labels = batch.labels.filter(isNew('label'))
+
+  if (labels.length > 0) await session.append('labels', (add) => fillChunks(labels, labelColumns, null, add))
+  const kept = predictions.length > 0 ? await keepPredictions(session, layout, before, predictions) : 0
+
+  const partitions = advance(before.partitions, batch.read)
+  const untilMs = Math.max(before.ripenedUntilMs, storeWatermark({ partitions }, ripening) - ripening.afterMs)
+  const cameLate = predictions.some(({ prediction }) => prediction.time <= before.ripenedUntilMs)
+  const isDue = untilMs > before.ripenedUntilMs || cameLate
+  const ripened = isDue ? await ripen(session, layout, ripening, { ...before, partitions }, untilMs) : noneRipe
+
+  const counts = addCounts(before.counts, {
+    ...(isAhead(before, batch) ? batch.counts : {}),
+    predictions: kept,
+    duplicatePredictions: predictions.length - kept,
+    labels: labels.length,
+    ripened: ripened.count,
+    ripenedLate: ripened.late,
+  })
+  const rows = {
+    waiting: before.rows.waiting + kept - ripened.count,
+    ripened: before.rows.ripened + ripened.count,
+    labels: before.rows.labels + labels.length - ripened.labels,
+  }
+  return { ...before, partitions, ripenedUntilMs: untilMs, nextSeq: before.nextSeq + ripened.count, rows, counts }
+}
+
+/** Whether the batch reads on anywhere, so that its counts are not those of a batch that was applied before. */
+function isAhead(before: Progress, batch: Batch): boolean {
+  const nextOf = new Map(before.partitions.map((place) => [placeKey(place), place.next]))
+  return batch.read.some((read) => read.next > (nextOf.get(placeKey(read)) ?? -1))
+}
+
+const labelColumns: ReadonlyArray<Column<LabelRow>> = [
+  { type: 'text', of: ({ label }) => label.id },
+  { type: 'tiny', of: ({ label }) => label.outcome },
+  { type: 'bigint', of: ({ label }) => label.time },
+  { type: 'integer', of: ({ partition }) => partition },
+  { type: 'bigint', of: ({ offset }) => offset },
+]
+
+/** As in `layout.ts`. */
+const predictionColumns: ReadonlyArray<Column<PredictionRow>> = [
+  { type: 'text', of: ({ prediction }) => prediction.id },
+  { type: 'bigint', of: ({ prediction }) => prediction.time },
+  { type: 'text', of: ({ key }) => key },
+  { type: 'double', of: ({ prediction }) => prediction.score },
+  { type: 'text', of: ({ prediction }) => prediction.modelVersion },
+  { type: 'text', of: ({ prediction }) => shadowToText(prediction.shadow) },
+  { type: 'integer', of: ({ partition }) => partition },
+  { type: 'bigint', of: ({ offset }) => offset },
+  { type: 'double', of: () => 1 },
+]
+
+/** Answers how many were new. One that comes again has the same time: only rows of these times are looked through. */
+async function keepPredictions(
+  session: Session,
+  layout: Layout,
+  before: Progress,
+  predictions: readonly PredictionRow[],
+): Promise<number> {
+  const first = new Map<string, PredictionRow>()
+  let [fromMs, toMs] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+  for (const row of predictions) {
+    const { id, time } = row.prediction
+    fromMs = Math.min(fromMs, time)
+    toMs = Math.max(toMs, time)
+    const key = `${time} ${id}`
+    if (!first.has(key)) first.set(key, row)
+  }
+  const vector = {
+    width: layout.features.length,
+    of: ({ prediction }: PredictionRow) => prediction.features,
+  }
+  await session.run('DELETE FROM staged')
+  await session.append('staged', (add) => fillChunks([...first.values()], predictionColumns, vector, add))
+  const values = layout.waitingColumns.map((name) =>
+    layout.featureColumns.includes(name) ? `nullif(s.${name}, 'NaN'::DOUBLE)` : `s.${name}`,
+  )
+  const isNew = (table: string) =>
+    `NOT EXISTS (FROM ${table} t WHERE t.id = s.id AND t.time_ms = s.time_ms AND t.time_ms BETWEEN ${fromMs} AND ${toMs})`
+  // What is ripe is not later than what has ripened, unless it was imported.
+  const tables = fromMs > before.ripenedUntilMs && before.counts.imported === 0 ? ['waiting'] : ['waiting', 'ripened']
+  return session.run(
+    `INSERT INTO waiting SELECT ${values.join(', ')} FROM staged s WHERE ${tables.map(isNew).join(' AND ')}`,
+  )
+}
+
+interface Ripened {
+  readonly count: number
+  readonly late: number
+  /** Labels that were folded into the rows. */
+  readonly labels: number
+}
+
+const noneRipe: Ripened = { count: 0, late: 0, labels: 0 }
+
+/**
+ * Moves what is due into `ripened`, in the order of (event time, id). A label counts for an event only if it is dated no later than the
+ * event's due time, so that it does not matter how far the labels were read beyond it.
+ */
+async function ripen(
+  session: Session,
+  layout: Layout,
+  { afterMs, ...rest }: RipeningPlan,
+  before: Progress,
+  untilMs: number,
+): Promise<Ripened> {
+  if (untilMs === Number.NEGATIVE_INFINITY) return noneRipe
+  const due = 'l.id = w.id AND l.time_ms <= w.time_ms + $after AND w.time_ms <= $until'
+  const watermarkMs = storeWatermark(before, { afterMs, ...rest })
+  const held = `SELECT w.id, w.time_ms,
+      max({ time_ms: l.time_ms, log_partition: l.log_partition, log_offset: l.log_offset,
+        outcome: coalesce(l.outcome, 2::UTINYINT) }) AS label
+    FROM waiting w JOIN labels l ON ${due} GROUP BY ALL`
+  const columns = layout.waitingColumns.map((name) => `w.${name}`).join(', ')
+  const values = { after: BigInt(afterMs), until: BigInt(untilMs) }
+  const count = await session.run(
+    `INSERT INTO ripened
+      SELECT ${before.nextSeq} + row_number() OVER (ORDER BY w.time_ms, w.id) - 1, nullif(h.label.outcome, 2),
+        h.label.time_ms, h.label.log_partition, h.label.log_offset, ${Math.max(watermarkMs, untilMs)}, ${columns}
+      FROM waiting w LEFT JOIN (${held}) h ON h.id = w.id AND h.time_ms = w.time_ms
+      WHERE w.time_ms <= $until ORDER BY w.time_ms, w.id`,
+    values,
+  )
+  if (count === 0) return noneRipe
+  const labels = await session.run(`DELETE FROM labels l USING waiting w WHERE ${due}`, values)
+  await session.run('DELETE FROM waiting WHERE time_ms <= $until', { until: values.until })
+  const late = await session.all('SELECT count(*)::DOUBLE FROM ripened WHERE seq >= $first AND time_ms <= $before', {
+    first: BigInt(before.nextSeq),
+    before: BigInt(Number.isFinite(before.ripenedUntilMs) ? before.ripenedUntilMs : Number.MIN_SAFE_INTEGER),
+  })
+  return { count, late: Number(late[0]![0]), labels }
+}

@@ -1,0 +1,132 @@
+/**
+ * The tables of a training store, derived from the plan: one DuckDB column a feature. Everything that spells a table or a column of it
+ * lies here. Called when a store is made and by every statement on it.
+ */
+import type { Plan } from '../../schemas/plan.ts'
+
+/** Raised with every change of the tables: an older file is built anew. */
+export const layoutVersion = 1
+
+/** Columns of a prediction, in order; the features follow. `shadow`: JSON of [version, score] pairs, null where nobody shadowed. */
+const predictionColumns = [
+  ['id', 'VARCHAR'],
+  ['time_ms', 'BIGINT'],
+  ['entity_key', 'VARCHAR'],
+  ['score', 'DOUBLE'],
+  ['model_version', 'VARCHAR'],
+  ['shadow', 'VARCHAR'],
+  ['log_partition', 'INTEGER'],
+  ['log_offset', 'BIGINT'],
+  ['weight', 'DOUBLE'],
+] as const
+
+/**
+ * Columns that ripening adds: place in the order of ripening, the latest label that was due (its outcome is null where it was withdrawn;
+ * all are where none came), and the watermark by which the event was ripe.
+ */
+const ripenedColumns = [
+  ['seq', 'BIGINT'],
+  ['outcome', 'UTINYINT'],
+  ['label_time_ms', 'BIGINT'],
+  ['label_partition', 'INTEGER'],
+  ['label_offset', 'BIGINT'],
+  ['ripened_at_ms', 'BIGINT'],
+] as const
+
+export interface Layout {
+  readonly features: readonly string[]
+  /** Column of each feature, quoted. */
+  readonly featureColumns: readonly string[]
+  /** Label of an event that no label names. */
+  readonly otherwise: number
+  /** Of `waiting`, in order. */
+  readonly waitingColumns: readonly string[]
+  readonly create: readonly string[]
+}
+
+export function layoutOf(plan: Pick<Plan, 'features' | 'label'>): Layout {
+  const otherwise = plan.label.otherwise.value
+  const features = plan.features.map(({ name }) => name)
+  const featureColumns = columnsOf(features).map((name) => `"${name}"`)
+  const vector = featureColumns.map((name) => [name, 'DOUBLE'] as const)
+  const waiting = [...predictionColumns, ...vector]
+  const spelled = (columns: ReadonlyArray<readonly [string, string]>) =>
+    columns.map((pair) => pair.join(' ')).join(', ')
+  return {
+    features,
+    featureColumns,
+    otherwise,
+    waitingColumns: waiting.map(([name]) => name),
+    create: [
+      'CREATE TABLE about (json VARCHAR)',
+      'CREATE TABLE progress (json VARCHAR)',
+      'CREATE TABLE states (name VARCHAR, up_to BIGINT, bytes BLOB)',
+      'CREATE TABLE labels (id VARCHAR, outcome UTINYINT, time_ms BIGINT, log_partition INTEGER, log_offset BIGINT)',
+      `CREATE TABLE waiting (${spelled(waiting)})`,
+      `CREATE TABLE ripened (${spelled([...ripenedColumns, ...waiting])})`,
+      viewForPeople(featureColumns, otherwise),
+    ],
+  }
+}
+
+/** A temporary table is the connection's own: it is made with every opening. */
+export const createStaged = 'CREATE TEMP TABLE staged AS FROM waiting LIMIT 0'
+
+/**
+ * The latest label of each id that came after its event had ripened or without it. What was due when an event ripened lies in `ripened`
+ * and is no longer in `labels`.
+ */
+export const latestLabels = `(SELECT * FROM labels QUALIFY row_number() OVER
+  (PARTITION BY id ORDER BY time_ms DESC, log_partition DESC, log_offset DESC) = 1)`
+
+/** Whether the label of `l` holds against the one that `r` ripened with. */
+const isLaterLabel = `l.id IS NOT NULL AND (r.label_time_ms IS NULL OR
+  (l.time_ms, l.log_partition, l.log_offset) > (r.label_time_ms, r.label_partition, r.label_offset))`
+
+/** The label of `r` joined with `l`, and the time of the label event that says so; null where none does or it was withdrawn. */
+export function labelOf(
+  choice: 'due' | 'latest',
+  otherwise: number,
+): { readonly label: string; readonly time: string } {
+  const held = choice === 'due' ? 'r.outcome' : `CASE WHEN ${isLaterLabel} THEN l.outcome ELSE r.outcome END`
+  const time = choice === 'due' ? whereNamed('r', 'label_time_ms') : latestPart('label_time_ms', 'time_ms')
+  return { label: `coalesce(${held}, ${otherwise}::UTINYINT)`, time: `(${time})` }
+}
+
+/** Where the label event lies that holds by now. */
+export function labelPlaceOf(part: 'partition' | 'offset'): string {
+  return latestPart(`label_${part}`, `log_${part}`)
+}
+
+const whereNamed = (table: 'r' | 'l', column: string) =>
+  `CASE WHEN ${table}.outcome IS NULL THEN NULL ELSE ${table}.${column} END`
+
+const latestPart = (due: string, later: string) =>
+  `CASE WHEN ${isLaterLabel} THEN ${whereNamed('l', later)} ELSE ${whereNamed('r', due)} END`
+
+/** The training set as people query it: instants as such, and the label as it is known by now. */
+function viewForPeople(featureColumns: readonly string[], otherwise: number): string {
+  const { label, time } = labelOf('latest', otherwise)
+  return `CREATE VIEW training_rows AS
+    SELECT r.id AS event_id, epoch_ms(r.time_ms) AS event_time, r.entity_key, r.score, r.model_version,
+      ${label} AS label, epoch_ms(${time}) AS label_time, r.weight,
+      ${featureColumns.map((name) => `r.${name}`).join(', ')}
+    FROM ripened r LEFT JOIN ${latestLabels} l ON l.id = r.id`
+}
+
+/** Names that a feature's column must not have in any of the tables, the view and the exported file. */
+const taken = [
+  ...[...predictionColumns, ...ripenedColumns].map(([name]) => name),
+  ...['label', 'event_id', 'event_time', 'label_time', 'ripened_at'],
+]
+
+/** A feature's column has its name, but columns are told apart without regard to case and some are the store's own. */
+export function columnsOf(features: readonly string[]): string[] {
+  const used = new Set<string>(taken)
+  return features.map((feature) => {
+    let name = used.has(feature.toLowerCase()) ? `feature_${feature}` : feature
+    for (let number = 2; used.has(name.toLowerCase()); number++) name = `feature_${feature}_${number}`
+    used.add(name.toLowerCase())
+    return name
+  })
+}

@@ -1,0 +1,179 @@
+/** A training store's file, opened and held against what it was made for; a new one is made where there is none. Called by the store. */
+import { rm } from 'node:fs/promises'
+import { PipelineError } from '../../schemas/errors.ts'
+import type { Plan, StreamPlan } from '../../schemas/plan.ts'
+import type { RipeningPlan } from './apply.ts'
+import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
+import { createStaged, type Layout, layoutOf, layoutVersion } from './layout.ts'
+import { emptyProgress, type Progress, progressFromJson, progressToJson } from './progress.ts'
+import type { StoreLimits } from './trim.ts'
+
+export type StorePlan = Pick<Plan, 'name' | 'features' | 'fingerprint' | 'streams' | 'label' | 'predictions' | 'topics'>
+
+export interface OpenStoreOptions {
+  /** Path of the DuckDB file, or `:memory:`. */
+  readonly file: string
+  readonly plan: StorePlan
+  /** Kafka cluster that the positions are of. */
+  readonly clusterId: string
+  /** Event time; as long as the topic of predictions keeps them unless told. */
+  readonly retentionMs?: number
+  /** Most rows that wait, and most that are ripe: 2,000,000 unless told. */
+  readonly rowsMax?: number
+  /** 256 MiB unless told. */
+  readonly memoryBytesMax?: number
+  /** 1 unless told. */
+  readonly threads?: number
+  /** Those who are handed what ripens: rows that one of them has not passed are kept. */
+  readonly consumers?: readonly string[]
+  /** A file of another definition or cluster, or one that cannot be read, is removed and built anew. */
+  readonly rebuild?: boolean
+  /** For snapshots: changes nothing, and any number of processes can do it at once. */
+  readonly isReadOnly?: boolean
+}
+
+/** What a store was made for: positions, vectors and labels mean something else elsewhere. */
+export interface About {
+  readonly layout: number
+  readonly pipeline: string
+  readonly fingerprint: string
+  readonly predictions: string
+  readonly label: string
+  readonly outcome: string
+  readonly cluster: string
+}
+
+export interface OpenedStore {
+  readonly file: string
+  readonly database: Database
+  readonly layout: Layout
+  readonly ripening: RipeningPlan
+  readonly limits: StoreLimits
+  readonly about: About
+  readonly progress: Progress
+  /** Place up to which each of the named consumers has saved what it made of the rows. */
+  readonly consumed: ReadonlyMap<string, number>
+}
+
+const rowsMaxDefault = 2_000_000
+const memoryBytesMaxDefault = 256 * 1_048_576
+
+export async function openStore(options: OpenStoreOptions): Promise<OpenedStore> {
+  const { file, rebuild = false } = options
+  try {
+    return await openAsIs(options)
+  } catch (error) {
+    if (!rebuild || !(error instanceof PipelineError) || !rebuilt.includes(error.code)) throw error
+    if (error.details.isForeignDatabase === true) throw error
+    await Promise.all([file, `${file}.wal`].map((path) => rm(path, { force: true })))
+    return openAsIs(options)
+  }
+}
+
+const rebuilt: ReadonlyArray<PipelineError['code']> = ['state_foreign', 'training_store_unreadable']
+
+async function openAsIs(options: OpenStoreOptions): Promise<OpenedStore> {
+  const { file, plan, consumers = [], rowsMax = rowsMaxDefault } = options
+  const layout = layoutOf(plan)
+  const about = aboutOf(options)
+  const labelStream = labelStreamOf(plan)
+  const kept = plan.topics.find(({ role }) => role === 'predictions')?.retentionMs ?? null
+  const database = await openDatabase(databaseOptions(options))
+  try {
+    await prepare(database, options, layout, about)
+    const [[found], states] = await database.maintain(async (session) => [
+      await session.all('SELECT json FROM progress'),
+      await session.all('SELECT name, up_to::DOUBLE FROM states'),
+    ])
+    const saved = new Map(states.map(([name, upTo]) => [String(name), Number(upTo)]))
+    return {
+      file,
+      database,
+      layout,
+      ripening: { afterMs: plan.label.otherwise.afterMs, labelDisorderMs: labelStream.disorderMs },
+      limits: { retentionMs: options.retentionMs ?? kept ?? Number.POSITIVE_INFINITY, rowsMax },
+      about,
+      progress: progressFromJson(String(found![0])),
+      consumed: new Map(consumers.map((name) => [name, saved.get(name) ?? 0])),
+    }
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+}
+
+function databaseOptions({ file, memoryBytesMax, threads, isReadOnly }: OpenStoreOptions): DatabaseOptions {
+  return {
+    file,
+    memoryBytesMax: memoryBytesMax ?? memoryBytesMaxDefault,
+    threads: threads ?? 1,
+    isReadOnly: isReadOnly ?? false,
+  }
+}
+
+export function labelStreamOf({ streams, label }: Pick<StorePlan, 'streams' | 'label'>): StreamPlan {
+  const stream = streams.find(({ index }) => index === label.stream)
+  if (stream === undefined) throw new Error(`the label's stream ${label.stream} is not in the plan`)
+  return stream
+}
+
+function aboutOf({ plan, clusterId }: OpenStoreOptions): About {
+  const { value, otherwise } = plan.label
+  return {
+    layout: layoutVersion,
+    pipeline: plan.name,
+    fingerprint: plan.fingerprint,
+    predictions: plan.predictions.topic,
+    label: labelStreamOf(plan).topic,
+    outcome: JSON.stringify({ value, otherwise }),
+    cluster: clusterId,
+  }
+}
+
+/** Makes the tables where there are none; otherwise they must be those of this plan. */
+async function prepare(database: Database, options: OpenStoreOptions, layout: Layout, about: About): Promise<void> {
+  await database.transact(async (session) => {
+    const tables = await session.all(
+      "SELECT table_name FROM duckdb_tables() WHERE database_name NOT IN ('temp', 'system')",
+    )
+    const names = tables.map(([name]) => String(name))
+    if (names.includes('about')) {
+      const [found] = await session.all('SELECT json FROM about')
+      refuseForeign(options.file, about, JSON.parse(String(found?.[0])) as About)
+    } else if (names.length > 0) {
+      throw new PipelineError(
+        'state_foreign',
+        `The file ${options.file} is a DuckDB database of something else (table ${names[0]}): name another file.`,
+        { details: { file: options.file, isForeignDatabase: true } },
+      )
+    } else {
+      for (const statement of layout.create) await session.run(statement)
+      await session.run('INSERT INTO about VALUES ($json)', { json: JSON.stringify(about) })
+      await session.run('INSERT INTO progress VALUES ($json)', { json: progressToJson(emptyProgress()) })
+    }
+    await session.run(createStaged)
+  })
+}
+
+/** In the order in which they are told; a file of an older layout may lack what the others compare. */
+const words: Readonly<Record<keyof About, string>> = {
+  layout: 'layout of the tables',
+  pipeline: 'pipeline',
+  predictions: 'topic of predictions',
+  label: 'label topic',
+  cluster: 'Kafka cluster',
+  fingerprint: "definition's fingerprint",
+  outcome: 'label',
+}
+
+function refuseForeign(file: string, expected: About, found: About): void {
+  const names = Object.keys(words) as Array<keyof About>
+  const name = names.find((key) => found[key] !== expected[key])
+  if (name === undefined) return
+  throw new PipelineError(
+    'state_foreign',
+    `The training store ${file} belongs to another ${words[name]}: expected ${expected[name]}, it has ${found[name]}. ` +
+      'Name another file, or start with --rebuild to build it anew from Kafka.',
+    { details: { file, expected, found } },
+  )
+}

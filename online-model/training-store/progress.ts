@@ -1,0 +1,92 @@
+/** What a training store knows about itself beside its rows, saved as one value in every transaction. Pure. */
+import type { PartitionProgress } from './watermark.ts'
+
+/** Since the store was made. */
+export interface StoreCounts {
+  /** Kept when they came. */
+  readonly predictions: number
+  /** Of an event that the store had already: the first is kept. */
+  readonly duplicatePredictions: number
+  /** Of another definition: the same names may mean something else there, so they teach nothing about this one. */
+  readonly foreign: number
+  readonly labels: number
+  /** No valid event, or neither 0 nor 1 nor nothing. */
+  readonly rejectedLabels: number
+  /** Dated further ahead of their append time than the stream allows. */
+  readonly labelsAhead: number
+  /** Offsets that retention or compaction of the topics had removed before they were read. */
+  readonly passedOver: number
+  readonly ripened: number
+  /** Read from exported files. */
+  readonly imported: number
+  /** Ripened later than the order of event time would have it: they came late. */
+  readonly ripenedLate: number
+  /** Removed because they are older than the store's retention, ripe or not. */
+  readonly expired: number
+  /** Labels removed because they are older than the store's retention, or too many of events that nobody scored. */
+  readonly expiredLabels: number
+  /** Removed to keep the bound of rows; those that are left weigh more. */
+  readonly sampledOut: number
+}
+
+export const countNames = [
+  'predictions',
+  'duplicatePredictions',
+  'foreign',
+  'labels',
+  'rejectedLabels',
+  'labelsAhead',
+  'passedOver',
+  'ripened',
+  'imported',
+  'ripenedLate',
+  'expired',
+  'expiredLabels',
+  'sampledOut',
+] as const satisfies ReadonlyArray<keyof StoreCounts>
+
+export interface Progress {
+  readonly partitions: readonly PartitionProgress[]
+  /** Events up to this time have been handed out as ripe; −∞ before the first. */
+  readonly ripenedUntilMs: number
+  /** Of the row that ripens next. */
+  readonly nextSeq: number
+  /** Rows in the tables now. */
+  readonly rows: { readonly waiting: number; readonly ripened: number; readonly labels: number }
+  /** Event time of the predictions when the store was last trimmed. */
+  readonly trimmedAtMs: number
+  readonly counts: StoreCounts
+}
+
+export function emptyProgress(): Progress {
+  return {
+    partitions: [],
+    ripenedUntilMs: Number.NEGATIVE_INFINITY,
+    nextSeq: 1,
+    rows: { waiting: 0, ripened: 0, labels: 0 },
+    trimmedAtMs: Number.NEGATIVE_INFINITY,
+    counts: addCounts(null, {}),
+  }
+}
+
+export function addCounts(counts: StoreCounts | null, more: Partial<StoreCounts>): StoreCounts {
+  const sums = countNames.map((name) => [name, (counts?.[name] ?? 0) + (more[name] ?? 0)])
+  return Object.fromEntries(sums) as Record<keyof StoreCounts, number>
+}
+
+/** JSON has no infinity: null stands for −∞, the only one that there is here. */
+export function progressToJson(progress: Progress): string {
+  return JSON.stringify(progress, (_, value: unknown) => (value === Number.NEGATIVE_INFINITY ? null : value))
+}
+
+export function progressFromJson(json: string): Progress {
+  const read = JSON.parse(json) as Progress
+  const orNone = (ms: number | null) => ms ?? Number.NEGATIVE_INFINITY
+  return {
+    ...read,
+    partitions: read.partitions.map((place) => ({ ...place, passedMs: orNone(place.passedMs) })),
+    ripenedUntilMs: orNone(read.ripenedUntilMs),
+    trimmedAtMs: orNone(read.trimmedAtMs),
+    counts: addCounts(null, read.counts),
+  }
+}

@@ -1,0 +1,155 @@
+/** Rows of the training store as typed arrays; called for what ripened, for training and for evaluation. */
+
+import type { ShadowScore } from '../../schemas/plan.ts'
+import { readDoubles, readTiny, textsOf } from './columns.ts'
+import type { Session, Values } from './database.ts'
+import { type Layout, labelOf, latestLabels } from './layout.ts'
+
+/** Ripe events, one entry a row in every column. */
+export interface RipeRows {
+  readonly rowCount: number
+  readonly ids: readonly string[]
+  /** Event times, ms. */
+  readonly times: Float64Array
+  /** Row-major in the plan's feature order, NaN where missing. */
+  readonly rows: Float64Array
+  /** 0 or 1. */
+  readonly labels: Uint8Array
+  /** How many events of its kind a row stands for. */
+  readonly weights: Float64Array
+  /** As served, NaN where no model scored. */
+  readonly scores: Float64Array
+  readonly versions: ReadonlyArray<string | null>
+  /** Key of the scored stream, null where the record had none. */
+  readonly keys: ReadonlyArray<string | null>
+  /** Event time of the label event that holds, ms; NaN where none names the event. */
+  readonly labelTimes: Float64Array
+  /** What challengers said of the same vector; empty where there were none. */
+  readonly shadows: ReadonlyArray<readonly ShadowScore[]>
+  /** Place of each row in the order of ripening. */
+  readonly seqs: Float64Array
+}
+
+/** Events by event time, ms. */
+export interface TimeSpan {
+  /** Included. */
+  readonly fromMs: number
+  /** Excluded. */
+  readonly untilMs: number
+}
+
+/** Which label counts: the one that was due when the event ripened, or the latest that is known by now. */
+export type LabelChoice = 'due' | 'latest'
+
+export interface RowsWanted {
+  readonly where: string
+  readonly values: Values
+  readonly label: LabelChoice
+}
+
+const fixed = 9
+
+/** Answers rows in the order of (event time, id), or of ripening where `isBySeq`. Holds them once, and twice where they lay otherwise. */
+export async function readRows(
+  session: Session,
+  layout: Layout,
+  { where, values, label }: RowsWanted,
+  isBySeq: boolean,
+): Promise<RipeRows> {
+  const [counted] = await session.all(`SELECT count(*)::DOUBLE FROM ripened r WHERE ${where}`, values)
+  const rowCount = Number(counted![0])
+  const width = layout.features.length
+  const into = emptyRows(rowCount, width)
+  let at = 0
+  const held = labelOf(label, layout.otherwise)
+  const columns = [
+    'r.id',
+    'r.time_ms::DOUBLE',
+    held.label,
+    'r.weight',
+    orNaN('r.score'),
+    'r.model_version',
+    'r.entity_key',
+    orNaN(`${held.time}::DOUBLE`),
+    'r.shadow',
+    ...layout.featureColumns.map((name) => orNaN(`r.${name}`)),
+    'r.seq::DOUBLE',
+  ]
+  const joined = label === 'due' ? '' : `LEFT JOIN ${latestLabels} l ON l.id = r.id`
+  const order = isBySeq ? ' ORDER BY r.seq' : ''
+  const sql = `SELECT ${columns.join(', ')} FROM ripened r ${joined} WHERE ${where}${order}`
+  await session.each(sql, values, (chunk) => {
+    into.ids.push(...(textsOf(chunk, 0) as string[]))
+    readDoubles(chunk, 1, into.times, at)
+    readTiny(chunk, 2, into.labels, at)
+    readDoubles(chunk, 3, into.weights, at)
+    readDoubles(chunk, 4, into.scores, at)
+    into.versions.push(...textsOf(chunk, 5))
+    into.keys.push(...textsOf(chunk, 6))
+    readDoubles(chunk, 7, into.labelTimes, at)
+    into.shadows.push(...textsOf(chunk, 8).map(shadowFromText))
+    for (let feature = 0; feature < width; feature++) {
+      readDoubles(chunk, fixed + feature, into.rows, at * width + feature, width)
+    }
+    readDoubles(chunk, fixed + width, into.seqs, at)
+    at += chunk.rowCount
+  })
+  return isBySeq ? into : inOrder(into, width)
+}
+
+const orNaN = (value: string) => `coalesce(${value}, 'NaN'::DOUBLE)`
+
+function emptyRows(rowCount: number, width: number) {
+  return {
+    rowCount,
+    ids: [] as string[],
+    times: new Float64Array(rowCount),
+    rows: new Float64Array(rowCount * width),
+    labels: new Uint8Array(rowCount),
+    weights: new Float64Array(rowCount),
+    scores: new Float64Array(rowCount),
+    versions: [] as Array<string | null>,
+    keys: [] as Array<string | null>,
+    labelTimes: new Float64Array(rowCount),
+    shadows: [] as Array<readonly ShadowScore[]>,
+    seqs: new Float64Array(rowCount),
+  }
+}
+
+/** They lie in the order of ripening, which is the order of time but for events that came late: sorting is seldom needed. */
+function inOrder(read: RipeRows, width: number): RipeRows {
+  const { rowCount, ids, times } = read
+  const compare = (a: number, b: number) =>
+    times[a]! - times[b]! || (ids[a]! < ids[b]! ? -1 : ids[a]! > ids[b]! ? 1 : 0)
+  let isSorted = true
+  for (let row = 1; row < rowCount && isSorted; row++) isSorted = compare(row - 1, row) <= 0
+  if (isSorted) return read
+  const order = Uint32Array.from({ length: rowCount }, (_, row) => row).sort(compare)
+  const sorted = emptyRows(rowCount, width)
+  order.forEach((from, to) => {
+    sorted.ids.push(ids[from]!)
+    sorted.times[to] = times[from]!
+    sorted.rows.set(read.rows.subarray(from * width, (from + 1) * width), to * width)
+    sorted.labels[to] = read.labels[from]!
+    sorted.weights[to] = read.weights[from]!
+    sorted.scores[to] = read.scores[from]!
+    sorted.versions.push(read.versions[from]!)
+    sorted.keys.push(read.keys[from]!)
+    sorted.labelTimes[to] = read.labelTimes[from]!
+    sorted.shadows.push(read.shadows[from]!)
+    sorted.seqs[to] = read.seqs[from]!
+  })
+  return sorted
+}
+
+const noShadows: readonly ShadowScore[] = Object.freeze([])
+
+export function shadowToText(shadow: readonly ShadowScore[]): string | null {
+  if (shadow.length === 0) return null
+  return JSON.stringify(shadow.map(({ version, score }) => [version, score]))
+}
+
+export function shadowFromText(text: string | null): readonly ShadowScore[] {
+  if (text === null) return noShadows
+  return (JSON.parse(text) as Array<[string, number]>).map(([version, score]) => ({ version, score }))
+}

@@ -1,0 +1,164 @@
+/**
+ * The training store: logged predictions and late labels joined in one DuckDB file, with the Kafka positions that it stands for in the
+ * same transaction. The trainer writes it, batch by batch; whoever learns and evaluates reads from it what ripened.
+ */
+import { DuckDBBlobValue, type DuckDBValue } from '@duckdb/node-api'
+import { applyBatch, type Batch, storeWatermark } from './apply.ts'
+import type { Session } from './database.ts'
+import { type FoundPrediction, findPrediction } from './find.ts'
+import { type OpenedStore, type OpenStoreOptions, openStore } from './open.ts'
+import { exportParquet, importParquet } from './parquet.ts'
+import { type Progress, progressToJson, type StoreCounts } from './progress.ts'
+import { type LabelChoice, type RipeRows, readRows, type TimeSpan } from './read-rows.ts'
+import { writeSnapshot } from './snapshot.ts'
+import { trim } from './trim.ts'
+import type { PartitionProgress } from './watermark.ts'
+
+export type { Batch, LabelRow, PredictionRow } from './apply.ts'
+export type { OpenStoreOptions } from './open.ts'
+export type { LabelChoice, RipeRows, TimeSpan } from './read-rows.ts'
+
+export interface StoreStatus {
+  readonly partitions: readonly PartitionProgress[]
+  /** Event time that both inputs have passed; −∞ while one is empty. */
+  readonly watermarkMs: number
+  /** Events up to here are ripe. */
+  readonly ripenedUntilMs: number
+  /** Place of the newest ripe row; 0 before the first. */
+  readonly ripenedSeq: number
+  readonly rows: Progress['rows']
+  readonly counts: StoreCounts
+}
+
+/** How far a consumer of ripe rows has come, and what it wants to find again when it goes on. */
+export interface ConsumerState {
+  readonly upToSeq: number
+  readonly bytes: Buffer
+}
+
+export interface TrainingStore {
+  readonly features: readonly string[]
+  status(): StoreStatus
+  /**
+   * Rows, what ripens by them and the positions, in one transaction. What was applied before changes nothing. Rejects with
+   * `training_store_failed`; then nothing has happened.
+   */
+  apply(batch: Batch): Promise<StoreStatus>
+  /**
+   * Rows after a place in the order of ripening, with the labels that were due then: (event time, id), but for events that came late.
+   * The same rows each time, as long as a consumer that was named at opening has not passed them.
+   */
+  ripened(after: number, rowsMax: number): Promise<RipeRows>
+  /** Ripe rows of a span of event time, by (event time, id). `latest`: with all labels that are known by now. */
+  rows(span: TimeSpan, label: LabelChoice): Promise<RipeRows>
+  /** The prediction of an event, with its label once that is known; null where the store has none. The latest by event time. */
+  find(id: string): Promise<FoundPrediction | null>
+  /** Null before the first was saved. */
+  state(consumer: string): Promise<ConsumerState | null>
+  /** How far the consumer is and its state: both or nothing. */
+  saveState(consumer: string, state: ConsumerState): Promise<void>
+  /** A copy of the whole store, for other processes; replaces the file of that name at once when it is complete. */
+  snapshot(file: string): Promise<void>
+  /** Ripe rows into a Parquet file, by (event time, id); answers how many. */
+  exportParquet(file: string, span?: TimeSpan): Promise<number>
+  /** Rows of a Parquet file that was exported for the same definition; answers how many were new. Nobody is handed them as ripening. */
+  importParquet(file: string): Promise<number>
+  /** For questions of one's own: sees the store as it is now. */
+  query(sql: string, values?: Readonly<Record<string, DuckDBValue>>): Promise<DuckDBValue[][]>
+  /** Waits for what is under way. The same promise each time. */
+  close(): Promise<void>
+}
+
+/** Rejects with `training_store_locked`, `training_store_unreadable`, `training_store_failed` or `state_foreign`. */
+export async function openTrainingStore(options: OpenStoreOptions): Promise<TrainingStore> {
+  return createTrainingStore(await openStore(options))
+}
+
+const everything: TimeSpan = { fromMs: Number.MIN_SAFE_INTEGER, untilMs: Number.MAX_SAFE_INTEGER }
+
+function createTrainingStore({
+  database,
+  layout,
+  ripening,
+  limits,
+  about,
+  file,
+  ...opened
+}: OpenedStore): TrainingStore {
+  let progress = opened.progress
+  const consumed = new Map(opened.consumed)
+
+  const status = (): StoreStatus => ({
+    partitions: progress.partitions,
+    watermarkMs: storeWatermark(progress, ripening),
+    ripenedUntilMs: progress.ripenedUntilMs,
+    ripenedSeq: progress.nextSeq - 1,
+    rows: progress.rows,
+    counts: progress.counts,
+  })
+
+  /** What `work` makes of the progress is saved with what it does, and counts once it is committed. */
+  async function change(work: (session: Session, before: Progress) => Promise<Progress>): Promise<void> {
+    progress = await database.transact(async (session) => {
+      const after = await work(session, progress)
+      await session.run('UPDATE progress SET json = $json', { json: progressToJson(after) })
+      return after
+    })
+  }
+
+  return {
+    features: layout.features,
+    status,
+    async apply(batch) {
+      await change(async (session, before) => {
+        const applied = await applyBatch(session, layout, ripening, before, batch)
+        return trim(session, layout, limits, applied, Math.min(applied.nextSeq - 1, ...consumed.values()))
+      })
+      return status()
+    },
+    ripened: (after, rowsMax) =>
+      database.read(async (session) => {
+        const from = { after: BigInt(after) }
+        const [first] = await session.all('SELECT min(seq)::DOUBLE FROM ripened WHERE seq > $after', from)
+        // What was trimmed leaves holes.
+        const fromSeq = Number(first![0] ?? after + 1)
+        const values = { from: BigInt(fromSeq), to: BigInt(fromSeq + rowsMax) }
+        return readRows(session, layout, { where: 'r.seq >= $from AND r.seq < $to', values, label: 'due' }, true)
+      }),
+    rows: ({ fromMs, untilMs }, label) =>
+      database.read((session) => {
+        const values = { from: BigInt(fromMs), until: BigInt(untilMs) }
+        return readRows(session, layout, { where: 'r.time_ms >= $from AND r.time_ms < $until', values, label }, false)
+      }),
+    find: (id) => database.read((session) => findPrediction(session, layout, id)),
+    state: (consumer) =>
+      database.read(async (session) => {
+        const sql = 'SELECT up_to::DOUBLE, bytes FROM states WHERE name = $consumer'
+        const [found] = await session.all(sql, { consumer })
+        if (found === undefined) return null
+        return { upToSeq: Number(found[0]), bytes: Buffer.from((found[1] as DuckDBBlobValue).bytes) }
+      }),
+    async saveState(consumer, { upToSeq, bytes }) {
+      await database.transact(async (session) => {
+        await session.run('DELETE FROM states WHERE name = $consumer', { consumer })
+        const values = { consumer, upTo: BigInt(upToSeq), bytes: new DuckDBBlobValue(bytes) }
+        await session.run('INSERT INTO states VALUES ($consumer, $upTo, $bytes)', values)
+      })
+      if (consumed.has(consumer)) consumed.set(consumer, upToSeq)
+    },
+    snapshot: (to) => database.maintain((session) => writeSnapshot(session, to)),
+    exportParquet: (to, span = everything) =>
+      database.read((session) => exportParquet(session, layout, about, to, span)),
+    async importParquet(from) {
+      let imported = 0
+      await change(async (session, before) => {
+        const after = await importParquet(session, layout, about, from, before)
+        imported = after.rows.ripened - before.rows.ripened
+        return after
+      })
+      return imported
+    },
+    query: (sql, values) => database.read((session) => session.all(sql, values)),
+    close: () => database.close(),
+  }
+}

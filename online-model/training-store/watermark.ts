@@ -1,0 +1,66 @@
+/** How far the two inputs of the training store have come in event time; called with every batch. Pure. */
+
+export type InputName = 'predictions' | 'label'
+
+/** What a batch brings of one partition. A batch names every partition of both inputs, also those that brought nothing. */
+export interface PartitionRead {
+  readonly input: InputName
+  readonly partition: number
+  /** First offset that was read, and the offset to go on from. */
+  readonly from: number
+  readonly next: number
+  /** Latest event time among the records between, whether they were of use or not; −∞ where there was none. */
+  readonly passedMs: number
+  /** There was nothing more when it was asked, and it was asked after the batch before this one. */
+  readonly isAtEnd: boolean
+}
+
+/** Where one partition stands. */
+export interface PartitionProgress {
+  readonly input: InputName
+  readonly partition: number
+  readonly next: number
+  /** Event time that the partition has passed; −∞ before it is known. */
+  readonly passedMs: number
+}
+
+/**
+ * What is passed is told by a partition's own records. One that was at its end vouches for what its input had come to before it was
+ * asked: whatever was written to it until then has been read.
+ */
+export function advance(
+  before: readonly PartitionProgress[],
+  read: readonly PartitionRead[],
+): readonly PartitionProgress[] {
+  const furthest = { predictions: furthestOf(before, 'predictions'), label: furthestOf(before, 'label') }
+  const after = new Map(before.map((place) => [placeKey(place), place]))
+  for (const { input, partition, next, passedMs, isAtEnd } of read) {
+    const former = after.get(placeKey({ input, partition }))
+    const passed = [former?.passedMs ?? Number.NEGATIVE_INFINITY, passedMs, ...(isAtEnd ? [furthest[input]] : [])]
+    const place = { input, partition, next: Math.max(next, former?.next ?? 0), passedMs: Math.max(...passed) }
+    after.set(placeKey(place), place)
+  }
+  return [...after.values()]
+}
+
+export const placeKey = ({ input, partition }: { readonly input: InputName; readonly partition: number }) =>
+  `${input} ${partition}`
+
+export function furthestOf(places: readonly PartitionProgress[], input: InputName): number {
+  return passedBy(places, input, Math.max, Number.NEGATIVE_INFINITY)
+}
+
+/** Event time that all partitions of an input have passed; −∞ while one of them is not known to have passed anything. */
+export function watermarkOf(places: readonly PartitionProgress[], input: InputName): number {
+  const least = passedBy(places, input, Math.min, Number.POSITIVE_INFINITY)
+  return least === Number.POSITIVE_INFINITY ? Number.NEGATIVE_INFINITY : least
+}
+
+function passedBy(
+  places: readonly PartitionProgress[],
+  input: InputName,
+  choose: (a: number, b: number) => number,
+  none: number,
+): number {
+  return places.reduce((ms, place) => (place.input === input ? choose(ms, place.passedMs) : ms), none)
+}
