@@ -1,10 +1,19 @@
 /** The commands that prove a definition without running it in production: their arguments, options and examples. Called by `program.ts`. */
 import { Option } from 'commander'
-import { type Declare, jsonFileOption, withSource } from './declare.ts'
-import { instantOption, outputFileOption, positiveOption, shareOption, wholeOption } from './option-values.ts'
+import { lineNames } from '../online-model/backtest/protocol.ts'
+import { type Declare, jsonFileOption, withSource, withWholeSource } from './declare.ts'
+import {
+  dayOption,
+  instantOption,
+  outputFileOption,
+  positiveOption,
+  shareOption,
+  wholeOption,
+} from './option-values.ts'
 
 export function declareProofCommands(declare: Declare): void {
   declareReplay(declare)
+  declareBacktest(declare)
   declareVerify(declare)
   declareAudit(declare)
   declareSchemas(declare)
@@ -23,6 +32,22 @@ function declareReplay({ command, act }: Declare): void {
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./replay.ts')).replayCommand(definition, options, context)),
+    )
+}
+
+function declareBacktest({ command, act }: Declare): void {
+  withWholeSource(
+    command('backtest', 'Replay a source without servers, learn from its late labels, and measure a week of scores.', [
+      'pipelines/card-fraud.ts --source handbook',
+      'pipelines/card-fraud.ts --source handbook --test-from 2018-08-15 --json backtest.json',
+      'pipelines/card-fraud.ts --source events.jsonl --test-from 2026-03-02',
+    ]),
+  )
+    .option('--test-from <day>', 'first day of the week that is tested (the handbook: 2018-08-08)', dayOption)
+    .addOption(new Option('--lines <name...>', 'only these lines of the table').choices(lineNames))
+    .addOption(jsonFileOption())
+    .action((definition, options) =>
+      act(async (context) => (await import('./backtest.ts')).backtestCommand(definition, options, context)),
     )
 }
 

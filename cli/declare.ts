@@ -40,10 +40,15 @@ export function withExamples(command: Command, examples: readonly string[]): Com
 }
 
 export function withSource(command: Command): Command {
-  return command
-    .requiredOption('--source <source>', 'handbook (generated), stdin, or a CSV, JSON-lines or Parquet file (.gz too)')
+  return withWholeSource(command)
     .option('--from <day>', 'first event time of a generated source', instantOption)
     .option('--until <day>', 'event time that a generated source ends before', instantOption)
+}
+
+/** Of commands that say themselves which span of time they need. */
+export function withWholeSource(command: Command): Command {
+  return command
+    .requiredOption('--source <source>', 'handbook (generated), stdin, or a CSV, JSON-lines or Parquet file (.gz too)')
     .option('--seed <seed>', 'of a generated source; 0 is the published data set', wholeOption(0, 524_287))
     .option('--stream <name>', 'stream of every row, where the rows do not name their own in stream')
     .option(

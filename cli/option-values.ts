@@ -11,6 +11,13 @@ export function instantOption(text: string): number {
   throw new InvalidArgumentError('Expected a day such as 2018-04-01 or an instant such as 2018-04-01T06:30:00Z.')
 }
 
+/** Ms since 1970 of the start of a day (UTC). */
+export function dayOption(text: string): number {
+  const timeMs = /^\d{4}-\d{2}-\d{2}$/.test(text) ? parseInstant(`${text}T00:00:00Z`) : null
+  if (timeMs !== null) return timeMs
+  throw new InvalidArgumentError('Expected a day such as 2018-08-08.')
+}
+
 export function positiveOption(text: string): number {
   const value = Number(text)
   if (text.trim() !== '' && Number.isFinite(value) && value > 0) return value

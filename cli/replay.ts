@@ -4,9 +4,9 @@ import { stringify } from 'csv-stringify/sync'
 import { modelFromJson } from '../online-model/model-file.ts'
 import { createScorer, type Scorer } from '../online-model/scorer.ts'
 import { createReplay, type Replayed } from '../processors/replay.ts'
-import type { SourceEvent } from '../producers/prepare.ts'
 import { PipelineError } from '../schemas/errors.ts'
-import type { EntityPlan, EventValues, Plan } from '../schemas/plan.ts'
+import type { EntityPlan, Plan } from '../schemas/plan.ts'
+import { checkedEvent } from './checked-event.ts'
 import type { CommandContext } from './context.ts'
 import { exitCodes } from './failure-text.ts'
 import { loadPlan } from './load-plan.ts'
@@ -48,7 +48,7 @@ export async function replayCommand(
       if (signal.aborted) break
       const replayed: Replayed[] = []
       for (const event of chunk) {
-        const { stream, values } = checked(event, plan)
+        const { stream, values } = checkedEvent(event, plan)
         for (const one of replay.push(stream, values)) replayed.push(one)
       }
       await write(replayed)
@@ -77,36 +77,6 @@ async function loadScorer(path: string, plan: Plan): Promise<Scorer> {
     throw new PipelineError('input_unreadable', `Model ${path} cannot be read: ${cause.message}.`, { cause })
   })
   return createScorer(modelFromJson(text, path), plan, 0)
-}
-
-/** A replay stands for what live must give, so it does not go on over an event that live would refuse. */
-function checked(event: SourceEvent, plan: Plan): { stream: number; values: EventValues } {
-  const stream = 'stream' in event ? plan.streams.find(({ name }) => name === event.stream) : undefined
-  const place = event.place ?? (stream ? `an event of ${stream.name}` : 'an event')
-  if ('problems' in event) throw refused(place, event.problems)
-  if (stream === undefined) {
-    const expected = `one of ${plan.streams.map(({ name }) => name).join(', ')}`
-    throw refused(place, [{ path: '/stream', expected, received: event.stream }])
-  }
-  const result = stream.codec.check(event.values, { fromText: event.isText ?? false })
-  if (!result.ok) throw refused(place, result.problems)
-  return { stream: stream.index, values: result.event }
-}
-
-function refused(
-  place: string,
-  problems: ReadonlyArray<{ readonly path: string; readonly expected: string; readonly received: string }>,
-): PipelineError {
-  const told = problems.map(({ path, expected, received }) =>
-    `${path} expected ${expected}, received ${received}`.trim(),
-  )
-  return new PipelineError(
-    'input_unreadable',
-    `The replay's source holds no valid event at ${place}: ${told.join('; ')}.`,
-    {
-      details: { problems },
-    },
-  )
 }
 
 function columnsOf(plan: Plan, isScored: boolean): string[] {

@@ -45,7 +45,7 @@ describe('every command', () => {
   })
 
   test('that prints figures writes them to a file as well', async () => {
-    const figures = ['start', 'produce', 'train', 'replay', 'verify', 'topics', 'doctor']
+    const figures = ['start', 'produce', 'train', 'replay', 'backtest', 'verify', 'topics', 'doctor']
     for (const name of figures) {
       const help = (await helpOf(name)).join('\n')
       expect([name, /--json <file>\s+write the figures/.test(help)]).toEqual([name, true])

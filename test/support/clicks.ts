@@ -14,6 +14,7 @@ import {
   timestamp,
 } from '../../schemas/definition.ts'
 import type { Duration } from '../../schemas/duration.ts'
+import type { ModelDefinition } from '../../schemas/model-definition.ts'
 import type { StreamEvent } from '../../testing/index.ts'
 
 export interface ClicksOptions {
@@ -27,6 +28,7 @@ export interface ClicksOptions {
   /** Streams whose events may lie in any partition. */
   readonly rekey?: ReadonlyArray<'clicks' | 'refunds'>
   readonly delivery?: Delivery
+  readonly model?: ModelDefinition
 }
 
 /** Events of the tests lie around here. */
@@ -37,7 +39,16 @@ export const clicksStartMs = Date.UTC(2024, 0, 1)
  * at the time of the click.
  */
 export function clicksPipeline(options: ClicksOptions = {}) {
-  const { disorder = '0s', lateness = '1h', stages = 2, over = '10m', moreFields = {}, rekey = [], delivery } = options
+  const {
+    disorder = '0s',
+    lateness = '1h',
+    stages = 2,
+    over = '10m',
+    moreFields = {},
+    rekey = [],
+    delivery,
+    model = logisticRegression(),
+  } = options
   const clicks = stream('clicks', {
     id: 'clickId',
     key: 'user',
@@ -82,7 +93,7 @@ export function clicksPipeline(options: ClicksOptions = {}) {
       refunds: count(refunds, { by: last, over, at: refunds.fields.clickedAt }),
     },
     label: { from: refunds, value: 1, otherwise: { value: 0, after: '1h' } },
-    model: logisticRegression(),
+    model,
     ...(delivery ? { delivery } : {}),
   })
 }
