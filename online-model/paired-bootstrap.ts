@@ -1,0 +1,139 @@
+/**
+ * Two models' scores of the same rows in, by how much the one is better and between which bounds out. Called by the gates and by the check
+ * for a rollback. Pure; all randomness comes from the seed.
+ */
+import assert from 'node:assert/strict'
+import type { QualityMetric } from '../schemas/model-plan.ts'
+import { averagePrecision, brier, logLoss, type MeasureOptions, ranked, rocAuc } from './metrics.ts'
+import { createRandom } from './models/random.ts'
+
+/** Rows with ripe labels: one entry a row in every column. */
+export interface JudgedRows {
+  /** One of 0 and 1. */
+  readonly labels: ArrayLike<number>
+  /** Sample weights, where negatives stand for several; null: 1 each. */
+  readonly weights: ArrayLike<number> | null
+  /**
+   * Code of the entity that each row belongs to, from 0; null where rows have nothing to do with each other. Events of one entity are alike
+   * over days (a stolen card is used again and again): drawn one by one, they would pass for as many witnesses.
+   */
+  readonly blocks: Int32Array | null
+}
+
+export interface BootstrapOptions {
+  readonly metric: QualityMetric
+  readonly seed: number
+  /** Resamples, each of which measures both models on all rows. */
+  readonly iterations: number
+  /** Of each of the two bounds by itself, above 0.5 and below 1. */
+  readonly confidence: number
+}
+
+export interface PairedGain {
+  readonly value: number
+  readonly other: number
+  /** How much better `value` is than `other`, whichever way the metric counts: positive is better. */
+  readonly gain: number
+  readonly lower: number
+  readonly upper: number
+}
+
+interface Metric {
+  readonly of: (labels: ArrayLike<number>, scores: ArrayLike<number>, options: MeasureOptions) => number
+  /** 1 where more is better, −1 where less is. */
+  readonly sign: 1 | -1
+}
+
+export const metrics = {
+  averagePrecision: { of: averagePrecision, sign: 1 },
+  auc: { of: rocAuc, sign: 1 },
+  logLoss: { of: logLoss, sign: -1 },
+  brier: { of: brier, sign: -1 },
+} satisfies Record<QualityMetric, Metric>
+
+/**
+ * A resample weighs every entity by a draw of Poisson's distribution of mean 1, the same for both models: whole entities come and go
+ * together, and the order of the rows by score, which is the dear part, stays as it is. Resamples of one class, which say nothing about a
+ * ranking, are left out; NaN bounds mean that all were. Both classes must be there.
+ */
+export function pairedGain(
+  rows: JudgedRows,
+  scores: ArrayLike<number>,
+  otherScores: ArrayLike<number>,
+  options: BootstrapOptions,
+): PairedGain {
+  const { of, sign } = metrics[options.metric]
+  const { labels, weights } = rows
+  const orders = [ranked(scores), ranked(otherScores)] as const
+  const gainOf = (drawn: ArrayLike<number> | null) => {
+    const value = of(labels, scores, { weights: drawn, rows: orders[0] })
+    const other = of(labels, otherScores, { weights: drawn, rows: orders[1] })
+    return { value, other, gain: sign * (value - other) }
+  }
+  const { lower, upper } = boundsOf(rows, options, (drawn) => gainOf(drawn).gain)
+  return { ...gainOf(weights), lower, upper }
+}
+
+/** One model's metric with its bounds. */
+export function boundedMetric(
+  rows: JudgedRows,
+  scores: ArrayLike<number>,
+  options: BootstrapOptions,
+): { readonly value: number; readonly lower: number; readonly upper: number } {
+  const { of } = metrics[options.metric]
+  const order = ranked(scores)
+  const measured = (drawn: ArrayLike<number> | null) => of(rows.labels, scores, { weights: drawn, rows: order })
+  return { value: measured(rows.weights), ...boundsOf(rows, options, measured) }
+}
+
+function boundsOf(
+  { labels, weights, blocks }: JudgedRows,
+  { seed, iterations, confidence }: BootstrapOptions,
+  measure: (drawn: ArrayLike<number>) => number,
+): { lower: number; upper: number } {
+  assert(Number.isInteger(iterations) && iterations > 0, `${iterations} iterations, expected at least 1`)
+  assert(confidence > 0.5 && confidence < 1, `confidence ${confidence}, expected more than 0.5 and less than 1`)
+  const count = labels.length
+  assert(blocks === null || blocks.length === count, `${blocks?.length} blocks for ${count} rows`)
+  const random = createRandom(seed)
+  const draws = new Uint8Array(blocks === null ? count : blocks.reduce((max, block) => Math.max(max, block), -1) + 1)
+  const drawn = new Float64Array(count)
+  const found: number[] = []
+  for (let iteration = 0; iteration < iterations; iteration++) {
+    for (let block = 0; block < draws.length; block++) draws[block] = poissonOfOne(random.next())
+    let positives = 0
+    let total = 0
+    for (let row = 0; row < count; row++) {
+      const weight = draws[blocks === null ? row : blocks[row]!]! * (weights === null ? 1 : weights[row]!)
+      drawn[row] = weight
+      total += weight
+      if (labels[row] === 1) positives += weight
+    }
+    if (positives > 0 && positives < total) found.push(measure(drawn))
+  }
+  found.sort((a, b) => a - b)
+  return { lower: quantile(found, 1 - confidence), upper: quantile(found, confidence) }
+}
+
+/** P(0), P(0) + P(1), …: what lies beyond has less than one chance in a million and a half. */
+const poissonSteps = Array.from({ length: 9 }, (_, most) => {
+  let term = Math.exp(-1)
+  let sum = 0
+  for (let k = 0; k <= most; k++, term /= k) sum += term
+  return sum
+})
+
+function poissonOfOne(uniform: number): number {
+  let drawn = 0
+  while (drawn < poissonSteps.length && uniform >= poissonSteps[drawn]!) drawn++
+  return drawn
+}
+
+/** Between neighbours in proportion; NaN of nothing. */
+function quantile(sorted: readonly number[], share: number): number {
+  if (sorted.length === 0) return Number.NaN
+  const at = share * (sorted.length - 1)
+  const below = Math.floor(at)
+  const above = Math.min(below + 1, sorted.length - 1)
+  return sorted[below]! + (at - below) * (sorted[above]! - sorted[below]!)
+}
