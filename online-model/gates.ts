@@ -30,7 +30,7 @@ export interface GateLimits {
   readonly gainMin: number
   /** Of the gain's bound. */
   readonly confidence: number
-  /** Resamples: at 100,000 rows about 2 s of average precision. */
+  /** Resamples: at 100,000 rows a second or two of average precision. */
   readonly iterations: number
   /** Fewer of either class in the rows decide nothing. */
   readonly positivesMin: number

@@ -62,16 +62,12 @@ export function pairedGain(
   otherScores: ArrayLike<number>,
   options: BootstrapOptions,
 ): PairedGain {
-  const { of, sign } = metrics[options.metric]
-  const { labels, weights } = rows
-  const orders = [ranked(scores), ranked(otherScores)] as const
-  const gainOf = (drawn: ArrayLike<number> | null) => {
-    const value = of(labels, scores, { weights: drawn, rows: orders[0] })
-    const other = of(labels, otherScores, { weights: drawn, rows: orders[1] })
-    return { value, other, gain: sign * (value - other) }
-  }
-  const { lower, upper } = boundsOf(rows, options, (drawn) => gainOf(drawn).gain)
-  return { ...gainOf(weights), lower, upper }
+  const { sign } = metrics[options.metric]
+  const one = arranged(rows, scores, options.metric)
+  const two = arranged(rows, otherScores, options.metric)
+  const gains = resampled(rows, options, (draws) => sign * (one.measure(draws) - two.measure(draws)))
+  const [value, other] = [one.measure(null), two.measure(null)]
+  return { value, other, gain: sign * (value - other), ...boundsOf(gains, options.confidence) }
 }
 
 /** One model's metric with its bounds. */
@@ -80,39 +76,64 @@ export function boundedMetric(
   scores: ArrayLike<number>,
   options: BootstrapOptions,
 ): { readonly value: number; readonly lower: number; readonly upper: number } {
-  const { of } = metrics[options.metric]
-  const order = ranked(scores)
-  const measured = (drawn: ArrayLike<number> | null) => of(rows.labels, scores, { weights: drawn, rows: order })
-  return { value: measured(rows.weights), ...boundsOf(rows, options, measured) }
+  const { measure } = arranged(rows, scores, options.metric)
+  return { value: measure(null), ...boundsOf(resampled(rows, options, measure), options.confidence) }
 }
 
-function boundsOf(
-  { labels, weights, blocks }: JudgedRows,
-  { seed, iterations, confidence }: BootstrapOptions,
-  measure: (drawn: ArrayLike<number>) => number,
-): { lower: number; upper: number } {
+/** How often each block is drawn; null: once. */
+type Draws = Uint8Array | null
+
+/**
+ * The rows laid out by falling score: this is measured hundreds of times, and reading them in the order in which they lie takes half of
+ * the time of reading them here and there.
+ */
+function arranged({ labels, weights, blocks }: JudgedRows, scores: ArrayLike<number>, metric: QualityMetric) {
+  const order = ranked(scores)
+  const labelsByScore = Uint8Array.from(order, (row) => labels[row]!)
+  const byScore = Float64Array.from(order, (row) => scores[row]!)
+  const weightsByScore = Float64Array.from(order, (row) => (weights === null ? 1 : weights[row]!))
+  const blocksByScore = Int32Array.from(order, (row) => (blocks === null ? row : blocks[row]!))
+  const drawn = new Float64Array(order.length)
+  const rows = Uint32Array.from(order, (_, at) => at)
+  const measure = (draws: Draws): number => {
+    if (draws === null) return metrics[metric].of(labelsByScore, byScore, { weights: weightsByScore, rows })
+    for (let at = 0; at < drawn.length; at++) drawn[at] = draws[blocksByScore[at]!]! * weightsByScore[at]!
+    return metrics[metric].of(labelsByScore, byScore, { weights: drawn, rows })
+  }
+  return { measure }
+}
+
+/** What is measured in each resample, ascending. */
+function resampled(
+  { labels, blocks }: JudgedRows,
+  { seed, iterations }: BootstrapOptions,
+  measure: (draws: Uint8Array) => number,
+): number[] {
   assert(Number.isInteger(iterations) && iterations > 0, `${iterations} iterations, expected at least 1`)
-  assert(confidence > 0.5 && confidence < 1, `confidence ${confidence}, expected more than 0.5 and less than 1`)
   const count = labels.length
   assert(blocks === null || blocks.length === count, `${blocks?.length} blocks for ${count} rows`)
+  const blockOf = (row: number) => (blocks === null ? row : blocks[row]!)
   const random = createRandom(seed)
   const draws = new Uint8Array(blocks === null ? count : blocks.reduce((max, block) => Math.max(max, block), -1) + 1)
-  const drawn = new Float64Array(count)
   const found: number[] = []
   for (let iteration = 0; iteration < iterations; iteration++) {
     for (let block = 0; block < draws.length; block++) draws[block] = poissonOfOne(random.next())
-    let positives = 0
-    let total = 0
-    for (let row = 0; row < count; row++) {
-      const weight = draws[blocks === null ? row : blocks[row]!]! * (weights === null ? 1 : weights[row]!)
-      drawn[row] = weight
-      total += weight
-      if (labels[row] === 1) positives += weight
+    let hasPositive = false
+    let hasNegative = false
+    for (let row = 0; row < count && !(hasPositive && hasNegative); row++) {
+      if (draws[blockOf(row)] === 0) continue
+      if (labels[row] === 1) hasPositive = true
+      else hasNegative = true
     }
-    if (positives > 0 && positives < total) found.push(measure(drawn))
+    const value = hasPositive && hasNegative ? measure(draws) : Number.NaN
+    if (!Number.isNaN(value)) found.push(value)
   }
-  found.sort((a, b) => a - b)
-  return { lower: quantile(found, 1 - confidence), upper: quantile(found, confidence) }
+  return found.sort((a, b) => a - b)
+}
+
+function boundsOf(ascending: readonly number[], confidence: number): { lower: number; upper: number } {
+  assert(confidence > 0.5 && confidence < 1, `confidence ${confidence}, expected more than 0.5 and less than 1`)
+  return { lower: quantile(ascending, 1 - confidence), upper: quantile(ascending, confidence) }
 }
 
 /** P(0), P(0) + P(1), …: what lies beyond has less than one chance in a million and a half. */
