@@ -9,7 +9,7 @@ import type { Session } from './database.ts'
 import type { Layout } from './layout.ts'
 import { addCounts, type Progress, type StoreCounts } from './progress.ts'
 import { shadowToText } from './read-rows.ts'
-import { advance, type InputName, type PartitionRead, placeKey, watermarkOf } from './watermark.ts'
+import { advance, furthestOf, type InputName, type PartitionRead, placeKey, watermarkOf } from './watermark.ts'
 
 interface LogPlace {
   readonly partition: number
@@ -144,11 +144,14 @@ async function keepPredictions(
   )
   const isNew = (table: string) =>
     `NOT EXISTS (FROM ${table} t WHERE t.id = s.id AND t.time_ms = s.time_ms AND t.time_ms BETWEEN ${fromMs} AND ${toMs})`
-  // What is ripe is not later than what has ripened, unless it was imported.
-  const tables = fromMs > before.ripenedUntilMs && before.counts.imported === 0 ? ['waiting'] : ['waiting', 'ripened']
-  return session.run(
-    `INSERT INTO waiting SELECT ${values.join(', ')} FROM staged s WHERE ${tables.map(isNew).join(' AND ')}`,
-  )
+  // Of these times there is nothing yet, unless it was imported.
+  const hasImported = before.counts.imported > 0
+  const tables = [
+    ...(hasImported || fromMs <= furthestOf(before.partitions, 'predictions') ? ['waiting'] : []),
+    ...(hasImported || fromMs <= before.ripenedUntilMs ? ['ripened'] : []),
+  ]
+  const conditions = tables.length > 0 ? `WHERE ${tables.map(isNew).join(' AND ')}` : ''
+  return session.run(`INSERT INTO waiting SELECT ${values.join(', ')} FROM staged s ${conditions}`)
 }
 
 interface Ripened {
