@@ -266,7 +266,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
   function slowestTask(idleFrom: number): number {
     let slowest = Number.POSITIVE_INFINITY
     for (const { kind, horizon, said } of sources) {
-      if (kind !== 'task' || (said.isIdle && horizon === Number.NEGATIVE_INFINITY)) continue
+      if (kind !== 'task') continue
       slowest = Math.min(slowest, said.isIdle ? Math.max(horizon, idleFrom) : horizon)
     }
     return slowest

@@ -65,8 +65,9 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
       const known = orderOfFact(log, event.stream, idHash(event.id), event.time - entity.retentionMs)
       if (known !== -1) return laterStages.has(event.rejectedBy ?? '') ? passOn(event, log, known) : duplicate
       writeRow(event.stream, event.event, event.order, row)
-      // Where facts of its time are dead, nobody knows any more whether one that was put back had been predicted.
-      if (event.rejectedBy !== null && event.stream === plan.scored.index && row[0]! < floorTime)
+      // Where facts of its time are dead, nobody knows any more whether it was predicted before.
+      const time = event.rejectedBy === null ? event.time : row[0]!
+      if (event.stream === plan.scored.index && time < floorTime)
         return { kind: 'refused', problem: expired(event, floorTime) }
       if (!insertFact(log, row)) return { kind: 'refused', problem: full(event) }
     }

@@ -282,8 +282,8 @@ export function createTask(options: TaskOptions): Task {
 
   /**
    * Event time of the source that is furthest behind, so that no fact is dropped which an event that is not late by its own stream still
-   * asks for: what was read is judged by the clock before it. An input at its end is waited for as long as facts are kept anywhere, and not
-   * at all before its first event: the facts of a stream would never go while another is silent.
+   * asks for: what was read is judged by the clock before it. An input at its end is waited for as long as facts are kept anywhere: the
+   * facts of a stream would never go while another is silent.
    */
   function slowestClock(): number {
     if (refoldTo && isRefolding) return refoldTo.horizon
@@ -293,8 +293,7 @@ export function createTask(options: TaskOptions): Task {
       if (!input.stream) continue
       const oldest = oldestHeld(input)
       const clock = oldest ? oldest.clockBefore : input.clock
-      if (oldest || !input.isAtEnd) slowest = Math.min(slowest, clock)
-      else if (Number.isFinite(clock)) slowest = Math.min(slowest, Math.max(clock, idleFrom))
+      slowest = Math.min(slowest, oldest || !input.isAtEnd ? clock : Math.max(clock, idleFrom))
     }
     return slowest
   }

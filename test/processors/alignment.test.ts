@@ -210,7 +210,7 @@ describe('tasks as sources', () => {
     alignment.judged(0, 100)
     expect(alignment.slowestTask(0)).toBe(Number.NEGATIVE_INFINITY)
     alignment.said(1, idle)
-    expect(alignment.slowestTask(0)).toBe(100)
+    expect(alignment.slowestTask(70)).toBe(70)
     alignment.judged(1, 40)
     expect(alignment.slowestTask(0)).toBe(40)
     expect(alignment.slowestTask(60)).toBe(60)

@@ -239,9 +239,9 @@ test('where the last stage keeps no facts of its time any more, it is rejected: 
   const old: EventValues = click('old', 'anna', 1).values
   await runner.sendAll([
     { stream: 'clicks', values: old, partition: 0 },
-    // Two hours on, by the other partition, which is what a task of an entity goes by.
-    ...[0, 1, 2, 3, 4, 5].map((i) => ({ ...click(`n${i}`, `user${i}`, 7_300, { page: `page${i}` }), partition: 1 })),
-    { ...click('now', 'anna', 7_300), partition: 1 },
+    // Two and a half hours on, by the other partition, which is what a task of an entity goes by.
+    ...[0, 1, 2, 3, 4, 5].map((i) => ({ ...click(`n${i}`, `user${i}`, 9_000, { page: `page${i}` }), partition: 1 })),
+    { ...click('now', 'anna', 9_000), partition: 1 },
   ])
   await quiet(runner, runner.start())
   const before = (await runner.predictions()).length

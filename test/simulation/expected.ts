@@ -7,7 +7,7 @@ import type { FeatureStore } from '../../feature-store/store.ts'
 import { createReplay } from '../../processors/replay.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { orderOf } from '../../schemas/canonical-order.ts'
-import type { EventValues, Plan, StagePlan, StreamPlan } from '../../schemas/plan.ts'
+import type { EventValues, Plan, Rejection, StagePlan, StreamPlan } from '../../schemas/plan.ts'
 import { bitsOf, type PipelineRunner } from '../../testing/index.ts'
 import { unlucky } from './scenario.ts'
 
@@ -53,6 +53,26 @@ export async function judgeLog(runner: PipelineRunner): Promise<Judged> {
   }
   events.sort((a, b) => a.time - b.time || a.order - b.order)
   return { events, rejected: rejected.sort() }
+}
+
+/** A letter about an event that came when the facts of its time had gone, although it was not late by its own stream. */
+export interface Expired {
+  readonly letter: Rejection
+  readonly id: string
+}
+
+/** Only where a stream was more than twice as far behind another as facts are kept can events be so late. */
+export function expiredLetters({ events, rejected }: Judged, plan: Plan, letters: readonly Rejection[]): Expired[] {
+  const newest = Math.max(...events.map(({ time }) => time))
+  const keptMs = Math.max(...plan.stages.map(({ entity }) => entity.retentionMs))
+  return letters.flatMap((letter) => {
+    const { topic, partition, offset, problems, value } = letter
+    if (problems[0]?.code !== 'late' || rejected.includes(placeName(topic, partition, offset))) return []
+    const decoded = plan.scored.codec.decode(value)
+    if (topic !== plan.scored.topic || !decoded.ok) return []
+    const { [plan.scored.timeField]: time, [plan.scored.idField]: id } = decoded.event
+    return (time as number) < newest - 2 * keptMs ? [{ letter, id: id as string }] : []
+  })
 }
 
 export function placeName(topic: string, partition: number, offset: number): string {
