@@ -27,13 +27,7 @@ export const calibrationBins = 10
 
 export function measure(labels: ArrayLike<number>, scores: ArrayLike<number>, options: MeasureOptions = {}): Measures {
   const ordered = { ...options, rows: options.rows ?? ranked(scores) }
-  return {
-    logLoss: logLoss(labels, scores, ordered),
-    auc: rocAuc(labels, scores, ordered),
-    averagePrecision: averagePrecision(labels, scores, ordered),
-    brier: brier(labels, scores, ordered),
-    calibrationError: calibrationError(labels, scores, ordered),
-  }
+  return { ...rowByRow(labels, scores, ordered, calibrationBins), ...byRank(labels, scores, ordered) }
 }
 
 /** Row numbers by falling score. Rows of a group are dealt from it, so that a report sorts once. */
@@ -50,27 +44,28 @@ export function ranked(scores: ArrayLike<number>): Uint32Array {
  * infinite.
  */
 export function logLoss(labels: ArrayLike<number>, scores: ArrayLike<number>, options: MeasureOptions = {}): number {
-  return weightedMean(labels, scores, options, (label, given) => {
-    const score = Math.min(Math.max(given, Number.EPSILON), 1 - Number.EPSILON)
-    return label === 1 ? -Math.log(score) : -Math.log1p(-score)
-  })
+  return rowByRow(labels, scores, options, 1).logLoss
 }
 
 export function brier(labels: ArrayLike<number>, scores: ArrayLike<number>, options: MeasureOptions = {}): number {
-  return weightedMean(labels, scores, options, (label, score) => (score - label) ** 2)
+  return rowByRow(labels, scores, options, 1).brier
+}
+
+/**
+ * Expected calibration error: by how much the mean score and the share of positives lie apart, in the mean over bins of equal width
+ * (each without its lower edge, the first with 0), weighted by what lies in them.
+ */
+export function calibrationError(
+  labels: ArrayLike<number>,
+  scores: ArrayLike<number>,
+  options: MeasureOptions & { readonly bins?: number } = {},
+): number {
+  return rowByRow(labels, scores, options, options.bins ?? calibrationBins).calibrationError
 }
 
 /** Chance that a positive outranks a negative, ties counting half. NaN where there is only one class. */
 export function rocAuc(labels: ArrayLike<number>, scores: ArrayLike<number>, options: MeasureOptions = {}): number {
-  let positives = 0
-  let negatives = 0
-  let outranked = 0
-  forEachTie(labels, scores, options, (tiedPositives, tiedNegatives) => {
-    outranked += tiedNegatives * (positives + tiedPositives / 2)
-    positives += tiedPositives
-    negatives += tiedNegatives
-  })
-  return outranked / (positives * negatives)
+  return byRank(labels, scores, options).auc
 }
 
 /**
@@ -82,42 +77,7 @@ export function averagePrecision(
   scores: ArrayLike<number>,
   options: MeasureOptions = {},
 ): number {
-  let positives = 0
-  let seen = 0
-  let sum = 0
-  forEachTie(labels, scores, options, (tiedPositives, tiedNegatives) => {
-    positives += tiedPositives
-    seen += tiedPositives + tiedNegatives
-    if (tiedPositives > 0) sum += tiedPositives * (positives / seen)
-  })
-  return positives === 0 ? 0 : sum / positives
-}
-
-/**
- * Expected calibration error: by how much the mean score and the share of positives lie apart, in the mean over bins of equal width
- * (each without its lower edge, the first with 0), weighted by what lies in them. Scores lie in [0, 1].
- */
-export function calibrationError(
-  labels: ArrayLike<number>,
-  scores: ArrayLike<number>,
-  options: MeasureOptions & { readonly bins?: number } = {},
-): number {
-  const { bins = calibrationBins } = options
-  assert(Number.isInteger(bins) && bins > 0, `${bins} bins, expected at least 1`)
-  const gaps = new Float64Array(bins)
-  let total = 0
-  forEachRow(labels, scores, options, (label, score, weight) => {
-    if (!(score >= 0 && score <= 1)) assert.fail(`score ${score} is not between 0 and 1`)
-    gaps[binOf(score, bins)]! += weight * (score - label)
-    total += weight
-  })
-  return gaps.reduce((sum, gap) => sum + Math.abs(gap), 0) / total
-}
-
-/** The product may round over an edge that the score itself does not pass. */
-function binOf(score: number, bins: number): number {
-  const bin = Math.max(0, Math.ceil(score * bins) - 1)
-  return bin > 0 && score <= bin / bins ? bin - 1 : bin
+  return byRank(labels, scores, options).averagePrecision
 }
 
 export interface ThresholdMeasures {
@@ -137,15 +97,20 @@ export function atThreshold(
   threshold: number,
   options: MeasureOptions = {},
 ): ThresholdMeasures {
+  const { rows, weights = null } = options
+  requireOneEach(labels, scores, weights)
+  const count = rows?.length ?? labels.length
   let positives = 0
   let flagged = 0
   let hits = 0
-  forEachRow(labels, scores, options, (label, score, weight) => {
-    if (label === 1) positives += weight
-    if (score < threshold) return
+  for (let at = 0; at < count; at++) {
+    const row = rows ? rows[at]! : at
+    const weight = weights ? weights[row]! : 1
+    if (labels[row] === 1) positives += weight
+    if (scores[row]! < threshold) continue
     flagged += weight
-    if (label === 1) hits += weight
-  })
+    if (labels[row] === 1) hits += weight
+  }
   return {
     precision: flagged === 0 ? 0 : hits / flagged,
     recall: positives === 0 ? 0 : hits / positives,
@@ -154,53 +119,69 @@ export function atThreshold(
   }
 }
 
-function weightedMean(
-  labels: ArrayLike<number>,
-  scores: ArrayLike<number>,
-  options: MeasureOptions,
-  of: (label: number, score: number) => number,
-): number {
-  let sum = 0
-  let total = 0
-  forEachRow(labels, scores, options, (label, score, weight) => {
-    sum += weight * of(label, score)
-    total += weight
-  })
-  return sum / total
-}
-
-function forEachRow(
+/** What needs no order: one pass over the rows, without a call for each, since reports measure the same rows in many groups. */
+function rowByRow(
   labels: ArrayLike<number>,
   scores: ArrayLike<number>,
   { rows, weights = null }: MeasureOptions,
-  take: (label: number, score: number, weight: number) => void,
-): void {
+  bins: number,
+): Pick<Measures, 'logLoss' | 'brier' | 'calibrationError'> {
   requireOneEach(labels, scores, weights)
+  assert(Number.isInteger(bins) && bins > 0, `${bins} bins, expected at least 1`)
   const count = rows?.length ?? labels.length
+  const gaps = new Float64Array(bins)
+  let total = 0
+  let losses = 0
+  let squares = 0
   for (let at = 0; at < count; at++) {
     const row = rows ? rows[at]! : at
-    take(labels[row]!, scores[row]!, weights ? weights[row]! : 1)
+    const weight = weights ? weights[row]! : 1
+    const [score, label] = [scores[row]!, labels[row]!]
+    if (!(score >= 0 && score <= 1)) assert.fail(`score ${score} of row ${row} is not between 0 and 1`)
+    const held = Math.min(Math.max(score, Number.EPSILON), 1 - Number.EPSILON)
+    losses -= weight * (label === 1 ? Math.log(held) : Math.log1p(-held))
+    squares += weight * (score - label) * (score - label)
+    gaps[binOf(score, bins)]! += weight * (score - label)
+    total += weight
   }
+  const gap = gaps.reduce((sum, one) => sum + Math.abs(one), 0)
+  return { logLoss: losses / total, brier: squares / total, calibrationError: gap / total }
 }
 
-/** Rows of equal score cannot be told apart by any threshold, so they are handed on together. */
-function forEachTie(
+/** The product may round over an edge that the score itself does not pass. */
+function binOf(score: number, bins: number): number {
+  const bin = Math.max(0, Math.ceil(score * bins) - 1)
+  return bin > 0 && score <= bin / bins ? bin - 1 : bin
+}
+
+/** What depends on the order alone. Rows of equal score cannot be told apart by any threshold, so they count together. */
+function byRank(
   labels: ArrayLike<number>,
   scores: ArrayLike<number>,
   { rows = ranked(scores), weights = null }: MeasureOptions,
-  take: (positives: number, negatives: number) => void,
-): void {
+): Pick<Measures, 'auc' | 'averagePrecision'> {
   requireOneEach(labels, scores, weights)
+  let positives = 0
+  let negatives = 0
+  let outranked = 0
+  let precisions = 0
   for (let at = 0; at < rows.length; ) {
     const score = scores[rows[at]!]!
-    let [positives, negatives] = [0, 0]
+    let [tiedPositives, tiedNegatives] = [0, 0]
     for (; at < rows.length && scores[rows[at]!] === score; at++) {
       const row = rows[at]!
       const weight = weights ? weights[row]! : 1
-      if (labels[row] === 1) positives += weight
-      else negatives += weight
+      if (labels[row] === 1) tiedPositives += weight
+      else tiedNegatives += weight
     }
-    take(positives, negatives)
+    outranked += tiedNegatives * (positives + tiedPositives / 2)
+    positives += tiedPositives
+    negatives += tiedNegatives
+    if (tiedPositives > 0) precisions += tiedPositives * (positives / (positives + negatives))
+  }
+  return {
+    auc: outranked / (positives * negatives),
+    averagePrecision: positives === 0 ? 0 : precisions / positives,
   }
 }
 

@@ -73,12 +73,13 @@ function byDay(
 ): Array<[number, Map<number, EntityOfDay>]> {
   const result = new Map<number, Map<number, EntityOfDay>>()
   const count = rows?.length ?? labels.length
+  let day = Number.NaN
+  let entities = new Map<number, EntityOfDay>()
   for (let at = 0; at < count; at++) {
     const row = rows ? rows[at]! : at
-    const day = days[row]!
-    let entities = result.get(day)
-    if (entities === undefined) {
-      entities = new Map()
+    if (days[row] !== day) {
+      day = days[row]!
+      entities = result.get(day) ?? new Map()
       result.set(day, entities)
     }
     const [key, score, isPositive] = [keys[row]!, scores[row]!, labels[row] === 1]

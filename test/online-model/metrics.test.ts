@@ -92,7 +92,7 @@ describe('measures', () => {
     expect(() => rocAuc([0, 1], [0.1, Number.NaN])).toThrow('score of row 1 is not a number')
     expect(() => logLoss([0, 1], [0.1])).toThrow('2 labels for 1 scores')
     expect(() => logLoss([0, 1], [0.1, 0.2], { weights: [1] })).toThrow('1 weights for 2 scores')
-    expect(() => calibrationError([1], [1.5])).toThrow('score 1.5 is not between 0 and 1')
+    expect(() => calibrationError([1], [1.5])).toThrow('score 1.5 of row 0 is not between 0 and 1')
   })
 })
 
