@@ -3,14 +3,12 @@
  * leave a series behind every day.
  */
 import { Gauge, type Registry } from 'prom-client'
-import { type EvaluationReport, type QualityMeasure, qualityMeasures } from './report.ts'
+import { type EvaluationReport, type EvaluationRole, type QualityMeasure, qualityMeasures } from './report.ts'
 
 export interface EvaluationGauges {
-  /** Replaces all that the last report of this role showed. `role`: `champion`, as served, or `challenger`, scored in the shadow. */
+  /** Replaces all that the last report of this role showed. */
   show(role: EvaluationRole, report: EvaluationReport): void
 }
-
-export type EvaluationRole = 'champion' | 'challenger'
 
 const metricOf: Readonly<Record<QualityMeasure, { readonly name: string; readonly help: string }>> = {
   averagePrecision: { name: 'average_precision', help: 'Average precision' },

@@ -17,6 +17,9 @@ export interface Quality {
   readonly precisionAtK: number | null
 }
 
+/** Scores as they were served, or as challengers gave them in the shadow. */
+export type EvaluationRole = 'champion' | 'challenger'
+
 export const qualityMeasures = [
   'averagePrecision',
   'auc',

@@ -3,9 +3,10 @@
  * lies here. Called when a store is made and by every statement on it.
  */
 import type { Plan } from '../../schemas/plan.ts'
+import { createQuality } from './quality.ts'
 
 /** Raised with every change of the tables: an older file is built anew. */
-export const layoutVersion = 1
+export const layoutVersion = 2
 
 /** Columns of a prediction, in order; the features follow. `shadow`: JSON of [version, score] pairs, null where nobody shadowed. */
 const predictionColumns = [
@@ -64,6 +65,7 @@ export function layoutOf(plan: Pick<Plan, 'features' | 'label'>): Layout {
       'CREATE TABLE labels (id VARCHAR, outcome UTINYINT, time_ms BIGINT, log_partition INTEGER, log_offset BIGINT)',
       `CREATE TABLE waiting (${spelled(waiting)})`,
       `CREATE TABLE ripened (${spelled([...ripenedColumns, ...waiting])})`,
+      createQuality,
       viewForPeople(featureColumns, otherwise),
     ],
   }

@@ -3,12 +3,14 @@
  * same transaction. The trainer writes it, batch by batch; whoever learns and evaluates reads from it what ripened.
  */
 import { DuckDBBlobValue, type DuckDBValue } from '@duckdb/node-api'
+import type { EvaluationReport, EvaluationRole } from '../evaluation/report.ts'
 import { applyBatch, type Batch, storeWatermark } from './apply.ts'
 import type { Session } from './database.ts'
 import { type FoundPrediction, findPrediction } from './find.ts'
 import { type OpenedStore, type OpenStoreOptions, openStore } from './open.ts'
 import { exportParquet, importParquet } from './parquet.ts'
 import { type Progress, progressToJson, type StoreCounts } from './progress.ts'
+import { saveQuality } from './quality.ts'
 import { type LabelChoice, type RipeRows, readRows, type TimeSpan } from './read-rows.ts'
 import { writeSnapshot } from './snapshot.ts'
 import { trim } from './trim.ts'
@@ -57,6 +59,8 @@ export interface TrainingStore {
   state(consumer: string): Promise<ConsumerState | null>
   /** How far the consumer is and its state: both or nothing. */
   saveState(consumer: string, state: ConsumerState): Promise<void>
+  /** An evaluation's report, instead of the last one of that role, in the table `quality`. */
+  saveQuality(role: EvaluationRole, report: EvaluationReport): Promise<void>
   /** A copy of the whole store, for other processes; replaces the file of that name at once when it is complete. */
   snapshot(file: string): Promise<void>
   /** Ripe rows into a Parquet file, by (event time, id); answers how many. */
@@ -146,6 +150,7 @@ function createTrainingStore({
       })
       if (consumed.has(consumer)) consumed.set(consumer, upToSeq)
     },
+    saveQuality: (role, report) => database.transact((session) => saveQuality(session, role, report)),
     snapshot: (to) => database.maintain((session) => writeSnapshot(session, to)),
     exportParquet: (to, span = everything) =>
       database.read((session) => exportParquet(session, layout, about, to, span)),

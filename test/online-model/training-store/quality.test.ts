@@ -1,0 +1,42 @@
+/** Reports of an evaluation in the store: what its rows say, as SQL finds it, with the last report's groups and no older ones. */
+import { expect, test } from 'vitest'
+import { dayMs, evaluate } from '../../../online-model/evaluation/evaluate.ts'
+import { servedRows, shadowRows } from '../../../online-model/evaluation/served-rows.ts'
+import { batchOf, hourMs, label, openStore, prediction, startMs } from './store-fixture.ts'
+
+const options = { threshold: 0.3, k: 2, rollingMs: dayMs }
+
+test('a report of the rows that ripened is asked for in SQL', async () => {
+  const store = await openStore()
+  const rows = Array.from({ length: 40 }, (_, n) =>
+    prediction(`e${n}`, n * 3_600, { offset: n, shadow: n % 2 === 0 ? [{ version: 'v9', score: 0.5 }] : [] }),
+  )
+  const labels = [3, 5, 6, 21].map((n, offset) => label(`e${n}`, n * 3_600 + 60, { offset }))
+  await store.apply(batchOf(rows, [...labels, label('nobody', 200 * 3_600, { offset: 4 })]))
+  const ripe = await store.rows({ fromMs: 0, untilMs: startMs + 100 * hourMs }, 'latest')
+  const champion = evaluate(servedRows(ripe).rows, { ...options, champion: { version: 'v1', sinceMs: 0 } })
+  await store.saveQuality('champion', champion)
+  await store.saveQuality('challenger', evaluate(shadowRows(ripe).rows, options))
+
+  const [all] = champion.groups
+  // Three of four were scored, all but those without a model; the last hour is not ripe.
+  expect(all!.quality).toMatchObject({ rows: 29, positives: 4 })
+  const measures =
+    'rows::DOUBLE, positives::DOUBLE, average_precision, auc, log_loss, precision_at_k, calibration_error'
+  const { averagePrecision, auc, logLoss, precisionAtK, calibrationError } = all!.quality
+  expect(await store.query(`SELECT ${measures} FROM quality WHERE role = 'champion' AND grouped_by = 'all'`)).toEqual([
+    [29, 4, averagePrecision, auc, logLoss, precisionAtK, calibrationError],
+  ])
+  const groups = `SELECT grouped_by || ' ' || name FROM quality WHERE role = $role ORDER BY rowid`
+  const named = (report: typeof champion) => report.groups.map(({ by, name }) => [`${by} ${name}`])
+  expect(await store.query(groups, { role: 'champion' })).toEqual(named(champion))
+  expect((await store.query(groups, { role: 'challenger' })).flat()).toContain('version v9')
+
+  // The next report leaves nothing of this one but the days that it does not speak of.
+  const lastDay = await store.rows({ fromMs: startMs + 24 * hourMs, untilMs: startMs + 100 * hourMs }, 'latest')
+  const next = evaluate(servedRows(lastDay).rows, options)
+  await store.saveQuality('champion', next)
+  const left = (await store.query(groups, { role: 'champion' })).flat()
+  expect(left.toSorted()).toEqual(['day 2024-01-01', ...named(next).flat()].toSorted())
+  expect((await store.query(groups, { role: 'challenger' })).flat()).toContain('version v9')
+})
