@@ -8,6 +8,7 @@ export function declareRunCommands(declare: Declare): void {
   declareRun(declare)
   declareProduce(declare)
   declareTrain(declare)
+  declareData(declare)
 }
 
 const startExamples = [
@@ -98,5 +99,21 @@ function declareTrain({ command, act }: Declare): void {
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./train.ts')).trainCommand(definition, options, context)),
+    )
+}
+
+function declareData({ command, act }: Declare): void {
+  command('data', "Profile a pipeline's training set: counts, label rate by day, every feature; Parquet out and in.", [
+    'pipelines/card-fraud.ts',
+    'pipelines/card-fraud.ts --html training-set.html --export training-set.parquet',
+    'pipelines/card-fraud.ts --import training-set.parquet',
+  ])
+    .option('--store <file>', "instead of the trainer's store or, while that runs, its last snapshot")
+    .option('--export <file>', 'write the ripe rows to a Parquet file', outputFileOption)
+    .option('--import <file>', "add the rows of such a file to the trainer's store; not while the trainer runs")
+    .option('--html <file>', 'write the profile as a page, too', outputFileOption)
+    .addOption(jsonFileOption())
+    .action((definition, options) =>
+      act(async (context) => (await import('./data.ts')).dataCommand(definition, options, context)),
     )
 }

@@ -22,15 +22,18 @@ export interface FollowStoreOptions {
   readonly store: Pick<TrainingStore, 'status' | 'apply' | 'ripened'>
   readonly clock: Pick<Clock, 'elapsedMs' | 'sleep'>
   readonly log: Pick<Log, 'warn'>
-  /** Place in the order of ripening after which rows are handed out: what the consumer has saved (`TrainingStore.state`), or 0. */
-  readonly afterSeq: number
-  /**
-   * Takes what ripened, at most `ripeRowsMax` rows at a time and in order. Where it saves its own state with `saveState` up to the last
-   * row it took, every row is taken once, whatever happens in between.
-   */
-  readonly onRipened: (rows: RipeRows) => void | Promise<void>
-  /** 4,096 unless told. */
-  readonly ripeRowsMax?: number
+  /** Who takes what ripens; null: nobody does. */
+  readonly handOut: {
+    /** Place in the order of ripening after which rows are handed out: what the consumer has saved (`TrainingStore.state`), or 0. */
+    readonly afterSeq: number
+    /**
+     * Takes what ripened, at most `rowsMax` rows at a time and in order. Where it saves its own state with `saveState` up to the last row
+     * it took, every row is taken once, whatever happens in between.
+     */
+    readonly onRipened: (rows: RipeRows) => void | Promise<void>
+    /** 4,096 unless told. */
+    readonly rowsMax?: number
+  } | null
   /** What one step reads at most, over all partitions; 8 MiB unless told, but a record of each partition. */
   readonly stepBytesMax?: number
   /** A step that finds the brokers failing for longer than this rejects; 5 minutes unless told. */
@@ -75,12 +78,11 @@ interface Place {
 
 /** Connects with the first step. */
 export function createStoreFollower(options: FollowStoreOptions): StoreFollower {
-  const { broker, plan, store, clock, log, onRipened } = options
-  const { ripeRowsMax = ripeRowsMaxDefault, stepBytesMax = stepBytesMaxDefault } = options
-  const { outageMaxMs = outageMaxMsDefault } = options
+  const { broker, plan, store, clock, log, handOut: consumer } = options
+  const { stepBytesMax = stepBytesMaxDefault, outageMaxMs = outageMaxMsDefault } = options
   const labelStream = labelStreamOf(plan)
   const topics: Readonly<Record<InputName, string>> = { predictions: plan.predictions.topic, label: labelStream.topic }
-  let upToSeq = options.afterSeq
+  let upToSeq = consumer?.afterSeq ?? 0
   let places: readonly Place[] | null = null
   let fetcher: Fetcher | null = null
   let closed: Promise<void> | null = null
@@ -135,8 +137,10 @@ export function createStoreFollower(options: FollowStoreOptions): StoreFollower 
 
   async function handOut(): Promise<number> {
     let count = 0
+    if (consumer === null) return count
+    const { onRipened, rowsMax = ripeRowsMaxDefault } = consumer
     while (upToSeq < store.status().ripenedSeq) {
-      const rows = await store.ripened(upToSeq, ripeRowsMax)
+      const rows = await store.ripened(upToSeq, rowsMax)
       // What was trimmed is not there any more.
       if (rows.rowCount === 0) break
       await onRipened(rows)

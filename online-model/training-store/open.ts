@@ -1,4 +1,5 @@
 /** A training store's file, opened and held against what it was made for; a new one is made where there is none. Called by the store. */
+import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import { PipelineError } from '../../schemas/errors.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan.ts'
@@ -14,8 +15,8 @@ export interface OpenStoreOptions {
   /** Path of the DuckDB file, or `:memory:`. */
   readonly file: string
   readonly plan: StorePlan
-  /** Kafka cluster that the positions are of. */
-  readonly clusterId: string
+  /** Kafka cluster that the positions are of; null where it is not known to one who only reads. */
+  readonly clusterId: string | null
   /** Event time; as long as the topic of predictions keeps them unless told. */
   readonly retentionMs?: number
   /** Most rows that wait, and most that are ripe: 2,000,000 unless told. */
@@ -73,7 +74,8 @@ export async function openStore(options: OpenStoreOptions): Promise<OpenedStore>
 const rebuilt: ReadonlyArray<PipelineError['code']> = ['state_foreign', 'training_store_unreadable']
 
 async function openAsIs(options: OpenStoreOptions): Promise<OpenedStore> {
-  const { file, plan, consumers = [], rowsMax = rowsMaxDefault } = options
+  const { file, plan, clusterId, isReadOnly = false, consumers = [], rowsMax = rowsMaxDefault } = options
+  assert(clusterId !== null || isReadOnly, 'a store that is written stands for positions of one cluster')
   const layout = layoutOf(plan)
   const about = aboutOf(options)
   const labelStream = labelStreamOf(plan)
@@ -126,7 +128,7 @@ function aboutOf({ plan, clusterId }: OpenStoreOptions): About {
     predictions: plan.predictions.topic,
     label: labelStreamOf(plan).topic,
     outcome: JSON.stringify({ value, otherwise }),
-    cluster: clusterId,
+    cluster: clusterId ?? '',
   }
 }
 
@@ -168,7 +170,7 @@ const words: Readonly<Record<keyof About, string>> = {
 
 function refuseForeign(file: string, expected: About, found: About): void {
   const names = Object.keys(words) as Array<keyof About>
-  const name = names.find((key) => found[key] !== expected[key])
+  const name = names.find((key) => found[key] !== expected[key] && !(key === 'cluster' && expected.cluster === ''))
   if (name === undefined) return
   throw new PipelineError(
     'state_foreign',

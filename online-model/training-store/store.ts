@@ -40,6 +40,8 @@ export interface ConsumerState {
 
 export interface TrainingStore {
   readonly features: readonly string[]
+  /** Column of each feature in the table `training_rows`, quoted; for `query`. */
+  readonly columns: readonly string[]
   status(): StoreStatus
   /**
    * Rows, what ripens by them and the positions, in one transaction. What was applied before changes nothing. Rejects with
@@ -112,6 +114,7 @@ function createTrainingStore({
 
   return {
     features: layout.features,
+    columns: layout.featureColumns,
     status,
     async apply(batch) {
       await change(async (session, before) => {

@@ -54,7 +54,13 @@ async function report(broker: MemoryBroker, clickId: string, seconds: number, pa
   await send(broker, topics.label, partition, value)
 }
 
-function follow(broker: FollowStoreOptions['broker'], store: TrainingStore, more: Partial<FollowStoreOptions> = {}) {
+type Consumer = NonNullable<FollowStoreOptions['handOut']>
+
+function follow(
+  broker: FollowStoreOptions['broker'],
+  store: TrainingStore,
+  { outageMaxMs = 300_000, ...consumer }: Partial<Consumer> & { outageMaxMs?: number } = {},
+) {
   const handed: RipeRows[] = []
   const warnings: string[] = []
   const follower = createStoreFollower({
@@ -63,9 +69,8 @@ function follow(broker: FollowStoreOptions['broker'], store: TrainingStore, more
     store,
     clock,
     log: { warn: (_, message) => warnings.push(message) },
-    afterSeq: 0,
-    onRipened: (rows) => void handed.push(rows),
-    ...more,
+    outageMaxMs,
+    handOut: { afterSeq: 0, onRipened: (rows) => void handed.push(rows), ...consumer },
   })
   onTestFinished(() => follower.close())
   const toEnd = async () => {
@@ -82,7 +87,7 @@ describe('the follower', () => {
     for (let n = 0; n < 20; n++) await predict(broker, `e${n}`, n, { partition: n % 2 })
     await report(broker, 'e3', 100, 1)
     await report(broker, 'e4', 3_610)
-    const first = follow(broker, store, { ripeRowsMax: 3 })
+    const first = follow(broker, store, { rowsMax: 3 })
     expect(await first.follower.step()).toMatchObject({ records: 22, isAtEnd: true, ripened: 0 })
     await predict(broker, 'z', 9_000)
     await first.toEnd()
@@ -173,9 +178,7 @@ describe('the follower', () => {
     failures = 1_000
     const second = follow(failing, store, { outageMaxMs: 20_000 })
     await expect(second.toEnd()).rejects.toMatchObject({ code: 'kafka_unreachable' })
-    await expect(
-      follow(broker, store, { broker: { ...failing, partitionCounts: async () => new Map() } }).toEnd(),
-    ).rejects.toMatchObject({
+    await expect(follow({ ...failing, partitionCounts: async () => new Map() }, store).toEnd()).rejects.toMatchObject({
       code: 'topic_missing',
     })
   })
@@ -214,7 +217,7 @@ describe('the follower', () => {
     let isBroken = true
     const handed: string[] = []
     const { toEnd } = follow(broker, store, {
-      ripeRowsMax: 2,
+      rowsMax: 2,
       onRipened: (rows) => {
         if (isBroken && rows.ids[0] === 'e3') throw new Error('broken')
         handed.push(...rows.ids)
