@@ -10,6 +10,7 @@ import { type Declare, definitionCommand } from './declare.ts'
 import { declareCheckCommands } from './declare-check.ts'
 import { declareCompletionCommands } from './declare-completion.ts'
 import { declareLookCommands } from './declare-look.ts'
+import { declareModelsCommands } from './declare-models.ts'
 import { declareProofCommands } from './declare-proof.ts'
 import { declareRejectedCommands } from './declare-rejected.ts'
 import { declareRunCommands } from './declare-run.ts'
@@ -80,6 +81,7 @@ function declare(
   declareRunCommands(declaring)
   declareCheckCommands(declaring)
   declareLookCommands(declaring)
+  declareModelsCommands(declaring)
   declareRejectedCommands(declaring)
   declareWorkersCommands(declaring)
   declareProofCommands(declaring)

@@ -83,6 +83,7 @@ test('a training ends in the registry, and whoever follows it scores with the ne
       changedAtMs: expect.any(Number),
       by: 'first',
       reason: 'trained on 2000 rows with 100 positives',
+      action: 'set',
     },
   ])
   await firstTakenUp
