@@ -2,19 +2,16 @@
  * `millrace backtest`: a source through the pure core into the models, without servers: what the definition's model would have been worth
  * in a week, trained on what was known then.
  */
-import {
-  type Backtest,
-  type BacktestResult,
-  createBacktest,
-  type LineResult,
-} from '../online-model/backtest/backtest.ts'
+import { type Backtest, createBacktest } from '../online-model/backtest/backtest.ts'
 import { dayMs, type LineName, type Protocol, protocolOf } from '../online-model/backtest/protocol.ts'
+import type { BacktestResult, LineResult } from '../online-model/backtest/results.ts'
 import { shownMeasure } from '../online-model/evaluation/report.ts'
 import { createReplay, type Replayed } from '../processors/replay.ts'
 import { formatDuration } from '../schemas/duration.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import { type Outcome, outcomeOf } from '../schemas/label-outcome.ts'
-import type { EventValues, Plan } from '../schemas/plan.ts'
+import type { ModelWeights } from '../schemas/model-plan.ts'
+import type { EventValues, ModelVersion, Plan } from '../schemas/plan.ts'
 import { checkedEvent } from './checked-event.ts'
 import type { CommandContext } from './context.ts'
 import { exitCodes } from './failure-text.ts'
@@ -63,6 +60,7 @@ export async function backtestCommand(
     elapsedMs: clock.elapsedMs,
     signal,
     say: (line) => terminal.err(line),
+    recordBytesOf: (model) => plan.models.codec.encode(recordOf(plan, model)).length,
     ...(options.lines === undefined ? {} : { lines: options.lines }),
   })
   try {
@@ -76,6 +74,12 @@ export async function backtestCommand(
   } finally {
     backtest.close()
   }
+}
+
+/** As the registry would hold it. */
+function recordOf({ fingerprint }: Plan, model: ModelWeights): ModelVersion {
+  const names = { kind: 'version', version: 'v1', origin: 'retrain', parent: null } as const
+  return { ...names, createdAtMs: 0, fingerprint, seed, model, metrics: {}, trainedOn: [] }
 }
 
 function testFrom({ source, testFrom }: BacktestCommandOptions): number {
@@ -217,6 +221,11 @@ function print(result: BacktestResult, plan: Plan, protocol: Protocol, seconds: 
   ])
   for (const line of tableLines([head, ...cells])) terminal.out(line)
   for (const { name, what, note } of lines) terminal.out(`  ${name}: ${what} (${note})`)
+  for (const { name, gate } of lines) {
+    if (gate === null) continue
+    const verdict = gate.promote ? 'would be promoted' : 'would not be promoted'
+    terminal.out(`  gate: ${name} ${verdict} over ${gate.against}. ${gate.reasons.join(' ')}`)
+  }
   for (const line of skipped) terminal.out(`  left out: ${line}`)
   terminal.out('Average precision by day:')
   for (const line of tableLines(byDay(lines))) terminal.out(`  ${line}`)

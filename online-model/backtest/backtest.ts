@@ -3,12 +3,9 @@
  * by then. Called by `millrace backtest`, which replays a source into it; nothing here reads a clock or a file.
  */
 import assert from 'node:assert/strict'
-import { PipelineError } from '../../schemas/errors.ts'
 import type { Outcome } from '../../schemas/label-outcome.ts'
-import type { ModelPlan } from '../../schemas/model-plan.ts'
+import type { ModelPlan, ModelWeights } from '../../schemas/model-plan.ts'
 import type { Plan } from '../../schemas/plan.ts'
-import { evaluate } from '../evaluation/evaluate.ts'
-import type { EvaluationReport, Quality } from '../evaluation/report.ts'
 import { createHistory, type History, type HistoryRow } from './history.ts'
 import {
   type ContinuousLine,
@@ -18,12 +15,13 @@ import {
   type LineSurroundings,
   type TrainedLine,
 } from './lines.ts'
-import { dayMs, type LineName, lineNames, measuredRows, type Protocol } from './protocol.ts'
+import { type LineName, lineNames, type Protocol } from './protocol.ts'
+import { type BacktestResult, resultsOf } from './results.ts'
 
 export interface BacktestOptions {
   /** All of them unless told. */
   readonly lines?: readonly LineName[]
-  readonly plan: Pick<Plan, 'features' | 'label' | 'model'>
+  readonly plan: Pick<Plan, 'features' | 'label' | 'model' | 'learn'>
   readonly protocol: Protocol
   /** Of learners and fits. */
   readonly seed: number
@@ -32,6 +30,8 @@ export interface BacktestOptions {
   readonly elapsedMs: () => number
   readonly signal: AbortSignal
   readonly say: (line: string) => void
+  /** Size that a version with these weights has in the registry, for the gate. */
+  readonly recordBytesOf: (weights: ModelWeights) => number
 }
 
 export interface Backtest {
@@ -47,35 +47,10 @@ export interface Backtest {
   close(): void
 }
 
-export interface BacktestResult {
-  readonly lines: readonly LineResult[]
-  /** Events of the test week, before entities known as positive are left out. */
-  readonly testRows: number
-  readonly skipped: readonly string[]
-}
-
-export interface LineResult {
-  readonly name: string
-  readonly what: string
-  /** On the rows that are measured; its `all` group is the table's line. */
-  readonly report: EvaluationReport
-  readonly measured: Quality
-  /** On all events of the week. */
-  readonly wholeWeek: Quality
-  readonly taughtRows: number
-  readonly taughtPositives: number
-  readonly note: string
-  readonly learnMicros: number
-  readonly predictMicros: number
-}
-
-/** Of each day, as in the Handbook's tables. */
-const k = 100
-const threshold = 0.5
 const logistic: ModelPlan = { kind: 'logistic', l2: 1 }
 
 export async function createBacktest(options: BacktestOptions): Promise<Backtest> {
-  const { plan, protocol, seed, publishEveryMs, elapsedMs, signal, say } = options
+  const { plan, protocol, seed, publishEveryMs, elapsedMs, signal, say, recordBytesOf } = options
   const { test, trainWeek, trainMonth, labelDelayMs } = protocol
   const asked = options.lines ?? lineNames
   const history = createHistory(plan.features.length)
@@ -150,75 +125,9 @@ export async function createBacktest(options: BacktestOptions): Promise<Backtest
   }
 
   function finish(): BacktestResult {
-    const [begin, end] = [history.rowAt(test.fromMs), history.rowAt(test.untilMs)]
-    assert(isTrained && end > begin, 'the test week has no rows')
-    const measured = measuredRows(history, protocol, labelOf)
-    const whole = Array.from({ length: end - begin }, (_, i) => begin + i)
-    return {
-      lines: lines.map((line) => resultOf(line, measured, whole)),
-      testRows: whole.length,
-      skipped,
-    }
-  }
-
-  function resultOf(line: Line, measured: readonly number[], whole: readonly number[]): LineResult {
-    const { name, what, taught } = line
-    const first = line.versions[0]
-    if (first === undefined || first.fromMs > test.fromMs) {
-      throw new PipelineError(
-        'model_untrainable',
-        `${name} had no version by ${day(test.fromMs)}: it had learned no positive.`,
-      )
-    }
-    const began = elapsedMs()
-    const scores = scoreRows(line, whole)
-    const predictMicros = ((elapsedMs() - began) * 1_000) / whole.length
-    const report = reportOf(line, measured, scores)
-    return {
-      name,
-      what,
-      report,
-      measured: report.groups[0]!.quality,
-      wholeWeek: reportOf(line, whole, scores).groups[0]!.quality,
-      taughtRows: taught.rows,
-      taughtPositives: taught.positives,
-      note: taught.note,
-      learnMicros: (taught.ms * 1_000) / Math.max(1, taught.rows),
-      predictMicros,
-    }
-  }
-
-  /** By the version that had been published last, as a live scorer does. */
-  function scoreRows(
-    { versions }: Line,
-    rows: readonly number[],
-  ): { score: Float64Array; version: Int32Array; first: number } {
-    const score = new Float64Array(rows.length)
-    const version = new Int32Array(rows.length)
-    let at = 0
-    rows.forEach((row, i) => {
-      while (at + 1 < versions.length && versions[at + 1]!.fromMs <= history.timeOf(row)) at++
-      score[i] = versions[at]!.predict(history.vectorOf(row))
-      version[i] = at
-    })
-    return { score, version, first: rows[0]! }
-  }
-
-  function reportOf(line: Line, rows: readonly number[], scored: ReturnType<typeof scoreRows>): EvaluationReport {
-    const places = rows.map((row) => row - scored.first)
-    return evaluate(
-      {
-        labels: Uint8Array.from(rows, (row) => labelOf(row)),
-        scores: Float64Array.from(places, (place) => scored.score[place]!),
-        times: Float64Array.from(rows, history.timeOf),
-        versions: Int32Array.from(places, (place) => scored.version[place]!),
-        versionNames: line.versions.map((_, i) => `v${i + 1}`),
-        keys: Int32Array.from(rows, history.keyOf),
-        labelDelays: Float64Array.from(rows, (row) => history.labelledAt(row) - history.timeOf(row)),
-        weights: null,
-      },
-      { threshold, k, rollingMs: 7 * dayMs },
-    )
+    assert(isTrained, 'nothing came from the test week')
+    const { metric } = plan.learn.promoteIf
+    return { ...resultsOf(lines, { ...surroundings, protocol, metric, recordBytesOf }), skipped }
   }
 
   return {
@@ -238,8 +147,4 @@ export function modelWords(plan: ModelPlan): string {
   if (plan.kind === 'mlp') return `perceptron ${plan.hidden.join('-')}`
   if (plan.kind === 'logistic') return 'logistic regression'
   return plan.kind === 'prior' ? 'prior' : `own model ${plan.own.name}`
-}
-
-function day(timeMs: number): string {
-  return new Date(timeMs).toISOString().slice(0, 10)
 }

@@ -19,6 +19,7 @@ export interface Line {
 /** As published: from that event time on it scores. */
 export interface Version {
   readonly fromMs: number
+  readonly weights: ModelWeights
   readonly predict: Predict
 }
 
@@ -77,7 +78,7 @@ export function createTrainedLine(
     taught.rows += training.rowCount
     taught.positives += training.labels.reduce((sum, label) => sum + label, 0)
     taught.note = note
-    versions.push({ fromMs: atMs, predict: scoringOf(weights, plan).predict })
+    versions.push({ fromMs: atMs, weights, predict: scoringOf(weights, plan).predict })
   }
 
   return { name, what, window, versions, taught, train }
@@ -117,7 +118,7 @@ export async function createContinuousLine(
     const weights: ModelWeights = learner!.weights()
     taught.ms += elapsedMs() - began
     if (atMs <= testFromMs) versions.length = 0
-    versions.push({ fromMs: atMs, predict: scoringOf(weights, plan).predict })
+    versions.push({ fromMs: atMs, weights, predict: scoringOf(weights, plan).predict })
     taught.note = `${++published} versions`
   }
 

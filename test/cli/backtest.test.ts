@@ -58,6 +58,12 @@ describe('a small file', () => {
       expect(auc).toBeLessThan(1)
     }
     expect(figures.split.taughtRows).toBe(420)
+    expect(figures.split.gate).toBeNull()
+    expect(figures.retrained.gate).toMatchObject({ against: 'split', promote: expect.any(Boolean) })
+    expect(figures.retrained.gate.measures['candidate.averagePrecision']).toBe(figures.retrained.ap)
+    expect(figures.retrained.gate.measures['champion.averagePrecision']).toBe(figures.split.ap)
+    expect(figures.retrained.gate.measures.recordBytes).toBeGreaterThan(100)
+    expect(out.join('\n')).toMatch(/ {2}gate: retrained would (?:not )?be promoted over split\. \S/)
     // Every event whose label counts by the end of the week's last label.
     expect(figures.continuous.taughtRows).toBeGreaterThan(40 * 60)
     expect(out[3]).toMatch(new RegExp(`^split +${figures.split.auc.toFixed(3)} +${figures.split.ap.toFixed(3)} `))
@@ -129,6 +135,7 @@ test('ends at a signal', async () => {
 })
 
 function withoutTimes(figures: object): object {
-  const isTime = (name: string) => ['seconds', 'learnMicros', 'predictMicros'].includes(name)
+  const isTime = (name: string) =>
+    ['seconds', 'learnMicros', 'predictMicros', 'latencyP50Us', 'latencyP99Us', 'promote', 'reasons'].includes(name)
   return JSON.parse(JSON.stringify(figures, (name, value) => (isTime(name) ? undefined : value)))
 }

@@ -26,6 +26,7 @@ test('chapter 3 comes out to the third decimal', { timeout: 600_000 }, async () 
     elapsedMs: () => 0,
     signal: new AbortController().signal,
     say: () => undefined,
+    recordBytesOf: () => 0,
   })
   const replay = createReplay(plan, { partitions: 4 })
   const take = async (replayed: readonly Replayed[]) => {

@@ -1,0 +1,51 @@
+/** What the gate would have said of a line's model at the end of the test week, with the first line as the champion. Called by the backtest. */
+import type { ModelWeights, QualityMetric } from '../../schemas/model-plan.ts'
+import { type GateDecision, judgeCandidate } from '../gates.ts'
+import type { Predict } from '../models/model.ts'
+import { latencyVectorsMax, scoringLatency } from '../scoring-latency.ts'
+import type { History } from './history.ts'
+
+/** A line's scores of the rows that are measured, with the version that scored last. */
+export interface Contender {
+  readonly name: string
+  readonly scores: Float64Array
+  readonly predict: Predict
+  readonly weights: ModelWeights
+}
+
+export interface VerdictOptions {
+  readonly history: Pick<History, 'keyOf' | 'vectorOf'>
+  readonly rows: readonly number[]
+  readonly labelOf: (row: number) => 0 | 1
+  readonly width: number
+  readonly metric: QualityMetric
+  readonly seed: number
+  readonly elapsedMs: () => number
+  readonly recordBytesOf: (weights: ModelWeights) => number
+}
+
+export function verdictOn(candidate: Contender, champion: Contender, options: VerdictOptions): GateDecision {
+  const { history, rows, labelOf, width, metric, seed, elapsedMs, recordBytesOf } = options
+  const timed = rows.slice(0, latencyVectorsMax)
+  const vectors = new Float64Array(timed.length * width)
+  timed.forEach((row, i) => {
+    vectors.set(history.vectorOf(row), i * width)
+  })
+  return judgeCandidate({
+    rows: {
+      labels: Uint8Array.from(rows, labelOf),
+      weights: null,
+      blocks: Int32Array.from(rows, history.keyOf),
+    },
+    candidate: {
+      version: candidate.name,
+      scores: candidate.scores,
+      latency: scoringLatency(candidate.predict, { rows: vectors, width }, () => elapsedMs() * 1_000),
+      recordBytes: recordBytesOf(candidate.weights),
+      wasRolledBack: false,
+    },
+    champion: { version: champion.name, scores: champion.scores },
+    metric,
+    seed,
+  })
+}
