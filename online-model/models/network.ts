@@ -1,6 +1,6 @@
 /**
- * A multilayer perceptron in plain arrays: the layout of its parameters, their first values, and the gradient of one example. The learner
- * learns with it; the fit shares its layout.
+ * A multilayer perceptron in one flat array: the layout of its parameters, their first values, and their form in a version. Shared by
+ * the fit and the learner.
  */
 import type { LayerWeights } from '../../schemas/model-plan.ts'
 import type { Random } from './random.ts'
@@ -49,6 +49,19 @@ export function firstParameters(network: Network, logOdds: number, random: Rando
   return parameters
 }
 
+/** Writes the standardised form of a vector: 0, which is the mean, where a value is missing. */
+export function standardise(
+  vector: ArrayLike<number>,
+  { means, scales }: { readonly means: ArrayLike<number>; readonly scales: ArrayLike<number> },
+  into: Float32Array,
+  at: number,
+): void {
+  for (let i = 0; i < means.length; i++) {
+    const value = (vector[i]! - means[i]!) / scales[i]!
+    into[at + i] = Number.isNaN(value) ? 0 : Math.min(Math.max(value, -inputMax), inputMax)
+  }
+}
+
 /** As a version holds them: single-precision floats. */
 export function layerWeights(network: Network, parameters: ArrayLike<number>): LayerWeights[] {
   const slice = (from: number, until: number) => {
@@ -60,70 +73,4 @@ export function layerWeights(network: Network, parameters: ArrayLike<number>): L
     weights: slice(weightsAt, biasesAt),
     biases: slice(biasesAt, biasesAt + units),
   }))
-}
-
-export interface Backpropagation {
-  /** The standardised input of the next example: to be written before each call. */
-  readonly input: Float64Array
-  /**
-   * Adds `weight` times the gradient of the example's log-loss to `gradient`. Returns the probability that the parameters gave to label 1.
-   */
-  add(parameters: Float64Array, label: number, weight: number, gradient: Float64Array): number
-}
-
-/** The scratch space for one example after the other. */
-export function createBackpropagation({ layers }: Network): Backpropagation {
-  const activations = [...layers.map(({ inputs }) => new Float64Array(inputs)), new Float64Array(1)]
-  const slopes = layers.map(({ units }) => new Float64Array(units))
-
-  function forward(parameters: Float64Array): number {
-    for (let l = 0; l < layers.length; l++) {
-      const { inputs, units, weightsAt, biasesAt } = layers[l]!
-      const [from, to] = [activations[l]!, activations[l + 1]!]
-      for (let j = 0; j < units; j++) to[j] = parameters[biasesAt + j]!
-      for (let i = 0; i < inputs; i++) {
-        const value = from[i]!
-        // About half of what a rectifier lets through is nothing.
-        if (value === 0) continue
-        const row = weightsAt + i * units
-        for (let j = 0; j < units; j++) to[j]! += value * parameters[row + j]!
-      }
-      if (l < layers.length - 1) for (let j = 0; j < units; j++) if (to[j]! < 0) to[j] = 0
-    }
-    return activations.at(-1)![0]!
-  }
-
-  function backward(parameters: Float64Array, gradient: Float64Array): void {
-    for (let l = layers.length - 1; l >= 0; l--) {
-      const { inputs, units, weightsAt, biasesAt } = layers[l]!
-      const [from, slope] = [activations[l]!, slopes[l]!]
-      const before = l > 0 ? slopes[l - 1]! : null
-      for (let j = 0; j < units; j++) gradient[biasesAt + j]! += slope[j]!
-      for (let i = 0; i < inputs; i++) {
-        const value = from[i]!
-        if (value === 0) {
-          if (before) before[i] = 0
-          continue
-        }
-        const row = weightsAt + i * units
-        let sum = 0
-        for (let j = 0; j < units; j++) {
-          const change = slope[j]!
-          gradient[row + j]! += value * change
-          sum += parameters[row + j]! * change
-        }
-        if (before) before[i] = sum
-      }
-    }
-  }
-
-  return {
-    input: activations[0]!,
-    add(parameters, label, weight, gradient) {
-      const probability = 1 / (1 + Math.exp(-forward(parameters)))
-      slopes.at(-1)![0] = weight * (probability - label)
-      backward(parameters, gradient)
-      return probability
-    },
-  }
 }
