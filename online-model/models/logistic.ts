@@ -5,8 +5,11 @@ import assert from 'node:assert/strict'
 import { CholeskyDecomposition, Matrix } from 'ml-matrix'
 import { PipelineError } from '../../schemas/errors.ts'
 import type { LogisticPlan, LogisticWeights } from '../../schemas/model-plan.ts'
-import type { FitOptions, Model, Scoring, TrainingRows } from './model.ts'
+import type { FitOptions, LearnerStart, Model, OnlineLearner, Scoring, TrainingRows } from './model.ts'
+import { networkOf } from './network.ts'
+import { createNetworkLearner, type NetworkLearning, type Tuning } from './network-learner.ts'
 import { columnScales } from './standardise.ts'
+import { openTensors, type Tensors } from './tensors.ts'
 import { giveWay, requireBothClasses } from './training-rows.ts'
 
 export interface LogisticTraining extends TrainingRows {
@@ -37,8 +40,47 @@ export function createLogistic({ l2 }: LogisticPlan, iterationsMax = 100): Model
         { details: { rows: rowCount, iterations } },
       )
     },
-    learner: null,
+    learner: async (features, start) => createLearner(l2, features, await openTensors(), start),
   }
+}
+
+const tuning: Tuning = {
+  newRows: 64,
+  positiveDraws: 16,
+  negativeDraws: 48,
+  steps: 1,
+  positivesKept: 2_048,
+  negativesKept: 8_192,
+  averaging: 0.005,
+}
+const learningRate = 0.01
+/** The penalty is against a sum of losses, and a learner's sum is that of about so many rows. */
+const rowsRemembered = 100_000
+
+/** A network without hidden layers. */
+function createLearner(
+  l2: number,
+  features: readonly string[],
+  tensors: Tensors,
+  start: LearnerStart,
+): OnlineLearner {
+  const learning: NetworkLearning = {
+    network: networkOf(features.length, []),
+    owner: { kind: 'logistic', features, tuning },
+    learningRate,
+    decay: l2 / rowsRemembered,
+    tuning,
+    exported: ({ means, scales }, parameters) => ({
+      kind: 'logistic',
+      features: [...features],
+      means: [...means],
+      scales: [...scales],
+      weights: [...parameters.subarray(0, features.length)],
+      intercept: parameters[features.length]!,
+    }),
+    scored: (weights) => logisticScoring(weights as LogisticWeights).predict,
+  }
+  return createNetworkLearner(tensors, learning, start)
 }
 
 /** The sum of the contributions and the intercept are the log odds; a missing value takes the mean and so adds nothing. */

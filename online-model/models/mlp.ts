@@ -3,18 +3,63 @@
  * optimiser runs over plain arrays, where a step costs microseconds instead of sixty small operations.
  */
 import { PipelineError } from '../../schemas/errors.ts'
-import type { MlpPlan } from '../../schemas/model-plan.ts'
+import type { MlpPlan, MlpWeights } from '../../schemas/model-plan.ts'
 import { createAdam } from './adam.ts'
 import { type Batch, createBatch, createGradient } from './gradient.ts'
-import type { FitOptions, Fitted, Model, TrainingRows } from './model.ts'
-import { firstParameters, layerWeights, networkOf, standardise } from './network.ts'
+import { mlpScoring } from './mlp-scoring.ts'
+import type { FitOptions, Fitted, LearnerStart, Model, OnlineLearner, TrainingRows } from './model.ts'
+import { firstParameters, layerWeights, type Network, networkOf, standardise } from './network.ts'
+import { createNetworkLearner, type NetworkLearning, type Tuning } from './network-learner.ts'
 import { createRandom, type Random } from './random.ts'
 import { type ColumnScales, columnScales } from './standardise.ts'
-import { openTensors } from './tensors.ts'
+import { openTensors, type Tensors } from './tensors.ts'
 import { giveWay, requireBothClasses } from './training-rows.ts'
 
 export function createMlp(plan: MlpPlan): Model {
-  return { kind: 'mlp', fit: (training, options) => fitMlp(plan, training, options), learner: null }
+  return {
+    kind: 'mlp',
+    fit: (training, options) => fitMlp(plan, training, options),
+    learner: async (features, start) => createLearner(plan, features, await openTensors(), start),
+  }
+}
+
+const tuning: Tuning = {
+  newRows: 256,
+  positiveDraws: 64,
+  negativeDraws: 192,
+  steps: 2,
+  positivesKept: 2_048,
+  negativesKept: 8_192,
+  averaging: 0.02,
+}
+
+function createLearner(
+  { hidden, learningRate, l2 }: MlpPlan,
+  features: readonly string[],
+  tensors: Tensors,
+  start: LearnerStart,
+): OnlineLearner {
+  const network = networkOf(features.length, hidden)
+  const learning: NetworkLearning = {
+    network,
+    owner: { kind: 'mlp', features, hidden, tuning },
+    learningRate,
+    decay: l2,
+    tuning,
+    exported: (scales, parameters) => exported(features, scales, network, parameters),
+    scored: (weights) => mlpScoring(weights as MlpWeights).predict,
+  }
+  return createNetworkLearner(tensors, learning, start)
+}
+
+function exported(
+  features: readonly string[],
+  { means, scales }: ColumnScales,
+  network: Network,
+  parameters: Float64Array,
+): MlpWeights {
+  const layers = layerWeights(network, parameters)
+  return { kind: 'mlp', features: [...features], means: [...means], scales: [...scales], layers }
 }
 
 /** The first part of all steps climbs to the full step size, the rest falls from there to nothing along a half cosine. */
@@ -54,15 +99,8 @@ async function fitMlp(plan: MlpPlan, training: TrainingRows, options: FitOptions
     if (!Number.isFinite(loss)) throw diverged(plan, epoch)
     onProgress?.(epoch / plan.epochs, `epoch ${epoch} of ${plan.epochs}, log-loss ${(loss / batches).toFixed(5)}`)
   }
-  const { means, scales: deviations } = scales
   return {
-    weights: {
-      kind: 'mlp',
-      features: [...features],
-      means: [...means],
-      scales: [...deviations],
-      layers: layerWeights(network, parameters),
-    },
+    weights: exported(features, scales, network, parameters),
     note: `${plan.epochs} epochs of ${batches} steps on ${tensors.backend}`,
   }
 }
