@@ -58,12 +58,7 @@ const learningRate = 0.01
 const rowsRemembered = 100_000
 
 /** A network without hidden layers. */
-function createLearner(
-  l2: number,
-  features: readonly string[],
-  tensors: Tensors,
-  start: LearnerStart,
-): OnlineLearner {
+function createLearner(l2: number, features: readonly string[], tensors: Tensors, start: LearnerStart): OnlineLearner {
   const learning: NetworkLearning = {
     network: networkOf(features.length, []),
     owner: { kind: 'logistic', features, tuning },

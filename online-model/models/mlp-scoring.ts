@@ -28,7 +28,7 @@ export function mlpScoring({ features, means, scales, layers }: MlpWeights): Sco
   const centres = Float64Array.from(means)
   const factors = Float64Array.from(scales, (scale) => 1 / scale)
   const input = new Float64Array(width)
-  const slopes = flat.map(({ inputs }) => new Float64Array(inputs))
+  const slopes = flat.map(({ inputs }) => new Float64Array(padded(inputs)))
   /** What the layers hold the outputs of. */
   const scored = new Float64Array(width).fill(Number.NaN)
 
@@ -73,19 +73,20 @@ export function mlpScoring({ features, means, scales, layers }: MlpWeights): Sco
 
 const unit = Float64Array.of(1, 0, 0, 0)
 
+const padded = (units: number) => Math.ceil(units / lanes) * lanes
+
 function flatten(width: number, layers: readonly LayerWeights[]): FlatLayer[] {
   let inputs = width
   return layers.map(({ weights, biases }, l) => {
     const units = biases.length
     assert(weights.length === inputs * units, `layer ${l + 1} has ${weights.length} weights, not ${inputs} × ${units}`)
     assert(l < layers.length - 1 || units === 1, `the last layer has ${units} units, expected 1`)
-    const padded = Math.ceil(units / lanes) * lanes
     const flat: FlatLayer = {
       inputs,
       units,
-      weights: new Float64Array(padded * inputs),
-      biases: new Float64Array(padded),
-      output: new Float64Array(padded),
+      weights: new Float64Array(padded(units) * inputs),
+      biases: new Float64Array(padded(units)),
+      output: new Float64Array(padded(units)),
     }
     flat.biases.set(biases)
     for (let i = 0; i < inputs; i++) {

@@ -21,7 +21,10 @@ export interface NetworkLearning {
   readonly learningRate: number
   readonly decay: number
   readonly tuning: Tuning
-  exported(scales: { readonly means: Float64Array; readonly scales: Float64Array }, parameters: Float64Array): ModelWeights
+  exported(
+    scales: { readonly means: Float64Array; readonly scales: Float64Array },
+    parameters: Float64Array,
+  ): ModelWeights
   scored(weights: ModelWeights): Predict
 }
 
@@ -41,6 +44,8 @@ export interface Tuning {
 
 /** Beyond so much weight the past fades from the share of positives. */
 const shareMemoryWeight = 100_000
+/** Values that the memory of negatives may hold, 8 MB of them; that of positives a quarter. Wide vectors are remembered for less long. */
+const valuesMax = 1_048_576
 /** A step's size climbs over so many steps. */
 const warmUpSteps = 100
 
@@ -52,8 +57,8 @@ export function createNetworkLearner(tensors: Tensors, learning: NetworkLearning
   const averaged = parameters.slice()
   const adam = createAdam(network, decay)
   const scales = createRunningScales(width)
-  const positives = createReplayMemory(tuning.positivesKept, width)
-  const negatives = createReplayMemory(tuning.negativesKept, width)
+  const positives = createReplayMemory(Math.min(tuning.positivesKept, Math.ceil(valuesMax / 4 / width)), width)
+  const negatives = createReplayMemory(Math.min(tuning.negativesKept, Math.ceil(valuesMax / width)), width)
   /** Weight of all rows and of the positive ones, fading. */
   const classes = new Float64Array(2)
   const pending = {
@@ -120,7 +125,12 @@ export function createNetworkLearner(tensors: Tensors, learning: NetworkLearning
     if (withNew) {
       const meanWeight = pending.weights.reduce((sum, weight) => sum + weight, 0) / tuning.newRows
       for (let row = 0; row < tuning.newRows; row++)
-        add(pending.rows.subarray(row * width, (row + 1) * width), pending.labels[row]!, pending.weights[row]! / meanWeight, null)
+        add(
+          pending.rows.subarray(row * width, (row + 1) * width),
+          pending.labels[row]!,
+          pending.weights[row]! / meanWeight,
+          null,
+        )
     }
     addDraws(positives, 1, tuning.positiveDraws)
     addDraws(negatives, 0, tuning.negativeDraws)
