@@ -7,13 +7,15 @@ import { inputMax } from './network.ts'
 /** Units whose sums run side by side in registers, each value of the input being loaded once for all of them. */
 const lanes = 4
 
-interface FlatLayer {
+/** Products of a matrix with a vector. */
+interface FlatMatrix {
   readonly inputs: number
-  readonly units: number
-  /** By groups of `lanes` units, then input, then lane; units are filled up with zeros. */
+  /** By groups of `lanes` outputs, then input, then lane; outputs are filled up with zeros to whole groups. */
   readonly weights: Float64Array
   readonly biases: Float64Array
   readonly output: Float64Array
+  /** Inputs that are not 0, of which about half of what a rectifier lets through is. */
+  readonly active: Uint16Array
 }
 
 /**
@@ -23,12 +25,20 @@ interface FlatLayer {
 export function mlpScoring({ features, means, scales, layers }: MlpWeights): Scoring {
   const width = features.length
   assert(means.length === width && scales.length === width, `weights with ${width} features hold ${means.length} means`)
-  const flat = flatten(width, layers)
-  const last = flat.at(-1)!
+  requireShape(width, layers)
+  const sizes = [width, ...layers.map(({ biases }) => biases.length)]
+  const forwards = layers.map(({ weights, biases }, l) => {
+    const matrix = flatten(sizes[l]!, sizes[l + 1]!, (i, j) => weights[i * biases.length + j]!)
+    matrix.biases.set(biases)
+    return matrix
+  })
+  const backwards = layers.map(({ weights, biases }, l) =>
+    flatten(sizes[l + 1]!, sizes[l]!, (j, i) => weights[i * biases.length + j]!),
+  )
+  const margin = forwards.at(-1)!.output
   const centres = Float64Array.from(means)
   const factors = Float64Array.from(scales, (scale) => 1 / scale)
   const input = new Float64Array(width)
-  const slopes = flat.map(({ inputs }) => new Float64Array(padded(inputs)))
   /** What the layers hold the outputs of. */
   const scored = new Float64Array(width).fill(Number.NaN)
 
@@ -49,12 +59,13 @@ export function mlpScoring({ features, means, scales, layers }: MlpWeights): Sco
     if (!isSame) {
       scored.set(input)
       let from: Float64Array = input
-      for (let l = 0; l < flat.length; l++) {
-        layerForward(flat[l]!, from, l < flat.length - 1)
-        from = flat[l]!.output
+      for (let l = 0; l < forwards.length; l++) {
+        multiply(forwards[l]!, from)
+        from = forwards[l]!.output
+        if (l < forwards.length - 1) rectify(from)
       }
     }
-    return last.output[0]!
+    return margin[0]!
   }
 
   return {
@@ -62,78 +73,77 @@ export function mlpScoring({ features, means, scales, layers }: MlpWeights): Sco
     contributions(vector, into) {
       forward(vector)
       let slope: Float64Array = unit
-      for (let l = flat.length - 1; l >= 0; l--) {
-        layerBackward(flat[l]!, slope, l > 0 ? flat[l - 1]!.output : null, slopes[l]!)
-        slope = slopes[l]!
+      for (let l = backwards.length - 1; l >= 0; l--) {
+        multiply(backwards[l]!, slope)
+        slope = backwards[l]!.output
+        if (l > 0) closeWhereShut(slope, forwards[l - 1]!.output)
       }
       for (let i = 0; i < width; i++) into[i] = slope[i]! * input[i]!
     },
   }
 }
 
-const unit = Float64Array.of(1, 0, 0, 0)
+const unit = Float64Array.of(1)
 
-const padded = (units: number) => Math.ceil(units / lanes) * lanes
+/** A rectifier that lets nothing through has no slope. */
+function closeWhereShut(slope: Float64Array, passed: Float64Array): void {
+  for (let i = 0; i < slope.length; i++) if (passed[i]! <= 0) slope[i] = 0
+}
 
-function flatten(width: number, layers: readonly LayerWeights[]): FlatLayer[] {
+function requireShape(width: number, layers: readonly LayerWeights[]): void {
   let inputs = width
-  return layers.map(({ weights, biases }, l) => {
+  layers.forEach(({ weights, biases }, l) => {
     const units = biases.length
     assert(weights.length === inputs * units, `layer ${l + 1} has ${weights.length} weights, not ${inputs} × ${units}`)
     assert(l < layers.length - 1 || units === 1, `the last layer has ${units} units, expected 1`)
-    const flat: FlatLayer = {
-      inputs,
-      units,
-      weights: new Float64Array(padded(units) * inputs),
-      biases: new Float64Array(padded(units)),
-      output: new Float64Array(padded(units)),
-    }
-    flat.biases.set(biases)
-    for (let i = 0; i < inputs; i++) {
-      for (let j = 0; j < units; j++) {
-        const lane = j % lanes
-        flat.weights[(j - lane) * inputs + i * lanes + lane] = weights[i * units + j]!
-      }
-    }
     inputs = units
-    return flat
   })
 }
 
-function layerForward({ inputs, weights, biases, output }: FlatLayer, from: Float64Array, isRectified: boolean): void {
-  let at = 0
+function flatten(inputs: number, outputs: number, weightOf: (input: number, output: number) => number): FlatMatrix {
+  const padded = Math.ceil(outputs / lanes) * lanes
+  const weights = new Float64Array(padded * inputs)
+  for (let j = 0; j < outputs; j++) {
+    const lane = j % lanes
+    for (let i = 0; i < inputs; i++) weights[(j - lane) * inputs + i * lanes + lane] = weightOf(i, j)
+  }
+  return {
+    inputs,
+    weights,
+    biases: new Float64Array(padded),
+    output: new Float64Array(padded),
+    active: new Uint16Array(inputs),
+  }
+}
+
+function multiply({ inputs, weights, biases, output, active }: FlatMatrix, from: Float64Array): void {
+  let count = 0
+  for (let i = 0; i < inputs; i++) {
+    active[count] = i
+    count += from[i] === 0 ? 0 : 1
+  }
   for (let j = 0; j < output.length; j += lanes) {
     let a = biases[j]!
     let b = biases[j + 1]!
     let c = biases[j + 2]!
     let d = biases[j + 3]!
-    for (let i = 0; i < inputs; i++) {
+    const group = j * inputs
+    for (let k = 0; k < count; k++) {
+      const i = active[k]!
       const value = from[i]!
+      const at = group + i * lanes
       a += value * weights[at]!
       b += value * weights[at + 1]!
       c += value * weights[at + 2]!
       d += value * weights[at + 3]!
-      at += lanes
     }
-    output[j] = isRectified && a < 0 ? 0 : a
-    output[j + 1] = isRectified && b < 0 ? 0 : b
-    output[j + 2] = isRectified && c < 0 ? 0 : c
-    output[j + 3] = isRectified && d < 0 ? 0 : d
+    output[j] = a
+    output[j + 1] = b
+    output[j + 2] = c
+    output[j + 3] = d
   }
 }
 
-/** `passed`: what the rectifiers before the layer let through; null for the network's input, which has none. */
-function layerBackward(layer: FlatLayer, slope: Float64Array, passed: Float64Array | null, into: Float64Array): void {
-  const { inputs, weights, output } = layer
-  into.fill(0)
-  let at = 0
-  for (let j = 0; j < output.length; j += lanes) {
-    const [a, b, c, d] = [slope[j]!, slope[j + 1]!, slope[j + 2]!, slope[j + 3]!]
-    for (let i = 0; i < inputs; i++) {
-      into[i]! += a * weights[at]! + b * weights[at + 1]! + c * weights[at + 2]! + d * weights[at + 3]!
-      at += lanes
-    }
-  }
-  if (passed === null) return
-  for (let i = 0; i < inputs; i++) if (passed[i]! <= 0) into[i] = 0
+function rectify(values: Float64Array): void {
+  for (let i = 0; i < values.length; i++) if (values[i]! < 0) values[i] = 0
 }
