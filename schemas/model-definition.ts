@@ -13,11 +13,11 @@ export function logisticRegression(options: { readonly l2?: number } = {}): Logi
 export interface MlpOptions {
   /** Units of each hidden layer, such as [64, 32]. */
   readonly hidden: readonly number[]
-  /** Passes over the training rows (default 12). */
+  /** Passes over the training rows (default 20). */
   readonly epochs?: number
   /** Rows of a mini-batch (default 512). */
   readonly batchRows?: number
-  /** Step size of Adam at its highest (default 0.002). */
+  /** Step size of Adam at its highest (default 0.004). */
   readonly learningRate?: number
   /** Weight decay (default 0.01). */
   readonly l2?: number
@@ -25,7 +25,7 @@ export interface MlpOptions {
 
 /** Multilayer perceptron on standardised features. */
 export function mlp(options: MlpOptions): MlpPlan {
-  const { hidden, epochs = 12, batchRows = 512, learningRate = 0.002, l2 = 0.01 } = options ?? {}
+  const { hidden, epochs = 20, batchRows = 512, learningRate = 0.004, l2 = 0.01 } = options ?? {}
   const units = Array.isArray(hidden) ? Object.freeze([...hidden]) : hidden
   return Object.freeze({ kind: 'mlp', hidden: units, epochs, batchRows, learningRate, l2 })
 }
