@@ -40,12 +40,14 @@ export interface RipeningPlan {
   readonly afterMs: number
   /** Labels may still come this much out of order. */
   readonly labelDisorderMs: number
+  /** Labels are also handed out as they arrive. */
+  readonly hasArrivals: boolean
 }
 
 /** Event time that both inputs have passed; −∞ while one of them is empty. */
 export function storeWatermark(
   { partitions }: Pick<Progress, 'partitions'>,
-  { labelDisorderMs }: RipeningPlan,
+  { labelDisorderMs }: Pick<RipeningPlan, 'labelDisorderMs'>,
 ): number {
   return Math.min(watermarkOf(partitions, 'predictions'), watermarkOf(partitions, 'label') - labelDisorderMs)
 }
@@ -68,6 +70,7 @@ export async function applyBatch(
   if (labels.length > 0) await session.append('labels', (add) => fillChunks(labels, labelColumns, null, add))
   const kept = predictions.length > 0 ? await keepPredictions(session, layout, before, predictions) : 0
 
+  const arrived = ripening.hasArrivals ? await arrive(session, before, predictions, labels) : 0
   const partitions = advance(before.partitions, batch.read)
   const untilMs = Math.max(before.ripenedUntilMs, storeWatermark({ partitions }, ripening) - ripening.afterMs)
   const cameLate = predictions.some(({ prediction }) => prediction.time <= before.ripenedUntilMs)
@@ -87,7 +90,15 @@ export async function applyBatch(
     ripened: before.rows.ripened + ripened.count,
     labels: before.rows.labels + labels.length - ripened.labels,
   }
-  return { ...before, partitions, ripenedUntilMs: untilMs, nextSeq: before.nextSeq + ripened.count, rows, counts }
+  return {
+    ...before,
+    partitions,
+    ripenedUntilMs: untilMs,
+    nextSeq: before.nextSeq + ripened.count,
+    nextArrivedSeq: before.nextArrivedSeq + arrived,
+    rows,
+    counts,
+  }
 }
 
 /** Whether the batch reads on anywhere, so that its counts are not those of a batch that was applied before. */
@@ -154,6 +165,33 @@ async function keepPredictions(
   return session.run(`INSERT INTO waiting SELECT ${values.join(', ')} FROM staged s ${conditions}`)
 }
 
+/**
+ * Writes down which labels of this batch have found their event, and which events of it their label: in the order of the labels' time.
+ * Called before anything ripens by the batch, so that a label which makes its event ripe is here first.
+ */
+async function arrive(
+  session: Session,
+  before: Progress,
+  predictions: readonly PredictionRow[],
+  labels: readonly LabelRow[],
+): Promise<number> {
+  const nextOf = new Map(before.partitions.map((place) => [placeKey(place), place.next]))
+  const isOf = (input: InputName, table: string, rows: readonly LogPlace[]) =>
+    [...new Set(rows.map(({ partition }) => partition))].map((partition) => {
+      const next = nextOf.get(placeKey({ input, partition })) ?? 0
+      return `(${table}.log_partition = ${partition} AND ${table}.log_offset >= ${next})`
+    })
+  const isNew = [...isOf('label', 'l', labels), ...isOf('predictions', 'w', predictions)]
+  if (isNew.length === 0) return 0
+  return session.run(
+    `INSERT INTO arrived
+      SELECT ${before.nextArrivedSeq} + row_number() OVER (ORDER BY l.time_ms, l.id, l.log_partition, l.log_offset) - 1,
+        w.id, w.time_ms, l.outcome, l.time_ms
+      FROM waiting w JOIN labels l ON l.id = w.id WHERE ${isNew.join(' OR ')}
+      ORDER BY l.time_ms, l.id, l.log_partition, l.log_offset`,
+  )
+}
+
 interface Ripened {
   readonly count: number
   readonly late: number
@@ -170,13 +208,13 @@ const noneRipe: Ripened = { count: 0, late: 0, labels: 0 }
 async function ripen(
   session: Session,
   layout: Layout,
-  { afterMs, ...rest }: RipeningPlan,
+  { afterMs, labelDisorderMs }: RipeningPlan,
   before: Progress,
   untilMs: number,
 ): Promise<Ripened> {
   if (untilMs === Number.NEGATIVE_INFINITY) return noneRipe
   const due = 'l.id = w.id AND l.time_ms <= w.time_ms + $after AND w.time_ms <= $until'
-  const watermarkMs = storeWatermark(before, { afterMs, ...rest })
+  const watermarkMs = storeWatermark(before, { labelDisorderMs })
   const held = `SELECT w.id, w.time_ms,
       max({ time_ms: l.time_ms, log_partition: l.log_partition, log_offset: l.log_offset,
         outcome: coalesce(l.outcome, 2::UTINYINT) }) AS label

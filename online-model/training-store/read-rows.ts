@@ -42,6 +42,8 @@ export interface TimeSpan {
 export type LabelChoice = 'due' | 'latest'
 
 export interface RowsWanted {
+  /** With the columns of `ripened`; that table unless told. */
+  readonly from?: string
   readonly where: string
   readonly values: Values
   readonly label: LabelChoice
@@ -53,10 +55,10 @@ const fixed = 9
 export async function readRows(
   session: Session,
   layout: Layout,
-  { where, values, label }: RowsWanted,
+  { from = 'ripened', where, values, label }: RowsWanted,
   isBySeq: boolean,
 ): Promise<RipeRows> {
-  const [counted] = await session.all(`SELECT count(*)::DOUBLE FROM ripened r WHERE ${where}`, values)
+  const [counted] = await session.all(`SELECT count(*)::DOUBLE FROM ${from} r WHERE ${where}`, values)
   const rowCount = Number(counted![0])
   const width = layout.features.length
   const into = emptyRows(rowCount, width)
@@ -77,7 +79,7 @@ export async function readRows(
   ]
   const joined = label === 'due' ? '' : `LEFT JOIN ${latestLabels} l ON l.id = r.id`
   const order = isBySeq ? ' ORDER BY r.seq' : ''
-  const sql = `SELECT ${columns.join(', ')} FROM ripened r ${joined} WHERE ${where}${order}`
+  const sql = `SELECT ${columns.join(', ')} FROM ${from} r ${joined} WHERE ${where}${order}`
   await session.each(sql, values, (chunk) => {
     into.ids.push(...(textsOf(chunk, 0) as string[]))
     readDoubles(chunk, 1, into.times, at)
