@@ -14,7 +14,7 @@ const definitions = (await readdir(join(packageFolder, 'pipelines'))).filter((na
 
 await rm(outdir, { recursive: true, force: true })
 await build({
-  entryPoints: ['cli/main.ts', ...definitions.map((name) => `pipelines/${name}`)].map((path) =>
+  entryPoints: ['cli/main.ts', 'cli/fit-worker.ts', ...definitions.map((name) => `pipelines/${name}`)].map((path) =>
     join(packageFolder, path),
   ),
   outdir,

@@ -8,6 +8,7 @@ export function declareRunCommands(declare: Declare): void {
   declareRun(declare)
   declareProduce(declare)
   declareTrain(declare)
+  declareTrainer(declare)
   declareData(declare)
 }
 
@@ -99,6 +100,20 @@ function declareTrain({ command, act }: Declare): void {
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./train.ts')).trainCommand(definition, options, context)),
+    )
+}
+
+function declareTrainer({ command, act }: Declare): void {
+  command('trainer', 'Learn from a running pipeline: labels as they ripen, evaluation, retraining, promotion.', [
+    'pipelines/card-fraud.ts',
+    'pipelines/card-fraud.ts --file /var/lib/millrace/card-fraud.duckdb',
+    'pipelines/card-fraud.ts --rebuild',
+  ])
+    .option('--file <file>', 'training store; in the folder of MILLRACE_FOLDER unless told', outputFileOption)
+    .option('--rebuild', 'throw a training store of another definition or cluster away and read the logs anew')
+    .option('--seed <seed>', 'of what is drawn while learning; recorded with every version', wholeOption(0, 2 ** 31), 0)
+    .action((definition, options) =>
+      act(async (context) => (await import('./trainer.ts')).trainerCommand(definition, options, context)),
     )
 }
 

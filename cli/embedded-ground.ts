@@ -9,6 +9,7 @@ import { createLog } from '../runtime/log.ts'
 import { createMemoryBroker } from '../runtime/memory-broker.ts'
 import type { Ground, Parts, Subject } from './ground.ts'
 import { startLiveProcess } from './live-process.ts'
+import { openTrainer } from './open-trainer.ts'
 import { train } from './train.ts'
 
 /** What all topics take together; the oldest records go first. */
@@ -16,7 +17,7 @@ export const embeddedBytesMax = 256 * 1_024 * 1_024
 /** The broker is full at once when nobody waits for the one that reads it, and that one has the same thread. */
 const unansweredMax = 20_000
 
-export async function openEmbeddedGround({ namespace, plan }: Subject, parts: Parts): Promise<Ground> {
+export async function openEmbeddedGround({ definition, namespace, plan }: Subject, parts: Parts): Promise<Ground> {
   const { context, closing, signal, giveUp } = parts
   const { clock, random, terminal } = context
   const config = { ...context.config, namespace }
@@ -47,6 +48,23 @@ export async function openEmbeddedGround({ namespace, plan }: Subject, parts: Pa
       })
       live.ended.catch(giveUp)
       return [live.url]
+    },
+    async learn() {
+      const { trainer } = await openTrainer({
+        definition,
+        plan,
+        config,
+        broker,
+        file: ':memory:',
+        isRebuild: false,
+        seed: 0,
+        clock,
+        log: createLog(logLevel),
+        signal,
+        closing,
+      })
+      trainer.done.catch(giveUp)
+      return null
     },
     train() {
       terminal.out('  Nothing is scored and HTTP does not answer while the model is fitted: it is all one thread.')

@@ -41,6 +41,8 @@ export interface Ground {
   run(options: RunOptions): Promise<readonly [string, ...string[]]>
   /** Trains on what is logged so far and makes the model the champion. */
   train(): Promise<void>
+  /** Starts the trainer; a failure of it later on is handed to `giveUp`. Resolves with its HTTP address, null where it has none. */
+  learn(): Promise<string | null>
 }
 
 /** Everything it opens is in `closing` by then. */

@@ -61,7 +61,7 @@ export async function runCommand(
  * failure.
  */
 export async function untilStopped(
-  open: () => Promise<LiveProcess>,
+  open: () => Promise<{ readonly ended: Promise<void> }>,
   parts: {
     readonly closing: Closing
     readonly signal: AbortSignal

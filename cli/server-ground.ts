@@ -52,5 +52,10 @@ export async function openServerGround({ definition, namespace, plan }: Subject,
       return [first!, ...others]
     },
     train: () => command(['train', definition]).done,
+    async learn() {
+      const port = config.trainerPort > 0 ? config.trainerPort : await freePort(undefined, [])
+      command(['trainer', definition], { MILLRACE_TRAINER_PORT: String(port) }).done.catch(giveUp)
+      return `http://${config.httpHost}:${port}`
+    },
   }
 }

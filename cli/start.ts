@@ -83,10 +83,14 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
     if (ground.isKept) await writeNamespace(namespaceFile, namespace)
   }
   if (signal.aborted) return exitCodes.done
+  const { continuous, retrain } = plan.learn
+  const trainer = continuous || retrain ? await ground.learn() : null
   const first = plan.stages.find(({ kind }) => kind === 'entity')
   terminal.out(
     `Features over HTTP: ${url}/features/${first!.entity.name}/596   metrics: ${url}/metrics   Ctrl-C stops.`,
   )
+  if (trainer)
+    terminal.out(`Learning from what ripens: ${trainer}/trainer   Models: millrace models list ${definition}`)
   const fromMs = resumed ? await feed.afterNewest() : warmUpEndMs
   await runPaced(plan, feed, watched, { ...options, fromMs }, parts)
   return exitCodes.done

@@ -134,6 +134,13 @@ export const settingsTable = {
     max: 65_535,
     sentence: 'Port that `audit` tells its totals and metrics on, and that `doctor` asks; 0 takes any free one.',
   }),
+  trainerPort: whole({
+    variable: 'MILLRACE_TRAINER_PORT',
+    fallback: 8082,
+    min: 0,
+    max: 65_535,
+    sentence: 'Port that `trainer` tells of models and predictions on; 0 takes any free one.',
+  }),
   partitions: whole({
     variable: 'MILLRACE_PARTITIONS',
     fallback: 4,

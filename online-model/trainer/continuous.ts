@@ -1,0 +1,103 @@
+/**
+ * Continuous learning: every ripe row goes through the learner once, in the order of ripening. The learner's state is saved with the place
+ * that it has reached, so that whoever goes on after a crash learns the same rows again from the same state. Called by the trainer.
+ */
+import assert from 'node:assert/strict'
+import type { ModelWeights } from '../../schemas/model-plan.ts'
+import type { Model, OnlineLearner } from '../models/model.ts'
+import type { RipeRows, TrainingStore } from '../training-store/store.ts'
+import { createRecentScores, type ScoredRows } from './recent-scores.ts'
+
+/** The name under which the store keeps how far it has come. */
+export const learnerName = 'learner'
+
+export interface ContinuousOptions {
+  readonly store: Pick<TrainingStore, 'features' | 'state' | 'saveState'>
+  readonly learner: NonNullable<Model['learner']>
+  readonly seed: number
+  /** Rows learnt between two savings. */
+  readonly saveRows: number
+  /** Newest rows that versions are judged on. */
+  readonly recentRowsMax: number
+}
+
+export interface ContinuousLearning {
+  /** Place in the order of ripening up to which it has learnt. */
+  readonly upToSeq: number
+  /** Event time of the newest row that this process learnt from, ms; null before the first. */
+  readonly learntMs: number | null
+  /**
+   * Learns from rows in the order of ripening, all of them later than `upToSeq`, beginning with the `from`-th; ends after the first row of
+   * event time `untilMs` or later. Answers how far it came: the cut is by the rows alone, however they were handed over.
+   */
+  learn(ripe: RipeRows, from: number, untilMs: number): Promise<number>
+  weights(): ModelWeights
+  recent(): ScoredRows
+  /** Vectors of the latest step that learnt, row-major. */
+  vectors(): Float64Array
+  save(): Promise<void>
+  close(): void
+}
+
+export async function openContinuous(options: ContinuousOptions): Promise<ContinuousLearning> {
+  const { store, seed, saveRows } = options
+  const saved = await store.state(learnerName)
+  const state = saved === null ? null : Buffer.from(saved.bytes)
+  const learner: OnlineLearner = await options.learner(store.features, { seed, state })
+  const recent = createRecentScores(options.recentRowsMax)
+  const width = store.features.length
+  let upToSeq = saved?.upToSeq ?? 0
+  let savedSeq = upToSeq
+  let learntMs: number | null = null
+  let vectors: Float64Array = new Float64Array(0)
+  let unsaved = 0
+
+  async function learn(ripe: RipeRows, from: number, untilMs: number): Promise<number> {
+    let row = from
+    for (let isCut = false; row < ripe.rowCount && !isCut; row++) {
+      learnRow(ripe, row)
+      isCut = ripe.times[row]! >= untilMs
+    }
+    if (row === from) return row
+    upToSeq = ripe.seqs[row - 1]!
+    vectors = ripe.rows
+    learntMs = Math.max(learntMs ?? Number.NEGATIVE_INFINITY, ripe.times[row - 1]!)
+    unsaved += row - from
+    if (unsaved >= saveRows) await save()
+    return row
+  }
+
+  function learnRow(ripe: RipeRows, row: number): void {
+    const vector = ripe.rows.subarray(row * width, (row + 1) * width)
+    const label = ripe.labels[row]!
+    assert(label === 0 || label === 1)
+    const weight = ripe.weights[row]!
+    // Before it learns from it: what it says of an event that it has not seen.
+    const candidate = learner.predict(vector)
+    const [key, version] = [ripe.keys[row]!, ripe.versions[row]!]
+    recent.add({ label, time: ripe.times[row]!, weight, served: ripe.scores[row]!, candidate, key, version })
+    learner.learn(vector, label, weight)
+  }
+
+  async function save(): Promise<void> {
+    if (upToSeq === savedSeq) return
+    await store.saveState(learnerName, { upToSeq, bytes: learner.save() })
+    savedSeq = upToSeq
+    unsaved = 0
+  }
+
+  return {
+    get upToSeq() {
+      return upToSeq
+    },
+    get learntMs() {
+      return learntMs
+    },
+    learn,
+    weights: () => learner.weights(),
+    recent: () => recent.rows(),
+    vectors: () => vectors,
+    save,
+    close: () => learner.close(),
+  }
+}

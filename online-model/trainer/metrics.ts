@@ -1,0 +1,54 @@
+/** What the trainer shows of itself in Prometheus: how far its inputs have come, what ripened and was learnt, what came of candidates. */
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import { createEvaluationGauges } from '../evaluation/gauges.ts'
+import type { StoreStatus } from '../training-store/store.ts'
+import type { Watched } from './watch.ts'
+
+export interface TrainerMetrics {
+  status(status: StoreStatus): void
+  learnt(rows: number): void
+  submitted(isPromoted: boolean): void
+  retrained(outcome: 'trained' | 'failed', seconds: number): void
+  evaluated(watched: Watched): void
+  rolledBack(held: boolean): void
+}
+
+export function createTrainerMetrics(registry: Registry): TrainerMetrics {
+  const registers = [registry]
+  const gauge = (name: string, help: string, labelNames: string[] = []) =>
+    new Gauge({ name: `millrace_trainer_${name}`, help, labelNames, registers })
+  const counter = (name: string, help: string, labelNames: string[] = []) =>
+    new Counter({ name: `millrace_trainer_${name}`, help, labelNames, registers })
+  const rows = gauge('rows', 'Rows of the training store, waiting for their label or ripe.', ['state'])
+  const ripened = gauge('ripened_rows', 'Rows that ever ripened.')
+  const watermark = gauge('watermark_seconds', 'Event time that both inputs have passed.')
+  const learnt = counter('learnt_rows_total', 'Ripe rows that the continuous learner has taken.')
+  const candidates = counter('candidates_total', 'Versions published, by what became of them.', ['outcome'])
+  const rollbacks = counter('rollbacks_total', 'Champions that were to be taken back, by whether that held.', ['held'])
+  const seconds = new Histogram({
+    name: 'millrace_trainer_retrain_duration_seconds',
+    help: 'How long a retraining took.',
+    labelNames: ['outcome'],
+    buckets: [1, 3, 10, 30, 100, 300, 1_000],
+    registers,
+  })
+  const gauges = createEvaluationGauges(registry)
+
+  return {
+    status(status) {
+      rows.set({ state: 'waiting' }, status.rows.waiting)
+      rows.set({ state: 'ripened' }, status.rows.ripened)
+      ripened.set(status.ripenedSeq)
+      if (Number.isFinite(status.watermarkMs)) watermark.set(status.watermarkMs / 1_000)
+    },
+    learnt: (count) => learnt.inc(count),
+    submitted: (isPromoted) => candidates.inc({ outcome: isPromoted ? 'promoted' : 'refused' }),
+    retrained: (outcome, took) => seconds.observe({ outcome }, took),
+    evaluated({ served, shadows }) {
+      gauges.show('champion', served)
+      const newest = [...shadows.values()].at(-1)
+      if (newest) gauges.show('challenger', newest)
+    },
+    rolledBack: (held) => rollbacks.inc({ held: String(held) }),
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * A full training from the store's ripe rows: what to train on and what to judge by. The fit itself goes elsewhere (`fit`), so that it
+ * holds nothing up; until it is done nothing has changed. Called by the trainer.
+ */
+import type { Fitted, TrainingRows } from '../models/model.ts'
+import type { RipeRows, TrainingStore } from '../training-store/store.ts'
+
+export interface RetrainSpan {
+  /** Event time, ms: rows from here on are trained on, up to `judgedFromMs`, ... */
+  readonly fromMs: number
+  /** ... and those from there on are what the candidate is judged by. */
+  readonly judgedFromMs: number
+  readonly untilMs: number
+}
+
+export interface RetrainRows {
+  readonly span: RetrainSpan
+  readonly training: TrainingRows
+  readonly positives: number
+  /** Later than all that was trained on. */
+  readonly judged: RipeRows
+}
+
+export type Fit = (
+  training: TrainingRows,
+  options: { readonly seed: number; readonly signal: AbortSignal },
+) => Promise<Fitted>
+
+/** Enough for an average precision that means something. */
+const judgedPositives = 150
+/** Newer rows are the better to learn from: no more than this share of the span is held out. */
+const judgedShareMax = 0.2
+
+/** `overMs`: span that is trained on, null for all that the store has. Null: there is no ripe row. */
+export async function retrainRows(
+  store: Pick<TrainingStore, 'rows' | 'features'>,
+  ripenedUntilMs: number,
+  overMs: number | null,
+): Promise<RetrainRows | null> {
+  if (!Number.isFinite(ripenedUntilMs)) return null
+  const untilMs = ripenedUntilMs + 1
+  const wantedFromMs = overMs === null ? Number.MIN_SAFE_INTEGER : untilMs - overMs
+  const all = await store.rows({ fromMs: wantedFromMs, untilMs }, 'latest')
+  if (all.rowCount === 0) return null
+  const fromMs = all.times[0]!
+  const judgedFromMs = all.times[judgedFrom(all)]!
+  const isTrained = (row: number) => all.times[row]! < judgedFromMs
+  let rowCount = 0
+  let positives = 0
+  // Rows are in event-time order.
+  for (; rowCount < all.rowCount && isTrained(rowCount); rowCount++) positives += all.labels[rowCount]!
+  const width = store.features.length
+  const weights = all.weights.slice(0, rowCount)
+  return {
+    span: { fromMs, judgedFromMs, untilMs },
+    training: {
+      features: store.features,
+      // Copies, so that they can be handed over to another thread.
+      rows: all.rows.slice(0, rowCount * width),
+      rowCount,
+      labels: all.labels.slice(0, rowCount),
+      weights: weights.every((weight) => weight === 1) ? null : weights,
+    },
+    positives,
+    judged: rowsFrom(all, rowCount, width),
+  }
+}
+
+function judgedFrom({ rowCount, labels }: RipeRows): number {
+  const first = Math.floor(rowCount * (1 - judgedShareMax))
+  let positives = 0
+  for (let row = rowCount - 1; row > first; row--) {
+    positives += labels[row]!
+    if (positives >= judgedPositives) return row
+  }
+  return Math.min(first, rowCount - 1)
+}
+
+function rowsFrom(all: RipeRows, from: number, width: number): RipeRows {
+  return {
+    rowCount: all.rowCount - from,
+    ids: all.ids.slice(from),
+    times: all.times.slice(from),
+    rows: all.rows.slice(from * width),
+    labels: all.labels.slice(from),
+    weights: all.weights.slice(from),
+    scores: all.scores.slice(from),
+    versions: all.versions.slice(from),
+    keys: all.keys.slice(from),
+    labelTimes: all.labelTimes.slice(from),
+    shadows: all.shadows.slice(from),
+    seqs: all.seqs.slice(from),
+  }
+}

@@ -1,0 +1,269 @@
+/** The trainer on the broker in memory: from logged predictions and labels to promoted, refused and taken back versions. */
+import { join } from 'node:path'
+import { Registry } from 'prom-client'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { modelOf } from '../../../online-model/models/model-of.ts'
+import { challengers, champion, isRolledBack } from '../../../online-model/registry.ts'
+import { createRegistryWriter } from '../../../online-model/registry-writer.ts'
+import { predictor } from '../../../online-model/scorer.ts'
+import { createTrainerMetrics } from '../../../online-model/trainer/metrics.ts'
+import { defaultTrainerLimits, startTrainer, type TrainerOptions } from '../../../online-model/trainer/trainer.ts'
+import { openTrainingStore } from '../../../online-model/training-store/store.ts'
+import { systemClock } from '../../../runtime/clock.ts'
+import { createLog } from '../../../runtime/log.ts'
+import { createMemoryBroker, type MemoryBroker } from '../../../runtime/memory-broker.ts'
+import { compile } from '../../../schemas/compile.ts'
+import { PipelineError } from '../../../schemas/errors.ts'
+import type { LearnDefinition } from '../../../schemas/model-definition.ts'
+import type { ModelWeights } from '../../../schemas/model-plan.ts'
+import { createRandom } from '../../../testing/random.ts'
+import { clicksPipeline, clicksStartMs } from '../../support/clicks.ts'
+import { folder } from '../training-store/store-fixture.ts'
+
+const planOf = (learn: LearnDefinition) => compile({ ...clicksPipeline(), learn })
+const plan = planOf({ continuously: { publishEvery: '2h' }, retrain: { rows: 1_000 } })
+/** Trains when it is asked to, and changes nothing else. */
+const onDemand = planOf({ retrain: { rows: 1_000_000 } })
+const topics = {
+  predictions: plan.predictions.topic,
+  label: plan.streams[plan.label.stream]!.topic,
+  models: plan.models.topic,
+}
+const hour = 360
+
+interface Served {
+  readonly score: (vector: readonly number[]) => number
+  readonly version: string
+}
+
+interface Ground {
+  readonly broker: MemoryBroker
+  readonly file: string
+  /** Events of ten seconds each, from `from` on: the larger the amount, the likelier the refund. */
+  send(from: number, count: number, served?: Served | null, shadow?: Served | null): Promise<void>
+}
+
+async function openGround(): Promise<Ground> {
+  const broker = createMemoryBroker({ clock: systemClock })
+  onTestFinished(() => broker.close())
+  await broker.ensureTopics(Object.values(topics).map((topic) => ({ topic, partitions: 1, config: {} })))
+  const producer = await broker.producer()
+  onTestFinished(() => producer.close())
+  return {
+    broker,
+    file: join(folder(), 'store.duckdb'),
+    async send(from, count, served = null, shadow = null) {
+      const records = []
+      for (let n = from; n < from + count; n++) {
+        const random = createRandom(n)
+        const amount = random.next() * 10
+        const isPositive = random.next() < 1 / (1 + Math.exp(2 * (7 - amount)))
+        const features = [amount, amount, random.next(), 1, 2, 0]
+        const time = clicksStartMs + n * 10_000
+        const prediction = {
+          id: `e${n}`,
+          time,
+          score: served ? served.score(features) : null,
+          modelVersion: served?.version ?? null,
+          features,
+          fingerprint: plan.fingerprint,
+          origin: { partition: 0, offset: n },
+          positions: [],
+          reasons: [],
+          shadow: shadow ? [{ version: shadow.version, score: shadow.score(features) }] : [],
+        }
+        const key = Buffer.from(`user${n % 300}`)
+        records.push({ topic: topics.predictions, partition: 0, key, value: plan.predictions.codec.encode(prediction) })
+        // One refund in between keeps the labels' clock going.
+        if (!isPositive && n % 50 > 0) continue
+        const at = time + 1_000
+        const id = isPositive ? `e${n}` : `none${n}`
+        const values = { clickId: id, user: 'u', page: 'p', clickedAt: time, at }
+        records.push({
+          topic: topics.label,
+          partition: 0,
+          key: Buffer.from('u'),
+          value: plan.streams[plan.label.stream]!.codec.encode(values),
+        })
+      }
+      await producer.send(records)
+    },
+  }
+}
+
+const fitHere: TrainerOptions['fit'] = (training, options) => modelOf(plan.model).fit(training, options)
+
+async function train(ground: Ground, more: Partial<TrainerOptions> = {}) {
+  const { broker, file } = ground
+  const stop = new AbortController()
+  const store = await openTrainingStore({ file, plan, clusterId: 'here', consumers: more.plan ? [] : ['learner'] })
+  const { codec } = plan.models
+  const registry = createRegistryWriter({ broker, codec, topic: topics.models, clock: systemClock.nowMs })
+  const prometheus = new Registry()
+  const trainer = startTrainer({
+    plan,
+    broker,
+    store,
+    registry,
+    fit: fitHere,
+    seed: 7,
+    clock: systemClock,
+    log: createLog('silent'),
+    metrics: createTrainerMetrics(prometheus),
+    snapshotFile: `${file}.snapshot`,
+    limits: { ...defaultTrainerLimits, evaluateEveryMs: 0, pollMs: 2 },
+    signal: stop.signal,
+    ...more,
+  })
+  trainer.done.catch(() => undefined)
+  let closed: Promise<void> | null = null
+  const close = () => {
+    closed ??= (async () => {
+      stop.abort()
+      await trainer.done.finally(async () => {
+        await registry.close()
+        await store.close()
+      })
+    })()
+    return closed
+  }
+  onTestFinished(() => close().catch(() => undefined))
+  return { trainer, store, registry, prometheus, close }
+}
+
+type Running = Awaited<ReturnType<typeof train>>
+
+const until = (check: () => void) => vi.waitFor(check, { timeout: 30_000, interval: 10 })
+const served = ({ registry }: Running, version: string): Served => {
+  const { model } = registry.state().versions.get(version)!
+  return { version, score: predictor(model, plan) }
+}
+const retrainedVersions = ({ registry }: Running) =>
+  [...registry.state().versions.values()].filter(({ origin }) => origin === 'retrain')
+
+describe('the trainer', () => {
+  test('trains a first champion, learns on, and tells how good what it served was', async () => {
+    const ground = await openGround()
+    const running = await train(ground)
+    await ground.send(0, 6 * hour)
+    await until(() => expect(champion(running.registry.state())).not.toBeNull())
+    const first = champion(running.registry.state())!
+    expect(first.fingerprint).toBe(plan.fingerprint)
+    expect(first.trainedOn.map(({ topic }) => topic).sort()).toEqual([topics.predictions, topics.label].sort())
+
+    await ground.send(6 * hour, 6 * hour, served(running, first.version))
+    await until(() => {
+      const { served: report } = running.trainer.watched()!
+      const all = report.groups.find(({ by }) => by === 'all')!
+      expect(all.quality.rows).toBeGreaterThan(4 * hour)
+      expect(all.quality.averagePrecision).toBeGreaterThan(0.7)
+      expect(report.groups.find(({ by }) => by === 'promotion')!.name).toBe(first.version)
+    })
+    await until(() => {
+      const continuous = [...running.registry.state().versions.values()].filter(({ origin }) => origin === 'continuous')
+      expect(continuous.length).toBeGreaterThan(1)
+      expect(retrainedVersions(running).length).toBeGreaterThan(1)
+    })
+    // One of each origin at most scores in shadow.
+    const origins = challengers(running.registry.state()).map(({ origin }) => origin)
+    expect(new Set(origins).size).toBe(origins.length)
+    const shown = await running.prometheus.metrics()
+    expect(shown).toMatch(/millrace_trainer_candidates_total\{outcome="promoted"\} [1-9]/)
+    expect(shown).toMatch(/millrace_model_average_precision\{role="champion",by="all",name=""\} 0\.\d/)
+  })
+
+  test('goes on after a stop from what it had saved: nothing is learnt twice or published again', async () => {
+    const ground = await openGround()
+    await ground.send(0, 6 * hour)
+    const first = await train(ground)
+    await until(() => expect(champion(first.registry.state())).not.toBeNull())
+    await until(() => expect(first.trainer.retraining()).toBeNull())
+    await first.close()
+    const names = [...first.registry.state().versions.keys()]
+
+    const undisturbed = await openGround()
+    await undisturbed.send(0, 9 * hour)
+    const second = await train(ground)
+    await ground.send(6 * hour, 3 * hour)
+    const whole = await train(undisturbed)
+    const weightsOf = async (running: Running, origin: string): Promise<ModelWeights[]> => {
+      const state = await createRegistryWriter({
+        broker: running === whole ? undisturbed.broker : ground.broker,
+        codec: plan.models.codec,
+        topic: topics.models,
+        clock: systemClock.nowMs,
+      }).refresh()
+      return [...state.versions.values()].filter((one) => one.origin === origin).map(({ model }) => model)
+    }
+    await until(() => {
+      expect(second.store.status().ripenedSeq).toBeGreaterThan(7 * hour)
+      expect(whole.store.status().ripenedSeq).toBe(second.store.status().ripenedSeq)
+    })
+    await vi.waitFor(
+      async () => {
+        const [a, b] = [await weightsOf(second, 'continuous'), await weightsOf(whole, 'continuous')]
+        expect(a.length).toBeGreaterThan(1)
+        expect(a).toEqual(b)
+      },
+      { timeout: 30_000 },
+    )
+    expect([...second.registry.state().versions.keys()].slice(0, names.length)).toEqual(names)
+  })
+
+  test('a training that failed changes nothing, and one that is broken ends the trainer', async () => {
+    const ground = await openGround()
+    await ground.send(0, 8 * hour)
+    const refuses: TrainerOptions['fit'] = () => Promise.reject(new PipelineError('model_untrainable', 'Too little.'))
+    const running = await train(ground, { fit: refuses })
+    await until(() => expect(running.store.status().ripenedSeq).toBeGreaterThan(5 * hour))
+    const failed = /retrain_duration_seconds_count\{outcome="failed"\} [1-9]/
+    await vi.waitFor(async () => expect(await running.prometheus.metrics()).toMatch(failed), { timeout: 30_000 })
+    expect(retrainedVersions(running)).toEqual([])
+    await running.close()
+
+    const broken = await train(ground, { fit: () => Promise.reject(new Error('broken')) })
+    broken.trainer.requestRetraining('a test')
+    await expect(broken.trainer.done).rejects.toThrow('broken')
+    expect(retrainedVersions(broken)).toEqual([])
+  })
+
+  test('a champion that turns out worse than the one before is taken back, and is not promoted again', async () => {
+    const ground = await openGround()
+    await ground.send(0, 6 * hour)
+    const running = await train(ground, { plan: onDemand })
+    await until(() => expect(running.store.status().ripenedSeq).toBeGreaterThan(4 * hour))
+    running.trainer.requestRetraining('a test')
+    await until(() => expect(champion(running.registry.state())).not.toBeNull())
+    await running.close()
+
+    const registry = createRegistryWriter({
+      broker: ground.broker,
+      codec: plan.models.codec,
+      topic: topics.models,
+      clock: systemClock.nowMs,
+    })
+    onTestFinished(() => registry.close())
+    const good = champion(await registry.refresh())!
+    const { kind: _, version: __, createdAtMs: ___, ...draft } = good
+    const bad = await registry.publish({
+      ...draft,
+      model: inverted(good.model),
+      origin: 'manual',
+      parent: good.version,
+    })
+    await registry.promote(bad.version, { by: 'a test', reason: 'it looked good', keepsFormer: true })
+    const scoring = (version: string, model: ModelWeights): Served => ({ version, score: predictor(model, plan) })
+    await ground.send(6 * hour, 8 * hour, scoring(bad.version, bad.model), scoring(good.version, good.model))
+    const again = await train(ground, { plan: onDemand })
+    await until(() => expect(isRolledBack(again.registry.state(), bad.version)).toBe(true))
+    expect(champion(again.registry.state())!.version).not.toBe(bad.version)
+    const change = again.registry.state().rolledBack.get(bad.version)!
+    expect(change).toMatchObject({ version: good.version, previous: bad.version, by: 'trainer' })
+    expect(change.reason).toMatch(/worse than/)
+  })
+})
+
+function inverted(model: ModelWeights): ModelWeights {
+  if (model.kind !== 'logistic') throw new Error(`a ${model.kind} model`)
+  return { ...model, weights: model.weights.map((weight) => -weight) }
+}
