@@ -106,7 +106,7 @@ function declareTrain({ command, act }: Declare): void {
 function declareTrainer({ command, act }: Declare): void {
   command('trainer', 'Learn from a running pipeline: labels as they ripen, evaluation, retraining, promotion.', [
     'pipelines/card-fraud.ts',
-    'pipelines/card-fraud.ts --file /var/lib/millrace/card-fraud.duckdb',
+    'pipelines/card-fraud.ts --file card-fraud.duckdb',
     'pipelines/card-fraud.ts --rebuild',
   ])
     .option('--file <file>', 'training store; in the folder of MILLRACE_FOLDER unless told', outputFileOption)

@@ -8,8 +8,17 @@ import type { Fitted } from '../online-model/models/model.ts'
 import type { Fit } from '../online-model/trainer/retraining.ts'
 import { isCompiled, packageFolder } from '../runtime/package-folder.ts'
 import { PipelineError } from '../schemas/errors.ts'
-import type { FitTask } from './fit-worker.ts'
+import type { TrainingRows } from '../schemas/own-model.ts'
 
+/** What the thread is given. */
+export interface FitTask {
+  readonly definition: string
+  readonly namespace: string
+  readonly seed: number
+  readonly training: TrainingRows
+}
+
+/** What it tells. */
 export type FitMessage =
   | { readonly kind: 'progress'; readonly done: number; readonly note: string }
   | { readonly kind: 'fitted'; readonly fitted: Fitted }

@@ -3,16 +3,8 @@ import assert from 'node:assert/strict'
 import { parentPort, workerData } from 'node:worker_threads'
 import { modelOf } from '../online-model/models/model-of.ts'
 import { PipelineError } from '../schemas/errors.ts'
-import type { TrainingRows } from '../schemas/own-model.ts'
-import type { FitMessage } from './fit-in-worker.ts'
+import type { FitMessage, FitTask } from './fit-in-worker.ts'
 import { loadPlan } from './load-plan.ts'
-
-export interface FitTask {
-  readonly definition: string
-  readonly namespace: string
-  readonly seed: number
-  readonly training: TrainingRows
-}
 
 assert(parentPort, 'this file is started as a worker thread')
 const port = parentPort

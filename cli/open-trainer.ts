@@ -1,4 +1,6 @@
-/** A trainer assembled from outside in: training store, follower, registry, fits, metrics. Called by `millrace trainer` and an embedded `start`. */
+/**
+ * A trainer assembled from outside in: training store, registry, fits, metrics. Called by `millrace trainer` and an embedded `start`.
+ */
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Registry } from 'prom-client'

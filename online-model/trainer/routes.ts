@@ -73,14 +73,10 @@ export function trainerRoutes({ plan, store, trainer, state }: TrainerRoutesOpti
       const { id } = request.params
       const found = await store.find(id)
       if (found) return predictionOf(found, plan)
-      return reply
-        .code(404)
-        .send(
-          failureOf(
-            'event_unknown',
-            `The training store holds no prediction of the event ${JSON.stringify(id.slice(0, 100))}: it was never scored, not read yet, or is older than what is kept.`,
-          ),
-        )
+      const message =
+        `The training store holds no prediction of the event ${JSON.stringify(id.slice(0, 100))}: it was never scored, ` +
+        'was not read yet, or is older than what is kept.'
+      return reply.code(404).send(failureOf('event_unknown', message))
     })
     server.post('/retrain', { schema: retrainSchema }, async (_, reply) => {
       trainer.requestRetraining('HTTP')

@@ -25,15 +25,7 @@ import { type ContinuousLearning, openContinuous } from './continuous.ts'
 import { createJudges } from './judge.ts'
 import type { TrainerMetrics } from './metrics.ts'
 import { type Fit, type RetrainRows, retrainRows } from './retraining.ts'
-import {
-  begun,
-  nothingScheduled,
-  publishFrom,
-  type Ripened,
-  retrainDue,
-  retrained,
-  type Schedule,
-} from './schedule.ts'
+import { begun, nothingScheduled, publishFrom, type Ripened, retrainDue, retrained, type Schedule } from './schedule.ts'
 import { type Watched, watch } from './watch.ts'
 
 export interface TrainerOptions {

@@ -45,6 +45,7 @@ describe('parseConfig', () => {
       holdMaxMs: 30_000,
       alignment: 'live',
       auditPort: 8081,
+      trainerPort: 8082,
       commitEveryMs: 10,
       sessionTimeoutMs: 10_000,
     })
@@ -145,6 +146,7 @@ test('the table has a row for each setting, in the order of the table', () => {
     'MILLRACE_HTTP_HOST',
     'MILLRACE_HTTP_PORT',
     'MILLRACE_AUDIT_PORT',
+    'MILLRACE_TRAINER_PORT',
     'MILLRACE_PARTITIONS',
     'MILLRACE_LOG_LEVEL',
     'MILLRACE_SERVERS',

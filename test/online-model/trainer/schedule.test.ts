@@ -1,6 +1,6 @@
 /** When versions are published and trainings begin: by event time, by volume, once however much became due. */
 import { describe, expect, test } from 'vitest'
-import { begun, publishFrom, nothingScheduled, retrainDue, retrained } from '../../../online-model/trainer/schedule.ts'
+import { begun, nothingScheduled, publishFrom, retrainDue, retrained } from '../../../online-model/trainer/schedule.ts'
 
 const dayMs = 86_400_000
 const at = (days: number) => Date.UTC(2024, 0, 1) + days * dayMs
