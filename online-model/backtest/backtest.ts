@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import type { Outcome } from '../../schemas/label-outcome.ts'
 import type { ModelPlan, ModelWeights } from '../../schemas/model-plan.ts'
 import type { Plan } from '../../schemas/plan.ts'
-import { createHistory, type History, type HistoryRow } from './history.ts'
+import { createHistory, type HistoryRow } from './history.ts'
 import {
   type ContinuousLine,
   createContinuousLine,
@@ -37,7 +37,6 @@ export interface BacktestOptions {
 export interface Backtest {
   /** Event time from which on events are trained on. */
   readonly needsFromMs: number
-  readonly history: Pick<History, 'begin' | 'end' | 'labelsWithoutRow'>
   /** A scored event, in event-time order; of one instant before its labels. */
   row(row: HistoryRow): Promise<void>
   /** A label event of the event of that id. */
@@ -132,7 +131,6 @@ export async function createBacktest(options: BacktestOptions): Promise<Backtest
 
   return {
     needsFromMs: asked.includes('retrained') ? trainMonth.fromMs : trainWeek.fromMs,
-    history,
     row,
     label,
     finish,

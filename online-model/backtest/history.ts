@@ -20,8 +20,6 @@ export interface History {
   readonly end: number
   /** Number of the oldest row that is kept. */
   readonly begin: number
-  /** Labels that came for no row that is kept: of events that were not scored, or forgotten. */
-  readonly labelsWithoutRow: number
   add(row: HistoryRow): void
   /** Takes the label of the row of that id: the latest holds, null withdraws. Its row and what held before, or null without such a row. */
   label(id: string, outcome: Outcome, timeMs: number): { readonly row: number; readonly before: Outcome } | null
@@ -59,7 +57,6 @@ export function createHistory(width: number): History {
   /** Chunks that are gone. */
   let gone = 0
   let end = 0
-  let labelsWithoutRow = 0
   const rowOf = new Map<string, number>()
   const keys = new Map<string, number>()
 
@@ -88,10 +85,7 @@ export function createHistory(width: number): History {
 
   function label(id: string, outcome: Outcome, timeMs: number) {
     const row = rowOf.get(id)
-    if (row === undefined) {
-      labelsWithoutRow++
-      return null
-    }
+    if (row === undefined) return null
     const before = outcomeOf(row)
     const { outcomes, labelledAt } = chunkOf(row)
     outcomes[row % chunkRows] = outcome ?? none
@@ -128,9 +122,6 @@ export function createHistory(width: number): History {
     },
     get begin() {
       return gone * chunkRows
-    },
-    get labelsWithoutRow() {
-      return labelsWithoutRow
     },
     add,
     label,

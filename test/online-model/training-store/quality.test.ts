@@ -1,8 +1,26 @@
 /** Reports of an evaluation in the store: what its rows say, as SQL finds it, with the last report's groups and no older ones. */
 import { expect, test } from 'vitest'
-import { dayMs, evaluate } from '../../../online-model/evaluation/evaluate.ts'
-import { servedRows, shadowRows } from '../../../online-model/evaluation/served-rows.ts'
+import { dayMs, evaluate, type ServedRows } from '../../../online-model/evaluation/evaluate.ts'
+import type { RipeRows } from '../../../online-model/training-store/store.ts'
 import { batchOf, hourMs, label, openStore, prediction, startMs } from './store-fixture.ts'
+
+/** What a model scored; `scoreOf` is NaN elsewhere. */
+function scoredRows(ripe: RipeRows, scoreOf: (row: number) => number, versionNames: string[]): ServedRows {
+  const of = Int32Array.from(ripe.ids.keys()).filter((row) => !Number.isNaN(scoreOf(row)))
+  return {
+    labels: Uint8Array.from(of, (row) => ripe.labels[row]!),
+    scores: Float64Array.from(of, scoreOf),
+    times: Float64Array.from(of, (row) => ripe.times[row]!),
+    versions: Int32Array.from(of, (row) => Math.max(0, versionNames.indexOf(ripe.versions[row]!))),
+    versionNames,
+    keys: Int32Array.from(of, (row) => Number(ripe.keys[row]!.slice('user'.length))),
+    labelDelays: Float64Array.from(of, (row) => ripe.labelTimes[row]! - ripe.times[row]!),
+    weights: Float64Array.from(of, (row) => ripe.weights[row]!),
+  }
+}
+
+const served = (ripe: RipeRows) => scoredRows(ripe, (row) => ripe.scores[row]!, ['v0', 'v1'])
+const shadow = (ripe: RipeRows) => scoredRows(ripe, (row) => ripe.shadows[row]![0]?.score ?? Number.NaN, ['v9'])
 
 const options = { threshold: 0.3, k: 2, rollingMs: dayMs }
 
@@ -14,9 +32,9 @@ test('a report of the rows that ripened is asked for in SQL', async () => {
   const labels = [3, 5, 6, 21].map((n, offset) => label(`e${n}`, n * 3_600 + 60, { offset }))
   await store.apply(batchOf(rows, [...labels, label('nobody', 200 * 3_600, { offset: 4 })]))
   const ripe = await store.rows({ fromMs: 0, untilMs: startMs + 100 * hourMs }, 'latest')
-  const champion = evaluate(servedRows(ripe).rows, { ...options, champion: { version: 'v1', sinceMs: 0 } })
+  const champion = evaluate(served(ripe), { ...options, champion: { version: 'v1', sinceMs: 0 } })
   await store.saveQuality('champion', champion)
-  await store.saveQuality('challenger', evaluate(shadowRows(ripe).rows, options))
+  await store.saveQuality('challenger', evaluate(shadow(ripe), options))
 
   const [all] = champion.groups
   // Three of four were scored, all but those without a model; the last hour is not ripe.
@@ -34,7 +52,7 @@ test('a report of the rows that ripened is asked for in SQL', async () => {
 
   // The next report leaves nothing of this one but the days that it does not speak of.
   const lastDay = await store.rows({ fromMs: startMs + 24 * hourMs, untilMs: startMs + 100 * hourMs }, 'latest')
-  const next = evaluate(servedRows(lastDay).rows, options)
+  const next = evaluate(served(lastDay), options)
   await store.saveQuality('champion', next)
   const left = (await store.query(groups, { role: 'champion' })).flat()
   expect(left.toSorted()).toEqual(['day 2024-01-01', ...named(next).flat()].toSorted())
