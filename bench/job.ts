@@ -32,5 +32,6 @@ export const jobGroups = [
   'card-fraud-paced',
   'at-least-once',
   'http-reads',
+  'models',
 ] as const
 export type JobGroup = (typeof jobGroups)[number]

@@ -11,6 +11,7 @@ import { baselineReplay, replayJob } from './baseline-replay.ts'
 import { fineClock } from './clock.ts'
 import { httpReadsJob } from './http-reads.ts'
 import type { Job, JobGroup, JobRun } from './job.ts'
+import { modelsJob } from './models.ts'
 import { pacedJob } from './paced.ts'
 import { atLeastOnce, type BenchPlace, cardFraud, type Environment, openPlace } from './place.ts'
 import { type BenchReport, jobReports, type Ran, reportFormat } from './report.ts'
@@ -122,6 +123,7 @@ function chosenJobs(place: BenchPlace, options: BenchOptions): Job[] {
         : []),
     ]),
     ...(has('http-reads') ? [httpReadsJob(place, { seconds, before })] : []),
+    ...(has('models') ? [modelsJob(place)] : []),
   ]
 }
 

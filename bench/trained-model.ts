@@ -2,6 +2,7 @@
  * The generated data in, a model version out: vectors of the replay of the first days, fitted as `millrace train` fits
  * them. Needs no server.
  */
+import type { TrainingRows } from '../online-model/models/model.ts'
 import { modelOf } from '../online-model/models/model-of.ts'
 import type { HandbookTable } from '../pipelines/handbook.ts'
 import { createReplay, type Replayed } from '../processors/replay.ts'
@@ -12,6 +13,23 @@ import { sliceChunks } from './slice.ts'
 const transactions = 100_000
 
 export async function trainModel(plan: Plan, table: HandbookTable, partitions: number): Promise<ModelVersion> {
+  const fit = await modelOf(plan.model).fit(firstRows(plan, table, partitions), { seed: table.seed })
+  return {
+    kind: 'version',
+    version: 'v1',
+    createdAtMs: 0,
+    fingerprint: plan.fingerprint,
+    seed: table.seed,
+    model: fit.weights,
+    metrics: {},
+    trainedOn: [],
+    parent: null,
+    origin: 'manual',
+  }
+}
+
+/** Vectors of the first days with their labels, in event time. */
+export function firstRows(plan: Plan, table: HandbookTable, partitions: number): TrainingRows {
   const features = plan.features.map(({ name }) => name)
   const count = Math.min(transactions, table.rows)
   const rows = new Float64Array(count * features.length)
@@ -29,18 +47,5 @@ export async function trainModel(plan: Plan, table: HandbookTable, partitions: n
     for (const { stream, values } of chunk) take(replay.push(indexes.get(stream)!, values))
   }
   take(replay.flush())
-  const training = { rows, labels, rowCount, features, weights: null }
-  const fit = await modelOf(plan.model).fit(training, { seed: table.seed })
-  return {
-    kind: 'version',
-    version: 'v1',
-    createdAtMs: 0,
-    fingerprint: plan.fingerprint,
-    seed: table.seed,
-    model: fit.weights,
-    metrics: {},
-    trainedOn: [],
-    parent: null,
-    origin: 'manual',
-  }
+  return { rows, labels, rowCount, features, weights: null }
 }

@@ -17,15 +17,15 @@ export interface MlpOptions {
   readonly epochs?: number
   /** Rows of a mini-batch (default 512). */
   readonly batchRows?: number
-  /** Step size of Adam at its highest (default 0.004). */
+  /** Step size of Adam at its highest (default 0.01). */
   readonly learningRate?: number
-  /** Weight decay (default 0.01). */
+  /** Weight decay (default 0.1). */
   readonly l2?: number
 }
 
 /** Multilayer perceptron on standardised features. */
 export function mlp(options: MlpOptions): MlpPlan {
-  const { hidden, epochs = 20, batchRows = 512, learningRate = 0.004, l2 = 0.01 } = options ?? {}
+  const { hidden, epochs = 20, batchRows = 512, learningRate = 0.01, l2 = 0.1 } = options ?? {}
   const units = Array.isArray(hidden) ? Object.freeze([...hidden]) : hidden
   return Object.freeze({ kind: 'mlp', hidden: units, epochs, batchRows, learningRate, l2 })
 }

@@ -25,7 +25,7 @@ export function createMlp(plan: MlpPlan): Model {
 
 /** Found on July of the Handbook's data: what costs more was worth less than .01 of average precision there. */
 /** A learner's step size never falls, so it is a part of the fit's highest. */
-const learnerRateShare = 0.5
+const learnerRateShare = 0.4
 const tuning: Tuning = {
   newRows: 256,
   positiveDraws: 16,
