@@ -26,8 +26,8 @@ export interface CheckedLog {
 }
 
 /** An end may be told a moment late, by a leader that is new or to whom a commit is not yet readable. */
-const settleMs = 200
-const settleTriesMax = 10
+export const settleMs = 200
+export const settleTriesMax = 10
 
 /** What was read has an offset below the end, unless records are lost. Throws `state_ahead`. */
 export async function requireEnds(log: CheckedLog, position: TaskPosition): Promise<void> {

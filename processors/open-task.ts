@@ -13,7 +13,16 @@ import type { Log } from '../runtime/log.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { Plan, StagePlan } from '../schemas/plan.ts'
 import type { OpenTask } from './batch-loop.ts'
-import { type CheckedLog, type LogBounds, requireEnds, requireStarts, type ShortLog, shortLog } from './check-log.ts'
+import {
+  type CheckedLog,
+  type LogBounds,
+  requireEnds,
+  requireStarts,
+  type ShortLog,
+  settleMs,
+  settleTriesMax,
+  shortLog,
+} from './check-log.ts'
 import { committedPosition } from './committed-position.ts'
 import { createEntityCache } from './entity-cache.ts'
 import { createFold } from './fold.ts'
@@ -86,15 +95,35 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
 
 /** The committed position, which lies within the log; a rebuild has made it so (`restore-offsets.ts`). */
 async function fittingCommitted(options: OpenTaskOptions): Promise<TaskPosition | null> {
-  const { plan, stage, partition, worker } = options
-  const topics = stageInputs(plan, stage).map(({ topic }) => topic)
-  const offsets = await worker.committed(topics.map((topic) => ({ topic, partition })))
-  const committed = committedPosition(stage.entity.name, partition, offsets)
+  const committed = await settledPosition(options)
   if (committed) {
     await requireEnds(options, committed)
     requireUnread(options, committed)
   }
   return committed
+}
+
+/**
+ * Offsets are committed together, but a coordinator that has just come back may tell for a moment some as they are and some as they were
+ * (Kafka 4.1, killed and restarted under load): those that do not belong together are asked for again.
+ */
+async function settledPosition({
+  plan,
+  stage,
+  partition,
+  worker,
+  clock,
+}: OpenTaskOptions): Promise<TaskPosition | null> {
+  const places = stageInputs(plan, stage).map(({ topic }) => ({ topic, partition }))
+  for (let tries = 1; ; tries++) {
+    try {
+      return committedPosition(stage.entity.name, partition, await worker.committed(places))
+    } catch (error) {
+      const mayPass = error instanceof PipelineError && error.code === 'state_foreign' && tries < settleTriesMax
+      if (!mayPass) throw error
+    }
+    await clock.sleep(settleMs)
+  }
 }
 
 /** What nobody has read yet must be there; a rebuild goes on with what is left and says so. */

@@ -208,6 +208,33 @@ describe('a store', () => {
     expect(await runner.facts()).toEqual(before)
   })
 
+  test.each([
+    ['for a moment: they are asked for again', 3, null],
+    ['for good: the worker stops and says so', Number.POSITIVE_INFINITY, 'state_foreign'],
+  ])('beside committed offsets that do not belong together %s', async (_, moments, code) => {
+    const runner = await runnerWith(events)
+    await runHalf(runner)
+    let left = moments
+    const broker: typeof runner.broker = {
+      ...runner.broker,
+      async worker(options) {
+        const worker = await runner.broker.worker(options)
+        return {
+          ...worker,
+          async committed(places) {
+            const [first, ...others] = await worker.committed(places)
+            const isTorn = others.length > 0 && left-- > 0
+            return [isTorn ? { ...first!, offset: first!.offset! - 1 } : first!, ...others]
+          },
+        }
+      },
+    }
+    const worker = runner.start({ process: { broker, store: runner.store, clock: runner.clock } })
+    if (code !== null) return expect(worker.done).rejects.toMatchObject({ code })
+    await worker.until('it predicts', () => left < 0 && worker.metrics.totals.predictions > 0)
+    await worker.stop()
+  })
+
   test('that stands beyond the committed offsets is ahead, too', async () => {
     const runner = await runnerWith(events)
     await runHalf(runner)
