@@ -16,6 +16,7 @@ const kinds: { readonly [K in ModelName]: (model: Parts, features: readonly stri
     mlp: (model, features, check) => ({
       kind: 'mlp',
       features,
+      units: positiveEach('units', model, features, check),
       ...standardising(model, features, check),
       layers: layersFrom(model.layers, features.length, check),
     }),
@@ -44,11 +45,15 @@ export function weightsFrom(value: unknown, check: Checks): ModelWeights {
 
 function standardising(model: Parts, features: readonly string[], check: Checks) {
   const means = oneEach('means', model, features, check)
-  const scales = oneEach('scales', model, features, check)
-  scales.forEach((scale, i) => {
-    if (scale <= 0) check.note(`model.scales[${i}]`, 'a positive number', `${scale}`)
+  return { means, scales: positiveEach('scales', model, features, check) }
+}
+
+function positiveEach(name: string, model: Parts, features: readonly string[], check: Checks): number[] {
+  const numbers = oneEach(name, model, features, check)
+  numbers.forEach((number, i) => {
+    if (number <= 0) check.note(`model.${name}[${i}]`, 'a positive number', `${number}`)
   })
-  return { means, scales }
+  return numbers
 }
 
 function oneEach(name: string, model: Parts, features: readonly string[], check: Checks): number[] {

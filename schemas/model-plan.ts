@@ -71,6 +71,8 @@ export interface LogisticWeights {
 export interface MlpWeights {
   readonly kind: 'mlp'
   readonly features: readonly string[]
+  /** An input is sign(x) · ln(1 + |x| / unit), then standardised with mean and scale. */
+  readonly units: readonly number[]
   readonly means: readonly number[]
   readonly scales: readonly number[]
   /** Input side first; the last one has one unit, the log odds. Its numbers are single-precision floats. */

@@ -31,7 +31,7 @@ export function createWeightsCodec(namespace: string): WeightsCodec {
       weights: doubles,
       intercept: 'double',
     }),
-    record('mlp', { features: names, means: doubles, scales: doubles, layers: list(layer) }),
+    record('mlp', { features: names, units: doubles, means: doubles, scales: doubles, layers: list(layer) }),
     record('prior', { features: names, probability: 'double' }),
     record('own', { name: 'string', features: names, json: 'string' }),
   ]

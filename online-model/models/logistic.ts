@@ -65,6 +65,7 @@ function createLearner(l2: number, features: readonly string[], tensors: Tensors
     learningRate,
     decay: l2 / rowsRemembered,
     tuning,
+    isLogarithmic: false,
     exported: ({ means, scales }, parameters) => ({
       kind: 'logistic',
       features: [...features],

@@ -1,8 +1,8 @@
 /** Weights of a multilayer perceptron in, its score and the contributions to it out: plain loops over flat arrays. */
 import assert from 'node:assert/strict'
 import type { LayerWeights, MlpWeights } from '../../schemas/model-plan.ts'
+import { standardise } from './input-scales.ts'
 import type { Scoring } from './model.ts'
-import { inputMax } from './network.ts'
 
 /** Units whose sums run side by side in registers, each value of the input being loaded once for all of them. */
 const lanes = 4
@@ -22,9 +22,13 @@ interface FlatMatrix {
  * A missing value takes the mean. Contributions are the gradient of the log odds times the standardised value: between rectifiers the
  * network is linear, so that their sum is what the values add to the log odds as far as the vector's own linear piece goes.
  */
-export function mlpScoring({ features, means, scales, layers }: MlpWeights): Scoring {
+export function mlpScoring({ features, units, means, scales, layers }: MlpWeights): Scoring {
   const width = features.length
-  assert(means.length === width && scales.length === width, `weights with ${width} features hold ${means.length} means`)
+  const lengths = [units.length, means.length, scales.length]
+  assert(
+    lengths.every((length) => length === width),
+    `weights with ${width} features hold ${lengths.join(', ')} units, means and scales`,
+  )
   requireShape(width, layers)
   const sizes = [width, ...layers.map(({ biases }) => biases.length)]
   const forwards = layers.map(({ weights, biases }, l) => {
@@ -36,8 +40,11 @@ export function mlpScoring({ features, means, scales, layers }: MlpWeights): Sco
     flatten(sizes[l + 1]!, sizes[l]!, (j, i) => weights[i * biases.length + j]!),
   )
   const margin = forwards.at(-1)!.output
-  const centres = Float64Array.from(means)
-  const factors = Float64Array.from(scales, (scale) => 1 / scale)
+  const inputScales = {
+    units: Float64Array.from(units),
+    means: Float64Array.from(means),
+    scales: Float64Array.from(scales),
+  }
   const input = new Float64Array(width)
   /** What the layers hold the outputs of. */
   const scored = new Float64Array(width).fill(Number.NaN)
@@ -45,17 +52,9 @@ export function mlpScoring({ features, means, scales, layers }: MlpWeights): Sco
   /** Nothing is computed again for the vector that was scored last: reasons are asked for right after the score. */
   function forward(vector: ArrayLike<number>): number {
     if (vector.length !== width) assert.fail(`a vector of ${vector.length} values for a model of ${width}`)
+    standardise(vector, inputScales, input, 0)
     let isSame = true
-    for (let i = 0; i < width; i++) {
-      let value = (vector[i]! - centres[i]!) * factors[i]!
-      // Only NaN differs from itself.
-      // biome-ignore lint/suspicious/noSelfCompare: see above.
-      if (value !== value) value = 0
-      else if (value > inputMax) value = inputMax
-      else if (value < -inputMax) value = -inputMax
-      input[i] = value
-      if (value !== scored[i]) isSame = false
-    }
+    for (let i = 0; i < width; i++) if (input[i] !== scored[i]) isSame = false
     if (!isSame) {
       scored.set(input)
       let from: Float64Array = input

@@ -2,16 +2,18 @@
  * Multilayer perceptron: labelled vectors in, weights out. TensorFlow.js computes the gradients of a mini-batch in a few operations; the
  * optimiser runs over plain arrays, where a step costs microseconds instead of sixty small operations.
  */
+import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/errors.ts'
 import type { MlpPlan, MlpWeights } from '../../schemas/model-plan.ts'
 import { createAdam } from './adam.ts'
 import { type Batch, createBatch, createGradient } from './gradient.ts'
+import { type InputScales, signedLog, standardise } from './input-scales.ts'
 import { mlpScoring } from './mlp-scoring.ts'
 import type { FitOptions, Fitted, LearnerStart, Model, OnlineLearner, TrainingRows } from './model.ts'
-import { firstParameters, layerWeights, type Network, networkOf, standardise } from './network.ts'
+import { firstParameters, layerWeights, type Network, networkOf } from './network.ts'
 import { createNetworkLearner, type NetworkLearning, type Tuning } from './network-learner.ts'
 import { createRandom, type Random } from './random.ts'
-import { type ColumnScales, columnScales } from './standardise.ts'
+import { columnScales } from './standardise.ts'
 import { openTensors, type Tensors } from './tensors.ts'
 import { giveWay, requireBothClasses } from './training-rows.ts'
 
@@ -49,6 +51,7 @@ function createLearner(
     learningRate: learningRate * learnerRateShare,
     decay: l2,
     tuning,
+    isLogarithmic: true,
     exported: (scales, parameters) => exported(features, scales, network, parameters),
     scored: (weights) => mlpScoring(weights as MlpWeights).predict,
   }
@@ -57,12 +60,13 @@ function createLearner(
 
 function exported(
   features: readonly string[],
-  { means, scales }: ColumnScales,
+  { units, means, scales }: InputScales,
   network: Network,
   parameters: Float64Array,
 ): MlpWeights {
   const layers = layerWeights(network, parameters)
-  return { kind: 'mlp', features: [...features], means: [...means], scales: [...scales], layers }
+  assert(units !== null, 'a perceptron without units')
+  return { kind: 'mlp', features: [...features], units: [...units], means: [...means], scales: [...scales], layers }
 }
 
 /** The first part of all steps climbs to the full step size, the rest falls from there to nothing along a half cosine. */
@@ -73,7 +77,7 @@ async function fitMlp(plan: MlpPlan, training: TrainingRows, options: FitOptions
   signal?.throwIfAborted()
   const { positiveWeight, negativeWeight } = requireBothClasses(training, 'A multilayer perceptron')
   const { rowCount, features } = training
-  const scales = columnScales(training)
+  const scales = inputScales(training)
   const inputs = standardised(training, scales)
   const tensors = await openTensors()
   const random = createRandom(options.seed)
@@ -121,7 +125,15 @@ function rateAt(done: number): number {
   return 0.5 + 0.5 * Math.cos((Math.PI * (done - warmUpShare)) / (1 - warmUpShare))
 }
 
-function standardised({ rows, rowCount, features }: TrainingRows, scales: ColumnScales): Float32Array {
+/** Deviations of the values are the units of their logarithms, which are standardised in turn. */
+function inputScales(training: TrainingRows): InputScales {
+  const { scales: units } = columnScales(training)
+  const width = units.length
+  const rows = training.rows.map((value, at) => signedLog(value, units[at % width]!))
+  return { units, ...columnScales({ ...training, rows }) }
+}
+
+function standardised({ rows, rowCount, features }: TrainingRows, scales: InputScales): Float32Array {
   const width = features.length
   const inputs = new Float32Array(rowCount * width)
   for (let at = 0; at < inputs.length; at += width) standardise(rows.subarray(at, at + width), scales, inputs, at)

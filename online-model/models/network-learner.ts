@@ -6,9 +6,10 @@ import assert from 'node:assert/strict'
 import type { ModelWeights } from '../../schemas/model-plan.ts'
 import { createAdam } from './adam.ts'
 import { createBatch, createGradient } from './gradient.ts'
+import { type InputScales, standardise } from './input-scales.ts'
 import { openState, type StateArrays, sealState } from './learner-state.ts'
 import type { LearnerStart, OnlineLearner, Predict } from './model.ts'
-import { firstParameters, type Network, standardise } from './network.ts'
+import { firstParameters, type Network } from './network.ts'
 import { createRandom } from './random.ts'
 import { createReplayMemory, type ReplayMemory } from './replay-memory.ts'
 import { createRunningScales } from './running-scales.ts'
@@ -21,10 +22,9 @@ export interface NetworkLearning {
   readonly learningRate: number
   readonly decay: number
   readonly tuning: Tuning
-  exported(
-    scales: { readonly means: Float64Array; readonly scales: Float64Array },
-    parameters: Float64Array,
-  ): ModelWeights
+  /** Whether the inputs are signed logarithms. */
+  readonly isLogarithmic: boolean
+  exported(scales: InputScales, parameters: Float64Array): ModelWeights
   scored(weights: ModelWeights): Predict
 }
 
@@ -56,7 +56,7 @@ export function createNetworkLearner(tensors: Tensors, learning: NetworkLearning
   const parameters = firstParameters(network, 0, random)
   const averaged = parameters.slice()
   const adam = createAdam(network, decay)
-  const scales = createRunningScales(width)
+  const scales = createRunningScales(width, learning.isLogarithmic)
   const positives = createReplayMemory(Math.min(tuning.positivesKept, Math.ceil(valuesMax / 4 / width)), width)
   const negatives = createReplayMemory(Math.min(tuning.negativesKept, Math.ceil(valuesMax / width)), width)
   /** Weight of all rows and of the positive ones, fading. */
@@ -95,7 +95,7 @@ export function createNetworkLearner(tensors: Tensors, learning: NetworkLearning
   let predict: Predict | null = null
 
   function add(vector: ArrayLike<number>, label: number, share: number, source: (typeof sources)[number]): void {
-    standardise(vector, scales, batch.inputs, batch.count * width)
+    standardise(vector, scales.current, batch.inputs, batch.count * width)
     batch.labels[batch.count] = label
     batch.weights[batch.count] = share
     sources[batch.count++] = source
@@ -153,9 +153,9 @@ export function createNetworkLearner(tensors: Tensors, learning: NetworkLearning
   }
 
   function takeRound(): void {
+    scales.add(pending.rows, pending.weights, tuning.newRows)
     for (let row = 0; row < tuning.newRows; row++) {
       const weight = pending.weights[row]!
-      scales.add(pending.rows.subarray(row * width, (row + 1) * width), weight)
       const fading = Math.min(1, shareMemoryWeight / (classes[0]! + weight))
       classes[0] = (classes[0]! + weight) * fading
       classes[1] = (classes[1]! + weight * pending.labels[row]!) * fading
@@ -182,10 +182,10 @@ export function createNetworkLearner(tensors: Tensors, learning: NetworkLearning
       if (row + 1 === tuning.newRows) takeRound()
     },
     predict(vector) {
-      predict ??= learning.scored(learning.exported(scales, averaged))
+      predict ??= learning.scored(learning.exported(scales.current, averaged))
       return predict(vector)
     },
-    weights: () => learning.exported(scales, averaged),
+    weights: () => learning.exported(scales.current, averaged),
     save: () => sealState(owner, arrays),
     close: () => undefined,
   }

@@ -19,12 +19,6 @@ export interface Network {
   readonly parameterCount: number
 }
 
-/**
- * Standardised inputs are held within this: an amount a hundred deviations out says no more than one of ten, and must not throw a
- * gradient or a score that far.
- */
-export const inputMax = 10
-
 export function networkOf(width: number, hidden: readonly number[]): Network {
   const layers: Layer[] = []
   let at = 0
@@ -47,19 +41,6 @@ export function firstParameters(network: Network, logOdds: number, random: Rando
     if (isLast) parameters[biasesAt] = logOdds
   }
   return parameters
-}
-
-/** Writes the standardised form of a vector: 0, which is the mean, where a value is missing. */
-export function standardise(
-  vector: ArrayLike<number>,
-  { means, scales }: { readonly means: ArrayLike<number>; readonly scales: ArrayLike<number> },
-  into: Float32Array,
-  at: number,
-): void {
-  for (let i = 0; i < means.length; i++) {
-    const value = (vector[i]! - means[i]!) / scales[i]!
-    into[at + i] = Number.isNaN(value) ? 0 : Math.min(Math.max(value, -inputMax), inputMax)
-  }
 }
 
 /** As a version holds them: single-precision floats. */

@@ -66,7 +66,7 @@ describe('model file', () => {
     { weights: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6].map(Math.fround), biases: [1, 2, 3] },
     { weights: [-1, 0, 1], biases: [0.25] },
   ]
-  const mlp = { kind: 'mlp' as const, ...names, means: [0, 1], scales: [1, 3], layers }
+  const mlp = { kind: 'mlp' as const, ...names, units: [1, 0.5], means: [0, 1], scales: [1, 3], layers }
 
   test.each<[string, ModelWeights]>([
     ['mlp', mlp],

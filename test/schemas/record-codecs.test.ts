@@ -111,7 +111,12 @@ const weights: fc.Arbitrary<ModelWeights> = fc.nat(20).chain((length) =>
       weights: listOf(value, length),
       intercept: value,
     }),
-    fc.record({ kind: fc.constant('mlp' as const), ...scaled(length), layers: fc.array(layer, { maxLength: 3 }) }),
+    fc.record({
+      kind: fc.constant('mlp' as const),
+      ...scaled(length),
+      units: listOf(value, length),
+      layers: fc.array(layer, { maxLength: 3 }),
+    }),
     fc.record({ kind: fc.constant('prior' as const), features, probability: value }),
     fc.record({ kind: fc.constant('own' as const), name, features, json: text }),
   ),
@@ -272,7 +277,14 @@ describe('a model version', () => {
       { weights: zeros(32), biases: zeros(1) },
     ]
     const names = plan.features.map(({ name }) => name)
-    const model = { kind: 'mlp' as const, features: names, means: zeros(15), scales: zeros(15), layers }
+    const model = {
+      kind: 'mlp' as const,
+      features: names,
+      units: zeros(15),
+      means: zeros(15),
+      scales: zeros(15),
+      layers,
+    }
     expect(plan.models.codec.encode({ kind: 'version', ...base, model }).length).toBeLessThan(13_500)
   })
 })

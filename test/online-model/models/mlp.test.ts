@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { createBatch, createGradient } from '../../../online-model/models/gradient.ts'
+import { signedLog, standardise } from '../../../online-model/models/input-scales.ts'
 import { modelOf, scoringOf } from '../../../online-model/models/model-of.ts'
-import { firstParameters, layerWeights, networkOf, standardise } from '../../../online-model/models/network.ts'
+import { firstParameters, layerWeights, networkOf } from '../../../online-model/models/network.ts'
 import { createRandom } from '../../../online-model/models/random.ts'
 import { open, openTensors, type TensorFlow } from '../../../online-model/models/tensors.ts'
 import { mlp, prior } from '../../../schemas/definition.ts'
@@ -10,10 +11,11 @@ import type { MlpWeights } from '../../../schemas/plan.ts'
 const features = ['a', 'b', 'c']
 
 /** As it is written in textbooks, over the weights as a version holds them. */
-function logOdds({ means, scales, layers }: MlpWeights, vector: readonly number[]): number {
-  let values = vector.map((value, i) =>
-    Number.isNaN(value) ? 0 : Math.min(10, Math.max(-10, (value - means[i]!) / scales[i]!)),
-  )
+function logOdds({ units, means, scales, layers }: MlpWeights, vector: readonly number[]): number {
+  let values = vector.map((value, i) => {
+    const logarithm = Math.sign(value) * Math.log1p(Math.abs(value) / units[i]!)
+    return Number.isNaN(value) ? 0 : Math.min(10, Math.max(-10, (logarithm - means[i]!) / scales[i]!))
+  })
   layers.forEach(({ weights, biases }, l) => {
     values = biases.map((bias, j) => {
       const sum = values.reduce((total, value, i) => total + value * weights[i * biases.length + j]!, bias)
@@ -34,6 +36,7 @@ function drawn(hidden: readonly number[], seed: number): { weights: MlpWeights; 
   const weights: MlpWeights = {
     kind: 'mlp',
     features,
+    units: [1, 3, 0.2],
     means: [0.5, -1, 2],
     scales: [1, 2, 0.5],
     layers: layerWeights(network, parameters),
@@ -60,13 +63,15 @@ describe('scoring', () => {
       if (row % 2 === 0) predict(vector)
       contributions(vector, into)
       vector.forEach((value, i) => {
-        const standardised = (value - weights.means[i]!) / weights.scales[i]!
+        const inputAt = (at: number) => (signedLog(at, weights.units[i]!) - weights.means[i]!) / weights.scales[i]!
+        const input = inputAt(value)
         if (Number.isNaN(value)) expect(into[i] === 0).toBe(true)
         // Where a value is held at the edge, the slope is that of the edge.
-        if (Number.isNaN(value) || Math.abs(standardised) >= 10) return
-        const step = 1e-6 * weights.scales[i]!
-        const moved = (by: number) => logOdds(weights, vector.with(i, value + by))
-        expect(into[i]).toBeCloseTo((standardised * (moved(step) - moved(-step))) / 2e-6, 5)
+        if (Number.isNaN(value) || Math.abs(input) >= 10) return
+        const slope =
+          (logOdds(weights, vector.with(i, value + 1e-6)) - logOdds(weights, vector.with(i, value - 1e-6))) /
+          (inputAt(value + 1e-6) - inputAt(value - 1e-6))
+        expect(into[i]).toBeCloseTo(input * slope, 5)
       })
     })
   })
@@ -82,6 +87,8 @@ describe('scoring', () => {
   })
 })
 
+const linear = { units: null, means: new Float64Array(3), scales: new Float64Array(3).fill(1) }
+
 describe('the gradient', () => {
   test('is the slope of the loss in every parameter', async () => {
     const random = createRandom(3)
@@ -91,7 +98,7 @@ describe('the gradient', () => {
     batch.count = 7
     for (let row = 0; row < batch.count; row++) {
       const vector = features.map(() => random.normal())
-      standardise(vector, { means: [0, 0, 0], scales: [1, 1, 1] }, batch.inputs, row * 3)
+      standardise(vector, linear, batch.inputs, row * 3)
       batch.labels[row] = row % 3 === 0 ? 1 : 0
       batch.weights[row] = 0.1 + random.next()
     }
