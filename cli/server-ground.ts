@@ -53,7 +53,8 @@ export async function openServerGround({ definition, namespace, plan }: Subject,
     },
     train: () => command(['train', definition]).done,
     async learn() {
-      const port = config.trainerPort > 0 ? config.trainerPort : await freePort(undefined, [])
+      const isAnywhere = config.httpPort === 0 || config.trainerPort === 0
+      const port = isAnywhere ? await freePort(undefined, []) : config.trainerPort
       command(['trainer', definition], { MILLRACE_TRAINER_PORT: String(port) }).done.catch(giveUp)
       return `http://${config.httpHost}:${port}`
     },

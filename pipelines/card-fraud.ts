@@ -1,12 +1,13 @@
 /** Card fraud after the public Fraud Detection Handbook: 15 features of a transaction, chargebacks as late labels. */
 
 import {
+  better,
   count,
   definePipeline,
   derive,
   entity,
-  logisticRegression,
   mean,
+  mlp,
   number,
   stream,
   text,
@@ -67,5 +68,10 @@ export default definePipeline({
     terminalRisk30d: risk('30d'),
   },
   label: { from: chargebacks, value: 1, otherwise: { value: 0, after: '7d' } },
-  model: logisticRegression({ l2: 1 }),
+  model: mlp({ hidden: [64, 32] }),
+  learn: {
+    continuously: { publishEvery: '1d' },
+    retrain: { every: '7d', over: '28d' },
+    promoteIf: better('averagePrecision'),
+  },
 })

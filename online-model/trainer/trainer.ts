@@ -283,6 +283,9 @@ export function startTrainer(options: TrainerOptions): Trainer {
     evaluatedMs = clock.elapsedMs()
     evaluatedSeq = ripenedSeq
     metrics.evaluated(watched)
+    await store.saveQuality('champion', watched.served)
+    const newest = [...watched.shadows.values()].at(-1)
+    if (newest) await store.saveQuality('challenger', newest)
     const champion = championOf(state, plan.fingerprint)
     if (!champion) return
     const { rollBack, reasons } = judges.standing(watched.ripe, champion)

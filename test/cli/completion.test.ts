@@ -18,7 +18,7 @@ const offered = async (...words: string[]) => {
 
 describe('complete', () => {
   test('commands, with what they do', async () => {
-    expect(await offered('t')).toEqual(['train', 'topics', 'tail'])
+    expect(await offered('t')).toEqual(['train', 'trainer', 'topics', 'tail'])
     const { out } = await call(['complete', '--', 'topi'])
     expect(out).toEqual([
       'topics\tList the topics of a pipeline, what is missing or wrong, and the commands that mend it.',
@@ -76,7 +76,7 @@ describe('complete', () => {
   })
 
   test('a wrong setting is no matter of completion', async () => {
-    const { code, out } = await call(['complete', '--', 'trai'], { environment: { MILLRACE_PARTITIONS: 'many' } })
+    const { code, out } = await call(['complete', '--', 'prod'], { environment: { MILLRACE_PARTITIONS: 'many' } })
     expect([code, out.length]).toEqual([0, 1])
   })
 

@@ -297,7 +297,7 @@ describe('train', () => {
     })
     expect(code, err.join('\n')).toBe(0)
     expect(out[0]).toBe('Model v1 is the champion now, the first one.')
-    expect(out[1]).toMatch(/^ {2}rows: 60, 10 of them positive; \d+ iterations in \d+\.\d s$/)
+    expect(out[1]).toMatch(/^ {2}rows: 60, 10 of them positive; 20 epochs of 1 steps on wasm in \d+\.\d s$/)
     expect(out[2]).toBe(
       '  waiting for their label: 1 (due 7d after the event; both streams have passed 2018-05-01T00:00:00.060Z)',
     )
@@ -330,7 +330,7 @@ describe('train', () => {
     const { openBroker } = await brokerWithTopics()
     const { code, err } = await call(['train', path], { environment, openBroker })
     expect(code).toBe(1)
-    expect(err.at(-2)).toMatch(/^error: A logistic model needs labelled rows of both classes, but got 0 rows/)
+    expect(err.at(-2)).toMatch(/^error: A multilayer perceptron needs labelled rows of both classes, but got 0 rows/)
     expect(err.at(-1)).toBe('Wait until labels have ripened, or see the counts in the message.')
   })
 })

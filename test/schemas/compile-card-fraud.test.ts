@@ -177,7 +177,12 @@ describe('the plan of card fraud', () => {
 
   test('knows label and model', () => {
     expect(plan.label).toEqual({ stream: 1, value: 1, otherwise: { value: 0, afterMs: 7 * dayMs } })
-    expect(plan.model).toEqual({ kind: 'logistic', l2: 1 })
+    expect(plan.model).toMatchObject({ kind: 'mlp', hidden: [64, 32] })
+    expect(plan.learn).toEqual({
+      continuous: { publishEveryMs: dayMs },
+      retrain: { everyMs: 7 * dayMs, rows: null, overMs: 28 * dayMs },
+      promoteIf: { metric: 'averagePrecision' },
+    })
     expect([plan.name, plan.version]).toEqual(['card-fraud', 1])
   })
 
