@@ -3,6 +3,7 @@
  * half-done. Handed to the trainer.
  */
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import type { Fitted } from '../online-model/models/model.ts'
 import type { Fit } from '../online-model/trainer/retraining.ts'
@@ -39,9 +40,10 @@ export interface FitInWorkerOptions {
   readonly onProgress: (done: number, note: string) => void
 }
 
-const entry = isCompiled ? join(packageFolder, 'dist/cli/fit-worker.js') : join(packageFolder, 'cli/fit-worker.ts')
-/** A thread begins without the loaders of the one that starts it. */
-const execArgv = isCompiled ? [] : ['--import', import.meta.resolve('tsx')]
+const entry = pathToFileURL(join(packageFolder, isCompiled ? 'dist/cli/fit-worker.js' : 'cli/fit-worker.ts')).href
+/** A thread begins without the loader of TypeScript, and Node 20 takes none for a thread's first file. */
+const loader = isCompiled ? '' : `(await import(${JSON.stringify(import.meta.resolve('tsx/esm/api'))})).register();`
+const code = `(async () => { ${loader} await import(${JSON.stringify(entry)}) })()`
 
 /** Rejects with `model_untrainable`, also where a bound was reached; with the signal's reason; with what the thread threw. */
 export function fitInWorker(options: FitInWorkerOptions): Fit {
@@ -50,12 +52,13 @@ export function fitInWorker(options: FitInWorkerOptions): Fit {
     signal.throwIfAborted()
     const task: FitTask = { definition, namespace, seed, training }
     const buffers = [training.rows, training.labels, ...(training.weights ? [training.weights] : [])]
-    const worker = new Worker(entry, {
+    const worker = new Worker(code, {
+      eval: true,
       workerData: task,
       // The rows are the caller's to give: they are moved, not copied.
       transferList: buffers.map(({ buffer }) => buffer as ArrayBuffer),
       resourceLimits: { maxOldGenerationSizeMb: Math.ceil(heapBytesMax / 1_048_576) },
-      execArgv,
+      execArgv: [],
     })
     const late = AbortSignal.timeout(timeMaxMs)
     try {

@@ -77,7 +77,8 @@ test('learns, is killed, goes on, and says what became of an event', { timeout: 
 
   const asked = await fetch(`http://127.0.0.1:${port}/retrain`, { method: 'POST' })
   expect(asked.status).toBe(202)
-  await vi.waitFor(async () => expect((await models()).map(({ origin }) => origin)).toContain('retrain'), patience)
+  const isRetrained = async () => expect((await models()).map(({ origin }) => origin)).toContain('retrain')
+  await Promise.race([vi.waitFor(isRetrained, patience), second.exitCode.then(() => expect.fail(second.output()))])
   second.child.kill('SIGTERM')
   expect(await second.exitCode, second.output()).toBe(0)
 
