@@ -8,15 +8,15 @@ import { createInterface } from 'node:readline'
 import { Redis } from 'ioredis'
 import { ConfigResourceTypes, Kafka, logLevel } from 'kafkajs'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { findJava } from '../../../runtime/servers/kafka-jars.ts'
-import { stopLeftovers } from '../../../runtime/servers/leftovers.ts'
-import { startLocalRedis } from '../../../runtime/servers/local-redis.ts'
-import { findServers } from '../../../runtime/servers/local-servers.ts'
-import { listProcesses } from '../../../runtime/servers/processes.ts'
-import { startServer } from '../../../runtime/servers/start-server.ts'
-import { PipelineError } from '../../../schemas/errors.ts'
+import { findJava } from '../../runtime/servers/kafka-jars.ts'
+import { stopLeftovers } from '../../runtime/servers/leftovers.ts'
+import { startLocalRedis } from '../../runtime/servers/local-redis.ts'
+import { findServers } from '../../runtime/servers/local-servers.ts'
+import { listProcesses } from '../../runtime/servers/processes.ts'
+import { startServer } from '../../runtime/servers/start-server.ts'
+import { PipelineError } from '../../schemas/errors.ts'
 
-const repository = resolve(import.meta.dirname, '../../..')
+const repository = resolve(import.meta.dirname, '../..')
 const quiet = (): void => undefined
 
 /** A folder of its own that shares the checkout's fetched programs, so that nothing is fetched again. */
