@@ -14,6 +14,7 @@ import { createHearing, type Hearing } from './hearing.ts'
 import { createListener, type Listener } from './listener.ts'
 import type { ProcessingMetrics } from './metrics.ts'
 import { openTask } from './open-task.ts'
+import { outcomeOf } from './outcome.ts'
 import { restoreOffsets } from './restore-offsets.ts'
 import type { CurrentModel } from './scoring.ts'
 import { createShadowScoring } from './shadow.ts'
@@ -73,6 +74,7 @@ export interface RunningWorker {
 
 const backoffFirstMs = 50
 const backoffMaxMs = 5_000
+const ghostSlackMs = 1_000
 
 export function runWorker(options: RunWorkerOptions): RunningWorker {
   const { plan, broker, store, clock, log, metrics, limits, signal } = options
@@ -104,13 +106,25 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
         const nowMs = clock.elapsedMs()
         if (failures === 1) failingSinceMs = nowMs
         const isOver = nowMs - failingSinceMs > limits.outageMaxMs
-        if (!(error instanceof PipelineError) || !error.retry || isOver) throw error
+        const mayPass = error instanceof PipelineError && (error.retry || (await isByGhost(error)))
+        if (!mayPass || isOver) throw error
         if (signal.aborted) break
         const delayMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** (failures - 1)) * (0.5 + options.random() / 2)
         log.warn({ code: error.code, failures, delayMs: Math.round(delayMs) }, error.message)
         await clock.sleep(delayMs)
       }
     }
+  }
+
+  /**
+   * A join of a former self that was killed may be taken by a busy broker after this one's: such a member never speaks, and is gone once a
+   * session is over. Who is still there then is another process.
+   */
+  async function isByGhost({ code }: PipelineError): Promise<boolean> {
+    if (code !== 'superseded' || signal.aborted) return false
+    await clock.sleep(limits.sessionTimeoutMs + ghostSlackMs)
+    const found = await outcomeOf(broker.group(options.group))
+    return found.ok && found.value.members.every(({ worker }) => worker !== options.name)
   }
 
   /** One producer id: until the broker or the store refuses it, or something breaks. */

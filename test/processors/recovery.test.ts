@@ -3,6 +3,7 @@
  * of the pure core, and the store ends with the same facts.
  */
 import { describe, expect, test } from 'vitest'
+import { stageInputs } from '../../processors/stage-inputs.ts'
 import { compile } from '../../schemas/compile.ts'
 import { PipelineError } from '../../schemas/errors.ts'
 import {
@@ -366,5 +367,44 @@ describe('several workers', () => {
     await spare.stop()
     const expected = replayed(runner.plan, 1, events)
     expect(predictedVectors(await runner.predictions())).toEqual(replayedVectors(expected))
+  })
+})
+
+describe('a process whose name was taken', () => {
+  const limits = { ...small, sessionTimeoutMs: 500 }
+
+  /** As the process that has just joined under the name; what it owns is not worked on. */
+  async function join(runner: PipelineRunner) {
+    const stages = runner.plan.stages.map((stage) => {
+      return { stage: stage.entity.name, topics: stageInputs(runner.plan, stage).map(({ topic }) => topic), partitions }
+    })
+    const options = { group: defaultGroup, worker: 'worker-1', stages, transactionTimeoutMs: 500 }
+    const worker = await runner.broker.worker({ ...options, sessionTimeoutMs: limits.sessionTimeoutMs })
+    await worker.join()
+    return worker
+  }
+
+  test('by one that never speaks goes on once that is gone, and predicts all', async () => {
+    const runner = await runnerWith(events)
+    const worker = runner.start({ name: 'worker-1', limits })
+    await untilPredicted(runner, worker, 20)
+    const ghost = await join(runner)
+    ghost.pause()
+    const clicks = events.filter(({ stream }) => stream === 'clicks').length
+    for (let tries = 0; tries < 600 && (await runner.predictions()).length < clicks; tries++)
+      await runner.clock.sleep(100)
+    await runner.clock.sleep(2_500)
+    await worker.stop()
+    expect(worker.messages.some((message) => message.includes('works under the name'))).toBe(true)
+    await expectAll(runner, events)
+  })
+
+  test('by one that lives ends and says so', async () => {
+    const runner = await runnerWith(events)
+    const worker = runner.start({ name: 'worker-1', limits })
+    await untilPredicted(runner, worker, 20)
+    const other = await join(runner)
+    await expect(worker.done).rejects.toMatchObject({ code: 'superseded' })
+    await other.close()
   })
 })
