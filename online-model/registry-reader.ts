@@ -86,6 +86,12 @@ export function createRegistryReader(options: RegistryReaderOptions): RegistryRe
         await readSpans(await open(), [span], (record) => records.push(decode(record)))
         apply(records)
         offset = Math.max(span.from, end)
+      } catch (error) {
+        // Its connections may be gone: the next call opens others.
+        const broken = fetcher
+        fetcher = null
+        await broken?.close()
+        throw error
       } finally {
         loading = false
       }

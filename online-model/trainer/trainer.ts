@@ -57,6 +57,8 @@ export interface TrainerLimits {
   readonly snapshotEveryMs: number
   /** Longest pause where there is nothing to read. */
   readonly pollMs: number
+  /** After so long with nothing but failures the trainer gives up: whoever restarts it should look. */
+  readonly outageMaxMs: number
 }
 
 export const defaultTrainerLimits: TrainerLimits = {
@@ -66,6 +68,7 @@ export const defaultTrainerLimits: TrainerLimits = {
   evaluateEveryMs: 10_000,
   snapshotEveryMs: 600_000,
   pollMs: 250,
+  outageMaxMs: 300_000,
 }
 
 export interface Trainer {
@@ -78,6 +81,9 @@ export interface Trainer {
   /** Resolves after a stop, with what is under way ended and saved; rejects with what ended it. */
   readonly done: Promise<void>
 }
+
+const backoffFirstMs = 100
+const backoffMaxMs = 5_000
 
 /** The name under which the store keeps the schedule. */
 const scheduleName = 'schedule'
@@ -96,6 +102,7 @@ export function startTrainer(options: TrainerOptions): Trainer {
   /** `outcome`: null while it is under way. */
   let retraining: { readonly reason: string; readonly ripened: Ripened; outcome: RetrainOutcome | null } | null = null
   let underWay: Promise<void> = Promise.resolve()
+  let failing: { readonly sinceMs: number; readonly failures: number } | null = null
 
   return {
     watched: () => watched,
@@ -126,19 +133,24 @@ export function startTrainer(options: TrainerOptions): Trainer {
     const stopFit = new AbortController()
     try {
       while (!signal.aborted) {
-        // 1 follow; 2 learn and 3 publish, for what ripens by it
-        const { isAtEnd } = await follower.step()
-        await keep(begun(schedule, ripened(), null))
+        try {
+          // 1 follow; 2 learn and 3 publish, for what ripens by it
+          const { isAtEnd } = await follower.step()
+          await keep(begun(schedule, ripened(), null))
 
-        // 4 retrain
-        if (retraining?.outcome) await settle(retraining.outcome, retraining.ripened)
-        else if (!retraining) begin(AbortSignal.any([signal, stopFit.signal]))
+          // 4 retrain
+          if (retraining?.outcome) await settle(retraining.outcome, retraining.ripened)
+          else if (!retraining) begin(AbortSignal.any([signal, stopFit.signal]))
 
-        // 5 evaluate
-        if (isEvaluationDue()) await evaluateServed()
-        if (isSnapshotDue()) await writeSnapshot()
-        metrics.status(store.status())
-        await (isAtEnd ? clock.sleep(limits.pollMs) : clock.turn())
+          // 5 evaluate
+          if (isEvaluationDue()) await evaluateServed()
+          if (isSnapshotDue()) await writeSnapshot()
+          metrics.status(store.status())
+          failing = null
+          await (isAtEnd ? clock.sleep(limits.pollMs) : clock.turn())
+        } catch (error) {
+          await waitOut(error)
+        }
       }
       await continuous?.save()
     } finally {
@@ -149,9 +161,21 @@ export function startTrainer(options: TrainerOptions): Trainer {
     }
   }
 
+  /** What may pass is waited out: every step goes on from what it had done. */
+  async function waitOut(error: unknown): Promise<void> {
+    if (!(error instanceof PipelineError) || !error.retry) throw error
+    failing = { sinceMs: failing?.sinceMs ?? clock.elapsedMs(), failures: (failing?.failures ?? 0) + 1 }
+    if (clock.elapsedMs() - failing.sinceMs > limits.outageMaxMs) throw error
+    const delayMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** (failing.failures - 1))
+    log.warn({ code: error.code, failures: failing.failures, delayMs }, error.message)
+    await clock.sleep(delayMs)
+  }
+
   /** The cadence is the rows' own, so that a backlog gives the versions that its time would have given. */
   async function learn(continuous: ContinuousLearning, rows: RipeRows): Promise<void> {
-    for (let row = 0; row < rows.rowCount; ) {
+    // After a failure to publish, the rows that were learnt from by then are handed out again.
+    const known = rows.seqs.findIndex((seq) => seq > continuous.upToSeq)
+    for (let row = known === -1 ? rows.rowCount : known; row < rows.rowCount; ) {
       // 2 learn
       const firstMs = rows.times[row]!
       await keep(begun(schedule, ripened(), firstMs))
@@ -235,13 +259,11 @@ export function startTrainer(options: TrainerOptions): Trainer {
   }
 
   async function settle(outcome: RetrainOutcome, at: Ripened): Promise<void> {
-    retraining = null
-    metrics.retrained(outcome.kind, outcome.seconds)
     if (outcome.kind === 'failed') {
       // The next one has other rows; what is broken for good ends the trainer.
       if (!(outcome.error instanceof PipelineError) || outcome.error.code !== 'model_untrainable') throw outcome.error
       log.warn({ code: outcome.error.code }, `nothing came of the retraining: ${outcome.error.message}`)
-      return keep(retrained(schedule, at))
+      return settled(outcome, at)
     }
     const { fitted, rows, facts, trainedOn } = outcome
     const draft: VersionDraft = {
@@ -254,7 +276,14 @@ export function startTrainer(options: TrainerOptions): Trainer {
       trainedOn,
     }
     tell(await candidates.submit(draft, judges.trained(rows.judged)))
+    await settled(outcome, at)
+  }
+
+  /** Only now: until then an outage would lose what the training gave. */
+  async function settled({ kind, seconds }: RetrainOutcome, at: Ripened): Promise<void> {
     await keep(retrained(schedule, at))
+    metrics.retrained(kind, seconds)
+    retraining = null
   }
 
   function tell(outcome: CandidateOutcome | null): void {

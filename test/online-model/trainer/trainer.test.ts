@@ -210,6 +210,33 @@ describe('the trainer', () => {
     expect([...second.registry.state().versions.keys()].slice(0, names.length)).toEqual(names)
   })
 
+  test('an outage is waited out: nothing is learnt twice, and what was trained is published afterwards', async () => {
+    const ground = await openGround()
+    await ground.send(0, 8 * hour)
+    let left = 0
+    const gone = (): boolean => left-- > 0
+    const broker: MemoryBroker = {
+      ...ground.broker,
+      async bounds(places) {
+        if (places.some(({ topic }) => topic === topics.models) && gone())
+          throw new PipelineError('kafka_unreachable', 'Kafka is gone.')
+        return ground.broker.bounds(places)
+      },
+    }
+    left = 4
+    const running = await train({ ...ground, broker })
+    await until(() => expect(champion(running.registry.state())).not.toBeNull())
+    await until(() => expect(retrainedVersions(running).length).toBeGreaterThan(0))
+    expect(left).toBeLessThan(0)
+    const { upToSeq } = (await running.store.state('learner'))!
+    expect(upToSeq).toBeLessThanOrEqual(running.store.status().ripenedSeq)
+    const learnt = /millrace_trainer_learnt_rows_total (\d+)/
+    await vi.waitFor(async () => {
+      const [, rows] = learnt.exec(await running.prometheus.metrics())!
+      expect(Number(rows)).toBe(running.store.status().ripenedSeq)
+    })
+  })
+
   test('a training that failed changes nothing, and one that is broken ends the trainer', async () => {
     const ground = await openGround()
     await ground.send(0, 8 * hour)
