@@ -31,6 +31,7 @@ export const jobGroups = [
   'w1',
   'card-fraud-paced',
   'at-least-once',
+  'training',
   'http-reads',
   'models',
 ] as const

@@ -3,9 +3,9 @@ import { createClosing } from '../cli/closing.ts'
 import { baselineKafka } from './baseline-kafka.ts'
 import type { Job, JobRun } from './job.ts'
 import { cpuSecondsAt } from './middle.ts'
-import { runOpenLoop } from './open-loop.ts'
+import { type OpenLoop, runOpenLoop } from './open-loop.ts'
 import { readOutcome } from './outcome.ts'
-import { greatestResidentMb, openNamespace } from './own-namespace.ts'
+import { greatestResidentMb, type MeasuredRun, openNamespace } from './own-namespace.ts'
 import type { BenchPlace } from './place.ts'
 import { closeAll } from './run-parts.ts'
 
@@ -45,21 +45,25 @@ async function runPaced(place: BenchPlace, name: string, given: PacedOptions): P
     await run.untilPredicted(before + loop.sent)
     await run.stop()
     const { counts } = await readOutcome(place.broker, plan, { events: before + loop.sent, isScored: true })
-    const cpuSeconds = cpuSecondsAt(run.usages, loop.untilMs) - cpuSecondsAt(run.usages, loop.fromMs)
-    return {
-      job: name,
-      eventsPerSecond: loop.eventsPerSecond,
-      eventsPerCpuSecond: (loop.eventsPerSecond * (loop.untilMs - loop.fromMs)) / 1_000 / cpuSeconds,
-      latencyMs: loop.latencyMs,
-      residentMb: greatestResidentMb(run.usages),
-      further: {
-        ...counts,
-        late: run.counts.late,
-        releasedEarly: run.counts.releasedEarly,
-        sendLagMsP99: loop.sendLagMs.p99,
-        sendLagMsMax: loop.sendLagMs.max,
-      },
-      invalid: loop.invalid,
-    }
+    const { late, releasedEarly } = run.counts
+    return openLoopRun(name, run, loop, { ...counts, late, releasedEarly })
   })
+}
+
+export function openLoopRun(
+  job: string,
+  { usages }: Pick<MeasuredRun, 'usages'>,
+  loop: OpenLoop,
+  further: JobRun['further'],
+): JobRun {
+  const cpuSeconds = cpuSecondsAt(usages, loop.untilMs) - cpuSecondsAt(usages, loop.fromMs)
+  return {
+    job,
+    eventsPerSecond: loop.eventsPerSecond,
+    eventsPerCpuSecond: (loop.eventsPerSecond * (loop.untilMs - loop.fromMs)) / 1_000 / cpuSeconds,
+    latencyMs: loop.latencyMs,
+    residentMb: greatestResidentMb(usages),
+    further: { ...further, sendLagMsP99: loop.sendLagMs.p99, sendLagMsMax: loop.sendLagMs.max },
+    invalid: loop.invalid,
+  }
 }

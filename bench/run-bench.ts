@@ -18,6 +18,7 @@ import { type BenchReport, jobReports, type Ran, reportFormat } from './report.t
 import { closeAll } from './run-parts.ts'
 import { describeMachine, load, revision } from './surroundings.ts'
 import { circumstances, reportTable } from './table.ts'
+import { trainingJob } from './training.ts'
 
 export interface BenchOptions {
   readonly jobs: ReadonlySet<JobGroup>
@@ -121,6 +122,7 @@ function chosenJobs(place: BenchPlace, options: BenchOptions): Job[] {
       ...(has('at-least-once')
         ? [pacedJob(place, { name: 'at-least-once-paced', definition: atLeastOnce, rate, seconds, before })]
         : []),
+      ...(has('training') ? [trainingJob(place, { rate, seconds, before: events })] : []),
     ]),
     ...(has('http-reads') ? [httpReadsJob(place, { seconds, before })] : []),
     ...(has('models') ? [modelsJob(place)] : []),

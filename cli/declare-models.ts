@@ -1,7 +1,7 @@
 /** `millrace models` and its subcommands: their arguments, options and examples. Called by `program.ts`. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type Declare, definitionCommand, jsonFileOption, withExamples } from './declare.ts'
-import { outputFileOption, wholeOption } from './option-values.ts'
+import { outputFileOption, urlOption, wholeOption } from './option-values.ts'
 
 export function declareModelsCommands(declare: Declare): void {
   const models = withExamples(declare.program.command('models'), [
@@ -21,11 +21,14 @@ export function declareModelsCommands(declare: Declare): void {
 }
 
 function declareList(models: Command, { act }: Declare): void {
-  definitionCommand(models, 'list', 'List the newest versions: aliases, where they come from, figures.', [
-    'pipelines/card-fraud.ts',
-    'pipelines/card-fraud.ts --count 100 --json models.json',
-  ])
+  definitionCommand(
+    models,
+    'list',
+    'List the newest versions: aliases, where they come from, figures, and how they did as served.',
+    ['pipelines/card-fraud.ts', 'pipelines/card-fraud.ts --count 100 --json models.json'],
+  )
     .option('--count <versions>', 'list so many', wholeOption(1, 10_000), 20)
+    .option('--trainer <url>', 'HTTP address of the trainer, where it is not on this machine', urlOption)
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./models-look.ts')).modelsListCommand(definition, options, context)),

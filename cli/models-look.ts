@@ -3,6 +3,7 @@ import { modelToJson } from '../online-model/model-file.ts'
 import { aliasesOf, isRolledBack, type RegistryState } from '../online-model/registry.ts'
 import { summaryOf } from '../online-model/weights-summary.ts'
 import type { ModelVersion } from '../schemas/plan.ts'
+import { askTrainer, servedLines } from './ask-trainer.ts'
 import type { CommandContext } from './context.ts'
 import { exitCodes } from './failure-text.ts'
 import { type OpenRegistry, shownFigure, standingOf, versionNamed, withRegistry } from './models-registry.ts'
@@ -11,6 +12,8 @@ import { writeFigures, writeWholeFile } from './whole-file.ts'
 
 export interface ModelsListOptions {
   readonly count: number
+  /** URL of the trainer; this machine's as configured unless told. */
+  readonly trainer?: string
   readonly json?: string
 }
 
@@ -26,22 +29,26 @@ const changesShownMax = 20
 
 export async function modelsListCommand(
   definition: string,
-  { count, json }: ModelsListOptions,
+  { count, trainer, json }: ModelsListOptions,
   context: CommandContext,
 ): Promise<number> {
-  const { terminal } = context
+  const { terminal, config } = context
   return await withRegistry(definition, context, async (open) => {
     const { state, plan } = open
     const newest = [...state.versions.values()].slice(-count).reverse()
     for (const line of listLines(open, newest)) terminal.out(line)
     const left = state.versions.size - newest.length
     if (left > 0) terminal.out(`${left} older ones are not listed (--count).`)
+    const answer = await askTrainer(trainer ?? `http://${config.httpHost}:${config.trainerPort}`, plan.name)
+    if (newest.length > 0) for (const line of ['', ...servedLines(answer)]) terminal.out(line)
     const versions = newest.map((version) => ({
       ...withoutWeights(version),
       aliases: aliasesOf(state, version.version),
       standing: standingOf(state, plan, version),
     }))
-    await writeFigures(json, { pipeline: plan.name, versions, history: state.history })
+    const evaluation =
+      'response' in answer ? { served: answer.response.served, shadows: answer.response.shadows } : null
+    await writeFigures(json, { pipeline: plan.name, versions, history: state.history, evaluation })
     return exitCodes.done
   })
 }

@@ -30,13 +30,13 @@ export interface EntityLog {
   rows: Float64Array
   start: number
   end: number
-  /** Rows that the store holds, dead ones included, once all writes taken so far are applied. */
+  /** Rows that the store holds, dead and repeated ones included, once all writes taken so far are applied. */
   storedRows: number
   /** Values of the rows inserted since the last write, in order of arrival. */
   unwritten: number[]
 }
 
-/** The log that the store's bytes stand for; null is an entity without facts. */
+/** The log that the store's bytes stand for, each fact once; null is an entity without facts. */
 export function decodeLog(bytes: Buffer | null, layout: FactLayout): EntityLog {
   const { width } = layout
   if (bytes === null) return { width, rows: noRows, start: 0, end: 0, storedRows: 0, unwritten: [] }
@@ -54,7 +54,7 @@ export function decodeLog(bytes: Buffer | null, layout: FactLayout): EntityLog {
   const rows = new Float64Array((count + firstCapacityRows + (count >> 3)) * width)
   new Uint8Array(rows.buffer).set(bytes)
   const log = { width, rows, start: 0, end: count, storedRows: count, unwritten: [] }
-  sortRows(log)
+  arrangeRows(log)
   return log
 }
 
@@ -196,19 +196,24 @@ function makeRoom(log: EntityLog): void {
   log.end = live
 }
 
-/** In the store rows lie as they came. Most logs came in order and are left alone. */
-function sortRows(log: EntityLog): void {
+/**
+ * In the store rows lie as they came, and a Redis that died in the middle of a step may hold some of them twice (decision 35). Most logs
+ * came in order and are left alone.
+ */
+function arrangeRows(log: EntityLog): void {
   const { rows, width, end } = log
-  let sorted = 1
-  while (sorted < end && isAtOrBefore(rows, (sorted - 1) * width, rows[sorted * width]!, rows[sorted * width + 1]!)) {
-    sorted++
-  }
-  if (sorted >= end) return
-  const places = Uint32Array.from({ length: end }, (_, place) => place)
-  places.sort((a, b) => rows[a * width]! - rows[b * width]! || rows[a * width + 1]! - rows[b * width + 1]!)
+  const compare = (a: number, b: number) =>
+    rows[a * width]! - rows[b * width]! || rows[a * width + 1]! - rows[b * width + 1]!
+  let arranged = 1
+  while (arranged < end && compare(arranged - 1, arranged) < 0) arranged++
+  if (arranged >= end) return
+  const places = Uint32Array.from({ length: end }, (_, place) => place).sort(compare)
   const ordered = new Float64Array(rows.length)
+  let kept = 0
   places.forEach((place, index) => {
-    ordered.set(rows.subarray(place * width, (place + 1) * width), index * width)
+    if (index > 0 && compare(places[index - 1]!, place) === 0) return
+    ordered.set(rows.subarray(place * width, (place + 1) * width), kept++ * width)
   })
   log.rows = ordered
+  log.end = kept
 }

@@ -9,9 +9,10 @@ import type { EntityRead, FeatureStore, LogWrite, TaskStore } from './store.ts'
 export interface MemoryStore extends FeatureStore {
   /**
    * Takes the task's last `steps` applied steps back, as a crash before they reached the disk would. Owner and identity
-   * stay.
+   * stay. Of the first of them `tornWrites` had reached the disk: like those of Redis (decision 35) they come back with
+   * the next call, for the writes behind them complete their transaction.
    */
-  loseTail(entity: string, partition: number, steps: number): void
+  loseTail(entity: string, partition: number, steps: number, tornWrites?: number): void
   /** How many steps of the task could be lost. */
   tailSteps(entity: string, partition: number): number
   /** Forgets everything, tokens included. */
@@ -26,10 +27,17 @@ interface StoredLog {
   length: number
 }
 
-/** What one step changed: the position and the logs before it. */
+/** A write, and the log as it was before. */
+interface Written {
+  readonly write: LogWrite
+  readonly log: StoredLog | undefined
+  readonly length: number
+}
+
+/** What one step changed: the position before it, and the logs. */
 interface Undo {
   readonly position: string | null
-  readonly logs: ReadonlyArray<{ readonly key: string; readonly log: StoredLog | undefined; readonly length: number }>
+  readonly written: readonly Written[]
 }
 
 interface TaskState {
@@ -39,6 +47,8 @@ interface TaskState {
   readonly logs: Map<string, StoredLog>
   /** Latest last. */
   readonly undo: Undo[]
+  /** Reached the disk without the end of their step. */
+  torn: readonly Written[]
 }
 
 /** `tailStepsMax` steps a task can be lost again. */
@@ -50,7 +60,7 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
     const name = taskName(entity, partition)
     let state = tasks.get(name)
     if (state === undefined) {
-      state = { owner: null, identity: null, position: null, logs: new Map(), undo: [] }
+      state = { owner: null, identity: null, position: null, logs: new Map(), undo: [], torn: [] }
       tasks.set(name, state)
     }
     return state
@@ -79,13 +89,16 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
     },
     ping: async () => undefined,
     close: async () => undefined,
-    loseTail: (entity, partition, steps) => {
+    loseTail: (entity, partition, steps, tornWrites = 0) => {
       const state = stateOf(entity, partition)
       assert(
         steps <= state.undo.length,
         `only ${state.undo.length} steps of ${taskName(entity, partition)} can be lost`,
       )
-      for (let step = 0; step < steps; step++) undoStep(state)
+      let first: Undo | null = null
+      for (let step = 0; step < steps; step++) first = undoStep(state)
+      bringTornBack(state)
+      state.torn = first?.written.slice(0, tornWrites) ?? []
     },
     tailSteps: (entity, partition) => stateOf(entity, partition).undo.length,
     empty: () => tasks.clear(),
@@ -138,19 +151,20 @@ function openTask(currentState: () => TaskState, task: string, owner: string, ta
 /** Without the steps that could be lost: what is on the disk stays. */
 function copyOfState({ logs, ...state }: TaskState): TaskState {
   const copied = [...logs].map(([key, log]) => [key, { bytes: Buffer.from(log.bytes), length: log.length }] as const)
-  return { ...state, logs: new Map(copied), undo: [] }
+  return { ...state, logs: new Map(copied), undo: [], torn: [] }
 }
 
 function clearState(state: TaskState): void {
   state.position = null
   state.logs.clear()
   state.undo.length = 0
+  state.torn = []
 }
 
 function applyWrites(state: TaskState, writes: readonly LogWrite[]): Undo {
-  const logs = writes.map(({ key }) => {
-    const log = state.logs.get(key)
-    return { key, log, length: log?.length ?? 0 }
+  const written = writes.map((write) => {
+    const log = state.logs.get(write.key)
+    return { write, log, length: log?.length ?? 0 }
   })
   for (const { key, kind, bytes } of writes) {
     const log = state.logs.get(key)
@@ -158,7 +172,7 @@ function applyWrites(state: TaskState, writes: readonly LogWrite[]): Undo {
     else if (kind === 'append' && log !== undefined) append(log, bytes)
     else state.logs.set(key, { bytes: Buffer.from(bytes), length: bytes.length })
   }
-  return { position: state.position, logs }
+  return { position: state.position, written }
 }
 
 function append(log: StoredLog, bytes: Buffer): void {
@@ -171,17 +185,35 @@ function append(log: StoredLog, bytes: Buffer): void {
   log.length += bytes.length
 }
 
-function undoStep(state: TaskState): void {
-  const { position, logs } = state.undo.pop()!
-  state.position = position
-  for (const { key, log, length } of logs) {
+function undoStep(state: TaskState): Undo {
+  const undo = state.undo.pop()!
+  state.position = undo.position
+  for (const { write, log, length } of undo.written) {
     if (log === undefined) {
-      state.logs.delete(key)
+      state.logs.delete(write.key)
     } else {
       log.length = length
-      state.logs.set(key, log)
+      state.logs.set(write.key, log)
     }
   }
+  return undo
+}
+
+/** They are executed where they lie in the file: before all that was written since. */
+function bringTornBack(state: TaskState): void {
+  if (state.torn.length === 0) return
+  for (const { write, log, length } of state.torn) {
+    const now = state.logs.get(write.key)
+    // Written anew since, or taken away.
+    if (log !== undefined && now !== log) continue
+    const bytes = now?.bytes.subarray(0, now.length) ?? Buffer.alloc(0)
+    const torn = write.kind === 'append' ? [bytes.subarray(0, length), write.bytes] : [write.bytes]
+    const whole = Buffer.concat([...torn, bytes.subarray(length)])
+    state.logs.set(write.key, { bytes: whole, length: whole.length })
+  }
+  state.torn = []
+  // What lies before them on the disk stays.
+  state.undo.length = 0
 }
 
 function copyOf(log: StoredLog | undefined): Buffer | null {

@@ -70,16 +70,6 @@ export function pairedGain(
   return { value, other, gain: sign * (value - other), ...boundsOf(gains, options.confidence) }
 }
 
-/** One model's metric with its bounds. */
-export function boundedMetric(
-  rows: JudgedRows,
-  scores: ArrayLike<number>,
-  options: BootstrapOptions,
-): { readonly value: number; readonly lower: number; readonly upper: number } {
-  const { measure } = arranged(rows, scores, options.metric)
-  return { value: measure(null), ...boundsOf(resampled(rows, options, measure), options.confidence) }
-}
-
 /** How often each block is drawn; null: once. */
 type Draws = Uint8Array | null
 

@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import type { QualityMetric } from '../schemas/model-plan.ts'
-import { countClasses, finite, type GateDecision, gainSentence, shown } from './gates.ts'
-import { boundedMetric, type JudgedRows, metrics, pairedGain } from './paired-bootstrap.ts'
+import { countClasses, finite, type GateDecision, gainSentence } from './gates.ts'
+import { type JudgedRows, pairedGain } from './paired-bootstrap.ts'
 
 export interface RollbackLimits {
   /** Looked at again with every evaluation, so that it must be rarer than a single look would need. */
@@ -16,11 +16,6 @@ export interface RollbackLimits {
   readonly negativesMin: number
   /** Beyond doubt worse than the former champion by less than this is not worth a change. */
   readonly lossMin: number
-  /**
-   * Against its own estimate it must be worse by more than this beyond doubt: the world may have changed, too, which another model would
-   * not have met any better.
-   */
-  readonly estimateLossMin: number
 }
 
 export const defaultRollbackLimits: RollbackLimits = {
@@ -29,7 +24,6 @@ export const defaultRollbackLimits: RollbackLimits = {
   positivesMin: 30,
   negativesMin: 30,
   lossMin: 0.005,
-  estimateLossMin: 0.1,
 }
 
 export interface RollbackInput {
@@ -38,8 +32,6 @@ export interface RollbackInput {
   readonly champion: { readonly version: string; readonly scores: ArrayLike<number> }
   /** The former champion's shadow scores of the same rows; null where it scored none. */
   readonly former: { readonly version: string; readonly scores: ArrayLike<number> } | null
-  /** What the gate measured of the champion; used where there are no shadow scores. Null: it was promoted without. */
-  readonly estimate: number | null
   readonly metric: QualityMetric
   readonly seed: number
   readonly limits?: Partial<RollbackLimits>
@@ -47,9 +39,9 @@ export interface RollbackInput {
 
 export type RollbackDecision = Omit<GateDecision, 'promote'> & { readonly rollBack: boolean }
 
-/** Shadow scores on the same rows decide where there are any; else the gate's estimate, with more room. */
+/** Shadow scores on the same rows decide: where the world has changed, the former champion would not have met it any better. */
 export function shouldRollBack(input: RollbackInput): RollbackDecision {
-  const { rows, champion, former, metric, seed, estimate } = input
+  const { rows, champion, former, metric, seed } = input
   const limits = { ...defaultRollbackLimits, ...input.limits }
   const { confidence, iterations } = limits
   const count = rows.labels.length
@@ -66,35 +58,16 @@ export function shouldRollBack(input: RollbackInput): RollbackDecision {
         `${limits.positivesMin} and ${limits.negativesMin} are needed to decide.`,
     )
   }
-  const options = { metric, seed, iterations, confidence }
-
-  if (former !== null) {
-    assert(former.scores.length === count, `${former.scores.length} shadow scores for ${count} rows`)
-    const paired = pairedGain(rows, champion.scores, former.scores, options)
-    measures[`champion.${metric}`] = paired.value
-    measures[`former.${metric}`] = paired.other
-    measures.gain = paired.gain
-    measures.gainLower = paired.lower
-    measures.gainUpper = paired.upper
-    const sentence = gainSentence(champion.version, former.version, metric, paired, confidence)
-    return decide(paired.upper < 0 && paired.gain <= -limits.lossMin, `${sentence}.`)
+  if (former === null) {
+    return decide(false, `${champion.version} has no shadow scores of a former champion to be compared with.`)
   }
-
-  const realised = boundedMetric(rows, champion.scores, options)
-  measures[`champion.${metric}`] = realised.value
-  if (estimate === null) {
-    return decide(
-      false,
-      `${champion.version} has neither shadow scores of a former champion nor an estimate to be compared with.`,
-    )
-  }
-  measures.estimate = estimate
-  const { sign } = metrics[metric]
-  const best = sign === 1 ? realised.upper : realised.lower
-  measures.gain = sign * (realised.value - estimate)
-  return decide(
-    sign * (estimate - best) > limits.estimateLossMin,
-    `${champion.version} has a realised ${metric} of ${shown(realised.value)} (with ${shown(100 * confidence)} % confidence ` +
-      `no better than ${shown(best)}), where the gate had measured ${shown(estimate)}.`,
-  )
+  assert(former.scores.length === count, `${former.scores.length} shadow scores for ${count} rows`)
+  const paired = pairedGain(rows, champion.scores, former.scores, { metric, seed, iterations, confidence })
+  measures[`champion.${metric}`] = paired.value
+  measures[`former.${metric}`] = paired.other
+  measures.gain = paired.gain
+  measures.gainLower = paired.lower
+  measures.gainUpper = paired.upper
+  const sentence = gainSentence(champion.version, former.version, metric, paired, confidence)
+  return decide(paired.upper < 0 && paired.gain <= -limits.lossMin, `${sentence}.`)
 }

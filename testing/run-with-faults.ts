@@ -159,6 +159,9 @@ export function runWithFaults(run: FaultyRun): FaultyRunHandle {
         servers.store = fault.kind === 'store-down' ? 'down' : 'full'
         void after(fault.forMs, () => {
           servers.store = 'up'
+          // It starts again from what is on its disk.
+          if (fault.kind === 'store-down')
+            for (const { stage, partition } of run.tasks) store.loseTail(stage, partition, 0)
         })
         break
       case 'store-emptied':
@@ -166,11 +169,9 @@ export function runWithFaults(run: FaultyRun): FaultyRunHandle {
         break
       case 'store-tail-lost':
         for (const { stage, partition } of run.tasks) {
-          store.loseTail(
-            stage,
-            partition,
-            Math.min(random.below(fault.stepsMax + 1), store.tailSteps(stage, partition)),
-          )
+          const steps = Math.min(random.below(fault.stepsMax + 1), store.tailSteps(stage, partition))
+          const tornWrites = steps
+          store.loseTail(stage, partition, steps, tornWrites)
         }
         break
       case 'store-restored': {

@@ -3,13 +3,15 @@
  * trainer for what was learnt continuously and for what a retraining gave.
  */
 import type { Log } from '../../runtime/log.ts'
+import { PipelineError } from '../../schemas/errors.ts'
 import type { ModelVersion } from '../../schemas/plan.ts'
 import type { GateDecision } from '../gates.ts'
 import { challengers, champion, championAlias, type RegistryState } from '../registry.ts'
 import type { RegistryWriter, VersionDraft } from '../registry-writer.ts'
 
 export interface CandidateOutcome {
-  readonly version: string
+  /** Null: it is too large for the registry. */
+  readonly version: string | null
   readonly isPromoted: boolean
 }
 
@@ -35,7 +37,8 @@ export function createCandidates(registry: RegistryWriter, log: Log): Candidates
     const known = published(before, draft)
     if (known && isDecided(before, known.version)) return null
     const against = championOf(before, draft.fingerprint)
-    const candidate = known ?? (await registry.publish(draft))
+    const candidate = known ?? (await publishable(draft))
+    if (candidate === null) return { version: null, isPromoted: false }
     const { version } = candidate
     const { promote, reasons, measures: figures } = judge(candidate, against)
     const reason = reasons.join(' ')
@@ -49,6 +52,17 @@ export function createCandidates(registry: RegistryWriter, log: Log): Candidates
       `${version} is ${isPromoted ? 'the champion' : 'refused'}. ${reason}`,
     )
     return { version, isPromoted }
+  }
+
+  /** What is too large today is so tomorrow: it is refused like any other candidate, though without a name. */
+  async function publishable(draft: VersionDraft): Promise<ModelVersion | null> {
+    try {
+      return await registry.publish(draft)
+    } catch (error) {
+      if (!(error instanceof PipelineError) || error.code !== 'model_too_large') throw error
+      log.warn({ code: error.code, origin: draft.origin }, `a candidate is refused: ${error.message}`)
+      return null
+    }
   }
 
   async function promoted(version: string, before: RegistryState, reason: string): Promise<boolean> {

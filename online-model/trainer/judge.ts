@@ -102,7 +102,6 @@ export function createJudges({ plan, state, clock, seed }: JudgeParts): Judges {
         },
         champion: { version: champion.version, scores: pick((row) => ripe.scores[row]!) },
         former: former !== null && paired.length > 0 ? { version: former, scores: pick(shadowOf) } : null,
-        estimate: null,
         metric,
         seed,
       })

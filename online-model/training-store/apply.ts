@@ -40,8 +40,6 @@ export interface RipeningPlan {
   readonly afterMs: number
   /** Labels may still come this much out of order. */
   readonly labelDisorderMs: number
-  /** Labels are also handed out as they arrive. */
-  readonly hasArrivals: boolean
 }
 
 /** Event time that both inputs have passed; −∞ while one of them is empty. */
@@ -70,7 +68,6 @@ export async function applyBatch(
   if (labels.length > 0) await session.append('labels', (add) => fillChunks(labels, labelColumns, null, add))
   const kept = predictions.length > 0 ? await keepPredictions(session, layout, before, predictions) : 0
 
-  const arrived = ripening.hasArrivals ? await arrive(session, before, predictions, labels) : 0
   const partitions = advance(before.partitions, batch.read)
   const untilMs = Math.max(before.ripenedUntilMs, storeWatermark({ partitions }, ripening) - ripening.afterMs)
   const cameLate = predictions.some(({ prediction }) => prediction.time <= before.ripenedUntilMs)
@@ -95,7 +92,6 @@ export async function applyBatch(
     partitions,
     ripenedUntilMs: untilMs,
     nextSeq: before.nextSeq + ripened.count,
-    nextArrivedSeq: before.nextArrivedSeq + arrived,
     rows,
     counts,
   }
@@ -163,33 +159,6 @@ async function keepPredictions(
   ]
   const conditions = tables.length > 0 ? `WHERE ${tables.map(isNew).join(' AND ')}` : ''
   return session.run(`INSERT INTO waiting SELECT ${values.join(', ')} FROM staged s ${conditions}`)
-}
-
-/**
- * Writes down which labels of this batch have found their event, and which events of it their label: in the order of the labels' time.
- * Called before anything ripens by the batch, so that a label which makes its event ripe is here first.
- */
-async function arrive(
-  session: Session,
-  before: Progress,
-  predictions: readonly PredictionRow[],
-  labels: readonly LabelRow[],
-): Promise<number> {
-  const nextOf = new Map(before.partitions.map((place) => [placeKey(place), place.next]))
-  const isOf = (input: InputName, table: string, rows: readonly LogPlace[]) =>
-    [...new Set(rows.map(({ partition }) => partition))].map((partition) => {
-      const next = nextOf.get(placeKey({ input, partition })) ?? 0
-      return `(${table}.log_partition = ${partition} AND ${table}.log_offset >= ${next})`
-    })
-  const isNew = [...isOf('label', 'l', labels), ...isOf('predictions', 'w', predictions)]
-  if (isNew.length === 0) return 0
-  return session.run(
-    `INSERT INTO arrived
-      SELECT ${before.nextArrivedSeq} + row_number() OVER (ORDER BY l.time_ms, l.id, l.log_partition, l.log_offset) - 1,
-        w.id, w.time_ms, l.outcome, l.time_ms
-      FROM waiting w JOIN labels l ON l.id = w.id WHERE ${isNew.join(' OR ')}
-      ORDER BY l.time_ms, l.id, l.log_partition, l.log_offset`,
-  )
 }
 
 interface Ripened {

@@ -19,7 +19,7 @@ import { type InputName, type PartitionRead, placeKey } from './watermark.ts'
 export interface FollowStoreOptions {
   readonly broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher'>
   readonly plan: Pick<Plan, 'predictions' | 'fingerprint' | 'streams' | 'label'>
-  readonly store: Pick<TrainingStore, 'status' | 'apply' | 'ripened' | 'arrived'>
+  readonly store: Pick<TrainingStore, 'status' | 'apply' | 'ripened'>
   readonly clock: Pick<Clock, 'elapsedMs' | 'sleep'>
   readonly log: Pick<Log, 'warn'>
   /** Who takes what ripens; null: nobody does. */
@@ -34,11 +34,6 @@ export interface FollowStoreOptions {
     /** 4,096 unless told. */
     readonly rowsMax?: number
   } | null
-  /** Who takes labels as they arrive (`TrainingStore.arrived`), before what ripens by the same step; nobody unless told. */
-  readonly handOutArrived?: {
-    readonly afterSeq: number
-    readonly onArrived: (rows: RipeRows) => void | Promise<void>
-  }
   /** What one step reads at most, over all partitions; 8 MiB unless told, but a record of each partition. */
   readonly stepBytesMax?: number
   /** A step that finds the brokers failing for longer than this rejects; 5 minutes unless told. */
@@ -83,12 +78,11 @@ interface Place {
 
 /** Connects with the first step. */
 export function createStoreFollower(options: FollowStoreOptions): StoreFollower {
-  const { broker, plan, store, clock, log, handOut: consumer, handOutArrived: arrivals } = options
+  const { broker, plan, store, clock, log, handOut: consumer } = options
   const { stepBytesMax = stepBytesMaxDefault, outageMaxMs = outageMaxMsDefault } = options
   const labelStream = labelStreamOf(plan)
   const topics: Readonly<Record<InputName, string>> = { predictions: plan.predictions.topic, label: labelStream.topic }
   let upToSeq = consumer?.afterSeq ?? 0
-  let arrivedSeq = arrivals?.afterSeq ?? 0
   let places: readonly Place[] | null = null
   let fetcher: Fetcher | null = null
   let closed: Promise<void> | null = null
@@ -142,16 +136,11 @@ export function createStoreFollower(options: FollowStoreOptions): StoreFollower 
   }
 
   async function handOut(): Promise<number> {
-    while (arrivals !== undefined && arrivedSeq < store.status().arrivedSeq) {
-      const rows = await store.arrived(arrivedSeq, ripeRowsMaxDefault)
-      if (rows.rowCount > 0) await arrivals.onArrived(rows)
-      // What was trimmed is not there any more.
-      arrivedSeq = rows.seqs.at(-1) ?? store.status().arrivedSeq
-    }
     let count = 0
     while (consumer !== null && upToSeq < store.status().ripenedSeq) {
       const rows = await store.ripened(upToSeq, consumer.rowsMax ?? ripeRowsMaxDefault)
       if (rows.rowCount > 0) await consumer.onRipened(rows)
+      // What was trimmed is not there any more.
       upToSeq = rows.seqs.at(-1) ?? store.status().ripenedSeq
       count += rows.rowCount
     }

@@ -6,7 +6,7 @@ import type { Plan } from '../../schemas/plan.ts'
 import { createQuality } from './quality.ts'
 
 /** Raised with every change of the tables: an older file is built anew. */
-export const layoutVersion = 3
+export const layoutVersion = 4
 
 /** Columns of a prediction, in order; the features follow. `shadow`: JSON of [version, score] pairs, null where nobody shadowed. */
 const predictionColumns = [
@@ -62,7 +62,6 @@ export function layoutOf(plan: Pick<Plan, 'features' | 'label'>): Layout {
       'CREATE TABLE about (json VARCHAR)',
       'CREATE TABLE progress (json VARCHAR)',
       'CREATE TABLE states (name VARCHAR, up_to BIGINT, bytes BLOB)',
-      'CREATE TABLE arrived (seq BIGINT, id VARCHAR, time_ms BIGINT, outcome UTINYINT, label_time_ms BIGINT)',
       'CREATE TABLE labels (id VARCHAR, outcome UTINYINT, time_ms BIGINT, log_partition INTEGER, log_offset BIGINT)',
       `CREATE TABLE waiting (${spelled(waiting)})`,
       `CREATE TABLE ripened (${spelled([...ripenedColumns, ...waiting])})`,

@@ -27,8 +27,6 @@ export interface OpenStoreOptions {
   readonly threads?: number
   /** Those who are handed what ripens: rows that one of them has not passed are kept. */
   readonly consumers?: readonly string[]
-  /** Labels are also handed out as they arrive, see `TrainingStore.arrived`; not unless told. */
-  readonly arrivals?: boolean
   /** A file of another definition or cluster, or one that cannot be read, is removed and built anew. */
   readonly rebuild?: boolean
   /** For snapshots: changes nothing, and any number of processes can do it at once. */
@@ -97,7 +95,6 @@ async function openAsIs(options: OpenStoreOptions): Promise<OpenedStore> {
       ripening: {
         afterMs: plan.label.otherwise.afterMs,
         labelDisorderMs: labelStream.disorderMs,
-        hasArrivals: options.arrivals ?? false,
       },
       limits: { retentionMs: options.retentionMs ?? kept ?? Number.POSITIVE_INFINITY, rowsMax },
       about,

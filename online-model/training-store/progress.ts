@@ -51,8 +51,6 @@ export interface Progress {
   readonly ripenedUntilMs: number
   /** Of the row that ripens next. */
   readonly nextSeq: number
-  /** Of the label that arrives next for an event that is here and waits. */
-  readonly nextArrivedSeq: number
   /** Rows in the tables now. */
   readonly rows: { readonly waiting: number; readonly ripened: number; readonly labels: number }
   /** Event time of the predictions when the store was last trimmed. */
@@ -65,7 +63,6 @@ export function emptyProgress(): Progress {
     partitions: [],
     ripenedUntilMs: Number.NEGATIVE_INFINITY,
     nextSeq: 1,
-    nextArrivedSeq: 1,
     rows: { waiting: 0, ripened: 0, labels: 0 },
     trimmedAtMs: Number.NEGATIVE_INFINITY,
     counts: addCounts(null, {}),

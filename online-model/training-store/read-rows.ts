@@ -41,9 +41,7 @@ export interface TimeSpan {
 /** Which label counts: the one that was due when the event ripened, or the latest that is known by now. */
 export type LabelChoice = 'due' | 'latest'
 
-export interface RowsWanted {
-  /** With the columns of `ripened`; that table unless told. */
-  readonly from?: string
+interface RowsWanted {
   readonly where: string
   readonly values: Values
   readonly label: LabelChoice
@@ -51,14 +49,22 @@ export interface RowsWanted {
 
 const fixed = 9
 
+/** Rows in the order of ripening, after a place in it. What was trimmed leaves holes: `rowsMax` numbers from the first that is there. */
+export async function readRipened(session: Session, layout: Layout, after: number, rowsMax: number): Promise<RipeRows> {
+  const [first] = await session.all('SELECT min(seq)::DOUBLE FROM ripened WHERE seq > $after', { after: BigInt(after) })
+  const from = Number(first![0] ?? after + 1)
+  const values = { from: BigInt(from), to: BigInt(from + rowsMax) }
+  return readRows(session, layout, { where: 'r.seq >= $from AND r.seq < $to', values, label: 'due' }, true)
+}
+
 /** Answers rows in the order of (event time, id), or of ripening where `isBySeq`. Holds them once, and twice where they lay otherwise. */
 export async function readRows(
   session: Session,
   layout: Layout,
-  { from = 'ripened', where, values, label }: RowsWanted,
+  { where, values, label }: RowsWanted,
   isBySeq: boolean,
 ): Promise<RipeRows> {
-  const [counted] = await session.all(`SELECT count(*)::DOUBLE FROM ${from} r WHERE ${where}`, values)
+  const [counted] = await session.all(`SELECT count(*)::DOUBLE FROM ripened r WHERE ${where}`, values)
   const rowCount = Number(counted![0])
   const width = layout.features.length
   const into = emptyRows(rowCount, width)
@@ -79,7 +85,7 @@ export async function readRows(
   ]
   const joined = label === 'due' ? '' : `LEFT JOIN ${latestLabels} l ON l.id = r.id`
   const order = isBySeq ? ' ORDER BY r.seq' : ''
-  const sql = `SELECT ${columns.join(', ')} FROM ${from} r ${joined} WHERE ${where}${order}`
+  const sql = `SELECT ${columns.join(', ')} FROM ripened r ${joined} WHERE ${where}${order}`
   await session.each(sql, values, (chunk) => {
     into.ids.push(...(textsOf(chunk, 0) as string[]))
     readDoubles(chunk, 1, into.times, at)

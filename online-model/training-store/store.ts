@@ -6,13 +6,12 @@ import { DuckDBBlobValue, type DuckDBValue } from '@duckdb/node-api'
 import type { EvaluationReport, EvaluationRole } from '../evaluation/report.ts'
 import { applyBatch, type Batch, storeWatermark } from './apply.ts'
 import type { Session } from './database.ts'
-import { readArrived, readRipened } from './feeds.ts'
 import { type FoundPrediction, findPrediction } from './find.ts'
 import { type OpenedStore, type OpenStoreOptions, openStore } from './open.ts'
 import { exportParquet, importParquet } from './parquet.ts'
 import { type Progress, progressToJson, type StoreCounts } from './progress.ts'
 import { saveQuality } from './quality.ts'
-import { type LabelChoice, type RipeRows, readRows, type TimeSpan } from './read-rows.ts'
+import { type LabelChoice, type RipeRows, readRipened, readRows, type TimeSpan } from './read-rows.ts'
 import { writeSnapshot } from './snapshot.ts'
 import { trim } from './trim.ts'
 import type { PartitionProgress } from './watermark.ts'
@@ -29,8 +28,6 @@ export interface StoreStatus {
   readonly ripenedUntilMs: number
   /** Place of the newest ripe row; 0 before the first. */
   readonly ripenedSeq: number
-  /** Place of the newest label that arrived; 0 before the first, and for ever where the store was not opened for them. */
-  readonly arrivedSeq: number
   readonly rows: Progress['rows']
   readonly counts: StoreCounts
 }
@@ -56,13 +53,6 @@ export interface TrainingStore {
    * The same rows each time, as long as a consumer that was named at opening has not passed them.
    */
   ripened(after: number, rowsMax: number): Promise<RipeRows>
-  /**
-   * Labels after a place in the order in which they arrived, each with the row of its event, which waits or has just ripened: the second
-   * feed, for those who learn from a label before its time. `seqs` are places of this order; where a label withdraws, its time is NaN. The
-   * order within a batch is that of the labels' time. Labels of events that had ripened before are not among them. They are kept as long as
-   * the store's retention, and as many as its bound of rows.
-   */
-  arrived(after: number, rowsMax: number): Promise<RipeRows>
   /** Ripe rows of a span of event time, by (event time, id). `latest`: with all labels that are known by now. */
   rows(span: TimeSpan, label: LabelChoice): Promise<RipeRows>
   /** The prediction of an event, with its label once that is known; null where the store has none. The latest by event time. */
@@ -109,7 +99,6 @@ function createTrainingStore({
     watermarkMs: storeWatermark(progress, ripening),
     ripenedUntilMs: progress.ripenedUntilMs,
     ripenedSeq: progress.nextSeq - 1,
-    arrivedSeq: progress.nextArrivedSeq - 1,
     rows: progress.rows,
     counts: progress.counts,
   })
@@ -135,7 +124,6 @@ function createTrainingStore({
       return status()
     },
     ripened: (after, rowsMax) => database.read((session) => readRipened(session, layout, after, rowsMax)),
-    arrived: (after, rowsMax) => database.read((session) => readArrived(session, layout, after, rowsMax)),
     rows: ({ fromMs, untilMs }, label) =>
       database.read((session) => {
         const values = { from: BigInt(fromMs), until: BigInt(untilMs) }

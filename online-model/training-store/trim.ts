@@ -46,7 +46,6 @@ export async function trim(
     ripened: await remove('ripened', `t.time_ms < $before AND ${consumed}`, cutoff),
     labels: await remove('labels', 't.time_ms < $before', cutoff),
   }
-  await remove('arrived', `t.time_ms < $before OR t.seq < ${before.nextArrivedSeq - rowsMax}`, cutoff)
   const room = Math.floor(rowsMax * roomShare)
   const sampled = { waiting: 0, ripened: 0 }
   let dropped = 0

@@ -3,10 +3,14 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { ensureTopics } from '../../cli/topics.ts'
+import { evaluate } from '../../online-model/evaluation/evaluate.ts'
 import { modelFromJson, modelToJson } from '../../online-model/model-file.ts'
 import { createRegistryWriter, type VersionDraft } from '../../online-model/registry-writer.ts'
+import { evaluationSettings } from '../../online-model/trainer/watch.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker } from '../../runtime/broker.ts'
+import { createHttpServer, listen } from '../../runtime/http-server.ts'
+import { createLog } from '../../runtime/log.ts'
 import { createMemoryBroker } from '../../runtime/memory-broker.ts'
 import { compile } from '../../schemas/compile.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
@@ -50,6 +54,17 @@ async function withVersions(count: number) {
   return { writer, models, broker }
 }
 
+/** Nobody listens there. */
+const nobody = 'http://127.0.0.1:1'
+
+/** A server that answers `/trainer` like that; null: 404. */
+async function trainerThatSays(answer: () => object | null): Promise<string> {
+  const server = createHttpServer({ log: createLog('silent') })
+  server.get('/trainer', async (_, reply) => answer() ?? reply.code(404).send())
+  onTestFinished(() => server.close())
+  return listen(server, { host: '127.0.0.1', port: 0 })
+}
+
 describe('models list', () => {
   test('says where each version stands, newest first', async () => {
     const { writer, models } = await withVersions(3)
@@ -60,7 +75,7 @@ describe('models list', () => {
     await writer.refuse('v3', { ...cause, against: 'v1', figures: { gain: -0.1 } })
     await writer.publish(draft(4, { fingerprint: 'other', origin: 'continuous' }))
     const figures = join(await scratchFolder(), 'models.json')
-    const { code, out } = await models('list', '--count', '3', '--json', figures)
+    const { code, out } = await models('list', '--count', '3', '--trainer', nobody, '--json', figures)
     expect(code).toBe(0)
     expect(out).toEqual([
       'version  standing               made                      origin      model     rows  positives  averagePrecision',
@@ -68,6 +83,8 @@ describe('models list', () => {
       'v3       challenger-1, refused  2024-01-01T00:00:00.000Z  retrain     logistic  1000  20         0.53',
       'v2       rolled back            2024-01-01T00:00:00.000Z  retrain     logistic  1000  20         0.52',
       '1 older ones are not listed (--count).',
+      '',
+      `How they did as served is not known here: no trainer answers at ${nobody}.`,
     ])
     const written = JSON.parse(await readFile(figures, 'utf8'))
     expect(written.versions.map(({ version }: { version: string }) => version)).toEqual(['v4', 'v3', 'v2'])
@@ -77,6 +94,60 @@ describe('models list', () => {
       origin: 'retrain',
     })
     expect(written.history).toHaveLength(4)
+    expect(written.evaluation).toBeNull()
+  })
+
+  test('tells what the trainer knows of them as served and in shadow', async () => {
+    const { models } = await withVersions(2)
+    const report = (version: string) => {
+      const rows = Array.from({ length: 20 }, (_, row) => row)
+      return evaluate(
+        {
+          labels: Uint8Array.from(rows, (row) => (row % 4 === 0 ? 1 : 0)),
+          scores: Float64Array.from(rows, (row) => (row % 4 === 0 ? 0.8 : 0.1)),
+          times: Float64Array.from(rows, (row) => startMs + row * 60_000),
+          versions: new Int32Array(rows.length),
+          versionNames: [version],
+          keys: Int32Array.from(rows),
+          labelDelays: new Float64Array(rows.length),
+          weights: null,
+        },
+        evaluationSettings,
+      )
+    }
+    const answer = {
+      pipeline: plan.name,
+      served: report('v1'),
+      shadows: { v2: report('v2') },
+      store: { ripenedUntil: '2024-01-02T00:00:00.000Z' },
+    }
+    const url = await trainerThatSays(() => answer)
+    const { out } = await models('list', '--trainer', url)
+    const lines = out.slice(out.indexOf('') + 1).map((line) => line.split(/ {2,}/).slice(0, 5).join(' '))
+    expect(lines).toEqual([
+      expect.stringContaining(
+        `How they did as served, by the labels of events until 2024-01-02T00:00:00.000Z (${url}/trainer`,
+      ),
+      'by name rows positives AP',
+      'rolling 7 d 20 5 1.0000',
+      'version v1 20 5 1.0000',
+      'shadow v2 20 5 1.0000',
+    ])
+  })
+
+  test.each([
+    [
+      'no label has ripened',
+      () => ({ pipeline: plan.name, served: null, shadows: {}, store: {} }),
+      /no label has ripened yet/,
+    ],
+    ['of another pipeline', () => ({ pipeline: 'clicks' }), /is the trainer of clicks\.$/],
+    ['no trainer', () => null, /answered 404, which is no trainer\.$/],
+  ])('says why it does not know: %s', async (_, answer, why) => {
+    const { models } = await withVersions(1)
+    const { code, out } = await models('list', '--trainer', await trainerThatSays(answer))
+    expect(code).toBe(0)
+    expect(out.at(-1)).toMatch(why)
   })
 
   test('of an empty registry says what to do', async () => {

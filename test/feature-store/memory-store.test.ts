@@ -33,6 +33,23 @@ describe('memory store', () => {
     expect(() => store.loseTail('customer', 0, 1)).toThrow('only 0 steps of customer/0 can be lost')
   })
 
+  it('brings back what was torn, before all that was written since', async () => {
+    const store = createMemoryStore()
+    const task = await store.claim('customer', 0, 'owner', identity)
+    const append = (key: string, text: string) => ({ key, kind: 'append', bytes: Buffer.from(text) }) as const
+    await task.apply({ from: null, to: 'p1', writes: [append('a', 'one '), append('b', 'one ')] })
+    const second = { from: 'p1', to: 'p2', writes: [append('a', 'two '), append('b', 'two '), append('c', 'two ')] }
+    await task.apply(second)
+    store.loseTail('customer', 0, 1, 1)
+    expect((await store.read('customer', 0, ['a', 'b', 'c'])).logs.map(String)).toEqual(['one ', 'one ', 'null'])
+    const again = await store.claim('customer', 0, 'owner 2', identity)
+    await again.apply(second)
+    await again.apply({ from: 'p2', to: 'p3', writes: [append('a', 'three')] })
+    store.loseTail('customer', 0, 0)
+    const { position, logs } = await store.read('customer', 0, ['a', 'b', 'c'])
+    expect([position, ...logs.map(String)]).toEqual(['p3', 'one two two three', 'one two ', 'two '])
+  })
+
   it('keeps a bounded number of steps that can be lost', async () => {
     const store = createMemoryStore({ tailStepsMax: 2 })
     const task = await store.claim('customer', 0, 'owner', identity)

@@ -68,6 +68,9 @@ test('learns, is killed, goes on, and says what became of an event', { timeout: 
   const listed = await models()
   expect(new Set(listed.map(({ origin }) => origin))).toContain('continuous')
 
+  // Below the list stands what the trainer knows of them.
+  expect(await run('models', 'list', definition)).toContain('as served')
+
   const unknown = await fetch(`http://127.0.0.1:${port}/predictions/nobody`)
   expect([unknown.status, await unknown.json()]).toMatchObject([404, { error: { code: 'event_unknown' } }])
   const found = (await (await fetch(`http://127.0.0.1:${port}/predictions/1`)).json()) as PredictionResponse

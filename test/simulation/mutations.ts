@@ -113,6 +113,21 @@ export const mutations: readonly Mutation[] = [
   },
   { name: 'a cache that is trimmed often', isHarmless: true, edits: [trimAlways] },
   {
+    name: 'a torn step counts twice',
+    edits: [
+      {
+        file: 'feature-store/entity-log.ts',
+        find: '    if (index > 0 && compare(places[index - 1]!, place) === 0) return\n',
+        replace: '',
+      },
+      {
+        file: 'feature-store/entity-log.ts',
+        find: 'compare(arranged - 1, arranged) < 0',
+        replace: 'compare(arranged - 1, arranged) <= 0',
+      },
+    ],
+  },
+  {
     name: 'refold publishes',
     edits: [
       {

@@ -1,16 +1,21 @@
-/** Kafka and Redis are killed under load and come back: the stream goes on by itself, and its predictions are those of a quiet run. */
+/**
+ * Kafka and Redis are killed under load and come back: the stream goes on by itself, its predictions are those of a quiet run, and the
+ * trainer beside it has each of them once.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
 import { watchTopics } from '../../../cli/watch-topics.ts'
+import type { TrainerResponse } from '../../../online-model/trainer/routes.ts'
 import cardFraud from '../../../pipelines/card-fraud.ts'
 import { generateHandbook, handbookEvents } from '../../../pipelines/handbook.ts'
 import { createReplay } from '../../../processors/replay.ts'
 import { systemClock } from '../../../runtime/clock.ts'
 import { createKafkaBroker } from '../../../runtime/kafka/broker.ts'
+import { freePort } from '../../../runtime/servers/free-port.ts'
 import { compile } from '../../../schemas/compile.ts'
 import type { Prediction } from '../../../schemas/plan.ts'
-import { startCommand } from '../../support/command.ts'
+import { ownFolder, startCommand } from '../../support/command.ts'
 import { ownServers } from '../../support/own-servers.ts'
 
 /** The two days of the benchmark that are sent, and how fast. */
@@ -21,10 +26,19 @@ const outageMs = 1_000 * Number(process.env.OUTAGE_SECONDS ?? 5)
 
 test('Kafka killed, Redis killed, Redis full: nothing lost, doubled or changed', { timeout: 600_000 }, async () => {
   const { kafka, redis } = await ownServers()
-  const environment = { KAFKA_BROKERS: kafka.address, REDIS_URL: redis.address, MILLRACE_HTTP_PORT: '0' }
+  const trainerPort = await freePort(undefined, [])
+  const environment = {
+    KAFKA_BROKERS: kafka.address,
+    REDIS_URL: redis.address,
+    MILLRACE_FOLDER: ownFolder(),
+    MILLRACE_HTTP_PORT: '0',
+    MILLRACE_TRAINER_PORT: String(trainerPort),
+  }
   const run = startCommand(['run', 'pipelines/card-fraud.ts', '--create-topics'], environment)
   await run.printed('Features, health and metrics: http')
   const url = /metrics: (http\S+)/.exec(run.output())![1]!
+  const trainer = startCommand(['trainer', 'pipelines/card-fraud.ts'], environment)
+  await trainer.printed('is learnt from')
   const plan = compile(cardFraud)
   const { expected, until } = quietRun()
   const produce = startCommand(
@@ -80,8 +94,16 @@ test('Kafka killed, Redis killed, Redis full: nothing lost, doubled or changed',
   expect(differing.map(({ id }) => id)).toEqual([])
   expect(predictions.size()).toBe(expected.size)
   expect(predictions.doubled()).toBe(0)
-  run.child.kill('SIGTERM')
-  expect(await run.exitCode, run.output()).toBe(0)
+  const learntFrom = async () => {
+    const response = await fetch(`http://127.0.0.1:${trainerPort}/trainer`)
+    return ((await response.json()) as TrainerResponse).store.counts
+  }
+  await eventually(async () => (await learntFrom()).predictions >= expected.size, 'the trainer', trainer.output)
+  expect(await learntFrom()).toMatchObject({ predictions: expected.size, duplicatePredictions: 0, passedOver: 0 })
+  for (const command of [run, trainer]) {
+    command.child.kill('SIGTERM')
+    expect(await command.exitCode, command.output()).toBe(0)
+  }
 })
 
 /** What the pure core gives for the span. */

@@ -254,6 +254,29 @@ describe('the trainer', () => {
     expect(retrainedVersions(broken)).toEqual([])
   })
 
+  test('a candidate that is too large for the registry is refused, and the trainer goes on', async () => {
+    const ground = await openGround()
+    await ground.send(0, 8 * hour)
+    const vast = new Array<number>(150_000).fill(1)
+    const fit: TrainerOptions['fit'] = async (training, options) => {
+      const fitted = await fitHere(training, options)
+      return { ...fitted, weights: { ...fitted.weights, weights: vast } as ModelWeights }
+    }
+    const running = await train(ground, { plan: onDemand, fit })
+    await until(() => expect(running.store.status().ripenedSeq).toBeGreaterThan(5 * hour))
+    const { ripenedSeq } = running.store.status()
+    running.trainer.requestRetraining('a test')
+    const shown = () => running.prometheus.metrics()
+    await vi.waitFor(
+      async () => expect(await shown()).toMatch(/millrace_trainer_candidates_total\{outcome="refused"\} 1/),
+      { timeout: 30_000 },
+    )
+    await until(() => expect(running.trainer.retraining()).toBeNull())
+    expect(running.registry.state().versions.size).toBe(0)
+    await ground.send(8 * hour, hour)
+    await until(() => expect(running.store.status().ripenedSeq).toBeGreaterThan(ripenedSeq))
+  })
+
   test('a champion that turns out worse than the one before is taken back, and is not promoted again', async () => {
     const ground = await openGround()
     await ground.send(0, 6 * hour)

@@ -107,33 +107,6 @@ describe('the follower', () => {
     expect(third.told()).toHaveLength(20)
   })
 
-  test('hands out labels as they arrive, too, each once', async () => {
-    const broker = await openBroker()
-    const store = await openStore({ arrivals: true })
-    await predict(broker, 'a', 1)
-    await predict(broker, 'b', 2, { partition: 1 })
-    await report(broker, 'b', 50)
-    const order: string[] = []
-    const follower = createStoreFollower({
-      broker,
-      plan,
-      store,
-      clock,
-      log: { warn: () => undefined },
-      handOut: { afterSeq: 0, onRipened: (rows) => void order.push(...told(rows).map((row) => `ripe ${row}`)) },
-      handOutArrived: { afterSeq: 0, onArrived: (rows) => void order.push(...told(rows)) },
-    })
-    onTestFinished(() => follower.close())
-    await follower.step()
-    expect(order).toEqual(['b 2 1'])
-    await predict(broker, 'z', 9_000)
-    await report(broker, 'a', 3_602)
-    await follower.step()
-    await follower.step()
-    await follower.step()
-    expect(order).toEqual(['b 2 1', 'a 1 1', 'ripe a 1 0', 'ripe b 2 1'])
-  })
-
   test('passes over what is of no use and counts it', async () => {
     const broker = await openBroker()
     const store = await openStore()

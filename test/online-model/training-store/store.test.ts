@@ -129,35 +129,6 @@ describe('ripening', () => {
   })
 })
 
-describe('labels as they arrive', () => {
-  test('are handed out with the row of their event, whichever comes first, before and as it ripens', async () => {
-    const store = await openStore({ arrivals: true })
-    const seen = async (after: number) => {
-      const rows = await store.arrived(after, 100)
-      return told(rows).map((words, row) => `${rows.seqs[row]}: ${words}`)
-    }
-    await store.apply(batchOf([prediction('a', 0, { offset: 0 })], [label('b', 40, { offset: 0 })]))
-    expect(await seen(0)).toEqual([])
-    const labels = [
-      label('c', 60, { offset: 1 }),
-      label('a', 50, { offset: 2 }),
-      label('a', 70, { offset: 3, outcome: null }),
-    ]
-    await store.apply(batchOf([prediction('b', 10, { offset: 1 })], labels))
-    expect(await seen(0)).toEqual(['1: b 10 1', '2: a 0 1', '3: a 0 0'])
-    const rows = await store.arrived(1, 2)
-    expect([...rows.labelTimes]).toEqual([startMs + 50_000, Number.NaN])
-    expect([...rows.rows]).toEqual([...vectorOf(0), ...vectorOf(0)])
-    // The label that makes its event ripe arrives, too; one of an event that is ripe does not.
-    const end = [prediction('c', 20, { offset: 2 }), prediction('z', 9_000, { offset: 3 })]
-    await store.apply(batchOf(end, [label('b', 3_000, { offset: 4, outcome: 0 }), label('z', 9_000, { offset: 5 })]))
-    expect(await seen(3)).toEqual(['4: c 20 1', '5: b 10 0', '6: z 9000 1'])
-    await store.apply(batchOf([], [label('b', 9_100, { offset: 6 })]))
-    expect(store.status()).toMatchObject({ arrivedSeq: 6, ripenedSeq: 3 })
-    expect(told(await store.ripened(0, 100))).toEqual(['a 0 0', 'b 10 0', 'c 20 1'])
-  })
-})
-
 describe('what comes more than once', () => {
   test('the same span applied again changes nothing', async () => {
     const store = await openStore()

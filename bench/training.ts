@@ -1,0 +1,150 @@
+/**
+ * What learning costs those who score: the paced job twice with one and the same process, without a trainer and while one retrains on the
+ * same machine as fast as it can.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startCommandProcess } from '../cli/child-command.ts'
+import type { Closing } from '../cli/closing.ts'
+import { createClosing } from '../cli/closing.ts'
+import type { TrainerResponse } from '../online-model/trainer/routes.ts'
+import { freePort } from '../runtime/servers/free-port.ts'
+import { PipelineError } from '../schemas/errors.ts'
+import { fineClock } from './clock.ts'
+import type { Job, JobRun } from './job.ts'
+import { runOpenLoop } from './open-loop.ts'
+import { readOutcome } from './outcome.ts'
+import { type OwnNamespace, openNamespace } from './own-namespace.ts'
+import { openLoopRun } from './paced.ts'
+import { type BenchPlace, cardFraud } from './place.ts'
+import { closeAll } from './run-parts.ts'
+
+export interface TrainingOptions {
+  readonly rate: number
+  readonly seconds: number
+  /** Transactions that are worked off and read by the trainer before; those of the last week are not ripe. */
+  readonly before: number
+}
+
+const lookEveryMs = 250
+const catchUpMaxMs = 600_000
+
+export function trainingJob(place: BenchPlace, options: TrainingOptions): Job {
+  const [off, on] = [`trainer-off-${options.rate}`, `trainer-on-${options.rate}`]
+  return {
+    measures: {
+      [off]: `card-fraud, scored, at ${options.rate} events a second, before a trainer runs.`,
+      [on]: 'The same process a little later, while a trainer beside it trains one version after the other.',
+    },
+    baseline: off,
+    run: () => runTraining(place, { off, on }, options),
+  }
+}
+
+async function runTraining(
+  place: BenchPlace,
+  { off, on }: { readonly off: string; readonly on: string },
+  { rate, seconds, before }: TrainingOptions,
+): Promise<readonly JobRun[]> {
+  return closeAll(createClosing(), async (closing) => {
+    const pipeline = await openNamespace(place, cardFraud, on, closing)
+    const { plan } = pipeline
+    await pipeline.publishModel(place.model)
+    await pipeline.produceFlatOut({ from: 0, count: before })
+    const run = await pipeline.startRun()
+    await run.untilPredicted(before)
+    const idOf = (value: Buffer) => plan.predictions.codec.decode(value).id
+    const span = { definition: cardFraud, rate, seconds, topic: plan.predictions.topic, idOf }
+    const without = await run.lookWhile(runOpenLoop(place, pipeline, { ...span, from: before }, closing))
+
+    const trainer = await startTrainer(place, pipeline, closing)
+    const sent = before + without.sent
+    await trainer.untilRead(sent)
+    const busy = trainer.keepTraining()
+    const beside = await run.lookWhile(runOpenLoop(place, pipeline, { ...span, from: sent }, closing))
+    const trained = await busy.end()
+    await run.untilPredicted(sent + beside.sent)
+    await run.stop()
+    const { counts } = await readOutcome(place.broker, plan, { events: sent + beside.sent, isScored: true })
+    return [openLoopRun(off, run, without, {}), openLoopRun(on, run, beside, { ...counts, ...trained })]
+  })
+}
+
+interface BenchTrainer {
+  /** Resolves when all of so many predictions are in the training store and what is ripe of them has been learnt. */
+  untilRead(predictions: number): Promise<void>
+  keepTraining(): { end(): Promise<Record<string, number>> }
+}
+
+async function startTrainer(
+  { config, environment }: BenchPlace,
+  { namespace }: OwnNamespace,
+  closing: Closing,
+): Promise<BenchTrainer> {
+  const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'))
+  closing.add('folder of the trainer', () => rm(folder, { recursive: true, force: true }))
+  const port = await freePort(undefined, [])
+  const url = `http://${config.httpHost}:${port}`
+  const child = startCommandProcess(['trainer', cardFraud], {
+    ...environment,
+    MILLRACE_LOG_LEVEL: 'warn',
+    KAFKA_BROKERS: config.kafkaBrokers.join(','),
+    MILLRACE_NAMESPACE: namespace,
+    MILLRACE_FOLDER: folder,
+    MILLRACE_TRAINER_PORT: String(port),
+  })
+  closing.add('trainer', child.stop)
+  /** Null while it does not listen yet. */
+  const look = async () => {
+    const answered = fetch(`${url}/trainer`).then(
+      async (response) => (await response.json()) as TrainerResponse,
+      () => null,
+    )
+    const answer = await Promise.race([answered, child.done])
+    if (answer === undefined) throw new PipelineError('server_failed', 'The trainer ended by itself.')
+    return answer
+  }
+
+  return {
+    async untilRead(predictions) {
+      const beganMs = fineClock.elapsedMs()
+      for (;;) {
+        const read = (await look())?.store.counts.predictions ?? 0
+        if (read >= predictions) return
+        if (fineClock.elapsedMs() - beganMs > catchUpMaxMs) {
+          throw new PipelineError(
+            'server_failed',
+            `The trainer has read ${read} of ${predictions} predictions in time.`,
+          )
+        }
+        await fineClock.sleep(lookEveryMs)
+      }
+    },
+    keepTraining() {
+      let isOver = false
+      let [looks, training, retrainings] = [0, 0, 0]
+      const watched = (async () => {
+        while (!isOver) {
+          const now = await look()
+          looks++
+          if (now?.retraining) training++
+          else {
+            await fetch(`${url}/retrain`, { method: 'POST' })
+            retrainings++
+          }
+          await fineClock.sleep(lookEveryMs)
+        }
+      })()
+      // Whoever ends it hears of a failure; until then it must not count as unheard.
+      watched.catch(() => undefined)
+      return {
+        async end() {
+          isOver = true
+          await watched
+          return { retrainings, trainingShare: training / looks }
+        },
+      }
+    },
+  }
+}
