@@ -184,15 +184,18 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
     say('          Kafka is back')
   }
 
-  /** A start that finds no server says so and ends: whoever runs processes starts it again. All else is a finding. */
-  function ended(worker: number, { how, output, wasOpen, startedMs }: EndedProcess): void {
+  /**
+   * A start that finds no server, or was paused for longer than it waits for one, says so and ends: whoever runs processes starts it again.
+   * All else is a finding.
+   */
+  function ended(worker: number, { how, output, wasOpen, wasPaused, startedMs }: EndedProcess): void {
     const one = processes[worker]!
-    if (wasOpen || startedMs > serverDownUntilMs) {
+    if (wasOpen || (startedMs > serverDownUntilMs && !wasPaused)) {
       findings.add([`${one.name} ended by itself with ${how}; it said:\n${output}`])
-      return
+    } else {
+      refusedStarts++
+      say(`          ${one.name} found no server and is started again`)
     }
-    refusedStarts++
-    say(`          ${one.name} found no server and is started again`)
     returns[worker] = sleep(startAgainMs).then(() => void one.start())
   }
 

@@ -54,6 +54,7 @@ interface Life {
   /** We have asked for its end. */
   isEnding: boolean
   isPaused: boolean
+  wasPaused: boolean
   counts: { late: number; releasedEarly: number; refolded: number }
 }
 
@@ -68,6 +69,8 @@ export interface EndedProcess {
   readonly output: string
   /** It said that it runs. */
   readonly wasOpen: boolean
+  /** Once at least: what it waited for may have come too late for its clock. */
+  readonly wasPaused: boolean
   readonly startedMs: number
 }
 
@@ -93,7 +96,15 @@ export function createChaosProcess(
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     const counts = { late: 0, releasedEarly: 0, refolded: 0 }
-    const own: Life = { child, ended: once(child, 'exit'), output: '', isEnding: false, isPaused: false, counts }
+    const own: Life = {
+      child,
+      ended: once(child, 'exit'),
+      output: '',
+      isEnding: false,
+      isPaused: false,
+      wasPaused: false,
+      counts,
+    }
     const heard = (piece: Buffer) => {
       own.output = `${own.output}${piece.toString()}`.slice(-outputMax)
       if (logsFolder !== null) appendFileSync(join(logsFolder, `${name}.log`), piece)
@@ -107,7 +118,8 @@ export function createChaosProcess(
       own.counts = { late: 0, releasedEarly: 0, refolded: 0 }
       if (life === own) life = null
       const wasOpen = urlOf(own) !== null
-      if (!own.isEnding) one.onEnded({ how: signal ?? `exit code ${code}`, output: own.output, wasOpen, startedMs })
+      const { isEnding, output, wasPaused } = own
+      if (!isEnding) one.onEnded({ how: signal ?? `exit code ${code}`, output, wasOpen, wasPaused, startedMs })
     })
     life = own
     if (logsFolder !== null) appendFileSync(join(logsFolder, `${name}.log`), `started at ${startedMs}\n`)
@@ -130,6 +142,7 @@ export function createChaosProcess(
     const own = running()
     own.child.kill('SIGSTOP')
     own.isPaused = true
+    own.wasPaused = true
     await Promise.race([new Promise((resolve) => setTimeout(resolve, ms)), own.ended])
     own.isPaused = false
     // Sent through the handle: it says no where the process is gone.
