@@ -260,6 +260,8 @@ export function startTrainer(options: TrainerOptions): Trainer {
 
   async function settle(outcome: RetrainOutcome, at: Ripened): Promise<void> {
     if (outcome.kind === 'failed') {
+      // By the stop: it is due again after the next start.
+      if (signal.aborted) return
       // The next one has other rows; what is broken for good ends the trainer.
       if (!(outcome.error instanceof PipelineError) || outcome.error.code !== 'model_untrainable') throw outcome.error
       log.warn({ code: outcome.error.code }, `nothing came of the retraining: ${outcome.error.message}`)

@@ -254,6 +254,36 @@ describe('the trainer', () => {
     expect(retrainedVersions(broken)).toEqual([])
   })
 
+  test('a stop in the middle of a training ends both, and the training is due again', async () => {
+    const ground = await openGround()
+    await ground.send(0, 8 * hour)
+    const untilStopped: TrainerOptions['fit'] = (_, { signal }) =>
+      new Promise((_, reject) => {
+        signal!.addEventListener('abort', () => reject(signal!.reason as Error))
+      })
+    const stop = new AbortController()
+    let isStopDue = false
+    // The stop comes in the middle of a step, whose end is waited for.
+    const fetcher: MemoryBroker['fetcher'] = async () => {
+      const own = await ground.broker.fetcher()
+      return {
+        ...own,
+        async fetch(...args) {
+          if (isStopDue) stop.abort()
+          return own.fetch(...args)
+        },
+      }
+    }
+    const broker = { ...ground.broker, fetcher }
+    const running = await train({ ...ground, broker }, { fit: untilStopped, signal: stop.signal })
+    await until(() => expect(running.trainer.retraining()).not.toBeNull())
+    isStopDue = true
+    await running.trainer.done
+    await running.close()
+    const again = await train(ground)
+    await until(() => expect(retrainedVersions(again).length).toBeGreaterThan(0))
+  })
+
   test('a candidate that is too large for the registry is refused, and the trainer goes on', async () => {
     const ground = await openGround()
     await ground.send(0, 8 * hour)
