@@ -1,5 +1,5 @@
 /** The paced job: the card-fraud pipeline at a steady rate, from the scheduled send of an event to the receipt of its prediction. */
-import { createClosing } from '../cli/closing.ts'
+import { type Closing, createClosing } from '../cli/closing.ts'
 import { baselineKafka } from './baseline-kafka.ts'
 import type { Job, JobRun } from './job.ts'
 import { cpuSecondsAt } from './middle.ts'
@@ -33,14 +33,9 @@ export function pacedJob(place: BenchPlace, options: PacedOptions): Job {
 async function runPaced(place: BenchPlace, name: string, given: PacedOptions): Promise<JobRun> {
   const { definition, rate, seconds, before } = given
   return closeAll(createClosing(), async (closing) => {
-    const pipeline = await openNamespace(place, definition, name, closing)
+    const { pipeline, run, ends } = await startWorkedOff(place, { definition, name, before }, closing)
     const { plan } = pipeline
-    await pipeline.publishModel(place.model)
-    await pipeline.produceFlatOut({ from: 0, count: before })
-    const run = await pipeline.startRun()
-    await run.untilPredicted(before)
-    const idOf = (value: Buffer) => plan.predictions.codec.decode(value).id
-    const options = { definition, rate, from: before, seconds, topic: plan.predictions.topic, idOf }
+    const options = { definition, rate, from: before, seconds, ...ends }
     const loop = await run.lookWhile(runOpenLoop(place, pipeline, options, closing))
     await run.untilPredicted(before + loop.sent)
     await run.stop()
@@ -48,6 +43,21 @@ async function runPaced(place: BenchPlace, name: string, given: PacedOptions): P
     const { late, releasedEarly } = run.counts
     return openLoopRun(name, run, loop, { ...counts, late, releasedEarly })
   })
+}
+
+/** A process with a model that has worked off so many transactions. `ends`: where its predictions are, for the open loop. */
+export async function startWorkedOff(
+  place: BenchPlace,
+  { definition, name, before }: Pick<PacedOptions, 'definition' | 'name' | 'before'>,
+  closing: Closing,
+) {
+  const pipeline = await openNamespace(place, definition, name, closing)
+  const { topic, codec } = pipeline.plan.predictions
+  await pipeline.publishModel(place.model)
+  await pipeline.produceFlatOut({ from: 0, count: before })
+  const run = await pipeline.startRun()
+  await run.untilPredicted(before)
+  return { pipeline, run, ends: { topic, idOf: (value: Buffer) => codec.decode(value).id } }
 }
 
 export function openLoopRun(

@@ -6,8 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startCommandProcess } from '../cli/child-command.ts'
-import type { Closing } from '../cli/closing.ts'
-import { createClosing } from '../cli/closing.ts'
+import { type Closing, createClosing } from '../cli/closing.ts'
 import type { TrainerResponse } from '../online-model/trainer/routes.ts'
 import { freePort } from '../runtime/servers/free-port.ts'
 import { PipelineError } from '../schemas/errors.ts'
@@ -15,8 +14,8 @@ import { fineClock } from './clock.ts'
 import type { Job, JobRun } from './job.ts'
 import { runOpenLoop } from './open-loop.ts'
 import { readOutcome } from './outcome.ts'
-import { type OwnNamespace, openNamespace } from './own-namespace.ts'
-import { openLoopRun } from './paced.ts'
+import type { OwnNamespace } from './own-namespace.ts'
+import { openLoopRun, startWorkedOff } from './paced.ts'
 import { type BenchPlace, cardFraud } from './place.ts'
 import { closeAll } from './run-parts.ts'
 
@@ -29,6 +28,8 @@ export interface TrainingOptions {
 
 const lookEveryMs = 250
 const catchUpMaxMs = 600_000
+/** Of the looks at the trainer during a run that counts. */
+const trainingShareMin = 0.5
 
 export function trainingJob(place: BenchPlace, options: TrainingOptions): Job {
   const [off, on] = [`trainer-off-${options.rate}`, `trainer-on-${options.rate}`]
@@ -48,14 +49,9 @@ async function runTraining(
   { rate, seconds, before }: TrainingOptions,
 ): Promise<readonly JobRun[]> {
   return closeAll(createClosing(), async (closing) => {
-    const pipeline = await openNamespace(place, cardFraud, on, closing)
+    const { pipeline, run, ends } = await startWorkedOff(place, { definition: cardFraud, name: on, before }, closing)
     const { plan } = pipeline
-    await pipeline.publishModel(place.model)
-    await pipeline.produceFlatOut({ from: 0, count: before })
-    const run = await pipeline.startRun()
-    await run.untilPredicted(before)
-    const idOf = (value: Buffer) => plan.predictions.codec.decode(value).id
-    const span = { definition: cardFraud, rate, seconds, topic: plan.predictions.topic, idOf }
+    const span = { definition: cardFraud, rate, seconds, ...ends }
     const without = await run.lookWhile(runOpenLoop(place, pipeline, { ...span, from: before }, closing))
 
     const trainer = await startTrainer(place, pipeline, closing)
@@ -67,14 +63,17 @@ async function runTraining(
     await run.untilPredicted(sent + beside.sent)
     await run.stop()
     const { counts } = await readOutcome(place.broker, plan, { events: sent + beside.sent, isScored: true })
-    return [openLoopRun(off, run, without, {}), openLoopRun(on, run, beside, { ...counts, ...trained })]
+    const measured = openLoopRun(on, run, beside, { ...counts, ...trained })
+    const isIdle = trained.trainingShare < trainingShareMin
+    const idle = `the trainer trained ${Math.round(trained.trainingShare * 100)} % of the time: it needs more --events`
+    return [openLoopRun(off, run, without, {}), { ...measured, invalid: measured.invalid ?? (isIdle ? idle : null) }]
   })
 }
 
 interface BenchTrainer {
-  /** Resolves when all of so many predictions are in the training store and what is ripe of them has been learnt. */
+  /** Resolves when so many predictions are in the training store. */
   untilRead(predictions: number): Promise<void>
-  keepTraining(): { end(): Promise<Record<string, number>> }
+  keepTraining(): { end(): Promise<{ readonly retrainings: number; readonly trainingShare: number }> }
 }
 
 async function startTrainer(

@@ -10,19 +10,8 @@ import { packageFolder } from '../runtime/package-folder.ts'
 
 const outdir = join(packageFolder, 'dist')
 
-/** Those that must stay where they are: patched there, or with native code. And those that a start does not wait for. */
-const leftOut = [
-  'kafkajs',
-  '@duckdb/node-api',
-  'snappy',
-  'lz4-napi',
-  '@tensorflow/*',
-  'fastify',
-  '@fastify/*',
-  'esbuild',
-  'tsx',
-  'testcontainers',
-]
+/** Those that must stay where they are: patched there, with native code, or a loader of code itself. */
+const leftOut = ['kafkajs', '@duckdb/node-api', 'snappy', 'lz4-napi', '@tensorflow/*', 'tsx']
 
 const definitions = (await readdir(join(packageFolder, 'pipelines'))).filter((name) => name.endsWith('.ts'))
 

@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const main = join(root, 'cli/main.ts')
+const fromSources = ['--import', 'tsx', join(root, 'cli/main.ts')]
+const compiled = [join(root, 'dist/cli/main.js')]
 
 export interface Command {
   readonly child: ChildProcess
@@ -20,7 +21,16 @@ export interface Command {
 
 /** Killed with the test, if it still runs then. */
 export function startCommand(args: readonly string[], environment: Readonly<Record<string, string>>): Command {
-  const child = spawn(process.execPath, ['--import', 'tsx', main, ...args], {
+  return startNode([...fromSources, ...args], environment)
+}
+
+/** As `npm run build` has made it, which is the caller's to run. */
+export function startCompiledCommand(args: readonly string[], environment: Readonly<Record<string, string>>): Command {
+  return startNode([...compiled, ...args], environment)
+}
+
+function startNode(args: readonly string[], environment: Readonly<Record<string, string>>): Command {
+  const child = spawn(process.execPath, args, {
     cwd: root,
     env: { ...process.env, MILLRACE_LOG_LEVEL: 'warn', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],

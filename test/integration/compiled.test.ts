@@ -1,0 +1,51 @@
+/** What `npm run build` makes, as the image runs it: the same path as from the sources, with packages bundled and a fit in its thread. */
+import { execFileSync } from 'node:child_process'
+import { expect, inject, test, vi } from 'vitest'
+import type { TrainerResponse } from '../../online-model/trainer/routes.ts'
+import { freePort } from '../../runtime/servers/free-port.ts'
+import { ownFolder, startCompiledCommand } from '../support/command.ts'
+
+const definition = 'dist/pipelines/card-fraud.js'
+const patience = { timeout: 120_000, interval: 250 }
+
+test('the compiled command scores, answers over HTTP and trains', { timeout: 300_000 }, async () => {
+  execFileSync('npm', ['run', '--silent', 'build'])
+  const port = await freePort(undefined, [])
+  const environment = {
+    KAFKA_BROKERS: inject('kafkaBrokers'),
+    REDIS_URL: inject('redisUrl'),
+    MILLRACE_NAMESPACE: `compiled-${process.pid}`,
+    MILLRACE_FOLDER: ownFolder(),
+    MILLRACE_HTTP_PORT: '0',
+    MILLRACE_TRAINER_PORT: String(port),
+  }
+  const run = startCompiledCommand(['run', definition, '--create-topics'], environment)
+  await run.printed('health and metrics: http')
+  const url = /metrics: (http\S+)/.exec(run.output())![1]!
+  const produce = startCompiledCommand(
+    ['produce', definition, '--source', 'handbook', '--until', '2018-04-10'],
+    environment,
+  )
+  expect(await produce.exitCode, produce.output()).toBe(0)
+
+  // Nine days: two of them ripen.
+  const trainer = startCompiledCommand(['trainer', definition], environment)
+  await trainer.printed('is learnt from')
+  const state = async () => (await (await fetch(`http://127.0.0.1:${port}/trainer`)).json()) as TrainerResponse
+  await vi.waitFor(async () => expect((await state()).store.ripened).toBeGreaterThan(9_000), patience)
+  expect((await fetch(`http://127.0.0.1:${port}/retrain`, { method: 'POST' })).status).toBe(202)
+  const models = async () => {
+    const list = startCompiledCommand(['models', 'list', definition], environment)
+    expect(await list.exitCode, list.output()).toBe(0)
+    return list.output()
+  }
+  await vi.waitFor(async () => expect(await models()).toMatch(/ retrain +mlp/), patience)
+
+  const asked = ['health/live', 'health/ready', 'openapi.json', 'metrics', 'features/customer/596']
+  const answers = asked.map(async (path) => `${path} ${(await fetch(`${url}/${path}`)).status}`)
+  expect(await Promise.all(answers)).toEqual(asked.map((path) => `${path} 200`))
+  for (const command of [trainer, run]) {
+    command.child.kill('SIGTERM')
+    expect(await command.exitCode, command.output()).toBe(0)
+  }
+})
