@@ -1,6 +1,6 @@
 /**
- * What learning costs those who score: the paced job twice with one and the same process, without a trainer and while one retrains on the
- * same machine as fast as it can.
+ * What learning costs those who score: the paced job twice with one and the same process, while a trainer retrains on the same machine as
+ * fast as it can and after it has stopped. In this order, so that what a process gains with time is not put to the trainer's credit.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,9 +12,10 @@ import { freePort } from '../runtime/servers/free-port.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import { fineClock } from './clock.ts'
 import type { Job, JobRun } from './job.ts'
-import { runOpenLoop } from './open-loop.ts'
+import type { Usage } from './middle.ts'
+import { type OpenLoop, runOpenLoop } from './open-loop.ts'
 import { readOutcome } from './outcome.ts'
-import type { OwnNamespace } from './own-namespace.ts'
+import type { MeasuredRun, OwnNamespace } from './own-namespace.ts'
 import { openLoopRun, startWorkedOff } from './paced.ts'
 import { type BenchPlace, cardFraud } from './place.ts'
 import { closeAll } from './run-parts.ts'
@@ -30,13 +31,15 @@ const lookEveryMs = 250
 const catchUpMaxMs = 600_000
 /** Of the looks at the trainer during a run that counts. */
 const trainingShareMin = 0.5
+/** More than the time between two looks at the process. */
+const aroundMs = 3_000
 
 export function trainingJob(place: BenchPlace, options: TrainingOptions): Job {
   const [off, on] = [`trainer-off-${options.rate}`, `trainer-on-${options.rate}`]
   return {
     measures: {
-      [off]: `card-fraud, scored, at ${options.rate} events a second, before a trainer runs.`,
-      [on]: 'The same process a little later, while a trainer beside it trains one version after the other.',
+      [on]: `card-fraud, scored, at ${options.rate} events a second, while a trainer beside it trains one version after the other.`,
+      [off]: 'The same process a little later, without the trainer.',
     },
     baseline: off,
     run: () => runTraining(place, { off, on }, options),
@@ -52,27 +55,37 @@ async function runTraining(
     const { pipeline, run, ends } = await startWorkedOff(place, { definition: cardFraud, name: on, before }, closing)
     const { plan } = pipeline
     const span = { definition: cardFraud, rate, seconds, ...ends }
-    const without = await run.lookWhile(runOpenLoop(place, pipeline, { ...span, from: before }, closing))
-
     const trainer = await startTrainer(place, pipeline, closing)
-    const sent = before + without.sent
-    await trainer.untilRead(sent)
+    await trainer.untilRead(before)
     const busy = trainer.keepTraining()
-    const beside = await run.lookWhile(runOpenLoop(place, pipeline, { ...span, from: sent }, closing))
+    const beside = await run.lookWhile(runOpenLoop(place, pipeline, { ...span, from: before }, closing))
     const trained = await busy.end()
-    await run.untilPredicted(sent + beside.sent)
+    await trainer.stop()
+    const sent = before + beside.sent
+    const without = await run.lookWhile(runOpenLoop(place, pipeline, { ...span, from: sent }, closing))
+    await run.untilPredicted(sent + without.sent)
     await run.stop()
-    const { counts } = await readOutcome(place.broker, plan, { events: sent + beside.sent, isScored: true })
-    const measured = openLoopRun(on, run, beside, { ...counts, ...trained })
+    const { counts } = await readOutcome(place.broker, plan, { events: sent + without.sent, isScored: true })
+    const measured = openLoopRun(on, during(run, beside), beside, trained)
     const isIdle = trained.trainingShare < trainingShareMin
     const idle = `the trainer trained ${Math.round(trained.trainingShare * 100)} % of the time: it needs more --events`
-    return [openLoopRun(off, run, without, {}), { ...measured, invalid: measured.invalid ?? (isIdle ? idle : null) }]
+    return [
+      { ...measured, invalid: measured.invalid ?? (isIdle ? idle : null) },
+      openLoopRun(off, during(run, without), without, { ...counts }),
+    ]
   })
+}
+
+/** What was seen of the process in that span, and a little around it. */
+function during({ usages }: Pick<MeasuredRun, 'usages'>, { fromMs, untilMs }: Pick<OpenLoop, 'fromMs' | 'untilMs'>) {
+  const isNear = ({ atMs }: Usage) => atMs >= fromMs - aroundMs && atMs <= untilMs + aroundMs
+  return { usages: usages.filter(isNear) }
 }
 
 interface BenchTrainer {
   /** Resolves when so many predictions are in the training store. */
   untilRead(predictions: number): Promise<void>
+  stop(): Promise<void>
   keepTraining(): { end(): Promise<{ readonly retrainings: number; readonly trainingShare: number }> }
 }
 
@@ -93,7 +106,12 @@ async function startTrainer(
     MILLRACE_FOLDER: folder,
     MILLRACE_TRAINER_PORT: String(port),
   })
-  closing.add('trainer', child.stop)
+  let stopping: Promise<void> | null = null
+  const stop = () => {
+    stopping ??= child.stop()
+    return stopping
+  }
+  closing.add('trainer', stop)
   /** Null while it does not listen yet. */
   const look = async () => {
     const answered = fetch(`${url}/trainer`).then(
@@ -106,6 +124,7 @@ async function startTrainer(
   }
 
   return {
+    stop,
     async untilRead(predictions) {
       const beganMs = fineClock.elapsedMs()
       for (;;) {
@@ -122,16 +141,16 @@ async function startTrainer(
     },
     keepTraining() {
       let isOver = false
+      let wasTraining = false
       let [looks, training, retrainings] = [0, 0, 0]
       const watched = (async () => {
         while (!isOver) {
-          const now = await look()
+          const isTraining = Boolean((await look())?.retraining)
           looks++
-          if (now?.retraining) training++
-          else {
-            await fetch(`${url}/retrain`, { method: 'POST' })
-            retrainings++
-          }
+          if (isTraining) training++
+          else await fetch(`${url}/retrain`, { method: 'POST' })
+          if (isTraining && !wasTraining) retrainings++
+          wasTraining = isTraining
           await fineClock.sleep(lookEveryMs)
         }
       })()

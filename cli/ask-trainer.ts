@@ -10,25 +10,38 @@ export type TrainerAnswer =
   | { readonly url: string; readonly response: TrainerResponse }
   | { readonly url: string; readonly why: string }
 
-export async function askTrainer(url: string, pipeline: string): Promise<TrainerAnswer> {
-  let response: TrainerResponse
+/** `models`: topic of the registry that is asked about. */
+export async function askTrainer(url: string, models: string): Promise<TrainerAnswer> {
   try {
     const answer = await fetch(new URL('/trainer', url), { signal: AbortSignal.timeout(answerMaxMs) })
     if (!answer.ok) return { url, why: `${url} answered ${answer.status}, which is no trainer` }
-    response = (await answer.json()) as TrainerResponse
-  } catch {
-    return { url, why: `no trainer answers at ${url}` }
+    const response = (await answer.json()) as Partial<TrainerResponse> | null
+    if (!isWhole(response)) return { url, why: `${url} answered, but is no trainer of this version` }
+    if (response.models !== models) return { url, why: `${url} is the trainer of ${response.models}` }
+    return { url, response }
+  } catch (error) {
+    const { cause, message } = error as Error
+    return { url, why: `no trainer answers at ${url} (${cause instanceof Error ? cause.message : message})` }
   }
-  if (response.pipeline !== pipeline) return { url, why: `${url} is the trainer of ${response.pipeline}` }
-  return { url, response }
 }
 
-/** A line a version that served or scored in shadow, and one each for all of late and since the promotion. */
+function isWhole(response: Partial<TrainerResponse> | null): response is TrainerResponse {
+  return (
+    typeof response === 'object' &&
+    response !== null &&
+    [response.models, response.served, response.shadows, response.store].every((field) => field !== undefined)
+  )
+}
+
+/** A line for the last days, one since the promotion, and one a version that served or scored in shadow. */
 export function servedLines(answer: TrainerAnswer): string[] {
   if ('why' in answer) return [`How they did as served is not known here: ${answer.why}.`]
   const { url, response } = answer
   const { served, shadows, store } = response
-  if (served === null) return [`How they did as served: no label has ripened yet, says the trainer at ${url}.`]
+  if (served === null) {
+    const why = store.ripened === 0 ? 'no label has ripened yet' : 'it has not evaluated since its start'
+    return [`How they did as served is not known yet: ${why}, says the trainer at ${url}.`]
+  }
   const shadow = ([version, report]: [string, EvaluationReport]) =>
     reportCells(report, ['all'])
       .slice(1)

@@ -39,7 +39,7 @@ export async function modelsListCommand(
     for (const line of listLines(open, newest)) terminal.out(line)
     const left = state.versions.size - newest.length
     if (left > 0) terminal.out(`${left} older ones are not listed (--count).`)
-    const answer = await askTrainer(trainer ?? `http://${config.httpHost}:${config.trainerPort}`, plan.name)
+    const answer = await askTrainer(trainer ?? `http://${config.httpHost}:${config.trainerPort}`, plan.models.topic)
     if (newest.length > 0) for (const line of ['', ...servedLines(answer)]) terminal.out(line)
     const versions = newest.map((version) => ({
       ...withoutWeights(version),

@@ -120,8 +120,8 @@ export function dropBefore(log: EntityLog, floorTime: number): void {
 
 /**
  * What brings the store's log of this entity to this log, null when it is there already. Afterwards the log counts as
- * written: when the write is lost, so is the log, and both are loaded anew. `replace` once more than half of the stored
- * rows would be dead.
+ * written: when the write is lost, so is the log, and both are loaded anew. `replace` where nothing is stored, so that
+ * nothing that Redis may bring back is before it (decision 35), and once more than half of the stored rows would be dead.
  */
 export function takeWrite(log: EntityLog, key: string): LogWrite | null {
   const { width, unwritten } = log
@@ -131,7 +131,7 @@ export function takeWrite(log: EntityLog, key: string): LogWrite | null {
   if (live === 0) {
     if (log.storedRows > 0) write = { key, kind: 'remove', bytes: Buffer.alloc(0) }
     log.storedRows = 0
-  } else if (storedNext - live > live) {
+  } else if (log.storedRows === 0 || storedNext - live > live) {
     write = { key, kind: 'replace', bytes: encodeLiveRows(log) }
     log.storedRows = live
   } else if (unwritten.length > 0) {

@@ -99,6 +99,8 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
       for (let step = 0; step < steps; step++) first = undoStep(state)
       bringTornBack(state)
       state.torn = first?.written.slice(0, tornWrites) ?? []
+      // What lies before them on the disk stays.
+      if (state.torn.length > 0) state.undo.length = 0
     },
     tailSteps: (entity, partition) => stateOf(entity, partition).undo.length,
     empty: () => tasks.clear(),
@@ -155,10 +157,16 @@ function copyOfState({ logs, ...state }: TaskState): TaskState {
 }
 
 function clearState(state: TaskState): void {
+  // A log that is not there is not deleted.
+  for (const key of state.logs.keys()) forgetTorn(state, key)
   state.position = null
   state.logs.clear()
   state.undo.length = 0
-  state.torn = []
+}
+
+/** What is written anew or taken away is so whatever was there. */
+function forgetTorn(state: TaskState, key: string): void {
+  if (state.torn.length > 0) state.torn = state.torn.filter(({ write }) => write.key !== key)
 }
 
 function applyWrites(state: TaskState, writes: readonly LogWrite[]): Undo {
@@ -168,6 +176,7 @@ function applyWrites(state: TaskState, writes: readonly LogWrite[]): Undo {
   })
   for (const { key, kind, bytes } of writes) {
     const log = state.logs.get(key)
+    if (kind !== 'append') forgetTorn(state, key)
     if (kind === 'remove') state.logs.delete(key)
     else if (kind === 'append' && log !== undefined) append(log, bytes)
     else state.logs.set(key, { bytes: Buffer.from(bytes), length: bytes.length })
@@ -202,10 +211,8 @@ function undoStep(state: TaskState): Undo {
 /** They are executed where they lie in the file: before all that was written since. */
 function bringTornBack(state: TaskState): void {
   if (state.torn.length === 0) return
-  for (const { write, log, length } of state.torn) {
+  for (const { write, length } of state.torn) {
     const now = state.logs.get(write.key)
-    // Written anew since, or taken away.
-    if (log !== undefined && now !== log) continue
     const bytes = now?.bytes.subarray(0, now.length) ?? Buffer.alloc(0)
     const torn = write.kind === 'append' ? [bytes.subarray(0, length), write.bytes] : [write.bytes]
     const whole = Buffer.concat([...torn, bytes.subarray(length)])

@@ -170,6 +170,7 @@ export function runWithFaults(run: FaultyRun): FaultyRunHandle {
       case 'store-tail-lost':
         for (const { stage, partition } of run.tasks) {
           const steps = Math.min(random.below(fault.stepsMax + 1), store.tailSteps(stage, partition))
+          // As many as steps, for no further number is drawn: recorded seeds stay what they are.
           const tornWrites = steps
           store.loseTail(stage, partition, steps, tornWrites)
         }

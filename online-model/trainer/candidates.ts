@@ -9,11 +9,7 @@ import type { GateDecision } from '../gates.ts'
 import { challengers, champion, championAlias, type RegistryState } from '../registry.ts'
 import type { RegistryWriter, VersionDraft } from '../registry-writer.ts'
 
-export interface CandidateOutcome {
-  /** Null: it is too large for the registry. */
-  readonly version: string | null
-  readonly isPromoted: boolean
-}
+export type CandidateOutcome = 'promoted' | 'refused'
 
 export interface Candidates {
   /**
@@ -32,13 +28,13 @@ export function createCandidates(registry: RegistryWriter, log: Log): Candidates
   async function submit(
     draft: VersionDraft,
     judge: (candidate: ModelVersion, against: ModelVersion | null) => GateDecision,
-  ) {
+  ): Promise<CandidateOutcome | null> {
     const before = await registry.refresh()
     const known = published(before, draft)
     if (known && isDecided(before, known.version)) return null
     const against = championOf(before, draft.fingerprint)
     const candidate = known ?? (await publishable(draft))
-    if (candidate === null) return { version: null, isPromoted: false }
+    if (candidate === null) return 'refused'
     const { version } = candidate
     const { promote, reasons, measures: figures } = judge(candidate, against)
     const reason = reasons.join(' ')
@@ -51,7 +47,7 @@ export function createCandidates(registry: RegistryWriter, log: Log): Candidates
       { version, origin: draft.origin, ...figures },
       `${version} is ${isPromoted ? 'the champion' : 'refused'}. ${reason}`,
     )
-    return { version, isPromoted }
+    return isPromoted ? 'promoted' : 'refused'
   }
 
   /** What is too large today is so tomorrow: it is refused like any other candidate, though without a name. */

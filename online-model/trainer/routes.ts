@@ -12,7 +12,7 @@ import type { StoreStatus, TrainingStore } from '../training-store/store.ts'
 import type { Trainer } from './trainer.ts'
 
 export interface TrainerRoutesOptions {
-  readonly plan: Pick<Plan, 'name' | 'features'>
+  readonly plan: Pick<Plan, 'name' | 'features' | 'models'>
   readonly store: Pick<TrainingStore, 'status' | 'find'>
   readonly trainer: Trainer
   readonly state: () => RegistryState
@@ -20,6 +20,8 @@ export interface TrainerRoutesOptions {
 
 export interface TrainerResponse {
   readonly pipeline: string
+  /** Topic of the registry, which no other pipeline or namespace has. */
+  readonly models: string
   readonly champion: string | null
   readonly retraining: { readonly reason: string } | null
   readonly store: {
@@ -56,6 +58,7 @@ export function trainerRoutes({ plan, store, trainer, state }: TrainerRoutesOpti
       const watched = trainer.watched()
       return {
         pipeline: plan.name,
+        models: plan.models.topic,
         champion: state().aliases.get(championAlias) ?? null,
         retraining: trainer.retraining(),
         store: {

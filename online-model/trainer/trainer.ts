@@ -260,8 +260,8 @@ export function startTrainer(options: TrainerOptions): Trainer {
 
   async function settle(outcome: RetrainOutcome, at: Ripened): Promise<void> {
     if (outcome.kind === 'failed') {
-      // By the stop: it is due again after the next start.
-      if (signal.aborted) return
+      // By the stop. What the schedule asks for is due again after the next start.
+      if (signal.aborted && outcome.error === signal.reason) return
       // The next one has other rows; what is broken for good ends the trainer.
       if (!(outcome.error instanceof PipelineError) || outcome.error.code !== 'model_untrainable') throw outcome.error
       log.warn({ code: outcome.error.code }, `nothing came of the retraining: ${outcome.error.message}`)
@@ -289,7 +289,7 @@ export function startTrainer(options: TrainerOptions): Trainer {
   }
 
   function tell(outcome: CandidateOutcome | null): void {
-    if (outcome) metrics.submitted(outcome.isPromoted)
+    if (outcome) metrics.submitted(outcome === 'promoted')
   }
 
   function isEvaluationDue(): boolean {

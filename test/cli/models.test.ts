@@ -84,7 +84,7 @@ describe('models list', () => {
       'v2       rolled back            2024-01-01T00:00:00.000Z  retrain     logistic  1000  20         0.52',
       '1 older ones are not listed (--count).',
       '',
-      `How they did as served is not known here: no trainer answers at ${nobody}.`,
+      `How they did as served is not known here: no trainer answers at ${nobody} (bad port).`,
     ])
     const written = JSON.parse(await readFile(figures, 'utf8'))
     expect(written.versions.map(({ version }: { version: string }) => version)).toEqual(['v4', 'v3', 'v2'])
@@ -116,7 +116,7 @@ describe('models list', () => {
       )
     }
     const answer = {
-      pipeline: plan.name,
+      models: plan.models.topic,
       served: report('v1'),
       shadows: { v2: report('v2') },
       store: { ripenedUntil: '2024-01-02T00:00:00.000Z' },
@@ -136,16 +136,16 @@ describe('models list', () => {
   })
 
   test.each([
-    [
-      'no label has ripened',
-      () => ({ pipeline: plan.name, served: null, shadows: {}, store: {} }),
-      /no label has ripened yet/,
-    ],
-    ['of another pipeline', () => ({ pipeline: 'clicks' }), /is the trainer of clicks\.$/],
-    ['no trainer', () => null, /answered 404, which is no trainer\.$/],
+    ['no label has ripened', { served: null, store: { ripened: 0 } }, /no label has ripened yet, says the trainer/],
+    ['not evaluated', { served: null, store: { ripened: 5 } }, /it has not evaluated since its start/],
+    ['of another namespace', { models: 'other.card-fraud.models' }, /is the trainer of other\.card-fraud\.models\.$/],
+    ['of another version', { models: undefined }, /is no trainer of this version\.$/],
+    ['no trainer', null, /answered 404, which is no trainer\.$/],
   ])('says why it does not know: %s', async (_, answer, why) => {
     const { models } = await withVersions(1)
-    const { code, out } = await models('list', '--trainer', await trainerThatSays(answer))
+    const whole = { models: plan.models.topic, served: null, shadows: {}, store: {} }
+    const url = await trainerThatSays(() => answer && { ...whole, ...answer })
+    const { code, out } = await models('list', '--trainer', url)
     expect(code).toBe(0)
     expect(out.at(-1)).toMatch(why)
   })

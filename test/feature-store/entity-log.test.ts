@@ -158,9 +158,9 @@ describe('entity log', () => {
   })
 
   describe('write to the store', () => {
-    it('appends the new facts in the order in which they came', () => {
+    it('begins a log anew, whatever lies there, and appends the new facts in the order in which they came', () => {
       const log = logOf(10, 20)
-      expect(takeWrite(log, 'k')).toEqual({ key: 'k', kind: 'append', bytes: encodeLiveRows(log) })
+      expect(takeWrite(log, 'k')).toEqual({ key: 'k', kind: 'replace', bytes: encodeLiveRows(log) })
       insertFact(log, row(30, 7, 70, 0.5))
       insertFact(log, row(15, 8, 80, Number.NaN))
       const write = takeWrite(log, 'k')

@@ -259,6 +259,7 @@ describe('the trainer', () => {
     await ground.send(0, 8 * hour)
     const untilStopped: TrainerOptions['fit'] = (_, { signal }) =>
       new Promise((_, reject) => {
+        signal!.throwIfAborted()
         signal!.addEventListener('abort', () => reject(signal!.reason as Error))
       })
     const stop = new AbortController()

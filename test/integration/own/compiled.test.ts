@@ -1,20 +1,21 @@
 /** What `npm run build` makes, as the image runs it: the same path as from the sources, with packages bundled and a fit in its thread. */
 import { execFileSync } from 'node:child_process'
-import { expect, inject, test, vi } from 'vitest'
-import type { TrainerResponse } from '../../online-model/trainer/routes.ts'
-import { freePort } from '../../runtime/servers/free-port.ts'
-import { ownFolder, startCompiledCommand } from '../support/command.ts'
+import { expect, test, vi } from 'vitest'
+import type { TrainerResponse } from '../../../online-model/trainer/routes.ts'
+import { freePort } from '../../../runtime/servers/free-port.ts'
+import { ownFolder, startCompiledCommand } from '../../support/command.ts'
+import { ownServers } from '../../support/own-servers.ts'
 
 const definition = 'dist/pipelines/card-fraud.js'
 const patience = { timeout: 120_000, interval: 250 }
 
 test('the compiled command scores, answers over HTTP and trains', { timeout: 300_000 }, async () => {
   execFileSync('npm', ['run', '--silent', 'build'])
+  const { kafka, redis } = await ownServers()
   const port = await freePort(undefined, [])
   const environment = {
-    KAFKA_BROKERS: inject('kafkaBrokers'),
-    REDIS_URL: inject('redisUrl'),
-    MILLRACE_NAMESPACE: `compiled-${process.pid}`,
+    KAFKA_BROKERS: kafka.address,
+    REDIS_URL: redis.address,
     MILLRACE_FOLDER: ownFolder(),
     MILLRACE_HTTP_PORT: '0',
     MILLRACE_TRAINER_PORT: String(port),
