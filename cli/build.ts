@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { build } from 'esbuild'
 import { packageFolder } from '../runtime/package-folder.ts'
 
-const outdir = join(packageFolder, 'dist')
+/** Somewhere in the package, where its packages are found: `dist` unless told. */
+const outdir = join(packageFolder, process.argv[2] ?? 'dist')
 
 /** Those that must stay where they are: patched there, with native code, or a loader of code itself. */
 const leftOut = ['kafkajs', '@duckdb/node-api', 'snappy', 'lz4-napi', '@tensorflow/*', 'tsx']

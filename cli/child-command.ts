@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { isCompiled, packageFolder } from '../runtime/package-folder.ts'
+import { codeFolder, isCompiled } from '../runtime/package-folder.ts'
 import { PipelineError } from '../schemas/errors.ts'
 
 export interface ChildCommand {
@@ -18,8 +18,8 @@ export interface ChildCommand {
 
 /** The command as this process runs it: compiled, or from its sources and with what lets a Node that strips no types run them. */
 const main = isCompiled
-  ? [join(packageFolder, 'dist/cli/main.js')]
-  : ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href, join(packageFolder, 'cli/main.ts')]
+  ? [join(codeFolder, 'cli/main.js')]
+  : ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href, join(codeFolder, 'cli/main.ts')]
 
 /** `nodeOptions`: those that Node takes on its command line only. */
 export function startCommandProcess(

@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import type { Fitted } from '../online-model/models/model.ts'
 import type { Fit } from '../online-model/trainer/retraining.ts'
-import { isCompiled, packageFolder } from '../runtime/package-folder.ts'
+import { codeFolder, isCompiled } from '../runtime/package-folder.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import type { TrainingRows } from '../schemas/own-model.ts'
 
@@ -40,7 +40,7 @@ export interface FitInWorkerOptions {
   readonly onProgress: (done: number, note: string) => void
 }
 
-const entry = pathToFileURL(join(packageFolder, isCompiled ? 'dist/cli/fit-worker.js' : 'cli/fit-worker.ts')).href
+const entry = pathToFileURL(join(codeFolder, `cli/fit-worker.${isCompiled ? 'js' : 'ts'}`)).href
 /** A thread begins without the loader of TypeScript, and Node 20 takes none for a thread's first file. */
 const loader = isCompiled ? '' : `(await import(${JSON.stringify(import.meta.resolve('tsx/esm/api'))})).register();`
 const code = `(async () => { ${loader} await import(${JSON.stringify(entry)}) })()`

@@ -1,18 +1,21 @@
 /** What `npm run build` makes: the same command, which takes definitions in TypeScript too. */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { beforeAll, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { build, removeBuild } from '../support/command.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
+let folder: string
 beforeAll(() => {
-  execFileSync('npm', ['run', '--silent', 'build'], { cwd: root })
+  folder = build()
 }, 120_000)
+afterAll(() => removeBuild(folder))
 
 function compiled(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['dist/cli/main.js', ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, 'cli/main.js'), ...args], {
     cwd: root,
     encoding: 'utf8',
   })
@@ -28,10 +31,11 @@ test('has the commands of the sources', { timeout: 60_000 }, () => {
 })
 
 test.each([
-  ['compiled', 'dist/pipelines/card-fraud.js'],
+  ['compiled', 'pipelines/card-fraud.js'],
   ['in TypeScript', 'pipelines/card-fraud.ts'],
   ['in TypeScript that awaits', 'test/fixtures/compiled-awaits.ts'],
-])('takes a definition %s', { timeout: 60_000 }, (_, path) => {
+])('takes a definition %s', { timeout: 60_000 }, (_, definition) => {
+  const path = definition.endsWith('.js') ? join(folder, definition) : definition
   if (path.includes('awaits')) {
     writeFileSync(
       join(root, path),

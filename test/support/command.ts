@@ -1,5 +1,5 @@
 /** The `millrace` command as a user starts it: a process of its own, on the servers of the tests. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +8,6 @@ import { onTestFinished } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const fromSources = ['--import', 'tsx', join(root, 'cli/main.ts')]
-const compiled = [join(root, 'dist/cli/main.js')]
 
 export interface Command {
   readonly child: ChildProcess
@@ -24,9 +23,26 @@ export function startCommand(args: readonly string[], environment: Readonly<Reco
   return startNode([...fromSources, ...args], environment)
 }
 
-/** As `npm run build` has made it, which is the caller's to run. */
-export function startCompiledCommand(args: readonly string[], environment: Readonly<Record<string, string>>): Command {
-  return startNode([...compiled, ...args], environment)
+/** As `npm run build` makes it, in the folder that `build` answered. */
+export function startCompiledCommand(
+  folder: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): Command {
+  return startNode([join(folder, 'cli/main.js'), ...args], environment)
+}
+
+let builds = 0
+
+/** Answers a folder of the test's own, relative to the package: no two tests build into the same one. The caller removes it. */
+export function build(): string {
+  const folder = join('.millrace', `build-${process.pid}-${builds++}`)
+  execFileSync('npm', ['run', '--silent', 'build', folder], { cwd: root })
+  return folder
+}
+
+export function removeBuild(folder: string): void {
+  rmSync(join(root, folder), { recursive: true, force: true })
 }
 
 function startNode(args: readonly string[], environment: Readonly<Record<string, string>>): Command {

@@ -1,16 +1,16 @@
 /** What `npm run build` makes, as the image runs it: the same path as from the sources, with packages bundled and a fit in its thread. */
-import { execFileSync } from 'node:child_process'
-import { expect, test, vi } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { TrainerResponse } from '../../../online-model/trainer/routes.ts'
 import { freePort } from '../../../runtime/servers/free-port.ts'
-import { ownFolder, startCompiledCommand } from '../../support/command.ts'
+import { build, ownFolder, removeBuild, startCompiledCommand } from '../../support/command.ts'
 import { ownServers } from '../../support/own-servers.ts'
 
-const definition = 'dist/pipelines/card-fraud.js'
 const patience = { timeout: 120_000, interval: 250 }
 
 test('the compiled command scores, answers over HTTP and trains', { timeout: 300_000 }, async () => {
-  execFileSync('npm', ['run', '--silent', 'build'])
+  const folder = build()
+  onTestFinished(() => removeBuild(folder))
+  const definition = `${folder}/pipelines/card-fraud.js`
   const { kafka, redis } = await ownServers()
   const port = await freePort(undefined, [])
   const environment = {
@@ -20,23 +20,21 @@ test('the compiled command scores, answers over HTTP and trains', { timeout: 300
     MILLRACE_HTTP_PORT: '0',
     MILLRACE_TRAINER_PORT: String(port),
   }
-  const run = startCompiledCommand(['run', definition, '--create-topics'], environment)
+  const start = (...args: string[]) => startCompiledCommand(folder, args, environment)
+  const run = start('run', definition, '--create-topics')
   await run.printed('health and metrics: http')
   const url = /metrics: (http\S+)/.exec(run.output())![1]!
-  const produce = startCompiledCommand(
-    ['produce', definition, '--source', 'handbook', '--until', '2018-04-10'],
-    environment,
-  )
+  const produce = start('produce', definition, '--source', 'handbook', '--until', '2018-04-10')
   expect(await produce.exitCode, produce.output()).toBe(0)
 
   // Nine days: two of them ripen.
-  const trainer = startCompiledCommand(['trainer', definition], environment)
+  const trainer = start('trainer', definition)
   await trainer.printed('is learnt from')
   const state = async () => (await (await fetch(`http://127.0.0.1:${port}/trainer`)).json()) as TrainerResponse
   await vi.waitFor(async () => expect((await state()).store.ripened).toBeGreaterThan(9_000), patience)
   expect((await fetch(`http://127.0.0.1:${port}/retrain`, { method: 'POST' })).status).toBe(202)
   const models = async () => {
-    const list = startCompiledCommand(['models', 'list', definition], environment)
+    const list = start('models', 'list', definition)
     expect(await list.exitCode, list.output()).toBe(0)
     return list.output()
   }
