@@ -32,11 +32,12 @@ const servers = {
   },
 }
 
-/** Each starts servers of its own, mostly to stop them and wait, so that they can go side by side, and beside those that share servers. */
+/** Each starts servers of its own, mostly to stop them and wait, so that two can go side by side; after all that only computes. */
 const ownServers = {
   test: {
     name: 'own-servers',
     include: ['test/integration/own/*.test.ts'],
+    sequence: { groupOrder: 1 },
     ...timeouts,
   },
 }

@@ -32,7 +32,7 @@ describe('the cache', () => {
   test('writes what was inserted, once, and nothing of what was not asked for', () => {
     const cache = cacheOf(['a', 'b'], 100)
     const bytes = Buffer.from(new Float64Array([1, 1, 1]).buffer)
-    expect(cache.takeWrites(['b', 'unknown'])).toEqual([{ key: 'b', kind: 'append', bytes }])
+    expect(cache.takeWrites(['b', 'unknown'])).toEqual([{ key: 'b', kind: 'replace', bytes }])
     expect(cache.takeWrites(['b'])).toEqual([])
   })
 
