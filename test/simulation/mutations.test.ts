@@ -1,4 +1,5 @@
 /** Tests of the simulation: what is wrong in the loop must be found. All of them: `npm run simulate -- --mutations`. */
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { simulateMutation } from './mutate.ts'
 import { mutations } from './mutations.ts'
@@ -23,6 +24,14 @@ describe('it is found in the simulation', () => {
     },
     180_000,
   )
+
+  // The slow ones, too, must not fall behind the code unseen.
+  test.each(mutations)('$name fits the code', ({ edits }) => {
+    for (const { file, find } of edits) {
+      const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
+      expect(text.split(find).length - 1, `${file}: ${find}`).toBe(1)
+    }
+  })
 
   test('only what exists is called quick', () => {
     expect([...quick].filter((name) => !mutations.some((mutation) => mutation.name === name))).toEqual([])

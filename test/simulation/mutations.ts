@@ -196,16 +196,12 @@ export const mutations: readonly Mutation[] = [
       {
         file: 'processors/open-task.ts',
         find: '  const taskStore = await store.claim(',
-        replace:
-          '  const offsets = await worker.committed(inputTopics(options).map((topic) => ({ topic, partition })))\n' +
-          '  const taskStore = await store.claim(',
+        replace: '  const early = await fittingCommitted(options)\n  const taskStore = await store.claim(',
       },
       {
         file: 'processors/open-task.ts',
-        find:
-          '\n  const offsets = await worker.committed(inputTopics(options).map((topic) => ({ topic, partition })))\n' +
-          '  const committed =',
-        replace: '\n  const committed =',
+        find: '  const committed = await fittingCommitted(options)\n',
+        replace: '  const committed = early\n',
       },
     ],
   },
