@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { startCommandProcess } from '../cli/child-command.ts'
 import { type Closing, createClosing } from '../cli/closing.ts'
 import type { TrainerResponse } from '../online-model/trainer/routes.ts'
+import { got, outcomeOf } from '../processors/outcome.ts'
 import { freePort } from '../runtime/servers/free-port.ts'
 import { PipelineError } from '../schemas/errors.ts'
 import { fineClock } from './clock.ts'
@@ -143,7 +144,7 @@ async function startTrainer(
       let isOver = false
       let wasTraining = false
       let [looks, training, retrainings] = [0, 0, 0]
-      const watched = (async () => {
+      const watch = async () => {
         while (!isOver) {
           const isTraining = Boolean((await look())?.retraining)
           looks++
@@ -153,13 +154,12 @@ async function startTrainer(
           wasTraining = isTraining
           await fineClock.sleep(lookEveryMs)
         }
-      })()
-      // Whoever ends it hears of a failure; until then it must not count as unheard.
-      watched.catch(() => undefined)
+      }
+      const watched = outcomeOf(watch())
       return {
         async end() {
           isOver = true
-          await watched
+          got(await watched)
           return { retrainings, trainingShare: training / looks }
         },
       }

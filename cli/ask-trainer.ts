@@ -29,7 +29,11 @@ function isWhole(response: Partial<TrainerResponse> | null): response is Trainer
   return (
     typeof response === 'object' &&
     response !== null &&
-    [response.models, response.served, response.shadows, response.store].every((field) => field !== undefined)
+    typeof response.models === 'string' &&
+    [response.shadows, response.store, response.served ?? {}].every(
+      (part) => typeof part === 'object' && part !== null,
+    ) &&
+    response.served !== undefined
   )
 }
 

@@ -8,8 +8,11 @@ import { join } from 'node:path'
 import { build } from 'esbuild'
 import { packageFolder } from '../runtime/package-folder.ts'
 
-/** Somewhere in the package, where its packages are found: `dist` unless told. */
-const outdir = join(packageFolder, process.argv[2] ?? 'dist')
+/** Cleared first, so that it is one of ours: `dist`, or a folder of the given name in `.millrace`. */
+const name = process.argv[2]
+if (name !== undefined && !/^[\w-]+$/.test(name))
+  throw new Error(`Expected the plain name of a folder, received ${name}`)
+const outdir = join(packageFolder, name === undefined ? 'dist' : join('.millrace', name))
 
 /** Those that must stay where they are: patched there, with native code, or a loader of code itself. */
 const leftOut = ['kafkajs', '@duckdb/node-api', 'snappy', 'lz4-napi', '@tensorflow/*', 'tsx']

@@ -140,6 +140,7 @@ describe('models list', () => {
     ['not evaluated', { served: null, store: { ripened: 5 } }, /it has not evaluated since its start/],
     ['of another namespace', { models: 'other.card-fraud.models' }, /is the trainer of other\.card-fraud\.models\.$/],
     ['of another version', { models: undefined }, /is no trainer of this version\.$/],
+    ['nonsense', { store: null }, /is no trainer of this version\.$/],
     ['no trainer', null, /answered 404, which is no trainer\.$/],
   ])('says why it does not know: %s', async (_, answer, why) => {
     const { models } = await withVersions(1)

@@ -14,7 +14,7 @@ import { startLocalRedis } from '../../runtime/servers/local-redis.ts'
 import { findServers } from '../../runtime/servers/local-servers.ts'
 import { listProcesses } from '../../runtime/servers/processes.ts'
 import { startServer } from '../../runtime/servers/start-server.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { failureOf } from '../support/failure-of.ts'
 
 const repository = resolve(import.meta.dirname, '../..')
 const quiet = (): void => undefined
@@ -77,15 +77,6 @@ function listens(port: number): Promise<boolean> {
 }
 
 const portOf = (address: string): number => Number(/:(\d+)$/.exec(address)?.[1])
-
-async function failureOf(promise: Promise<unknown>): Promise<PipelineError> {
-  const error = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  if (!(error instanceof PipelineError)) throw new Error('A PipelineError was expected', { cause: error })
-  return error
-}
 
 const noJava = await findJava(process.env).then(
   () => undefined,

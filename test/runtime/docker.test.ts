@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { projectOf } from '../../runtime/servers/docker.ts'
 import { type FindServersOptions, findServers } from '../../runtime/servers/local-servers.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { failureOf } from '../support/failure-of.ts'
 
 interface Machine {
   readonly folder: string
@@ -49,15 +49,6 @@ function machine(cases: readonly string[] | null): Machine {
       findServers({ folder, say: (line) => said.push(line), environment: { PATH: bin }, ...options }),
     calls: () => readFileSync(log, 'utf8').trim().split('\n'),
   }
-}
-
-async function failureOf(promise: Promise<unknown>): Promise<PipelineError> {
-  const error = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  if (!(error instanceof PipelineError)) throw new Error('A PipelineError was expected', { cause: error })
-  return error
 }
 
 describe('an engine that answers', () => {

@@ -16,21 +16,12 @@ import { lockFolder } from '../../runtime/servers/lock.ts'
 import { elapsedMs, parseProcesses } from '../../runtime/servers/processes.ts'
 import { redisVersion } from '../../runtime/servers/redis-binary.ts'
 import { serverVersions } from '../../runtime/servers/versions.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { failureOf } from '../support/failure-of.ts'
 
 async function emptyFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-servers-'))
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
   return folder
-}
-
-async function failureOf(promise: Promise<unknown>): Promise<PipelineError> {
-  const error = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  if (!(error instanceof PipelineError)) throw new Error('A PipelineError was expected', { cause: error })
-  return error
 }
 
 /** The pid of a process that has just ended. */

@@ -36,9 +36,9 @@ let builds = 0
 
 /** Answers a folder of the test's own, relative to the package: no two tests build into the same one. The caller removes it. */
 export function build(): string {
-  const folder = join('.millrace', `build-${process.pid}-${builds++}`)
-  execFileSync('npm', ['run', '--silent', 'build', folder], { cwd: root })
-  return folder
+  const name = `build-${process.pid}-${builds++}`
+  execFileSync('npm', ['run', '--silent', 'build', name], { cwd: root })
+  return join('.millrace', name)
 }
 
 export function removeBuild(folder: string): void {
