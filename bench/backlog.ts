@@ -1,5 +1,5 @@
 /** The backlog jobs: events that lie in the raw topics already are worked off by the production process, as fast as it can. */
-import { createClosing } from '../cli/closing.ts'
+import { createClosing } from '../cli/shutdown.ts'
 import type { Job, JobRun } from './job.ts'
 import { middleRates } from './middle.ts'
 import { readOutcome } from './outcome.ts'

@@ -1,5 +1,5 @@
 /** The floor of the latency: the same events at the same rate, produced and received without Millrace in between. */
-import { createClosing } from '../cli/closing.ts'
+import { createClosing } from '../cli/shutdown.ts'
 import type { Job, JobRun } from './job.ts'
 import { runOpenLoop } from './open-loop.ts'
 import { openNamespace } from './own-namespace.ts'

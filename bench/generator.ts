@@ -4,10 +4,10 @@
  */
 import { openBroker } from '../cli/context.ts'
 import { loadPlan } from '../cli/load-plan.ts'
-import { requireTopics } from '../cli/topics.ts'
+import { requireTopics } from '../cli/topics/topics.ts'
 import { generateHandbook } from '../pipelines/handbook.ts'
 import { produce } from '../producers/produce.ts'
-import { parseConfig } from '../runtime/config.ts'
+import { parseConfig } from '../runtime/config/config.ts'
 import { fineClock } from './clock.ts'
 import { serveHelper } from './helper-process.ts'
 import { type Slice, sliceChunks } from './slice.ts'

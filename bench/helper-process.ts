@@ -5,7 +5,7 @@
 import { fork } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { PipelineError } from '../schemas/errors.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
 
 export interface Helper<Answer> {
   /** Tells it to begin; resolves with its answer. */

@@ -1,5 +1,5 @@
 /** The HTTP job: features of 1 and of 50 entities a request from a running process with real state behind it. */
-import { createClosing } from '../cli/closing.ts'
+import { createClosing } from '../cli/shutdown.ts'
 import { baselineReplay } from './baseline-replay.ts'
 import { startHelper } from './helper-process.ts'
 import type { HttpLoadAnswer, HttpLoadOrder } from './http-load.ts'

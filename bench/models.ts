@@ -1,9 +1,9 @@
 /** The jobs without servers that score and learn: one vector and one label at a time, inside this process. */
 import type { TrainingRows } from '../online-model/models/model.ts'
 import { modelOf } from '../online-model/models/model-of.ts'
-import { createScorer } from '../online-model/scorer.ts'
-import { logisticRegression, mlp } from '../schemas/definition.ts'
-import type { ModelPlan } from '../schemas/plan.ts'
+import { createScorer } from '../online-model/models/scorer.ts'
+import { logisticRegression, mlp } from '../schemas/definition/definition.ts'
+import type { ModelPlan } from '../schemas/plan/model-plan.ts'
 import { fineClock } from './clock.ts'
 import type { Job, JobRun } from './job.ts'
 import type { BenchPlace } from './place.ts'

@@ -2,9 +2,9 @@
  * Events by a fixed schedule into the raw topics, and how long after its scheduled instant each was received at the other end. Called by
  * the paced job, and by the baseline that has nothing in between.
  */
-import type { Closing } from '../cli/closing.ts'
+import type { Closing } from '../cli/shutdown.ts'
 import { createSchedule } from '../producers/pace.ts'
-import { PipelineError } from '../schemas/errors.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
 import { fineClock } from './clock.ts'
 import { follow } from './follow.ts'
 import type { GeneratorAnswer, GeneratorOrder } from './generator.ts'

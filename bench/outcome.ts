@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import type { Broker, LogRecord } from '../runtime/broker.ts'
 import { readSpans, wholeLog } from '../runtime/read-log.ts'
-import type { Plan } from '../schemas/plan.ts'
+import type { Plan } from '../schemas/plan/plan.ts'
 
 export interface Outcome {
   /** Of every prediction, ms since 1970. */

@@ -1,5 +1,5 @@
 /** The paced job: the card-fraud pipeline at a steady rate, from the scheduled send of an event to the receipt of its prediction. */
-import { type Closing, createClosing } from '../cli/closing.ts'
+import { type Closing, createClosing } from '../cli/shutdown.ts'
 import { baselineKafka } from './baseline-kafka.ts'
 import type { Job, JobRun } from './job.ts'
 import { cpuSecondsAt } from './middle.ts'

@@ -3,15 +3,16 @@
  * `run-bench.ts`, used by every job.
  */
 import { Redis } from 'ioredis'
-import type { Closing } from '../cli/closing.ts'
 import { openBroker } from '../cli/context.ts'
 import { loadPlan } from '../cli/load-plan.ts'
+import type { Closing } from '../cli/shutdown.ts'
 import { generateHandbook, type HandbookTable } from '../pipelines/handbook.ts'
 import type { Broker } from '../runtime/broker.ts'
-import type { Config } from '../runtime/config.ts'
-import { redisSecurity } from '../runtime/security.ts'
+import type { Config } from '../runtime/config/config.ts'
+import { redisSecurity } from '../runtime/config/security.ts'
 import { findServers } from '../runtime/servers/local-servers.ts'
-import type { ModelVersion, Plan } from '../schemas/plan.ts'
+import type { Plan } from '../schemas/plan/plan.ts'
+import type { ModelVersion } from '../schemas/wire/records.ts'
 import { trainModel } from './trained-model.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>

@@ -1,5 +1,5 @@
 /** The runs of all rounds in, the report out, as `--json` writes it. Pure; called by `run-bench.ts`. */
-import { PipelineError } from '../schemas/errors.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { Job, JobRun } from './job.ts'
 import { type Spread, spread } from './statistics.ts'
 

@@ -2,9 +2,9 @@
  * Runs the chosen jobs round by round, so that each run has its baseline beside it and a noisy minute does not hit one job alone, and
  * makes the report. Called by `main.ts`.
  */
-import { createClosing } from '../cli/closing.ts'
+import { createClosing } from '../cli/shutdown.ts'
 import { tableLines } from '../cli/terminal.ts'
-import { parseConfig } from '../runtime/config.ts'
+import { parseConfig } from '../runtime/config/config.ts'
 import { backlogJob } from './backlog.ts'
 import { kafkaJob } from './baseline-kafka.ts'
 import { baselineReplay, replayJob } from './baseline-replay.ts'

@@ -1,6 +1,6 @@
 /** Runs what opens parts and closes them in reverse, also after a failure. Called by every job and by `run-bench.ts`. */
-import type { Closing } from '../cli/closing.ts'
-import { PipelineError } from '../schemas/errors.ts'
+import type { Closing } from '../cli/shutdown.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
 
 const closeMaxMs = 30_000
 

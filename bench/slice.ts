@@ -3,7 +3,7 @@
  * and by the generator.
  */
 import { type HandbookEvent, type HandbookTable, handbookEventChunks } from '../pipelines/handbook.ts'
-import type { Plan } from '../schemas/plan.ts'
+import type { Plan } from '../schemas/plan/plan.ts'
 
 export interface Slice {
   /** Transactions that come before it. */

@@ -3,7 +3,7 @@
  * Called by `run-bench.ts`.
  */
 import { cpus, loadavg, totalmem } from 'node:os'
-import type { Config } from '../runtime/config.ts'
+import type { Config } from '../runtime/config/config.ts'
 import { runCommand } from '../runtime/servers/command.ts'
 import { serverVersions } from '../runtime/servers/versions.ts'
 import type { BenchPlace } from './place.ts'

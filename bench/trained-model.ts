@@ -6,7 +6,8 @@ import type { TrainingRows } from '../online-model/models/model.ts'
 import { modelOf } from '../online-model/models/model-of.ts'
 import type { HandbookTable } from '../pipelines/handbook.ts'
 import { createReplay, type Replayed } from '../processors/replay.ts'
-import type { ModelVersion, Plan } from '../schemas/plan.ts'
+import type { Plan } from '../schemas/plan/plan.ts'
+import type { ModelVersion } from '../schemas/wire/records.ts'
 import { sliceChunks } from './slice.ts'
 
 /** About ten days: the terminals' windows lie seven days back, so that the first week alone has no risks to learn from. */

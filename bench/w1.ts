@@ -9,7 +9,7 @@ import {
   stream,
   text,
   timestamp,
-} from '../schemas/definition.ts'
+} from '../schemas/definition/definition.ts'
 
 const transactions = stream('transactions', {
   id: 'txId',

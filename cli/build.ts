@@ -21,8 +21,8 @@ const definitions = (await readdir(join(packageFolder, 'pipelines'))).filter((na
 
 await rm(outdir, { recursive: true, force: true })
 await build({
-  entryPoints: ['cli/main.ts', 'cli/fit-worker.ts', ...definitions.map((name) => `pipelines/${name}`)].map((path) =>
-    join(packageFolder, path),
+  entryPoints: ['cli/main.ts', 'cli/learn/fit-worker.ts', ...definitions.map((name) => `pipelines/${name}`)].map(
+    (path) => join(packageFolder, path),
   ),
   outdir,
   outbase: packageFolder,

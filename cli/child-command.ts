@@ -7,7 +7,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { codeFolder, isCompiled } from '../runtime/package-folder.ts'
-import { PipelineError } from '../schemas/errors.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
 
 export interface ChildCommand {
   /** Resolves with exit code 0, rejects with a sentence otherwise. */

@@ -1,6 +1,6 @@
 /** A failure in, what the terminal says of it and the code that the process ends with out; called by the command's entry. */
 import { CommanderError } from 'commander'
-import { errorCatalogue, PipelineError } from '../schemas/errors.ts'
+import { errorCatalogue, PipelineError } from '../schemas/kernel/errors.ts'
 
 export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const
 

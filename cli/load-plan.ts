@@ -3,10 +3,10 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { isCompiled } from '../runtime/package-folder.ts'
-import { compile } from '../schemas/compile.ts'
-import type { Pipeline } from '../schemas/definition.ts'
-import { PipelineError } from '../schemas/errors.ts'
-import type { Plan } from '../schemas/plan.ts'
+import type { Pipeline } from '../schemas/definition/definition.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
+import { compile } from '../schemas/plan/compile.ts'
+import type { Plan } from '../schemas/plan/plan.ts'
 
 /** Rejects with `usage` where there is no such file, with `definition_invalid` where it is no definition or one with mistakes. */
 export async function loadPlan(path: string, namespace: string): Promise<Plan> {

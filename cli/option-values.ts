@@ -2,7 +2,7 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { InvalidArgumentError } from 'commander'
-import { parseInstant } from '../schemas/event-codec.ts'
+import { parseInstant } from '../schemas/wire/event-codec.ts'
 
 /** Ms since 1970 of a day (its start in UTC) or an instant. */
 export function instantOption(text: string): number {

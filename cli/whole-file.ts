@@ -1,6 +1,6 @@
 /** Text in, a file out that is complete or not there at all: it is written under another name beside it and renamed at the end. */
 import { open, rename, rm } from 'node:fs/promises'
-import { PipelineError } from '../schemas/errors.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
 
 /** What fails is `output_unwritable`: a full disk shows itself at any of these. */
 export interface WholeFile {

@@ -8,9 +8,9 @@
  * still holds of dead rows depends on when it was rewritten, what lies at or after the floor does not.
  */
 import assert from 'node:assert/strict'
-import { streamOfOrder } from '../schemas/canonical-order.ts'
-import { PipelineError } from '../schemas/errors.ts'
-import type { FactLayout } from '../schemas/plan.ts'
+import { streamOfOrder } from '../schemas/kernel/canonical-order.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
+import type { FactLayout } from '../schemas/plan/plan.ts'
 import type { LogWrite } from './store.ts'
 
 /** Live rows that one entity may have; its events beyond are rejected as `entity_full`. */

@@ -3,7 +3,8 @@
  * function per event.
  */
 import assert from 'node:assert/strict'
-import type { EntityPlan, EventValues, FactSource, StreamPlan } from '../schemas/plan.ts'
+import type { EventValues } from '../schemas/kernel/event.ts'
+import type { EntityPlan, FactSource, StreamPlan } from '../schemas/plan/plan.ts'
 
 /**
  * Writes the fact of `event`, an event of stream `stream` at canonical order number `order`, into the first

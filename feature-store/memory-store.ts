@@ -3,8 +3,8 @@
  * or everything on command, as a server that crashes does.
  */
 import assert from 'node:assert/strict'
-import { assertStep, fenceRefusal, foreignState, identityOf, identityText, taskName } from './refusals.ts'
 import type { EntityRead, FeatureStore, LogWrite, TaskStore } from './store.ts'
+import { assertStep, fenceRefusal, foreignState, identityOf, identityText, taskName } from './store-failures.ts'
 
 export interface MemoryStore extends FeatureStore {
   /**

@@ -6,8 +6,10 @@
  * All windows of one stream and lag end at the same row: they are read in one backward scan, and each takes its value
  * as the scan crosses its edge.
  */
-import { orderOf } from '../schemas/canonical-order.ts'
-import type { AggregateSlot, CanonicalPosition, EntityPlan, FactLayout } from '../schemas/plan.ts'
+
+import type { CanonicalPosition } from '../schemas/kernel/canonical-order.ts'
+import { orderOf } from '../schemas/kernel/canonical-order.ts'
+import type { AggregateSlot, EntityPlan, FactLayout } from '../schemas/plan/plan.ts'
 import { type EntityLog, upperBound } from './entity-log.ts'
 import { addExact, clearExactSum, createExactSum, type ExactSum, exactSumOf, exactSumValueMax } from './exact-sum.ts'
 

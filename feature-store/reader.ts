@@ -3,7 +3,7 @@
  * compiled slots and derive functions as in the batch loop make the values. The HTTP routes call it; it writes nothing.
  */
 import assert from 'node:assert/strict'
-import type { FeaturePlan, Plan, StagePlan } from '../schemas/plan.ts'
+import type { FeaturePlan, Plan, StagePlan } from '../schemas/plan/plan.ts'
 import { decodeLog, dropBefore, type EntityLog, liveRows, upperBound } from './entity-log.ts'
 import { compileRead, type Knowledge, type ReadSlots, reachesBefore } from './read-slots.ts'
 import type { FeatureStore } from './store.ts'

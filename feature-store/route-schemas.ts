@@ -1,6 +1,6 @@
 /** What the feature routes take and answer, as JSON schemas of one definition; enforced and shown in the API's description by `routes.ts`. */
-import { failureResponse } from '../runtime/http-failure.ts'
-import type { Plan, StagePlan } from '../schemas/plan.ts'
+import { failureResponse } from '../runtime/http/failure.ts'
+import type { Plan, StagePlan } from '../schemas/plan/plan.ts'
 
 export const keysMax = 1_000
 const keyLengthMax = 1_024

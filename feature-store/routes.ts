@@ -1,10 +1,10 @@
 /**
  * The HTTP interface to features, a Fastify plugin: what can be asked, the features of one key, the features of many.
- * The command line registers it with a server of `runtime/http-server.ts`, which answers what its schemas refuse and what fails.
+ * The command line registers it with a server of `runtime/http/server.ts`, which answers what its schemas refuse and what fails.
  */
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { type FailedRequest, type HttpFailure, invalidRequest } from '../runtime/http-failure.ts'
-import type { AggregateKind, Plan, StagePlan } from '../schemas/plan.ts'
+import { type FailedRequest, type HttpFailure, invalidRequest } from '../runtime/http/failure.ts'
+import type { AggregateKind, Plan, StagePlan } from '../schemas/plan/plan.ts'
 import type { FeatureReader, KeyAnswer, ReadProblem, ReadRequest } from './reader.ts'
 import {
   entitiesRoute,

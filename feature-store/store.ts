@@ -1,6 +1,6 @@
 /**
  * The feature store contract: entity logs and the position they stand for, written together or not at all. Two implementations,
- * `redis-store.ts` (real) and `memory-store.ts`, pass the same suite (`test/conformance/feature-store.ts`).
+ * `store.ts` (real) and `memory-store.ts`, pass the same suite (`test/conformance/feature-store.ts`).
  *
  * Each task (one partition of one entity) has an owner token, a position and an identity beside its entities' logs. Positions and
  * tokens are opaque text here, compared for equality only. Failures are `PipelineError`s: `redis_unreachable`, `redis_request_failed`,

@@ -12,8 +12,8 @@ import {
   stream,
   text,
   timestamp,
-} from '../schemas/definition.ts'
-import type { Duration } from '../schemas/duration.ts'
+} from '../schemas/definition/definition.ts'
+import type { Duration } from '../schemas/kernel/duration.ts'
 
 const transactions = stream('transactions', {
   id: 'txId',

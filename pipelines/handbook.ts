@@ -5,7 +5,7 @@
  * amount; 14,681 are frauds of one of three scenarios.
  */
 import assert from 'node:assert/strict'
-import { PipelineError } from '../schemas/errors.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
 import { createNumpyRandom, createPythonRandom } from './mersenne-twister.ts'
 
 /** 2018-04-01T00:00:00Z, the instant of second 0, in ms since 1970. */

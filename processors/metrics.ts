@@ -1,8 +1,8 @@
 /** What processing shows of itself in Prometheus: rates, refusals by reason, lag, event-time lag, how long batches and steps take. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-import type { RefusedRecord } from '../schemas/dead-letter.ts'
-import type { Output } from './outputs.ts'
-import type { Task, TaskBatch } from './task.ts'
+import type { RefusedRecord } from '../schemas/wire/dead-letter.ts'
+import type { Output } from './batch/outputs.ts'
+import type { Task, TaskBatch } from './batch/task.ts'
 
 /** `batch` is the whole of it, from taking the events to the store being level; `shadow` is a part of `score`. */
 export type Step = 'decode' | 'load' | 'fold' | 'score' | 'shadow' | 'encode' | 'publish' | 'apply' | 'batch'

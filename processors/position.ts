@@ -3,9 +3,10 @@
  * far everything was read and judged (`next`), and up to which place in canonical order everything read was folded (`passed`). It
  * travels as text in the metadata of Kafka's offset commit and in Redis, where it is compared for equality.
  */
-import { compareCanonical } from '../schemas/canonical-order.ts'
-import { PipelineError } from '../schemas/errors.ts'
-import type { CanonicalPosition } from '../schemas/plan.ts'
+
+import type { CanonicalPosition } from '../schemas/kernel/canonical-order.ts'
+import { compareCanonical } from '../schemas/kernel/canonical-order.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
 
 export interface InputPosition {
   /** First offset that is not done: everything before it was folded or rejected. Offsets committed to Kafka are these. */

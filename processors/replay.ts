@@ -4,11 +4,12 @@
  */
 import type { LogWrite } from '../feature-store/store.ts'
 import { partitionOf } from '../runtime/partition.ts'
-import { orderOf } from '../schemas/canonical-order.ts'
-import { PipelineError } from '../schemas/errors.ts'
-import type { EventValues, Plan, StagePlan } from '../schemas/plan.ts'
-import { createEntityCache, type EntityCache } from './entity-cache.ts'
-import { createFold, type Fold, type FoldedEvent } from './fold.ts'
+import { orderOf } from '../schemas/kernel/canonical-order.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
+import type { EventValues } from '../schemas/kernel/event.ts'
+import type { Plan, StagePlan } from '../schemas/plan/plan.ts'
+import { createEntityCache, type EntityCache } from './batch/entity-cache.ts'
+import { createFold, type Fold, type FoldedEvent } from './batch/fold.ts'
 
 export interface Replayed {
   readonly id: string

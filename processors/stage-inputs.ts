@@ -1,5 +1,5 @@
 /** The topics that a stage's tasks consume, in the order of their positions: raw topics in stream order, then the repartition topic. */
-import type { Plan, StagePlan, StreamPlan } from '../schemas/plan.ts'
+import type { Plan, StagePlan, StreamPlan } from '../schemas/plan/plan.ts'
 
 export interface StageInput {
   readonly topic: string

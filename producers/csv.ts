@@ -4,8 +4,8 @@
  */
 import { type CsvError, type InfoRecord, type Parser, parse } from 'csv-parse'
 import { stringify } from 'csv-stringify/sync'
-import { PipelineError } from '../schemas/errors.ts'
-import { problem } from '../schemas/event-codec.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
+import { problem } from '../schemas/wire/event-codec.ts'
 import type { SourceEvent } from './prepare.ts'
 import { type RowOptions, readTable, type Table } from './table.ts'
 

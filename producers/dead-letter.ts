@@ -1,7 +1,8 @@
 /** An event that came over HTTP and is none in, the record of its dead letter out. Called by the HTTP intake. */
 import type { OutRecord } from '../runtime/broker.ts'
-import { deadLetter } from '../schemas/dead-letter.ts'
-import type { Plan, Problem, StreamPlan } from '../schemas/plan.ts'
+import type { Problem } from '../schemas/kernel/event.ts'
+import type { Plan, StreamPlan } from '../schemas/plan/plan.ts'
+import { deadLetter } from '../schemas/wire/dead-letter.ts'
 
 export interface RefusedEvent {
   /** As they came. */

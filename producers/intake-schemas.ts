@@ -1,7 +1,7 @@
 /** What the HTTP intake takes and answers, as JSON schemas for the API's description; nothing is checked by them. Used by `intake.ts`. */
-import { failureResponse } from '../runtime/http-failure.ts'
-import { eventJsonSchema } from '../schemas/event-json-schema.ts'
-import type { StreamPlan } from '../schemas/plan.ts'
+import { failureResponse } from '../runtime/http/failure.ts'
+import type { StreamPlan } from '../schemas/plan/plan.ts'
+import { eventJsonSchema } from '../schemas/wire/event-json-schema.ts'
 
 const text = { type: 'string' } as const
 

@@ -1,17 +1,17 @@
 /**
  * Events over HTTP into Kafka, a Fastify plugin with one route a stream. A request is answered when Kafka has acknowledged every event
  * of it. Requests that come while a send is under way travel together in the next: the producer sees to that. The command line registers
- * it with a server of `runtime/http-server.ts`.
+ * it with a server of `runtime/http/server.ts`.
  */
 import { finished } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Registry } from 'prom-client'
 import type { Producer } from '../runtime/broker.ts'
 import type { Deadline } from '../runtime/deadline.ts'
-import { failureOf, invalidRequest, sentence } from '../runtime/http-failure.ts'
-import { bodyBytesMax } from '../runtime/http-server.ts'
-import { PipelineError } from '../schemas/errors.ts'
-import type { Plan, StreamPlan } from '../schemas/plan.ts'
+import { failureOf, invalidRequest, sentence } from '../runtime/http/failure.ts'
+import { bodyBytesMax } from '../runtime/http/server.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
+import type { Plan, StreamPlan } from '../schemas/plan/plan.ts'
 import { createBacklog, type Load } from './backlog.ts'
 import { createIntakeMetrics } from './intake-metrics.ts'
 import { eventSchemaOf, intakeAnswerSchema, intakeRoute } from './intake-schemas.ts'

@@ -2,7 +2,7 @@
  * Bytes of a text with one JSON object a line come in, chunks of source events go out; called by `millrace produce` for files and
  * standard input. A line that is no event is handed on as such, with its number, and the reading goes on.
  */
-import { problem } from '../schemas/event-codec.ts'
+import { problem } from '../schemas/wire/event-codec.ts'
 import type { SourceEvent } from './prepare.ts'
 
 export interface JsonLinesOptions {

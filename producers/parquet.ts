@@ -14,8 +14,8 @@ import {
   type SchemaElement,
 } from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
-import { PipelineError } from '../schemas/errors.ts'
-import type { FieldPlan } from '../schemas/plan.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
+import type { FieldPlan } from '../schemas/kernel/event.ts'
 import type { SourceEvent } from './prepare.ts'
 import { type RowOptions, readTable } from './table.ts'
 

@@ -9,7 +9,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { Broker, Membership, OutRecord, Worker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
-import { PipelineError } from '../schemas/errors.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
 import { differenceFrom, type FileVersion } from './file-version.ts'
 import type { Sink } from './produce.ts'
 

@@ -4,7 +4,8 @@
  */
 import type { OutRecord } from '../runtime/broker.ts'
 import { partitionOf } from '../runtime/partition.ts'
-import type { EventValues, Problem, StreamPlan } from '../schemas/plan.ts'
+import type { EventValues, Problem } from '../schemas/kernel/event.ts'
+import type { StreamPlan } from '../schemas/plan/plan.ts'
 
 /**
  * An event on its way in: not checked yet, or already known to be none. `place` says where it stood, for messages. `isText`: texts among

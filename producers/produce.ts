@@ -7,8 +7,9 @@
  */
 import type { OutRecord } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
-import { PipelineError } from '../schemas/errors.ts'
-import type { Problem, StreamPlan } from '../schemas/plan.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
+import type { Problem } from '../schemas/kernel/event.ts'
+import type { StreamPlan } from '../schemas/plan/plan.ts'
 import { createSchedule, type Pace } from './pace.ts'
 import { createPreparation, type SentEvent, type SourceEvent } from './prepare.ts'
 

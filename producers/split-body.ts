@@ -2,9 +2,10 @@
  * The body of a request in, the bytes of each of its events out; called by the HTTP intake. The bytes stay as they came, so that each
  * event is decoded as one from Kafka is, and what is no event is kept as it was sent. Pure.
  */
-import { problem } from '../schemas/event-codec.ts'
-import type { Problem } from '../schemas/plan.ts'
-import { depthChange, endOfText } from '../schemas/repeated-members.ts'
+
+import type { Problem } from '../schemas/kernel/event.ts'
+import { problem } from '../schemas/wire/event-codec.ts'
+import { depthChange, endOfText } from '../schemas/wire/repeated-members.ts'
 
 /** `lines`: one JSON object a line. Else one event, or a JSON array of them. */
 export type BodyKind = 'lines' | 'whole'

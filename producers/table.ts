@@ -3,9 +3,10 @@
  * the columns lack is told once, before the first row, with the `--map` that would mend it.
  */
 import { editsBetween } from '../runtime/nearest-name.ts'
-import { PipelineError } from '../schemas/errors.ts'
-import { problem } from '../schemas/event-codec.ts'
-import type { FieldPlan, StreamPlan } from '../schemas/plan.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
+import type { FieldPlan } from '../schemas/kernel/event.ts'
+import type { StreamPlan } from '../schemas/plan/plan.ts'
+import { problem } from '../schemas/wire/event-codec.ts'
 import type { SourceEvent } from './prepare.ts'
 
 /** What a source of rows is to be read as. */

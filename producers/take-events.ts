@@ -3,8 +3,9 @@
  * letters. Called by the HTTP intake, which sends the records before it tells anybody.
  */
 import type { OutRecord } from '../runtime/broker.ts'
-import { problem } from '../schemas/event-codec.ts'
-import type { Plan, Problem, StreamPlan } from '../schemas/plan.ts'
+import type { Problem } from '../schemas/kernel/event.ts'
+import type { Plan, StreamPlan } from '../schemas/plan/plan.ts'
+import { problem } from '../schemas/wire/event-codec.ts'
 import { letterRecord } from './dead-letter.ts'
 import { createPreparation, type Prepared } from './prepare.ts'
 

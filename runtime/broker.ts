@@ -1,5 +1,5 @@
 /**
- * The broker contract: what the rest of Millrace asks of Kafka. Two implementations, `kafka/` (real) and `memory-broker.ts`, pass the
+ * The broker contract: what the rest of Millrace asks of Kafka. Two implementations, `kafka/` (real) and `broker.ts`, pass the
  * same suite (`test/conformance/broker.ts`). Nothing here decodes a value, knows a pipeline or retries for ever.
  *
  * Failures are `PipelineError`s: `kafka_unreachable`, `kafka_request_failed`, `topic_missing`, `fenced`, `rebalance`,

@@ -2,7 +2,7 @@
  * Spans of topic partitions in, their records out, one at a time and up to captured ends; called by the trainer, the
  * registry follower and the reader of schemas.
  */
-import { PipelineError } from '../schemas/errors.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { Broker, FetchedPartition, Fetcher, LogRecord, TopicPartition } from './broker.ts'
 
 export interface LogSpan extends TopicPartition {

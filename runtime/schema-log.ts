@@ -1,12 +1,12 @@
 /**
  * The pipeline's topic of writer schemas: one record a schema, its text as JSON under its fingerprint, kept for ever. Read to its end
- * when a record comes whose schema is not known, appended to before anything is written; called by `learning-broker.ts`.
+ * when a record comes whose schema is not known, appended to before anything is written; called by `schema-aware-broker.ts`.
  */
 import assert from 'node:assert/strict'
-import { fingerprintBytes } from '../schemas/avro-fingerprint.ts'
-import { type AvroSchema, avroType } from '../schemas/avro-types.ts'
-import { PipelineError } from '../schemas/errors.ts'
-import type { WriterSchemas } from '../schemas/writer-schemas.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
+import { fingerprintBytes } from '../schemas/wire/avro-fingerprint.ts'
+import { type AvroSchema, avroType } from '../schemas/wire/avro-types.ts'
+import type { WriterSchemas } from '../schemas/wire/writer-schemas.ts'
 import type { Broker, Fetcher, LogRecord } from './broker.ts'
 import { readSpans } from './read-log.ts'
 

@@ -1,11 +1,11 @@
 /**
- * A Confluent-compatible schema registry: ids in, the schemas that events were written with out; asked by `learning-broker.ts` for ids
+ * A Confluent-compatible schema registry: ids in, the schemas that events were written with out; asked by `schema-aware-broker.ts` for ids
  * that nobody asked for before. An id never changes its meaning, so that an answer holds for ever.
  */
 import type avro from 'avsc'
-import { exactTypeFor } from '../schemas/avro-types.ts'
-import { PipelineError } from '../schemas/errors.ts'
-import type { NotAvro } from '../schemas/writer-schemas.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
+import { exactTypeFor } from '../schemas/wire/avro-types.ts'
+import type { NotAvro } from '../schemas/wire/writer-schemas.ts'
 
 export interface SchemaRegistry {
   /** Null: there is no schema of that id. Rejects with `registry_unreachable` after a few seconds. */

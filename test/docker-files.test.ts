@@ -6,8 +6,8 @@ import { Ajv } from 'ajv'
 import formats from 'ajv-formats'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { drainMaxMs } from '../cli/run.ts'
-import { configTable, parseConfig } from '../runtime/config.ts'
+import { drainMaxMs } from '../cli/run/run.ts'
+import { configTable, parseConfig } from '../runtime/config/config.ts'
 import { brokerSettings } from '../runtime/servers/local-kafka.ts'
 import { serverVersions } from '../runtime/servers/versions.ts'
 import { call } from './cli/call.ts'
@@ -223,7 +223,7 @@ describe('Dockerfile', () => {
     expect(existsSync(join(root, entry.at(-1)!.replace(/^dist\/(.*)\.js$/, '$1.ts')))).toBe(true)
     const healthcheck = texts(last, 'HEALTHCHECK')[0]!
     const route = /\/health\/\w+/.exec(healthcheck)![0]
-    expect(read('cli/health-routes.ts')).toContain(`'${route}'`)
+    expect(read('cli/run/health-routes.ts')).toContain(`'${route}'`)
     expect(texts(last, 'EXPOSE')).toEqual([String(parseConfig(imageEnvironment).httpPort)])
     expect(read('Dockerfile')).not.toMatch(/^(?:ENV|ARG)\s+\S*(?:PASSWORD|SECRET|TOKEN|KEY)/m)
   })

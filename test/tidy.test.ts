@@ -33,7 +33,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 const entries = new Set([
   'cli/main.ts',
   'cli/build.ts',
-  'cli/fit-worker.ts',
+  'cli/learn/fit-worker.ts',
   'vitest.config.ts',
   'pipelines/card-fraud.ts',
   'bench/main.ts',

@@ -6,8 +6,8 @@
 import type { FeatureStore, Step, TaskStore } from '../feature-store/store.ts'
 import type { Broker, Fetcher, OffsetToCommit, Producer, Worker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
-import type { MemoryBroker, MemoryWorker } from '../runtime/memory-broker.ts'
-import { PipelineError } from '../schemas/errors.ts'
+import type { MemoryBroker, MemoryWorker } from '../runtime/memory/broker.ts'
+import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { CallFate, CallKind } from './call-fates.ts'
 
 /** Whether the servers answer. A store that is full takes no writes. */

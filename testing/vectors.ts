@@ -1,6 +1,7 @@
 /** What tests compare: the vectors that the pure core gives for some events, and those that were predicted, both by id and bit for bit. */
 import { createReplay, type Replayed } from '../processors/replay.ts'
-import type { Plan, Prediction } from '../schemas/plan.ts'
+import type { Plan } from '../schemas/plan/plan.ts'
+import type { Prediction } from '../schemas/wire/records.ts'
 import type { StreamEvent } from './pipeline-runner.ts'
 
 /** What the pure core gives for events in event-time order. */

@@ -1,7 +1,7 @@
 /** What the doctor finds: a check is a line. An examination in, its checks out, in bounded time and whatever fails; called by `doctor`. */
 
 import { createDeadline } from '../../runtime/deadline.ts'
-import { errorCatalogue, PipelineError } from '../../schemas/errors.ts'
+import { errorCatalogue, PipelineError } from '../../schemas/kernel/errors.ts'
 import { withFullStop } from '../failure-text.ts'
 
 export interface Check {

@@ -1,5 +1,5 @@
 /** A subject in, all its checks out, each as soon as it and those before it are known; called by `doctor`. */
-import type { PipelineError } from '../../schemas/errors.ts'
+import type { PipelineError } from '../../schemas/kernel/errors.ts'
 import { type Check, type Examination, examined } from './check.ts'
 import { definitionExaminations } from './definition.ts'
 import { kafkaExaminations } from './kafka.ts'

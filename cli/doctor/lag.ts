@@ -1,7 +1,7 @@
 /** How far the group is behind its topics: committed positions and ends of logs in, a check a stage out; called by `doctor`. */
-import { committedPosition } from '../../processors/committed-position.ts'
+import { committedPosition } from '../../processors/recovery/committed-position.ts'
 import type { CommittedOffset } from '../../runtime/broker.ts'
-import type { StagePlan } from '../../schemas/plan.ts'
+import type { StagePlan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import { shown } from '../terminal.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'

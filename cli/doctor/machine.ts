@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { freemem, totalmem } from 'node:os'
 import { dirname, resolve } from 'node:path'
-import { installedKafkajs } from '../../runtime/kafka/kafkajs-seam.ts'
+import { installedKafkajs } from '../../runtime/kafka/kafkajs-connection.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'
 
 const nodeNeeded = [20, 19] as const

@@ -1,9 +1,9 @@
 /** What the pipeline has come to: its model, and whether a process of it is ready; called by `doctor`. */
 
-import { champion, type RegistryState } from '../../online-model/registry.ts'
-import { createRegistryFollower } from '../../online-model/registry-follower.ts'
-import type { Plan } from '../../schemas/plan.ts'
-import type { NotReadyResponse, ReadyResponse } from '../health-routes.ts'
+import { createRegistryFollower } from '../../online-model/registry/follower.ts'
+import { champion, type RegistryState } from '../../online-model/registry/registry.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import type { NotReadyResponse, ReadyResponse } from '../run/health-routes.ts'
 import { type Check, type Examination, fail, NotChecked, ok, warn } from './check.ts'
 import type { Subject } from './subject.ts'
 

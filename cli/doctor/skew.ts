@@ -1,5 +1,5 @@
 /** What a running audit has found; where none runs, how to start one. Called by `examine`. */
-import type { AuditFigures } from '../audit.ts'
+import type { AuditFigures } from '../proof/audit.ts'
 import { shown } from '../terminal.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'
 import type { Asked } from './outcome.ts'

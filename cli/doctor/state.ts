@@ -3,9 +3,9 @@
  * that what would refuse a start is known before one; nothing is taken over. Called by `doctor`.
  */
 import type { StateIdentity, TaskLook } from '../../feature-store/store.ts'
-import { committedPosition } from '../../processors/committed-position.ts'
 import { decodePosition, isAhead, type TaskPosition } from '../../processors/position.ts'
-import type { StagePlan } from '../../schemas/plan.ts'
+import { committedPosition } from '../../processors/recovery/committed-position.ts'
+import type { StagePlan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import { type Check, type Examination, fail, ok } from './check.ts'
 import { forEachStage, type Place, taskInputs } from './stages.ts'

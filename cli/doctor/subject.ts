@@ -1,14 +1,14 @@
 /** Whom the doctor examines: the parts of a pipeline, each opened once and only when an examination asks for it. Made by `doctor`. */
-import type { RedisServer } from '../../feature-store/redis-server.ts'
+import type { RedisServer } from '../../feature-store/redis/server.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
-import type { Config } from '../../runtime/config.ts'
-import { PipelineError } from '../../schemas/errors.ts'
-import type { Plan } from '../../schemas/plan.ts'
+import type { Config } from '../../runtime/config/config.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import { loadPlan } from '../load-plan.ts'
-import { reportTopics, type TopicReport } from '../topic-report.ts'
+import { reportTopics, type TopicReport } from '../topics/topic-report.ts'
 import { createPart, type Part } from './check.ts'
 
 /** The store as one sees it who takes nothing over. */

@@ -3,9 +3,9 @@
  * by then. Called by `millrace backtest`, which replays a source into it; nothing here reads a clock or a file.
  */
 import assert from 'node:assert/strict'
-import type { Outcome } from '../../schemas/label-outcome.ts'
-import type { ModelPlan, ModelWeights } from '../../schemas/model-plan.ts'
-import type { Plan } from '../../schemas/plan.ts'
+import type { Outcome } from '../../schemas/plan/label-outcome.ts'
+import type { ModelPlan, ModelWeights } from '../../schemas/plan/model-plan.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import { createHistory, type HistoryRow } from './history.ts'
 import {
   type ContinuousLine,

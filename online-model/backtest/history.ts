@@ -3,7 +3,7 @@
  * where the trainer has its training store.
  */
 import assert from 'node:assert/strict'
-import type { Outcome } from '../../schemas/label-outcome.ts'
+import type { Outcome } from '../../schemas/plan/label-outcome.ts'
 
 export interface HistoryRow {
   readonly id: string

@@ -1,10 +1,10 @@
 /** Lines of a backtest and the week that they scored in, their figures out. Called by the backtest when the last label has come. */
 import assert from 'node:assert/strict'
-import { PipelineError } from '../../schemas/errors.ts'
-import type { ModelWeights, QualityMetric } from '../../schemas/model-plan.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { ModelWeights, QualityMetric } from '../../schemas/plan/model-plan.ts'
 import { evaluate } from '../evaluation/evaluate.ts'
+import type { GateDecision } from '../evaluation/gates.ts'
 import type { EvaluationReport, Quality } from '../evaluation/report.ts'
-import type { GateDecision } from '../gates.ts'
 import type { Line, LineSurroundings } from './lines.ts'
 import { dayMs, measuredRows, type Protocol } from './protocol.ts'
 import { verdictOn } from './verdict.ts'

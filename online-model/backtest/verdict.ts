@@ -1,8 +1,8 @@
 /** What the gate would have said of a line's model at the end of the test week, with the first line as the champion. Called by the backtest. */
-import type { ModelWeights, QualityMetric } from '../../schemas/model-plan.ts'
-import { type GateDecision, judgeCandidate } from '../gates.ts'
+import type { ModelWeights, QualityMetric } from '../../schemas/plan/model-plan.ts'
+import { type GateDecision, judgeCandidate } from '../evaluation/gates.ts'
+import { latencyVectorsMax, scoringLatency } from '../evaluation/scoring-latency.ts'
 import type { Predict } from '../models/model.ts'
-import { latencyVectorsMax, scoringLatency } from '../scoring-latency.ts'
 import type { History } from './history.ts'
 
 /** A line's scores of the rows that are measured, with the version that scored last. */

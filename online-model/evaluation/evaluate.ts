@@ -3,8 +3,8 @@
  * every label came after its score. Called by the trainer on its ripe rows and by the backtest. Pure.
  */
 import assert from 'node:assert/strict'
-import { atThreshold, calibrationBins, measure, ranked } from '../metrics.ts'
-import { precisionAtK } from '../precision-at-k.ts'
+import { atThreshold, calibrationBins, measure, ranked } from './metrics.ts'
+import { precisionAtK } from './precision-at-k.ts'
 import type { EvaluationReport, GroupKind, Quality, QualityGroup } from './report.ts'
 
 /**

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { isDeepStrictEqual } from 'node:util'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 
 export type StateArrays = Readonly<Record<string, Float64Array | Uint32Array | Uint8Array>>
 

@@ -3,8 +3,8 @@
  */
 import assert from 'node:assert/strict'
 import { CholeskyDecomposition, Matrix } from 'ml-matrix'
-import { PipelineError } from '../../schemas/errors.ts'
-import type { LogisticPlan, LogisticWeights } from '../../schemas/model-plan.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { LogisticPlan, LogisticWeights } from '../../schemas/plan/model-plan.ts'
 import type { FitOptions, LearnerStart, Model, OnlineLearner, Scoring, TrainingRows } from './model.ts'
 import { networkOf } from './network.ts'
 import { createNetworkLearner, type NetworkLearning, type Tuning } from './network-learner.ts'

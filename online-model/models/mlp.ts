@@ -3,8 +3,8 @@
  * optimiser runs over plain arrays, where a step costs microseconds instead of sixty small operations.
  */
 import assert from 'node:assert/strict'
-import { PipelineError } from '../../schemas/errors.ts'
-import type { MlpPlan, MlpWeights } from '../../schemas/model-plan.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { MlpPlan, MlpWeights } from '../../schemas/plan/model-plan.ts'
 import { createAdam } from './adam.ts'
 import { type Batch, createBatch, createGradient } from './gradient.ts'
 import { type InputScales, signedLog, standardise } from './input-scales.ts'

@@ -1,11 +1,11 @@
 /** A model's plan in, what trains and learns it out; and weights in, what scores with them out. The only list of the kinds of models. */
-import { PipelineError } from '../../schemas/errors.ts'
-import type { ModelPlan, ModelWeights } from '../../schemas/model-plan.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { ModelPlan, ModelWeights } from '../../schemas/plan/model-plan.ts'
+import { createOwn, ownScoring } from './custom.ts'
 import { createLogistic, logisticScoring } from './logistic.ts'
 import { createMlp } from './mlp.ts'
 import { mlpScoring } from './mlp-scoring.ts'
 import type { Model, Scoring } from './model.ts'
-import { createOwn, ownScoring } from './own.ts'
 import { createPrior, priorScoring } from './prior.ts'
 
 export function modelOf(plan: ModelPlan): Model {

@@ -2,10 +2,11 @@
  * The contract of every model: what training and learning call (`modelOf`), and what scoring calls (`scoringOf`). A model kind is data in
  * the plan and one file here.
  */
-import type { ModelName, ModelWeights } from '../../schemas/model-plan.ts'
-import type { FitOptions, Predict, TrainingRows } from '../../schemas/own-model.ts'
 
-export type { FitOptions, Predict, TrainingRows } from '../../schemas/own-model.ts'
+import type { FitOptions, Predict, TrainingRows } from '../../schemas/definition/custom-model.ts'
+import type { ModelName, ModelWeights } from '../../schemas/plan/model-plan.ts'
+
+export type { FitOptions, Predict, TrainingRows } from '../../schemas/definition/custom-model.ts'
 
 export interface Model {
   readonly kind: ModelName

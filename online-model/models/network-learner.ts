@@ -3,7 +3,7 @@
  * either class. Made for the perceptron, and for logistic regression, which is one without hidden layers.
  */
 import assert from 'node:assert/strict'
-import type { ModelWeights } from '../../schemas/model-plan.ts'
+import type { ModelWeights } from '../../schemas/plan/model-plan.ts'
 import { createAdam } from './adam.ts'
 import { createBatch, createGradient } from './gradient.ts'
 import { type InputScales, standardise } from './input-scales.ts'

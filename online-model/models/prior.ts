@@ -1,7 +1,7 @@
 /** The share of positives as the score of every event: the baseline that any other model must beat. */
 
-import { PipelineError } from '../../schemas/errors.ts'
-import type { PriorPlan, PriorWeights } from '../../schemas/model-plan.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { PriorPlan, PriorWeights } from '../../schemas/plan/model-plan.ts'
 import { openState, sealState } from './learner-state.ts'
 import type { Model, OnlineLearner, Scoring } from './model.ts'
 import { countClasses } from './training-rows.ts'

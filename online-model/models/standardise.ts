@@ -3,7 +3,7 @@
  * of models.
  */
 import assert from 'node:assert/strict'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { TrainingRows } from './model.ts'
 
 export interface ColumnScales {

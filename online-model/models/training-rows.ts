@@ -1,6 +1,6 @@
 /** What every fit asks of its rows before it begins, and how it lets others have their turn. Called by the models. */
 import assert from 'node:assert/strict'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { TrainingRows } from './model.ts'
 
 export interface ClassCounts {

@@ -3,11 +3,11 @@
  * trainer for what was learnt continuously and for what a retraining gave.
  */
 import type { Log } from '../../runtime/log.ts'
-import { PipelineError } from '../../schemas/errors.ts'
-import type { ModelVersion } from '../../schemas/plan.ts'
-import type { GateDecision } from '../gates.ts'
-import { challengers, champion, championAlias, type RegistryState } from '../registry.ts'
-import type { RegistryWriter, VersionDraft } from '../registry-writer.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { ModelVersion } from '../../schemas/wire/records.ts'
+import type { GateDecision } from '../evaluation/gates.ts'
+import { challengers, champion, championAlias, type RegistryState } from '../registry/registry.ts'
+import type { RegistryWriter, VersionDraft } from '../registry/writer.ts'
 
 export type CandidateOutcome = 'promoted' | 'refused'
 

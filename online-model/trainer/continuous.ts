@@ -3,7 +3,7 @@
  * that it has reached, so that whoever goes on after a crash learns the same rows again from the same state. Called by the trainer.
  */
 import assert from 'node:assert/strict'
-import type { ModelWeights } from '../../schemas/model-plan.ts'
+import type { ModelWeights } from '../../schemas/plan/model-plan.ts'
 import type { Model, OnlineLearner } from '../models/model.ts'
 import type { RipeRows, TrainingStore } from '../training-store/store.ts'
 import { createRecentScores, type ScoredRows } from './recent-scores.ts'

@@ -1,12 +1,12 @@
 /**
  * The trainer over HTTP, a Fastify plugin: how good the models are, what was predicted for an event and what became of it, and the order
- * to train anew. Registered by the command with a server of `runtime/http-server.ts`.
+ * to train anew. Registered by the command with a server of `runtime/http/server.ts`.
  */
 import type { FastifyInstance } from 'fastify'
-import { failureOf, failureResponse } from '../../runtime/http-failure.ts'
-import type { Plan } from '../../schemas/plan.ts'
+import { failureOf, failureResponse } from '../../runtime/http/failure.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import type { EvaluationReport } from '../evaluation/report.ts'
-import { championAlias, type RegistryState } from '../registry.ts'
+import { championAlias, type RegistryState } from '../registry/registry.ts'
 import type { FoundPrediction } from '../training-store/find.ts'
 import type { StoreStatus, TrainingStore } from '../training-store/store.ts'
 import type { Trainer } from './trainer.ts'

@@ -2,7 +2,7 @@
  * When the trainer publishes what it has learnt and when it trains anew, in event time. Pure; its state is saved with the learner's, so
  * that a restart neither repeats nor forgets what was due.
  */
-import type { LearnPlan, RetrainPlan } from '../../schemas/model-plan.ts'
+import type { LearnPlan, RetrainPlan } from '../../schemas/plan/model-plan.ts'
 
 export interface Schedule {
   /** Event time of the learner's newest row when its weights were last published, ms; of its first row before that, null without one. */

@@ -2,10 +2,10 @@
  * How good what was served turned out to be, and whether it has become worse than the champion before would have been. Called by the
  * trainer every so often; reads the store, changes nothing.
  */
-import type { Plan } from '../../schemas/plan.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import { columnOf, dayMs, evaluate, quantileBounds, type Slice } from '../evaluation/evaluate.ts'
 import type { EvaluationReport } from '../evaluation/report.ts'
-import { championAlias, type RegistryState } from '../registry.ts'
+import { championAlias, type RegistryState } from '../registry/registry.ts'
 import type { RipeRows, TrainingStore } from '../training-store/store.ts'
 import { type Served, servedRows, shadowRows } from './served-rows.ts'
 

@@ -2,8 +2,8 @@
  * One batch of both inputs into the tables: rows, what ripens by them and the positions, inside the transaction that the caller has
  * begun. Called by the training store.
  */
-import type { Prediction } from '../../schemas/plan.ts'
-import type { Label } from '../read-label.ts'
+import type { Prediction } from '../../schemas/wire/records.ts'
+import type { Label } from '../labels/read-label.ts'
 import { type Column, fillChunks } from './columns.ts'
 import type { Session } from './database.ts'
 import type { Layout } from './layout.ts'

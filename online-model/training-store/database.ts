@@ -11,7 +11,7 @@ import {
   type DuckDBValue,
   version as duckdbVersion,
 } from '@duckdb/node-api'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 
 export interface DatabaseOptions {
   /** Path of the file, or `:memory:`. */

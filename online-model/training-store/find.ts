@@ -1,6 +1,6 @@
 /** One prediction by the id of its event, with its label once that is known; called for look-ups over HTTP. */
 import type { DuckDBValue } from '@duckdb/node-api'
-import type { ShadowScore } from '../../schemas/plan.ts'
+import type { ShadowScore } from '../../schemas/wire/records.ts'
 import type { Session } from './database.ts'
 import { type Layout, labelOf, latestLabels } from './layout.ts'
 import { shadowFromText } from './read-rows.ts'

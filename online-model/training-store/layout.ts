@@ -2,7 +2,7 @@
  * The tables of a training store, derived from the plan: one DuckDB column a feature. Everything that spells a table or a column of it
  * lies here. Called when a store is made and by every statement on it.
  */
-import type { Plan } from '../../schemas/plan.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import { createQuality } from './quality.ts'
 
 /** Raised with every change of the tables: an older file is built anew. */

@@ -1,8 +1,8 @@
 /** A training store's file, opened and held against what it was made for; a new one is made where there is none. Called by the store. */
 import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
-import { PipelineError } from '../../schemas/errors.ts'
-import type { Plan, StreamPlan } from '../../schemas/plan.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import type { RipeningPlan } from './apply.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { createStaged, type Layout, layoutOf, layoutVersion } from './layout.ts'

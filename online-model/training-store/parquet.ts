@@ -1,6 +1,6 @@
 /** Ripe rows to a Parquet file and back, exactly; called by the `data` command. */
 import type { DuckDBValue } from '@duckdb/node-api'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Session } from './database.ts'
 import { type Layout, labelOf, labelPlaceOf, latestLabels } from './layout.ts'
 import type { About } from './open.ts'

@@ -1,6 +1,6 @@
 /** Rows of the training store as typed arrays; called for what ripened, for training and for evaluation. */
 
-import type { ShadowScore } from '../../schemas/plan.ts'
+import type { ShadowScore } from '../../schemas/wire/records.ts'
 import { readDoubles, readTiny, textsOf } from './columns.ts'
 import type { Session, Values } from './database.ts'
 import { type Layout, labelOf, latestLabels } from './layout.ts'

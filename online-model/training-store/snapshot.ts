@@ -1,6 +1,6 @@
 /** The whole store as a file of its own, for processes that may not have the one that is written to. */
 import { rename, rm } from 'node:fs/promises'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Session } from './database.ts'
 
 /** Written beside its place and moved there when it is complete. `session`: outside a transaction, with nobody writing meanwhile. */

@@ -2,14 +2,14 @@
  * The group's committed offsets: partitions come in, offsets with their metadata go out; called by `worker.ts` for
  * stable ones only and by `broker.ts` for those of now.
  */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { CommittedOffset, TopicPartition } from '../broker.ts'
 import { partitionKey } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { failureCode, type KafkaError } from './error-codes.ts'
 import { type OffsetsFound, offsetFetchRequest } from './group-requests.ts'
-import { createPatience } from './patience.ts'
+import { createPatience } from './retry-budget.ts'
 
 const unstable: ReadonlySet<KafkaError> = new Set<KafkaError>(['UNSTABLE_OFFSET_COMMIT'])
 

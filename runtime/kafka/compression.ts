@@ -5,7 +5,7 @@
 import zlib from 'node:zlib'
 import { decompressFrameSync } from 'lz4-napi'
 import { uncompressSync } from 'snappy'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { TopicPartition } from '../broker.ts'
 import { unpackZstd } from './zstd.ts'
 

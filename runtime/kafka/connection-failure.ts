@@ -2,9 +2,9 @@
  * A failure of kafkajs's connection to a broker comes in, what it means for the operator goes out: the broker is away, which passes, or it
  * and this process do not agree on TLS, user or password, which does not. Called by `endpoints.ts`.
  */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { speaksTls, tlsFailure } from '../tls-failure.ts'
-import type { KafkaEndpointOptions } from './kafkajs-seam.ts'
+import type { KafkaEndpointOptions } from './kafkajs-connection.ts'
 
 export interface Address {
   readonly host: string

@@ -3,7 +3,7 @@
  * and worker has its own, so that nobody waits behind a parked request of somebody else: brokers answer one request
  * of a connection at a time.
  */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { TopicPartition } from '../broker.ts'
 import {
   type ClusterMetadata,
@@ -15,9 +15,9 @@ import {
 import { type Address, placeOf, unreachable } from './connection-failure.ts'
 import { createEndpoints, parseAddress } from './endpoints.ts'
 import { failureCode, staleCoordinator } from './error-codes.ts'
-import type { KafkaEndpointOptions } from './kafkajs-seam.ts'
-import { createPatience } from './patience.ts'
+import type { KafkaEndpointOptions } from './kafkajs-connection.ts'
 import type { KafkaRequest } from './request.ts'
+import { createPatience } from './retry-budget.ts'
 
 export interface ConnectionsOptions extends KafkaEndpointOptions {
   /** 'host:port', any of the cluster's brokers. */

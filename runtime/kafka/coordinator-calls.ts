@@ -1,12 +1,12 @@
 /**
  * Asks a coordinator with patience: looks it up, follows it when it moves, tries again what passes; used by workers.
  */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { CoordinatorKind } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
 import { type KafkaError, staleCoordinator } from './error-codes.ts'
-import type { Patience } from './patience.ts'
 import type { KafkaRequest } from './request.ts'
+import type { Patience } from './retry-budget.ts'
 
 export interface CoordinatorCall<T> {
   readonly kind: CoordinatorKind

@@ -3,12 +3,12 @@
  * passes, with the same numbers, so that the broker recognises what it already has. Called by the producer and by
  * transactions.
  */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { partitionKey } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { type KafkaError, retriableWrite, staleLeader, uncertainWrite } from './error-codes.ts'
-import { createPatience } from './patience.ts'
 import { type Batch, type ProduceOptions, produceRequest } from './produce-request.ts'
+import { createPatience } from './retry-budget.ts'
 
 /** One Produce request carries at most about this much, bytes; a single larger batch travels alone. */
 export const requestBytesMax = 1_048_576

@@ -3,9 +3,9 @@
  * whom to ask.
  */
 import assert from 'node:assert/strict'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { type Address, connectionFailure, placeOf, unreachable } from './connection-failure.ts'
-import { type KafkaEndpoint, type KafkaEndpointOptions, openEndpoint } from './kafkajs-seam.ts'
+import { type KafkaEndpoint, type KafkaEndpointOptions, openEndpoint } from './kafkajs-connection.ts'
 import { type Api, apis, type KafkaRequest } from './request.ts'
 
 export interface Endpoints {

@@ -1,5 +1,5 @@
 /** What the errors of fetched partitions mean: nothing, ask again, or the end; called by the fetcher. */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { listOffsetsRequest } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
 import { failureCode, staleLeader } from './error-codes.ts'

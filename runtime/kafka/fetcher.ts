@@ -5,13 +5,13 @@
  */
 import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { FetchedPartition, Fetcher, FetchFrom } from '../broker.ts'
 import { partitionKey } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { judgeFetchErrors } from './fetch-errors.ts'
 import { type FetchLimits, fetchRequest, type PartitionFetched } from './fetch-request.ts'
-import { createPatience, monotonicMs } from './patience.ts'
+import { createPatience, monotonicMs } from './retry-budget.ts'
 
 interface UnderWay {
   /** Offset asked for, by partition key. */

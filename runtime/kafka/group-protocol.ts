@@ -2,7 +2,7 @@
  * What the members of a group tell each other through the coordinator, in the consumer protocol's envelope (so that
  * Kafka's own tools can read topics and partitions) with our tasks as JSON in its user part. Used by `membership.ts`.
  */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { StageTopics, Task } from '../broker.ts'
 import { type AssignableStage, assignTasks } from '../task-assignment.ts'
 import { createByteReader } from './byte-reader.ts'

@@ -1,11 +1,11 @@
 /** Who is in a group, for those who only look: its name comes in, members with their tasks go out; called by `broker.ts`. */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { GroupView } from '../broker.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { decodeAssignment } from './group-protocol.ts'
 import { describeGroupRequest } from './group-requests.ts'
-import { createPatience } from './patience.ts'
+import { createPatience } from './retry-budget.ts'
 
 const states: Readonly<Record<string, GroupView['state']>> = {
   Dead: 'empty',

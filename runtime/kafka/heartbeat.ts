@@ -2,9 +2,9 @@
  * The heartbeat of one membership: beats by its own timer from join to the next join, and tells whether the place is
  * still held.
  */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { type KafkaError, staleCoordinator } from './error-codes.ts'
-import { monotonicMs } from './patience.ts'
+import { monotonicMs } from './retry-budget.ts'
 
 export interface Heartbeat {
   /** False once the group rebalances, expelled this member, or could not be told of it for a whole session. */

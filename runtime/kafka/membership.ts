@@ -3,7 +3,7 @@
  * `worker.ts`.
  */
 import assert from 'node:assert/strict'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Membership, Task, WorkerOptions } from '../broker.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
@@ -18,8 +18,8 @@ import {
   syncGroupRequest,
 } from './group-requests.ts'
 import { createHeartbeat, type Heartbeat } from './heartbeat.ts'
-import { createPatience, type Patience } from './patience.ts'
 import { superseded } from './refusal.ts'
+import { createPatience, type Patience } from './retry-budget.ts'
 import { endAbandoned } from './transactional-ids.ts'
 
 export interface GroupMembership {

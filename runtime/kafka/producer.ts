@@ -1,11 +1,11 @@
 /** The producer outside transactions: records come in, acknowledgements of all replicas go out; made by `broker.ts`. */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { OutRecord, Producer } from '../broker.ts'
 import { type Sequences, toBatches } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { type DeliveryFailure, deliver } from './delivery.ts'
 import { failureCode, type KafkaError } from './error-codes.ts'
-import { createPatience } from './patience.ts'
+import { createPatience } from './retry-budget.ts'
 import { initProducerIdRequest, type ProducerIdentity } from './transaction-requests.ts'
 
 interface Waiting {

@@ -7,7 +7,7 @@
  * (commit and abort markers) take offsets but hold no records for us. A batch that was cut off at the end of the
  * response is left for the next fetch.
  */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { LogRecord, TopicPartition } from '../broker.ts'
 import { readInt64 } from './byte-reader.ts'
 import { decompress } from './compression.ts'

@@ -2,7 +2,7 @@
  * What an answered error means for whoever was refused: fenced, rebalance or an aborted transaction; used by the
  * transactor.
  */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { type KafkaError, memberExpelled, producerFenced, rightMissing } from './error-codes.ts'
 
 export interface RefusedWorker {

@@ -1,10 +1,10 @@
 /** Takes a worker that does not come back out of its group, so that the others have its tasks; called by `broker.ts`. */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { failureCode } from './error-codes.ts'
 import { leaveGroupRequest } from './group-requests.ts'
-import { createPatience } from './patience.ts'
+import { createPatience } from './retry-budget.ts'
 import { takeOverProducer, transactionalIdOf } from './transactional-ids.ts'
 
 /** Of the id until its next owner says its own. */

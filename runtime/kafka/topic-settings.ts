@@ -1,9 +1,9 @@
 /** Settings of topics as the cluster applies them; called by `broker.ts`. */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { describeTopicsRequest } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
 import { failureCode } from './error-codes.ts'
-import { createPatience } from './patience.ts'
+import { createPatience } from './retry-budget.ts'
 
 const newTopicMs = 1_000
 

@@ -1,11 +1,11 @@
 /** Topics and their bounds: what exists, what is created, where logs start and end; called by `broker.ts`. */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { FetchFrom, TopicPartition, TopicSpec } from '../broker.ts'
 import { partitionKey } from './batching.ts'
 import { createTopicsRequest, listOffsetsRequest, type OffsetPlace } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
 import { failureCode, type KafkaError, staleLeader } from './error-codes.ts'
-import { createPatience } from './patience.ts'
+import { createPatience } from './retry-budget.ts'
 
 const createTimeoutMs = 15_000
 

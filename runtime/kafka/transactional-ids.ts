@@ -2,11 +2,11 @@
  * Who may write under which transactional id: takes an id over, and ends what members that are gone have left open. Called by the
  * transactor, by a group's leader, and where an operator removes a worker.
  */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { failureCode, type KafkaError, rightMissing, staleCoordinator } from './error-codes.ts'
-import { createPatience } from './patience.ts'
+import { createPatience } from './retry-budget.ts'
 import { initProducerIdRequest, listTransactionsRequest, type ProducerIdentity } from './transaction-requests.ts'
 
 const concurrent: ReadonlySet<KafkaError> = new Set<KafkaError>(['CONCURRENT_TRANSACTIONS'])

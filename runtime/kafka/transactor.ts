@@ -3,18 +3,18 @@
  * `worker.ts`.
  */
 import assert from 'node:assert/strict'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Membership, OffsetToCommit, OutRecord, TopicPartition } from '../broker.ts'
 import { partitionKey, type Sequences, toBatches } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { deliver } from './delivery.ts'
 import { type KafkaError, producerFenced, staleCoordinator } from './error-codes.ts'
-import { createPatience } from './patience.ts'
 import type { Batch } from './produce-request.ts'
 import { undelivered } from './producer.ts'
 import { refusal, worstOf } from './refusal.ts'
 import type { KafkaRequest } from './request.ts'
+import { createPatience } from './retry-budget.ts'
 import {
   addOffsetsRequest,
   addPartitionsRequest,

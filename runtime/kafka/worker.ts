@@ -1,14 +1,14 @@
 /** A worker on Kafka: one transactional producer and one static member of the group, as one; made by `broker.ts`. */
 import assert from 'node:assert/strict'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Producer, Worker, WorkerOptions } from '../broker.ts'
 import { committedOffsets } from './committed-offsets.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { offsetCommitRequest } from './group-requests.ts'
 import { createMembership } from './membership.ts'
-import { createPatience } from './patience.ts'
 import { createProducer } from './producer.ts'
 import { refusal, superseded } from './refusal.ts'
+import { createPatience } from './retry-budget.ts'
 import { transactionalIdOf } from './transactional-ids.ts'
 import { createTransactor, type TransactorConnections } from './transactor.ts'
 

@@ -1,5 +1,5 @@
 /** The topics of the memory broker: specs come in, partition logs go out. What does not exist is `topic_missing`. */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { TopicPartition, TopicSpec } from '../broker.ts'
 import { createPartitionLog, type HeldBytes, type PartitionLog } from './partition-log.ts'
 import type { RetainedLog } from './retention.ts'

@@ -1,6 +1,6 @@
 /** A worker of the memory broker: one transactional producer and one static member of the group, as one. */
 import assert from 'node:assert/strict'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type {
   CommittedOffset,
   Membership,

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { type ErrorCode, PipelineError } from '../../schemas/errors.ts'
+import { type ErrorCode, PipelineError } from '../../schemas/kernel/errors.ts'
 import { packageFolder } from '../package-folder.ts'
 import { lastLines, runCommand } from './command.ts'
 import type { RunningServer } from './start-server.ts'

@@ -2,7 +2,7 @@
 
 import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 
 /**
  * Below the ports that operating systems hand out to outgoing connections, so that none of those takes it before the

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { lastLines, runCommand } from './command.ts'
 import { fillOnce } from './fill-once.ts'
 import { serverVersions } from './versions.ts'

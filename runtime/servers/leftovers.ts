@@ -5,7 +5,7 @@
 
 import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { isAlive, listProcesses, ownerIsGone } from './processes.ts'
 
 const stopMsMax = 15_000

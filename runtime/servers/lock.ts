@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { link, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { ownerIsGone } from './processes.ts'
 
 const takeoversMax = 5

@@ -2,7 +2,7 @@
 
 import { chmod, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { type CommandResult, lastLines, runCommand } from './command.ts'
 import { fillOnce } from './fill-once.ts'
 import { serverVersions } from './versions.ts'

@@ -4,7 +4,7 @@
  */
 
 import { readFile, rm } from 'node:fs/promises'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { lastLines } from './command.ts'
 import { type GuardedOptions, startGuarded } from './guarded-process.ts'
 

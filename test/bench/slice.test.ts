@@ -4,7 +4,7 @@ import { sliceChunks } from '../../bench/slice.ts'
 import w1 from '../../bench/w1.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { generateHandbook, type HandbookTable, handbookEvents } from '../../pipelines/handbook.ts'
-import { compile } from '../../schemas/compile.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 
 const plan = compile(cardFraud)
 let table: HandbookTable

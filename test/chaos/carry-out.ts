@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Broker, Task } from '../../runtime/broker.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { KillableServers } from '../support/killable-servers.ts'
 import type { ChaosLoad } from './chaos-load.ts'
 import type { ChaosProcess, EndedProcess } from './chaos-process.ts'

@@ -4,7 +4,8 @@ import type { HandbookTable } from '../../pipelines/handbook.ts'
 import { produce } from '../../producers/produce.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
-import type { EventValues, Plan } from '../../schemas/plan.ts'
+import type { EventValues } from '../../schemas/kernel/event.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 
 export interface SentEvent {
   readonly stream: string

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict'
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
 import type { FeatureStore, LogWrite } from '../../feature-store/store.ts'
 import { storeKeysMax } from '../../feature-store/store.ts'
-import { createScorer } from '../../online-model/scorer.ts'
+import { createScorer } from '../../online-model/models/scorer.ts'
 import { createReplay, type Replayed } from '../../processors/replay.ts'
-import type { ModelVersion, Plan } from '../../schemas/plan.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import type { ModelVersion } from '../../schemas/wire/records.ts'
 import type { SentEvent } from './chaos-load.ts'
 
 export interface ExpectedPrediction {

@@ -1,8 +1,8 @@
 /** The comparison at the end of a chaos run sees what it is there for: wrong predictions of every kind, and changed features. */
 import { expect, test } from 'vitest'
-import { createScorer } from '../../online-model/scorer.ts'
+import { createScorer } from '../../online-model/models/scorer.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import type { ModelVersion, Prediction } from '../../schemas/plan.ts'
+import type { ModelVersion, Prediction } from '../../schemas/wire/records.ts'
 import { createPipelineRunner } from '../../testing/index.ts'
 import { expectOutcome } from './expectation.ts'
 import { compareFeatures, comparePredictions } from './outcome.ts'

@@ -5,7 +5,8 @@ import { eventTimeOf } from '../../processors/position.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { readSpans, wholeLog } from '../../runtime/read-log.ts'
-import type { Plan, Prediction } from '../../schemas/plan.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import type { Prediction } from '../../schemas/wire/records.ts'
 import type { Expectation, ExpectedPrediction } from './expectation.ts'
 
 export interface ComparedPredictions {

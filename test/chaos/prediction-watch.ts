@@ -1,8 +1,8 @@
 /** Follows the committed predictions through outages of Kafka: how many came, and when from which task. Used by `run-chaos.ts`. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Broker, FetchFrom, Task } from '../../runtime/broker.ts'
-import { PipelineError } from '../../schemas/errors.ts'
-import type { Plan } from '../../schemas/plan.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 
 export interface PredictionWatch {
   readonly count: number

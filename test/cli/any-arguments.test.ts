@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createMemoryBroker } from '../../runtime/memory-broker.ts'
+import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { type Called, call, scratchFolder } from './call.ts'
 

@@ -1,6 +1,6 @@
 /** `millrace audit` on the memory broker: counts, what it prints, its exit code, and what the doctor makes of it. */
 import { expect, test } from 'vitest'
-import { runAudit } from '../../processors/run-audit.ts'
+import { runAudit } from '../../processors/audit/run-audit.ts'
 import type { Log } from '../../runtime/log.ts'
 import { createPipelineRunner } from '../../testing/index.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'

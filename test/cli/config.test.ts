@@ -1,6 +1,6 @@
 /** `millrace config`: the settings that hold, as lines and as JSON, and what is said where they are wrong. */
 import { expect, test } from 'vitest'
-import { configTable } from '../../runtime/config.ts'
+import { configTable } from '../../runtime/config/config.ts'
 import { call } from './call.ts'
 
 const environment = {

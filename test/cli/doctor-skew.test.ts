@@ -2,10 +2,10 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
-import type { AuditFigures } from '../../cli/audit.ts'
 import { skewExamination } from '../../cli/doctor/skew.ts'
 import type { Subject } from '../../cli/doctor/subject.ts'
-import { parseConfig } from '../../runtime/config.ts'
+import type { AuditFigures } from '../../cli/proof/audit.ts'
+import { parseConfig } from '../../runtime/config/config.ts'
 
 const sound: AuditFigures = {
   pipeline: 'card-fraud',

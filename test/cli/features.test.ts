@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 import type { KeyAnswer, ReadRequest } from '../../feature-store/reader.ts'
 import { featureRoutes } from '../../feature-store/routes.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import { createHttpServer } from '../../runtime/http-server.ts'
-import { compile } from '../../schemas/compile.ts'
+import { createHttpServer } from '../../runtime/http/server.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import { call } from './call.ts'
 
 const plan = compile(cardFraud)

@@ -1,9 +1,9 @@
 /** A fit in a thread of its own: the same weights as here, and what becomes of it where it cannot or must not end. */
 import { expect, test } from 'vitest'
-import { fitInWorker } from '../../cli/fit-in-worker.ts'
+import { fitInWorker } from '../../cli/learn/fit-in-worker.ts'
 import { loadPlan } from '../../cli/load-plan.ts'
 import { modelOf } from '../../online-model/models/model-of.ts'
-import type { TrainingRows } from '../../schemas/own-model.ts'
+import type { TrainingRows } from '../../schemas/definition/custom-model.ts'
 import { createRandom } from '../../testing/random.ts'
 
 const definition = 'pipelines/card-fraud.ts'

@@ -1,13 +1,13 @@
 /** The followed registry: up to date at start, read anew after a failure that passes, given up after one that does not. */
 import { expect, onTestFinished, test } from 'vitest'
-import { followModels } from '../../cli/follow-models.ts'
-import { ensureTopics } from '../../cli/topics.ts'
-import { publishVersion } from '../../online-model/publish-version.ts'
+import { followModels } from '../../cli/run/follow-models.ts'
+import { ensureTopics } from '../../cli/topics/topics.ts'
+import { publishVersion } from '../../online-model/registry/publish-version.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker } from '../../runtime/broker.ts'
-import { createMemoryBroker } from '../../runtime/memory-broker.ts'
-import { compile } from '../../schemas/compile.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { createMemoryBroker } from '../../runtime/memory/broker.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 
 const plan = compile(cardFraud)

@@ -2,13 +2,13 @@
 import { createServer } from 'node:net'
 import { Counter, Registry } from 'prom-client'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import type { HealthCheck, HealthOptions } from '../../cli/health-routes.ts'
-import { createHttp } from '../../cli/http.ts'
+import type { HealthCheck, HealthOptions } from '../../cli/run/health-routes.ts'
+import { createHttp } from '../../cli/run/http.ts'
 import type { FeatureReader } from '../../feature-store/reader.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import { createHttpServer, listen } from '../../runtime/http-server.ts'
-import { compile } from '../../schemas/compile.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { createHttpServer, listen } from '../../runtime/http/server.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 
 const plan = compile(cardFraud)
 const [customer, terminal] = plan.stages

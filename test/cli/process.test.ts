@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { createClosing } from '../../cli/closing.ts'
 import { aborted, createStopping } from '../../cli/process.ts'
+import { createClosing } from '../../cli/shutdown.ts'
 
 function fakeProcess() {
   const exits: number[] = []

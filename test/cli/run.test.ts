@@ -1,11 +1,11 @@
 /** How a production process ends: by a signal, by a failure, before it was open, and with parts that do not close. */
 import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
-import { createClosing } from '../../cli/closing.ts'
-import type { LiveProcess } from '../../cli/live-process.ts'
 import { createStopping } from '../../cli/process.ts'
-import { untilStopped } from '../../cli/run.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import type { LiveProcess } from '../../cli/run/live-process.ts'
+import { untilStopped } from '../../cli/run/run.ts'
+import { createClosing } from '../../cli/shutdown.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 
 function setUp() {
   const exits: number[] = []

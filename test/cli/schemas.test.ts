@@ -3,9 +3,8 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import avro from 'avsc'
 import { describe, expect, test } from 'vitest'
-import { compareSchemas, type SchemaFile, schemaFiles } from '../../cli/schema-files.ts'
+import { compareSchemas, type SchemaFile, schemaFiles } from '../../cli/proof/schema-files.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import { compile } from '../../schemas/compile.ts'
 import {
   count,
   definePipeline,
@@ -16,7 +15,8 @@ import {
   stream,
   text,
   timestamp,
-} from '../../schemas/definition.ts'
+} from '../../schemas/definition/definition.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import { call, scratchFolder } from './call.ts'
 
 const cardFraudPath = 'pipelines/card-fraud.ts'

@@ -1,11 +1,11 @@
 /** The filters of `tail`, and raw events: on the broker in memory. */
 import { describe, expect, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics.ts'
+import { ensureTopics } from '../../cli/topics/topics.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker, OutRecord } from '../../runtime/broker.ts'
-import { createMemoryBroker } from '../../runtime/memory-broker.ts'
-import { compile } from '../../schemas/compile.ts'
-import type { Prediction, RegistryRecord, Rejection } from '../../schemas/plan.ts'
+import { createMemoryBroker } from '../../runtime/memory/broker.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import type { Prediction, RegistryRecord, Rejection } from '../../schemas/wire/records.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { call } from './call.ts'
 

@@ -1,10 +1,10 @@
 /** What `run` says of topics that exist with other settings than the plan needs, on the broker in memory. */
 import { describe, expect, test } from 'vitest'
-import { ensureTopics, requireTopicSettings, topicSpecs } from '../../cli/topics.ts'
+import { ensureTopics, requireTopicSettings, topicSpecs } from '../../cli/topics/topics.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { systemClock } from '../../runtime/clock.ts'
-import { createMemoryBroker } from '../../runtime/memory-broker.ts'
-import { compile } from '../../schemas/compile.ts'
+import { createMemoryBroker } from '../../runtime/memory/broker.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import { call } from './call.ts'
 
 const plan = compile(cardFraud, { namespace: 'n' })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Broker } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
-import { createMemoryBroker } from '../../runtime/memory-broker.ts'
+import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { call, scratchFolder } from './call.ts'
 
 const path = 'pipelines/card-fraud.ts'

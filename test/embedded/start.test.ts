@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { StartFigures } from '../../cli/start.ts'
-import type { VerifyFigures } from '../../cli/verify.ts'
+import type { VerifyFigures } from '../../cli/proof/verify.ts'
+import type { StartFigures } from '../../cli/start/start.ts'
 import { ownFolder, readJson, startCommand } from '../support/command.ts'
 
 /** No server is named, and nothing that could start one is on the PATH. */

@@ -13,8 +13,8 @@ import {
   takeWrite,
 } from '../../feature-store/entity-log.ts'
 import type { LogWrite } from '../../feature-store/store.ts'
-import { orderOf } from '../../schemas/canonical-order.ts'
-import type { FactLayout } from '../../schemas/plan.ts'
+import { orderOf } from '../../schemas/kernel/canonical-order.ts'
+import type { FactLayout } from '../../schemas/plan/plan.ts'
 
 const layout: FactLayout = { width: 4, knownColumn: null, sources: [] }
 

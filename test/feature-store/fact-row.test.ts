@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { compileFactRow, idHash } from '../../feature-store/fact-row.ts'
-import { orderOf } from '../../schemas/canonical-order.ts'
-import type { EntityPlan, StreamPlan } from '../../schemas/plan.ts'
+import { orderOf } from '../../schemas/kernel/canonical-order.ts'
+import type { EntityPlan, StreamPlan } from '../../schemas/plan/plan.ts'
 
 const streams = [
   { index: 0, name: 'payments', idField: 'id', timeField: 'at' },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { taskKeys } from '../../feature-store/keys.ts'
+import { taskKeys } from '../../feature-store/redis/keys.ts'
 
 describe('keys', () => {
   it('share one hash tag per task', () => {

@@ -2,8 +2,8 @@ import type { InjectOptions } from 'fastify'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { FeatureReader } from '../../feature-store/reader.ts'
 import { featureRoutes } from '../../feature-store/routes.ts'
-import { createHttpServer } from '../../runtime/http-server.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { createHttpServer } from '../../runtime/http/server.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { hour, openShops, plan, reached } from './shop-plan.ts'
 
 async function ask(request: InjectOptions | string, reader?: FeatureReader) {

@@ -6,8 +6,9 @@ import { decodeLog, insertFact, takeWrite } from '../../feature-store/entity-log
 import { compileFactRow } from '../../feature-store/fact-row.ts'
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
 import { createFeatureReader } from '../../feature-store/reader.ts'
-import { orderOf } from '../../schemas/canonical-order.ts'
-import type { AggregateSlot, EntityPlan, EventValues, FeaturePlan, Plan, StreamPlan } from '../../schemas/plan.ts'
+import { orderOf } from '../../schemas/kernel/canonical-order.ts'
+import type { EventValues } from '../../schemas/kernel/event.ts'
+import type { AggregateSlot, EntityPlan, FeaturePlan, Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 
 export const partitions = 2
 export const hour = 3_600_000

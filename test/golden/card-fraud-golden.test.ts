@@ -11,7 +11,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { generateHandbook, handbookEvents, handbookStartMs } from '../../pipelines/handbook.ts'
 import { createReplay, type Replayed } from '../../processors/replay.ts'
-import { compile } from '../../schemas/compile.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import { goldenSample, goldenSha256 } from './golden-result.ts'
 
 const dayMs = 86_400_000

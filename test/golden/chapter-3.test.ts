@@ -8,7 +8,7 @@ import { protocolOf } from '../../online-model/backtest/protocol.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { generateHandbook, handbookEvents, handbookStartMs } from '../../pipelines/handbook.ts'
 import { createReplay, type Replayed } from '../../processors/replay.ts'
-import { compile } from '../../schemas/compile.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 
 const dayMs = 86_400_000
 /** The longest window and its lag reach 37 days back from the first row that is trained on. */

@@ -1,7 +1,7 @@
 /** The audit of a pipeline at work on real servers: nothing differs, and a prediction with one changed bit is found. */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { AuditFigures } from '../../cli/audit.ts'
+import type { AuditFigures } from '../../cli/proof/audit.ts'
 import { ownFolder, readJson, startCommand } from '../support/command.ts'
 import { runPipeline } from '../support/running-pipeline.ts'
 

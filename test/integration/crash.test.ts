@@ -1,14 +1,14 @@
 /** kill -9 in the middle, twice, on real servers: nothing lost, nothing doubled, no vector changed. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { watchTopics } from '../../cli/watch-topics.ts'
+import { watchTopics } from '../../cli/start/watch-topics.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { generateHandbook, handbookEvents } from '../../pipelines/handbook.ts'
 import { createReplay } from '../../processors/replay.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
-import { compile } from '../../schemas/compile.ts'
-import type { Prediction } from '../../schemas/plan.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import type { Prediction } from '../../schemas/wire/records.ts'
 import { startCommand } from '../support/command.ts'
 
 const days = 5

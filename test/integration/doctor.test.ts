@@ -2,7 +2,7 @@
 import { Redis } from 'ioredis'
 import { Kafka, logLevel } from 'kafkajs'
 import { describe, expect, inject, onTestFinished, test } from 'vitest'
-import { createRedisStore } from '../../feature-store/redis-store.ts'
+import { createRedisStore } from '../../feature-store/redis/store.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { call } from '../cli/call.ts'
 import { unique } from '../conformance/broker.ts'

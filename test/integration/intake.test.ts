@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { IntakeAnswer } from '../../producers/intake.ts'
 import type { Broker, LogRecord } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
-import type { Rejection } from '../../schemas/plan.ts'
+import type { Rejection } from '../../schemas/wire/records.ts'
 import { readPartition } from '../conformance/broker.ts'
 import { runPipeline } from '../support/running-pipeline.ts'
 

@@ -1,7 +1,7 @@
 /** The promise of the house on real servers: what live computed is what the replay computes, every vector, bit for bit. */
 import { join } from 'node:path'
 import { expect, inject, test } from 'vitest'
-import type { VerifyFigures } from '../../cli/verify.ts'
+import type { VerifyFigures } from '../../cli/proof/verify.ts'
 import { ownFolder, readJson, startCommand } from '../support/command.ts'
 
 const servers = { KAFKA_BROKERS: inject('kafkaBrokers'), REDIS_URL: inject('redisUrl'), MILLRACE_HTTP_PORT: '0' }

@@ -2,12 +2,12 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics.ts'
+import { ensureTopics } from '../../cli/topics/topics.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { readSpans, wholeLog } from '../../runtime/read-log.ts'
-import { compile } from '../../schemas/compile.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import { ownFolder, startCommand } from '../support/command.ts'
 
 const rows = 20_000

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest'
-import { createRedisStore } from '../../feature-store/redis-store.ts'
+import { createRedisStore } from '../../feature-store/redis/store.ts'
 import type { LogWrite } from '../../feature-store/store.ts'
 import { featureStoreSuite } from '../conformance/feature-store.ts'
 

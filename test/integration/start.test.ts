@@ -1,7 +1,7 @@
 /** `millrace start` as a newcomer runs it, on fewer days and events. */
 import { join } from 'node:path'
 import { expect, inject, test } from 'vitest'
-import type { StartFigures } from '../../cli/start.ts'
+import type { StartFigures } from '../../cli/start/start.ts'
 import { ownFolder, readJson, startCommand } from '../support/command.ts'
 
 test('warms up, trains, scores paced events and ends by itself; then resumes', { timeout: 400_000 }, async () => {

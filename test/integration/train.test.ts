@@ -1,18 +1,19 @@
 /** A training on a real Kafka: logged predictions and chargebacks in, versions and a champion out, taken up while running. */
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics.ts'
+import { ensureTopics } from '../../cli/topics/topics.ts'
 import { modelOf } from '../../online-model/models/model-of.ts'
-import { publishVersion } from '../../online-model/publish-version.ts'
-import { createRegistryFollower } from '../../online-model/registry-follower.ts'
-import { trainFromLog } from '../../online-model/train.ts'
+import { createRegistryFollower } from '../../online-model/registry/follower.ts'
+import { publishVersion } from '../../online-model/registry/publish-version.ts'
+import { trainFromLog } from '../../online-model/trainer/train.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker, OutRecord } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { readSpans, wholeLog } from '../../runtime/read-log.ts'
-import { compile } from '../../schemas/compile.ts'
-import type { Plan, RegistryRecord } from '../../schemas/plan.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import type { RegistryRecord } from '../../schemas/wire/records.ts'
 
 const partitions = 4
 const predictionCount = 4_000

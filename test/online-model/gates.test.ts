@@ -1,9 +1,9 @@
 /** What is promoted and what is not, by the sentences that the registry keeps. */
 import { describe, expect, test } from 'vitest'
-import { type GateInput, judgeCandidate } from '../../online-model/gates.ts'
+import { type GateInput, judgeCandidate } from '../../online-model/evaluation/gates.ts'
+import { shouldRollBack } from '../../online-model/evaluation/rollback-check.ts'
+import { scoringLatency } from '../../online-model/evaluation/scoring-latency.ts'
 import { createRandom } from '../../online-model/models/random.ts'
-import { shouldRollBack } from '../../online-model/rollback-check.ts'
-import { scoringLatency } from '../../online-model/scoring-latency.ts'
 
 const count = 2_000
 /** Well-calibrated scores, worse ones the noisier. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createLabelJoin, type LabelJoin } from '../../online-model/label-join.ts'
-import type { Outcome } from '../../schemas/label-outcome.ts'
+import { createLabelJoin, type LabelJoin } from '../../online-model/labels/label-join.ts'
+import type { Outcome } from '../../schemas/plan/label-outcome.ts'
 
 const options = { featureCount: 2, ripeUntilMs: 100, otherwise: 0, rowsMax: 100 }
 

@@ -2,8 +2,8 @@
  * An in-memory log that satisfies the parts of the broker contract which online-model uses; only for these unit tests.
  */
 import type { Broker, LogRecord, OutRecord } from '../../runtime/broker.ts'
-import type { RecordCodec } from '../../schemas/codec.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { RecordCodec } from '../../schemas/wire/codec.ts'
 
 export interface LogFake {
   readonly broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher' | 'producer'>

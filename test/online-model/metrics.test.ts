@@ -9,8 +9,8 @@ import {
   measure,
   ranked,
   rocAuc,
-} from '../../online-model/metrics.ts'
-import { precisionAtK } from '../../online-model/precision-at-k.ts'
+} from '../../online-model/evaluation/metrics.ts'
+import { precisionAtK } from '../../online-model/evaluation/precision-at-k.ts'
 import { createRandom } from '../../testing/random.ts'
 
 interface Case {

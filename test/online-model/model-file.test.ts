@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { modelFromJson, modelToJson } from '../../online-model/model-file.ts'
-import type { ModelVersion, ModelWeights } from '../../schemas/plan.ts'
+import { modelFromJson, modelToJson } from '../../online-model/registry/model-file.ts'
+import type { ModelWeights } from '../../schemas/plan/model-plan.ts'
+import type { ModelVersion } from '../../schemas/wire/records.ts'
 
 const version: ModelVersion = {
   kind: 'version',

@@ -1,9 +1,9 @@
 /** The bounds of a paired difference: the same for a seed, honest about rows that belong together, and right as often as they say. */
 import { describe, expect, test } from 'vitest'
-import { averagePrecision } from '../../online-model/metrics.ts'
+import { averagePrecision } from '../../online-model/evaluation/metrics.ts'
+import { type JudgedRows, metrics, pairedGain } from '../../online-model/evaluation/paired-bootstrap.ts'
 import { createRandom } from '../../online-model/models/random.ts'
-import { type JudgedRows, metrics, pairedGain } from '../../online-model/paired-bootstrap.ts'
-import { qualityMetrics } from '../../schemas/model-plan.ts'
+import { qualityMetrics } from '../../schemas/plan/model-plan.ts'
 
 /** Labels by a known probability, and scores that see it through noise of the given deviations. */
 function drawn(seed: number, count: number, noises: readonly number[]) {

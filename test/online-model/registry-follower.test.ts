@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { publishVersion } from '../../online-model/publish-version.ts'
-import { createRegistryFollower } from '../../online-model/registry-follower.ts'
-import { PipelineError } from '../../schemas/errors.ts'
-import type { ModelVersion, Plan, RegistryRecord } from '../../schemas/plan.ts'
+import { createRegistryFollower } from '../../online-model/registry/follower.ts'
+import { publishVersion } from '../../online-model/registry/publish-version.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import type { ModelVersion, RegistryRecord } from '../../schemas/wire/records.ts'
 import { createLogFake, jsonCodec, type LogFake } from './log-fake.ts'
 
 const topic = 'team.models'

@@ -1,14 +1,14 @@
 /** Writing to the registry where others write as well: what holds, what is lost, and what is told. */
 import { expect, onTestFinished, test } from 'vitest'
-import { challengers, champion, isRolledBack, lastRefusal } from '../../online-model/registry.ts'
+import { challengers, champion, isRolledBack, lastRefusal } from '../../online-model/registry/registry.ts'
 import {
   attemptsMax,
   createRegistryWriter,
   type RegistryWriter,
   registryRecordBytesMax,
   type VersionDraft,
-} from '../../online-model/registry-writer.ts'
-import type { AliasChange, ModelVersion, RegistryRecord } from '../../schemas/plan.ts'
+} from '../../online-model/registry/writer.ts'
+import type { AliasChange, ModelVersion, RegistryRecord } from '../../schemas/wire/records.ts'
 import { createLogFake, jsonCodec, type LogFake } from './log-fake.ts'
 
 const topic = 'team.models'

@@ -14,8 +14,8 @@ import {
   nextVersionName,
   notesMax,
   rollbackTarget,
-} from '../../online-model/registry.ts'
-import type { AliasChange, ModelVersion, VersionNote } from '../../schemas/plan.ts'
+} from '../../online-model/registry/registry.ts'
+import type { AliasChange, ModelVersion, VersionNote } from '../../schemas/wire/records.ts'
 
 function version(name: string, intercept = 0): ModelVersion {
   return {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { scoringOf } from '../../online-model/models/model-of.ts'
-import { createScorer, isFor, predictor } from '../../online-model/scorer.ts'
-import { logisticRegression, ownModel, prior } from '../../schemas/definition.ts'
-import type { LogisticWeights, ModelPlan } from '../../schemas/plan.ts'
+import { createScorer, isFor, predictor } from '../../online-model/models/scorer.ts'
+import { logisticRegression, ownModel, prior } from '../../schemas/definition/definition.ts'
+import type { LogisticWeights, ModelPlan } from '../../schemas/plan/model-plan.ts'
 
 const weights: LogisticWeights = {
   kind: 'logistic',

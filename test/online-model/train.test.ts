@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { fitLogistic } from '../../online-model/models/logistic.ts'
-import { createRegistryFollower } from '../../online-model/registry-follower.ts'
-import { type TrainingPlan, type TrainOptions, trainFromLog } from '../../online-model/train.ts'
-import type { EventCodec } from '../../schemas/codec.ts'
-import { ownModel } from '../../schemas/definition.ts'
-import type { EventValues, Prediction, RegistryRecord, StreamPlan } from '../../schemas/plan.ts'
+import { createRegistryFollower } from '../../online-model/registry/follower.ts'
+import { type TrainingPlan, type TrainOptions, trainFromLog } from '../../online-model/trainer/train.ts'
+import { ownModel } from '../../schemas/definition/definition.ts'
+import type { EventValues } from '../../schemas/kernel/event.ts'
+import type { StreamPlan } from '../../schemas/plan/plan.ts'
+import type { EventCodec } from '../../schemas/wire/codec.ts'
+import type { Prediction, RegistryRecord } from '../../schemas/wire/records.ts'
 import { createLogFake, jsonCodec, type LogFake } from './log-fake.ts'
 
 const dayMs = 86_400_000

@@ -9,7 +9,7 @@ import {
   handbookEvents,
   handbookStartMs,
 } from '../../pipelines/handbook.ts'
-import type { EventValues } from '../../schemas/plan.ts'
+import type { EventValues } from '../../schemas/kernel/event.ts'
 
 const dayMs = 86_400_000
 const daySeconds = 86_400

@@ -1,7 +1,7 @@
 /** Alignment: when an event may go, source by source; nothing here waits, rounds and times are given. */
 import { describe, expect, test } from 'vitest'
-import { type Aligned, type AlignmentSource, createAlignment } from '../../processors/alignment.ts'
 import { nothingPassed } from '../../processors/position.ts'
+import { type Aligned, type AlignmentSource, createAlignment } from '../../processors/watermarks/alignment.ts'
 
 type Sources = ReadonlyArray<{ readonly kind: 'raw'; readonly disorderMs: number } | { readonly kind: 'task' }>
 const raw = (disorderMs = 0) => ({ kind: 'raw' as const, disorderMs })

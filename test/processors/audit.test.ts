@@ -1,10 +1,10 @@
 /** The audit of whole runs in memory: nothing differs in a run that is right, whatever happened to it, and a wrong bit is found. */
 import { describe, expect, test } from 'vitest'
-import { type AuditOptions, auditLogs, type LogsAudit } from '../../processors/audit.ts'
-import { putBack } from '../../processors/put-back.ts'
+import { type AuditOptions, auditLogs, type LogsAudit } from '../../processors/audit/audit.ts'
+import { putBack } from '../../processors/recovery/requeue.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
-import { PipelineError } from '../../schemas/errors.ts'
-import type { Plan, StagePlan } from '../../schemas/plan.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import {
   createPipelineRunner,
   type PipelineRunner,

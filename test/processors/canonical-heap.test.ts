@@ -1,8 +1,8 @@
 /** The heap that puts events in canonical order, against sorting. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createCanonicalHeap } from '../../processors/canonical-heap.ts'
-import { compareCanonical } from '../../schemas/canonical-order.ts'
+import { createCanonicalHeap } from '../../processors/watermarks/canonical-heap.ts'
+import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 
 const item = fc.record({ time: fc.integer({ min: 0, max: 9 }), order: fc.integer({ min: 0, max: 9 }) })
 

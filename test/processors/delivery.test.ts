@@ -1,6 +1,6 @@
 /** At least once: without transactions; a crash may double predictions, but loses none, and features count every event once. */
 import { describe, expect, test } from 'vitest'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import {
   createPipelineRunner,
   predictedVectors,

@@ -1,7 +1,7 @@
 /** The cache of entity logs: what must be loaded, what is written, what may go. */
 import { describe, expect, test } from 'vitest'
 import { insertFact } from '../../feature-store/entity-log.ts'
-import { createEntityCache, type EntityCache } from '../../processors/entity-cache.ts'
+import { createEntityCache, type EntityCache } from '../../processors/batch/entity-cache.ts'
 
 const layout = { width: 3, knownColumn: null, sources: [] }
 

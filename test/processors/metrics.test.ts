@@ -1,11 +1,11 @@
 /** What processing shows of itself: the page that Prometheus reads, after one real batch. */
 import { Registry } from 'prom-client'
 import { expect, test } from 'vitest'
+import { createTask } from '../../processors/batch/task.ts'
 import { createProcessingMetrics } from '../../processors/metrics.ts'
 import { nothingPassed } from '../../processors/position.ts'
-import { createTask } from '../../processors/task.ts'
-import { compile } from '../../schemas/compile.ts'
-import { rejectedByHeader } from '../../schemas/dead-letter.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import { rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
 
 test('a committed batch shows its events, its lag in records and in event time, and its refusals by reason', async () => {

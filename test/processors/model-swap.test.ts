@@ -1,6 +1,6 @@
 /** Models: handed in as a function, asked once a batch, taken up without a restart. */
 import { expect, test } from 'vitest'
-import type { ScoringModel } from '../../processors/scoring.ts'
+import type { ScoringModel } from '../../processors/batch/scoring.ts'
 import { createPipelineRunner } from '../../testing/index.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import type { WorkerLimits } from '../../processors/run-worker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
-import { orderOf } from '../../schemas/canonical-order.ts'
+import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import {
   bitsOf,
   createPipelineRunner,

@@ -7,10 +7,10 @@ import {
   predictionRecords,
   refusalOf,
   rejectionRecords,
-} from '../../processors/outputs.ts'
-import type { StageEvent } from '../../processors/stage-event.ts'
+} from '../../processors/batch/outputs.ts'
+import type { StageEvent } from '../../processors/batch/stage-event.ts'
 import { partitionOf } from '../../runtime/partition.ts'
-import { compile } from '../../schemas/compile.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import type { StreamEvent } from '../../testing/index.ts'
 import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 

@@ -6,7 +6,7 @@
  * A failure names its seed: PROPERTY_SEED=… PROPERTY_STREAMS=1 repeats it.
  */
 import { expect, test } from 'vitest'
-import { auditLogs } from '../../processors/audit.ts'
+import { auditLogs } from '../../processors/audit/audit.ts'
 import { bitsOf, createRandom } from '../../testing/index.ts'
 import { type InstantRun, instantRun } from '../support/instant-run.ts'
 import { type RandomPipeline, randomPipeline, randomStream, type Sent } from '../support/random-pipelines.ts'

@@ -4,8 +4,8 @@
  */
 import { describe, expect, test } from 'vitest'
 import { stageInputs } from '../../processors/stage-inputs.ts'
-import { compile } from '../../schemas/compile.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import {
   createPipelineRunner,
   defaultGroup,

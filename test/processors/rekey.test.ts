@@ -3,8 +3,8 @@
  * the pure core, whatever happens meanwhile.
  */
 import { describe, expect, test } from 'vitest'
-import { compile } from '../../schemas/compile.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import {
   createPipelineRunner,
   type PipelineRunner,

@@ -1,13 +1,13 @@
 /** Versions of a definition that follow each other over the same topics and state, and events of a schema registry. */
 import avro from 'avsc'
 import { expect, test } from 'vitest'
-import { createLearningBroker } from '../../runtime/learning-broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
+import { createLearningBroker } from '../../runtime/schema-aware-broker.ts'
 import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
-import { avroType } from '../../schemas/avro-types.ts'
-import { compile } from '../../schemas/compile.ts'
-import { text } from '../../schemas/definition.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { text } from '../../schemas/definition/definition.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import { avroType } from '../../schemas/wire/avro-types.ts'
 import {
   createPipelineRunner,
   predictedVectors,

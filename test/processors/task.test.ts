@@ -1,10 +1,10 @@
 /** A task alone: fetched records in, batches and positions out; taken up again from any position, and folded again up to another. */
 import { describe, expect, test } from 'vitest'
+import { createTask, type Task, type TaskBatch } from '../../processors/batch/task.ts'
 import { encodePosition, nothingPassed, type TaskPosition } from '../../processors/position.ts'
-import { createTask, type Task, type TaskBatch } from '../../processors/task.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
-import { orderOf } from '../../schemas/canonical-order.ts'
-import { compile } from '../../schemas/compile.ts'
+import { orderOf } from '../../schemas/kernel/canonical-order.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import type { StreamEvent } from '../../testing/index.ts'
 import { createRandom } from '../../testing/random.ts'
 import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'

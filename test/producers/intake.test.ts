@@ -3,7 +3,7 @@ import { batchEventsMax, type IntakeOptions } from '../../producers/intake.ts'
 import { eventBytesMax } from '../../producers/take-events.ts'
 import type { OutRecord } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { nowMs, openIntake, partitionCount, plan, transaction } from './intake-fixture.ts'
 
 const acceptedAs = (n: number) => ({

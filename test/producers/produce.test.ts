@@ -5,8 +5,8 @@ import { type ProduceOptions, type ProduceProgress, produce } from '../../produc
 import type { OutRecord, Producer } from '../../runtime/broker.ts'
 import { type Clock, systemClock } from '../../runtime/clock.ts'
 import { partitionOf } from '../../runtime/partition.ts'
-import { compile } from '../../schemas/compile.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 
 const plan = compile(cardFraud)
 const firstMs = Date.UTC(2018, 3, 1)

@@ -1,8 +1,8 @@
 /** What the tests of the sources share: a stream to read, its options, and everything that a source gives in one list. */
 import type { SourceEvent } from '../../producers/prepare.ts'
 import type { RowOptions } from '../../producers/table.ts'
-import { createEventCodec } from '../../schemas/event-codec.ts'
-import type { EventValues, FieldPlan } from '../../schemas/plan.ts'
+import type { EventValues, FieldPlan } from '../../schemas/kernel/event.ts'
+import { createEventCodec } from '../../schemas/wire/event-codec.ts'
 
 const fields: readonly FieldPlan[] = [
   { name: 'id', kind: 'text', optional: false },

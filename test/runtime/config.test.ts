@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { defaultWorkerLimits } from '../../processors/run-worker.ts'
-import { configTable, parseConfig } from '../../runtime/config.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { configTable, parseConfig } from '../../runtime/config/config.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 
 function faultOf(environment: Record<string, string>): PipelineError {
   try {

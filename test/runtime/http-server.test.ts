@@ -2,7 +2,7 @@
 import { connect } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { createHttpServer, listen } from '../../runtime/http-server.ts'
+import { createHttpServer, listen } from '../../runtime/http/server.ts'
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
 

@@ -1,8 +1,8 @@
 /** The memory broker: the suite of all brokers, and what only it can do on command. */
 import { expect, test } from 'vitest'
 import type { Broker, Worker } from '../../runtime/broker.ts'
-import { createMemoryBroker, type MemoryBroker, type MemoryBrokerOptions } from '../../runtime/memory-broker.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { createMemoryBroker, type MemoryBroker, type MemoryBrokerOptions } from '../../runtime/memory/broker.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { brokerSuite, record, unique, values } from '../conformance/broker.ts'
 import type { OpenTransaction, TransactionToOpen } from '../conformance/broker-fixture.ts'

@@ -1,7 +1,7 @@
 /** What the memory broker removes when it is full, and what it keeps. A segment of its logs has 1,024 entries or about 1 MB. */
 import { expect, test } from 'vitest'
 import type { Broker } from '../../runtime/broker.ts'
-import { createMemoryBroker } from '../../runtime/memory-broker.ts'
+import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { record } from '../conformance/broker.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createMemoryBroker } from '../../runtime/memory-broker.ts'
+import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { readSpans, wholeLog } from '../../runtime/read-log.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { createLogFake } from '../online-model/log-fake.ts'

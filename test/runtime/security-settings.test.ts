@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { configInForce, parseConfig } from '../../runtime/config.ts'
-import { kafkaSecurity, redisSecurity } from '../../runtime/security.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+import { configInForce, parseConfig } from '../../runtime/config/config.ts'
+import { kafkaSecurity, redisSecurity } from '../../runtime/config/security.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { type Certificates, makeCertificates } from '../support/certificates.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-security-'))

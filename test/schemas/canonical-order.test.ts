@@ -1,6 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { compareCanonical, orderOf, partitionsMax, streamOfOrder, streamsMax } from '../../schemas/canonical-order.ts'
+import {
+  compareCanonical,
+  orderOf,
+  partitionsMax,
+  streamOfOrder,
+  streamsMax,
+} from '../../schemas/kernel/canonical-order.ts'
 
 const seed = 20260813
 const place = fc.record({

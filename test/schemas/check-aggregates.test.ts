@@ -11,7 +11,7 @@ import {
   sum,
   text,
   timestamp,
-} from '../../schemas/definition.ts'
+} from '../../schemas/definition/definition.ts'
 import { durations, identifiers, loose, mistakes, withFeature } from './mistakes.ts'
 import { buyer, orders, returns, shop } from './shop-definition.ts'
 

@@ -1,7 +1,6 @@
 /** Whatever stands in a definition written in JavaScript: a plan, or all mistakes with their places; never another failure. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { compile } from '../../schemas/compile.ts'
 import {
   type Aggregate,
   count,
@@ -15,9 +14,10 @@ import {
   stream,
   text,
   timestamp,
-} from '../../schemas/definition.ts'
-import type { DefinitionProblem } from '../../schemas/definition-problem.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+} from '../../schemas/definition/definition.ts'
+import type { DefinitionProblem } from '../../schemas/definition/definition-problem.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 
 /** Of a definition in JavaScript nothing is typed. */
 // biome-ignore lint/suspicious/noExplicitAny: what is tested is what no type would let through

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import { checkDefinition, checkNamespace, checkPartitions } from '../../schemas/check-definition.ts'
-import { compile } from '../../schemas/compile.ts'
+import { checkDefinition, checkNamespace, checkPartitions } from '../../schemas/definition/check-definition.ts'
 import {
   count,
   definePipeline,
@@ -13,8 +12,9 @@ import {
   stream,
   text,
   timestamp,
-} from '../../schemas/definition.ts'
-import { PipelineError } from '../../schemas/errors.ts'
+} from '../../schemas/definition/definition.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import { durations, identifiers, type Loose, loose, mistakes, withFeature, withField, withStream } from './mistakes.ts'
 import { buyer, orders, returns, sound, soundPipeline } from './shop-definition.ts'
 

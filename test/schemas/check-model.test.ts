@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { compile } from '../../schemas/compile.ts'
 import {
   better,
   type Definition,
@@ -9,7 +8,8 @@ import {
   mlp,
   ownModel,
   prior,
-} from '../../schemas/definition.ts'
+} from '../../schemas/definition/definition.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import { durations, mistakes } from './mistakes.ts'
 import { sound } from './shop-definition.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { count, entity, stream, text, timestamp } from '../../schemas/definition.ts'
+import { count, entity, stream, text, timestamp } from '../../schemas/definition/definition.ts'
 import { mistakes } from './mistakes.ts'
 import { buyer, orders, sound } from './shop-definition.ts'
 

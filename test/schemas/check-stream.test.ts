@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { flag, integer, number, text, timestamp } from '../../schemas/definition.ts'
+import { flag, integer, number, text, timestamp } from '../../schemas/definition/definition.ts'
 import { durations, identifiers, loose, mistakes, orderSpecs, withField, withStream } from './mistakes.ts'
 import { orders, sound } from './shop-definition.ts'
 

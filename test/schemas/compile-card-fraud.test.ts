@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import { compile } from '../../schemas/compile.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 
 const dayMs = 86_400_000
 

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { compile } from '../../schemas/compile.ts'
 import {
   count,
   type Definition,
@@ -13,8 +12,9 @@ import {
   sum,
   text,
   timestamp,
-} from '../../schemas/definition.ts'
-import type { Plan } from '../../schemas/plan.ts'
+} from '../../schemas/definition/definition.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import { buyer, orders, returns, shop, sound } from './shop-definition.ts'
 
 const dayMs = 86_400_000

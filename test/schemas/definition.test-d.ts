@@ -24,7 +24,7 @@ import {
   sum,
   text,
   timestamp,
-} from '../../schemas/definition.ts'
+} from '../../schemas/definition/definition.ts'
 import { buyer, orders, returns, sound } from './shop-definition.ts'
 
 const fields = { orderId: text(), amount: number(), pieces: integer(), gift: flag(), at: timestamp() }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { durationMaxMs, formatDuration, parseDuration } from '../../schemas/duration.ts'
+import { durationMaxMs, formatDuration, parseDuration } from '../../schemas/kernel/duration.ts'
 
 const seed = 20260811
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { repeatedMembers } from '../../schemas/repeated-members.ts'
+import { repeatedMembers } from '../../schemas/wire/repeated-members.ts'
 import { codec, expectedOf, type Field, fields, json, lines, problemsOf, sound, withText } from './order-codec.ts'
 
 const seed = 20260814

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createEventCodec } from '../../schemas/event-codec.ts'
+import { createEventCodec } from '../../schemas/wire/event-codec.ts'
 import { avroOf, codec, expectedOf, type Field, fields, json, lines, sound, withText } from './order-codec.ts'
 
 describe('a sound event', () => {

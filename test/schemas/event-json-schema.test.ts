@@ -2,9 +2,9 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import ajvFormats from 'ajv-formats'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createEventCodec } from '../../schemas/event-codec.ts'
-import { eventJsonSchema } from '../../schemas/event-json-schema.ts'
-import type { FieldPlan } from '../../schemas/plan.ts'
+import type { FieldPlan } from '../../schemas/kernel/event.ts'
+import { createEventCodec } from '../../schemas/wire/event-codec.ts'
+import { eventJsonSchema } from '../../schemas/wire/event-json-schema.ts'
 import { codec, type Field, fields, sound } from './order-codec.ts'
 
 const validatorOf = (of: readonly FieldPlan[]) => {

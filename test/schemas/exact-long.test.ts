@@ -1,7 +1,7 @@
 import avro from 'avsc'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createSingleObjectCodec } from '../../schemas/single-object.ts'
+import { createSingleObjectCodec } from '../../schemas/wire/single-object.ts'
 
 const seed = 20260815
 const headerBytes = 10

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { count, derive, type Input, mean } from '../../schemas/definition.ts'
-import { compileFeature, FeatureFailed } from '../../schemas/feature-plan.ts'
+import { count, derive, type Input, mean } from '../../schemas/definition/definition.ts'
+import { compileFeature, FeatureFailed } from '../../schemas/plan/feature-plan.ts'
 import { buyer, orders } from './shop-definition.ts'
 
 const { amount, gift, note, shopId } = orders.fields

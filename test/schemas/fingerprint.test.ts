@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import { compile } from '../../schemas/compile.ts'
 import {
   count,
   type Definition,
@@ -16,8 +15,9 @@ import {
   sum,
   text,
   timestamp,
-} from '../../schemas/definition.ts'
-import { fingerprintOf, probe } from '../../schemas/fingerprint.ts'
+} from '../../schemas/definition/definition.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import { fingerprintOf, probe } from '../../schemas/plan/fingerprint.ts'
 import { clicksPipeline } from '../support/clicks.ts'
 import { buyer, orders, returns, shop, sound } from './shop-definition.ts'
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { compile } from '../../schemas/compile.ts'
-import { definePipeline, flag, stream, text, timestamp } from '../../schemas/definition.ts'
-import { isLater, outcomeOf } from '../../schemas/label-outcome.ts'
+import { definePipeline, flag, stream, text, timestamp } from '../../schemas/definition/definition.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import { isLater, outcomeOf } from '../../schemas/plan/label-outcome.ts'
 import { sound } from './shop-definition.ts'
 
 describe('what a label event says', () => {

@@ -1,6 +1,6 @@
 /** What the checks say of the sound definition after a change, for the tests of this room. */
-import { checkDefinition } from '../../schemas/check-definition.ts'
-import { count, definePipeline, derive, entity, mean, stream } from '../../schemas/definition.ts'
+import { checkDefinition } from '../../schemas/definition/check-definition.ts'
+import { count, definePipeline, derive, entity, mean, stream } from '../../schemas/definition/definition.ts'
 import { orders, sound } from './shop-definition.ts'
 
 /** As a caller in JavaScript sees a builder: it takes anything. */

@@ -1,7 +1,8 @@
 /** A codec of events with a field of every kind, sound bytes for it, and its refusals as lines, for the tests of this room. */
-import { createEventCodec } from '../../schemas/event-codec.ts'
-import type { FieldPlan, Problem } from '../../schemas/plan.ts'
-import { createSingleObjectCodec } from '../../schemas/single-object.ts'
+
+import type { FieldPlan, Problem } from '../../schemas/kernel/event.ts'
+import { createEventCodec } from '../../schemas/wire/event-codec.ts'
+import { createSingleObjectCodec } from '../../schemas/wire/single-object.ts'
 
 export const fields: readonly FieldPlan[] = [
   { name: 'id', kind: 'text', optional: false, lengthMax: 8 },

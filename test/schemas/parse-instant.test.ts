@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { parseInstant } from '../../schemas/event-codec.ts'
+import { parseInstant } from '../../schemas/wire/event-codec.ts'
 
 const seed = 20260814
 

@@ -3,22 +3,20 @@ import avro from 'avsc'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import { fingerprintBytes } from '../../schemas/avro-fingerprint.ts'
-import type { RecordCodec } from '../../schemas/codec.ts'
-import { compile } from '../../schemas/compile.ts'
+import type { FieldKind, FieldPlan, FieldValue } from '../../schemas/kernel/event.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import type { ModelWeights } from '../../schemas/plan/model-plan.ts'
+import { fingerprintBytes } from '../../schemas/wire/avro-fingerprint.ts'
+import type { RecordCodec } from '../../schemas/wire/codec.ts'
+import { avroName } from '../../schemas/wire/record-codecs.ts'
 import type {
   AliasChange,
-  FieldKind,
-  FieldPlan,
-  FieldValue,
   HopRecord,
   ModelVersion,
-  ModelWeights,
   Prediction,
   Rejection,
   VersionNote,
-} from '../../schemas/plan.ts'
-import { avroName } from '../../schemas/record-codecs.ts'
+} from '../../schemas/wire/records.ts'
 import { soundPipeline } from './shop-definition.ts'
 
 const seed = 20260816

@@ -1,9 +1,6 @@
 /** Records of other writers: what schema resolution makes of them, in raw topics and in our own. */
 import avro from 'avsc'
 import { describe, expect, test } from 'vitest'
-import { fingerprintBytes } from '../../schemas/avro-fingerprint.ts'
-import { avroType } from '../../schemas/avro-types.ts'
-import { compile } from '../../schemas/compile.ts'
 import {
   count,
   definePipeline,
@@ -17,10 +14,15 @@ import {
   sum,
   text,
   timestamp,
-} from '../../schemas/definition.ts'
-import { createEventCodec } from '../../schemas/event-codec.ts'
-import type { FieldPlan, HopEvent, Plan } from '../../schemas/plan.ts'
-import { createWriterSchemas } from '../../schemas/writer-schemas.ts'
+} from '../../schemas/definition/definition.ts'
+import type { FieldPlan } from '../../schemas/kernel/event.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import { fingerprintBytes } from '../../schemas/wire/avro-fingerprint.ts'
+import { avroType } from '../../schemas/wire/avro-types.ts'
+import { createEventCodec } from '../../schemas/wire/event-codec.ts'
+import type { HopEvent } from '../../schemas/wire/records.ts'
+import { createWriterSchemas } from '../../schemas/wire/writer-schemas.ts'
 
 const id: FieldPlan = { name: 'id', kind: 'text', optional: false }
 const amount: FieldPlan = { name: 'amount', kind: 'number', optional: false }

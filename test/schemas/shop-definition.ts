@@ -12,7 +12,7 @@ import {
   stream,
   text,
   timestamp,
-} from '../../schemas/definition.ts'
+} from '../../schemas/definition/definition.ts'
 
 export const orders = stream('orders', {
   id: 'orderId',

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { showValue } from '../../schemas/show-value.ts'
+import { showValue } from '../../schemas/kernel/show-value.ts'
 
 const seed = 20260812
 const circle: Record<string, unknown> = { name: 'circle' }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import { avroFingerprint, isSingleObject } from '../../schemas/avro-fingerprint.ts'
-import { compile } from '../../schemas/compile.ts'
-import { createSingleObjectCodec, decodeOwn } from '../../schemas/single-object.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import { avroFingerprint, isSingleObject } from '../../schemas/wire/avro-fingerprint.ts'
+import { createSingleObjectCodec, decodeOwn } from '../../schemas/wire/single-object.ts'
 
 const point = { type: 'record', name: 'point', namespace: 'here', fields: [{ name: 'x', type: 'long' }] }
 const label = { type: 'record', name: 'label', namespace: 'here', fields: [{ name: 'text', type: 'string' }] }

@@ -16,7 +16,7 @@ export interface Mutation {
   readonly isHarmless?: true
 }
 
-const batchLoop = 'processors/batch-loop.ts'
+const batchLoop = 'processors/batch/batch-loop.ts'
 const memoryWorker = 'runtime/memory/worker.ts'
 
 /** Entities leave the cache after every batch instead of after 64: scenarios are short. */
@@ -39,12 +39,12 @@ export const mutations: readonly Mutation[] = [
     name: 'no token check in the store',
     edits: [
       {
-        file: 'feature-store/refusals.ts',
+        file: 'feature-store/store-failures.ts',
         find: 'if (found.owner !== null && found.owner !== expected.owner) {',
         replace: 'if (Number(task) === 0) {',
       },
       {
-        file: 'feature-store/refusals.ts',
+        file: 'feature-store/store-failures.ts',
         find: 'if (found.owner === null || found.position !== expected.position) {',
         replace: 'if (found.position !== expected.position) {',
       },
@@ -69,7 +69,7 @@ export const mutations: readonly Mutation[] = [
     name: 'offset + 1',
     edits: [
       {
-        file: 'processors/task.ts',
+        file: 'processors/batch/task.ts',
         find: '{ low: input.next, clock: input.clock }\n        return { ...low, next: input.next }',
         replace: '{ low: input.next + 1, clock: input.clock }\n        return { ...low, next: input.next + 1 }',
       },
@@ -79,7 +79,7 @@ export const mutations: readonly Mutation[] = [
     name: 'offset - 1',
     edits: [
       {
-        file: 'processors/task.ts',
+        file: 'processors/batch/task.ts',
         find: '{ low: input.next, clock: input.clock }\n        return { ...low, next: input.next }',
         replace:
           '{ low: Math.max(0, input.next - 1), clock: input.clock }\n        return { ...low, next: Math.max(low.low, input.next - 1) }',
@@ -90,7 +90,7 @@ export const mutations: readonly Mutation[] = [
     name: 'alignment off',
     edits: [
       {
-        file: 'processors/alignment.ts',
+        file: 'processors/watermarks/alignment.ts',
         find: 'for (let i = 0; i < sources.length; i++) if (!hasPassed(i, event, nowMs)) return false\n',
         replace: '',
       },
@@ -105,7 +105,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       trimAlways,
       {
-        file: 'processors/entity-cache.ts',
+        file: 'processors/batch/entity-cache.ts',
         find: 'if (rows <= options.rowsMax || touchedBy >= pinnedFrom) break',
         replace: 'if (rows <= options.rowsMax || touchedBy > pinnedFrom + 1) break',
       },
@@ -141,7 +141,7 @@ export const mutations: readonly Mutation[] = [
     name: 'no refold',
     edits: [
       {
-        file: 'processors/open-task.ts',
+        file: 'processors/recovery/open-task.ts',
         find: 'const refoldTo = isAhead(target, start) ? target : null',
         replace: 'const refoldTo = isAhead(target, start) && plan.version < 0 ? target : null',
       },
@@ -151,12 +151,12 @@ export const mutations: readonly Mutation[] = [
     name: 'cache kept over a rebalance',
     edits: [
       {
-        file: 'processors/open-task.ts',
+        file: 'processors/recovery/open-task.ts',
         find: 'cache: createEntityCache(stage.entity.layout, { rowsMax: limits.cacheRowsMax }),',
         replace: 'cache: keptCache(options),',
       },
       {
-        file: 'processors/open-task.ts',
+        file: 'processors/recovery/open-task.ts',
         find: 'function offsetsOf(position: TaskPosition): string {',
         replace:
           'const kept = new WeakMap<Worker, Map<string, ReturnType<typeof createEntityCache>>>()\n' +
@@ -194,12 +194,12 @@ export const mutations: readonly Mutation[] = [
     name: 'positions read before the token is written',
     edits: [
       {
-        file: 'processors/open-task.ts',
+        file: 'processors/recovery/open-task.ts',
         find: '  const taskStore = await store.claim(',
         replace: '  const early = await fittingCommitted(options)\n  const taskStore = await store.claim(',
       },
       {
-        file: 'processors/open-task.ts',
+        file: 'processors/recovery/open-task.ts',
         find: '  const committed = await fittingCommitted(options)\n',
         replace: '  const committed = early\n',
       },

@@ -2,8 +2,8 @@
 import { decodePosition, isAhead, type TaskPosition } from '../../processors/position.ts'
 import { stageInputs } from '../../processors/stage-inputs.ts'
 import type { OffsetToCommit } from '../../runtime/broker.ts'
-import { compareCanonical } from '../../schemas/canonical-order.ts'
-import type { Plan } from '../../schemas/plan.ts'
+import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import type { Observer } from '../../testing/index.ts'
 
 export function watchPositions(

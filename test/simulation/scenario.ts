@@ -3,9 +3,9 @@
  * set, and the faults. Plain data; `run-scenario.ts` runs it.
  */
 import type { WorkerLimits } from '../../processors/run-worker.ts'
-import { compile } from '../../schemas/compile.ts'
-import type { Pipeline } from '../../schemas/definition.ts'
-import type { Plan } from '../../schemas/plan.ts'
+import type { Pipeline } from '../../schemas/definition/definition.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import { drawFaults, type FaultSchedule } from '../../testing/fault-schedule.ts'
 import type { StreamEvent } from '../../testing/index.ts'
 import { createRandom, type Random } from '../../testing/random.ts'

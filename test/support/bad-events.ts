@@ -3,7 +3,8 @@
  * out.
  */
 import { partitionOf } from '../../runtime/partition.ts'
-import type { EventValues, RejectCode, StreamPlan } from '../../schemas/plan.ts'
+import type { EventValues, RejectCode } from '../../schemas/kernel/event.ts'
+import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import type { Random } from '../../testing/random.ts'
 
 export interface BadEvent {

@@ -12,9 +12,9 @@ import {
   sum,
   text,
   timestamp,
-} from '../../schemas/definition.ts'
-import type { Duration } from '../../schemas/duration.ts'
-import type { ModelDefinition } from '../../schemas/model-definition.ts'
+} from '../../schemas/definition/definition.ts'
+import type { ModelDefinition } from '../../schemas/definition/model-definition.ts'
+import type { Duration } from '../../schemas/kernel/duration.ts'
 import type { StreamEvent } from '../../testing/index.ts'
 
 export interface ClicksOptions {

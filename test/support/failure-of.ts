@@ -1,5 +1,5 @@
 /** What a promise rejects with, where a test expects one of our errors. */
-import { PipelineError } from '../../schemas/errors.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 
 export async function failureOf(promise: Promise<unknown>): Promise<PipelineError> {
   const error = await promise.then(

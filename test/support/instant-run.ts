@@ -5,10 +5,10 @@
  */
 import assert from 'node:assert/strict'
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
+import type { Task } from '../../processors/batch/task.ts'
 import type { ProcessingMetrics } from '../../processors/metrics.ts'
-import { putBack } from '../../processors/put-back.ts'
+import { putBack } from '../../processors/recovery/requeue.ts'
 import { defaultWorkerLimits, runWorker } from '../../processors/run-worker.ts'
-import type { Task } from '../../processors/task.ts'
 import type {
   Broker,
   CommittedOffset,
@@ -21,8 +21,8 @@ import type {
   Worker,
 } from '../../runtime/broker.ts'
 import type { Log } from '../../runtime/log.ts'
-import { PipelineError } from '../../schemas/errors.ts'
-import type { Plan } from '../../schemas/plan.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import type { Random } from '../../testing/random.ts'
 import { eventsFromMs, type RandomPipeline, type Sent } from './random-pipelines.ts'
 

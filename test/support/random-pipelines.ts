@@ -1,7 +1,6 @@
 /** Random definitions and random streams for them, each from a seed: what the property test of features feeds the pipeline with. */
 
 import { partitionOf } from '../../runtime/partition.ts'
-import { compile } from '../../schemas/compile.ts'
 import {
   type Aggregate,
   type AnyStream,
@@ -21,9 +20,11 @@ import {
   sum,
   text,
   timestamp,
-} from '../../schemas/definition.ts'
-import type { Duration } from '../../schemas/duration.ts'
-import type { EventValues, Plan } from '../../schemas/plan.ts'
+} from '../../schemas/definition/definition.ts'
+import type { Duration } from '../../schemas/kernel/duration.ts'
+import type { EventValues } from '../../schemas/kernel/event.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import type { Random } from '../../testing/random.ts'
 
 /** Where the events of all streams lie, more or less. */

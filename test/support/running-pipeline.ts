@@ -3,7 +3,7 @@ import { inject, onTestFinished } from 'vitest'
 import { loadPlan } from '../../cli/load-plan.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
-import type { Plan } from '../../schemas/plan.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import { startCommand } from './command.ts'
 
 export interface RunningPipeline {

@@ -23,7 +23,7 @@ test('the example passes', async () => {
   )
   writeFileSync(
     join(folder, 'pipelines/order-returns.ts'),
-    blockOf('README.md').replace(/'\.\.\/schemas\/definition\.ts'/, "'millrace'"),
+    blockOf('README.md').replace(/'\.\.\/schemas\/definition\/definition\.ts'/, "'millrace'"),
   )
   writeFileSync(join(folder, 'test/order-returns.test.ts'), blockOf('docs/testing.md'))
   symlinkSync(root, join(folder, 'node_modules/millrace'))

@@ -5,9 +5,9 @@
 import { describe, expect, test } from 'vitest'
 import { createBacktest } from '../../../online-model/backtest/backtest.ts'
 import { dayMs, type LineName, protocolOf } from '../../../online-model/backtest/protocol.ts'
-import { ownModel } from '../../../schemas/definition.ts'
-import type { Outcome } from '../../../schemas/label-outcome.ts'
-import type { FeaturePlan } from '../../../schemas/plan.ts'
+import { ownModel } from '../../../schemas/definition/definition.ts'
+import type { Outcome } from '../../../schemas/plan/label-outcome.ts'
+import type { FeaturePlan } from '../../../schemas/plan/plan.ts'
 import { createRandom } from '../../../testing/random.ts'
 
 const testFrom = 50 * dayMs

@@ -1,7 +1,7 @@
 /** The history against a plain list: what it holds, what it forgets, what labels say. */
 import { expect, test } from 'vitest'
 import { createHistory } from '../../../online-model/backtest/history.ts'
-import type { Outcome } from '../../../schemas/label-outcome.ts'
+import type { Outcome } from '../../../schemas/plan/label-outcome.ts'
 import { createRandom } from '../../../testing/random.ts'
 
 test('holds what came, by number and by id, and forgets what is old', () => {

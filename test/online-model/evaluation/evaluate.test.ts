@@ -10,9 +10,9 @@ import {
   type ServedRows,
 } from '../../../online-model/evaluation/evaluate.ts'
 import { createEvaluationGauges } from '../../../online-model/evaluation/gauges.ts'
+import { atThreshold, measure } from '../../../online-model/evaluation/metrics.ts'
+import { precisionAtK } from '../../../online-model/evaluation/precision-at-k.ts'
 import { reportCells } from '../../../online-model/evaluation/report.ts'
-import { atThreshold, measure } from '../../../online-model/metrics.ts'
-import { precisionAtK } from '../../../online-model/precision-at-k.ts'
 import { createRandom } from '../../../testing/random.ts'
 
 const firstDay = 19_000

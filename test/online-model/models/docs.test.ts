@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import { modelOf, scoringOf } from '../../../online-model/models/model-of.ts'
-import { compile } from '../../../schemas/compile.ts'
-import { definePipeline } from '../../../schemas/definition.ts'
-import type { OwnModelPlan } from '../../../schemas/plan.ts'
+import { definePipeline } from '../../../schemas/definition/definition.ts'
+import { compile } from '../../../schemas/plan/compile.ts'
+import type { OwnModelPlan } from '../../../schemas/plan/model-plan.ts'
 import { createRandom } from '../../../testing/random.ts'
 import { sound } from '../../schemas/shop-definition.ts'
 import { codeBlocks } from '../../support/code-blocks.ts'
@@ -21,7 +21,10 @@ test('the model of the documentation learns, in both ways alike', async () => {
     /ownModel</.test(text),
   )!
   const path = join(folder, 'grid.ts')
-  writeFileSync(path, block.text.replace("'millrace'", `'${pathToFileURL(join(root, 'schemas/definition.ts'))}'`))
+  writeFileSync(
+    path,
+    block.text.replace("'millrace'", `'${pathToFileURL(join(root, 'schemas/definition/definition.ts'))}'`),
+  )
   const { grid } = (await import(/* @vite-ignore */ pathToFileURL(path).href)) as { grid: OwnModelPlan }
 
   const plan = compile(definePipeline({ ...sound, model: grid, learn: { continuously: true } }))

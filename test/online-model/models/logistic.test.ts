@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { fitLogistic, logisticScoring } from '../../../online-model/models/logistic.ts'
-import { PipelineError } from '../../../schemas/errors.ts'
+import { PipelineError } from '../../../schemas/kernel/errors.ts'
 
 const features = ['a', 'b', 'c', 'd']
 

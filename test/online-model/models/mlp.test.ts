@@ -5,8 +5,8 @@ import { modelOf, scoringOf } from '../../../online-model/models/model-of.ts'
 import { firstParameters, layerWeights, networkOf } from '../../../online-model/models/network.ts'
 import { createRandom } from '../../../online-model/models/random.ts'
 import { open, openTensors, type TensorFlow } from '../../../online-model/models/tensors.ts'
-import { mlp, prior } from '../../../schemas/definition.ts'
-import type { MlpWeights } from '../../../schemas/plan.ts'
+import { mlp, prior } from '../../../schemas/definition/definition.ts'
+import type { MlpWeights } from '../../../schemas/plan/model-plan.ts'
 
 const features = ['a', 'b', 'c']
 

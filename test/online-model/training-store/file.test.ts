@@ -8,7 +8,7 @@ import { DuckDBInstance } from '@duckdb/node-api'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { columnsOf } from '../../../online-model/training-store/layout.ts'
 import type { TrainingStore } from '../../../online-model/training-store/store.ts'
-import { compile } from '../../../schemas/compile.ts'
+import { compile } from '../../../schemas/plan/compile.ts'
 import { clicksPipeline } from '../../support/clicks.ts'
 import { batchOf, clicksPlan, folder, hourMs, label, openStore, prediction, startMs, told } from './store-fixture.ts'
 

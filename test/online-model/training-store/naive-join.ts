@@ -1,6 +1,6 @@
 /** What a training store must come to, worked out from the whole logs in the simplest way; the oracle of its property test. */
 import type { LabelRow, PredictionRow } from '../../../online-model/training-store/apply.ts'
-import { isLater } from '../../../schemas/label-outcome.ts'
+import { isLater } from '../../../schemas/plan/label-outcome.ts'
 
 export interface NaiveRow {
   readonly id: string

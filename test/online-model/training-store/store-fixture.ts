@@ -12,7 +12,7 @@ import {
   type TrainingStore,
 } from '../../../online-model/training-store/store.ts'
 import type { PartitionRead } from '../../../online-model/training-store/watermark.ts'
-import { compile } from '../../../schemas/compile.ts'
+import { compile } from '../../../schemas/plan/compile.ts'
 import { clicksPipeline, clicksStartMs } from '../../support/clicks.ts'
 
 export const hourMs = 3_600_000

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { KafkaError } from '../../../runtime/kafka/error-codes.ts'
 import { createHeartbeat } from '../../../runtime/kafka/heartbeat.ts'
-import { PipelineError } from '../../../schemas/errors.ts'
+import { PipelineError } from '../../../schemas/kernel/errors.ts'
 
 beforeEach(() => {
   vi.useFakeTimers()

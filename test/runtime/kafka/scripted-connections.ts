@@ -9,7 +9,7 @@ import type { Connections } from '../../../runtime/kafka/connections.ts'
 import { type KafkaError, kafkaError } from '../../../runtime/kafka/error-codes.ts'
 import { writeRecordBatch } from '../../../runtime/kafka/record-batch-encoder.ts'
 import type { KafkaRequest } from '../../../runtime/kafka/request.ts'
-import { PipelineError } from '../../../schemas/errors.ts'
+import { PipelineError } from '../../../schemas/kernel/errors.ts'
 
 const codes = new Map(Array.from({ length: 134 }, (_, code) => [kafkaError(code), code]))
 

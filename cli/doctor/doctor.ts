@@ -1,0 +1,76 @@
+/** `millrace doctor`: everything that a pipeline needs, checked without taking anything over or writing anything; one line each. */
+import type { RedisStore } from '../../feature-store/redis/store.ts'
+import { type Config, parseConfig } from '../../runtime/config/config.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { CommandContext } from '../context.ts'
+import { exitCodes } from '../failure-text.ts'
+import { writeFigures } from '../whole-file.ts'
+import type { Check } from './check.ts'
+import { examine } from './examine.ts'
+import { createSubject, type SubjectOptions } from './subject.ts'
+
+export interface DoctorCommandOptions {
+  readonly url?: string
+  readonly json?: string
+}
+
+export interface DoctorContext extends Pick<CommandContext, 'environment' | 'terminal' | 'clock' | 'openBroker'> {
+  readonly fetch: typeof fetch
+  /** Redis unless told otherwise. */
+  readonly openStore?: SubjectOptions['openStore']
+}
+
+const words = { ok: 'ok  ', warn: 'warn', fail: 'FAIL' } as const
+
+export async function doctorCommand(
+  definition: string,
+  options: DoctorCommandOptions,
+  context: DoctorContext,
+): Promise<number> {
+  const { terminal, clock, openBroker, openStore = openRedis } = context
+  const { config, faults } = soundConfig(context.environment)
+  const subject = createSubject({ definition, config, clock, openBroker, openStore })
+  try {
+    const checks = await examine(subject, {
+      faults,
+      asked: {
+        url: options.url ?? `http://${config.httpHost}:${config.httpPort}`,
+        isGiven: options.url !== undefined,
+        fetch: context.fetch,
+      },
+      say: (check) => terminal.out(line(check)),
+    })
+    const count = (status: Check['status']) => checks.filter((check) => check.status === status).length
+    terminal.out(`${count('ok')} ok, ${count('warn')} warn, ${count('fail')} FAIL.`)
+    await writeFigures(options.json, { checks })
+    return count('fail') === 0 ? exitCodes.done : exitCodes.failed
+  } finally {
+    await subject.close()
+  }
+}
+
+function line({ name, status, message, remedy }: Check): string {
+  const told = remedy === undefined ? message : `${message}${message.includes('\n') ? '\n' : ' '}${remedy}`
+  return `${words[status]}  ${name}: ${told.replaceAll('\n', '\n      ')}`
+}
+
+/** What is wrong is told, and the rest is examined as if it had not been set. */
+function soundConfig(environment: CommandContext['environment']): { config: Config; faults: PipelineError | null } {
+  try {
+    return { config: parseConfig(environment), faults: null }
+  } catch (error) {
+    if (!(error instanceof PipelineError) || error.code !== 'config_invalid') throw error
+    const wrong = (error.details.faults as ReadonlyArray<{ variable: string }>).map(({ variable }) => variable)
+    const rest = Object.entries(environment).filter(([name]) => !wrong.includes(name))
+    // Without them others may miss their counterpart; nothing set at all is sound.
+    const isLess = rest.length < Object.keys(environment).length
+    return { config: soundConfig(isLess ? Object.fromEntries(rest) : {}).config, faults: error }
+  }
+}
+
+async function openRedis(...[config, plan, namespace]: Parameters<SubjectOptions['openStore']>): Promise<RedisStore> {
+  const { createRedisStore } = await import('../../feature-store/redis/store.ts')
+  const { redisSecurity } = await import('../../runtime/config/security.ts')
+  const at = { url: config.redisUrl, ...redisSecurity(config) }
+  return createRedisStore({ ...at, pipeline: plan.name, namespace, mayEvict: true })
+}

@@ -1,0 +1,91 @@
+/**
+ * A trainer assembled from outside in: training store, registry, fits, metrics. Called by `millrace trainer` and an embedded `start`.
+ */
+import { mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { Registry } from 'prom-client'
+import type { RegistryWriter } from '../../online-model/registry/writer.ts'
+import { createRegistryWriter } from '../../online-model/registry/writer.ts'
+import { learnerName } from '../../online-model/trainer/continuous.ts'
+import { createTrainerMetrics } from '../../online-model/trainer/metrics.ts'
+import { defaultTrainerLimits, startTrainer, type Trainer } from '../../online-model/trainer/trainer.ts'
+import { openTrainingStore, type TrainingStore } from '../../online-model/training-store/store.ts'
+import type { Broker } from '../../runtime/broker.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import type { Config } from '../../runtime/config/config.ts'
+import type { Log } from '../../runtime/log.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import type { Closing } from '../shutdown.ts'
+import { fitInWorker } from './fit-in-worker.ts'
+import { snapshotOf } from './open-training-store.ts'
+
+export interface OpenTrainerOptions {
+  readonly definition: string
+  readonly plan: Plan
+  readonly config: Config
+  readonly broker: Broker
+  /** The training store's file, or `:memory:`. */
+  readonly file: string
+  readonly isRebuild: boolean
+  readonly seed: number
+  readonly clock: Clock
+  readonly log: Log
+  readonly signal: AbortSignal
+  readonly closing: Closing
+}
+
+export interface OpenedTrainer {
+  readonly trainer: Trainer
+  readonly store: TrainingStore
+  readonly registry: RegistryWriter
+  readonly prometheus: Registry
+}
+
+const fitTimeMaxMs = 30 * 60_000
+const fitHeapBytesMax = 1_024 * 1_048_576
+
+/** The trainer runs when this resolves. What is open is in `closing`; a failure later on is in `trainer.done`. */
+export async function openTrainer(options: OpenTrainerOptions): Promise<OpenedTrainer> {
+  const { definition, plan, config, broker, file, clock, log, signal, closing } = options
+  if (file !== ':memory:') await mkdir(dirname(file), { recursive: true })
+  const store = await openTrainingStore({
+    file,
+    plan,
+    clusterId: await broker.clusterId(),
+    consumers: plan.learn.continuous ? [learnerName] : [],
+    rebuild: options.isRebuild,
+  })
+  closing.add('training store', store.close)
+  const { codec, topic } = plan.models
+  const registry = createRegistryWriter({ broker, codec, topic, clock: clock.nowMs })
+  closing.add('registry', registry.close)
+  const prometheus = new Registry()
+  const ownStop = new AbortController()
+  const trainer = startTrainer({
+    plan,
+    broker,
+    store,
+    registry,
+    fit: fitInWorker({
+      definition,
+      namespace: config.namespace,
+      timeMaxMs: fitTimeMaxMs,
+      heapBytesMax: fitHeapBytesMax,
+      onProgress: (done, note) => log.info({ done }, `retraining: ${Math.round(done * 100)} %, ${note}`),
+    }),
+    seed: options.seed,
+    clock,
+    log,
+    metrics: createTrainerMetrics(prometheus),
+    snapshotFile: file === ':memory:' ? null : snapshotOf(file),
+    limits: defaultTrainerLimits,
+    signal: AbortSignal.any([signal, ownStop.signal]),
+  })
+  // Whoever waits for `done` hears of a failure; until somebody does, it must not count as unheard.
+  trainer.done.catch(() => undefined)
+  closing.add('trainer', () => {
+    ownStop.abort()
+    return trainer.done
+  })
+  return { trainer, store, registry, prometheus }
+}

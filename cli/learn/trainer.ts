@@ -1,0 +1,65 @@
+/** `millrace trainer`: learns from a running pipeline and publishes what is better, until it is told to stop. */
+import { constants, setPriority } from 'node:os'
+import { collectDefaultMetrics } from 'prom-client'
+import { trainerRoutes } from '../../online-model/trainer/routes.ts'
+import { metricsRoute } from '../../runtime/http/metrics-route.ts'
+import { createHttpServer, listen } from '../../runtime/http/server.ts'
+import { createLog } from '../../runtime/log.ts'
+import { type CommandContext, openPipelineBroker } from '../context.ts'
+import { loadPlan } from '../load-plan.ts'
+import { untilStopped } from '../run/run.ts'
+import { createClosing } from '../shutdown.ts'
+import { requireTopics } from '../topics/topics.ts'
+import { openTrainer } from './open-trainer.ts'
+import { trainingStoreFile } from './open-training-store.ts'
+
+export interface TrainerCommandOptions {
+  /** Of the training store; derived from the folder and the pipeline unless told. */
+  readonly file?: string
+  readonly rebuild?: boolean
+  readonly seed: number
+}
+
+export async function trainerCommand(
+  definition: string,
+  options: TrainerCommandOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { config, terminal, clock } = context
+  const plan = await loadPlan(definition, config.namespace)
+  const closing = createClosing()
+  const signal = context.stopping.signal()
+  const log = createLog(config.logLevel)
+  // Whatever else runs on this machine goes first.
+  setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
+
+  async function open(): Promise<{ readonly ended: Promise<void> }> {
+    const { broker } = openPipelineBroker(plan, config, context)
+    closing.add('Kafka', broker.close)
+    await requireTopics(broker, [plan.predictions.topic, plan.models.topic, plan.streams[plan.label.stream]!.topic])
+    const { trainer, store, registry, prometheus } = await openTrainer({
+      definition,
+      plan,
+      config,
+      broker,
+      file: options.file ?? trainingStoreFile(config, plan),
+      isRebuild: options.rebuild ?? false,
+      seed: options.seed,
+      clock,
+      log,
+      signal,
+      closing,
+    })
+    collectDefaultMetrics({ register: prometheus })
+    const server = createHttpServer({ log })
+    server.get('/health/live', async () => ({ status: 'live' }))
+    server.register(metricsRoute(prometheus))
+    server.register(trainerRoutes({ plan, store, trainer, state: registry.state }))
+    closing.add('HTTP server', () => server.close())
+    const url = await listen(server, { host: config.httpHost, port: config.trainerPort })
+    terminal.err(`${plan.name} is learnt from. Models, predictions, health and metrics: ${url}/trainer`)
+    return { ended: trainer.done }
+  }
+
+  return untilStopped(open, { closing, signal, context, log })
+}

@@ -1,0 +1,161 @@
+/** `millrace produce`: events of a source into the raw topics of a pipeline, at a pace. */
+import type { Pace } from '../../producers/pace.ts'
+import { openPositions, type PositionedSink, type SourceIdentity } from '../../producers/positions.ts'
+import type { SourceEvent } from '../../producers/prepare.ts'
+import { type ProduceProgress, type ProduceSummary, produce, type Sink } from '../../producers/produce.ts'
+import type { Broker } from '../../runtime/broker.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Problem } from '../../schemas/kernel/event.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import { type CommandContext, openPipelineBroker } from '../context.ts'
+import { exitCodes } from '../failure-text.ts'
+import { loadPlan } from '../load-plan.ts'
+import { type Closing, createClosing } from '../shutdown.ts'
+import { shown, shownTime, type Terminal } from '../terminal.ts'
+import { requireTopics } from '../topics/topics.ts'
+import { writeFigures } from '../whole-file.ts'
+import { openRejectedFile } from './rejected-rows.ts'
+import type { SourceOptions } from './source.ts'
+import { openSource } from './sources.ts'
+
+export interface ProduceCommandOptions extends SourceOptions {
+  /** Goes on where the run before stopped. */
+  readonly resume?: boolean
+  /** Event seconds a second. */
+  readonly speed?: number
+  /** Events a second. */
+  readonly rate?: number
+  /** File for what is not sent. */
+  readonly rejected?: string
+  readonly json?: string
+}
+
+/** Of the events that were refused only the first few are printed, all are counted. */
+const rejectionsShownMax = 20
+
+export async function produceCommand(
+  definition: string,
+  options: ProduceCommandOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { config, terminal, clock } = context
+  const signal = context.stopping.signal()
+  const plan = await loadPlan(definition, config.namespace)
+  const source = await openSource(options, plan, { stdin: context.stdin, signal, say: terminal.err })
+  if (options.resume && source.identity === null) {
+    throw new PipelineError(
+      'usage',
+      '--resume goes with a file or a generated source: standard input is not given again.',
+    )
+  }
+  const { broker } = openPipelineBroker(plan, config, context)
+  const closing = createClosing()
+  closing.add('Kafka', broker.close)
+  try {
+    const partitionsOf = await requireTopics(
+      broker,
+      plan.streams.map(({ topic }) => topic),
+    )
+    const positions = source.identity && (await openSourcePositions(source.identity, plan, broker, options, context))
+    if (positions) closing.add('positions', positions.close)
+    const sink: Sink = positions ?? (await broker.producer())
+    const rowsDone = options.resume ? (positions?.found ?? 0) : 0
+    const rejected =
+      options.rejected === undefined
+        ? null
+        : await openRejectedFile(options.rejected, options.resume ? rowsDone : null, plan.streams)
+    if (rejected) closing.add('rejected rows', rejected.close)
+    let rejections = 0
+    const summary = await produce(source.chunks, {
+      streams: plan.streams,
+      sink: {
+        async send(records, rows) {
+          await rejected?.keep()
+          await sink.send(records, rows)
+        },
+      },
+      rowsDone,
+      partitionsOf,
+      pace: paceOf(options),
+      clock,
+      signal,
+      onRejected: (problems, event, row) => {
+        rejected?.add(problems, event, row)
+        if (++rejections <= rejectionsShownMax) terminal.err(rejectionLine(problems, event))
+      },
+      onProgress: (progress) => terminal.err(progressLine(progress, source.shareRead())),
+    })
+    printSummary(summary, signal.aborted, terminal)
+    await writeFigures(options.json, { ...summary, stopped: signal.aborted })
+    return exitCodes.done
+  } finally {
+    await close(closing)
+  }
+}
+
+const closeMaxMs = 10_000
+
+/** A failure that comes with the end is told unless there is another already. */
+async function close(closing: Closing): Promise<void> {
+  const { failures } = await closing.close(closeMaxMs)
+  if (failures.length > 0) throw failures[0]!.error
+}
+
+async function openSourcePositions(
+  source: SourceIdentity,
+  plan: Plan,
+  broker: Broker,
+  { resume = false, stream }: ProduceCommandOptions,
+  { config, terminal, clock, stopping }: CommandContext,
+): Promise<PositionedSink> {
+  const { topic } = plan.streams.find(({ name }) => name === stream) ?? plan.scored
+  const positions = await openPositions({
+    broker,
+    groupPrefix: `${config.namespace === '' ? '' : `${config.namespace}.`}${plan.name}`,
+    topic,
+    source,
+    isResuming: resume,
+    clock,
+    signal: stopping.signal(),
+    say: terminal.err,
+  })
+  const { found } = positions
+  if (resume && found === null) terminal.err(`${source.name} has no position yet: it is sent from its first row.`)
+  if (resume && found !== null) terminal.err(`${source.name}: ${shown(found)} rows are done, going on after them.`)
+  if (!resume && found)
+    terminal.err(`${source.name}: a run before was done with ${shown(found)} rows; all are sent again.`)
+  return positions
+}
+
+/** The command has refused both together. */
+function paceOf({ speed, rate }: ProduceCommandOptions): Pace {
+  if (speed !== undefined) return { kind: 'event time', speed }
+  return rate === undefined ? { kind: 'flat out' } : { kind: 'rate', eventsPerSecond: rate }
+}
+
+function progressLine({ events, eventsPerSecond, timeMs }: ProduceProgress, share: number | null): string {
+  const done = share === null ? '' : `, ${(share * 100).toFixed(0)} % read`
+  return `${shown(events)} events, ${shown(Math.round(eventsPerSecond))}/s, event time ${shownTime(timeMs)}${done}`
+}
+
+function rejectionLine(problems: readonly Problem[], event: SourceEvent): string {
+  const place = event.place ?? ('stream' in event ? `an event of ${event.stream}` : 'an event')
+  const told = problems.map(
+    ({ path, expected, received }) => `${path === '' ? '' : `${path} `}expected ${expected}, received ${received}`,
+  )
+  return `not sent: ${place}: ${told.join('; ')}`
+}
+
+function printSummary(summary: ProduceSummary, isStopped: boolean, terminal: Terminal): void {
+  const { events, byStream, rejected, rejectedByCode, skipped, seconds, eventsPerSecond, firstTime, lastTime } = summary
+  terminal.out(
+    `${isStopped ? 'Stopped after' : 'Sent'} ${shown(events)} events in ${seconds.toFixed(1)} s ` +
+      `(${shown(Math.round(eventsPerSecond))}/s), event time ${shownTime(firstTime)} to ${shownTime(lastTime)}.`,
+  )
+  for (const [stream, count] of Object.entries(byStream)) terminal.out(`  ${stream}: ${shown(count)}`)
+  if (rejected > rejectionsShownMax) terminal.err(`${shown(rejected - rejectionsShownMax)} more were not sent.`)
+  if (skipped > 0) terminal.out(`  rows that were done with before: ${shown(skipped)}`)
+  if (rejected === 0) return
+  const byCode = Object.entries(rejectedByCode).map(([code, count]) => `${code} ${shown(count)}`)
+  terminal.out(`  not sent, since they are no valid events: ${shown(rejected)} (${byCode.join(', ')})`)
+}

@@ -1,0 +1,117 @@
+/**
+ * Rows that were not sent come in, a file of JSON lines that can be repaired and sent again goes out; made by `produce --rejected`. A line
+ * is the event as it stood, by names of fields, with what is wrong with it under `$rejected`, which nobody reads as a field.
+ *
+ * It is written before the position moves past the row, and a resumed run cuts off what lies behind its position: each row is in it once.
+ */
+import { type FileHandle, open } from 'node:fs/promises'
+import type { SourceEvent } from '../../producers/prepare.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Problem } from '../../schemas/kernel/event.ts'
+import type { StreamPlan } from '../../schemas/plan/plan.ts'
+import { valueFromText } from '../../schemas/wire/event-codec.ts'
+
+export interface RejectedFile {
+  add(problems: readonly Problem[], event: SourceEvent, row: number): void
+  /** What was added is on the disk when it resolves. */
+  keep(): Promise<void>
+  close(): Promise<void>
+}
+
+/** `rowsDone`: null begins anew, a number keeps what a run before has written of so many rows. */
+export async function openRejectedFile(
+  path: string,
+  rowsDone: number | null,
+  streams: readonly StreamPlan[],
+): Promise<RejectedFile> {
+  const file = await open(path, rowsDone === null ? 'w' : 'a+').catch(unwritable(path))
+  let added: string[] = []
+  if (rowsDone !== null) {
+    await cutOff(file, path, rowsDone).catch(async (error: unknown) => {
+      await file.close()
+      throw error
+    })
+  }
+
+  function lineOf(problems: readonly Problem[], event: SourceEvent, row: number): string {
+    const { place } = event
+    const told = { row, place, problems }
+    if ('problems' in event) return JSON.stringify({ $rejected: { ...told, text: event.text } })
+    const stream = streams.find(({ name }) => name === event.stream)
+    const values =
+      event.isText && stream ? typed(event.values as Readonly<Record<string, unknown>>, stream) : event.values
+    const isObject = typeof values === 'object' && values !== null && !Array.isArray(values)
+    return JSON.stringify(
+      { stream: event.stream, ...(isObject ? values : { $values: values }), $rejected: told },
+      plain,
+    )
+  }
+
+  return {
+    add: (problems, event, row) => void added.push(`${lineOf(problems, event, row)}\n`),
+    async keep() {
+      if (added.length === 0) return
+      const lines = added
+      added = []
+      await file
+        .writeFile(lines.join(''))
+        .then(() => file.datasync())
+        .catch(unwritable(path))
+    },
+    close: () => file.close(),
+  }
+}
+
+function unwritable(path: string): (cause: Error) => never {
+  return (cause) => {
+    throw new PipelineError('output_unwritable', `${path} cannot be written: ${cause.message}.`, { cause })
+  }
+}
+
+/** Cells as the JSON values that they stand for, so that the line is read again as it was. */
+function typed(cells: Readonly<Record<string, unknown>>, { fields }: StreamPlan): Record<string, unknown> {
+  return Object.fromEntries(
+    fields
+      .filter(({ name }) => name in cells)
+      .map((field) => {
+        const cell = cells[field.name]
+        return [field.name, typeof cell === 'string' ? valueFromText(field, cell) : cell]
+      }),
+  )
+}
+
+/** What JSON has no value for, as a text. */
+function plain(_: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return String(value)
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value
+}
+
+/** Keeps the lines of the first `rowsDone` rows. A line that was half written when a run ended can only be the last. */
+async function cutOff(file: FileHandle, path: string, rowsDone: number): Promise<void> {
+  const { size } = await file.stat()
+  let keptBytes = 0
+  for await (const line of file.readLines({ start: 0, autoClose: false })) {
+    const endsAt = keptBytes + Buffer.byteLength(line) + 1
+    if (endsAt > size || rowOf(line, path) > rowsDone) break
+    keptBytes = endsAt
+  }
+  await file.truncate(keptBytes)
+}
+
+function rowOf(line: string, path: string): number {
+  try {
+    const { $rejected } = JSON.parse(line) as { readonly $rejected?: { readonly row?: unknown } }
+    if (typeof $rejected?.row === 'number') return $rejected.row
+  } catch (cause) {
+    throw noRejectedFile(path, cause)
+  }
+  throw noRejectedFile(path)
+}
+
+function noRejectedFile(path: string, cause?: unknown): PipelineError {
+  return new PipelineError(
+    'usage',
+    `${path} holds something else than rows that --rejected wrote, and --resume would go on in it: name another file.`,
+    { cause },
+  )
+}

@@ -1,0 +1,69 @@
+/** The name of a source in, its events in chunks out; called by `produce` and `replay`. The only place that knows the sources by name. */
+import { generateHandbook, type HandbookTable, handbookEventChunks, handbookStartMs } from '../../pipelines/handbook.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import { openFileSource, openStdinSource } from './file-source.ts'
+import type { Source, SourceOptions, SourceSurroundings } from './source.ts'
+
+const chunkEventsMax = 2_000
+
+/** Rejects with `usage` for options that do not go together, `input_unreadable` for a file that is not there. */
+export async function openSource(
+  options: SourceOptions,
+  plan: Pick<Plan, 'name' | 'streams'>,
+  surroundings: SourceSurroundings,
+): Promise<Source> {
+  if (options.source === 'handbook') return handbookSource(options, plan)
+  for (const name of ['from', 'until', 'seed'] as const) {
+    if (options[name] === undefined) continue
+    throw new PipelineError('usage', `--${name} goes with a generated source such as --source handbook only.`)
+  }
+  if (options.source === 'stdin') return openStdinSource(options, plan, surroundings)
+  return openFileSource(options, plan, surroundings)
+}
+
+function handbookSource(options: SourceOptions, plan: Pick<Plan, 'name' | 'streams'>): Source {
+  for (const name of ['stream', 'format', 'delimiter', 'map'] as const) {
+    if (options[name] === undefined) continue
+    throw new PipelineError(
+      'usage',
+      `--${name} goes with a file or stdin only: the handbook says itself what it gives.`,
+    )
+  }
+  const missing = ['transactions', 'chargebacks'].filter((name) => !plan.streams.some((stream) => stream.name === name))
+  if (missing.length > 0) {
+    throw new PipelineError(
+      'usage',
+      `--source handbook gives ${missing.join(' and ')}, which ${plan.name} does not consume.`,
+    )
+  }
+  const secondOf = (timeMs: number) => (timeMs - handbookStartMs) / 1_000
+  const span = {
+    chunkEventsMax,
+    ...(options.from === undefined ? {} : { fromSecond: secondOf(options.from) }),
+    ...(options.until === undefined ? {} : { untilSecond: secondOf(options.until) }),
+  }
+  const seed = options.seed ?? 0
+  function* chunks() {
+    yield* handbookEventChunks(drawHandbook(seed), span)
+  }
+  return {
+    startMs: handbookStartMs,
+    chunks: chunks(),
+    shareRead: () => null,
+    identity: {
+      name: 'the handbook',
+      key: JSON.stringify(['handbook', seed, options.from ?? null, options.until ?? null]),
+      file: null,
+    },
+  }
+}
+
+/** The last table drawn: it takes seconds, and a feed that goes span by span asks for it again. */
+let drawn: HandbookTable | null = null
+
+/** Draws the table of a seed, where it is not at hand: when the first event is asked for, or earlier by who has time to spare. */
+export function drawHandbook(seed: number): HandbookTable {
+  if (drawn?.seed !== seed) drawn = generateHandbook({ seed })
+  return drawn
+}

@@ -1,0 +1,168 @@
+/** `millrace audit`: follows a pipeline, computes a sample of its outputs again with the oracle, and says what differs. */
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { isFor, predictor } from '../../online-model/models/scorer.ts'
+import { createRegistryFollower } from '../../online-model/registry/follower.ts'
+import type { AuditCounts } from '../../processors/audit/audit.ts'
+import type { Difference, SkipReason } from '../../processors/audit/audit-task.ts'
+import { runAudit } from '../../processors/audit/run-audit.ts'
+import { metricsRoute } from '../../runtime/http/metrics-route.ts'
+import { createHttpServer, listen } from '../../runtime/http/server.ts'
+import { createLog } from '../../runtime/log.ts'
+import { type CommandContext, openPipelineBroker } from '../context.ts'
+import { exitCodes } from '../failure-text.ts'
+import { loadPlan } from '../load-plan.ts'
+import { drainMaxMs } from '../run/run.ts'
+import { createClosing } from '../shutdown.ts'
+import { shown } from '../terminal.ts'
+import { requireTopics } from '../topics/topics.ts'
+import { writeFigures } from '../whole-file.ts'
+
+export interface AuditCommandOptions {
+  readonly sample: number
+  readonly once?: boolean
+  readonly json?: string
+}
+
+/** What `GET /audit` answers, and `--json` writes. */
+export interface AuditFigures {
+  readonly pipeline: string
+  readonly sample: number
+  /** Outputs of stages that were compared: repartition records and predictions. */
+  readonly checked: number
+  readonly predictions: number
+  readonly differing: number
+  readonly skipped: Partial<Record<SkipReason, number>>
+  /** Outputs whose inputs are still to be read. */
+  readonly pending: number
+}
+
+const differencesPrintedMax = 100
+
+export async function auditCommand(
+  definition: string,
+  { sample, once: isOnce = false, json }: AuditCommandOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { terminal, clock, config } = context
+  const plan = await loadPlan(definition, config.namespace)
+  const closing = createClosing()
+  const log = createLog(config.logLevel)
+  const signal = context.stopping.signal()
+  let figures: AuditFigures = {
+    pipeline: plan.name,
+    sample,
+    checked: 0,
+    predictions: 0,
+    differing: 0,
+    skipped: {},
+    pending: 0,
+  }
+  let printed = 0
+
+  try {
+    const { broker } = openPipelineBroker(plan, config, context)
+    closing.add('Kafka', broker.close)
+    const topics = plan.topics.map(({ topic }) => topic)
+    const partitionsOf = await requireTopics(broker, topics)
+    const models = createRegistryFollower({ broker, plan, topic: plan.models.topic, say: () => undefined })
+    closing.add('models', models.close)
+    const registry = new Registry()
+    const observe = createAuditMetrics(registry)
+    if (!isOnce) {
+      collectDefaultMetrics({ register: registry })
+      const server = createHttpServer({ log })
+      server.get('/health/live', async () => ({ status: 'live' }))
+      server.get('/audit', async () => figures)
+      server.register(metricsRoute(registry))
+      closing.add('HTTP server', () => server.close())
+      const url = await listen(server, { host: config.httpHost, port: config.auditPort })
+      terminal.err(`${plan.name} is audited. Totals, health and metrics: ${url}/audit`)
+    }
+    await runAudit({
+      plan,
+      broker,
+      partitionsOf,
+      clock,
+      log,
+      sample,
+      isOnce,
+      signal,
+      scoreOf: scorers(plan, models),
+      learnModels: models.loadToEnd,
+      onJudged(counts, differences, pending) {
+        observe(counts, pending)
+        const { checked, predictions, differing, skipped } = counts
+        figures = { pipeline: plan.name, sample, checked, predictions, differing, skipped: { ...skipped }, pending }
+        for (const difference of differences) {
+          if (printed++ < differencesPrintedMax) terminal.out(lineOf(difference))
+        }
+      },
+    })
+  } finally {
+    await closing.close(drainMaxMs)
+  }
+  terminal.out(summaryOf(figures, printed))
+  await writeFigures(json, figures)
+  return figures.differing > 0 ? exitCodes.failed : exitCodes.done
+}
+
+type Plan = Awaited<ReturnType<typeof loadPlan>>
+
+/** Weights are flattened once a version. */
+function scorers(plan: Plan, models: ReturnType<typeof createRegistryFollower>) {
+  const known = new Map<string, (vector: ArrayLike<number>) => number>()
+  return (version: string) => {
+    const found = known.get(version)
+    if (found) return found
+    const made = models.state().versions.get(version)
+    if (!made || !isFor(made, plan)) return null
+    const score = predictor(made.model, plan)
+    known.set(version, score)
+    return score
+  }
+}
+
+/** Counters follow the totals, which never go back within a process. */
+function createAuditMetrics(registry: Registry) {
+  const registers = [registry]
+  const counter = (name: string, help: string, labelNames: string[] = []) =>
+    new Counter({ name, help, labelNames, registers })
+  const checked = counter('millrace_skew_checked_total', 'Outputs of stages computed again and compared.')
+  const differing = counter(
+    'millrace_skew_differing_total',
+    'Outputs with a value that differs from the one computed again.',
+  )
+  const skipped = counter('millrace_skew_skipped_total', 'Outputs that could not be judged, by reason.', ['reason'])
+  const waiting = new Gauge({
+    name: 'millrace_skew_pending_outputs',
+    help: 'Outputs whose inputs are still to be read.',
+    registers,
+  })
+  const before = { checked: 0, differing: 0, skipped: new Map<string, number>() }
+  return (counts: Readonly<AuditCounts>, pending: number): void => {
+    checked.inc(counts.checked - before.checked)
+    differing.inc(counts.differing - before.differing)
+    before.checked = counts.checked
+    before.differing = counts.differing
+    for (const [reason, count] of Object.entries(counts.skipped)) {
+      skipped.inc({ reason }, count - (before.skipped.get(reason) ?? 0))
+      before.skipped.set(reason, count)
+    }
+    waiting.set(pending)
+  }
+}
+
+function lineOf({ stage, id, time, origin, name, expected, logged }: Difference): string {
+  const at = `${id} of ${new Date(time).toISOString()} (partition ${origin.partition}, offset ${origin.offset})`
+  return `DIFFERS  ${stage}  ${name}: expected ${expected ?? 'missing'}, logged ${logged ?? 'missing'}, event ${at}`
+}
+
+function summaryOf({ checked, predictions, differing, skipped, sample }: AuditFigures, printed: number): string {
+  const reasons = Object.entries(skipped).map(([reason, count]) => `${shown(count)} ${reason}`)
+  const unprinted =
+    printed > differencesPrintedMax ? ` (${shown(printed - differencesPrintedMax)} more values differ)` : ''
+  return (
+    `${shown(checked)} outputs of ${sample * 100} % of the entities checked, ${shown(predictions)} of them predictions: ` +
+    `${shown(differing)} differ${unprinted}. Not judged: ${reasons.length > 0 ? reasons.join(', ') : 'none'}.`
+  )
+}

@@ -1,0 +1,110 @@
+/** The commands that prove a definition without running it in production: their arguments, options and examples. Called by `program.ts`. */
+import { Option } from 'commander'
+import { lineNames } from '../../online-model/backtest/protocol.ts'
+import { type Declare, jsonFileOption, withSource, withWholeSource } from '../declare.ts'
+import {
+  dayOption,
+  instantOption,
+  outputFileOption,
+  positiveOption,
+  shareOption,
+  wholeOption,
+} from '../option-values.ts'
+
+export function declareProofCommands(declare: Declare): void {
+  declareReplay(declare)
+  declareBacktest(declare)
+  declareVerify(declare)
+  declareAudit(declare)
+  declareSchemas(declare)
+}
+
+function declareReplay({ command, act }: Declare): void {
+  withSource(
+    command('replay', 'Compute the vectors of a source without servers, into a CSV file.', [
+      'pipelines/card-fraud.ts --source handbook --out features.csv',
+      'pipelines/card-fraud.ts --source handbook --until 2018-05-01 --model model.json --out scores.csv',
+    ]),
+  )
+    .requiredOption('--out <file>', 'CSV file to write', outputFileOption)
+    .option('--partitions <count>', 'partitions of the topics that are replayed', wholeOption(1, 1_024), 4)
+    .option('--model <file>', 'score with a model that train --out wrote')
+    .addOption(jsonFileOption())
+    .action((definition, options) =>
+      act(async (context) => (await import('./replay.ts')).replayCommand(definition, options, context)),
+    )
+}
+
+function declareBacktest({ command, act }: Declare): void {
+  withWholeSource(
+    command('backtest', 'Replay a source without servers, learn from its late labels, and measure a week of scores.', [
+      'pipelines/card-fraud.ts --source handbook',
+      'pipelines/card-fraud.ts --source handbook --test-from 2018-08-15 --json backtest.json',
+      'pipelines/card-fraud.ts --source events.jsonl --test-from 2026-03-02',
+    ]),
+  )
+    .option('--test-from <day>', 'first day of the week that is tested (the handbook: 2018-08-08)', dayOption)
+    .addOption(new Option('--lines <name...>', 'only these lines of the table').choices(lineNames))
+    .addOption(jsonFileOption())
+    .action((definition, options) =>
+      act(async (context) => (await import('./backtest.ts')).backtestCommand(definition, options, context)),
+    )
+}
+
+function declareVerify({ command, act }: Declare): void {
+  command(
+    'verify',
+    'Prove that live equals replay: the benchmark through Kafka and Redis, every vector compared bit for bit.',
+    [
+      'pipelines/card-fraud.ts --until 2018-06-02 --rate 8000',
+      'pipelines/card-fraud.ts --until 2018-04-08 --processes 2 --json verify.json',
+      'pipelines/card-fraud.ts --until 2018-04-08 --embedded',
+    ],
+  )
+    .option('--embedded', 'without servers: through the memory of this process instead of Kafka and Redis')
+    .requiredOption('--until <day>', 'event time that the stream ends before', instantOption)
+    .addOption(
+      new Option('--speed <factor>', 'pace by event time: event seconds a second')
+        .argParser(positiveOption)
+        .conflicts('rate'),
+    )
+    .option('--rate <events>', 'pace by rate: events a second; flat out unless told', positiveOption)
+    .addOption(
+      new Option('--processes <count>', 'production processes that share the work')
+        .argParser(wholeOption(1, 64))
+        .default(1)
+        .conflicts('embedded'),
+    )
+    .option('--seed <seed>', 'of the generated events; 0 is the published data set', wholeOption(0, 524_287))
+    .addOption(jsonFileOption())
+    .action((definition, options) =>
+      act(async (context) => (await import('./verify.ts')).verifyCommand(definition, options, context)),
+    )
+}
+
+function declareAudit({ command, act }: Declare): void {
+  command(
+    'audit',
+    'Follow a pipeline, compute a sample of its vectors and scores again from its inputs, and compare.',
+    ['pipelines/card-fraud.ts', 'pipelines/card-fraud.ts --sample 1 --once --json audit.json'],
+  )
+    .option('--sample <share>', 'of the entities of each stage, above 0 and up to 1', shareOption, 0.01)
+    .option('--once', 'end once what the topics hold now is compared; the exit code says whether anything differs')
+    .addOption(jsonFileOption())
+    .action((definition, options) =>
+      act(async (context) => (await import('./audit.ts')).auditCommand(definition, options, context)),
+    )
+}
+
+function declareSchemas({ command, act }: Declare): void {
+  command('schemas', 'List, check or write the Avro schemas that the definition derives.', [
+    'pipelines/card-fraud.ts --check',
+    'pipelines/card-fraud.ts --write',
+  ])
+    .addOption(new Option('--check', 'fail when a file differs from the definition').conflicts('write'))
+    .option('--write', 'write the files; refused where old records could not be read any more')
+    .option('--folder <folder>', 'folder that holds one folder a pipeline', 'schemas')
+    .action((definition, options) =>
+      act(async (context) => (await import('./schemas.ts')).schemasCommand(definition, options, context)),
+    )
+}

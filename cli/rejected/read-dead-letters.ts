@@ -1,0 +1,109 @@
+/**
+ * The dead letters of a pipeline that a filter lets through, one after the other, from the start of the rejected topic to where it ended
+ * when reading began; called by `millrace rejected`. One partition at a time, so that no more than one fetch is in memory.
+ */
+import type { Broker, Fetcher, LogRecord } from '../../runtime/broker.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import type { Rejection } from '../../schemas/wire/records.ts'
+import { requireTopics } from '../topics/topics.ts'
+
+/** Where a dead letter lies in the rejected topic. */
+export interface LetterPlace {
+  readonly partition: number
+  readonly offset: number
+}
+
+export interface PlacedLetter extends LetterPlace {
+  readonly appendedAtMs: number
+  readonly letter: Rejection
+}
+
+export interface LetterFilter {
+  /** Code of any problem. */
+  readonly code?: string
+  /** Name of the stream. */
+  readonly stream?: string
+  readonly stage?: string
+  /** Append time of the dead letter, ms; `until` is beyond the last. */
+  readonly since?: number
+  readonly until?: number
+}
+
+const limits = { maxWaitMs: 250, partitionBytesMax: 1_048_576 }
+
+export async function* readLetters(broker: Broker, plan: Plan, filter: LetterFilter): AsyncGenerator<PlacedLetter> {
+  const passes = compileFilter(plan, filter)
+  const { topic } = plan.rejected
+  const partitions = (await requireTopics(broker, [topic]))(topic)
+  const bounds = await broker.bounds(Array.from({ length: partitions }, (_, partition) => ({ topic, partition })))
+  const fetcher = await broker.fetcher()
+  try {
+    for (const { partition, start, end } of bounds) {
+      for await (const record of recordsOf(fetcher, topic, partition, start, end)) {
+        const placed = placedLetter(plan, partition, record)
+        if (passes(placed)) yield placed
+      }
+    }
+  } finally {
+    await fetcher.close()
+  }
+}
+
+/** Rejects with `usage` where nothing lies there. */
+export async function readLetter(broker: Broker, plan: Plan, place: LetterPlace): Promise<PlacedLetter> {
+  const record = await recordAt(broker, plan.rejected.topic, place)
+  if (record !== null) return placedLetter(plan, place.partition, record)
+  throw new PipelineError(
+    'usage',
+    `There is no dead letter at ${shownPlace(place)} in ${plan.rejected.topic}; millrace rejected list shows the places.`,
+  )
+}
+
+/** The record at this place; null where there is none, or none any more. */
+export async function recordAt(broker: Broker, topic: string, place: LetterPlace): Promise<LogRecord | null> {
+  const partitions = (await broker.partitionCounts([topic])).get(topic) ?? 0
+  const { partition, offset } = place
+  if (partition < 0 || partition >= partitions) return null
+  const [bound] = await broker.bounds([{ topic, partition }])
+  if (!bound || offset < bound.start || offset >= bound.end) return null
+  const fetcher = await broker.fetcher()
+  try {
+    for await (const record of recordsOf(fetcher, topic, partition, offset, offset + 1)) {
+      return record.offset === offset ? record : null
+    }
+    return null
+  } finally {
+    await fetcher.close()
+  }
+}
+
+export function shownPlace({ partition, offset }: LetterPlace): string {
+  return `${partition}:${offset}`
+}
+
+async function* recordsOf(fetcher: Fetcher, topic: string, partition: number, from: number, end: number) {
+  for (let offset = from; offset < end; ) {
+    const [fetched] = await fetcher.fetch([{ topic, partition, offset }], limits)
+    for (const record of fetched!.records) if (record.offset < end) yield record
+    offset = fetched!.next
+  }
+}
+
+function placedLetter(plan: Plan, partition: number, { offset, appendedAtMs, value }: LogRecord): PlacedLetter {
+  return { partition, offset, appendedAtMs, letter: plan.rejected.codec.decode(value ?? Buffer.alloc(0)) }
+}
+
+function compileFilter(plan: Plan, { code, stream, stage, since, until }: LetterFilter) {
+  const found = plan.streams.find(({ name }) => name === stream)
+  if (stream !== undefined && !found) {
+    const names = plan.streams.map(({ name }) => name).join(', ')
+    throw new PipelineError('usage', `${plan.name} has no stream ${stream}: type one of ${names}.`)
+  }
+  return ({ appendedAtMs, letter }: PlacedLetter): boolean =>
+    (code === undefined || letter.problems.some((problem) => problem.code === code)) &&
+    (found === undefined || letter.topic === found.topic) &&
+    (stage === undefined || letter.stage === stage) &&
+    (since === undefined || appendedAtMs >= since) &&
+    (until === undefined || appendedAtMs < until)
+}

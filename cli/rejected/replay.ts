@@ -1,0 +1,202 @@
+/**
+ * `millrace rejected replay`: puts the events of dead letters back into their raw topics, as they were or repaired, and counts what would
+ * be refused again.
+ */
+import { readFile } from 'node:fs/promises'
+import { type PutBack, putBack } from '../../processors/recovery/requeue.ts'
+import type { Broker, OutRecord } from '../../runtime/broker.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import { isValueCut } from '../../schemas/wire/dead-letter.ts'
+import type { Rejection } from '../../schemas/wire/records.ts'
+import type { CommandContext } from '../context.ts'
+import { exitCodes } from '../failure-text.ts'
+import { loadPlan } from '../load-plan.ts'
+import { shown } from '../terminal.ts'
+import { requireTopics } from '../topics/topics.ts'
+import { writeFigures } from '../whole-file.ts'
+import {
+  type LetterFilter,
+  type LetterPlace,
+  type PlacedLetter,
+  readLetter,
+  readLetters,
+  recordAt,
+  shownPlace,
+} from './read-dead-letters.ts'
+
+export interface RejectedReplayOptions extends LetterFilter {
+  readonly all?: boolean
+  /** File with repaired bytes for the one letter that is named. */
+  readonly value?: string
+  readonly dryRun?: boolean
+  readonly json?: string
+}
+
+const linesShownMax = 20
+/** Records on their way to Kafka at once. */
+const bytesTogetherMax = 4_194_304
+/** What a record takes beside key, value and headers, and their lengths. */
+const recordOverheadBytes = 256
+
+export async function rejectedReplayCommand(
+  definition: string,
+  places: readonly LetterPlace[],
+  options: RejectedReplayOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { config, terminal, clock } = context
+  refuseUnclear(places, options)
+  const plan = await loadPlan(definition, config.namespace)
+  const repaired = options.value === undefined ? null : await readValue(options.value)
+  const broker = context.openBroker(config)
+  try {
+    const topics = plan.streams.map(({ topic }) => topic)
+    const partitionsOf = await requireTopics(broker, topics)
+    const limits = await broker.topicSettings(topics, ['max.message.bytes'])
+    const tally = createTally(options.dryRun ?? false, terminal.out)
+    const sending = createSending(broker, options.dryRun ?? false)
+    try {
+      for await (const placed of lettersOf(broker, plan, places, options)) {
+        const { letter } = placed
+        const value = repaired ?? (await originalValue(broker, letter))
+        const outcome: PutBack =
+          value === 'gone'
+            ? {
+                ok: false,
+                code: 'value_cut',
+                reason: 'the dead letter holds only a part of the value; hand it in with --value',
+              }
+            : fitting(putBack(letter, value, { plan, partitionsOf, nowMs: clock.nowMs() }), limits)
+        tally.count(placed, outcome)
+        if (outcome.ok) await sending.add(outcome.record)
+      }
+    } finally {
+      await sending.finish()
+    }
+    const figures = tally.finish()
+    await writeFigures(options.json, figures)
+    return figures.refused > 0 ? exitCodes.failed : exitCodes.done
+  } finally {
+    await broker.close()
+  }
+}
+
+/** What to replay must be said: all of a production's dead letters are not what a forgotten argument means. */
+function refuseUnclear(places: readonly LetterPlace[], options: RejectedReplayOptions): void {
+  const { all = false, value, code, stream, stage, since, until } = options
+  const filters = [code, stream, stage, since, until].filter((filter) => filter !== undefined)
+  const isFiltered = all || filters.length > 0
+  if (places.length > 0 === isFiltered) {
+    throw new PipelineError(
+      'usage',
+      'Say which dead letters: places such as 0:17, or filters such as --code late, or --all.',
+    )
+  }
+  if (value !== undefined && places.length !== 1) {
+    throw new PipelineError('usage', `--value is for exactly one place, but there are ${places.length}.`)
+  }
+}
+
+async function readValue(path: string): Promise<Buffer> {
+  return readFile(path).catch((cause: Error) => {
+    throw new PipelineError('input_unreadable', `${path} cannot be read: ${cause.message}.`, { cause })
+  })
+}
+
+async function* lettersOf(
+  broker: Broker,
+  plan: Plan,
+  places: readonly LetterPlace[],
+  options: RejectedReplayOptions,
+): AsyncGenerator<PlacedLetter> {
+  if (places.length === 0) yield* readLetters(broker, plan, options)
+  for (const place of places) yield await readLetter(broker, plan, place)
+}
+
+/** The whole value, from where the event lay if the letter holds only a part. */
+async function originalValue(broker: Broker, letter: Rejection): Promise<Buffer | null | 'gone'> {
+  if (!isValueCut(letter)) return letter.value
+  const record = await recordAt(broker, letter.topic, letter)
+  const isSame = record?.value?.length === letter.valueBytes && record.value.indexOf(letter.value!) === 0
+  return isSame ? record.value : 'gone'
+}
+
+function fitting(outcome: PutBack, limits: ReadonlyMap<string, ReadonlyMap<string, string>>): PutBack {
+  if (!outcome.ok) return outcome
+  const { topic, key, value, headers = {} } = outcome.record
+  const headerBytes = Object.entries(headers).reduce(
+    (sum, [name, bytes]) => sum + 16 + name.length * 3 + bytes.length,
+    0,
+  )
+  const bytes = (key?.length ?? 0) + (value?.length ?? 0) + headerBytes + recordOverheadBytes
+  const max = Number(limits.get(topic)?.get('max.message.bytes') ?? Number.POSITIVE_INFINITY)
+  if (bytes <= max) return outcome
+  return {
+    ok: false,
+    code: 'record_too_large',
+    reason: `about ${bytes} bytes with headers; ${topic} takes ${max} (max.message.bytes)`,
+  }
+}
+
+function createSending(broker: Broker, isDryRun: boolean) {
+  let waiting: OutRecord[] = []
+  let bytes = 0
+  let producer: Awaited<ReturnType<Broker['producer']>> | null = null
+
+  async function flush(): Promise<void> {
+    const records = waiting
+    waiting = []
+    bytes = 0
+    if (records.length === 0 || isDryRun) return
+    producer ??= await broker.producer()
+    await producer.send(records)
+  }
+
+  return {
+    async add(record: OutRecord) {
+      waiting.push(record)
+      bytes += record.value?.length ?? 0
+      if (bytes >= bytesTogetherMax) await flush()
+    },
+    async finish() {
+      await flush()
+      await producer?.close()
+    },
+  }
+}
+
+function createTally(isDryRun: boolean, out: (line: string) => void) {
+  const byCode = new Map<string, number>()
+  let replayed = 0
+  let refused = 0
+
+  function count(placed: PlacedLetter, outcome: PutBack): void {
+    if (outcome.ok) replayed++
+    else {
+      refused++
+      byCode.set(outcome.code, (byCode.get(outcome.code) ?? 0) + 1)
+    }
+    if (replayed + refused > linesShownMax) return
+    const place = shownPlace(placed)
+    if (!outcome.ok) {
+      out(`${place}  refused  ${outcome.code}: ${outcome.reason}`)
+      return
+    }
+    const { topic, partition } = outcome.record
+    out(
+      `${place}  ${isDryRun ? 'would go' : 'goes'} to ${topic}-${partition}  ${outcome.id}, attempt ${placed.letter.attempt + 1}`,
+    )
+  }
+
+  function finish() {
+    const more = replayed + refused - linesShownMax
+    if (more > 0) out(`… and ${shown(more)} more`)
+    const codes = [...byCode].sort(([, a], [, b]) => b - a).map(([code, times]) => `${shown(times)} ${code}`)
+    const told = codes.length > 0 ? `: ${codes.join(', ')}` : ''
+    out(`${shown(replayed)} ${isDryRun ? 'would be put back' : 'put back'}, ${shown(refused)} refused${told}.`)
+    return { replayed, refused, refusedByCode: Object.fromEntries(byCode), dryRun: isDryRun }
+  }
+
+  return { count, finish }
+}

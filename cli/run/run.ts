@@ -1,0 +1,125 @@
+/** `millrace run`: the production process of one pipeline, until it is told to stop. */
+import { createRedisStore } from '../../feature-store/redis/store.ts'
+import { redisSecurity } from '../../runtime/config/security.ts'
+import { createLog, type Log } from '../../runtime/log.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { type CommandContext, openPipelineBroker } from '../context.ts'
+import { exitCodes, failureText } from '../failure-text.ts'
+import { loadPlan } from '../load-plan.ts'
+import { aborted } from '../process.ts'
+import { type Closing, createClosing } from '../shutdown.ts'
+import { type LiveProcess, startLiveProcess } from './live-process.ts'
+
+export interface RunCommandOptions {
+  readonly createTopics?: boolean
+  readonly rebuild?: boolean
+  /** Starts servers on this machine for what the environment does not name. */
+  readonly local?: boolean
+}
+
+export const drainMaxMs = 10_000
+
+export async function runCommand(
+  definition: string,
+  options: RunCommandOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { terminal, clock, random } = context
+  const plan = await loadPlan(definition, context.config.namespace)
+  const closing = createClosing()
+  const signal = context.stopping.signal()
+  const log = createLog(context.config.logLevel)
+
+  async function open(): Promise<LiveProcess> {
+    const { config, redisUrl } = await serversFor(options, context, closing)
+    const { broker, registry } = openPipelineBroker(plan, config, context)
+    closing.add('Kafka', broker.close)
+    const live = await startLiveProcess({
+      plan,
+      config,
+      broker,
+      openStore: (namespace) =>
+        createRedisStore({ url: redisUrl, ...redisSecurity(config), pipeline: plan.name, namespace }),
+      registry,
+      isCreatingTopics: options.createTopics ?? false,
+      isRebuild: options.rebuild ?? false,
+      clock,
+      log,
+      random,
+      signal,
+      closing,
+    })
+    terminal.err(`${plan.name} runs. Features, health and metrics: ${live.url}`)
+    return live
+  }
+
+  return untilStopped(open, { closing, signal, context, log })
+}
+
+/**
+ * Runs what `open` opens until a signal or a failure, then closes it within `drainMaxMs`. Answers the exit code; rejects with the
+ * failure.
+ */
+export async function untilStopped(
+  open: () => Promise<{ readonly ended: Promise<void> }>,
+  parts: {
+    readonly closing: Closing
+    readonly signal: AbortSignal
+    readonly context: Pick<CommandContext, 'terminal' | 'stopping'>
+    readonly log: Log
+  },
+): Promise<number> {
+  const { closing, signal, log } = parts
+  const { terminal, stopping } = parts.context
+  let isOpen = false
+  let failure: { readonly error: unknown } | null = null
+  const ended = open().then((live) => {
+    isOpen = true
+    return live.ended
+  })
+  await Promise.race([ended, aborted(signal)]).catch((error: unknown) => {
+    failure = { error }
+  })
+  if (failure === null) ended.catch((error: unknown) => log.warn({ err: error }, 'a failure came with the stop'))
+  const outcome = await closing.close(drainMaxMs)
+  const known = (failure as { readonly error: unknown } | null)?.error
+  const further = outcome.failures.filter(({ error }) => error !== known)
+  for (const { name, error } of further) terminal.err(`${name} did not close well. ${failureText(error)}`)
+  if (failure !== null) throw known
+  if (outcome.late.length > 0) {
+    terminal.err(
+      `Not closed within ${drainMaxMs / 1_000} s: ${outcome.late.join(', ')}. Nothing is lost: the next start goes on.`,
+    )
+    stopping.exit(exitCodes.failed)
+  }
+  // What was still being opened would keep the process alive.
+  if (!isOpen) stopping.exit(exitCodes.interrupted)
+  return further.length + outcome.late.length > 0 ? exitCodes.failed : exitCodes.done
+}
+
+async function serversFor(options: RunCommandOptions, context: CommandContext, closing: Closing) {
+  const { config, terminal } = context
+  if (options.local) {
+    const { findServers } = await import('../../runtime/servers/local-servers.ts')
+    const servers = await findServers({
+      kafkaBrokers: config.kafkaBrokers.join(','),
+      ...(config.redisUrl === null ? {} : { redisUrl: config.redisUrl }),
+      servers: config.servers,
+      folder: config.folder,
+      say: terminal.err,
+    })
+    closing.add('local servers', servers.close)
+    return { config: { ...config, kafkaBrokers: servers.kafkaBrokers.split(',') }, redisUrl: servers.redisUrl }
+  }
+  const missing = [
+    ...(config.kafkaBrokers.length === 0 ? ['KAFKA_BROKERS (host:port)'] : []),
+    ...(config.redisUrl === null ? ['REDIS_URL (redis://host:port)'] : []),
+  ]
+  if (missing.length > 0 || config.redisUrl === null) {
+    throw new PipelineError(
+      'config_invalid',
+      `millrace run needs ${missing.join(' and ')}; with --local it starts servers on this machine instead.`,
+    )
+  }
+  return { config, redisUrl: config.redisUrl }
+}

@@ -1,0 +1,136 @@
+/**
+ * The example's events into the raw topics, span by span, each at its pace and never too far ahead of the answers. Called by `start` and
+ * `verify`.
+ */
+import type { Pace } from '../../producers/pace.ts'
+import { openPositions, type PositionedSink } from '../../producers/positions.ts'
+import type { SourceEvent } from '../../producers/prepare.ts'
+import { produce, type Sink } from '../../producers/produce.ts'
+import type { Broker } from '../../runtime/broker.ts'
+import type { EventValues } from '../../schemas/kernel/event.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import type { CommandContext } from '../context.ts'
+import type { Source } from '../produce/source.ts'
+import { openSource } from '../produce/sources.ts'
+import { requireTopics } from '../topics/topics.ts'
+import type { OwnPipeline } from './own-pipeline.ts'
+
+/** An event that is about to be sent, and when it was to be sent (ms since 1970). */
+export type OnSent = (
+  event: { readonly stream: string; readonly id: string; readonly timeMs: number; readonly values: EventValues },
+  scheduledMs: number,
+) => void
+
+export interface Feed {
+  /** The first event time that is not in the raw topics yet, ms since 1970: where a resumed feed goes on. */
+  afterNewest(): Promise<number>
+  /** First event time of the source. */
+  readonly startMs: number
+  /** Events of the scored stream that were sent. */
+  readonly sent: number
+  send(
+    span: { readonly fromMs: number; readonly untilMs?: number },
+    pace: Pace,
+    stop: AbortSignal,
+    onSent: OnSent,
+  ): Promise<void>
+}
+
+/** How soon a feed that is too far ahead looks again. */
+const lookAgainMs = 5
+
+export async function createFeed(
+  { plan, ground, watched }: OwnPipeline,
+  options: { readonly seed?: number },
+  context: CommandContext,
+): Promise<Feed> {
+  const { stdin, clock } = context
+  const { broker, unansweredMax } = ground
+  const say = context.terminal.err
+  const partitionsOf = await requireTopics(
+    broker,
+    plan.streams.map(({ topic }) => topic),
+  )
+  const producer = await broker.producer()
+  let positions: PositionedSink | null = null
+  const sourceOptions = { source: 'handbook', ...(options.seed === undefined ? {} : { seed: options.seed }) }
+  const first = await openSource(sourceOptions, plan, { stdin, signal: new AbortController().signal, say })
+  let sent = 0
+
+  /**
+   * Flat out, many events of several partitions are one chunk, and a chunk that is no transaction can be seen in parts: an event before an
+   * earlier one of another partition. Paced chunks are small, and a transaction for each would only delay them.
+   */
+  async function sinkFor({ kind }: Pace, signal: AbortSignal): Promise<Sink> {
+    if (kind !== 'flat out') return producer
+    positions ??= await openPositions({
+      broker,
+      groupPrefix: plan.name,
+      topic: plan.scored.topic,
+      source: { name: 'the benchmark', key: plan.scored.topic, file: null },
+      isResuming: false,
+      clock,
+      signal,
+      say,
+    })
+    return positions
+  }
+
+  const unanswered = () => sent - watched.counts.predictions - watched.counts.rejected
+
+  async function* whileAnswered(chunks: Source['chunks'], stop: AbortSignal): AsyncGenerator<readonly SourceEvent[]> {
+    for await (const chunk of chunks) {
+      while (unanswered() > unansweredMax && !stop.aborted) await clock.sleep(lookAgainMs)
+      yield chunk
+    }
+  }
+
+  return {
+    afterNewest: async () => Math.max(first.startMs!, (await newestSentMs(broker, plan)) + 1),
+    startMs: first.startMs!,
+    get sent() {
+      return sent
+    },
+    async send({ fromMs, untilMs }, pace, stop, onSent) {
+      const span = { from: fromMs, ...(untilMs === undefined ? {} : { until: untilMs }) }
+      const source = await openSource({ ...sourceOptions, ...span }, plan, { stdin, signal: stop, say })
+      await produce(whileAnswered(source.chunks, stop), {
+        streams: plan.streams,
+        sink: await sinkFor(pace, stop),
+        partitionsOf,
+        pace,
+        clock,
+        signal: stop,
+        onSent(event, scheduledMs) {
+          if (event.stream === plan.scored.name) sent++
+          onSent(event, scheduledMs)
+        },
+      })
+    },
+  }
+}
+
+/** Greatest event time among the last records of all raw partitions; −infinity where there is none. */
+async function newestSentMs(broker: Broker, plan: Plan): Promise<number> {
+  const counts = await broker.partitionCounts(plan.streams.map(({ topic }) => topic))
+  const partitions = plan.streams.flatMap(({ topic }) =>
+    Array.from({ length: counts.get(topic) ?? 0 }, (_, partition) => ({ topic, partition })),
+  )
+  const written = (await broker.bounds(partitions)).filter(({ start, end }) => end > start)
+  if (written.length === 0) return Number.NEGATIVE_INFINITY
+  const fetcher = await broker.fetcher()
+  try {
+    const from = written.map(({ topic, partition, end }) => ({ topic, partition, offset: end - 1 }))
+    const fetched = await fetcher.fetch(from, { maxWaitMs: 1_000, partitionBytesMax: 1_024 * 1_024 })
+    const times = fetched.flatMap(({ topic, records }) => {
+      const stream = plan.streams.find((candidate) => candidate.topic === topic)!
+      return records.map(({ value }) => {
+        const decoded = stream.codec.decode(value)
+        return decoded.ok ? (decoded.event[stream.timeField] as number) : Number.NEGATIVE_INFINITY
+      })
+    })
+    return Math.max(...times)
+  } finally {
+    await fetcher.close()
+  }
+}

@@ -1,0 +1,90 @@
+/** `millrace tail`: predictions, dead letters, models or raw events as they are written, one line each. */
+import type { Broker, FetchedPartition, FetchFrom } from '../../runtime/broker.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
+import { type CommandContext, openPipelineBroker } from '../context.ts'
+import { exitCodes } from '../failure-text.ts'
+import { loadPlan } from '../load-plan.ts'
+import { requireTopics } from '../topics/topics.ts'
+import type { TailFilters } from './tail-filters.ts'
+import { tailView } from './tail-lines.ts'
+import { type TailTopic, tailTopics } from './tail-topics.ts'
+
+export interface TailCommandOptions extends TailFilters {
+  readonly from: 'start' | 'end'
+  /** Instead of `from`, ms since 1970 by the broker's clock. */
+  readonly since?: number
+  /** Ends with the last record before it, ms since 1970 by the broker's clock. */
+  readonly until?: number
+  /** Ends after so many lines; goes on until it is stopped without it. */
+  readonly count?: number
+  readonly json?: boolean
+}
+
+const limits = { maxWaitMs: 250, partitionBytesMax: 262_144 }
+
+export async function tailCommand(
+  definition: string,
+  name: string,
+  options: TailCommandOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { config, terminal, clock } = context
+  const signal = context.stopping.signal()
+  const plan: Plan = await loadPlan(definition, config.namespace)
+  const { topic, line } = tailView(plan, topicNamed(name, plan), options, options.json ?? false)
+  const { until = Number.POSITIVE_INFINITY } = options
+  const { broker } = openPipelineBroker(plan, config, context)
+  try {
+    let from = await beginnings(broker, topic, options)
+    const fetcher = await broker.fetcher()
+    let left = options.count ?? Number.POSITIVE_INFINITY
+    while (left > 0 && from.length > 0 && !signal.aborted) {
+      const fetched = await fetcher.fetch(from, limits)
+      const records = fetched.flatMap((one) => one.records).filter(({ appendedAtMs }) => appendedAtMs < until)
+      // Partitions answer in no particular order; what was appended earlier is shown earlier.
+      records.sort((a, b) => a.appendedAtMs - b.appendedAtMs)
+      for (const record of records) {
+        const shown = left > 0 ? line(record) : null
+        if (shown === null) continue
+        terminal.out(shown)
+        left--
+      }
+      from = fetched
+        .filter((one) => !isOver(one, until, clock))
+        .map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
+    }
+    return exitCodes.done
+  } finally {
+    await broker.close()
+  }
+}
+
+function topicNamed(name: string, plan: Plan): TailTopic | StreamPlan {
+  const found = tailTopics.find((topic) => topic === name) ?? plan.streams.find((stream) => stream.name === name)
+  if (found !== undefined) return found
+  const streams = plan.streams.map((stream) => stream.name)
+  throw new PipelineError(
+    'usage',
+    `${plan.name} has no topic ${name}: type ${tailTopics.join(', ')}, or a stream: ${streams.join(', ')}.`,
+  )
+}
+
+/** Nothing that was appended before the time is still to come. */
+function isOver({ records, next, stableEnd }: FetchedPartition, untilMs: number, clock: Clock): boolean {
+  const isPast = records.some(({ appendedAtMs }) => appendedAtMs >= untilMs)
+  return isPast || (next >= stableEnd && clock.nowMs() >= untilMs)
+}
+
+async function beginnings(
+  broker: Broker,
+  topic: string,
+  { from, since }: Pick<TailCommandOptions, 'from' | 'since'>,
+): Promise<FetchFrom[]> {
+  const count = (await requireTopics(broker, [topic]))(topic)
+  const partitions = Array.from({ length: count }, (_, partition) => ({ topic, partition }))
+  if (since !== undefined) return broker.offsetsAt(partitions, since)
+  const bounds = await broker.bounds(partitions)
+  return bounds.map(({ topic, partition, ...bound }) => ({ topic, partition, offset: bound[from] }))
+}

@@ -1,0 +1,177 @@
+/**
+ * From an address to one connection to Redis whose replies come in the order of the calls and whose failures are told
+ * apart: `redis_unreachable` when there is no answer in time, `redis_refused` when this process is not let in or lacks a
+ * right, `redis_request_failed` when the answer is another error. The Redis store calls it.
+ */
+import type { ConnectionOptions as TlsOptions } from 'node:tls'
+import { Redis } from 'ioredis'
+import { speaksTls, tlsFailure } from '../../runtime/tls-failure.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+
+const scanCount = 1_000
+const reconnectDelayMsMax = 1_000
+/** Answers that no further try and no other command changes: the user, the password or a right. */
+const withoutRight = /^(?:NOPERM|NOAUTH|WRONGPASS|DENIED)\b|ACL failure in script/
+
+/** What a script returns: a code and at most two values, null where there is none. */
+export type ScriptReply = readonly [code: string, first?: string | null, second?: string | null]
+
+export interface RedisAddress {
+  /** `redis://` or `rediss://`. */
+  readonly url: string
+  /** Of a `rediss://` address. */
+  readonly tls?: TlsOptions
+  /** Where they do not stand in the address. */
+  readonly username?: string
+  readonly password?: string
+}
+
+/** What the store needs of Redis, with its failures told apart. */
+export interface RedisConnection {
+  script(text: string, keys: readonly string[], values: ReadonlyArray<string | Buffer>): Promise<ScriptReply>
+  getAll(keys: readonly string[]): Promise<Array<Buffer | null>>
+  scan(cursor: string, pattern: string): Promise<{ cursor: string; keys: string[] }>
+  ping(): Promise<void>
+  /** What the server says of itself: lines of `name:value`. */
+  info(): Promise<string>
+  close(): Promise<void>
+}
+
+/**
+ * Connects, and checks that the server answers and evicts nothing, unless told that it may. `timeoutMs` bounds the
+ * connecting and every call. A connection that breaks is opened anew in the background, at ever longer intervals up to
+ * a second, until it is closed; calls fail meanwhile.
+ */
+export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict = false): Promise<RedisConnection> {
+  const { url, tls, username, password } = at
+  const address = addressOf(url)
+  let wasReady = false
+  let lastFailure: Error | undefined
+  const redis = new Redis(url, {
+    ...(tls === undefined ? {} : { tls }),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    lazyConnect: true,
+    connectTimeout: timeoutMs,
+    commandTimeout: timeoutMs,
+    socketTimeout: timeoutMs,
+    // A command whose reply is lost fails at once; whether it was done is for the fence to say, not for a resend to
+    // risk.
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    retryStrategy: (attempt) => (wasReady ? Math.min(50 * attempt, reconnectDelayMsMax) : null),
+  })
+  // Every failure of the connection reaches a caller as the cause of the next call that fails.
+  redis.on('error', (error: Error) => {
+    lastFailure = error
+  })
+  redis.on('ready', () => {
+    lastFailure = undefined
+  })
+
+  async function ask<T>(command: string, reply: Promise<T>): Promise<T> {
+    try {
+      return await reply
+    } catch (error) {
+      throw failureOf(command, address, error, lastFailure, timeoutMs)
+    }
+  }
+
+  try {
+    await ask('connect', redis.connect())
+    wasReady = true
+    const policy = /^maxmemory_policy:(\S+)/m.exec(await ask('INFO memory', redis.info('memory')))?.[1]
+    if (policy !== 'noeviction' && !mayEvict) {
+      throw new PipelineError(
+        'redis_eviction',
+        `Redis at ${address} has maxmemory-policy ${policy ?? 'unknown'}, expected noeviction: ` +
+          'features could vanish unseen.',
+        { details: { address, policy } },
+      )
+    }
+  } catch (error) {
+    redis.disconnect()
+    throw wasReady ? error : await firstFailure(error, url, lastFailure)
+  }
+
+  return {
+    script: async (text, keys, values) =>
+      (await ask('EVAL', redis.eval(text, keys.length, ...keys, ...values))) as ScriptReply,
+    getAll: (keys) => ask('MGET', redis.mgetBuffer(...keys)),
+    scan: async (cursor, pattern) => {
+      const [next, keys] = await ask('SCAN', redis.scan(cursor, 'MATCH', pattern, 'COUNT', scanCount))
+      return { cursor: next, keys }
+    },
+    ping: async () => {
+      await ask('PING', redis.ping())
+    },
+    info: () => ask('INFO', redis.info()),
+    close: async () => {
+      // Waits for the replies that are still due; a connection that is gone has none.
+      if (redis.status === 'ready') await ask('QUIT', redis.quit())
+      else redis.disconnect()
+    },
+  }
+}
+
+function failureOf(
+  command: string,
+  address: string,
+  error: unknown,
+  lastFailure: Error | undefined,
+  timeoutMs: number,
+): PipelineError {
+  const known = lastFailure ?? error
+  const text = error instanceof Error ? error.message : String(error)
+  const ofTls = tlsFailure(known)
+  if (ofTls !== null) return refused(address, ofTls, known)
+  const reply = [error, lastFailure].find((failure) => failure instanceof Error && failure.name === 'ReplyError') as
+    | Error
+    | undefined
+  if (reply !== undefined && withoutRight.test(reply.message)) {
+    return refused(address, `refused ${command}: ${reply.message}`, reply)
+  }
+  if (error === reply && reply !== undefined) {
+    return new PipelineError('redis_request_failed', `Redis at ${address} answered ${command} with an error: ${text}`, {
+      cause: error,
+      details: { address, command },
+    })
+  }
+  return new PipelineError(
+    'redis_unreachable',
+    `No answer to ${command} from Redis at ${address} (limit ${timeoutMs} ms): ${lastFailure?.message ?? text}`,
+    { cause: lastFailure ?? error, details: { address, command, timeoutMs } },
+  )
+}
+
+/**
+ * A connection that was closed before it was ready may be a matter of settings: the port is asked whether it speaks TLS.
+ */
+async function firstFailure(error: unknown, url: string, lastFailure: Error | undefined): Promise<unknown> {
+  const code = (lastFailure as NodeJS.ErrnoException | undefined)?.code
+  const isClosed = lastFailure === undefined || code === 'ECONNRESET' || code === 'EPIPE'
+  if (!(error instanceof PipelineError) || error.code !== 'redis_unreachable' || !isClosed) return error
+  const { protocol, hostname, port, host } = new URL(url)
+  if (protocol === 'rediss:') {
+    const doubt = 'If Redis is up, this port expects a client certificate (REDIS_TLS_CERT_FILE), or no TLS (redis://).'
+    return new PipelineError('redis_unreachable', `${error.message}. ${doubt}`, {
+      cause: error,
+      details: error.details,
+    })
+  }
+  const speaks = await speaksTls(hostname.replace(/^\[|\]$/g, ''), Number(port || 6_379))
+  return speaks ? refused(host, 'speaks TLS on this port: write rediss:// in REDIS_URL', error) : error
+}
+
+function refused(address: string, how: string, cause: unknown): PipelineError {
+  return new PipelineError('redis_refused', `Redis at ${address} ${how}`, { cause, details: { address } })
+}
+
+/** Host and port, without user and password. */
+function addressOf(url: string): string {
+  if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
+    throw new PipelineError('config_invalid', 'The address of Redis is not a redis:// or rediss:// URL: see REDIS_URL.')
+  }
+  return new URL(url).host
+}

@@ -1,0 +1,85 @@
+/**
+ * What both stores refuse, and in which words: bad steps (our mistake), a fence that does not open, state of something
+ * else.
+ */
+import assert from 'node:assert/strict'
+import { PipelineError } from '../schemas/kernel/errors.ts'
+import { type StateIdentity, type Step, storeKeysMax } from './store.ts'
+
+/** `customer/3`: a task in messages. */
+export function taskName(entity: string, partition: number): string {
+  return `${entity}/${partition}`
+}
+
+export function assertStep(step: Step): void {
+  assert(step.writes.length <= storeKeysMax, `a step has at most ${storeKeysMax} writes, not ${step.writes.length}`)
+  assert(step.from !== '' && step.to !== '', 'a position is never empty text')
+  // A step is recognised as applied by where it leads.
+  assert(step.from !== step.to, `a step must lead to another position than ${step.from}`)
+  const keys = new Set<string>()
+  for (const { key, kind, bytes } of step.writes) {
+    assert(!keys.has(key), `a step writes ${key} twice`)
+    assert(kind === 'remove' || bytes.length > 0, `a step writes nothing to ${key}`)
+    keys.add(key)
+  }
+}
+
+/** Null when owner and position are those expected. A token that is gone was emptied away, not taken over. */
+export function fenceRefusal(
+  task: string,
+  expected: { readonly owner: string; readonly position: string | null },
+  found: { readonly owner: string | null; readonly position: string | null },
+): PipelineError | null {
+  const details = { task, expected, found }
+  if (found.owner !== null && found.owner !== expected.owner) {
+    return new PipelineError('fenced', `Task ${task} was taken over by ${found.owner}; ${expected.owner} is refused.`, {
+      details,
+    })
+  }
+  if (found.owner === null || found.position !== expected.position) {
+    const state =
+      found.owner === null ? 'holds no owner token any more' : `stands at ${found.position ?? 'no position at all'}`
+    return new PipelineError(
+      'state_lost',
+      `The store ${state} for task ${task}, expected position ${expected.position ?? 'none'}: ` +
+        'drop the local state and claim anew.',
+      { details },
+    )
+  }
+  return null
+}
+
+/** The identity as it is stored and compared. */
+export function identityText({ clusterId, stateFingerprint, partitions }: StateIdentity): string {
+  return JSON.stringify({ clusterId, stateFingerprint, partitions })
+}
+
+/** What `identityText` was made from. Throws `state_foreign` for any other text. */
+export function identityOf(text: string): StateIdentity {
+  try {
+    const { clusterId, stateFingerprint, partitions } = JSON.parse(text) as Partial<StateIdentity>
+    if (clusterId !== undefined && stateFingerprint !== undefined && partitions !== undefined) {
+      return { clusterId, stateFingerprint, partitions }
+    }
+  } catch (cause) {
+    throw unknownIdentity(text, cause)
+  }
+  throw unknownIdentity(text)
+}
+
+function unknownIdentity(text: string, cause?: unknown): PipelineError {
+  return new PipelineError(
+    'state_foreign',
+    `The stored state says that it belongs to ${text}, which is no identity of Millrace's.`,
+    { cause },
+  )
+}
+
+export function foreignState(task: string, expected: string, found: string | null): PipelineError {
+  return new PipelineError(
+    'state_foreign',
+    `The stored state of task ${task} belongs to ${found ?? 'nobody known'}, expected ${expected}. ` +
+      'Start with the definition and cluster it belongs to, with another namespace, or with --rebuild.',
+    { details: { task, expected, found } },
+  )
+}

@@ -1,0 +1,95 @@
+/** A definition's own model behind the contract of every model: its weights travel as JSON, and what it returns is checked. */
+import { isDeepStrictEqual } from 'node:util'
+import type { OwnModel } from '../../schemas/definition/custom-model.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { OwnModelPlan, OwnWeights } from '../../schemas/plan/model-plan.ts'
+import { openState, sealState } from './learner-state.ts'
+import type { LearnerStart, Model, OnlineLearner, Predict, Scoring } from './model.ts'
+import { countClasses } from './training-rows.ts'
+
+export function createOwn({ own }: OwnModelPlan): Model {
+  return {
+    kind: 'own',
+    async fit(training, options) {
+      options.signal?.throwIfAborted()
+      // Rows of the wrong shape are a mistake of ours, which the model must not be blamed for.
+      countClasses(training)
+      const fitted = await own.fit(training, options)
+      options.signal?.throwIfAborted()
+      const weights = packed(own, training.features, fitted)
+      // Weights that cannot score are found out here and not by the first event.
+      ownScoring(weights, own).predict(new Float64Array(training.features.length).fill(Number.NaN))
+      return { weights, note: `by the definition's own model ${own.name}` }
+    },
+    learner: own.learner ? async (features, start) => createLearner(own, features, start) : null,
+  }
+}
+
+function packed(own: OwnModel, features: readonly string[], weights: unknown): OwnWeights {
+  return { kind: 'own', name: own.name, features: [...features], json: jsonOf(weights, `the weights of ${own.name}`) }
+}
+
+/** Throws `model_untrainable` where JSON would not give back the same. */
+function jsonOf(value: unknown, what: string): string {
+  const json = JSON.stringify(value) as string | undefined
+  if (json !== undefined && isDeepStrictEqual(JSON.parse(json), value)) return json
+  throw new PipelineError(
+    'model_untrainable',
+    `JSON does not carry ${what} as they are: they hold something like NaN, Infinity, undefined, a date or a typed array.`,
+    { details: { what } },
+  )
+}
+
+function createLearner(own: OwnModel, features: readonly string[], { seed, state }: LearnerStart): OnlineLearner {
+  const owner = { kind: 'own', name: own.name, features }
+  const learner = own.learner!(features, { seed, state: state === null ? null : restored(state, owner) })
+  let predict: Predict | null = null
+  return {
+    learn(vector, label, weight = 1) {
+      predict = null
+      learner.learn(vector, label, weight)
+    },
+    predict(vector) {
+      predict ??= ownScoring(packed(own, features, learner.weights()), own).predict
+      return predict(vector)
+    },
+    weights: () => packed(own, features, learner.weights()),
+    save() {
+      const json = Buffer.from(jsonOf(learner.save(), `the state of the learner of ${own.name}`))
+      return sealState(owner, { length: Float64Array.of(json.length), json })
+    },
+    close: () => undefined,
+  }
+}
+
+function restored(state: Buffer, owner: unknown): unknown {
+  const length = Float64Array.of(0)
+  // The text is as long as it is; what stands before it says how long.
+  const header = state.indexOf(0x0a) + 1
+  new Uint8Array(length.buffer).set(state.subarray(header, header + 8))
+  const json = Buffer.alloc(Math.max(0, state.length - header - 8))
+  openState(state, owner, { length, json })
+  return JSON.parse(json.toString()) as unknown
+}
+
+export function ownScoring({ features, json, name }: OwnWeights, own: OwnModel): Scoring {
+  const weights = JSON.parse(json) as unknown
+  const predict = own.predictor(weights, features)
+  const contributions = own.contributions?.(weights, features)
+  return {
+    predict(vector) {
+      const probability = predict(vector)
+      if (probability >= 0 && probability <= 1) return probability
+      throw new PipelineError(
+        'definition_invalid',
+        `The definition's own model ${name} answered ${String(probability)} for (${Array.from(vector).join(', ')}); ` +
+          'expected a probability from 0 to 1.',
+        { details: { model: name } },
+      )
+    },
+    contributions(vector, into) {
+      if (contributions) into.set(contributions(vector))
+      else into.fill(0)
+    },
+  }
+}

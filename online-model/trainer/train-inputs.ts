@@ -1,0 +1,128 @@
+/** The logged predictions and the label stream in, a filled label join and its watermark out; called by the trainer. */
+import assert from 'node:assert/strict'
+import type { Broker, Fetcher, LogRecord, TopicPartition } from '../../runtime/broker.ts'
+import { type LogSpan, readSpans, wholeLog } from '../../runtime/read-log.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { LabelPlan, Plan, StreamPlan } from '../../schemas/plan/plan.ts'
+import type { ModelVersion } from '../../schemas/wire/records.ts'
+import { createLabelJoin, type LabelJoin } from '../labels/label-join.ts'
+import { readLabel } from '../labels/read-label.ts'
+
+type InputPlan = Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'streams' | 'label'>
+
+/** Records read that taught nothing. */
+export interface Skipped {
+  /** Predictions of another definition. */
+  readonly foreign: number
+  /** Label records that are no valid event, or that report neither 0 nor 1 nor nothing. */
+  readonly rejectedLabels: number
+  /** Label events dated further ahead of their append time than the stream allows. */
+  readonly labelsAhead: number
+}
+
+export interface TrainInputs {
+  readonly join: LabelJoin
+  /** Event time that both inputs have passed, ms; −∞ while one of them is empty. */
+  readonly watermarkMs: number
+  readonly skipped: Skipped
+  /** Where reading ended, for the version's lineage. */
+  readonly positions: ModelVersion['trainedOn']
+}
+
+/**
+ * `topics` are full names. Reads the labels twice, so that only rows are held, and the predictions once, or twice where
+ * the labels have come further than they; what retention removes meanwhile is passed over. Rejects with `topic_missing`, `record_unreadable` and the broker's codes.
+ */
+export async function readTrainInputs(
+  broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher'>,
+  plan: InputPlan,
+  topics: { readonly predictions: string; readonly label: string },
+  rowsMax: number,
+): Promise<TrainInputs> {
+  const labelStream = plan.streams.find(({ index }) => index === plan.label.stream)
+  assert(labelStream !== undefined, `the label's stream ${plan.label.stream} is not in the plan`)
+  const spans = await wholeLog(broker, [topics.predictions, topics.label])
+  const predictionSpans = spans.filter(({ topic }) => topic === topics.predictions)
+  const labelSpans = spans.filter(({ topic }) => topic === topics.label)
+  const fetcher = await broker.fetcher()
+  try {
+    // 1. How far the labels have come says which predictions can be ripe.
+    const labels = await surveyLabels(fetcher, labelSpans, labelStream, plan.label)
+    // Labels may still come as much out of order as their stream declares.
+    const labelsPassedMs = labels.timeMs - labelStream.disorderMs
+
+    // 2. The newest ripe predictions.
+    const { join, watermarkMs, foreign } = await keepRipe(fetcher, predictionSpans, plan, rowsMax, labelsPassedMs)
+
+    // 3. The labels again, now that it is known whose are needed.
+    const name = (record: LogRecord, { partition }: TopicPartition) => {
+      const label = readLabel(record, labelStream, plan.label)
+      if (typeof label === 'object') join.addLabel(label.id, { ...label, partition, offset: record.offset })
+    }
+    await readSpans(fetcher, labelSpans, name, { isLossy: true })
+    return {
+      join,
+      watermarkMs,
+      skipped: { foreign, rejectedLabels: labels.rejected, labelsAhead: labels.ahead },
+      positions: spans.map(({ topic, partition, end }) => ({ topic, partition, offset: end })),
+    }
+  } finally {
+    await fetcher.close()
+  }
+}
+
+interface RipePredictions {
+  readonly join: LabelJoin
+  readonly watermarkMs: number
+  readonly foreign: number
+}
+
+/** `passedMs`: event time that the labels have passed, and an upper bound of the watermark. */
+async function keepRipe(
+  fetcher: Fetcher,
+  spans: readonly LogSpan[],
+  plan: InputPlan,
+  rowsMax: number,
+  passedMs: number,
+): Promise<RipePredictions> {
+  const { otherwise } = plan.label
+  const join = createLabelJoin({
+    featureCount: plan.features.length,
+    ripeUntilMs: passedMs - otherwise.afterMs,
+    otherwise: otherwise.value,
+    rowsMax,
+  })
+  let timeMs = Number.NEGATIVE_INFINITY
+  let foreign = 0
+  const take = (record: LogRecord, from: TopicPartition) => {
+    const place = `${from.topic} partition ${from.partition} offset ${record.offset}`
+    if (record.value === null) {
+      throw new PipelineError('record_unreadable', `The prediction at ${place} has no value.`, { details: { place } })
+    }
+    const prediction = plan.predictions.codec.decode(record.value)
+    timeMs = Math.max(timeMs, prediction.time)
+    // The same feature names may mean something else under another definition, so its vectors teach nothing about
+    // this one.
+    if (prediction.fingerprint === plan.fingerprint) join.addPrediction(prediction)
+    else foreign++
+  }
+  await readSpans(fetcher, spans, take, { isLossy: true })
+  // Predictions behind the labels are the slower input, which only their end tells: once more, with the watermark known.
+  // Not awaited here, so that this join is gone before the next one grows.
+  if (timeMs < passedMs) return keepRipe(fetcher, spans, plan, rowsMax, timeMs)
+  return { join, watermarkMs: passedMs, foreign }
+}
+
+async function surveyLabels(fetcher: Fetcher, spans: readonly LogSpan[], stream: StreamPlan, plan: LabelPlan) {
+  let timeMs = Number.NEGATIVE_INFINITY
+  let rejected = 0
+  let ahead = 0
+  const survey = (record: LogRecord) => {
+    const label = readLabel(record, stream, plan)
+    if (label === 'rejected') rejected++
+    else if (label === 'ahead') ahead++
+    else timeMs = Math.max(timeMs, label.time)
+  }
+  await readSpans(fetcher, spans, survey, { isLossy: true })
+  return { timeMs, rejected, ahead }
+}

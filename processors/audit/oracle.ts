@@ -1,0 +1,127 @@
+/**
+ * What a stage must give, computed the slow way: one entity's events as a plain list, and for an event the value of every slot by
+ * filtering that list. The reading that the fast one (entity log, slot reader, exact sum, fold) is held against: it shares nothing with
+ * them but the plan. Called by the audit and by tests.
+ */
+
+import type { EventValues } from '../../schemas/kernel/event.ts'
+import type { AggregateSlot, StagePlan } from '../../schemas/plan/plan.ts'
+import { bigSum } from './big-sum.ts'
+
+/** Canonical order, spelt out. */
+export interface OraclePlace {
+  readonly time: number
+  readonly stream: number
+  readonly partition: number
+  readonly offset: number
+}
+
+/** A valid event of one entity as it lay in an input of the stage; `partition` and `offset` are those of the raw event. */
+export interface OracleEvent extends OraclePlace {
+  readonly id: string
+  readonly event: EventValues
+  /** Which input of the stage, and at what offset of it. */
+  readonly input: number
+  readonly at: number
+  /** Task of the stage before that sent it; the same for all events of a raw topic. */
+  readonly source: number
+}
+
+/** An event that left a fact. */
+export interface OracleFact extends OracleEvent {
+  /** Time at which it counts. */
+  readonly countsAt: number
+}
+
+export interface Oracle {
+  /**
+   * The facts that these events leave, which none of the stage refused. The first of a stream and id is the fact, as long as it is within
+   * retention; `events` are in the order in which they came first.
+   */
+  facts(events: readonly OracleEvent[]): OracleFact[]
+  /** Value of every slot of the stage, in the order of `stage.entity.slots`, for an event at this place; NaN is missing. */
+  slots(facts: readonly OracleFact[], place: OraclePlace): number[]
+  /** The facts that the slots at this place are computed from. */
+  counted(facts: readonly OracleFact[], place: OraclePlace): OracleFact[]
+}
+
+export function createOracle(stage: StagePlan): Oracle {
+  const { layout, slots, retentionMs } = stage.entity
+  const sources = new Map(layout.sources.map((source) => [source.stream, source]))
+
+  function facts(events: readonly OracleEvent[]): OracleFact[] {
+    const found: OracleFact[] = []
+    const byId = new Map<string, OracleFact[]>()
+    for (const event of events) {
+      const source = sources.get(event.stream)
+      if (!source) continue
+      const known = byId.get(`${event.stream} ${event.id}`) ?? []
+      // Whoever is older than the facts that are kept when the event comes is forgotten.
+      if (known.some(({ countsAt }) => countsAt >= event.time - retentionMs)) continue
+      const fact = { ...event, countsAt: event.event[source.atField] as number }
+      found.push(fact)
+      byId.set(`${event.stream} ${event.id}`, [...known, fact])
+    }
+    return found
+  }
+
+  return {
+    facts,
+    slots: (list, place) => slots.map((slot) => slotValue(slot, list, place)),
+    counted: (list, place) => list.filter((fact) => slots.some((slot) => counts(slot, fact, place))),
+  }
+
+  function slotValue(slot: AggregateSlot, list: readonly OracleFact[], place: OraclePlace): number {
+    const inWindow = list.filter((fact) => counts(slot, fact, place))
+    if (slot.kind === 'count') return inWindow.length
+    const field = sources.get(slot.stream)!.values.find(({ column }) => column === slot.column)!.field
+    const scale = slot.decimals === null ? 1 : 10 ** slot.decimals
+    const values: number[] = []
+    for (const { event } of inWindow) {
+      const value = event[field]
+      if (value !== null && value !== undefined) values.push(scaled(Number(value), slot.decimals))
+    }
+    return aggregate(slot.kind, values, scale)
+  }
+}
+
+/** In `(t - lag - over, t - lag]`, and known, at the place in canonical order; within an instant that order decides. */
+function counts(slot: AggregateSlot, fact: OracleFact, place: OraclePlace): boolean {
+  if (fact.stream !== slot.stream || isAfter(fact, place)) return false
+  const until = place.time - slot.lagMs
+  if (fact.countsAt <= until - slot.overMs || fact.countsAt > until) return false
+  return slot.lagMs > 0 || !isAfter({ ...fact, time: fact.countsAt }, place)
+}
+
+/** After `b` in canonical order. */
+export function isAfter(a: OraclePlace, b: OraclePlace): boolean {
+  if (a.time !== b.time) return a.time > b.time
+  if (a.stream !== b.stream) return a.stream > b.stream
+  if (a.partition !== b.partition) return a.partition > b.partition
+  return a.offset > b.offset
+}
+
+/** Where decimals are declared, values are whole numbers of the last of them; 0 has no sign. */
+function scaled(value: number, decimals: number | null): number {
+  return (decimals === null ? value : Math.round(value * 10 ** decimals)) + 0
+}
+
+/** Larger values make a sum missing: it could be beyond the largest double. */
+const summandMax = 2 ** 1000
+
+function aggregate(kind: Exclude<AggregateSlot['kind'], 'count'>, values: readonly number[], scale: number): number {
+  switch (kind) {
+    case 'sum':
+      return exactSum(values) / scale
+    case 'mean':
+      return values.length === 0 ? Number.NaN : exactSum(values) / (values.length * scale)
+    case 'min':
+      return values.length === 0 ? Number.NaN : values.reduce((least, value) => Math.min(least, value)) / scale
+    case 'max':
+      return values.length === 0 ? Number.NaN : values.reduce((most, value) => Math.max(most, value)) / scale
+  }
+}
+
+function exactSum(values: readonly number[]): number {
+  return values.some((value) => Math.abs(value) > summandMax) ? Number.NaN : bigSum(values)
+}

@@ -1,0 +1,87 @@
+/**
+ * Entity logs of one task in memory: what a batch touches is loaded once and stays until it is applied; beyond the budget the longest
+ * untouched go. Called by the batch loop, and by replays that never let anything go.
+ */
+import { decodeLog, type EntityLog, liveRows, takeWrite } from '../../feature-store/entity-log.ts'
+import type { LogWrite } from '../../feature-store/store.ts'
+import type { FactLayout } from '../../schemas/plan/plan.ts'
+
+export interface EntityCache {
+  readonly entities: number
+  /** Those of these keys that must be loaded before the batch is folded. */
+  missing(keys: Iterable<string>): string[]
+  put(key: string, bytes: Buffer | null): void
+  /** The log of an entity that is in the cache, marked as touched by this batch. */
+  touch(key: string, batch: number): EntityLog
+  /** What the store needs to come level with the logs that the batch touched. */
+  takeWrites(keys: Iterable<string>): LogWrite[]
+  /** Lets the longest untouched entities go until the budget is met; those touched since `pinnedFrom` stay, whatever it costs. */
+  trim(pinnedFrom: number): void
+}
+
+interface Entry {
+  readonly log: EntityLog
+  touchedBy: number
+}
+
+export function createEntityCache(layout: FactLayout, options: { readonly rowsMax: number }): EntityCache {
+  /** Least recently touched first: a touched entry moves to the end. */
+  const entries = new Map<string, Entry>()
+
+  function missing(keys: Iterable<string>): string[] {
+    const wanted = new Set<string>()
+    for (const key of keys) if (!entries.has(key)) wanted.add(key)
+    return [...wanted]
+  }
+
+  function put(key: string, bytes: Buffer | null): void {
+    entries.set(key, { log: decodeLog(bytes, layout), touchedBy: -1 })
+  }
+
+  function touch(key: string, batch: number): EntityLog {
+    const entry = entries.get(key)
+    if (!entry) throw new Error(`entity ${key} was not loaded before its batch`)
+    if (entry.touchedBy !== batch) {
+      entry.touchedBy = batch
+      entries.delete(key)
+      entries.set(key, entry)
+    }
+    return entry.log
+  }
+
+  function takeWrites(keys: Iterable<string>): LogWrite[] {
+    const writes: LogWrite[] = []
+    for (const key of keys) {
+      const entry = entries.get(key)
+      const write = entry && takeWrite(entry.log, key)
+      if (write) writes.push(write)
+    }
+    return writes
+  }
+
+  function trim(pinnedFrom: number): void {
+    let rows = 0
+    for (const { log } of entries.values()) rows += rowsOf(log)
+    for (const [key, { log, touchedBy }] of entries) {
+      if (rows <= options.rowsMax || touchedBy >= pinnedFrom) break
+      rows -= rowsOf(log)
+      entries.delete(key)
+    }
+  }
+
+  return {
+    get entities() {
+      return entries.size
+    },
+    missing,
+    put,
+    touch,
+    takeWrites,
+    trim,
+  }
+}
+
+/** An empty log costs memory too. */
+function rowsOf(log: EntityLog): number {
+  return 8 + liveRows(log)
+}

@@ -1,0 +1,108 @@
+/** What a task is given when it is opened, and what the batch loop asks of it; the task itself is made in `task.ts`. */
+import type { FetchedPartition, FetchFrom } from '../../runtime/broker.ts'
+import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
+import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
+import type { RefusedRecord } from '../../schemas/wire/dead-letter.ts'
+import type { StagePosition } from '../../schemas/wire/records.ts'
+import type { TaskPosition } from '../position.ts'
+import type { AlignmentCounts } from '../watermarks/alignment.ts'
+import type { Hearing } from '../watermarks/source-frontiers.ts'
+import type { StageEvent } from './stage-event.ts'
+
+export interface TaskLimits {
+  /** An event waits this long beyond the declared disorder to be put in order; infinity for a replay, which must not guess. */
+  readonly holdMaxMs: number
+  /**
+   * More events than this are not held: the first in order go. Where nothing may go early, tasks of the stage before that are ahead wait
+   * instead, from half of it on.
+   */
+  readonly heldMax: number
+  /** An input with this many events read ahead is not fetched, unless they wait for more. */
+  readonly readAheadMax: number
+}
+
+export interface TaskOptions {
+  readonly plan: Plan
+  readonly stage: StagePlan
+  readonly partition: number
+  /** Partition count of the stage's inputs. */
+  readonly partitions: number
+  /** Tasks of the stage before: each is a source of the repartition topic. */
+  readonly tasksBefore: number
+  /** What this process hears on the repartition topic; null for the first stage. */
+  readonly hearing: Hearing | null
+  readonly limits: TaskLimits
+  /** Where the store stands. */
+  readonly start: TaskPosition
+  /** Where Kafka's committed offsets stand: what lies between is folded again without publishing. Null: the same place. */
+  readonly refoldTo: TaskPosition | null
+}
+
+export interface TaskBatch {
+  readonly events: readonly StageEvent[]
+  readonly refusals: readonly RefusedRecord[]
+  /** Where the task stands once this batch is done. */
+  readonly position: TaskPosition
+  /** For the predictions: the inputs that the batch's values can be folded again from. */
+  readonly stagePosition: StagePosition
+  /** Folded without publishing: its outputs are in Kafka already. */
+  readonly isRefold: boolean
+}
+
+export interface TakeBounds {
+  readonly eventsMax: number
+  readonly keysMax: number
+  /** Nothing of a later event time goes. */
+  readonly untilTime: number
+  /** Nothing that this fetch or a later one brought goes, unless it came late. */
+  readonly beforeRound: number
+}
+
+export interface TaskInput {
+  readonly topic: string
+  readonly next: number
+  /** Records between `next` and the end of the partition, when last fetched. */
+  readonly lag: number
+  readonly isAtEnd: boolean
+  /** Greatest event time read, ms; −infinity before the first event. */
+  readonly clock: number
+}
+
+export interface Task {
+  readonly stage: StagePlan
+  readonly partition: number
+  readonly inputs: readonly TaskInput[]
+  readonly held: number
+  readonly counts: Readonly<AlignmentCounts>
+  readonly passed: CanonicalPosition
+  /** See `TaskPosition`. */
+  readonly horizon: number
+  readonly isRefolding: boolean
+  /** Event time that everything has been read up to; infinity at the end of all inputs. */
+  readTime(): number
+  /** What to fetch next; nothing of inputs that are far enough ahead, unless what was read waits for more. */
+  wanted(nowMs: number): FetchFrom[]
+  accept(fetched: FetchedPartition, round: number, nowMs: number): void
+  /**
+   * Up to `eventsMax` events of at most `keysMax` entities, and all late ones, of which there are never more than a step has entities.
+   * Null when nothing may go and nothing was refused.
+   */
+  take(nowMs: number, bounds: TakeBounds): TaskBatch | null
+  /** The position moved without a batch since the last call: markers were read. */
+  takePosition(): TaskBatch | null
+  awaitsEnd(nowMs: number): boolean
+  /** Fetch that brought the first event in order; −1 when none is held. */
+  topRound(): number
+  /** Where the first event in order lies, if that is a raw topic; null for one of a repartition topic, and when none is held. */
+  topRaw(): { readonly input: number; readonly offset: number } | null
+  /** Event time of the first event in order; infinity when none is held. */
+  topTime(): number
+  /** Last fetch that found every input at its end. */
+  endRound(): number
+  /** The task sends nothing at or before this place any more, except late events. */
+  watermark(): CanonicalPosition
+  /** All that is to be had was read. */
+  isAtEnd(): boolean
+  /** Nothing at or before this place is held; null where nothing is. */
+  reach(): CanonicalPosition | null
+}

@@ -1,0 +1,91 @@
+/**
+ * One input of a task: where reading stands, what was fetched and not read yet, and what was read and waits to be taken. Plain state and
+ * questions about it; the task is its only user.
+ */
+import type { LogRecord } from '../../runtime/broker.ts'
+import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
+import type { StreamPlan } from '../../schemas/plan/plan.ts'
+import type { InputPosition } from '../position.ts'
+import type { StageEvent } from './stage-event.ts'
+
+interface InputOptions {
+  readonly topic: string
+  readonly partition: number
+  /** Null: the repartition topic. */
+  readonly stream: StreamPlan | null
+  /** First of the input's sources in the alignment. */
+  readonly firstSource: number
+}
+
+/** The latest answer of a fetch, read up to some record. */
+interface FetchedRecords {
+  readonly records: readonly LogRecord[]
+  read: number
+  /** Where to go on when all is read. */
+  readonly next: number
+  readonly stableEnd: number
+  readonly end: number
+  readonly round: number
+  /** The fetch that asked for it: what was written since then it does not know. */
+  readonly askedRound: number
+  readonly readAtMs: number
+}
+
+export interface ReadInput extends InputOptions {
+  /** First offset that was not read. */
+  next: number
+  /** Greatest event time of valid events before `next`. */
+  clock: number
+  lag: number
+  isAtEnd: boolean
+  fetched: FetchedRecords
+  /** Events that were read and not taken yet, in offset order; those before `from` are taken. */
+  held: StageEvent[]
+  from: number
+}
+
+export function createTaskInput(options: InputOptions, { low, clock }: InputPosition): ReadInput {
+  const fetched = { records: [], read: 0, next: low, stableEnd: low, end: low, round: 0, askedRound: 0, readAtMs: 0 }
+  return { ...options, next: low, clock, lag: 0, isAtEnd: false, fetched, held: [], from: 0 }
+}
+
+export function hasUnread({ fetched }: ReadInput): boolean {
+  return fetched.read < fetched.records.length
+}
+
+export function nextUnread({ fetched }: ReadInput): LogRecord {
+  return fetched.records[fetched.read++]!
+}
+
+export function heldCount({ held, from }: ReadInput): number {
+  return held.length - from
+}
+
+/** Taken events leave the front here; the array is cut when half of it is behind. */
+export function oldestHeld(input: ReadInput): StageEvent | undefined {
+  while (input.held[input.from]?.isTaken) input.from++
+  if (input.from > 1_024 && input.from * 2 > input.held.length) {
+    input.held = input.held.slice(input.from)
+    input.from = 0
+  }
+  return input.held[input.from]
+}
+
+/** Some of the events that were read first and not taken yet: as many as a batch could well take. */
+export function longestHeld(input: ReadInput): readonly StageEvent[] {
+  return oldestHeld(input) ? input.held.slice(input.from, input.from + 1_000).filter(({ isTaken }) => !isTaken) : []
+}
+
+/**
+ * Whether an event of the same stream, id and entity was read before, waits, and comes after it in order. One that comes before it, or
+ * was folded, is found in the entity's log.
+ */
+export function isRepeated({ held, from }: ReadInput, event: StageEvent): boolean {
+  for (let i = held.length - 1; i >= from; i--) {
+    const other = held[i]!
+    if (other.isTaken || other.id !== event.id) continue
+    const isSame = other.stream === event.stream && other.key === event.key
+    if (isSame && compareCanonical(other, event) > 0) return true
+  }
+  return false
+}

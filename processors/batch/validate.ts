@@ -1,0 +1,59 @@
+/**
+ * Judges a raw record: a validated event, or all that is wrong with it. The verdict depends on the record, its partition and the clock of
+ * earlier offsets only, so that reading again judges the same.
+ */
+import type { LogRecord } from '../../runtime/broker.ts'
+import { partitionOf } from '../../runtime/partition.ts'
+import { formatDuration } from '../../schemas/kernel/duration.ts'
+import type { EventValues, Problem } from '../../schemas/kernel/event.ts'
+import { showValue } from '../../schemas/kernel/show-value.ts'
+import type { StreamPlan } from '../../schemas/plan/plan.ts'
+import { problem } from '../../schemas/wire/event-codec.ts'
+
+export type Verdict =
+  | { readonly ok: true; readonly event: EventValues; readonly time: number }
+  | { readonly ok: false; readonly problems: readonly Problem[] }
+
+export interface JudgedInput {
+  readonly stream: StreamPlan
+  readonly partition: number
+  readonly partitions: number
+}
+
+/** `clock`: greatest event time of valid events at earlier offsets of this partition. */
+export function judge(record: LogRecord, input: JudgedInput, clock: number): Verdict {
+  const { stream } = input
+  const decoded = stream.codec.decode(record.value)
+  if (!decoded.ok) return decoded
+  const { event } = decoded
+  const time = event[stream.timeField] as number
+  const fault = checkPlace(event, input) ?? checkTime(time, record.appendedAtMs, clock, stream)
+  return fault ? { ok: false, problems: [fault] } : { ok: true, event, time }
+}
+
+/** Other clients may hash keys differently; an entity's events must all come to its own task, by themselves or by a hop. */
+function checkPlace(event: EventValues, { stream, partition, partitions }: JudgedInput): Problem | null {
+  if (stream.rekey) return null
+  const key = event[stream.keyField] as string
+  const belongs = partitionOf(Buffer.from(key), partitions)
+  if (belongs === partition) return null
+  const expected = `partition ${belongs} of ${partitions}, where the key ${showValue(key)} belongs by murmur2`
+  return problem(`/${stream.keyField}`, 'partition_mismatch', expected, `partition ${partition}`)
+}
+
+function checkTime(time: number, appendedAtMs: number, clock: number, stream: StreamPlan): Problem | null {
+  const { timeField, aheadMs, latenessMs } = stream
+  if (time > appendedAtMs + aheadMs) {
+    const expected = `at most ${formatDuration(aheadMs)} after ${instant(appendedAtMs)}, when the record was appended`
+    return problem(`/${timeField}`, 'ahead', expected, instant(time))
+  }
+  if (time < clock - latenessMs) {
+    const expected = `at most ${formatDuration(latenessMs)} before ${instant(clock)}, the latest earlier event of the partition`
+    return problem(`/${timeField}`, 'late', expected, instant(time))
+  }
+  return null
+}
+
+function instant(ms: number): string {
+  return new Date(ms).toISOString()
+}

@@ -1,0 +1,149 @@
+/**
+ * Whether Kafka's log still holds what a task is about to read: where it stands and where the logs of its inputs begin and end come in, one
+ * clear sentence goes out where they do not fit. Called when a task is opened, so that nobody waits in silence for what will not come.
+ */
+import type { Broker, LogRecord, TopicPartition } from '../../runtime/broker.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
+import type { TaskPosition } from '../position.ts'
+import { type StageInput, stageInputs } from '../stage-inputs.ts'
+
+export interface LogBounds {
+  readonly start: number
+  /** Last stable offset. */
+  readonly end: number
+}
+
+export interface CheckedLog {
+  readonly plan: Plan
+  readonly stage: StagePlan
+  readonly partition: number
+  readonly broker: Pick<Broker, 'bounds' | 'fetcher'>
+  readonly clock: Clock
+  /** In the order of the stage's inputs. */
+  readonly bounds: readonly LogBounds[]
+}
+
+/** An end may be told a moment late, by a leader that is new or to whom a commit is not yet readable. */
+export const settleMs = 200
+export const settleTriesMax = 10
+
+/** What was read has an offset below the end, unless records are lost. Throws `state_ahead`. */
+export async function requireEnds(log: CheckedLog, position: TaskPosition): Promise<void> {
+  const { stage, partition, broker, clock } = log
+  const inputs = stageInputs(log.plan, stage)
+  let ends = log.bounds.map(({ end }) => end)
+  for (let tries = 1; ; tries++) {
+    const at = position.inputs.findIndex(({ next }, i) => next > ends[i]!)
+    if (at === -1) return
+    const { topic } = inputs[at]!
+    const { next } = position.inputs[at]!
+    if (tries === settleTriesMax) {
+      throw new PipelineError(
+        'state_ahead',
+        `Topic ${topic}, partition ${partition}, ends at offset ${ends[at]}, but ${stage.entity.name} ${partition} has read up to ` +
+          `offset ${next}: Kafka lost records, or the topic was made anew. Start with --rebuild to go on from its end.`,
+        { details: { topic, partition, end: ends[at], next } },
+      )
+    }
+    await clock.sleep(settleMs)
+    const bounds = await broker.bounds(placesOf(inputs, partition))
+    ends = inputs.map((input) => bounds.find((bound) => bound.topic === input.topic)!.end)
+  }
+}
+
+/** What is to be read has an offset from the start on, unless retention has overtaken. Throws `log_truncated`. */
+export function requireStarts({ plan, stage, partition, bounds }: CheckedLog, position: TaskPosition): void {
+  const at = position.inputs.findIndex(({ low }, i) => low < bounds[i]!.start)
+  if (at === -1) return
+  const { topic } = stageInputs(plan, stage)[at]!
+  const { low } = position.inputs[at]!
+  throw new PipelineError(
+    'log_truncated',
+    `${stage.entity.name} ${partition} is to go on from offset ${low} of ${topic}, partition ${partition}, which is gone: the log starts ` +
+      `at ${bounds[at]!.start}`,
+    { details: { topic, partition, offset: low, start: bounds[at]!.start } },
+  )
+}
+
+export interface ShortLog {
+  readonly topic: string
+  /** Everything that was removed is of this event time or earlier; infinity where that is not known. */
+  readonly removedUntil: number
+  /** Event time that must not have been removed. */
+  readonly needed: number
+  /** Only the windows of late events reach back so far. */
+  readonly isLateOnly: boolean
+}
+
+/**
+ * Where a store that holds nothing is to be folded from the start of the log: the input that does not reach back as far as the windows of
+ * what comes next, which would then be short. What was removed has offsets below the start, so that it came before the first event that is
+ * left: it is not of a later event time than that one and its lateness, nor was it dated further ahead of its append time than is allowed.
+ */
+export async function shortLog(log: CheckedLog, target: TaskPosition): Promise<ShortLog | null> {
+  const { plan, stage, bounds } = log
+  const needed = target.passed.time - stage.entity.retentionMs
+  if (!Number.isFinite(needed)) return null
+  let worst: ShortLog | null = null
+  for (const [at, input] of stageInputs(plan, stage).entries()) {
+    if (bounds[at]!.start === 0) continue
+    const removedUntil = await removedBy(log, input, bounds[at]!)
+    if (removedUntil <= needed || removedUntil <= (worst?.removedUntil ?? Number.NEGATIVE_INFINITY)) continue
+    const isLateOnly = removedUntil <= needed + plan.scored.latenessMs
+    worst = { topic: input.topic, removedUntil, needed, isLateOnly }
+  }
+  return worst
+}
+
+async function removedBy(log: CheckedLog, input: StageInput, { start, end }: LogBounds): Promise<number> {
+  const { plan, clock } = log
+  const streams = input.stream ? [input.stream] : plan.streams
+  const aheadMs = Math.max(...streams.map((stream) => stream.aheadMs))
+  const latenessMs = Math.max(...streams.map((stream) => stream.latenessMs))
+  const first = await firstEvent(log, input, { start, end })
+  if (first) return Math.min(first.time + latenessMs, first.appendedAtMs + aheadMs)
+  // Nothing is left: retention, which is checked at every start, has removed it for its age.
+  const retentionMs = plan.topics.find(({ topic }) => topic === input.topic)?.retentionMs ?? null
+  return retentionMs === null ? Number.POSITIVE_INFINITY : clock.nowMs() - retentionMs + aheadMs
+}
+
+/** The first record that is left and holds an event; null where there is none. */
+async function firstEvent(
+  { plan, stage, partition, broker }: CheckedLog,
+  input: StageInput,
+  { start, end }: LogBounds,
+) {
+  const fetcher = await broker.fetcher()
+  try {
+    for (let offset = start; offset < end; ) {
+      const [fetched] = await fetcher.fetch([{ topic: input.topic, partition, offset }], readLimits)
+      for (const record of fetched!.records) {
+        const time = timeOf(plan, stage, input, record)
+        if (time !== null) return { time, appendedAtMs: record.appendedAtMs }
+      }
+      if (fetched!.next === offset) break
+      offset = fetched!.next
+    }
+    return null
+  } finally {
+    await fetcher.close()
+  }
+}
+
+const readLimits = { maxWaitMs: 1_000, partitionBytesMax: 64 * 1_024 }
+
+function timeOf(plan: Plan, stage: StagePlan, { stream }: StageInput, { value }: LogRecord): number | null {
+  if (stream) {
+    const decoded = stream.codec.decode(value)
+    return decoded.ok ? (decoded.event[stream.timeField] as number) : null
+  }
+  if (value === null) return null
+  const carried = stage.hopIn!.codec.decode(value)
+  return carried.kind === 'event' ? (carried.event[plan.streams[carried.stream]!.timeField] as number) : null
+}
+
+function placesOf(inputs: readonly StageInput[], partition: number): TopicPartition[] {
+  return inputs.map(({ topic }) => ({ topic, partition }))
+}

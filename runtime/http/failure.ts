@@ -1,0 +1,115 @@
+/**
+ * What every answer that is no success looks like, as a type, as a schema and made from what failed. The HTTP server answers with it by
+ * itself; routes that refuse a request make theirs here.
+ */
+import type { FastifyError } from 'fastify'
+import { errorCatalogue, PipelineError } from '../../schemas/kernel/errors.ts'
+
+export interface HttpFailure {
+  readonly error: {
+    readonly code: string
+    readonly message: string
+    /** Place of what is wrong in the body or the query, and what should have been there. */
+    readonly path?: string
+    readonly expected?: unknown
+    readonly received?: unknown
+    /** What there is, where a path is unknown. */
+    readonly routes?: readonly string[]
+  }
+}
+
+export const failureSchema = {
+  $id: 'failure',
+  type: 'object',
+  required: ['error'],
+  additionalProperties: false,
+  properties: {
+    error: {
+      type: 'object',
+      required: ['code', 'message'],
+      additionalProperties: false,
+      properties: {
+        code: { type: 'string', description: 'Switch on this, never on the message.' },
+        message: { type: 'string' },
+        path: { type: 'string', description: 'Place of what is wrong in the body or the query.' },
+        expected: { description: 'What should have been there.' },
+        received: { description: 'What was there; null for nothing.' },
+        routes: { type: 'array', items: { type: 'string' } },
+      },
+    },
+  },
+  examples: [{ error: { code: 'request_invalid', message: '/keys should be a list of keys; received nothing.' } }],
+} as const
+
+/** For a route's `response` schema. */
+export function failureResponse(description: string) {
+  return { description, content: { 'application/json': { schema: { $ref: 'failure#' } } } }
+}
+
+export function failureOf(code: string, message: string): HttpFailure {
+  return { error: { code, message } }
+}
+
+/** A request that has the wrong value at a place. */
+export function invalidRequest(path: string, expected: string, received: unknown): HttpFailure {
+  const shown = received === undefined ? 'nothing' : JSON.stringify(received).slice(0, 200)
+  const message = `${path === '' ? 'The body' : path} should be ${expected}; received ${shown}.`
+  return { error: { code: 'request_invalid', message, path, expected, received: received ?? null } }
+}
+
+export interface FailedRequest {
+  readonly status: number
+  readonly failure: HttpFailure
+}
+
+/** Null: the mistake is ours, and the answer must not tell of it. */
+export function failureFrom(error: FastifyError | Error): FailedRequest | null {
+  // The world failed: the caller can do nothing about it, whether it passes by itself or somebody must mend it.
+  if (error instanceof PipelineError) {
+    const { remedy } = errorCatalogue[error.code]
+    return { status: 503, failure: failureOf(error.code, `${sentence(error.message)} ${remedy}`) }
+  }
+  const { validation, statusCode = 500 } = error as Partial<FastifyError>
+  // Of alternatives the last violation is the one that speaks of all.
+  const violation = validation?.at(-1) as Violation | undefined
+  if (violation !== undefined) return { status: 400, failure: violated(violation) }
+  return statusCode < 500 ? { status: statusCode, failure: failureOf('request_invalid', error.message) } : null
+}
+
+export function sentence(text: string): string {
+  return text.endsWith('.') ? text : `${text}.`
+}
+
+/** As ajv tells it when it is verbose. */
+interface Violation {
+  readonly keyword: string
+  readonly instancePath: string
+  readonly message?: string
+  readonly params: Readonly<Record<string, unknown>>
+  readonly data?: unknown
+  readonly parentSchema?: Schema
+}
+
+interface Schema {
+  readonly description?: string
+  readonly properties?: Readonly<Record<string, Schema>>
+}
+
+/** A schema's description says what should be there. */
+function violated({ keyword, instancePath, message, params, data, parentSchema }: Violation): HttpFailure {
+  const { properties = {}, description } = parentSchema ?? {}
+  switch (keyword) {
+    case 'required': {
+      const name = String(params.missingProperty)
+      return invalidRequest(`${instancePath}/${name}`, properties[name]?.description ?? 'a value', undefined)
+    }
+    case 'additionalProperties': {
+      const name = String(params.additionalProperty)
+      return invalidRequest(`${instancePath}/${name}`, `one of ${Object.keys(properties).join(', ')}`, name)
+    }
+    case 'enum':
+      return invalidRequest(instancePath, `one of ${(params.allowedValues as string[]).join(', ')}`, data)
+    default:
+      return invalidRequest(instancePath, description ?? message?.replace(/^must (be )?/, '') ?? keyword, data)
+  }
+}

@@ -1,0 +1,121 @@
+/** Mistakes of one stream: names, fields and their limits, roles, times. Called by `checkDefinition`. */
+
+import { durationExpected, parseDuration } from '../kernel/duration.ts'
+import type { FieldKind } from '../kernel/event.ts'
+import type { AnyStream, FieldSpec } from './definition.ts'
+import { either, identifierExpected, isIdentifier, isRecord, type Report } from './definition-problem.ts'
+
+const streamName = /^[A-Za-z_][A-Za-z0-9._-]{0,127}$/
+const topicName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
+const lettersExpected = 'letters, digits, dots, dashes and underscores'
+const decimalsMax = 9
+const lengthLimit = 65_536
+const eventBytesMax = 900_000
+
+/** The options that each kind of field takes. */
+const optionsOf = {
+  text: ['optional', 'lengthMax'],
+  number: ['optional', 'min', 'max', 'decimals'],
+  integer: ['optional', 'min', 'max'],
+  timestamp: ['optional'],
+  flag: ['optional'],
+} as const satisfies Record<FieldKind, readonly string[]>
+
+const kinds = Object.keys(optionsOf) as FieldKind[]
+
+export function checkStream(stream: AnyStream, report: Report): void {
+  const path = `streams.${stream.name}`
+  if (!matches(streamName, stream.name))
+    report(path, `a name of ${lettersExpected} that begins with a letter, at most 128`, stream.name)
+  if (!matches(topicName, stream.topic))
+    report(
+      `${path}.topic`,
+      `a topic of ${lettersExpected} that begins with a letter or digit, at most 128`,
+      stream.topic,
+    )
+  checkTimes(path, stream, report)
+  if (typeof stream.rekey !== 'boolean') report(`${path}.rekey`, 'true or false', stream.rekey)
+  if (!isRecord(stream.specs)) {
+    report(`${path}.fields`, 'the fields of the stream by name', stream.specs)
+    return
+  }
+  for (const [name, spec] of Object.entries(stream.specs)) checkField(`${path}.fields.${name}`, name, spec, report)
+  checkSize(path, stream, report)
+  checkRole(path, 'id', 'text', stream, report)
+  checkRole(path, 'key', 'text', stream, report)
+  checkRole(path, 'time', 'timestamp', stream, report)
+}
+
+/**
+ * An event travels in one record, beside its key, slots and positions; brokers take 1,048,588 bytes. A UTF-16 unit takes at most three
+ * bytes, anything but text at most ten.
+ */
+function checkSize(path: string, stream: AnyStream, report: Report): void {
+  const texts = Object.values(stream.specs).map((spec) => (isRecord(spec) ? 3 * (Number(spec.lengthMax) || 0) + 16 : 0))
+  const bytes = texts.reduce((sum, size) => sum + size, 0) + Math.max(0, ...texts)
+  if (bytes <= eventBytesMax) return
+  const expected = `texts so short that an event and its key take at most ${eventBytesMax} bytes, three for each of lengthMax`
+  report(`${path}.fields`, expected, `${bytes} bytes`)
+}
+
+/** `RegExp.test` alone would take `undefined` for a name of nine letters. */
+function matches(pattern: RegExp, name: unknown): boolean {
+  return typeof name === 'string' && pattern.test(name)
+}
+
+function checkTimes(path: string, stream: AnyStream, report: Report): void {
+  for (const role of ['disorder', 'lateness', 'ahead'] as const) {
+    if (parseDuration(stream[role]) === null) report(`${path}.${role}`, durationExpected, stream[role])
+  }
+  const disorderMs = parseDuration(stream.disorder)
+  const latenessMs = parseDuration(stream.lateness)
+  if (disorderMs !== null && latenessMs !== null && disorderMs > latenessMs)
+    report(`${path}.disorder`, `at most lateness (${stream.lateness})`, stream.disorder)
+}
+
+function checkField(path: string, name: string, spec: FieldSpec, report: Report): void {
+  if (!isIdentifier(name)) report(path, identifierExpected, name)
+  if (!isRecord(spec) || !kinds.includes(spec.kind)) {
+    report(path, either(kinds.map((kind) => `${kind}()`)), spec)
+    return
+  }
+  const options: readonly string[] = optionsOf[spec.kind]
+  for (const [option, value] of Object.entries(spec)) {
+    if (option !== 'kind' && !options.includes(option))
+      report(`${path}.${option}`, `no such option; ${spec.kind}() takes ${options.join(', ')}`, value)
+  }
+  checkLimits(path, spec, options, report)
+}
+
+function checkLimits(path: string, spec: FieldSpec, options: readonly string[], report: Report): void {
+  const { optional, min, max, decimals, lengthMax } = spec
+  if (typeof optional !== 'boolean') report(`${path}.optional`, 'true or false', optional)
+  if (options.includes('min') && min !== undefined && !Number.isFinite(min))
+    report(`${path}.min`, 'a finite number', min)
+  if (options.includes('max') && max !== undefined && !Number.isFinite(max))
+    report(`${path}.max`, 'a finite number', max)
+  if (options.includes('min') && min !== undefined && max !== undefined && min > max)
+    report(`${path}.min`, `<= max (${max})`, min)
+  if (options.includes('decimals') && decimals !== undefined && !isWholeWithin(decimals, 0, decimalsMax))
+    report(`${path}.decimals`, `a whole number from 0 to ${decimalsMax}`, decimals)
+  if (options.includes('lengthMax') && !isWholeWithin(lengthMax, 1, lengthLimit))
+    report(`${path}.lengthMax`, `a whole number from 1 to ${lengthLimit}`, lengthMax)
+}
+
+function isWholeWithin(value: number | undefined, min: number, max: number): boolean {
+  return value !== undefined && Number.isInteger(value) && value >= min && value <= max
+}
+
+function checkRole(
+  path: string,
+  role: 'id' | 'key' | 'time',
+  kind: 'text' | 'timestamp',
+  stream: AnyStream,
+  report: Report,
+): void {
+  const name = stream[role]
+  const spec = Object.hasOwn(stream.specs, name) ? stream.specs[name] : undefined
+  if (!isRecord(spec)) report(`${path}.${role}`, `the name of a ${kind} field`, name)
+  else if (spec.kind !== kind) report(`${path}.${role}`, `a ${kind} field`, `${name}, which is ${spec.kind}`)
+  else if (spec.optional) report(`${path}.${role}`, 'a field that is never missing', `${name}, which is optional`)
+}

@@ -1,0 +1,394 @@
+/** From a definition to its plan, once, at start: `compile(pipeline, { namespace })` checks everything and derives everything. */
+
+import { checkDefinition, checkNamespace } from '../definition/check-definition.ts'
+import { rekeyStage } from '../definition/check-names.ts'
+import {
+  type Aggregate,
+  type AnyStream,
+  type Entity,
+  entity,
+  type Feature,
+  type Input,
+  type Pipeline,
+} from '../definition/definition.ts'
+import { type DefinitionProblem, describe, isField } from '../definition/definition-problem.ts'
+import { inStageOrder, isRekeyed, type ReachedAggregates, reach, stageEntered } from '../definition/reach.ts'
+import { slotName } from '../definition/slot-name.ts'
+import { parseDuration } from '../kernel/duration.ts'
+import { PipelineError } from '../kernel/errors.ts'
+import type { FieldPlan } from '../kernel/event.ts'
+import type { EventCodec } from '../wire/codec.ts'
+import { createEventCodec } from '../wire/event-codec.ts'
+import {
+  avroName,
+  createHopCodec,
+  createPredictionCodec,
+  createRegistryCodec,
+  createRejectionCodec,
+} from '../wire/record-codecs.ts'
+import { createWriterSchemas, type WriterSchemas } from '../wire/writer-schemas.ts'
+import { planLearn } from './compile-model.ts'
+import { compileFeature } from './feature-plan.ts'
+import { fingerprintOf, probe } from './fingerprint.ts'
+import type {
+  AggregateSlot,
+  EntityPlan,
+  FactLayout,
+  FactSource,
+  FeaturePlan,
+  HopPlan,
+  Plan,
+  StagePlan,
+  StreamPlan,
+  TopicPlan,
+} from './plan.ts'
+
+export interface CompileOptions {
+  /** Prefix of every topic, group and key, so that several runs can share servers; none in production. */
+  readonly namespace?: string
+}
+
+const dayMs = 86_400_000
+/** Predictions and dead letters are the log that models are trained from and mistakes repaired from: three months at least. */
+const logRetentionMs = 90 * dayMs
+
+/** Throws `definition_invalid` with all mistakes in `details.problems`. */
+export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan {
+  const { namespace = '' } = options
+  refuse(pipeline, [...checkDefinition(pipeline), ...(namespace === '' ? [] : checkNamespace(namespace))])
+  const prefix = namespace === '' ? '' : `${namespace}.`
+  const avroNamespace = `millrace.${avroName(pipeline.name)}`
+  const reached = reach(pipeline)
+  const writers = createWriterSchemas()
+  const codecParts = { prefix, avroNamespace, writers }
+  const inOrder = inStageOrder(pipeline.scores, reached.entities)
+  const rekeyed = reached.streams.filter((stream) => isRekeyed(stream, inOrder, reached.aggregates))
+  // The stage that keys anew has the key of the first entity and counts nothing by it.
+  const entities = rekeyed.length > 0 ? [entity(rekeyStage, inOrder[0]!.keys), ...inOrder] : inOrder
+  const entersAt = (stream: AnyStream): number | null => {
+    if (rekeyed.includes(stream)) return 0
+    const stage = stageEntered(stream, inOrder)
+    return stage === -1 ? null : stage + entities.length - inOrder.length
+  }
+  const streams = reached.streams.map((stream, index) => planStream(stream, index, entersAt(stream), codecParts))
+  const streamOf = (stream: AnyStream) => streams[reached.streams.indexOf(stream)]!
+  const scored = streams[0]!
+
+  const layouts = entities.map((entity) => layoutOf(pipeline, entity, inOrder, reached.aggregates, streamOf))
+  const slots = planSlots(reached.aggregates, entities, layouts, streamOf)
+  const neededFields = fieldsNeeded(pipeline, entities, reached.aggregates)
+  const stages = planStages({ pipeline, entities, layouts, slots, streams, ...codecParts, streamOf, neededFields })
+
+  const features = planFeatures(pipeline, entities, slots.bySpelling, slots.all)
+  const label = {
+    stream: streamOf(pipeline.label.from).index,
+    value: isField(pipeline.label.value) ? { field: pipeline.label.value.name } : pipeline.label.value,
+    otherwise: { value: pipeline.label.otherwise.value, afterMs: ms(pipeline.label.otherwise.after) },
+  }
+  const stateShape = shapeOfState(pipeline.name, streams, stages)
+  const derived = `${prefix}${pipeline.name}`
+  const predictions = {
+    topic: `${derived}.predictions`,
+    codec: createPredictionCodec(
+      avroNamespace,
+      features.map((f) => f.name),
+      writers,
+    ),
+  }
+  const rejected = { topic: `${derived}.rejected`, codec: createRejectionCodec(avroNamespace, writers) }
+  const models = { topic: `${derived}.models`, codec: createRegistryCodec(avroNamespace, writers) }
+  const schemas = { topic: `${derived}.schemas`, writers }
+  return Object.freeze({
+    name: pipeline.name,
+    version: pipeline.version,
+    fingerprint: fingerprintOf({
+      stateShape,
+      version: pipeline.version,
+      slots: slots.all.map((slot) => slot.name),
+      features: Object.entries(pipeline.features).map(([name, feature]) => [name, shapeOf(feature as Input)]),
+    }),
+    stateFingerprint: fingerprintOf(stateShape),
+    streams,
+    scored,
+    stages,
+    slots: slots.all,
+    features,
+    label,
+    model: pipeline.model,
+    learn: planLearn(pipeline.learn),
+    delivery: pipeline.delivery ?? 'exactly-once',
+    topics: planTopics(streams, stages, predictions.topic, rejected.topic, [models.topic, schemas.topic]),
+    predictions,
+    rejected,
+    models,
+    schemas,
+  })
+}
+
+function refuse(pipeline: Pipeline, problems: readonly DefinitionProblem[]): void {
+  if (problems.length === 0) return
+  const lines = problems.map(({ path, expected, received }) => `  ${path}: expected ${expected}, received ${received}`)
+  const title = typeof pipeline?.name === 'string' ? `Pipeline ${describe(pipeline.name)}` : 'The pipeline'
+  const count = problems.length === 1 ? '1 mistake' : `${problems.length} mistakes`
+  throw new PipelineError('definition_invalid', `${title} has ${count}:\n${lines.join('\n')}`, {
+    details: { problems },
+  })
+}
+
+/** Durations are checked before anything is derived. */
+function ms(duration: string): number {
+  return parseDuration(duration)!
+}
+
+function planStream(
+  stream: AnyStream,
+  index: number,
+  entersAt: number | null,
+  { prefix, avroNamespace, writers }: CodecParts,
+): StreamPlan {
+  const fields: FieldPlan[] = Object.entries(stream.specs).map(([name, spec]) => ({ name, ...spec }))
+  const codec: EventCodec = createEventCodec(avroName(stream.name), avroNamespace, fields, writers)
+  return {
+    name: stream.name,
+    index,
+    topic: `${prefix}${stream.topic}`,
+    idField: stream.id,
+    keyField: stream.key,
+    timeField: stream.time,
+    fields,
+    disorderMs: ms(stream.disorder),
+    latenessMs: ms(stream.lateness),
+    aheadMs: ms(stream.ahead),
+    rekey: stream.rekey,
+    codec,
+    entersAt,
+  }
+}
+
+interface CodecParts {
+  readonly prefix: string
+  readonly avroNamespace: string
+  readonly writers: WriterSchemas
+}
+
+type StreamOf = (stream: AnyStream) => StreamPlan
+
+/** Columns 0 to 2 are time, order and id; see `FactLayout`. */
+const fixedColumns = 3
+
+function layoutOf(
+  pipeline: Pipeline,
+  entity: Entity,
+  inOrder: readonly Entity[],
+  aggregates: ReachedAggregates,
+  streamOf: StreamOf,
+): FactLayout {
+  const mine = aggregates.map(({ aggregate }) => aggregate).filter((aggregate) => aggregate.by === entity)
+  // Duplicates are recognised by their fact, so the scored stream leaves one even where nothing aggregates it: with the first entity, and
+  // with the last, so that an event that earlier stages let pass again is never predicted twice.
+  const isOuter = entity === inOrder[0] || entity === inOrder.at(-1)
+  const leaving = new Set<AnyStream>(isOuter ? [pipeline.scores] : [])
+  for (const aggregate of mine) leaving.add(aggregate.stream)
+  const placed = [...leaving].map((stream) => {
+    const atField = mine.find((aggregate) => aggregate.stream === stream)?.at?.name ?? stream.time
+    const fields = new Set(mine.filter((a) => a.stream === stream && a.field).map((a) => a.field!.name))
+    return { stream, atField, fields: [...fields] }
+  })
+  const knownColumn = placed.some(({ stream, atField }) => atField !== stream.time) ? fixedColumns : null
+  const firstValue = fixedColumns + (knownColumn === null ? 0 : 1)
+  const sources = placed
+    .map(({ stream, atField, fields }): FactSource => {
+      const values = fields.map((field, i) => ({ field, column: firstValue + i, decimals: decimalsOf(stream, field) }))
+      return { stream: streamOf(stream).index, atField, values }
+    })
+    .sort((a, b) => a.stream - b.stream)
+  return { width: firstValue + Math.max(0, ...sources.map((source) => source.values.length)), knownColumn, sources }
+}
+
+/** Whole numbers are exact integers of 10^0. */
+function decimalsOf(stream: AnyStream, field: string): number | null {
+  const spec = stream.specs[field]!
+  return spec.kind === 'integer' ? 0 : (spec.decimals ?? null)
+}
+
+interface Slots {
+  readonly all: readonly AggregateSlot[]
+  readonly bySpelling: (aggregate: Aggregate) => number
+}
+
+function planSlots(
+  aggregates: ReachedAggregates,
+  entities: readonly Entity[],
+  layouts: readonly FactLayout[],
+  streamOf: StreamOf,
+): Slots {
+  const byName = new Map<string, Omit<AggregateSlot, 'index'>>()
+  for (const { aggregate } of aggregates) {
+    const name = slotName(aggregate)
+    if (byName.has(name)) continue
+    const stage = entities.indexOf(aggregate.by)
+    const stream = streamOf(aggregate.stream).index
+    const source = layouts[stage]!.sources.find((candidate) => candidate.stream === stream)!
+    const value = source.values.find(({ field }) => field === aggregate.field?.name)
+    byName.set(name, {
+      name,
+      stage,
+      kind: aggregate.of,
+      stream,
+      column: value?.column ?? null,
+      decimals: value?.decimals ?? null,
+      overMs: ms(aggregate.over),
+      lagMs: ms(aggregate.lag),
+    })
+  }
+  const all = [...byName.values()].sort((a, b) => a.stage - b.stage).map((slot, index) => ({ ...slot, index }))
+  const indexes = new Map(all.map((slot) => [slot.name, slot.index]))
+  return { all, bySpelling: (aggregate) => indexes.get(slotName(aggregate))! }
+}
+
+type StageParts = CodecParts & {
+  readonly pipeline: Pipeline
+  readonly entities: readonly Entity[]
+  readonly layouts: readonly FactLayout[]
+  readonly slots: Slots
+  readonly streams: readonly StreamPlan[]
+  readonly streamOf: StreamOf
+  readonly neededFields: NeededFields
+}
+
+function planStages(parts: StageParts): StagePlan[] {
+  const { pipeline, entities, layouts, slots, streams, prefix, avroNamespace, streamOf } = parts
+  const hops = entities.slice(1).map((entity, i): HopPlan => {
+    const [sender, receiver] = [i, i + 1]
+    const later = layouts.slice(receiver).flatMap((layout) => layout.sources.map((source) => source.stream))
+    const carried = streams.filter(
+      ({ index, entersAt }) => entersAt !== null && entersAt <= sender && (index === 0 || later.includes(index)),
+    )
+    const carriedSlots = slots.all.filter((slot) => slot.stage <= sender)
+    return {
+      topic: `${prefix}${pipeline.name}.${entity.name}`,
+      streams: carried.map((stream) => stream.index),
+      slots: carriedSlots,
+      codec: createHopCodec({
+        entity: entity.name,
+        namespace: avroNamespace,
+        streams: carried,
+        scored: streams[0]!,
+        slots: carriedSlots,
+        isNeeded: ({ name }, field) => parts.neededFields.get(name)?.has(field) ?? false,
+        writers: parts.writers,
+      }),
+    }
+  })
+  return entities.map((entity, index) => {
+    const mine = slots.all.filter((slot) => slot.stage === index)
+    const longest = Math.max(0, ...mine.map((slot) => slot.lagMs + slot.overMs))
+    const plan: EntityPlan = {
+      name: entity.name,
+      keyFields: new Map(
+        entity.keys.map((key) => [streamOf(key.stream)?.index ?? -1, key.name] as const).filter(([i]) => i >= 0),
+      ),
+      layout: layouts[index]!,
+      slots: mine,
+      retentionMs: longest + streams[0]!.latenessMs,
+    }
+    return {
+      kind: entity.name === rekeyStage ? 'rekey' : 'entity',
+      index,
+      entity: plan,
+      rawStreams: streams.filter((stream) => stream.entersAt === index).map((stream) => stream.index),
+      hopIn: hops[index - 1] ?? null,
+      hopOut: hops[index] ?? null,
+    }
+  })
+}
+
+function planFeatures(
+  pipeline: Pipeline,
+  entities: readonly Entity[],
+  slotOf: (aggregate: Aggregate) => number,
+  slots: readonly AggregateSlot[],
+): FeaturePlan[] {
+  return Object.entries(pipeline.features).map(([name, feature]: [string, Feature]) => {
+    const leaves = leavesOf(feature as Input)
+    const stages = new Set(leaves.map((leaf) => (leaf.kind === 'aggregate' ? slots[slotOf(leaf)]!.stage : -1)))
+    const [only] = stages
+    const entity = stages.size === 1 && only !== -1 ? entities[only!]!.name : null
+    return { name, entity, compute: compileFeature(name, feature as Input, slotOf) }
+  })
+}
+
+/** Names of fields by name of stream. */
+type NeededFields = ReadonlyMap<string, ReadonlySet<string>>
+
+/** Every field that tells an event apart or that something is computed from. */
+function fieldsNeeded(pipeline: Pipeline, entities: readonly Entity[], aggregates: ReachedAggregates): NeededFields {
+  const needed = new Map<string, Set<string>>()
+  const need = (stream: AnyStream, field: string) => {
+    const fields = needed.get(stream.name) ?? new Set([stream.id, stream.key, stream.time])
+    needed.set(stream.name, fields.add(field))
+  }
+  for (const { keys } of entities) for (const { stream, name } of keys) need(stream, name)
+  for (const { aggregate } of aggregates) {
+    for (const field of [aggregate.field, aggregate.at]) if (field) need(aggregate.stream, field.name)
+  }
+  for (const feature of Object.values(pipeline.features)) {
+    for (const leaf of leavesOf(feature as Input)) if (leaf.kind === 'field') need(pipeline.scores, leaf.name)
+  }
+  return needed
+}
+
+function leavesOf(input: Input): Input[] {
+  return input.kind === 'derived' ? input.inputs.flatMap(leavesOf) : [input]
+}
+
+/** What a feature means, without its name. */
+function shapeOf(input: Input): unknown {
+  if (input.kind === 'field') return ['field', input.name]
+  if (input.kind === 'aggregate') return ['aggregate', slotName(input), input.at?.name ?? null]
+  return ['derived', input.inputs.map(shapeOf), probe(input)]
+}
+
+/** What stored rows mean: a change of any of this makes them unreadable or incomplete. */
+function shapeOfState(name: string, streams: readonly StreamPlan[], stages: readonly StagePlan[]): unknown {
+  return {
+    name,
+    streams: streams.map(({ name, idField, keyField, timeField, rekey }) => ({
+      name,
+      idField,
+      keyField,
+      timeField,
+      ...(rekey ? { rekey } : {}),
+    })),
+    stages: stages.map(({ entity }) => ({
+      name: entity.name,
+      keys: [...entity.keyFields],
+      layout: entity.layout,
+      retentionMs: entity.retentionMs,
+    })),
+  }
+}
+
+function planTopics(
+  streams: readonly StreamPlan[],
+  stages: readonly StagePlan[],
+  predictions: string,
+  rejected: string,
+  [models, schemas]: readonly [string, string],
+): TopicPlan[] {
+  const stateMs = Math.max(...stages.map((stage) => stage.entity.retentionMs))
+  const own = (topic: string, role: TopicPlan['role'], retentionMs: number): TopicPlan => ({
+    topic,
+    role,
+    partitions: null,
+    retentionMs,
+  })
+  return [
+    ...streams.map((stream) => own(stream.topic, 'raw', stateMs)),
+    ...stages.flatMap((stage) => (stage.hopOut ? [own(stage.hopOut.topic, 'hop', stateMs)] : [])),
+    own(predictions, 'predictions', Math.max(logRetentionMs, stateMs)),
+    own(rejected, 'rejected', Math.max(logRetentionMs, stateMs)),
+    { topic: models, role: 'models', partitions: 1, retentionMs: null },
+    { topic: schemas, role: 'schemas', partitions: 1, retentionMs: null },
+  ]
+}

@@ -1,0 +1,28 @@
+/** What a label event says: 0, 1 or that what was said before is withdrawn. Called wherever labels are joined to predictions. Pure. */
+import type { EventValues, FieldValue } from '../kernel/event.ts'
+import type { LabelPlan } from './plan.ts'
+
+/** Null: withdrawn, so that the event stands as one that no label names. */
+export type Outcome = 0 | 1 | null
+
+/** A label event's place: the latest by (time, partition, offset) is the one that holds. */
+export interface LabelPlace {
+  /** Of the label event, ms. */
+  readonly time: number
+  readonly partition: number
+  readonly offset: number
+}
+
+/** `rejected` for a valid event whose field holds anything but an outcome, such as 0.5. */
+export function outcomeOf({ value }: Pick<LabelPlan, 'value'>, event: EventValues): Outcome | 'rejected' {
+  return typeof value === 'number' ? outcomeIn(value) : outcomeIn(event[value.field] ?? null)
+}
+
+function outcomeIn(value: FieldValue): Outcome | 'rejected' {
+  if (value === null || value === 0 || value === 1) return value
+  return typeof value === 'boolean' ? (value ? 1 : 0) : 'rejected'
+}
+
+export function isLater(a: LabelPlace, b: LabelPlace): boolean {
+  return (a.time - b.time || a.partition - b.partition || a.offset - b.offset) > 0
+}

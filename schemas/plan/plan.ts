@@ -1,0 +1,160 @@
+/**
+ * The plan: everything derived from one definition, computed once by `compile` and only read afterwards. Every room works from it;
+ * none spells a field, topic or key of its own.
+ */
+
+import type { EventValues, FieldPlan } from '../kernel/event.ts'
+import type { EventCodec, RecordCodec } from '../wire/codec.ts'
+import type { HopRecord, Prediction, RegistryRecord, Rejection } from '../wire/records.ts'
+import type { WriterSchemas } from '../wire/writer-schemas.ts'
+import type { LearnPlan, ModelPlan } from './model-plan.ts'
+
+export interface StreamPlan {
+  readonly name: string
+  /** Place in canonical order: the scored stream is 0. */
+  readonly index: number
+  readonly topic: string
+  readonly idField: string
+  readonly keyField: string
+  readonly timeField: string
+  readonly fields: readonly FieldPlan[]
+  /** Events may come this much out of order within their input partition and are still put into order before they are folded. */
+  readonly disorderMs: number
+  /** Events later than this, against earlier offsets of their input partition, are rejected. */
+  readonly latenessMs: number
+  /** Events dated further than this ahead of their append time are rejected. */
+  readonly aheadMs: number
+  /** Events may lie in any partition of the raw topic: a stage of their own carries them to where their key belongs. */
+  readonly rekey: boolean
+  /** Raw topic: JSON or Avro in, Avro out. */
+  readonly codec: EventCodec
+  /** Index of the stage whose tasks consume the raw topic; null for a label stream that no feature is computed from. */
+  readonly entersAt: number | null
+}
+
+export type AggregateKind = 'count' | 'sum' | 'mean' | 'min' | 'max'
+
+/** A number computed from one entity's log. The same aggregate written twice is one slot. */
+export interface AggregateSlot {
+  /** Place in the slots vector, over all stages. */
+  readonly index: number
+  /** Unique and stable, such as `count_transactions_1d_lag_7d`: its name on the repartition topic. */
+  readonly name: string
+  readonly stage: number
+  readonly kind: AggregateKind
+  /** Stream whose facts are aggregated. */
+  readonly stream: number
+  /** Column of the fact layout that holds the value; null for count. */
+  readonly column: number | null
+  /** Values in the column are integers of 10^-decimals where declared, plain doubles otherwise (null). */
+  readonly decimals: number | null
+  readonly overMs: number
+  readonly lagMs: number
+}
+
+/**
+ * The row of numbers that a fact leaves in its entity's log. Columns: 0 time (ms, the time it counts at), 1 order (canonical order
+ * number), 2 id (53-bit hash of the event id), then `known` (ms, where some stream counts at another time than its own), then values.
+ * NaN is a missing value.
+ */
+export interface FactLayout {
+  readonly width: number
+  /** Column of the time at which the fact became known; null where every fact counts at its stream's own time. */
+  readonly knownColumn: number | null
+  /** One per stream that leaves facts with this entity. */
+  readonly sources: readonly FactSource[]
+}
+
+export interface FactSource {
+  readonly stream: number
+  /** Field with the time that the fact counts at (the stream's time field unless `at` says otherwise). */
+  readonly atField: string
+  /** Field and column of each projected value. */
+  readonly values: ReadonlyArray<{ readonly field: string; readonly column: number; readonly decimals: number | null }>
+}
+
+export interface EntityPlan {
+  readonly name: string
+  /** Field with the entity's key, by stream index; absent where the stream has none. */
+  readonly keyFields: ReadonlyMap<number, string>
+  readonly layout: FactLayout
+  readonly slots: readonly AggregateSlot[]
+  /** Facts older than this, against the task's event time, are dead. */
+  readonly retentionMs: number
+}
+
+export interface StagePlan {
+  /** `rekey`: the stage before all others that only carries events to the tasks of the first entity; there is nothing to query. */
+  readonly kind: 'entity' | 'rekey'
+  readonly index: number
+  readonly entity: EntityPlan
+  /** Streams whose raw topics this stage consumes, by stream index. */
+  readonly rawStreams: readonly number[]
+  /** Repartition topic that it consumes; null for the first stage. */
+  readonly hopIn: HopPlan | null
+  /** Repartition topic that it feeds; null for the last stage, which scores. */
+  readonly hopOut: HopPlan | null
+}
+
+/** A repartition topic between two stages: single-object Avro, one record type per carried stream and one for bare watermarks. */
+export interface HopPlan {
+  readonly topic: string
+  /** Streams carried over. */
+  readonly streams: readonly number[]
+  /** Slots (of all earlier stages) carried with the scored stream. */
+  readonly slots: readonly AggregateSlot[]
+  readonly codec: RecordCodec<HopRecord>
+}
+
+export interface FeaturePlan {
+  readonly name: string
+  /** Stage (entity) whose log alone gives the feature, so that it can be queried for a key; null where it needs an event. */
+  readonly entity: string | null
+  /**
+   * From event and slots vector to a value; NaN is missing. Throws `FeatureFailed` where a derive function throws or returns no finite
+   * number.
+   */
+  readonly compute: (event: EventValues, slots: ArrayLike<number>) => number
+}
+
+export interface LabelPlan {
+  readonly stream: number
+  /** The outcome that every label event reports, or the field of it that holds the outcome (see `label-outcome.ts`). */
+  readonly value: number | { readonly field: string }
+  /** Of an event that no label names once so much event time has passed, or whose label was withdrawn. */
+  readonly otherwise: { readonly value: number; readonly afterMs: number }
+}
+
+export interface TopicPlan {
+  readonly topic: string
+  readonly role: 'raw' | 'hop' | 'predictions' | 'rejected' | 'models' | 'schemas'
+  /** Null: as many as the pipeline has partitions. */
+  readonly partitions: number | null
+  /** Shortest retention that keeps the guarantees, ms; null for ever. */
+  readonly retentionMs: number | null
+}
+
+export interface Plan {
+  readonly name: string
+  readonly version: number
+  /** Changes with anything that changes a value of the vector, derive functions included. Logged with every prediction. */
+  readonly fingerprint: string
+  /** Changes with the layout of stored state only. */
+  readonly stateFingerprint: string
+  readonly streams: readonly StreamPlan[]
+  readonly scored: StreamPlan
+  readonly stages: readonly StagePlan[]
+  readonly slots: readonly AggregateSlot[]
+  /** In vector order. */
+  readonly features: readonly FeaturePlan[]
+  readonly label: LabelPlan
+  readonly delivery: 'exactly-once' | 'at-least-once'
+  readonly model: ModelPlan
+  readonly learn: LearnPlan
+  readonly topics: readonly TopicPlan[]
+  readonly predictions: { readonly topic: string; readonly codec: RecordCodec<Prediction> }
+  readonly rejected: { readonly topic: string; readonly codec: RecordCodec<Rejection> }
+  readonly models: { readonly topic: string; readonly codec: RecordCodec<RegistryRecord> }
+  /** What all codecs of the plan share: the only part of a plan that grows, by what is read from the topic. */
+  readonly schemas: { readonly topic: string; readonly writers: WriterSchemas }
+}

@@ -1,0 +1,25 @@
+/** Codec contracts: what `avro.ts` makes from a definition and every other room uses. */
+import type { EventValues, Problem } from '../kernel/event.ts'
+
+/** An internal record, Avro single-object encoding. */
+export interface RecordCodec<T> {
+  /** Avro schemas by record name: what is committed under `schemas/`. */
+  readonly schemas: ReadonlyMap<string, object>
+  encode(record: T): Buffer
+  /** Throws `record_unreadable`. */
+  decode(bytes: Buffer): T
+}
+
+/** A raw event from any producer. */
+export interface EventCodec {
+  readonly schemas: ReadonlyMap<string, object>
+  /** Avro single-object encoding of a validated event. */
+  encode(event: EventValues): Buffer
+  /** JSON object or Avro single-object encoding, told apart by the first bytes, checked against every field's declaration. */
+  decode(bytes: Buffer | null): { ok: true; event: EventValues } | { ok: false; problems: readonly Problem[] }
+  /** Checks values that come from a file; text is converted to the field's type where `fromText` is set. */
+  check(
+    values: unknown,
+    options?: { fromText?: boolean },
+  ): { ok: true; event: EventValues } | { ok: false; problems: readonly Problem[] }
+}

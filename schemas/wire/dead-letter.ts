@@ -1,0 +1,85 @@
+/**
+ * A refused record in, its dead letter out: cut so that the rejected topic always takes it, and with what it needs to be put back into the
+ * raw topic after repair. Called by the batch loop and by whoever else refuses events; the headers of a replay are spelt here only.
+ */
+import type { Problem } from '../kernel/event.ts'
+import type { Rejection } from './records.ts'
+
+/** Stage that had rejected an event which was put back: stages before it had folded it, and let it pass again. */
+export const rejectedByHeader = 'millrace-rejected-by'
+/** How often the event was put back. */
+export const attemptHeader = 'millrace-attempt'
+
+/** What a dead letter keeps of a value: more than a broker takes in one record unless its limit was raised. */
+const letterValueBytesMax = 1_048_576
+const keyBytesMax = 65_536
+/** Names and values; headers that do not fit any more are left out. */
+const headersBytesMax = 65_536
+const problemsMax = 100
+const textLengthMax = 500
+/** No dead letter is larger, with its own key: the rejected topic must take records of this size. */
+export const letterBytesMax = 2_097_152
+
+const attemptsMax = 1_000_000
+
+/** A record that was refused, with all that is wrong. Partition and offset are −1 where it never lay in Kafka. */
+export interface RefusedRecord {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly appendedAtMs: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers: Readonly<Record<string, Buffer>>
+  readonly problems: readonly Problem[]
+}
+
+/** `stage`: who refused it. */
+export function deadLetter(stage: string, refused: RefusedRecord): Rejection {
+  const { key, value, headers, problems, ...place } = refused
+  return {
+    stage,
+    ...place,
+    key: key?.subarray(0, keyBytesMax) ?? null,
+    keyBytes: key?.length ?? null,
+    value: value?.subarray(0, letterValueBytesMax) ?? null,
+    valueBytes: value?.length ?? null,
+    headers: fittingHeaders(headers),
+    attempt: attemptOf(headers),
+    problems: problems.slice(0, problemsMax).map(({ path, code, expected, received }) => {
+      return { path: shortened(path), code, expected: shortened(expected), received: shortened(received) }
+    }),
+  }
+}
+
+/** The letter does not hold all of the value. Letters of the first version do not say how long it was. */
+export function isValueCut({ value, valueBytes }: Pick<Rejection, 'value' | 'valueBytes'>): boolean {
+  return value !== null && valueBytes !== null && value.length < valueBytes
+}
+
+/** The headers with which the event of a dead letter goes back into its raw topic. */
+export function replayHeaders({ stage, headers, attempt }: Rejection): Record<string, Buffer> {
+  return { ...headers, [rejectedByHeader]: Buffer.from(stage), [attemptHeader]: Buffer.from(String(attempt + 1)) }
+}
+
+/** 0 for an event that was not put back; headers come from anybody. */
+export function attemptOf(headers: Readonly<Record<string, Buffer>>): number {
+  const attempt = Number(headers[attemptHeader]?.subarray(0, 16).toString())
+  return Number.isInteger(attempt) && attempt > 0 ? Math.min(attempt, attemptsMax) : 0
+}
+
+function fittingHeaders(headers: Readonly<Record<string, Buffer>>): Record<string, Buffer> {
+  let bytes = 0
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name, value]) => {
+      const size = Buffer.byteLength(name) + value.length
+      if (bytes + size > headersBytesMax) return false
+      bytes += size
+      return true
+    }),
+  )
+}
+
+function shortened(text: string): string {
+  return text.length <= textLengthMax ? text : `${text.slice(0, textLengthMax)}…`.toWellFormed()
+}

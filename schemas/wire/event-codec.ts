@@ -1,0 +1,280 @@
+/**
+ * Raw events: bytes or parsed values in, validated events or a list of problems out. Called by the batch loop for every raw record and
+ * by producers for every event they send.
+ */
+
+import type { FieldPlan, FieldValue, Problem, RejectCode } from '../kernel/event.ts'
+import { showValue } from '../kernel/show-value.ts'
+import { confluentHeaderBytes, confluentId, isConfluent, isSingleObject } from './avro-fingerprint.ts'
+import { type AvroSchema, avroType } from './avro-types.ts'
+import type { EventCodec } from './codec.ts'
+import { repeatedMembers } from './repeated-members.ts'
+import { createSingleObjectCodec, type Decoded, fingerprintIn, SchemaIncompatible } from './single-object.ts'
+import { createWriterSchemas, type WriterSchemas } from './writer-schemas.ts'
+
+/** 9999-12-31T23:59:59.999Z, the last instant with a four-digit year. */
+export const timestampMax = 253_402_300_799_999
+const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
+
+/** For a plan that was made by hand; `text()` declares the same. */
+export const lengthMaxDefault = 256
+
+type Checked = { ok: true; value: FieldValue } | { ok: false; code: RejectCode; expected: string }
+
+const avroTypes = {
+  text: 'string',
+  number: 'double',
+  integer: 'long',
+  timestamp: { type: 'long', logicalType: 'timestamp-millis' },
+  flag: 'boolean',
+} as const
+
+export function eventSchema(name: string, namespace: string, fields: readonly FieldPlan[]): AvroSchema {
+  return {
+    type: 'record',
+    name,
+    namespace,
+    fields: fields.map((field) =>
+      field.optional
+        ? { name: field.name, type: ['null', avroTypes[field.kind]], default: null }
+        : { name: field.name, type: avroTypes[field.kind] },
+    ),
+  }
+}
+
+/**
+ * What an event of another writer is read as. The topic says what its records are, so that any name will do, and a field that the writer
+ * has not is missing: whether it may be is for the check to say, with its path.
+ */
+function readerSchema(name: string, fields: readonly FieldPlan[]): AvroSchema {
+  const optional = (field: FieldPlan) => ({ name: field.name, type: ['null', avroTypes[field.kind]], default: null })
+  return { type: 'record', name, fields: fields.map(optional) }
+}
+
+export function createEventCodec(
+  name: string,
+  namespace: string,
+  fields: readonly FieldPlan[],
+  writers: WriterSchemas = createWriterSchemas(),
+): EventCodec {
+  const schema = eventSchema(name, namespace, fields)
+  const schemas = new Map([[name, schema]])
+  const readerFor = (writer: { readonly name?: string | undefined }) => {
+    return { name, type: avroType(readerSchema(writer.name ?? name, fields)) }
+  }
+  const avro = createSingleObjectCodec(schemas, { writers, readerFor })
+  const fieldChecks = fields.map((field) => ({ field, check: checkOf(field) }))
+  const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+  function check(values: unknown, options: { fromText?: boolean } = {}) {
+    if (!isRecord(values)) {
+      return refused([problem('', 'type', 'an object with the fields of the event', values)])
+    }
+    const event: Record<string, FieldValue> = {}
+    const problems: Problem[] = []
+    for (const { field, check } of fieldChecks) {
+      let value = values[field.name]
+      if (options.fromText && typeof value === 'string') value = valueFromText(field, value)
+      if (value === undefined || value === null) {
+        if (!field.optional)
+          problems.push(problem(`/${field.name}`, 'missing', describeField(field), value === null ? null : 'nothing'))
+        event[field.name] = null
+        continue
+      }
+      const checked = check(value)
+      if (checked.ok) event[field.name] = checked.value
+      else problems.push(problem(`/${field.name}`, checked.code, checked.expected, value))
+    }
+    return problems.length === 0 ? ({ ok: true, event } as const) : refused(problems)
+  }
+
+  function decode(bytes: Buffer | null) {
+    if (bytes === null || bytes.length === 0) {
+      return refused([problem('', 'empty', 'an event', bytes === null ? 'a tombstone' : 'no bytes')])
+    }
+    if (isSingleObject(bytes)) return decodeAvro(bytes)
+    return isConfluent(bytes) ? decodeConfluent(bytes) : decodeJson(bytes)
+  }
+
+  function decodeAvro(bytes: Buffer) {
+    const written = `schema fingerprint ${fingerprintIn(bytes)}`
+    return decoded(() => avro.decode(bytes), written, `Avro with a schema of ${name}`)
+  }
+
+  function decodeConfluent(bytes: Buffer) {
+    const id = confluentId(bytes)
+    const written = `schema id ${id}`
+    const writer = writers.findId(id)
+    if (writer === undefined || 'notAvro' in writer) {
+      if (writer) return refused([problem('', 'schema_incompatible', `an Avro schema for ${name}`, writer.notAvro)])
+      const expected = writers.hasRegistry
+        ? `an id of the schema registry for ${name}`
+        : 'SCHEMA_REGISTRY_URL to be set, since the record is in the Confluent wire format'
+      return refused([problem('', 'schema_unknown', expected, written)])
+    }
+    return decoded(() => avro.decodeAs(writer, bytes, confluentHeaderBytes), written, '')
+  }
+
+  /** `known`: what is expected where `decode` finds no schema. */
+  function decoded(decode: () => Decoded | null, written: string, known: string) {
+    let found: Decoded | null
+    try {
+      found = decode()
+    } catch (error) {
+      const reason = (error as Error).message
+      return error instanceof SchemaIncompatible
+        ? refused([
+            problem(
+              '',
+              'schema_incompatible',
+              `a schema whose records can be read as ${name}`,
+              `${written}: ${reason}`,
+            ),
+          ])
+        : refused([problem('', 'not_avro', `one Avro record of ${name}`, reason)])
+    }
+    return found ? check(found.record) : refused([problem('', 'schema_unknown', known, written)])
+  }
+
+  function decodeJson(bytes: Buffer) {
+    let values: unknown
+    try {
+      values = JSON.parse(utf8.decode(bytes))
+    } catch (error) {
+      const expected = 'a JSON object in UTF-8, an Avro single object or the Confluent wire format'
+      return refused([problem('', 'not_json', expected, (error as Error).message)])
+    }
+    const checked = check(values)
+    const repeated = isRecord(values) ? repeatedFields(bytes, values) : []
+    if (repeated.length === 0) return checked
+    return refused([...repeated, ...(checked.ok ? [] : checked.problems)])
+  }
+
+  function repeatedFields(bytes: Buffer, values: object): Problem[] {
+    const repeated = repeatedMembers(bytes, values)
+    if (repeated.length === 0) return []
+    return fields
+      .filter((field) => repeated.includes(field.name))
+      .map((field) => problem(`/${field.name}`, 'repeated', 'one value', 'several'))
+  }
+
+  return { schemas, encode: (event) => avro.encode(name, event), decode, check }
+}
+
+function isRecord(values: unknown): values is Readonly<Record<string, unknown>> {
+  return values !== null && typeof values === 'object' && !Array.isArray(values)
+}
+
+function refused(problems: readonly Problem[]): { ok: false; problems: readonly Problem[] } {
+  return { ok: false, problems }
+}
+
+export function problem(path: string, code: RejectCode, expected: string, received: unknown): Problem {
+  return { path, code, expected, received: showValue(received) }
+}
+
+export function describeField(field: FieldPlan): string {
+  const { kind } = field
+  if (kind === 'text') return `text of 1 to ${field.lengthMax ?? lengthMaxDefault} characters in valid UTF-8`
+  if (kind === 'flag') return 'true or false'
+  if (kind === 'timestamp') return 'an RFC 3339 instant with zone or whole milliseconds since 1970, up to the year 9999'
+  if (kind === 'integer') return `a whole number within 2^53${rangeOf(field)}`
+  return `a finite number${rangeOf(field)}${field.decimals === undefined ? '' : ` with at most ${field.decimals} decimals`}`
+}
+
+function rangeOf({ min, max }: FieldPlan): string {
+  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`
+  if (min !== undefined) return ` >= ${min}`
+  return max === undefined ? '' : ` <= ${max}`
+}
+
+/** Choices that depend on the declaration are taken here, once. */
+function checkOf(field: FieldPlan): (value: unknown) => Checked {
+  const expected = describeField(field)
+  const fault = (code: RejectCode, closer = ''): Checked => ({ ok: false, code, expected: `${expected}${closer}` })
+  const good = (value: FieldValue): Checked => ({ ok: true, value })
+  const min = field.min ?? Number.NEGATIVE_INFINITY
+  const max = field.max ?? Number.POSITIVE_INFINITY
+  switch (field.kind) {
+    case 'text': {
+      const lengthMax = field.lengthMax ?? lengthMaxDefault
+      return (value) => {
+        if (typeof value !== 'string') return fault('type')
+        if (value.length === 0 || value.length > lengthMax) return fault('length')
+        // The replacement character is what a decoder leaves of invalid UTF-8; half a surrogate pair is not text either.
+        return value.includes('\ufffd') || !value.isWellFormed() ? fault('type') : good(value)
+      }
+    }
+    case 'flag':
+      return (value) => (typeof value === 'boolean' ? good(value) : fault('type'))
+    case 'timestamp':
+      return (value) => {
+        const ms = typeof value === 'string' ? parseInstant(value) : value
+        if (typeof ms !== 'number' || !Number.isInteger(ms)) return fault('type')
+        return ms >= 0 && ms <= timestampMax ? good(positiveZero(ms)) : fault('range')
+      }
+    case 'integer':
+      return (value) => {
+        // JSON's parser has rounded a whole number beyond 2^53, but not to one that is within: it cannot pass as another.
+        if (!Number.isSafeInteger(value)) return fault('type')
+        return (value as number) >= min && (value as number) <= max
+          ? good(positiveZero(value as number))
+          : fault('range')
+      }
+    case 'number': {
+      const scale = field.decimals === undefined ? null : 10 ** field.decimals
+      const exact = scale === null ? '' : `, within ±${Number.MAX_SAFE_INTEGER / scale}`
+      return (value) => {
+        if (typeof value !== 'number' || !Number.isFinite(value)) return fault('type')
+        if (value < min || value > max) return fault('range')
+        if (scale !== null) {
+          const scaled = Math.round(value * scale)
+          if (!Number.isSafeInteger(scaled)) return fault('range', exact)
+          if (scaled / scale !== value) return fault('decimals')
+        }
+        return good(positiveZero(value))
+      }
+    }
+  }
+}
+
+/** Minus zero equals zero but has other bits, and the promise is about bits. */
+function positiveZero(value: number): number {
+  return value === 0 ? 0 : value
+}
+
+/**
+ * Milliseconds of an RFC 3339 text, finer digits cut off; null where it is none. `Date` alone would take text without a zone as local
+ * time, 30 February as 2 March and hour 24 as the next day.
+ */
+export function parseInstant(text: string): number | null {
+  if (!rfc3339.test(text) || text.slice(11, 13) === '24' || Number(text.slice(8, 10)) > daysOfMonth(text)) return null
+  const ms = Date.parse(text.toUpperCase().replace(' ', 'T'))
+  return Number.isNaN(ms) ? null : ms
+}
+
+function daysOfMonth(text: string): number {
+  const [year, month] = [Number(text.slice(0, 4)), Number(text.slice(5, 7))]
+  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28
+  return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31
+}
+
+/** Also what spreadsheets and other languages write, such as `+5`, `.5` and `007`, but not `0x10` or `Infinity`. */
+const decimalNumber = /^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$/
+
+/** A cell of a text file as the JSON value that it stands for; what is no such value stays text and fails the check. */
+export function valueFromText(field: FieldPlan, text: string): unknown {
+  if (text === '' && field.kind !== 'text') return undefined
+  if (text === '' && field.optional) return undefined
+  switch (field.kind) {
+    case 'number':
+    case 'integer':
+      return decimalNumber.test(text) ? Number(text) : text
+    case 'timestamp':
+      return /^-?\d+$/.test(text) ? Number(text) : text
+    case 'flag':
+      return text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : text
+    case 'text':
+      return text
+  }
+}

@@ -1,0 +1,339 @@
+/** Codecs of the internal topics, derived from the plan: repartition topics, predictions, dead letters, registry. */
+
+import type { CanonicalPosition } from '../kernel/canonical-order.ts'
+import type { EventValues } from '../kernel/event.ts'
+import type { AggregateSlot, StreamPlan } from '../plan/plan.ts'
+import type { AvroSchema } from './avro-types.ts'
+import type { RecordCodec } from './codec.ts'
+import { createWeightsCodec } from './model-weights-codec.ts'
+import type {
+  AliasChange,
+  HopMark,
+  HopRecord,
+  ModelVersion,
+  Prediction,
+  RegistryRecord,
+  Rejection,
+  StagePosition,
+  VersionNote,
+} from './records.ts'
+import { createSingleObjectCodec, decodeOwn } from './single-object.ts'
+import type { WriterSchemas } from './writer-schemas.ts'
+
+const instant = { type: 'long', logicalType: 'timestamp-millis' } as const
+const origin = (namespace: string) => record('origin', namespace, { partition: 'int', offset: 'long' })
+const positions = (namespace: string) => ({
+  type: 'array',
+  items: record('stage_position', namespace, {
+    stage: 'string',
+    partition: 'int',
+    next: { type: 'array', items: 'long' },
+  }),
+})
+
+interface NamedField {
+  readonly name: string
+  readonly type: unknown
+}
+
+/** `defaults`: of fields that came later, so that a reader with this schema understands older records. */
+function record(
+  name: string,
+  namespace: string,
+  fields: Record<string, unknown>,
+  doc?: string,
+  defaults: Readonly<Record<string, unknown>> = {},
+): AvroSchema {
+  const described = doc === undefined ? {} : { doc }
+  return {
+    type: 'record',
+    name,
+    namespace,
+    ...described,
+    fields: Object.entries(fields).map(([field, type]) =>
+      Object.hasOwn(defaults, field) ? { name: field, type, default: defaults[field] } : { name: field, type },
+    ),
+  }
+}
+
+/** Avro's names take letters, digits and underscores only. */
+export const avroName = (name: string) => name.replaceAll(/[^A-Za-z0-9_]/g, '_')
+
+export interface HopCodecOptions {
+  readonly entity: string
+  readonly namespace: string
+  /** Carried over. */
+  readonly streams: readonly StreamPlan[]
+  readonly scored: StreamPlan
+  readonly slots: readonly AggregateSlot[]
+  /** Whether something that later stages compute is computed from the field. */
+  readonly isNeeded: (stream: StreamPlan, field: string) => boolean
+  readonly writers: WriterSchemas
+}
+
+/**
+ * A record of an older definition is read as long as it carries all that this one computes with: neither slots nor needed fields have
+ * defaults, since one that was never written would be folded and scored as missing, which it was not.
+ */
+export function createHopCodec(options: HopCodecOptions): RecordCodec<HopRecord> {
+  const { entity, namespace, streams, scored, slots, isNeeded, writers } = options
+  const nameOf = (stream: StreamPlan) => avroName(`${entity}_${stream.name}`)
+  const markName = avroName(`${entity}_mark`)
+  const schemas = new Map<string, AvroSchema>()
+  for (const stream of streams) {
+    const [raw] = [...stream.codec.schemas.values()] as Array<AvroSchema & { readonly fields: readonly NamedField[] }>
+    const event = {
+      ...raw!,
+      fields: raw!.fields.map((field) =>
+        isNeeded(stream, field.name) ? { name: field.name, type: field.type } : field,
+      ),
+    }
+    const carried =
+      stream === scored
+        ? {
+            slots: record('slots', namespace, Object.fromEntries(slots.map((slot) => [slot.name, 'double']))),
+            positions: positions(namespace),
+          }
+        : {}
+    const fields = { source: 'int', origin: origin(namespace), event, ...carried }
+    schemas.set(nameOf(stream), record(nameOf(stream), namespace, fields, 'An event on its way to the next stage.'))
+  }
+  schemas.set(markName, markSchema(markName, namespace))
+
+  const codec = createSingleObjectCodec(schemas, { writers })
+  const names = new Map(streams.map((stream) => [stream.index, nameOf(stream)]))
+  const streamsByName = new Map(streams.map((stream) => [nameOf(stream), stream]))
+  const slotNames = slots.map((slot) => slot.name)
+
+  function encode(hop: HopRecord): Buffer {
+    if (hop.kind === 'mark') return codec.encode(markName, hop)
+    const slotValues: Record<string, number> = {}
+    for (let i = 0; i < slotNames.length; i++) slotValues[slotNames[i]!] = hop.slots[i] ?? Number.NaN
+    return codec.encode(names.get(hop.stream)!, { ...hop, slots: slotValues })
+  }
+
+  function decode(bytes: Buffer): HopRecord {
+    const { name, record: found } = decodeOwn(codec, bytes, `${entity} repartition`)
+    if (name === markName) {
+      const { sources, heard, asks } = found as unknown as HopMark
+      return {
+        kind: 'mark',
+        sources: sources.map(({ until, ...source }) => {
+          return { ...source, until: until === null ? null : placeOf(until) }
+        }),
+        heard: heard.map(placeOf),
+        asks,
+      }
+    }
+    const stream = streamsByName.get(name)!
+    const carried = found as unknown as {
+      source: number
+      origin: { partition: number; offset: number }
+      event: EventValues
+      slots?: Record<string, number>
+      positions?: StagePosition[]
+    }
+    return {
+      kind: 'event',
+      source: carried.source,
+      stream: stream.index,
+      origin: carried.origin,
+      event: carried.event,
+      slots: carried.slots ? slotNames.map((slot) => carried.slots![slot]!) : [],
+      positions: carried.positions ?? [],
+    }
+  }
+
+  return { schemas, encode, decode }
+}
+
+const placeOf = ({ time, order }: CanonicalPosition): CanonicalPosition => ({ time, order })
+
+function markSchema(name: string, namespace: string): AvroSchema {
+  const placeName = `${name}_place`
+  const place = record(placeName, namespace, { time: instant, order: 'long' })
+  const source = record(
+    `${name}_source`,
+    namespace,
+    {
+      source: 'int',
+      watermark: instant,
+      order: 'long',
+      idle: 'boolean',
+      until: ['null', place],
+      horizon: ['null', instant],
+    },
+    undefined,
+    { order: -1, until: null, horizon: null },
+  )
+  return record(
+    name,
+    namespace,
+    {
+      sources: { type: 'array', items: source },
+      heard: { type: 'array', items: `${namespace}.${placeName}` },
+      asks: 'boolean',
+    },
+    'How far tasks of the stage before have come.',
+    { heard: [], asks: false },
+  )
+}
+
+export function createPredictionCodec(
+  namespace: string,
+  features: readonly string[],
+  writers: WriterSchemas,
+): RecordCodec<Prediction> {
+  const nullable = (type: string) => ['null', type]
+  // A prediction of a definition without the feature is read, too: its fingerprint says that it is another's.
+  const vector = {
+    ...record('features', namespace, {}),
+    fields: features.map((name) => ({ name, type: nullable('double'), default: null })),
+  }
+  const schema = record(
+    'prediction',
+    namespace,
+    {
+      id: 'string',
+      time: instant,
+      score: nullable('double'),
+      modelVersion: nullable('string'),
+      features: vector,
+      fingerprint: 'string',
+      origin: origin(namespace),
+      positions: positions(namespace),
+      reasons: { type: 'array', items: record('reason', namespace, { feature: 'string', contribution: 'double' }) },
+      shadow: { type: 'array', items: record('shadow_score', namespace, { version: 'string', score: 'double' }) },
+    },
+    'A scored event: the vector, the score, the model and the input positions that they came from.',
+    { shadow: [] },
+  )
+  const schemas = new Map([['prediction', schema]])
+  const codec = createSingleObjectCodec(schemas, { writers })
+  return {
+    schemas,
+    encode(prediction) {
+      const values: Record<string, number | null> = {}
+      for (let i = 0; i < features.length; i++) {
+        const value = prediction.features[i] ?? Number.NaN
+        values[features[i]!] = Number.isNaN(value) ? null : value
+      }
+      return codec.encode('prediction', { ...prediction, features: values })
+    },
+    decode(bytes) {
+      const { record: found } = decodeOwn(codec, bytes, 'prediction')
+      const values = found.features as Record<string, number | null>
+      return { ...(found as unknown as Prediction), features: features.map((name) => values[name] ?? Number.NaN) }
+    },
+  }
+}
+
+export function createRejectionCodec(namespace: string, writers: WriterSchemas): RecordCodec<Rejection> {
+  const problems = {
+    type: 'array',
+    items: record('problem', namespace, { path: 'string', code: 'string', expected: 'string', received: 'string' }),
+  }
+  const schema = record(
+    'rejection',
+    namespace,
+    {
+      stage: 'string',
+      topic: 'string',
+      partition: 'int',
+      offset: 'long',
+      appendedAtMs: instant,
+      key: ['null', 'bytes'],
+      value: ['null', 'bytes'],
+      problems,
+      keyBytes: ['null', 'long'],
+      valueBytes: ['null', 'long'],
+      headers: { type: 'map', values: 'bytes' },
+      attempt: 'int',
+    },
+    'A dead letter: the original bytes, where they lay and all that is wrong with them.',
+    { keyBytes: null, valueBytes: null, headers: {}, attempt: 0 },
+  )
+  const schemas = new Map([['rejection', schema]])
+  const codec = createSingleObjectCodec(schemas, { writers })
+  return {
+    schemas,
+    encode: (rejection) => codec.encode('rejection', rejection),
+    decode: (bytes) => ({ ...(decodeOwn(codec, bytes, 'rejection').record as unknown as Rejection) }),
+  }
+}
+
+export function createRegistryCodec(namespace: string, writers: WriterSchemas): RecordCodec<RegistryRecord> {
+  const weights = createWeightsCodec(namespace)
+  const trained = record('trained_on', namespace, { topic: 'string', partition: 'int', offset: 'long' })
+  const version = record(
+    'model_version',
+    namespace,
+    {
+      version: 'string',
+      createdAtMs: instant,
+      fingerprint: 'string',
+      seed: 'long',
+      model: weights.schema,
+      metrics: { type: 'map', values: 'double' },
+      trainedOn: { type: 'array', items: trained },
+      parent: ['null', 'string'],
+      origin: 'string',
+    },
+    'An immutable model version with its weights and where they come from.',
+    // What was written before lineage came from `train`.
+    { parent: null, origin: 'manual' },
+  )
+  const alias = record(
+    'alias_change',
+    namespace,
+    {
+      alias: 'string',
+      version: 'string',
+      previous: ['null', 'string'],
+      changedAtMs: instant,
+      by: 'string',
+      reason: 'string',
+      action: 'string',
+    },
+    'An alias now points to a version (to none where it is empty), if it still pointed to the previous one.',
+    { action: 'set' },
+  )
+  const note = record(
+    'version_note',
+    namespace,
+    {
+      note: 'string',
+      version: 'string',
+      against: ['null', 'string'],
+      notedAtMs: instant,
+      by: 'string',
+      reason: 'string',
+      figures: { type: 'map', values: 'double' },
+    },
+    'Something to be known about a version, such as why it was refused; moves no alias.',
+  )
+  const schemas = new Map([
+    ['model_version', version],
+    ['alias_change', alias],
+    ['version_note', note],
+  ])
+  const codec = createSingleObjectCodec(schemas, { writers })
+  return {
+    schemas,
+    encode(entry) {
+      if (entry.kind === 'version') return codec.encode('model_version', { ...entry, model: weights.wrap(entry.model) })
+      if (entry.kind === 'note') return codec.encode('version_note', entry)
+      // The field was a text before an alias could be taken away, and no version has an empty name: readers of then pass it over.
+      return codec.encode('alias_change', { ...entry, version: entry.version ?? '' })
+    },
+    decode(bytes) {
+      const { name, record: found } = decodeOwn(codec, bytes, 'registry')
+      if (name === 'model_version') {
+        return { ...(found as unknown as ModelVersion), model: weights.unwrap(found.model), kind: 'version' }
+      }
+      if (name === 'version_note') return { ...(found as unknown as VersionNote), kind: 'note' }
+      const change = found as unknown as AliasChange
+      return { ...change, kind: 'alias', version: change.version || null }
+    },
+  }
+}

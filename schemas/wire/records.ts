@@ -1,0 +1,154 @@
+/**
+ * The records on a pipeline's own topics as the rest of Millrace sees them: repartition, predictions, dead letters, registry. Made from and
+ * to bytes by `record-codecs.ts`.
+ */
+import type { CanonicalPosition } from '../kernel/canonical-order.ts'
+import type { EventValues, Problem } from '../kernel/event.ts'
+import type { ModelWeights } from '../plan/model-plan.ts'
+
+export type HopRecord = HopEvent | HopMark
+
+/** Sent in canonical order, so that its own time says how far its sender has come. */
+export interface HopEvent {
+  readonly kind: 'event'
+  /** Partition of the sending task. */
+  readonly source: number
+  readonly stream: number
+  /** Where the raw event lies. */
+  readonly origin: { readonly partition: number; readonly offset: number }
+  readonly event: EventValues
+  /** Value of every carried slot, in the hop's order, NaN where missing; empty for streams that are not scored. */
+  readonly slots: readonly number[]
+  /** Position of every earlier stage's task when it read these slots; empty for streams that are not scored. */
+  readonly positions: readonly StagePosition[]
+}
+
+/** How far tasks of one process have come; it lies behind the events of their transaction, in every partition. */
+export interface HopMark {
+  readonly kind: 'mark'
+  readonly sources: readonly HopSource[]
+  /**
+   * By source: the place that each was known to have come to before the idle ones of this mark last looked and found their inputs at their
+   * end. Nothing earlier than these places was overlooked. Empty where none is idle.
+   */
+  readonly heard: readonly CanonicalPosition[]
+  /** The sender has begun to read: all who are idle say so again. */
+  readonly asks: boolean
+}
+
+export interface HopSource {
+  /**
+   * Partition of a task of the stage before. Beyond their number: a raw input of a task that reads this topic, with its next offset as
+   * the watermark (see `processors/watermarks/source-frontiers.ts`).
+   */
+  readonly source: number
+  /** Canonical place that the task has passed: it sends nothing at or before it from here on, except late events. */
+  readonly watermark: number
+  readonly order: number
+  /** Event time that its facts are kept by, see `TaskPosition`: what it sends from here on was judged by this or later. Null: not known. */
+  readonly horizon: number | null
+  /** The task is at the end of its inputs: what lies at or before the places that it has heard of need not wait for it ... */
+  readonly idle: boolean
+  /** ... as far as this place, beyond which the task holds something; null where it holds nothing. */
+  readonly until: CanonicalPosition | null
+}
+
+/** Input position from which a stage's values can be folded again: all facts before these offsets, up to the event in canonical order. */
+export interface StagePosition {
+  readonly stage: string
+  readonly partition: number
+  /** Next offset of each input of the stage, raw topics first in stream order, then the repartition topic. */
+  readonly next: readonly number[]
+}
+
+/** A prediction as it lies in the predictions topic: what was scored, with what, from where. */
+export interface Prediction {
+  readonly id: string
+  readonly time: number
+  readonly score: number | null
+  /** Null while there is no model. */
+  readonly modelVersion: string | null
+  /** Vector in the plan's feature order, NaN where missing. */
+  readonly features: readonly number[]
+  readonly fingerprint: string
+  readonly origin: { readonly partition: number; readonly offset: number }
+  readonly positions: readonly StagePosition[]
+  readonly reasons: ReadonlyArray<{ readonly feature: string; readonly contribution: number }>
+  /** What the challengers of that time gave for the same vector; empty where there was none. */
+  readonly shadow: readonly ShadowScore[]
+}
+
+export interface ShadowScore {
+  readonly version: string
+  readonly score: number
+}
+
+/** A dead letter: the original bytes, where they lay, and all that is wrong with them. Made by `dead-letter.ts`, which bounds it. */
+export interface Rejection {
+  /** Who refused it: a stage, or `http` for an event that came so and never lay in Kafka (partition and offset −1). */
+  readonly stage: string
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly appendedAtMs: number
+  readonly key: Buffer | null
+  /** Length of the whole key and value, of which the letter may hold the beginning only; null where there is none. */
+  readonly keyBytes: number | null
+  readonly value: Buffer | null
+  readonly valueBytes: number | null
+  readonly headers: Readonly<Record<string, Buffer>>
+  /** How often it had been put back into the raw topic. */
+  readonly attempt: number
+  readonly problems: readonly Problem[]
+}
+
+/** Entries of the registry topic. Versions are immutable; every change of an alias is an entry of its own. */
+export type RegistryRecord = ModelVersion | AliasChange | VersionNote
+
+/** How a version came to be: fitted anew, learnt on from label to label, taken from a file, or fitted because somebody asked for it. */
+export type VersionOrigin = 'retrain' | 'continuous' | 'import' | 'manual'
+
+export interface ModelVersion {
+  readonly kind: 'version'
+  readonly version: string
+  readonly createdAtMs: number
+  /** Definition that the vectors came from. */
+  readonly fingerprint: string
+  readonly seed: number
+  readonly model: ModelWeights
+  readonly metrics: Readonly<Record<string, number>>
+  /** Positions in the logged stream that were trained on. */
+  readonly trainedOn: ReadonlyArray<{ readonly topic: string; readonly partition: number; readonly offset: number }>
+  /** Version that it was learnt on from, or that it was to replace; null where there was none. */
+  readonly parent: string | null
+  readonly origin: VersionOrigin
+}
+
+export interface AliasChange {
+  readonly kind: 'alias'
+  readonly alias: string
+  /** Null: the alias is taken away. */
+  readonly version: string | null
+  /** Version that the alias pointed to before; the change counts only if it still does (compare-and-set). */
+  readonly previous: string | null
+  readonly changedAtMs: number
+  readonly by: string
+  readonly reason: string
+  /** A rollback marks the previous version, which becomes the champion again by a `restore` only. */
+  readonly action: 'set' | 'rollback' | 'restore'
+}
+
+/** Something to be known about a version, which moves no alias. Of kinds that a reader does not know it keeps the text. */
+export interface VersionNote {
+  readonly kind: 'note'
+  /** `refused`: as a candidate it was not promoted. Others may come. */
+  readonly note: string
+  readonly version: string
+  /** Champion that it was compared with. */
+  readonly against: string | null
+  readonly notedAtMs: number
+  readonly by: string
+  readonly reason: string
+  /** What was measured. */
+  readonly figures: Readonly<Record<string, number>>
+}

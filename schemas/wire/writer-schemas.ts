@@ -1,0 +1,72 @@
+/**
+ * The schemas that records may have been written with: those of this definition, those learnt from the pipeline's topic of schemas, and
+ * those of a schema registry. Codecs ask it for a writer's schema; whoever fetches records asks it what is lacking and teaches it
+ * (`runtime/schema-aware-broker.ts`). It only grows: what is known once is known for as long as the process runs.
+ */
+import type avro from 'avsc'
+import { fingerprintBytes, isSingleObject, singleObjectHeaderBytes } from './avro-fingerprint.ts'
+import { type AvroSchema, avroType } from './avro-types.ts'
+
+/** An id of the registry that stands for something that is no Avro: the events written with it cannot be read. */
+export interface NotAvro {
+  readonly notAvro: string
+}
+
+export interface WriterSchemas {
+  /** Of the definition's own codecs, under their fingerprints in hexadecimal: what must be in the topic before it is written with. */
+  readonly own: ReadonlyMap<string, AvroSchema>
+  declare(schema: AvroSchema, type: avro.Type): void
+  /** Throws what avsc says where it is no schema. */
+  learn(schema: AvroSchema): void
+  /** `fingerprint`: as it lies in a record. */
+  find(low: number, high: number): avro.Type | undefined
+  /** The record begins with a fingerprint that nobody has told yet. */
+  lacks(record: Buffer): boolean
+  /** Whether a registry is configured, so that ids mean something. */
+  hasRegistry: boolean
+  learnId(id: number, schema: avro.Type | NotAvro): void
+  findId(id: number): avro.Type | NotAvro | undefined
+  /** Ids that were learnt. */
+  readonly idCount: number
+}
+
+export function createWriterSchemas(): WriterSchemas {
+  const own = new Map<string, AvroSchema>()
+  /** By the low half of the fingerprint; what follows in a list is of the rest. */
+  const known = new Map<number, Array<{ readonly high: number; readonly type: avro.Type }>>()
+  const ids = new Map<number, avro.Type | NotAvro>()
+
+  function find(low: number, high: number): avro.Type | undefined {
+    return known.get(low)?.find((entry) => entry.high === high)?.type
+  }
+
+  function add(type: avro.Type): Buffer {
+    const fingerprint = fingerprintBytes(type)
+    const [low, high] = [fingerprint.readUInt32LE(0), fingerprint.readUInt32LE(4)]
+    if (find(low, high) === undefined) known.set(low, [...(known.get(low) ?? []), { high, type }])
+    return fingerprint
+  }
+
+  return {
+    own,
+    declare(schema, type) {
+      own.set(add(type).toString('hex'), schema)
+    },
+    learn(schema) {
+      add(avroType(schema))
+    },
+    find,
+    lacks(record) {
+      if (!isSingleObject(record) || record.length < singleObjectHeaderBytes) return false
+      return find(record.readUInt32LE(2), record.readUInt32LE(6)) === undefined
+    },
+    hasRegistry: false,
+    learnId(id, schema) {
+      ids.set(id, schema)
+    },
+    findId: (id) => ids.get(id),
+    get idCount() {
+      return ids.size
+    },
+  }
+}

@@ -1,0 +1,157 @@
+import { expect, test } from 'vitest'
+import type { Broker } from '../../runtime/broker.ts'
+import { createMemoryBroker } from '../../runtime/memory/broker.ts'
+import { createLearningBroker } from '../../runtime/schema-aware-broker.ts'
+import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { FieldPlan } from '../../schemas/kernel/event.ts'
+import { avroType } from '../../schemas/wire/avro-types.ts'
+import { createEventCodec } from '../../schemas/wire/event-codec.ts'
+import { createWriterSchemas } from '../../schemas/wire/writer-schemas.ts'
+import { createVirtualClock } from '../../testing/virtual-clock.ts'
+
+const id: FieldPlan = { name: 'id', kind: 'text', optional: false }
+const note: FieldPlan = { name: 'note', kind: 'text', optional: true }
+const topic = 'p.schemas'
+
+async function withBroker() {
+  const memory = createMemoryBroker({ clock: createVirtualClock(0) })
+  await memory.ensureTopics([topic, 'orders'].map((name) => ({ topic: name, partitions: 1, config: {} })))
+  let endsAsked = 0
+  const broker: Broker = {
+    ...memory,
+    bounds(partitions) {
+      endsAsked++
+      return memory.bounds(partitions)
+    },
+  }
+  /** A process of a definition with these fields. */
+  function process(fields: readonly FieldPlan[], registry: SchemaRegistry | null = null) {
+    const writers = createWriterSchemas()
+    const codec = createEventCodec('orders', 'shop', fields, writers)
+    return { codec, broker: createLearningBroker(broker, { schemas: { topic, writers }, registry }) }
+  }
+  const append = async (...values: readonly Buffer[]) => {
+    const producer = await memory.producer()
+    await producer.send(values.map((value) => ({ topic: 'orders', partition: 0, key: null, value })))
+  }
+  const fetchFrom = async ({ broker: from }: ReturnType<typeof process>, offset: number) => {
+    const fetcher = await from.fetcher()
+    const [fetched] = await fetcher.fetch([{ topic: 'orders', partition: 0, offset }], {
+      maxWaitMs: 0,
+      partitionBytesMax: 100_000,
+    })
+    await fetcher.close()
+    return fetched!.records.map(({ value }) => value!)
+  }
+  const schemasWritten = async () => (await memory.bounds([{ topic, partition: 0 }]))[0]!.end
+  return { memory, process, append, fetchFrom, schemasWritten, endsAsked: () => endsAsked }
+}
+
+test("a process's own schemas are in the topic before it can write, once", async () => {
+  const { process, schemasWritten } = await withBroker()
+  const old = process([id])
+  await old.broker.producer()
+  expect(await schemasWritten()).toBe(1)
+  await old.broker.producer()
+  await process([id]).broker.producer()
+  expect(await schemasWritten()).toBe(1)
+  await process([id, note]).broker.producer()
+  expect(await schemasWritten()).toBe(2)
+})
+
+test('what a newer process writes is read by one that has run for long', async () => {
+  const { process, append, fetchFrom, endsAsked } = await withBroker()
+  const old = process([id])
+  await old.broker.producer()
+  await append(old.codec.encode({ id: 'a' }))
+  const before = endsAsked()
+  expect((await fetchFrom(old, 0)).map(old.codec.decode)).toEqual([{ ok: true, event: { id: 'a' } }])
+  expect(endsAsked()).toBe(before)
+  const newer = process([id, note])
+  await newer.broker.producer()
+  await append(newer.codec.encode({ id: 'b', note: 'x' }), old.codec.encode({ id: 'c' }))
+  expect((await fetchFrom(old, 1)).map(old.codec.decode)).toMatchObject([
+    { event: { id: 'b' } },
+    { event: { id: 'c' } },
+  ])
+  expect((await fetchFrom(newer, 0)).map(newer.codec.decode)).toMatchObject([
+    { event: { id: 'a', note: null } },
+    { event: { id: 'b', note: 'x' } },
+    { event: { id: 'c', note: null } },
+  ])
+})
+
+test('garbage costs one look at the end of the topic a fetch, and is refused', async () => {
+  const { process, append, fetchFrom, endsAsked } = await withBroker()
+  const reader = process([id])
+  const garbage = Array.from({ length: 50 }, (_, i) => Buffer.from(`c301${i.toString(16).padStart(16, '0')}02`, 'hex'))
+  await append(...garbage)
+  const before = endsAsked()
+  for (const value of await fetchFrom(reader, 0)) {
+    expect(reader.codec.decode(value)).toMatchObject({ problems: [{ code: 'schema_unknown' }] })
+  }
+  expect(endsAsked()).toBe(before + 1)
+})
+
+test('a record of the topic that is no schema is named', async () => {
+  const { memory, process } = await withBroker()
+  const producer = await memory.producer()
+  await producer.send([{ topic, partition: 0, key: null, value: Buffer.from('{"type":"nothing"}') }])
+  await expect(process([id]).broker.producer()).rejects.toMatchObject({
+    code: 'record_unreadable',
+    message: expect.stringMatching(
+      /^The record at p.schemas partition 0 offset 0 is no Avro schema in JSON: .*nothing/,
+    ),
+  })
+})
+
+test('ids of the registry are asked for once, those that it has not again', async () => {
+  const { process, append, fetchFrom } = await withBroker()
+  const asked: number[] = []
+  const registry: SchemaRegistry = {
+    async schemaOf(one) {
+      asked.push(one)
+      if (one === 3) return null
+      return avroType({ type: 'record', name: 'any', fields: [{ name: 'id', type: 'string' }] })
+    },
+    check: async () => undefined,
+  }
+  const reader = process([id], registry)
+  const written = (one: number) => Buffer.from([0, 0, 0, 0, one, 2, 0x61])
+  await append(written(1), written(1), written(2), written(3), Buffer.from('{"id":"j"}'), Buffer.from([0, 1]))
+  const decoded = async () => (await fetchFrom(reader, 0)).map(reader.codec.decode)
+  const event = { event: { id: 'a' } }
+  const unknown = { problems: [{ code: 'schema_unknown', received: 'schema id 3' }] }
+  const json = { event: { id: 'j' } }
+  expect(await decoded()).toMatchObject([event, event, event, unknown, json, { problems: [{ code: 'not_json' }] }])
+  expect(asked).toEqual([1, 2, 3])
+  await decoded()
+  expect(asked).toEqual([1, 2, 3, 3])
+})
+
+test('nothing is handed over while the registry does not answer', async () => {
+  const { process, append, fetchFrom } = await withBroker()
+  const failure = new Error('no answer')
+  const registry: SchemaRegistry = { schemaOf: () => Promise.reject(failure), check: async () => undefined }
+  await append(Buffer.from([0, 0, 0, 0, 1, 2, 0x61]))
+  await expect(fetchFrom(process([id], registry), 0)).rejects.toBe(failure)
+})
+
+test('a process that could not read the schemas once reads them when it tries again', async () => {
+  const { memory, process } = await withBroker()
+  await process([id]).broker.producer()
+  let failures = 1
+  const writers = createWriterSchemas()
+  createEventCodec('orders', 'shop', [id, note], writers)
+  const unsteady: Broker = {
+    ...memory,
+    async fetcher() {
+      if (failures-- > 0) throw new PipelineError('kafka_unreachable', 'gone for a moment')
+      return memory.fetcher()
+    },
+  }
+  const broker = createLearningBroker(unsteady, { schemas: { topic, writers }, registry: null })
+  await expect(broker.producer()).rejects.toMatchObject({ code: 'kafka_unreachable' })
+  await broker.producer()
+})
