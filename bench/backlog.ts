@@ -1,5 +1,5 @@
 /** The backlog jobs: events that lie in the raw topics already are worked off by the production process, as fast as it can. */
-import { createClosing } from '../cli/shutdown.ts'
+import { createShutdown } from '../cli/shutdown.ts'
 import type { Job, JobRun } from './job.ts'
 import { middleRates } from './middle.ts'
 import { readOutcome } from './outcome.ts'
@@ -24,8 +24,8 @@ export function backlogJob(place: BenchPlace, options: BacklogOptions): Job {
 async function runBacklog(place: BenchPlace, options: BacklogOptions): Promise<JobRun> {
   const { name, definition, isScored, events } = options
   const { broker, redis, model } = place
-  return closeAll(createClosing(), async (closing) => {
-    const pipeline = await openNamespace(place, definition, name, closing)
+  return closeAll(createShutdown(), async (shutdown) => {
+    const pipeline = await openNamespace(place, definition, name, shutdown)
     if (isScored) await pipeline.publishModel(model)
     await pipeline.produceFlatOut({ from: 0, count: events })
     const redisBytesBefore = await usedBytes(redis)

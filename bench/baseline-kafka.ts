@@ -1,5 +1,5 @@
 /** The floor of the latency: the same events at the same rate, produced and received without Millrace in between. */
-import { createClosing } from '../cli/shutdown.ts'
+import { createShutdown } from '../cli/shutdown.ts'
 import type { Job, JobRun } from './job.ts'
 import { runOpenLoop } from './open-loop.ts'
 import { openNamespace } from './own-namespace.ts'
@@ -19,8 +19,8 @@ async function runKafka(
   name: string,
   { rate, seconds }: { readonly rate: number; readonly seconds: number },
 ): Promise<JobRun> {
-  return closeAll(createClosing(), async (closing) => {
-    const pipeline = await openNamespace(place, cardFraud, 'floor', closing)
+  return closeAll(createShutdown(), async (shutdown) => {
+    const pipeline = await openNamespace(place, cardFraud, 'floor', shutdown)
     const { scored } = pipeline.plan
     const idOf = (value: Buffer) => {
       const decoded = scored.codec.decode(value)
@@ -31,7 +31,7 @@ async function runKafka(
       place,
       pipeline,
       { definition: cardFraud, rate, from: 0, seconds, topic: scored.topic, idOf },
-      closing,
+      shutdown,
     )
     return {
       job: name,

@@ -1,5 +1,5 @@
 /** The HTTP job: features of 1 and of 50 entities a request from a running process with real state behind it. */
-import { createClosing } from '../cli/shutdown.ts'
+import { createShutdown } from '../cli/shutdown.ts'
 import { baselineReplay } from './baseline-replay.ts'
 import { startHelper } from './helper-process.ts'
 import type { HttpLoadAnswer, HttpLoadOrder } from './http-load.ts'
@@ -43,8 +43,8 @@ function readEntity({ plan }: Pick<BenchPlace, 'plan'>) {
 }
 
 async function runHttpReads(place: BenchPlace, { seconds, before }: HttpReadsOptions): Promise<JobRun[]> {
-  return closeAll(createClosing(), async (closing) => {
-    const pipeline = await openNamespace(place, cardFraud, 'http-reads', closing)
+  return closeAll(createShutdown(), async (shutdown) => {
+    const pipeline = await openNamespace(place, cardFraud, 'http-reads', shutdown)
     await pipeline.publishModel(place.model)
     await pipeline.produceFlatOut({ from: 0, count: before })
     const run = await pipeline.startRun()

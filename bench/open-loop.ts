@@ -2,7 +2,7 @@
  * Events by a fixed schedule into the raw topics, and how long after its scheduled instant each was received at the other end. Called by
  * the paced job, and by the baseline that has nothing in between.
  */
-import type { Closing } from '../cli/shutdown.ts'
+import type { Shutdown } from '../cli/shutdown.ts'
 import { createSchedule } from '../producers/pace.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { fineClock } from './clock.ts'
@@ -48,7 +48,7 @@ export async function runOpenLoop(
   place: BenchPlace,
   { namespace, plan }: OwnNamespace,
   options: OpenLoopOptions,
-  closing: Closing,
+  shutdown: Shutdown,
 ): Promise<OpenLoop> {
   const { definition, rate, from, seconds, topic, idOf } = options
   const slice = { from, count: Math.min(rate * (warmUpSeconds + seconds), place.table.rows - from) }
@@ -58,14 +58,14 @@ export async function runOpenLoop(
     const id = idOf(value)
     if (numbers.has(id) && !receivedAtMs.has(id)) receivedAtMs.set(id, atMs)
   })
-  closing.add('followed topic', following.close)
+  shutdown.add('followed topic', following.close)
   const order = { kafkaBrokers: place.config.kafkaBrokers, definition, namespace, seed: place.table.seed, slice }
   const generator = await startHelper<GeneratorOrder, GeneratorAnswer>('generator.ts', {
     ...order,
     eventsPerSecond: rate,
     warmUpSeconds,
   })
-  closing.add('generator', generator.stop)
+  shutdown.add('generator', generator.stop)
 
   const answer = await Promise.race([generator.go(), following.ended])
   if (!answer) throw new Error('Nobody has closed it')

@@ -5,7 +5,7 @@
 
 import { startCommandProcess } from '../cli/child-command.ts'
 import { loadPlan } from '../cli/load-plan.ts'
-import type { Closing } from '../cli/shutdown.ts'
+import type { Shutdown } from '../cli/shutdown.ts'
 import { ensureTopics, requireTopics } from '../cli/topics/topics.ts'
 import { publishVersion } from '../online-model/registry/publish-version.ts'
 import { type ProduceSummary, produce } from '../producers/produce.ts'
@@ -65,7 +65,7 @@ export async function openNamespace(
   place: BenchPlace,
   definition: string,
   name: string,
-  closing: Closing,
+  shutdown: Shutdown,
 ): Promise<OwnNamespace> {
   const { broker, config, redis } = place
   const namespace = `bench-${Math.floor(fineClock.nowMs()).toString(36)}-${++opened}-${name}`
@@ -75,9 +75,9 @@ export async function openNamespace(
     broker,
     plan.topics.map(({ topic }) => topic),
   )
-  closing.add('stored features', () => removeKeys(redis, namespace))
+  shutdown.add('stored features', () => removeKeys(redis, namespace))
   const producer = await broker.producer()
-  closing.add('producer', producer.close)
+  shutdown.add('producer', producer.close)
 
   return {
     namespace,
@@ -101,7 +101,7 @@ export async function openNamespace(
         reason: 'so that every event is scored',
         changedAtMs: 0,
       }),
-    startRun: () => startRun(place, definition, namespace, closing),
+    startRun: () => startRun(place, definition, namespace, shutdown),
   }
 }
 
@@ -109,7 +109,7 @@ async function startRun(
   place: BenchPlace,
   definition: string,
   namespace: string,
-  closing: Closing,
+  shutdown: Shutdown,
 ): Promise<MeasuredRun> {
   const { config, environment, profileFolder } = place
   const port = await freePort(undefined, [])
@@ -132,7 +132,7 @@ async function startRun(
     stopping ??= child.stop()
     return stopping
   }
-  closing.add('run', stop)
+  shutdown.add('run', stop)
   const usages: Usage[] = [{ atMs: startedAtMs, cpuSeconds: 0, residentBytes: 0 }]
   let counts: RunCounts = { predictions: 0, duplicates: 0, late: 0, releasedEarly: 0 }
 

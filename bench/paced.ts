@@ -1,5 +1,5 @@
 /** The paced job: the card-fraud pipeline at a steady rate, from the scheduled send of an event to the receipt of its prediction. */
-import { type Closing, createClosing } from '../cli/shutdown.ts'
+import { createShutdown, type Shutdown } from '../cli/shutdown.ts'
 import { baselineKafka } from './baseline-kafka.ts'
 import type { Job, JobRun } from './job.ts'
 import { cpuSecondsAt } from './middle.ts'
@@ -32,11 +32,11 @@ export function pacedJob(place: BenchPlace, options: PacedOptions): Job {
 
 async function runPaced(place: BenchPlace, name: string, given: PacedOptions): Promise<JobRun> {
   const { definition, rate, seconds, before } = given
-  return closeAll(createClosing(), async (closing) => {
-    const { pipeline, run, ends } = await startWorkedOff(place, { definition, name, before }, closing)
+  return closeAll(createShutdown(), async (shutdown) => {
+    const { pipeline, run, ends } = await startWorkedOff(place, { definition, name, before }, shutdown)
     const { plan } = pipeline
     const options = { definition, rate, from: before, seconds, ...ends }
-    const loop = await run.lookWhile(runOpenLoop(place, pipeline, options, closing))
+    const loop = await run.lookWhile(runOpenLoop(place, pipeline, options, shutdown))
     await run.untilPredicted(before + loop.sent)
     await run.stop()
     const { counts } = await readOutcome(place.broker, plan, { events: before + loop.sent, isScored: true })
@@ -49,9 +49,9 @@ async function runPaced(place: BenchPlace, name: string, given: PacedOptions): P
 export async function startWorkedOff(
   place: BenchPlace,
   { definition, name, before }: Pick<PacedOptions, 'definition' | 'name' | 'before'>,
-  closing: Closing,
+  shutdown: Shutdown,
 ) {
-  const pipeline = await openNamespace(place, definition, name, closing)
+  const pipeline = await openNamespace(place, definition, name, shutdown)
   const { topic, codec } = pipeline.plan.predictions
   await pipeline.publishModel(place.model)
   await pipeline.produceFlatOut({ from: 0, count: before })

@@ -5,7 +5,7 @@
 import { Redis } from 'ioredis'
 import { openBroker } from '../cli/context.ts'
 import { loadPlan } from '../cli/load-plan.ts'
-import type { Closing } from '../cli/shutdown.ts'
+import type { Shutdown } from '../cli/shutdown.ts'
 import { generateHandbook, type HandbookTable } from '../pipelines/handbook.ts'
 import type { Broker } from '../runtime/broker.ts'
 import type { Config } from '../runtime/config/config.ts'
@@ -40,7 +40,7 @@ export async function openPlace(
   config: Config,
   environment: Environment,
   options: { readonly seed: number; readonly profileFolder: string | null; readonly say: (line: string) => void },
-  closing: Closing,
+  shutdown: Shutdown,
 ): Promise<BenchPlace> {
   const { say, seed, profileFolder } = options
   const servers = await findServers({
@@ -51,12 +51,12 @@ export async function openPlace(
     isMeasured: true,
     say,
   })
-  closing.add('servers', servers.close)
+  shutdown.add('servers', servers.close)
   const found = { ...config, kafkaBrokers: servers.kafkaBrokers.split(','), redisUrl: servers.redisUrl }
   const broker = openBroker(found)
-  closing.add('Kafka', broker.close)
+  shutdown.add('Kafka', broker.close)
   const redis = new Redis(servers.redisUrl, { ...redisSecurity(found), lazyConnect: true })
-  closing.add('Redis', async () => redis.disconnect())
+  shutdown.add('Redis', async () => redis.disconnect())
   await redis.connect()
   say(`Drawing the benchmark's data with seed ${seed}, and training a model on its first days.`)
   const table = generateHandbook({ seed })

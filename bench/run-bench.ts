@@ -2,7 +2,7 @@
  * Runs the chosen jobs round by round, so that each run has its baseline beside it and a noisy minute does not hit one job alone, and
  * makes the report. Called by `main.ts`.
  */
-import { createClosing } from '../cli/shutdown.ts'
+import { createShutdown } from '../cli/shutdown.ts'
 import { tableLines } from '../cli/terminal.ts'
 import { parseConfig } from '../runtime/config/config.ts'
 import { backlogJob } from './backlog.ts'
@@ -43,9 +43,9 @@ export async function runBench(
 ): Promise<BenchReport> {
   const startedAt = new Date(fineClock.nowMs()).toISOString()
   const given = parseConfig(environment)
-  return closeAll(createClosing(), async (closing) => {
+  return closeAll(createShutdown(), async (shutdown) => {
     const { seed, profile: profileFolder = null } = options
-    const place = await openPlace(given, environment, { seed, profileFolder, say }, closing)
+    const place = await openPlace(given, environment, { seed, profileFolder, say }, shutdown)
     const jobs = chosenJobs(place, options)
     const rounds: Array<Map<string, Ran>> = []
     for (let round = 1; round <= options.runs; round++) rounds.push(await runRound(jobs, round, say))

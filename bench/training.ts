@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startCommandProcess } from '../cli/child-command.ts'
-import { type Closing, createClosing } from '../cli/shutdown.ts'
+import { createShutdown, type Shutdown } from '../cli/shutdown.ts'
 import type { TrainerResponse } from '../online-model/trainer/routes.ts'
 import { got, outcomeOf } from '../processors/outcome.ts'
 import { freePort } from '../runtime/servers/free-port.ts'
@@ -52,18 +52,18 @@ async function runTraining(
   { off, on }: { readonly off: string; readonly on: string },
   { rate, seconds, before }: TrainingOptions,
 ): Promise<readonly JobRun[]> {
-  return closeAll(createClosing(), async (closing) => {
-    const { pipeline, run, ends } = await startWorkedOff(place, { definition: cardFraud, name: on, before }, closing)
+  return closeAll(createShutdown(), async (shutdown) => {
+    const { pipeline, run, ends } = await startWorkedOff(place, { definition: cardFraud, name: on, before }, shutdown)
     const { plan } = pipeline
     const span = { definition: cardFraud, rate, seconds, ...ends }
-    const trainer = await startTrainer(place, pipeline, closing)
+    const trainer = await startTrainer(place, pipeline, shutdown)
     await trainer.untilRead(before)
     const busy = trainer.keepTraining()
-    const beside = await run.lookWhile(runOpenLoop(place, pipeline, { ...span, from: before }, closing))
+    const beside = await run.lookWhile(runOpenLoop(place, pipeline, { ...span, from: before }, shutdown))
     const trained = await busy.end()
     await trainer.stop()
     const sent = before + beside.sent
-    const without = await run.lookWhile(runOpenLoop(place, pipeline, { ...span, from: sent }, closing))
+    const without = await run.lookWhile(runOpenLoop(place, pipeline, { ...span, from: sent }, shutdown))
     await run.untilPredicted(sent + without.sent)
     await run.stop()
     const { counts } = await readOutcome(place.broker, plan, { events: sent + without.sent, isScored: true })
@@ -93,10 +93,10 @@ interface BenchTrainer {
 async function startTrainer(
   { config, environment }: BenchPlace,
   { namespace }: OwnNamespace,
-  closing: Closing,
+  shutdown: Shutdown,
 ): Promise<BenchTrainer> {
   const folder = await mkdtemp(join(tmpdir(), 'millrace-bench-'))
-  closing.add('folder of the trainer', () => rm(folder, { recursive: true, force: true }))
+  shutdown.add('folder of the trainer', () => rm(folder, { recursive: true, force: true }))
   const port = await freePort(undefined, [])
   const url = `http://${config.httpHost}:${port}`
   const child = startCommandProcess(['trainer', cardFraud], {
@@ -112,7 +112,7 @@ async function startTrainer(
     stopping ??= child.stop()
     return stopping
   }
-  closing.add('trainer', stop)
+  shutdown.add('trainer', stop)
   /** Null while it does not listen yet. */
   const look = async () => {
     const answered = fetch(`${url}/trainer`).then(

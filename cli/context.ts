@@ -6,7 +6,7 @@ import type { Config } from '../runtime/config/config.ts'
 import { kafkaSecurity } from '../runtime/config/security.ts'
 import { createKafkaBroker } from '../runtime/kafka/broker.ts'
 import { createLog } from '../runtime/log.ts'
-import { createLearningBroker } from '../runtime/schema-aware-broker.ts'
+import { createSchemaAwareBroker } from '../runtime/schema-aware-broker.ts'
 import { createSchemaRegistry, type SchemaRegistry } from '../runtime/schema-registry.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
@@ -62,5 +62,5 @@ export function openPipelineBroker(
   { openBroker }: Pick<CommandContext, 'openBroker'>,
 ): PipelineBroker {
   const registry = config.schemaRegistryUrl === null ? null : createSchemaRegistry(config.schemaRegistryUrl)
-  return { broker: createLearningBroker(openBroker(config), { schemas: plan.schemas, registry }), registry }
+  return { broker: createSchemaAwareBroker(openBroker(config), { schemas: plan.schemas, registry }), registry }
 }

@@ -4,22 +4,22 @@
  */
 import { createDeadline, type Deadline } from '../runtime/deadline.ts'
 
-export interface Closing {
+export interface Shutdown {
   /** It will be closed before everything that was added before it; at once, where all else is closed already. */
   add(name: string, close: () => Promise<unknown>): void
   /** The same promise each time. Never rejects: the caller decides what a part that failed or did not close means. */
-  close(deadlineMs: number): Promise<ClosingOutcome>
+  close(deadlineMs: number): Promise<ShutdownOutcome>
 }
 
-export interface ClosingOutcome {
+export interface ShutdownOutcome {
   readonly failures: ReadonlyArray<{ readonly name: string; readonly error: unknown }>
   /** The part that had not closed when the deadline came, and those after it, which were not asked to. */
   readonly late: readonly string[]
 }
 
-export function createClosing(deadlineAfter: (ms: number) => Deadline = createDeadline): Closing {
+export function createShutdown(deadlineAfter: (ms: number) => Deadline = createDeadline): Shutdown {
   const parts: Array<{ name: string; close: () => Promise<unknown> }> = []
-  let closing: Promise<ClosingOutcome> | undefined
+  let shutdown: Promise<ShutdownOutcome> | undefined
   const failures: Array<{ name: string; error: unknown }> = []
   let isOver = false
 
@@ -30,7 +30,7 @@ export function createClosing(deadlineAfter: (ms: number) => Deadline = createDe
     )
   }
 
-  async function closeAll(deadlineMs: number): Promise<ClosingOutcome> {
+  async function closeAll(deadlineMs: number): Promise<ShutdownOutcome> {
     const deadline = deadlineAfter(deadlineMs)
     const late: string[] = []
     // A part may be added while another is closed: whoever opened it did not know yet.
@@ -49,8 +49,8 @@ export function createClosing(deadlineAfter: (ms: number) => Deadline = createDe
       else parts.push({ name, close })
     },
     close(deadlineMs) {
-      closing ??= closeAll(deadlineMs)
-      return closing
+      shutdown ??= closeAll(deadlineMs)
+      return shutdown
     },
   }
 }

@@ -1,6 +1,6 @@
 /** What processing shows of itself in Prometheus: rates, refusals by reason, lag, event-time lag, how long batches and steps take. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-import type { RefusedRecord } from '../schemas/wire/dead-letter.ts'
+import type { RejectedRecord } from '../schemas/wire/dead-letter.ts'
 import type { Output } from './batch/outputs.ts'
 import type { Task, TaskBatch } from './batch/task.ts'
 
@@ -16,7 +16,7 @@ export interface ProcessingTotals {
   duplicates: number
   late: number
   releasedEarly: number
-  refolded: number
+  restored: number
 }
 
 export interface ProcessingMetrics {
@@ -28,7 +28,7 @@ export interface ProcessingMetrics {
   /** A challenger gave no score, and is not asked again by this process. */
   shadowDropped(version: string): void
   /** A task's share of a batch is in Kafka and in the store. */
-  committed(task: Task, batch: TaskBatch, outputs: readonly Output[], refusals: readonly RefusedRecord[]): void
+  committed(task: Task, batch: TaskBatch, outputs: readonly Output[], rejections: readonly RejectedRecord[]): void
 }
 
 const stepBucketsMs = [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000]
@@ -53,7 +53,7 @@ export function createProcessingMetrics(
   )
   const duplicates = counter('millrace_duplicates_total', 'Events dropped as duplicates.', ['stage'])
   const replayed = counter('millrace_replayed_events_total', 'Dead letters put back that came to a stage.', ['stage'])
-  const refolded = counter('millrace_refolded_total', 'Events folded again to bring the store level with Kafka.', [
+  const restored = counter('millrace_refolded_total', 'Events folded again to bring the store level with Kafka.', [
     'stage',
   ])
   const late = gauge('millrace_late_events', 'Events that came after their place in order had been passed.', [
@@ -96,7 +96,7 @@ export function createProcessingMetrics(
     duplicates: 0,
     late: 0,
     releasedEarly: 0,
-    refolded: 0,
+    restored: 0,
   }
   /** Counts of a task live as long as its ownership; totals go on. */
   const counted = new WeakMap<Task, { late: number; releasedEarly: number }>()
@@ -121,21 +121,21 @@ export function createProcessingMetrics(
     task: Task,
     batch: TaskBatch,
     outputs: readonly Output[],
-    refusals: readonly RefusedRecord[],
+    rejections: readonly RejectedRecord[],
   ): void {
     const stage = task.stage.entity.name
     const labels = { stage, partition: task.partition }
     held.set(labels, task.held)
-    const passedMs = batch.position.passed.time
+    const passedMs = batch.position.frontier.time
     if (Number.isFinite(passedMs)) {
       eventTime.set(labels, passedMs / 1_000)
-      const readMs = Math.max(passedMs, ...task.inputs.map(({ clock }) => clock))
+      const readMs = Math.max(passedMs, ...task.inputs.map(({ maxEventTime }) => maxEventTime))
       eventTimeLag.set(labels, (readMs - passedMs) / 1_000)
     }
     for (const input of task.inputs) lag.set({ topic: input.topic, partition: task.partition }, input.lag)
-    if (batch.isRefold) {
-      refolded.inc({ stage }, batch.events.length)
-      totals.refolded += batch.events.length
+    if (batch.isRestore) {
+      restored.inc({ stage }, batch.events.length)
+      totals.restored += batch.events.length
       // What was late or early was counted by whoever folded it first.
       counted.set(task, { ...task.counts })
       return
@@ -147,8 +147,8 @@ export function createProcessingMetrics(
     countOutputs(outputs)
     const back = batch.events.reduce((count, { rejectedBy }) => count + (rejectedBy === null ? 0 : 1), 0)
     if (back > 0) replayed.inc({ stage }, back)
-    for (const refusal of refusals) rejected.inc({ stage, code: refusal.problems[0]?.code ?? 'none' })
-    totals.rejected += refusals.length
+    for (const rejection of rejections) rejected.inc({ stage, code: rejection.problems[0]?.code ?? 'none' })
+    totals.rejected += rejections.length
   }
 
   function countEvents(stage: string, batch: TaskBatch): void {

@@ -10,31 +10,35 @@ import { PipelineError } from '../schemas/kernel/errors.ts'
 
 export interface InputPosition {
   /** First offset that is not done: everything before it was folded or rejected. Offsets committed to Kafka are these. */
-  readonly low: number
+  readonly resumeOffset: number
   /** First offset that was not read. Those from `low` on are done if they were rejected or lie at or before `passed`, else held. */
-  readonly next: number
+  readonly nextOffset: number
   /** Greatest event time of valid events before `low`: lateness is judged against it, so reading again judges the same. */
-  readonly clock: number
+  readonly maxEventTime: number
 }
 
 export interface TaskPosition {
-  readonly passed: CanonicalPosition
+  readonly frontier: CanonicalPosition
   /** Event time that facts are kept by, ms: they are dead from retention before it. That of `passed`, unless a source is behind it. */
-  readonly horizon: number
+  readonly retentionWatermark: number
   /** Raw topics in stream order, then the repartition topic. */
   readonly inputs: readonly InputPosition[]
 }
 
-export const nothingPassed: CanonicalPosition = { time: Number.NEGATIVE_INFINITY, order: -1 }
+export const initialFrontier: CanonicalPosition = { time: Number.NEGATIVE_INFINITY, order: -1 }
 
 const formatVersion = 1
 
-export function encodePosition({ passed, horizon, inputs }: TaskPosition): string {
+export function encodePosition({ frontier, retentionWatermark, inputs }: TaskPosition): string {
   return JSON.stringify({
     v: formatVersion,
-    passed: [finite(passed.time), passed.order],
-    ...(horizon === passed.time ? {} : { horizon: finite(horizon) }),
-    inputs: inputs.map(({ low, next, clock }) => [low, next, finite(clock)]),
+    passed: [finite(frontier.time), frontier.order],
+    ...(retentionWatermark === frontier.time ? {} : { horizon: finite(retentionWatermark) }),
+    inputs: inputs.map(({ resumeOffset, nextOffset, maxEventTime }) => [
+      resumeOffset,
+      nextOffset,
+      finite(maxEventTime),
+    ]),
   })
 }
 
@@ -50,9 +54,13 @@ export function decodePosition(text: string, where: string): TaskPosition {
     if (isPosition(parsed)) {
       const [time, order] = parsed.passed
       return {
-        passed: { time: time ?? Number.NEGATIVE_INFINITY, order },
-        horizon: (parsed.horizon === undefined ? time : parsed.horizon) ?? Number.NEGATIVE_INFINITY,
-        inputs: parsed.inputs.map(([low, next, clock]) => ({ low, next, clock: clock ?? Number.NEGATIVE_INFINITY })),
+        frontier: { time: time ?? Number.NEGATIVE_INFINITY, order },
+        retentionWatermark: (parsed.horizon === undefined ? time : parsed.horizon) ?? Number.NEGATIVE_INFINITY,
+        inputs: parsed.inputs.map(([resumeOffset, nextOffset, maxEventTime]) => ({
+          resumeOffset,
+          nextOffset,
+          maxEventTime: maxEventTime ?? Number.NEGATIVE_INFINITY,
+        })),
       }
     }
   } catch (cause) {
@@ -95,10 +103,13 @@ function unreadable(text: string, where: string, cause?: unknown): PipelineError
 
 /** Event time that the task has passed, for queries as of now; −infinity before its first event. */
 export function eventTimeOf(position: string): number {
-  return decodePosition(position, 'the stored position').passed.time
+  return decodePosition(position, 'the stored position').frontier.time
 }
 
 /** Whether `a` stands for something that `b` does not stand for yet. */
 export function isAhead(a: TaskPosition, b: TaskPosition): boolean {
-  return compareCanonical(a.passed, b.passed) > 0 || a.inputs.some((input, i) => input.next > b.inputs[i]!.next)
+  return (
+    compareCanonical(a.frontier, b.frontier) > 0 ||
+    a.inputs.some((input, i) => input.nextOffset > b.inputs[i]!.nextOffset)
+  )
 }

@@ -110,7 +110,7 @@ export function createReplay(plan: Plan, options: ReplayOptions): Replay {
       if (folded.kind === 'refused') counts.rejected++
       if (folded.kind !== 'folded') return null
       if (folded.vector) return folded.vector
-      if (folded.slots) event = { ...event, slots: folded.slots.subarray(0, at.stage.hopOut!.slots.length) }
+      if (folded.slots) event = { ...event, slots: folded.slots.subarray(0, at.stage.repartitionOut!.slots.length) }
     }
     return null
   }

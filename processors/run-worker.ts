@@ -7,7 +7,7 @@ import type { Broker, Fetcher, Membership, StageTopics, Worker } from '../runtim
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
-import type { HopPlan, Plan, StagePlan } from '../schemas/plan/plan.ts'
+import type { Plan, RepartitionPlan, StagePlan } from '../schemas/plan/plan.ts'
 import { type LoopLimits, type OpenTask, runBatchLoop } from './batch/batch-loop.ts'
 import type { CurrentModel } from './batch/scoring.ts'
 import { createShadowScoring } from './batch/shadow-scoring.ts'
@@ -18,9 +18,9 @@ import type { LogBounds } from './recovery/check-log.ts'
 import { openTask } from './recovery/open-task.ts'
 import { restoreOffsets } from './recovery/restore-offsets.ts'
 import { stageInputs } from './stage-inputs.ts'
-import { createListener, type Listener } from './watermarks/progress-consumer.ts'
-import { createTalk, type Talk } from './watermarks/progress-exchange.ts'
-import { createHearing, type Hearing } from './watermarks/source-frontiers.ts'
+import { createProgressConsumer, type ProgressConsumer } from './watermarks/progress-consumer.ts'
+import { createProgressExchange, type ProgressExchange } from './watermarks/progress-exchange.ts'
+import { createSourceFrontiers, type SourceFrontiers } from './watermarks/source-frontiers.ts'
 
 export interface WorkerLimits extends LoopLimits, TaskLimits {
   /** Rows of entity logs kept in memory by one task. */
@@ -87,7 +87,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
   return {
     state: () => ({
       tasks: (openTasks ?? []).map(({ task }) => task),
-      isReady: openTasks?.every(({ task }) => !task.isRefolding) ?? false,
+      isReady: openTasks?.every(({ task }) => !task.isRestoring) ?? false,
     }),
     done: supervise(),
   }
@@ -95,7 +95,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
   async function supervise(): Promise<void> {
     let failures = 0
     let failingSinceMs = 0
-    const progress = () => metrics.totals.batches + metrics.totals.refolded
+    const progress = () => metrics.totals.batches + metrics.totals.restored
     while (!signal.aborted) {
       const before = progress()
       try {
@@ -165,10 +165,10 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
   async function generation(worker: Worker, fetcher: Fetcher, stages: readonly StageTopics[]): Promise<void> {
     try {
       const membership = await worker.join()
-      const hearings = hearingsOf(stages)
-      openTasks = await openAll(worker, membership, stages, hearings)
+      const frontiersByStage = sourceFrontiersOf(stages)
+      openTasks = await openAll(worker, membership, stages, frontiersByStage)
       const partitionsOf = partitionsOfFrom(await partitionCounts())
-      const talks = await openTalks(openTasks, hearings, partitionsOf)
+      const exchanges = await openExchanges(openTasks, frontiersByStage, partitionsOf)
       isRebuild = false
       log.info({ tasks: membership.tasks.length, generation: membership.generation }, 'tasks opened')
       await runBatchLoop({
@@ -177,7 +177,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
         membership,
         fetcher,
         tasks: openTasks,
-        talks,
+        exchanges,
         partitionsOf,
         currentModel: options.currentModel,
         shadowScoring,
@@ -195,47 +195,51 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
   }
 
   /** What is heard on each repartition topic, by the stage that reads it. */
-  function hearingsOf(stages: readonly StageTopics[]): Map<StagePlan, Hearing> {
+  function sourceFrontiersOf(stages: readonly StageTopics[]): Map<StagePlan, SourceFrontiers> {
     const partitions = new Map(stages.map(({ stage, partitions }) => [stage, partitions]))
     return new Map(
       plan.stages.slice(1).map((stage) => {
         const sources = partitions.get(plan.stages[stage.index - 1]!.entity.name)!
-        const tellers = partitions.get(stage.entity.name)! * stage.rawStreams.length
-        return [stage, createHearing(sources, tellers)]
+        const rawSources = partitions.get(stage.entity.name)! * stage.rawStreams.length
+        return [stage, createSourceFrontiers(sources, rawSources)]
       }),
     )
   }
 
-  async function openTalks(
+  async function openExchanges(
     open: readonly OpenTask[],
-    hearings: ReadonlyMap<StagePlan, Hearing>,
+    frontiersByStage: ReadonlyMap<StagePlan, SourceFrontiers>,
     partitionsOf: (topic: string) => number,
-  ): Promise<Talk[]> {
+  ): Promise<ProgressExchange[]> {
     const tasksOf = (stage: StagePlan) => open.map(({ task }) => task).filter((task) => task.stage === stage)
-    const talks: Talk[] = []
-    for (const [reading, hearing] of hearings) {
+    const exchanges: ProgressExchange[] = []
+    for (const [reading, sourceFrontiers] of frontiersByStage) {
       const stage = plan.stages[reading.index - 1]!
       const [tasks, readers] = [tasksOf(stage), tasksOf(reading)]
       if (tasks.length + readers.length === 0) continue
-      const partitions = partitionsOf(stage.hopOut!.topic)
-      const listener = readers.length === 0 ? await listenTo(stage.hopOut!, hearing) : null
-      talks.push(createTalk({ stage, tasks, readers, partitions, hearing, listener }))
+      const partitions = partitionsOf(stage.repartitionOut!.topic)
+      const progressConsumer =
+        readers.length === 0 ? await consumeProgress(stage.repartitionOut!, sourceFrontiers) : null
+      exchanges.push(createProgressExchange({ stage, tasks, readers, partitions, sourceFrontiers, progressConsumer }))
     }
-    return talks
+    return exchanges
   }
 
   /** Marks lie in every partition. */
-  async function listenTo(hop: HopPlan, hearing: Hearing): Promise<Listener> {
-    const place = { topic: hop.topic, partition: 0 }
+  async function consumeProgress(
+    repartition: RepartitionPlan,
+    sourceFrontiers: SourceFrontiers,
+  ): Promise<ProgressConsumer> {
+    const place = { topic: repartition.topic, partition: 0 }
     const [bounds] = await broker.bounds([place])
-    return createListener(hop, { ...place, offset: bounds!.end }, hearing)
+    return createProgressConsumer(repartition, { ...place, offset: bounds!.end }, sourceFrontiers)
   }
 
   async function openAll(
     worker: Worker,
     membership: Membership,
     stages: readonly StageTopics[],
-    hearings: ReadonlyMap<StagePlan, Hearing>,
+    frontiersByStage: ReadonlyMap<StagePlan, SourceFrontiers>,
   ): Promise<OpenTask[]> {
     const [clusterId, bounds] = await Promise.all([broker.clusterId(), boundsOf(membership)])
     const partitionsOfStage = new Map(stages.map(({ stage, partitions }) => [stage, partitions]))
@@ -249,7 +253,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
         partition: assigned.partition,
         partitions,
         tasksBefore: before ? partitionsOfStage.get(before.entity.name)! : 0,
-        hearing: hearings.get(stage) ?? null,
+        sourceFrontiers: frontiersByStage.get(stage) ?? null,
         broker,
         worker,
         store,

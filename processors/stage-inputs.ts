@@ -9,5 +9,5 @@ export interface StageInput {
 
 export function stageInputs(plan: Plan, stage: StagePlan): StageInput[] {
   const raw = stage.rawStreams.map((index) => plan.streams[index]!).map((stream) => ({ topic: stream.topic, stream }))
-  return stage.hopIn ? [...raw, { topic: stage.hopIn.topic, stream: null }] : raw
+  return stage.repartitionIn ? [...raw, { topic: stage.repartitionIn.topic, stream: null }] : raw
 }

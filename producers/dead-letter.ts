@@ -2,9 +2,9 @@
 import type { OutRecord } from '../runtime/broker.ts'
 import type { Problem } from '../schemas/kernel/event.ts'
 import type { Plan, StreamPlan } from '../schemas/plan/plan.ts'
-import { deadLetter } from '../schemas/wire/dead-letter.ts'
+import { deadLetterOf } from '../schemas/wire/dead-letter.ts'
 
-export interface RefusedEvent {
+export interface RejectedEvent {
   /** As they came. */
   readonly bytes: Buffer
   readonly problems: readonly Problem[]
@@ -13,13 +13,13 @@ export interface RefusedEvent {
 }
 
 /** Over HTTP an event has no place in its topic yet: partition and offset are −1. */
-export function letterRecord(
+export function deadLetterRecord(
   { topic, codec }: Plan['rejected'],
   stream: StreamPlan,
-  { bytes, problems, receivedAtMs }: RefusedEvent,
+  { bytes, problems, receivedAtMs }: RejectedEvent,
   partition: number,
 ): OutRecord {
-  const letter = deadLetter('http', {
+  const deadLetter = deadLetterOf('http', {
     topic: stream.topic,
     partition: -1,
     offset: -1,
@@ -29,5 +29,5 @@ export function letterRecord(
     headers: {},
     problems,
   })
-  return { topic, partition, key: null, value: codec.encode(letter) }
+  return { topic, partition, key: null, value: codec.encode(deadLetter) }
 }

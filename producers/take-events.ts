@@ -6,7 +6,7 @@ import type { OutRecord } from '../runtime/broker.ts'
 import type { Problem } from '../schemas/kernel/event.ts'
 import type { Plan, StreamPlan } from '../schemas/plan/plan.ts'
 import { problem } from '../schemas/wire/event-codec.ts'
-import { letterRecord } from './dead-letter.ts'
+import { deadLetterRecord } from './dead-letter.ts'
 import { createPreparation, type Prepared } from './prepare.ts'
 
 /** A longer event is refused: in Avro it might be more than a record of Kafka may hold. */
@@ -40,8 +40,8 @@ export function createEventTaker(
   nowMs: () => number,
 ): EventTaker {
   const prepare = createPreparation(streams, partitionsOf)
-  const letterPartitions = partitionsOf(rejected.topic)
-  let letters = 0
+  const deadLetterPartitions = partitionsOf(rejected.topic)
+  let deadLetters = 0
 
   function judge(stream: StreamPlan, bytes: Buffer): Prepared {
     if (bytes.length <= eventBytesMax) return prepare({ stream: stream.name, bytes })
@@ -50,7 +50,12 @@ export function createEventTaker(
   }
 
   function letterOf(stream: StreamPlan, bytes: Buffer, problems: readonly Problem[]): OutRecord {
-    return letterRecord(rejected, stream, { bytes, problems, receivedAtMs: nowMs() }, letters++ % letterPartitions)
+    return deadLetterRecord(
+      rejected,
+      stream,
+      { bytes, problems, receivedAtMs: nowMs() },
+      deadLetters++ % deadLetterPartitions,
+    )
   }
 
   return {

@@ -12,7 +12,7 @@ import type { Broker, FetchedPartition, Fetcher } from './broker.ts'
 import { createSchemaLog } from './schema-log.ts'
 import type { SchemaRegistry } from './schema-registry.ts'
 
-export interface LearningOptions {
+export interface SchemaAwareOptions {
   /** The pipeline's topic of schemas and what its codecs know. */
   readonly schemas: { readonly topic: string; readonly writers: WriterSchemas }
   /** Null: none is configured. */
@@ -23,7 +23,7 @@ export interface LearningOptions {
 const idsMax = 10_000
 const questionsAtOnceMax = 8
 
-export function createLearningBroker(broker: Broker, { schemas, registry }: LearningOptions): Broker {
+export function createSchemaAwareBroker(broker: Broker, { schemas, registry }: SchemaAwareOptions): Broker {
   const { writers } = schemas
   const log = createSchemaLog(broker, schemas)
   writers.hasRegistry = registry !== null
@@ -60,7 +60,7 @@ export function createLearningBroker(broker: Broker, { schemas, registry }: Lear
     }
   }
 
-  function learningFetcher(fetcher: Fetcher): Fetcher {
+  function schemaAwareFetcher(fetcher: Fetcher): Fetcher {
     return {
       async fetch(from, limits) {
         const fetched = await fetcher.fetch(from, limits)
@@ -73,7 +73,7 @@ export function createLearningBroker(broker: Broker, { schemas, registry }: Lear
 
   return {
     ...broker,
-    fetcher: async () => learningFetcher(await broker.fetcher()),
+    fetcher: async () => schemaAwareFetcher(await broker.fetcher()),
     async producer() {
       await log.register()
       return broker.producer()

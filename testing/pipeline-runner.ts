@@ -14,13 +14,13 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import { createMemoryBroker, type MemoryBroker, type OnPublish, type OnTransact } from '../runtime/memory/broker.ts'
 import { partitionOf } from '../runtime/partition.ts'
-import { createLearningBroker } from '../runtime/schema-aware-broker.ts'
+import { createSchemaAwareBroker } from '../runtime/schema-aware-broker.ts'
 import type { SchemaRegistry } from '../runtime/schema-registry.ts'
 import type { Pipeline } from '../schemas/definition/definition.ts'
 import type { EventValues } from '../schemas/kernel/event.ts'
 import { compile } from '../schemas/plan/compile.ts'
 import type { Plan, StreamPlan } from '../schemas/plan/plan.ts'
-import type { Prediction, Rejection } from '../schemas/wire/records.ts'
+import type { DeadLetter, Prediction } from '../schemas/wire/records.ts'
 import { drawFaults, type FaultSchedule, noFaults } from './fault-schedule.ts'
 import { type FaultyRunHandle, runWithFaults } from './run-with-faults.ts'
 import type { Observer } from './simulated-process.ts'
@@ -96,7 +96,7 @@ export interface PipelineRunner {
   predictions(): Promise<ReadPrediction[]>
   /** The scored vector of each event by its id: features by name, null where missing. */
   features(): Promise<Record<string, Record<string, number | null>>>
-  rejections(): Promise<Rejection[]>
+  rejections(): Promise<DeadLetter[]>
   /** Committed records of every partition of a topic. */
   records(topic: string): Promise<LogRecord[][]>
   /** Live facts as the store holds them, in canonical order: hexadecimal rows by stage, partition and key. */
@@ -197,7 +197,7 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
     const started = startOptions.plan ?? plan
     const { state, done } = runWorker({
       plan: started,
-      broker: createLearningBroker(process.broker, {
+      broker: createSchemaAwareBroker(process.broker, {
         schemas: started.schemas,
         registry: startOptions.registry ?? null,
       }),
@@ -298,7 +298,7 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
     )
   }
 
-  async function rejections(): Promise<Rejection[]> {
+  async function rejections(): Promise<DeadLetter[]> {
     const { topic, codec } = plan.rejected
     return (await records(topic)).flat().map(({ value }) => codec.decode(value!))
   }

@@ -248,10 +248,10 @@ export function runWithFaults(run: FaultyRun): FaultyRunHandle {
     if (tasks.length !== run.tasks.length || names.size !== tasks.length) return false
     if (!tasks.every((task) => task.isAtEnd() && task.held === 0)) return false
     const inputs = tasks.flatMap(({ inputs, partition }) =>
-      inputs.map(({ topic, next }) => ({ topic, partition, next })),
+      inputs.map(({ topic, nextOffset }) => ({ topic, partition, nextOffset })),
     )
     const bounds = await broker.bounds(inputs)
-    return bounds.every(({ end }, i) => inputs[i]!.next === end)
+    return bounds.every(({ end }, i) => inputs[i]!.nextOffset === end)
   }
 
   async function untilDone(): Promise<void> {
@@ -267,9 +267,9 @@ export function runWithFaults(run: FaultyRun): FaultyRunHandle {
   function view(): string {
     return liveOnes()
       .map(({ process, worker }) => {
-        const tasks = worker.state().tasks.map(({ stage, partition, held, inputs, isRefolding }) => {
-          const read = inputs.map(({ next, lag }) => (lag > 0 ? `${next}+${lag}` : next)).join('/')
-          return `${stage.entity.name} ${partition} at ${read}, holds ${held}${isRefolding ? ', folds again' : ''}`
+        const tasks = worker.state().tasks.map(({ stage, partition, held, inputs, isRestoring }) => {
+          const read = inputs.map(({ nextOffset, lag }) => (lag > 0 ? `${nextOffset}+${lag}` : nextOffset)).join('/')
+          return `${stage.entity.name} ${partition} at ${read}, holds ${held}${isRestoring ? ', folds again' : ''}`
         })
         return `${process.name} (${process.state}, ${process.callsUnderWay} calls): ${tasks.join('; ') || 'no task'}`
       })

@@ -50,11 +50,11 @@ export function lagOf(
     const lag = { unread: 0, held: 0, lost: 0 }
     const from: Array<TaskLag['from'][number]> = []
     inputs.forEach(({ topic, start, end }, i) => {
-      const { low, next } = position?.inputs[i] ?? { low: start, next: start }
-      lag.unread += Math.max(0, end - Math.max(start, next))
-      lag.held += next - low
-      lag.lost += Math.max(0, start - low)
-      if (end > next) from.push({ topic, partition, offset: Math.max(start, next) })
+      const { resumeOffset, nextOffset } = position?.inputs[i] ?? { resumeOffset: start, nextOffset: start }
+      lag.unread += Math.max(0, end - Math.max(start, nextOffset))
+      lag.held += nextOffset - resumeOffset
+      lag.lost += Math.max(0, start - resumeOffset)
+      if (end > nextOffset) from.push({ topic, partition, offset: Math.max(start, nextOffset) })
     })
     return { partition, ...lag, from }
   })

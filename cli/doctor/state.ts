@@ -121,7 +121,7 @@ export function relationOf(
   if (stored === null) return committed === null ? 'new' : 'empty'
   if (committed === null || isAhead(stored, committed)) return 'ahead'
   if (!isAhead(committed, stored)) return 'equal'
-  return stored.inputs.some(({ low }, i) => low < inputs[i]!.start) ? 'truncated' : 'behind'
+  return stored.inputs.some(({ resumeOffset }, i) => resumeOffset < inputs[i]!.start) ? 'truncated' : 'behind'
 }
 
 export function positionCheck(name: string, relations: readonly Relation[], definition: string): Check {

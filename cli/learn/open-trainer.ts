@@ -15,7 +15,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import type { Config } from '../../runtime/config/config.ts'
 import type { Log } from '../../runtime/log.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import type { Closing } from '../shutdown.ts'
+import type { Shutdown } from '../shutdown.ts'
 import { fitInWorker } from './fit-in-worker.ts'
 import { snapshotOf } from './open-training-store.ts'
 
@@ -31,7 +31,7 @@ export interface OpenTrainerOptions {
   readonly clock: Clock
   readonly log: Log
   readonly signal: AbortSignal
-  readonly closing: Closing
+  readonly shutdown: Shutdown
 }
 
 export interface OpenedTrainer {
@@ -46,7 +46,7 @@ const fitHeapBytesMax = 1_024 * 1_048_576
 
 /** The trainer runs when this resolves. What is open is in `closing`; a failure later on is in `trainer.done`. */
 export async function openTrainer(options: OpenTrainerOptions): Promise<OpenedTrainer> {
-  const { definition, plan, config, broker, file, clock, log, signal, closing } = options
+  const { definition, plan, config, broker, file, clock, log, signal, shutdown } = options
   if (file !== ':memory:') await mkdir(dirname(file), { recursive: true })
   const store = await openTrainingStore({
     file,
@@ -55,10 +55,10 @@ export async function openTrainer(options: OpenTrainerOptions): Promise<OpenedTr
     consumers: plan.learn.continuous ? [learnerName] : [],
     rebuild: options.isRebuild,
   })
-  closing.add('training store', store.close)
+  shutdown.add('training store', store.close)
   const { codec, topic } = plan.models
   const registry = createRegistryWriter({ broker, codec, topic, clock: clock.nowMs })
-  closing.add('registry', registry.close)
+  shutdown.add('registry', registry.close)
   const prometheus = new Registry()
   const ownStop = new AbortController()
   const trainer = startTrainer({
@@ -83,7 +83,7 @@ export async function openTrainer(options: OpenTrainerOptions): Promise<OpenedTr
   })
   // Whoever waits for `done` hears of a failure; until somebody does, it must not count as unheard.
   trainer.done.catch(() => undefined)
-  closing.add('trainer', () => {
+  shutdown.add('trainer', () => {
     ownStop.abort()
     return trainer.done
   })

@@ -8,7 +8,7 @@ import { createLog } from '../../runtime/log.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { loadPlan } from '../load-plan.ts'
 import { untilStopped } from '../run/run.ts'
-import { createClosing } from '../shutdown.ts'
+import { createShutdown } from '../shutdown.ts'
 import { requireTopics } from '../topics/topics.ts'
 import { openTrainer } from './open-trainer.ts'
 import { trainingStoreFile } from './open-training-store.ts'
@@ -27,7 +27,7 @@ export async function trainerCommand(
 ): Promise<number> {
   const { config, terminal, clock } = context
   const plan = await loadPlan(definition, config.namespace)
-  const closing = createClosing()
+  const shutdown = createShutdown()
   const signal = context.stopping.signal()
   const log = createLog(config.logLevel)
   // Whatever else runs on this machine goes first.
@@ -35,7 +35,7 @@ export async function trainerCommand(
 
   async function open(): Promise<{ readonly ended: Promise<void> }> {
     const { broker } = openPipelineBroker(plan, config, context)
-    closing.add('Kafka', broker.close)
+    shutdown.add('Kafka', broker.close)
     await requireTopics(broker, [plan.predictions.topic, plan.models.topic, plan.streams[plan.label.stream]!.topic])
     const { trainer, store, registry, prometheus } = await openTrainer({
       definition,
@@ -48,18 +48,18 @@ export async function trainerCommand(
       clock,
       log,
       signal,
-      closing,
+      shutdown,
     })
     collectDefaultMetrics({ register: prometheus })
     const server = createHttpServer({ log })
     server.get('/health/live', async () => ({ status: 'live' }))
     server.register(metricsRoute(prometheus))
     server.register(trainerRoutes({ plan, store, trainer, state: registry.state }))
-    closing.add('HTTP server', () => server.close())
+    shutdown.add('HTTP server', () => server.close())
     const url = await listen(server, { host: config.httpHost, port: config.trainerPort })
     terminal.err(`${plan.name} is learnt from. Models, predictions, health and metrics: ${url}/trainer`)
     return { ended: trainer.done }
   }
 
-  return untilStopped(open, { closing, signal, context, log })
+  return untilStopped(open, { shutdown, signal, context, log })
 }

@@ -10,7 +10,7 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { type Closing, createClosing } from '../shutdown.ts'
+import { createShutdown, type Shutdown } from '../shutdown.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
 import { requireTopics } from '../topics/topics.ts'
 import { writeFigures } from '../whole-file.ts'
@@ -49,22 +49,22 @@ export async function produceCommand(
     )
   }
   const { broker } = openPipelineBroker(plan, config, context)
-  const closing = createClosing()
-  closing.add('Kafka', broker.close)
+  const shutdown = createShutdown()
+  shutdown.add('Kafka', broker.close)
   try {
     const partitionsOf = await requireTopics(
       broker,
       plan.streams.map(({ topic }) => topic),
     )
     const positions = source.identity && (await openSourcePositions(source.identity, plan, broker, options, context))
-    if (positions) closing.add('positions', positions.close)
+    if (positions) shutdown.add('positions', positions.close)
     const sink: Sink = positions ?? (await broker.producer())
     const rowsDone = options.resume ? (positions?.found ?? 0) : 0
     const rejected =
       options.rejected === undefined
         ? null
         : await openRejectedFile(options.rejected, options.resume ? rowsDone : null, plan.streams)
-    if (rejected) closing.add('rejected rows', rejected.close)
+    if (rejected) shutdown.add('rejected rows', rejected.close)
     let rejections = 0
     const summary = await produce(source.chunks, {
       streams: plan.streams,
@@ -89,15 +89,15 @@ export async function produceCommand(
     await writeFigures(options.json, { ...summary, stopped: signal.aborted })
     return exitCodes.done
   } finally {
-    await close(closing)
+    await close(shutdown)
   }
 }
 
 const closeMaxMs = 10_000
 
 /** A failure that comes with the end is told unless there is another already. */
-async function close(closing: Closing): Promise<void> {
-  const { failures } = await closing.close(closeMaxMs)
+async function close(shutdown: Shutdown): Promise<void> {
+  const { failures } = await shutdown.close(closeMaxMs)
   if (failures.length > 0) throw failures[0]!.error
 }
 

@@ -12,7 +12,7 @@ import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { drainMaxMs } from '../run/run.ts'
-import { createClosing } from '../shutdown.ts'
+import { createShutdown } from '../shutdown.ts'
 import { shown } from '../terminal.ts'
 import { requireTopics } from '../topics/topics.ts'
 import { writeFigures } from '../whole-file.ts'
@@ -45,7 +45,7 @@ export async function auditCommand(
 ): Promise<number> {
   const { terminal, clock, config } = context
   const plan = await loadPlan(definition, config.namespace)
-  const closing = createClosing()
+  const shutdown = createShutdown()
   const log = createLog(config.logLevel)
   const signal = context.stopping.signal()
   let figures: AuditFigures = {
@@ -61,11 +61,11 @@ export async function auditCommand(
 
   try {
     const { broker } = openPipelineBroker(plan, config, context)
-    closing.add('Kafka', broker.close)
+    shutdown.add('Kafka', broker.close)
     const topics = plan.topics.map(({ topic }) => topic)
     const partitionsOf = await requireTopics(broker, topics)
     const models = createRegistryFollower({ broker, plan, topic: plan.models.topic, say: () => undefined })
-    closing.add('models', models.close)
+    shutdown.add('models', models.close)
     const registry = new Registry()
     const observe = createAuditMetrics(registry)
     if (!isOnce) {
@@ -74,7 +74,7 @@ export async function auditCommand(
       server.get('/health/live', async () => ({ status: 'live' }))
       server.get('/audit', async () => figures)
       server.register(metricsRoute(registry))
-      closing.add('HTTP server', () => server.close())
+      shutdown.add('HTTP server', () => server.close())
       const url = await listen(server, { host: config.httpHost, port: config.auditPort })
       terminal.err(`${plan.name} is audited. Totals, health and metrics: ${url}/audit`)
     }
@@ -99,7 +99,7 @@ export async function auditCommand(
       },
     })
   } finally {
-    await closing.close(drainMaxMs)
+    await shutdown.close(drainMaxMs)
   }
   terminal.out(summaryOf(figures, printed))
   await writeFigures(json, figures)

@@ -31,7 +31,7 @@ const versionAttribute = 'definitionVersion'
 export function schemaFiles(plan: Plan): SchemaFile[] {
   const codecs = [
     ...plan.streams.map(({ codec }) => ['raw', codec] as const),
-    ...plan.stages.flatMap(({ hopOut }) => (hopOut ? [['hop', hopOut.codec] as const] : [])),
+    ...plan.stages.flatMap(({ repartitionOut }) => (repartitionOut ? [['hop', repartitionOut.codec] as const] : [])),
     ...(['predictions', 'rejected', 'models'] as const).map((role) => [role, plan[role].codec] as const),
   ]
   return codecs.flatMap(([role, { schemas }]) =>

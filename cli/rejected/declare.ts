@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type Declare, definitionCommand, withExamples } from '../declare.ts'
 import { instantOption, outputFileOption, wholeOption } from '../option-values.ts'
-import type { LetterPlace } from './read-dead-letters.ts'
+import type { DeadLetterLocation } from './read-dead-letters.ts'
 
 export function declareRejectedCommands(declare: Declare): void {
   const rejected = withExamples(declare.program.command('rejected'), [
@@ -53,7 +53,7 @@ function declareReplay(rejected: Command, { act }: Declare): void {
     .option('--value <file>', 'repaired event for the one place, JSON or Avro, instead of the original bytes')
     .option('--dry-run', 'say what would happen, and send nothing')
     .option('--json <file>', 'write the figures to a file as well', outputFileOption)
-    .action((definition, places: readonly LetterPlace[], options) =>
+    .action((definition, places: readonly DeadLetterLocation[], options) =>
       act(async (context) => (await import('./replay.ts')).rejectedReplayCommand(definition, places, options, context)),
     )
 }
@@ -67,12 +67,12 @@ function withFilters(command: Command): Command {
     .option('--until <instant>', 'only written before that day or instant', instantOption)
 }
 
-function placeOption(text: string): LetterPlace {
+function placeOption(text: string): DeadLetterLocation {
   const [, partition, offset] = /^(\d{1,4}):(\d{1,15})$/.exec(text) ?? []
   if (partition === undefined) throw new InvalidArgumentError('Expected partition:offset, such as 0:17.')
   return { partition: Number(partition), offset: Number(offset) }
 }
 
-function placesOption(text: string, before: readonly LetterPlace[] | undefined): LetterPlace[] {
+function placesOption(text: string, before: readonly DeadLetterLocation[] | undefined): DeadLetterLocation[] {
   return [...(before ?? []), placeOption(text)]
 }

@@ -1,20 +1,20 @@
 /** `millrace rejected list`: the dead letters of a pipeline as a table or JSON lines, and how many there are of each reason. */
-import type { Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter } from '../../schemas/wire/records.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { shown, shownTime, tableLines } from '../terminal.ts'
-import { type LetterFilter, type PlacedLetter, readLetters, shownPlace } from './read-dead-letters.ts'
+import { type DeadLetterFilter, type LocatedDeadLetter, readDeadLetters, shownPlace } from './read-dead-letters.ts'
 
-export interface RejectedListOptions extends LetterFilter {
+export interface RejectedListOptions extends DeadLetterFilter {
   readonly from: 'start' | 'end'
   readonly count: number
   readonly json?: boolean
 }
 
 /** A letter without its bytes, which may be large. */
-type Row = Omit<PlacedLetter, 'letter'> & {
-  readonly letter: Pick<Rejection, 'stage' | 'attempt' | 'problems'>
+type Row = Omit<LocatedDeadLetter, 'deadLetter'> & {
+  readonly deadLetter: Pick<DeadLetter, 'stage' | 'attempt' | 'problems'>
   readonly origin: string
 }
 
@@ -31,8 +31,8 @@ export async function rejectedListCommand(
   const byCode = new Map<string, number>()
   let rows: Row[] = []
   try {
-    for await (const placed of readLetters(broker, plan, options)) {
-      const { code } = placed.letter.problems[0] ?? { code: 'none' }
+    for await (const placed of readDeadLetters(broker, plan, options)) {
+      const { code } = placed.deadLetter.problems[0] ?? { code: 'none' }
       byCode.set(code, (byCode.get(code) ?? 0) + 1)
       rows.push(rowOf(placed))
       if (rows.length >= 2 * options.count) rows = firstRows(rows, options)
@@ -46,13 +46,13 @@ export async function rejectedListCommand(
   return exitCodes.done
 }
 
-function rowOf({ letter, ...place }: PlacedLetter): Row {
-  const { stage, attempt, problems } = letter
-  return { ...place, origin: originOf(letter), letter: { stage, attempt, problems } }
+function rowOf({ deadLetter, ...place }: LocatedDeadLetter): Row {
+  const { stage, attempt, problems } = deadLetter
+  return { ...place, origin: originOf(deadLetter), deadLetter: { stage, attempt, problems } }
 }
 
 /** Where the event lay: nowhere, for one that came over HTTP. */
-export function originOf({ topic, partition, offset }: Rejection): string {
+export function originOf({ topic, partition, offset }: DeadLetter): string {
   return partition < 0 ? topic : `${topic}-${partition}@${offset}`
 }
 
@@ -63,13 +63,13 @@ function firstRows(rows: Row[], { from, count }: RejectedListOptions): Row[] {
   return rows.sort((a, b) => direction * inOrder(a, b)).slice(0, count)
 }
 
-function jsonOf({ letter, origin, appendedAtMs, ...place }: Row) {
-  return { place: shownPlace(place), appendedAt: shownTime(appendedAtMs), origin, ...letter }
+function jsonOf({ deadLetter, origin, appendedAtMs, ...place }: Row) {
+  return { place: shownPlace(place), appendedAt: shownTime(appendedAtMs), origin, ...deadLetter }
 }
 
 function printTable(rows: readonly Row[], byCode: ReadonlyMap<string, number>, { terminal }: CommandContext): void {
   const head = ['place', 'appended', 'origin', 'stage', 'tried', 'code', 'first problem']
-  const cells = rows.map(({ letter: { stage, attempt, problems }, origin, appendedAtMs, ...place }) => {
+  const cells = rows.map(({ deadLetter: { stage, attempt, problems }, origin, appendedAtMs, ...place }) => {
     const [first] = problems
     const told = first ? `${first.path} expected ${first.expected}, received ${first.received}`.trim() : ''
     const cut = told.length > problemShownMax ? `${told.slice(0, problemShownMax)}…` : told

@@ -5,21 +5,21 @@
 import type { Broker, Fetcher, LogRecord } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import type { Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter } from '../../schemas/wire/records.ts'
 import { requireTopics } from '../topics/topics.ts'
 
 /** Where a dead letter lies in the rejected topic. */
-export interface LetterPlace {
+export interface DeadLetterLocation {
   readonly partition: number
   readonly offset: number
 }
 
-export interface PlacedLetter extends LetterPlace {
+export interface LocatedDeadLetter extends DeadLetterLocation {
   readonly appendedAtMs: number
-  readonly letter: Rejection
+  readonly deadLetter: DeadLetter
 }
 
-export interface LetterFilter {
+export interface DeadLetterFilter {
   /** Code of any problem. */
   readonly code?: string
   /** Name of the stream. */
@@ -32,7 +32,11 @@ export interface LetterFilter {
 
 const limits = { maxWaitMs: 250, partitionBytesMax: 1_048_576 }
 
-export async function* readLetters(broker: Broker, plan: Plan, filter: LetterFilter): AsyncGenerator<PlacedLetter> {
+export async function* readDeadLetters(
+  broker: Broker,
+  plan: Plan,
+  filter: DeadLetterFilter,
+): AsyncGenerator<LocatedDeadLetter> {
   const passes = compileFilter(plan, filter)
   const { topic } = plan.rejected
   const partitions = (await requireTopics(broker, [topic]))(topic)
@@ -41,7 +45,7 @@ export async function* readLetters(broker: Broker, plan: Plan, filter: LetterFil
   try {
     for (const { partition, start, end } of bounds) {
       for await (const record of recordsOf(fetcher, topic, partition, start, end)) {
-        const placed = placedLetter(plan, partition, record)
+        const placed = locatedDeadLetter(plan, partition, record)
         if (passes(placed)) yield placed
       }
     }
@@ -51,9 +55,13 @@ export async function* readLetters(broker: Broker, plan: Plan, filter: LetterFil
 }
 
 /** Rejects with `usage` where nothing lies there. */
-export async function readLetter(broker: Broker, plan: Plan, place: LetterPlace): Promise<PlacedLetter> {
+export async function readDeadLetter(
+  broker: Broker,
+  plan: Plan,
+  place: DeadLetterLocation,
+): Promise<LocatedDeadLetter> {
   const record = await recordAt(broker, plan.rejected.topic, place)
-  if (record !== null) return placedLetter(plan, place.partition, record)
+  if (record !== null) return locatedDeadLetter(plan, place.partition, record)
   throw new PipelineError(
     'usage',
     `There is no dead letter at ${shownPlace(place)} in ${plan.rejected.topic}; millrace rejected list shows the places.`,
@@ -61,7 +69,7 @@ export async function readLetter(broker: Broker, plan: Plan, place: LetterPlace)
 }
 
 /** The record at this place; null where there is none, or none any more. */
-export async function recordAt(broker: Broker, topic: string, place: LetterPlace): Promise<LogRecord | null> {
+export async function recordAt(broker: Broker, topic: string, place: DeadLetterLocation): Promise<LogRecord | null> {
   const partitions = (await broker.partitionCounts([topic])).get(topic) ?? 0
   const { partition, offset } = place
   if (partition < 0 || partition >= partitions) return null
@@ -78,7 +86,7 @@ export async function recordAt(broker: Broker, topic: string, place: LetterPlace
   }
 }
 
-export function shownPlace({ partition, offset }: LetterPlace): string {
+export function shownPlace({ partition, offset }: DeadLetterLocation): string {
   return `${partition}:${offset}`
 }
 
@@ -90,20 +98,24 @@ async function* recordsOf(fetcher: Fetcher, topic: string, partition: number, fr
   }
 }
 
-function placedLetter(plan: Plan, partition: number, { offset, appendedAtMs, value }: LogRecord): PlacedLetter {
-  return { partition, offset, appendedAtMs, letter: plan.rejected.codec.decode(value ?? Buffer.alloc(0)) }
+function locatedDeadLetter(
+  plan: Plan,
+  partition: number,
+  { offset, appendedAtMs, value }: LogRecord,
+): LocatedDeadLetter {
+  return { partition, offset, appendedAtMs, deadLetter: plan.rejected.codec.decode(value ?? Buffer.alloc(0)) }
 }
 
-function compileFilter(plan: Plan, { code, stream, stage, since, until }: LetterFilter) {
+function compileFilter(plan: Plan, { code, stream, stage, since, until }: DeadLetterFilter) {
   const found = plan.streams.find(({ name }) => name === stream)
   if (stream !== undefined && !found) {
     const names = plan.streams.map(({ name }) => name).join(', ')
     throw new PipelineError('usage', `${plan.name} has no stream ${stream}: type one of ${names}.`)
   }
-  return ({ appendedAtMs, letter }: PlacedLetter): boolean =>
-    (code === undefined || letter.problems.some((problem) => problem.code === code)) &&
-    (found === undefined || letter.topic === found.topic) &&
-    (stage === undefined || letter.stage === stage) &&
+  return ({ appendedAtMs, deadLetter }: LocatedDeadLetter): boolean =>
+    (code === undefined || deadLetter.problems.some((problem) => problem.code === code)) &&
+    (found === undefined || deadLetter.topic === found.topic) &&
+    (stage === undefined || deadLetter.stage === stage) &&
     (since === undefined || appendedAtMs >= since) &&
     (until === undefined || appendedAtMs < until)
 }

@@ -3,12 +3,12 @@
  * be refused again.
  */
 import { readFile } from 'node:fs/promises'
-import { type PutBack, putBack } from '../../processors/recovery/requeue.ts'
+import { type Requeue, requeue } from '../../processors/recovery/requeue.ts'
 import type { Broker, OutRecord } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { isValueCut } from '../../schemas/wire/dead-letter.ts'
-import type { Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter } from '../../schemas/wire/records.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
@@ -16,16 +16,16 @@ import { shown } from '../terminal.ts'
 import { requireTopics } from '../topics/topics.ts'
 import { writeFigures } from '../whole-file.ts'
 import {
-  type LetterFilter,
-  type LetterPlace,
-  type PlacedLetter,
-  readLetter,
-  readLetters,
+  type DeadLetterFilter,
+  type DeadLetterLocation,
+  type LocatedDeadLetter,
+  readDeadLetter,
+  readDeadLetters,
   recordAt,
   shownPlace,
 } from './read-dead-letters.ts'
 
-export interface RejectedReplayOptions extends LetterFilter {
+export interface RejectedReplayOptions extends DeadLetterFilter {
   readonly all?: boolean
   /** File with repaired bytes for the one letter that is named. */
   readonly value?: string
@@ -41,7 +41,7 @@ const recordOverheadBytes = 256
 
 export async function rejectedReplayCommand(
   definition: string,
-  places: readonly LetterPlace[],
+  places: readonly DeadLetterLocation[],
   options: RejectedReplayOptions,
   context: CommandContext,
 ): Promise<number> {
@@ -57,17 +57,17 @@ export async function rejectedReplayCommand(
     const tally = createTally(options.dryRun ?? false, terminal.out)
     const sending = createSending(broker, options.dryRun ?? false)
     try {
-      for await (const placed of lettersOf(broker, plan, places, options)) {
-        const { letter } = placed
-        const value = repaired ?? (await originalValue(broker, letter))
-        const outcome: PutBack =
+      for await (const placed of deadLettersOf(broker, plan, places, options)) {
+        const { deadLetter } = placed
+        const value = repaired ?? (await originalValue(broker, deadLetter))
+        const outcome: Requeue =
           value === 'gone'
             ? {
                 ok: false,
                 code: 'value_cut',
                 reason: 'the dead letter holds only a part of the value; hand it in with --value',
               }
-            : fitting(putBack(letter, value, { plan, partitionsOf, nowMs: clock.nowMs() }), limits)
+            : fitting(requeue(deadLetter, value, { plan, partitionsOf, nowMs: clock.nowMs() }), limits)
         tally.count(placed, outcome)
         if (outcome.ok) await sending.add(outcome.record)
       }
@@ -83,7 +83,7 @@ export async function rejectedReplayCommand(
 }
 
 /** What to replay must be said: all of a production's dead letters are not what a forgotten argument means. */
-function refuseUnclear(places: readonly LetterPlace[], options: RejectedReplayOptions): void {
+function refuseUnclear(places: readonly DeadLetterLocation[], options: RejectedReplayOptions): void {
   const { all = false, value, code, stream, stage, since, until } = options
   const filters = [code, stream, stage, since, until].filter((filter) => filter !== undefined)
   const isFiltered = all || filters.length > 0
@@ -104,25 +104,25 @@ async function readValue(path: string): Promise<Buffer> {
   })
 }
 
-async function* lettersOf(
+async function* deadLettersOf(
   broker: Broker,
   plan: Plan,
-  places: readonly LetterPlace[],
+  places: readonly DeadLetterLocation[],
   options: RejectedReplayOptions,
-): AsyncGenerator<PlacedLetter> {
-  if (places.length === 0) yield* readLetters(broker, plan, options)
-  for (const place of places) yield await readLetter(broker, plan, place)
+): AsyncGenerator<LocatedDeadLetter> {
+  if (places.length === 0) yield* readDeadLetters(broker, plan, options)
+  for (const place of places) yield await readDeadLetter(broker, plan, place)
 }
 
 /** The whole value, from where the event lay if the letter holds only a part. */
-async function originalValue(broker: Broker, letter: Rejection): Promise<Buffer | null | 'gone'> {
-  if (!isValueCut(letter)) return letter.value
-  const record = await recordAt(broker, letter.topic, letter)
-  const isSame = record?.value?.length === letter.valueBytes && record.value.indexOf(letter.value!) === 0
+async function originalValue(broker: Broker, deadLetter: DeadLetter): Promise<Buffer | null | 'gone'> {
+  if (!isValueCut(deadLetter)) return deadLetter.value
+  const record = await recordAt(broker, deadLetter.topic, deadLetter)
+  const isSame = record?.value?.length === deadLetter.valueBytes && record.value.indexOf(deadLetter.value!) === 0
   return isSame ? record.value : 'gone'
 }
 
-function fitting(outcome: PutBack, limits: ReadonlyMap<string, ReadonlyMap<string, string>>): PutBack {
+function fitting(outcome: Requeue, limits: ReadonlyMap<string, ReadonlyMap<string, string>>): Requeue {
   if (!outcome.ok) return outcome
   const { topic, key, value, headers = {} } = outcome.record
   const headerBytes = Object.entries(headers).reduce(
@@ -171,7 +171,7 @@ function createTally(isDryRun: boolean, out: (line: string) => void) {
   let replayed = 0
   let refused = 0
 
-  function count(placed: PlacedLetter, outcome: PutBack): void {
+  function count(placed: LocatedDeadLetter, outcome: Requeue): void {
     if (outcome.ok) replayed++
     else {
       refused++
@@ -185,7 +185,7 @@ function createTally(isDryRun: boolean, out: (line: string) => void) {
     }
     const { topic, partition } = outcome.record
     out(
-      `${place}  ${isDryRun ? 'would go' : 'goes'} to ${topic}-${partition}  ${outcome.id}, attempt ${placed.letter.attempt + 1}`,
+      `${place}  ${isDryRun ? 'would go' : 'goes'} to ${topic}-${partition}  ${outcome.id}, attempt ${placed.deadLetter.attempt + 1}`,
     )
   }
 
@@ -195,7 +195,7 @@ function createTally(isDryRun: boolean, out: (line: string) => void) {
     const codes = [...byCode].sort(([, a], [, b]) => b - a).map(([code, times]) => `${shown(times)} ${code}`)
     const told = codes.length > 0 ? `: ${codes.join(', ')}` : ''
     out(`${shown(replayed)} ${isDryRun ? 'would be put back' : 'put back'}, ${shown(refused)} refused${told}.`)
-    return { replayed, refused, refusedByCode: Object.fromEntries(byCode), dryRun: isDryRun }
+    return { replayed, refused, rejectedByCode: Object.fromEntries(byCode), dryRun: isDryRun }
   }
 
   return { count, finish }

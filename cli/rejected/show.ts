@@ -4,7 +4,7 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 import { isSingleObject } from '../../schemas/wire/avro-fingerprint.ts'
 import type { AvroSchema } from '../../schemas/wire/avro-types.ts'
 import { isValueCut } from '../../schemas/wire/dead-letter.ts'
-import type { Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter } from '../../schemas/wire/records.ts'
 import { createSingleObjectCodec } from '../../schemas/wire/single-object.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
@@ -12,13 +12,13 @@ import { loadPlan } from '../load-plan.ts'
 import { bytesJson } from '../tail/tail-lines.ts'
 import { shown, shownTime } from '../terminal.ts'
 import { originOf } from './list.ts'
-import { type LetterPlace, readLetter, shownPlace } from './read-dead-letters.ts'
+import { type DeadLetterLocation, readDeadLetter, shownPlace } from './read-dead-letters.ts'
 
 const bytesShownMax = 512
 
 export async function rejectedShowCommand(
   definition: string,
-  place: LetterPlace,
+  place: DeadLetterLocation,
   options: { readonly json?: boolean },
   context: CommandContext,
 ): Promise<number> {
@@ -26,27 +26,27 @@ export async function rejectedShowCommand(
   const plan = await loadPlan(definition, config.namespace)
   const broker = context.openBroker(config)
   try {
-    const { letter, appendedAtMs } = await readLetter(broker, plan, place)
+    const { deadLetter, appendedAtMs } = await readDeadLetter(broker, plan, place)
     if (options.json) {
-      const { key, value, headers, ...rest } = letter
+      const { key, value, headers, ...rest } = deadLetter
       const shownHeaders = Object.fromEntries(Object.entries(headers).map(([name, bytes]) => [name, bytesJson(bytes)]))
-      const event = decodedValue(plan, letter)
+      const event = decodedValue(plan, deadLetter)
       terminal.out(
         JSON.stringify({ ...rest, key: bytesJson(key), value: bytesJson(value), headers: shownHeaders, event }),
       )
-    } else for (const line of linesOf(plan, letter, place, appendedAtMs)) terminal.out(line)
+    } else for (const line of linesOf(plan, deadLetter, place, appendedAtMs)) terminal.out(line)
     return exitCodes.done
   } finally {
     await broker.close()
   }
 }
 
-function linesOf(plan: Plan, letter: Rejection, place: LetterPlace, appendedAtMs: number): string[] {
-  const { stage, key, keyBytes, value, valueBytes, headers, problems, attempt } = letter
-  const lay = letter.partition < 0 ? `sent to ${letter.topic}, never in Kafka` : originOf(letter)
+function linesOf(plan: Plan, deadLetter: DeadLetter, place: DeadLetterLocation, appendedAtMs: number): string[] {
+  const { stage, key, keyBytes, value, valueBytes, headers, problems, attempt } = deadLetter
+  const lay = deadLetter.partition < 0 ? `sent to ${deadLetter.topic}, never in Kafka` : originOf(deadLetter)
   return [
     `dead letter ${shownPlace(place)} of ${plan.rejected.topic}, written ${shownTime(appendedAtMs)}`,
-    `  origin: ${lay}, ${shownTime(letter.appendedAtMs)}`,
+    `  origin: ${lay}, ${shownTime(deadLetter.appendedAtMs)}`,
     `  refused by: ${stage}${attempt > 0 ? `, put back ${attempt === 1 ? 'once' : `${attempt} times`} before` : ''}`,
     'problems:',
     ...problems.map(({ path, code, expected, received }) => {
@@ -54,8 +54,8 @@ function linesOf(plan: Plan, letter: Rejection, place: LetterPlace, appendedAtMs
     }),
     `key: ${key === null ? 'none' : `${quoted(key)}${lengthNote(key, keyBytes)}`}`,
     ...Object.entries(headers).map(([name, bytes]) => `header ${name}: ${quoted(bytes)}`),
-    value === null ? 'value: none' : `value: ${shown(valueBytes ?? value.length)} bytes${cutNote(letter)}`,
-    ...valueLines(plan, letter).map((line) => `  ${line}`),
+    value === null ? 'value: none' : `value: ${shown(valueBytes ?? value.length)} bytes${cutNote(deadLetter)}`,
+    ...valueLines(plan, deadLetter).map((line) => `  ${line}`),
   ]
 }
 
@@ -63,9 +63,9 @@ function lengthNote(held: Buffer, bytes: number | null): string {
   return bytes !== null && bytes > held.length ? `… (${shown(bytes)} bytes)` : ''
 }
 
-function cutNote(letter: Rejection): string {
-  if (!isValueCut(letter)) return ''
-  return `, of which the dead letter holds ${shown(letter.value!.length)}; the whole is read from its origin while that is kept`
+function cutNote(deadLetter: DeadLetter): string {
+  if (!isValueCut(deadLetter)) return ''
+  return `, of which the dead letter holds ${shown(deadLetter.value!.length)}; the whole is read from its origin while that is kept`
 }
 
 function quoted(bytes: Buffer): string {
@@ -74,14 +74,14 @@ function quoted(bytes: Buffer): string {
   return Buffer.from(text).equals(held) ? JSON.stringify(text) : `0x${held.toString('hex')}`
 }
 
-function valueLines(plan: Plan, letter: Rejection): string[] {
-  const event = decodedValue(plan, letter)
+function valueLines(plan: Plan, deadLetter: DeadLetter): string[] {
+  const event = decodedValue(plan, deadLetter)
   if (event !== null) return JSON.stringify(event, null, 2).split('\n')
-  return letter.value === null ? [] : dump(letter.value)
+  return deadLetter.value === null ? [] : dump(deadLetter.value)
 }
 
 /** The value as JSON, valid or not; null where the bytes are neither JSON nor Avro of the stream. */
-function decodedValue(plan: Plan, { topic, value }: Rejection): unknown {
+function decodedValue(plan: Plan, { topic, value }: DeadLetter): unknown {
   if (value === null) return null
   const stream = plan.streams.find((candidate) => candidate.topic === topic)
   try {

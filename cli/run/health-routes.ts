@@ -99,9 +99,9 @@ export function healthRoutes(options: HealthOptions) {
 
 function tasksNotReady(tasks: ReturnType<RunningWorker['state']>['tasks']): Reason[] {
   if (tasks.length === 0) return [{ part: 'tasks', reason: 'no task is open yet' }]
-  const refolding = tasks.filter(({ isRefolding }) => isRefolding)
-  if (refolding.length === 0) return []
-  const named = refolding.map(({ stage, partition }) => `${stage.entity.name} ${partition}`).join(', ')
+  const restoring = tasks.filter(({ isRestoring }) => isRestoring)
+  if (restoring.length === 0) return []
+  const named = restoring.map(({ stage, partition }) => `${stage.entity.name} ${partition}`).join(', ')
   return [{ part: 'tasks', reason: `folding again what the store lacks: ${named}` }]
 }
 

@@ -17,7 +17,7 @@ import { partitionOf } from '../../runtime/partition.ts'
 import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
-import type { Closing } from '../shutdown.ts'
+import type { Shutdown } from '../shutdown.ts'
 import { ensureTopics, requireTopicSettings, requireTopics } from '../topics/topics.ts'
 import { type FollowedModels, followModels } from './follow-models.ts'
 
@@ -37,7 +37,7 @@ export interface LiveProcessOptions {
   /** Asks the worker to finish its batch and end. */
   readonly signal: AbortSignal
   /** Gets every part as soon as it is open. The broker is the caller's. */
-  readonly closing: Closing
+  readonly shutdown: Shutdown
 }
 
 export interface LiveProcess {
@@ -52,7 +52,7 @@ export interface LiveProcess {
 
 /** Rejects with what kept a part from opening; what is open by then is in `closing`. */
 export async function startLiveProcess(options: LiveProcessOptions): Promise<LiveProcess> {
-  const { plan, config, broker, clock, log, closing, signal } = options
+  const { plan, config, broker, clock, log, shutdown, signal } = options
   if (options.isCreatingTopics) await ensureTopics(broker, plan, config.partitions)
   const partitionsOf = await requireTopics(
     broker,
@@ -65,12 +65,12 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
 
   const openStore = async (name: string) => {
     const store = await options.openStore(keyPrefix)
-    closing.add(name, store.close)
+    shutdown.add(name, store.close)
     return store
   }
   const openModels = async () => {
     const models = await followModels({ plan, broker, clock, log })
-    closing.add('models', models.close)
+    shutdown.add('models', models.close)
     return models
   }
   // Whoever restarts is waited for: what does not need the other is opened side by side.
@@ -113,7 +113,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
   const ended = Promise.race([worker.done, models.failed.then((error) => Promise.reject(error))])
   // Whoever waits for `ended` hears of a failure; until somebody does, it must not count as unheard.
   ended.catch(() => undefined)
-  closing.add('worker', () => {
+  shutdown.add('worker', () => {
     ownStop.abort()
     return worker.done
   })
@@ -128,7 +128,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
   await untilAtWork(worker, { totals: metrics.totals, ended, clock, signal })
   const [{ createHttp }, { listen }] = await Promise.all([import('./http.ts'), import('../../runtime/http/server.ts')])
   const producer = await broker.producer()
-  closing.add('producer of the HTTP intake', producer.close)
+  shutdown.add('producer of the HTTP intake', producer.close)
   const server = createHttp({
     plan,
     reader,
@@ -145,7 +145,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
       ...(options.registry ? [{ part: 'schema registry', check: options.registry.check }] : []),
     ],
   })
-  closing.add('HTTP server', () => server.close())
+  shutdown.add('HTTP server', () => server.close())
   const url = await listen(server, { host: config.httpHost, port: config.httpPort })
   return { url, worker, models, totals: metrics.totals, ended }
 }
@@ -171,7 +171,7 @@ async function untilAtWork(
   ended.then(over, over)
   const beganMs = clock.elapsedMs()
   let openSinceMs: number | null = null
-  while (!isOver && !signal.aborted && totals.batches + totals.refolded === 0) {
+  while (!isOver && !signal.aborted && totals.batches + totals.restored === 0) {
     const nowMs = clock.elapsedMs()
     if (openSinceMs === null && worker.state().tasks.length > 0) openSinceMs = nowMs
     if (openSinceMs === null ? nowMs - beganMs > openMaxMs : nowMs - openSinceMs > firstBatchMaxMs) return

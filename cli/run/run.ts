@@ -7,7 +7,7 @@ import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes, failureText } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { aborted } from '../process.ts'
-import { type Closing, createClosing } from '../shutdown.ts'
+import { createShutdown, type Shutdown } from '../shutdown.ts'
 import { type LiveProcess, startLiveProcess } from './live-process.ts'
 
 export interface RunCommandOptions {
@@ -26,14 +26,14 @@ export async function runCommand(
 ): Promise<number> {
   const { terminal, clock, random } = context
   const plan = await loadPlan(definition, context.config.namespace)
-  const closing = createClosing()
+  const shutdown = createShutdown()
   const signal = context.stopping.signal()
   const log = createLog(context.config.logLevel)
 
   async function open(): Promise<LiveProcess> {
-    const { config, redisUrl } = await serversFor(options, context, closing)
+    const { config, redisUrl } = await serversFor(options, context, shutdown)
     const { broker, registry } = openPipelineBroker(plan, config, context)
-    closing.add('Kafka', broker.close)
+    shutdown.add('Kafka', broker.close)
     const live = await startLiveProcess({
       plan,
       config,
@@ -47,13 +47,13 @@ export async function runCommand(
       log,
       random,
       signal,
-      closing,
+      shutdown,
     })
     terminal.err(`${plan.name} runs. Features, health and metrics: ${live.url}`)
     return live
   }
 
-  return untilStopped(open, { closing, signal, context, log })
+  return untilStopped(open, { shutdown, signal, context, log })
 }
 
 /**
@@ -63,13 +63,13 @@ export async function runCommand(
 export async function untilStopped(
   open: () => Promise<{ readonly ended: Promise<void> }>,
   parts: {
-    readonly closing: Closing
+    readonly shutdown: Shutdown
     readonly signal: AbortSignal
     readonly context: Pick<CommandContext, 'terminal' | 'stopping'>
     readonly log: Log
   },
 ): Promise<number> {
-  const { closing, signal, log } = parts
+  const { shutdown, signal, log } = parts
   const { terminal, stopping } = parts.context
   let isOpen = false
   let failure: { readonly error: unknown } | null = null
@@ -81,7 +81,7 @@ export async function untilStopped(
     failure = { error }
   })
   if (failure === null) ended.catch((error: unknown) => log.warn({ err: error }, 'a failure came with the stop'))
-  const outcome = await closing.close(drainMaxMs)
+  const outcome = await shutdown.close(drainMaxMs)
   const known = (failure as { readonly error: unknown } | null)?.error
   const further = outcome.failures.filter(({ error }) => error !== known)
   for (const { name, error } of further) terminal.err(`${name} did not close well. ${failureText(error)}`)
@@ -97,7 +97,7 @@ export async function untilStopped(
   return further.length + outcome.late.length > 0 ? exitCodes.failed : exitCodes.done
 }
 
-async function serversFor(options: RunCommandOptions, context: CommandContext, closing: Closing) {
+async function serversFor(options: RunCommandOptions, context: CommandContext, shutdown: Shutdown) {
   const { config, terminal } = context
   if (options.local) {
     const { findServers } = await import('../../runtime/servers/local-servers.ts')
@@ -108,7 +108,7 @@ async function serversFor(options: RunCommandOptions, context: CommandContext, c
       folder: config.folder,
       say: terminal.err,
     })
-    closing.add('local servers', servers.close)
+    shutdown.add('local servers', servers.close)
     return { config: { ...config, kafkaBrokers: servers.kafkaBrokers.split(',') }, redisUrl: servers.redisUrl }
   }
   const missing = [

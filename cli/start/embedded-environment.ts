@@ -6,7 +6,7 @@ import { createMemoryStore } from '../../feature-store/memory-store.ts'
 import { parseConfig } from '../../runtime/config/config.ts'
 import { createLog } from '../../runtime/log.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
-import { createLearningBroker } from '../../runtime/schema-aware-broker.ts'
+import { createSchemaAwareBroker } from '../../runtime/schema-aware-broker.ts'
 import { openTrainer } from '../learn/open-trainer.ts'
 import { train } from '../learn/train.ts'
 import { startLiveProcess } from '../run/live-process.ts'
@@ -18,13 +18,13 @@ export const embeddedBytesMax = 256 * 1_024 * 1_024
 const unansweredMax = 20_000
 
 export async function openEmbeddedGround({ definition, namespace, plan }: Subject, parts: Parts): Promise<Ground> {
-  const { context, closing, signal, giveUp } = parts
+  const { context, shutdown, signal, giveUp } = parts
   const { clock, random, terminal } = context
   const config = { ...context.config, namespace }
   const { logLevel } = parseConfig({ MILLRACE_LOG_LEVEL: 'warn', ...context.environment })
   const memory = createMemoryBroker({ clock, bytesMax: embeddedBytesMax })
-  const broker = createLearningBroker(memory, { schemas: plan.schemas, registry: null })
-  closing.add('broker in memory', broker.close)
+  const broker = createSchemaAwareBroker(memory, { schemas: plan.schemas, registry: null })
+  shutdown.add('broker in memory', broker.close)
   // Nothing takes its last steps back here.
   const store = createMemoryStore({ tailStepsMax: 0 })
   return {
@@ -44,7 +44,7 @@ export async function openEmbeddedGround({ definition, namespace, plan }: Subjec
         log: createLog(logLevel),
         random,
         signal,
-        closing,
+        shutdown,
       })
       live.ended.catch(giveUp)
       return [live.url]
@@ -61,7 +61,7 @@ export async function openEmbeddedGround({ definition, namespace, plan }: Subjec
         clock,
         log: createLog(logLevel),
         signal,
-        closing,
+        shutdown,
       })
       trainer.done.catch(giveUp)
       return null

@@ -5,12 +5,12 @@
 import type { Broker } from '../../runtime/broker.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
-import type { Closing } from '../shutdown.ts'
+import type { Shutdown } from '../shutdown.ts'
 
 /** What the parts of a command that shows or proves a pipeline share. */
 export interface Parts {
   readonly context: CommandContext
-  readonly closing: Closing
+  readonly shutdown: Shutdown
   /** Aborted by a signal, or by what failed beside the main line. */
   readonly signal: AbortSignal
   readonly giveUp: (error: unknown) => void

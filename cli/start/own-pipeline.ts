@@ -10,7 +10,7 @@ import type { Prediction } from '../../schemas/wire/records.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes, failureText } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { createClosing } from '../shutdown.ts'
+import { createShutdown } from '../shutdown.ts'
 import { ensureTopics } from '../topics/topics.ts'
 import type { Ground, OpenGround, Parts, RunOptions } from './environment.ts'
 import { watchTopics } from './watch-topics.ts'
@@ -39,17 +39,17 @@ const tickMs = 1_000
 /** Runs `main` and closes whatever it opened, also after a failure. Answers the exit code; rejects with the first failure. */
 export async function withParts(context: CommandContext, main: (parts: Parts) => Promise<number>): Promise<number> {
   const { terminal } = context
-  const closing = createClosing()
+  const shutdown = createShutdown()
   const stop = new AbortController()
   const signal = AbortSignal.any([context.stopping.signal(), stop.signal])
   let exitCode: number = exitCodes.done
   let failure: { readonly error: unknown } | null = null
   try {
-    exitCode = await main({ context, closing, signal, giveUp: (error) => stop.abort(error) })
+    exitCode = await main({ context, shutdown, signal, giveUp: (error) => stop.abort(error) })
   } catch (error) {
     failure = { error }
   }
-  const { failures, late } = await closing.close(closeMaxMs)
+  const { failures, late } = await shutdown.close(closeMaxMs)
   const known = failure?.error ?? stop.signal.reason
   const further = failures.filter(({ error }) => error !== known)
   for (const { name, error } of further) terminal.err(`${name} did not close well. ${failureText(error)}`)
@@ -99,7 +99,7 @@ async function untilReady(url: string, { context, signal }: Parts): Promise<void
   }
 }
 
-async function watchPipeline(broker: Broker, plan: Plan, { context, closing, giveUp }: Parts): Promise<Watched> {
+async function watchPipeline(broker: Broker, plan: Plan, { context, shutdown, giveUp }: Parts): Promise<Watched> {
   const watched: Watched = { counts: { predictions: 0, scored: 0, rejected: 0 }, onPrediction: () => undefined }
   const topics = await watchTopics({
     broker,
@@ -114,7 +114,7 @@ async function watchPipeline(broker: Broker, plan: Plan, { context, closing, giv
     onRejection: () => void watched.counts.rejected++,
   })
   topics.ended.catch(giveUp)
-  closing.add('watched topics', topics.close)
+  shutdown.add('watched topics', topics.close)
   return watched
 }
 

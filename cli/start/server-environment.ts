@@ -7,7 +7,7 @@ import type { Ground, Parts, Subject } from './environment.ts'
 
 /** Rejects with `server_missing` where a server can neither be reached nor started on this machine. */
 export async function openServerGround({ definition, namespace, plan }: Subject, parts: Parts): Promise<Ground> {
-  const { context, closing, giveUp } = parts
+  const { context, shutdown, giveUp } = parts
   const { config } = context
   const servers = await findServers({
     kafkaBrokers: config.kafkaBrokers.join(','),
@@ -16,9 +16,9 @@ export async function openServerGround({ definition, namespace, plan }: Subject,
     folder: config.folder,
     say: context.terminal.out,
   })
-  closing.add('servers', servers.close)
+  shutdown.add('servers', servers.close)
   const { broker } = openPipelineBroker(plan, { ...config, kafkaBrokers: servers.kafkaBrokers.split(',') }, context)
-  closing.add('Kafka', broker.close)
+  shutdown.add('Kafka', broker.close)
   const environment = {
     MILLRACE_LOG_LEVEL: 'warn',
     ...context.environment,
@@ -28,7 +28,7 @@ export async function openServerGround({ definition, namespace, plan }: Subject,
   }
   const command = (args: readonly string[], more: Readonly<Record<string, string>> = {}) => {
     const child = startCommandProcess(args, { ...environment, ...more })
-    closing.add(args[0]!, child.stop)
+    shutdown.add(args[0]!, child.stop)
     return child
   }
   return {

@@ -5,7 +5,7 @@
 import type { Broker, FetchFrom } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import type { Prediction, Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter, Prediction } from '../../schemas/wire/records.ts'
 
 export interface WatchedTopics {
   /** Resolves once `close` was called; rejects with what ended the watching. */
@@ -20,7 +20,7 @@ export interface WatchOptions {
   readonly from: 'start' | 'end'
   /** Partitions to leave unread must not exist: every prediction of the pipeline is handed over once. */
   readonly onPrediction: (prediction: Prediction, receivedMs: number) => void
-  readonly onRejection: (rejection: Rejection) => void
+  readonly onRejection: (rejection: DeadLetter) => void
 }
 
 const waitMaxMs = 50

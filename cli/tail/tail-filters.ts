@@ -4,7 +4,7 @@ import { nearestName } from '../../runtime/nearest-name.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { EventValues, RejectCode } from '../../schemas/kernel/event.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
-import type { Prediction, RegistryRecord, Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter, Prediction, RegistryRecord } from '../../schemas/wire/records.ts'
 import type { Condition } from '../option-values.ts'
 
 export type TailKind = 'predictions' | 'rejected' | 'models' | 'events'
@@ -46,7 +46,7 @@ const kindNames: Readonly<Record<TailKind, string>> = {
 export function requireFitting(filters: TailFilters, kind: TailKind): void {
   for (const name of Object.keys(goesWith) as Array<keyof TailFilters>) {
     if (filters[name] === undefined || goesWith[name].includes(kind)) continue
-    const option = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+    const option = `--${name.replace(/[A-Z]/g, (deadLetter) => `-${deadLetter.toLowerCase()}`)}`
     const kinds = goesWith[name].map((one) => kindNames[one]).join(' or ')
     throw new PipelineError('usage', `${option} goes with ${kinds}, not with ${kindNames[kind]}.`)
   }
@@ -86,7 +86,7 @@ export function eventFilter(filters: TailFilters, stream: StreamPlan): Shown<Eve
   }
 }
 
-export function rejectionFilter({ code, stream, stage, ...more }: TailFilters, plan: Plan): Shown<Rejection> {
+export function rejectionFilter({ code, stream, stage, ...more }: TailFilters, plan: Plan): Shown<DeadLetter> {
   const streams = plan.streams.map(({ name }) => name)
   const stages = plan.stages.map(({ entity }) => entity.name)
   if (stream !== undefined) requireKnown('--stream', stream, streams)

@@ -2,7 +2,7 @@
 import type { LogRecord } from '../../runtime/broker.ts'
 import type { EventValues, Problem } from '../../schemas/kernel/event.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
-import type { AliasChange, Prediction, RegistryRecord, Rejection } from '../../schemas/wire/records.ts'
+import type { AliasChange, DeadLetter, Prediction, RegistryRecord } from '../../schemas/wire/records.ts'
 import { shownTime } from '../terminal.ts'
 import {
   eventFilter,
@@ -104,7 +104,7 @@ function predictionJson(prediction: Prediction, features: readonly string[]): st
   return JSON.stringify({ ...prediction, features: byName })
 }
 
-function rejectionLine({ topic, partition, offset, stage, problems }: Rejection): string {
+function rejectionLine({ topic, partition, offset, stage, problems }: DeadLetter): string {
   return [`${topic}-${partition}@${offset}`, stage, problemText(problems)].join('  ')
 }
 
@@ -116,7 +116,7 @@ function problemText(problems: readonly Problem[]): string {
   return told.join('; ')
 }
 
-function rejectionJson({ key, value, ...rejection }: Rejection): string {
+function rejectionJson({ key, value, ...rejection }: DeadLetter): string {
   return JSON.stringify({ ...rejection, key: bytesJson(key), value: bytesJson(value) })
 }
 

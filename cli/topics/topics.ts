@@ -3,7 +3,7 @@ import type { Broker, TopicSpec } from '../../runtime/broker.ts'
 import { formatDuration } from '../../schemas/kernel/duration.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, TopicPlan } from '../../schemas/plan/plan.ts'
-import { letterBytesMax } from '../../schemas/wire/dead-letter.ts'
+import { deadLetterBytesMax } from '../../schemas/wire/dead-letter.ts'
 
 /** A setting without which a guarantee of the pipeline is lost. */
 interface NeededSetting {
@@ -21,9 +21,9 @@ function exactly(name: string, value: string): NeededSetting {
 /** What Millrace may write into a topic as one record: events, slots and vectors are bounded by the checks of the definition. */
 const recordBytes: Readonly<Record<TopicPlan['role'], number | null>> = {
   raw: null,
-  hop: 1_048_588,
+  repartition: 1_048_588,
   predictions: 1_048_588,
-  rejected: letterBytesMax,
+  rejected: deadLetterBytesMax,
   models: null,
   schemas: null,
 }

@@ -1,7 +1,7 @@
 /** Predictions and late labels in, labelled training rows out; the trainer feeds it from the logged streams. Pure. */
 import assert from 'node:assert/strict'
 import { isLater, type LabelPlace, type Outcome } from '../../schemas/plan/label-outcome.ts'
-import { createNewest } from './newest-ids.ts'
+import { createNewestIds } from './newest-ids.ts'
 
 export interface LabelJoinOptions {
   /** Length of every prediction's vector. */
@@ -69,7 +69,7 @@ export function createLabelJoin(options: LabelJoinOptions): LabelJoin {
   assert(otherwise === 0 || otherwise === 1, `label value ${otherwise}, expected 0 or 1`)
   assert(!Number.isNaN(ripeUntilMs), 'ripeUntilMs is NaN')
   assert(Number.isInteger(featureCount) && featureCount > 0)
-  const kept = createNewest(rowsMax)
+  const kept = createNewestIds(rowsMax)
   let vectors = new Float64Array(Math.min(rowsMax, 1024) * featureCount)
   /** The latest label by slot; empty until the first came. */
   const latest = new Map<number, LabelPlace & { readonly outcome: Outcome }>()

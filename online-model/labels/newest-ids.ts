@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 /** A map of more than 2^24 entries cannot be built. */
 const keptLimit = 2 ** 23
 
-export interface Newest {
+export interface NewestIds {
   /**
    * The slot for an id, below `keptMax`; null for an id that is there already and for one older than all that are kept.
    * When all slots are taken the oldest id loses its slot. What is kept depends on the set of ids and times, not on
@@ -22,7 +22,7 @@ export interface Newest {
   dropped(): number
 }
 
-export function createNewest(keptMax: number): Newest {
+export function createNewestIds(keptMax: number): NewestIds {
   assert(Number.isInteger(keptMax) && keptMax > 0 && keptMax <= keptLimit, `keptMax is ${keptMax}, limit ${keptLimit}`)
   const slots = new Map<string, number>()
   const ids: string[] = []

@@ -6,7 +6,7 @@
 
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import { FeatureFailed } from '../../schemas/plan/feature-plan.ts'
-import type { HopPlan, Plan, StagePlan } from '../../schemas/plan/plan.ts'
+import type { Plan, RepartitionPlan, StagePlan } from '../../schemas/plan/plan.ts'
 import type { Prediction, StagePosition } from '../../schemas/wire/records.ts'
 import { createOracle, isAfter, type OracleEvent, type OracleFact, type OraclePlace } from './oracle.ts'
 
@@ -25,7 +25,7 @@ export interface AuditedOutput {
   readonly round: number
   /** Of the stage's entity; null where the output does not tell. */
   readonly key: string | null
-  readonly hop: { readonly plan: HopPlan; readonly slots: readonly number[] } | null
+  readonly repartition: { readonly plan: RepartitionPlan; readonly slots: readonly number[] } | null
   readonly prediction: Prediction | null
 }
 
@@ -72,7 +72,7 @@ export interface AuditTaskOptions {
   /** Input of the stage that brings the events of a stream. */
   readonly inputOf: (stream: number) => number
   /** Dead letters of the stage for this raw event. */
-  readonly refusals: (event: AuditedEvent) => number
+  readonly rejections: (event: AuditedEvent) => number
   /** Null: the version is not known. */
   readonly scoreOf: (version: string) => ((vector: ArrayLike<number>) => number) | null
   /** All entities are audited, so that an output without an event is a mistake. */
@@ -84,14 +84,14 @@ export interface AuditTask {
   add(key: string, event: AuditedEvent): void
   push(output: AuditedOutput): void
   /** Judges what came before this fetch and is covered by what was read; `null` is an output of an entity that is not in the sample. */
-  judge(beforeRound: number): Array<Verdict | null>
+  validateRecord(beforeRound: number): Array<Verdict | null>
   readonly forgottenBefore: number
   /** Forgets the events that count, and were known, before `time`; not at once where it is hardly later than the last time. */
   forget(time: number): void
 }
 
 export function createAuditTask(options: AuditTaskOptions): AuditTask {
-  const { plan, stage, inputs, inputOf, refusals, scoreOf, isWhole } = options
+  const { plan, stage, inputs, inputOf, rejections, scoreOf, isWhole } = options
   const { entity } = stage
   const oracle = createOracle(stage)
   const atFields = new Map(entity.layout.sources.map(({ stream, atField }) => [stream, atField]))
@@ -108,7 +108,7 @@ export function createAuditTask(options: AuditTaskOptions): AuditTask {
     if (event.stream === plan.scored.index) keys.set(originOf(event), key)
   }
 
-  function judge(beforeRound: number): Array<Verdict | null> {
+  function validateRecord(beforeRound: number): Array<Verdict | null> {
     const isReady = ({ round, position }: AuditedOutput) =>
       round < beforeRound && inputs.every(({ next }, i) => !(next < position.next[i]!))
     const ready = pending.filter(isReady)
@@ -139,7 +139,7 @@ export function createAuditTask(options: AuditTaskOptions): AuditTask {
     const left = new Map<string, number>()
     return list.filter((event) => {
       const name = `${event.stream} ${originOf(event)} ${event.attempt}`
-      const refused = left.get(name) ?? refusals(event)
+      const refused = left.get(name) ?? rejections(event)
       left.set(name, Math.max(0, refused - 1))
       return refused === 0
     })
@@ -190,23 +190,23 @@ export function createAuditTask(options: AuditTaskOptions): AuditTask {
       return [{ ...describe(output, 'event'), expected: 'no repetition of another event of its id', logged: null }]
     }
     const values = oracle.slots(facts, output.place)
-    const { hop, prediction } = output
+    const { repartition, prediction } = output
     // Its own record is known by its place; where it was put back several times, any of them may be the one.
     const tries = own.map(({ event, slots: carried }) => {
       if (prediction) return ofVector(output, prediction, event, carried, values)
-      return ofHop(output, hop!, carried, values)
+      return ofRepartition(output, repartition!, carried, values)
     })
     return tries.find((differences) => differences.length === 0) ?? tries[0]!
   }
 
-  function ofHop(
+  function ofRepartition(
     output: AuditedOutput,
-    { plan: hop, slots: logged }: NonNullable<AuditedOutput['hop']>,
+    { plan: repartition, slots: logged }: NonNullable<AuditedOutput['repartition']>,
     carried: readonly number[],
     values: readonly number[],
   ): Difference[] {
     const expected = slotsOf(carried, values)
-    return hop.slots.flatMap(({ index, name }, i) => different(output, name, expected[index]!, logged[i]!))
+    return repartition.slots.flatMap(({ index, name }, i) => different(output, name, expected[index]!, logged[i]!))
   }
 
   function ofVector(
@@ -289,7 +289,7 @@ export function createAuditTask(options: AuditTaskOptions): AuditTask {
     },
     add,
     push: (output) => void pending.push(output),
-    judge,
+    validateRecord,
     get forgottenBefore() {
       return forgottenBefore
     },

@@ -14,7 +14,7 @@ import type { FetchedPartition, FetchFrom, LogRecord, TopicPartition } from '../
 import { partitionOf } from '../../runtime/partition.ts'
 import type { Plan, StagePlan, StreamPlan } from '../../schemas/plan/plan.ts'
 import { attemptOf } from '../../schemas/wire/dead-letter.ts'
-import type { HopEvent, Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter, RepartitionEvent } from '../../schemas/wire/records.ts'
 import { stageInputs } from '../stage-inputs.ts'
 import { type AuditedPartition, createAuditedPartition } from './audit-partition.ts'
 import { createAuditTask, type Difference, type SkipReason, type Verdict } from './audit-task.ts'
@@ -53,7 +53,7 @@ export interface Audit {
    * Judges the outputs that came before this fetch. A transaction becomes readable partition by partition: give its dead letters a moment
    * before its outputs are judged.
    */
-  judge(beforeRound?: number): Difference[]
+  validateRecord(beforeRound?: number): Difference[]
 }
 
 /** More outputs of a stage than this do not wait: its inputs are read first. */
@@ -69,7 +69,7 @@ export function createAudit(options: AuditOptions): Audit {
   }
   const partitions = new Map<string, AuditedPartition>()
   const stages = plan.stages.map((stage) => openStage(stage))
-  const letters = new Map<string, { readonly time: number; count: number }>()
+  const deadLetters = new Map<string, { readonly time: number; count: number }>()
 
   function partition(topic: string, number: number): AuditedPartition {
     const name = `${topic} ${number}`
@@ -87,13 +87,13 @@ export function createAudit(options: AuditOptions): Audit {
 
   function openStage(stage: StagePlan) {
     const inputs = stageInputs(plan, stage)
-    const streamsOf = inputs.map(({ stream }) => (stream ? [stream.index] : stage.hopIn!.streams))
-    const isLast = stage.hopOut === null
+    const streamsOf = inputs.map(({ stream }) => (stream ? [stream.index] : stage.repartitionIn!.streams))
+    const isLast = stage.repartitionOut === null
     return {
       stage,
       // A stage that only carries events on computes nothing.
       isAudited: isLast || stage.entity.slots.length > 0,
-      outputs: all(stage.hopOut?.topic ?? plan.predictions.topic),
+      outputs: all(stage.repartitionOut?.topic ?? plan.predictions.topic),
       keepMs: 2 * stage.entity.retentionMs + Math.max(...plan.streams.map(({ latenessMs }) => latenessMs)),
       tasks: Array.from({ length: partitionsOf(inputs[0]!.topic) }, (_, number) =>
         createAuditTask({
@@ -101,8 +101,8 @@ export function createAudit(options: AuditOptions): Audit {
           stage,
           inputs: inputs.map(({ topic }) => partition(topic, number)),
           inputOf: (stream) => streamsOf.findIndex((streams) => streams.includes(stream)),
-          refusals: ({ stream, partition, offset, attempt }) =>
-            letters.get(letterName(stage, plan.streams[stream]!, { partition, offset, attempt }))?.count ?? 0,
+          rejections: ({ stream, partition, offset, attempt }) =>
+            deadLetters.get(deadLetterName(stage, plan.streams[stream]!, { partition, offset, attempt }))?.count ?? 0,
           scoreOf: options.scoreOf,
           isWhole: sample >= 1,
         }),
@@ -135,14 +135,14 @@ export function createAudit(options: AuditOptions): Audit {
     const { topic, records } = fetched
     const at = partition(topic, fetched.partition)
     if (fetched.from !== at.next) return
-    const hopInto = plan.stages.find(({ hopIn }) => hopIn?.topic === topic)
+    const repartitionInto = plan.stages.find(({ repartitionIn }) => repartitionIn?.topic === topic)
     const stream = plan.streams.find((candidate) => candidate.topic === topic)
     for (const record of records) {
       at.read(record)
-      if (hopInto) readHop(at, hopInto, record, round)
+      if (repartitionInto) readRepartition(at, repartitionInto, record, round)
       else if (stream) readRaw(at, stream, record)
       else if (topic === plan.predictions.topic) readPrediction(at, record, round)
-      else if (topic === plan.rejected.topic) readLetter(record)
+      else if (topic === plan.rejected.topic) readDeadLetter(record)
     }
     at.reached(fetched)
   }
@@ -154,9 +154,9 @@ export function createAudit(options: AuditOptions): Audit {
     add(at, plan.stages[stream.entersAt]!, { stream: stream.index, origin, event: decoded.event, slots: [] }, 0, record)
   }
 
-  function readHop(at: AuditedPartition, into: StagePlan, record: LogRecord, round: number): void {
-    const decoded = into.hopIn!.codec.decode(record.value!)
-    if (decoded.kind === 'mark') return
+  function readRepartition(at: AuditedPartition, into: StagePlan, record: LogRecord, round: number): void {
+    const decoded = into.repartitionIn!.codec.decode(record.value!)
+    if (decoded.kind === 'watermark') return
     const { stream, event, origin, slots, positions } = decoded
     add(at, into, decoded, decoded.source, record)
     const position = positions.at(-1)
@@ -167,14 +167,14 @@ export function createAudit(options: AuditOptions): Audit {
     if (!sender.isAudited || key === null || !isSampled(sender.stage, key)) return
     const place = { time: event[plan.scored.timeField] as number, stream, ...origin }
     const id = event[plan.scored.idField] as string
-    const hop = { plan: into.hopIn!, slots }
-    sender.tasks[position.partition]?.push({ id, place, position, round, key, hop, prediction: null })
+    const repartition = { plan: into.repartitionIn!, slots }
+    sender.tasks[position.partition]?.push({ id, place, position, round, key, repartition, prediction: null })
   }
 
   function add(
     at: AuditedPartition,
     stage: StagePlan,
-    { stream: index, origin, event, slots }: Pick<HopEvent, 'stream' | 'origin' | 'event' | 'slots'>,
+    { stream: index, origin, event, slots }: Pick<RepartitionEvent, 'stream' | 'origin' | 'event' | 'slots'>,
     source: number,
     record: LogRecord,
   ): void {
@@ -200,35 +200,35 @@ export function createAudit(options: AuditOptions): Audit {
     const position = positions.find(({ stage }) => stage === last.stage.entity.name)
     const task = position && last.tasks[position.partition]
     const place = { time, stream: plan.scored.index, ...origin }
-    if (task) task.push({ id, place, position, round, key: null, hop: null, prediction })
+    if (task) task.push({ id, place, position, round, key: null, repartition: null, prediction })
     else skip('other_definition')
   }
 
   /** An event that cannot be read is none for the audit either, so that its letter tells nothing. */
-  function readLetter(record: LogRecord): void {
-    const letter = plan.rejected.codec.decode(record.value!)
-    const stage = plan.stages.find(({ entity }) => entity.name === letter.stage)
-    const stream = plan.streams.find(({ topic }) => topic === letter.topic)
+  function readDeadLetter(record: LogRecord): void {
+    const deadLetter = plan.rejected.codec.decode(record.value!)
+    const stage = plan.stages.find(({ entity }) => entity.name === deadLetter.stage)
+    const stream = plan.streams.find(({ topic }) => topic === deadLetter.topic)
     const keyField = stage && stream && stage.entity.keyFields.get(stream.index)
     if (keyField === undefined) return
-    const decoded = stream!.codec.decode(letter.value)
+    const decoded = stream!.codec.decode(deadLetter.value)
     if (!decoded.ok || !isSampled(stage!, decoded.event[keyField] as string)) return
-    const name = letterName(stage!, stream!, letter)
-    const known = letters.get(name)
+    const name = deadLetterName(stage!, stream!, deadLetter)
+    const known = deadLetters.get(name)
     if (known) known.count++
-    else letters.set(name, { time: decoded.event[stream!.timeField] as number, count: 1 })
+    else deadLetters.set(name, { time: decoded.event[stream!.timeField] as number, count: 1 })
   }
 
   function isSampled(stage: StagePlan, key: string): boolean {
     return sample >= 1 || partitionOf(Buffer.from(`${stage.entity.name} ${key}`), sampleOf) < sample * sampleOf
   }
 
-  function judge(beforeRound = Number.POSITIVE_INFINITY): Difference[] {
+  function validateRecord(beforeRound = Number.POSITIVE_INFINITY): Difference[] {
     const differences: Difference[] = []
     for (const { tasks, stage } of stages) {
       for (const task of tasks) {
-        for (const verdict of task.judge(beforeRound)) {
-          if (verdict) count(verdict, stage.hopOut === null)
+        for (const verdict of task.validateRecord(beforeRound)) {
+          if (verdict) count(verdict, stage.repartitionOut === null)
           if (verdict?.kind === 'differing') differences.push(...verdict.differences)
         }
       }
@@ -259,13 +259,13 @@ export function createAudit(options: AuditOptions): Audit {
     const waiting = tasks.flatMap(({ pending }) => pending.map(({ place }) => place.time))
     const before = waiting.reduce((least, time) => Math.min(least, time), reached) - keepMs
     for (const task of tasks) task.forget(before)
-    forgetLetters()
+    forgetDeadLetters()
   }
 
-  function forgetLetters(): void {
-    if (letters.size < lettersMin) return
+  function forgetDeadLetters(): void {
+    if (deadLetters.size < deadLettersMin) return
     const before = Math.min(...stages.flatMap(({ tasks }) => tasks.map(({ forgottenBefore }) => forgottenBefore)))
-    for (const [name, { time }] of letters) if (time < before) letters.delete(name)
+    for (const [name, { time }] of deadLetters) if (time < before) deadLetters.delete(name)
   }
 
   return {
@@ -276,7 +276,7 @@ export function createAudit(options: AuditOptions): Audit {
     wanted,
     nextOf: (at) => partition(at.topic, at.partition).next,
     accept,
-    judge,
+    validateRecord,
   }
 }
 
@@ -308,15 +308,19 @@ export function auditLogs(
       audit.accept({ topic, partition, from, records, next, stableEnd: next, end: next, age: 0 }, 0)
     }
   }
-  const differences = audit.judge()
+  const differences = audit.validateRecord()
   return { counts: audit.counts, differences, pending: audit.pending }
 }
 
 const sampleOf = 1_000_003
 
 /** So few letters are not looked through for those that may be forgotten. */
-const lettersMin = 10_000
+const deadLettersMin = 10_000
 
-function letterName(stage: StagePlan, stream: StreamPlan, letter: Pick<Rejection, 'partition' | 'offset' | 'attempt'>) {
-  return `${stage.index} ${stream.index} ${letter.partition} ${letter.offset} ${letter.attempt}`
+function deadLetterName(
+  stage: StagePlan,
+  stream: StreamPlan,
+  deadLetter: Pick<DeadLetter, 'partition' | 'offset' | 'attempt'>,
+) {
+  return `${stage.index} ${stream.index} ${deadLetter.partition} ${deadLetter.offset} ${deadLetter.attempt}`
 }

@@ -30,7 +30,7 @@ const backoffMaxMs = 5_000
 /** Answers what was counted, after a stop or with `isOnce` at the end. */
 export async function runAudit(options: RunAuditOptions): Promise<Readonly<AuditCounts>> {
   const { plan, broker, partitionsOf, clock, signal } = options
-  const roles = ['raw', 'hop', 'predictions', 'rejected']
+  const roles = ['raw', 'repartition', 'predictions', 'rejected']
   const topics = plan.topics.filter(({ role }) => roles.includes(role))
   const places = topics.flatMap(({ topic, role }) =>
     Array.from({ length: partitionsOf(topic) }, (_, partition) => ({ topic, partition, role })),
@@ -41,7 +41,7 @@ export async function runAudit(options: RunAuditOptions): Promise<Readonly<Audit
     ...options,
     startOf: ({ topic, partition }) => boundsOf.get(`${topic} ${partition}`)!.start,
   })
-  const outputs = places.filter(({ role }) => role === 'hop' || role === 'predictions')
+  const outputs = places.filter(({ role }) => role === 'repartition' || role === 'predictions')
   // A stage that computes nothing has nothing to be judged, and its hop is read only as far as it is needed.
   const isAtEnd = () =>
     outputs
@@ -74,7 +74,7 @@ export async function runAudit(options: RunAuditOptions): Promise<Readonly<Audit
       }
       answered.push({ round: round++, ms: clock.elapsedMs() })
       while (answered.length > 0 && clock.elapsedMs() - answered[0]!.ms > settleMs) answered.shift()
-      const differences = audit.judge(answered[0]?.round ?? round)
+      const differences = audit.validateRecord(answered[0]?.round ?? round)
       options.onJudged(audit.counts, differences, audit.pending)
     }
   } finally {

@@ -16,14 +16,14 @@ import type { Clock } from '../../runtime/clock.ts'
 import { originOfOrder } from '../../schemas/kernel/canonical-order.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
-import type { RefusedRecord } from '../../schemas/wire/dead-letter.ts'
+import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import type { ProcessingMetrics } from '../metrics.ts'
 import { got, type Outcome, outcomeOf } from '../outcome.ts'
 import { encodePosition } from '../position.ts'
-import type { Occasion, Speech, Talk } from '../watermarks/progress-exchange.ts'
+import type { BatchContext, ProgressExchange, ProgressUpdate } from '../watermarks/progress-exchange.ts'
 import type { EntityCache } from './entity-cache.ts'
 import type { Fold, Folded } from './fold.ts'
-import { hopRecords, type Output, predictionRecords, refusalOf, rejectionRecords } from './outputs.ts'
+import { deadLetterRecords, type Output, predictionRecords, rejectionOf, repartitionRecords } from './outputs.ts'
 import type { CurrentModel } from './scoring.ts'
 import type { ShadowScoring } from './shadow-scoring.ts'
 import type { Task, TaskBatch } from './task.ts'
@@ -62,7 +62,7 @@ export interface LoopParts {
   readonly fetcher: Fetcher
   readonly tasks: readonly OpenTask[]
   /** One for each repartition topic that the tasks feed or read. */
-  readonly talks: readonly Talk[]
+  readonly exchanges: readonly ProgressExchange[]
   readonly partitionsOf: (topic: string) => number
   readonly currentModel: CurrentModel
   readonly shadowScoring: ShadowScoring
@@ -78,19 +78,20 @@ interface Share {
   readonly batch: TaskBatch
   readonly keys: ReadonlySet<string>
   readonly outputs: Output[]
-  readonly refusals: RefusedRecord[]
+  readonly rejections: RejectedRecord[]
 }
 
-interface DueSpeech {
-  readonly talk: Talk
-  readonly speech: Speech
-  readonly occasion: Occasion
+interface DueUpdate {
+  readonly exchange: ProgressExchange
+  readonly update: ProgressUpdate
+  readonly context: BatchContext
 }
 
 /** Runs until `isStopping`; finishes the batch it is in. Throws what ended it. */
 export async function runBatchLoop(parts: LoopParts): Promise<void> {
-  const { plan, worker, membership, fetcher, tasks, talks, partitionsOf, currentModel, clock, limits, metrics } = parts
-  const listeners = talks.flatMap(({ listener }) => listener ?? [])
+  const { plan, worker, membership, fetcher, tasks, exchanges, partitionsOf, currentModel, clock, limits, metrics } =
+    parts
+  const progressConsumers = exchanges.flatMap(({ progressConsumer }) => progressConsumer ?? [])
   /** Fetches begun, and the one that was answered last. */
   let round = 0
   let answered = 0
@@ -119,8 +120,8 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       if (isBacklogged()) fetching = poll(0)
       const beganMs = clock.elapsedMs()
       const shares = takeShares()
-      const speeches = dueSpeeches(shares)
-      if (shares.length === 0 && speeches.length === 0) continue
+      const updates = dueUpdates(shares)
+      if (shares.length === 0 && updates.length === 0) continue
       number++
 
       // 3 load state
@@ -133,7 +134,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
       metrics.time('score', () => score(shares))
 
       // 6 publish, then 7 apply, while 8 the next batch begins
-      const { records, offsets } = metrics.time('encode', () => publication(shares, speeches))
+      const { records, offsets } = metrics.time('encode', () => publication(shares, updates))
       const steps = stepsOf(shares)
       got(await committing)
       commitBeganMs = clock.elapsedMs()
@@ -148,11 +149,14 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     const nowMs = clock.nowMs()
     // One fetch is under way at a time, so that the last one begun is the one that answered.
     answered = round
-    for (const talk of talks) talk.turn()
+    for (const exchange of exchanges) exchange.turn()
     for (const partition of fetched) {
       const open = taskOf(partition)
       if (open) open.task.accept(partition, answered, nowMs)
-      else listeners.find((listener) => listener.wanted().topic === partition.topic)!.accept(partition)
+      else
+        progressConsumers
+          .find((progressConsumer) => progressConsumer.wanted().topic === partition.topic)!
+          .accept(partition)
     }
   }
 
@@ -165,7 +169,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     const nowMs = clock.nowMs()
     const wanted = tasks.flatMap(({ task }) => task.wanted(nowMs))
     const isReadAhead = tasks.length > 0 && wanted.length === 0
-    for (const listener of listeners) wanted.push(listener.wanted())
+    for (const progressConsumer of progressConsumers) wanted.push(progressConsumer.wanted())
     // Everything is read far enough ahead, or there is no task: others get their turn meanwhile.
     const waitMs = isReadAhead ? 1 : maxWaitMs
     if (wanted.length > 0)
@@ -186,14 +190,14 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
 
   /** Its events go to the next stage once a later fetch has told how far the other tasks are. */
   function hasUnconfirmed({ task }: OpenTask): boolean {
-    return task.stage.hopOut !== null && task.topRound() === answered
+    return task.stage.repartitionOut !== null && task.topRound() === answered
   }
 
   /** An event that only waits for news of the end must not wait for a long poll. */
   function waitMs(): number {
     const nowMs = clock.nowMs()
-    const isUrgent = (open: OpenTask) => open.task.isRefolding || open.task.awaitsEnd(nowMs) || hasUnconfirmed(open)
-    return tasks.some(isUrgent) || talks.some((talk) => talk.isOwed()) ? 0 : limits.pollMaxMs
+    const isUrgent = (open: OpenTask) => open.task.isRestoring || open.task.awaitsEnd(nowMs) || hasUnconfirmed(open)
+    return tasks.some(isUrgent) || exchanges.some((exchange) => exchange.isOwed()) ? 0 : limits.pollMaxMs
   }
 
   /** More is to be had at once than one batch takes. */
@@ -215,7 +219,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
         eventsMax: limits.batchEventsMax,
         keysMax: storeKeysMax,
         untilTime: untilTime(open.task) ?? readTimes.get(open.task.stage) ?? Number.POSITIVE_INFINITY,
-        beforeRound: open.task.stage.hopOut ? answered : Number.POSITIVE_INFINITY,
+        beforeRound: open.task.stage.repartitionOut ? answered : Number.POSITIVE_INFINITY,
       }
       const batch = open.task.take(nowMs, bounds) ?? movedPosition(open, nowMs)
       if (!batch) continue
@@ -226,7 +230,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
         batch,
         keys: new Set(needed.map((event) => event.key!)),
         outputs: [],
-        refusals: [...batch.refusals],
+        rejections: [...batch.rejections],
       })
     }
     return shares
@@ -244,22 +248,23 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     const times = new Map<StagePlan, number>()
     for (const { task } of tasks) {
       const { stage } = task
-      if (stage.hopOut) times.set(stage, Math.min(times.get(stage) ?? Number.POSITIVE_INFINITY, task.readTime()))
+      if (stage.repartitionOut)
+        times.set(stage, Math.min(times.get(stage) ?? Number.POSITIVE_INFINITY, task.readTime()))
     }
     return times
   }
 
   function untilTime(task: Task): number | null {
-    return talks.find(({ stage }) => stage === task.stage)?.untilTime(task, limits.heldMax / 2) ?? null
+    return exchanges.find(({ stage }) => stage === task.stage)?.untilTime(task, limits.heldMax / 2) ?? null
   }
 
   /** What the next stages are told with this transaction. */
-  function dueSpeeches(shares: readonly Share[]): DueSpeech[] {
+  function dueUpdates(shares: readonly Share[]): DueUpdate[] {
     const sending = new Set(shares.filter(({ batch }) => isLive(batch)).map(({ open }) => open.task.stage))
-    return talks.flatMap((talk) => {
-      const occasion = { isSending: sending.has(talk.stage), answered }
-      const speech = talk.due(occasion)
-      return speech ? [{ talk, speech, occasion }] : []
+    return exchanges.flatMap((exchange) => {
+      const context = { isSending: sending.has(exchange.stage), answered }
+      const update = exchange.due(context)
+      return update ? [{ exchange, update, context }] : []
     })
   }
 
@@ -279,12 +284,12 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
   }
 
   function fold(shares: readonly Share[]): void {
-    for (const { open, batch, outputs, refusals } of shares) {
+    for (const { open, batch, outputs, rejections } of shares) {
       const { stage } = open.task
       for (const event of batch.events) {
         if (event.time > open.newestTime) open.newestTime = event.time
         const log = event.key !== null && open.fold.needsLog(event.stream) ? open.cache.touch(event.key, number) : null
-        const floorTime = Math.min(open.newestTime, batch.position.horizon) - stage.entity.retentionMs
+        const floorTime = Math.min(open.newestTime, batch.position.retentionWatermark) - stage.entity.retentionMs
         const folded = event.isRepeat ? duplicate : open.fold.fold(event, log, floorTime)
         if (folded.kind === 'folded') {
           outputs.push({
@@ -296,8 +301,8 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
             reasons: [],
             shadow: [],
           })
-        } else if (folded.kind === 'refused') refusals.push(refusalOf(plan, stage, event, [folded.problem]))
-        else if (!batch.isRefold) metrics.duplicate(stage.entity.name)
+        } else if (folded.kind === 'refused') rejections.push(rejectionOf(plan, stage, event, [folded.problem]))
+        else if (!batch.isRestore) metrics.duplicate(stage.entity.name)
       }
     }
   }
@@ -306,7 +311,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     const model = currentModel()
     if (!model) return
     for (const { batch, outputs } of shares) {
-      if (batch.isRefold) continue
+      if (batch.isRestore) continue
       for (const output of outputs) {
         if (!output.vector) continue
         output.score = model.score(output.vector)
@@ -316,30 +321,35 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     }
     const { shadows = [] } = model
     if (shadows.length === 0) return
-    const live = shares.flatMap(({ batch, outputs }) => (batch.isRefold ? [] : outputs))
+    const live = shares.flatMap(({ batch, outputs }) => (batch.isRestore ? [] : outputs))
     metrics.time('shadow', () => parts.shadowScoring.score(shadows, live))
   }
 
-  function publication(shares: readonly Share[], speeches: readonly DueSpeech[]) {
+  function publication(shares: readonly Share[], updates: readonly DueUpdate[]) {
     const records: OutRecord[] = []
     const offsets: OffsetToCommit[] = []
-    for (const { open, batch, outputs, refusals } of shares) {
-      if (batch.isRefold) continue
+    for (const { open, batch, outputs, rejections } of shares) {
+      if (batch.isRestore) continue
       const options = { plan, stage: open.task.stage, partition: open.task.partition, partitionsOf }
       for (const sent of [
-        hopRecords(options, outputs, batch.stagePosition),
+        repartitionRecords(options, outputs, batch.stagePosition),
         predictionRecords(options, outputs, batch.stagePosition),
-        rejectionRecords(options, refusals),
+        deadLetterRecords(options, rejections),
       ]) {
         for (const record of sent) records.push(record)
       }
       const metadata = encodePosition(batch.position)
-      batch.position.inputs.forEach(({ low }, i) => {
-        offsets.push({ topic: open.task.inputs[i]!.topic, partition: open.task.partition, offset: low, metadata })
+      batch.position.inputs.forEach(({ resumeOffset }, i) => {
+        offsets.push({
+          topic: open.task.inputs[i]!.topic,
+          partition: open.task.partition,
+          offset: resumeOffset,
+          metadata,
+        })
       })
     }
     // Behind the events: a mark counts for what lies before it.
-    for (const { talk, speech, occasion } of speeches) records.push(...talk.say(speech, occasion))
+    for (const { exchange, update, context } of updates) records.push(...exchange.say(update, context))
     return { records, offsets }
   }
 
@@ -372,12 +382,12 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     // The store's position decides what is published again; offsets are what it begins from when it is lost.
     if (!isExactlyOnce && offsets.length > 0) await worker.commitOffsets(offsets, membership)
     metrics.took('batch', clock.elapsedMs() - beganMs)
-    for (const { open, batch, outputs, refusals } of shares) metrics.committed(open.task, batch, outputs, refusals)
+    for (const { open, batch, outputs, rejections } of shares) metrics.committed(open.task, batch, outputs, rejections)
   }
 }
 
 function isLive(batch: TaskBatch): boolean {
-  return !batch.isRefold && batch.events.length > 0
+  return !batch.isRestore && batch.events.length > 0
 }
 
 const duplicate: Folded = { kind: 'duplicate' }

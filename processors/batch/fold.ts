@@ -55,7 +55,7 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
   const readSlots = compileRead(entity)
   const leavesFact = plan.streams.map(({ index }) => entity.layout.sources.some((source) => source.stream === index))
   const row = new Float64Array(entity.layout.width)
-  const isLast = stage.hopOut === null
+  const isLast = stage.repartitionOut === null
   /** An event that one of these had rejected has its fact here already, and passes again. */
   const laterStages = new Set(plan.stages.slice(stage.index + 1).map(({ entity: later }) => later.name))
 

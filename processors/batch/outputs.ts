@@ -2,9 +2,9 @@
 import type { OutRecord } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
-import type { HopPlan, Plan, StagePlan } from '../../schemas/plan/plan.ts'
-import { deadLetter, type RefusedRecord } from '../../schemas/wire/dead-letter.ts'
-import type { HopMark, Prediction, StagePosition } from '../../schemas/wire/records.ts'
+import type { Plan, RepartitionPlan, StagePlan } from '../../schemas/plan/plan.ts'
+import { deadLetterOf, type RejectedRecord } from '../../schemas/wire/dead-letter.ts'
+import type { Prediction, StagePosition, WatermarkRecord } from '../../schemas/wire/records.ts'
 import { replayHeadersOf, type StageEvent } from './stage-event.ts'
 
 /** An event that was folded, with what the fold and the score gave. */
@@ -27,50 +27,50 @@ export interface OutputOptions {
 }
 
 /** Events for the next stage, in the order in which they were folded. */
-export function hopRecords(
+export function repartitionRecords(
   { plan, stage, partition, partitionsOf }: OutputOptions,
   outputs: readonly Output[],
   stagePosition: StagePosition,
 ): OutRecord[] {
-  const hop = stage.hopOut
-  if (!hop) return []
-  const partitions = partitionsOf(hop.topic)
+  const repartition = stage.repartitionOut
+  if (!repartition) return []
+  const partitions = partitionsOf(repartition.topic)
   const nextKeys = plan.stages[stage.index + 1]!.entity.keyFields
   const records: OutRecord[] = []
   for (const { event, slots } of outputs) {
-    if (!hop.streams.includes(event.stream)) continue
+    if (!repartition.streams.includes(event.stream)) continue
     const keyField = nextKeys.get(event.stream)
     const key = Buffer.from(keyField === undefined ? event.id : (event.event[keyField] as string))
-    const value = hop.codec.encode({
+    const value = repartition.codec.encode({
       kind: 'event',
       source: partition,
       stream: event.stream,
       origin: event.origin,
       event: event.event,
-      slots: slots ? Array.from(slots.subarray(0, hop.slots.length)) : [],
+      slots: slots ? Array.from(slots.subarray(0, repartition.slots.length)) : [],
       positions: slots ? [...event.positions, stagePosition] : [],
     })
     const headers = replayHeadersOf(event)
-    const record = { topic: hop.topic, partition: partitionOf(key, partitions), key, value }
+    const record = { topic: repartition.topic, partition: partitionOf(key, partitions), key, value }
     records.push(headers ? { ...record, headers } : record)
   }
   return records
 }
 
 /** How far tasks of a stage have come, for every partition of the next one. */
-export function markRecords(hop: HopPlan, mark: HopMark, partitions: number): OutRecord[] {
+export function watermarkRecords(repartition: RepartitionPlan, mark: WatermarkRecord, partitions: number): OutRecord[] {
   // Before its first event a task has passed nothing, and time begins at 1970 for topics.
-  const value = hop.codec.encode({
+  const value = repartition.codec.encode({
     ...mark,
     sources: mark.sources.map((source) => ({
       ...source,
       watermark: Math.max(0, source.watermark),
-      horizon: source.horizon !== null && source.horizon >= 0 ? source.horizon : null,
-      until: source.until && dated(source.until),
+      horizon: source.retentionWatermark !== null && source.retentionWatermark >= 0 ? source.retentionWatermark : null,
+      until: source.idleUpTo && dated(source.idleUpTo),
     })),
-    heard: mark.heard.map(dated),
+    observed: mark.observed.map(dated),
   })
-  return Array.from({ length: partitions }, (_, to) => ({ topic: hop.topic, partition: to, key: null, value }))
+  return Array.from({ length: partitions }, (_, to) => ({ topic: repartition.topic, partition: to, key: null, value }))
 }
 
 function dated({ time, order }: CanonicalPosition): CanonicalPosition {
@@ -106,15 +106,15 @@ export function predictionRecords(
 }
 
 /** A dead letter goes to the partition number that the record lay in, as far as the topic has it. */
-export function rejectionRecords(
+export function deadLetterRecords(
   { plan, stage, partitionsOf }: OutputOptions,
-  refusals: readonly RefusedRecord[],
+  rejections: readonly RejectedRecord[],
 ): OutRecord[] {
   const { topic, codec } = plan.rejected
   const partitions = partitionsOf(topic)
-  return refusals.map((refusal) => {
-    const letter = deadLetter(stage.entity.name, refusal)
-    return { topic, partition: refusal.partition % partitions, key: letter.key, value: codec.encode(letter) }
+  return rejections.map((rejection) => {
+    const deadLetter = deadLetterOf(stage.entity.name, rejection)
+    return { topic, partition: rejection.partition % partitions, key: deadLetter.key, value: codec.encode(deadLetter) }
   })
 }
 
@@ -122,12 +122,12 @@ export function rejectionRecords(
  * The refusal of an event that failed in the fold. Later stages have no raw bytes: the event is written anew with its stream's schema,
  * so that a dead letter is always something that the raw topic takes.
  */
-export function refusalOf(
+export function rejectionOf(
   plan: Plan,
   stage: StagePlan,
   event: StageEvent,
-  problems: RefusedRecord['problems'],
-): RefusedRecord {
+  problems: RejectedRecord['problems'],
+): RejectedRecord {
   const stream = plan.streams[event.stream]!
   const { partition, offset } = event.origin
   const { appendedAtMs, key, value, headers } = event.record

@@ -4,7 +4,7 @@ import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import { attemptHeader, rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
-import type { HopEvent, StagePosition } from '../../schemas/wire/records.ts'
+import type { RepartitionEvent, StagePosition } from '../../schemas/wire/records.ts'
 import type { Aligned } from '../watermarks/alignment.ts'
 
 export interface StageEvent extends Aligned {
@@ -22,7 +22,7 @@ export interface StageEvent extends Aligned {
   readonly input: number
   readonly offset: number
   /** Clock of that input before the record. */
-  readonly clockBefore: number
+  readonly maxEventTimeBefore: number
   /** The record as it was read: the raw event, or the repartition record that carries it. */
   readonly record: LogRecord
   /** Stage that had rejected the event, where it was put back into the raw topic; null for all others. */
@@ -39,12 +39,12 @@ export interface Place {
   readonly round: number
   readonly readAtMs: number
   readonly input: number
-  readonly clockBefore: number
+  readonly maxEventTimeBefore: number
   readonly record: LogRecord
 }
 
 /** An event as a hop record carries it, or as a raw record would. */
-export type Carried = Pick<HopEvent, 'stream' | 'origin' | 'event' | 'slots' | 'positions'>
+export type Carried = Pick<RepartitionEvent, 'stream' | 'origin' | 'event' | 'slots' | 'positions'>
 
 export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, place: Place): StageEvent {
   const stream = plan.streams[carried.stream]!
@@ -65,7 +65,7 @@ export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, pla
     positions: carried.positions,
     input: place.input,
     offset: place.record.offset,
-    clockBefore: place.clockBefore,
+    maxEventTimeBefore: place.maxEventTimeBefore,
     record: place.record,
     rejectedBy: place.record.headers[rejectedByHeader]?.toString() ?? null,
     isRepeat: false,

@@ -2,11 +2,11 @@
 import type { FetchedPartition, FetchFrom } from '../../runtime/broker.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
-import type { RefusedRecord } from '../../schemas/wire/dead-letter.ts'
+import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import type { StagePosition } from '../../schemas/wire/records.ts'
 import type { TaskPosition } from '../position.ts'
 import type { AlignmentCounts } from '../watermarks/alignment.ts'
-import type { Hearing } from '../watermarks/source-frontiers.ts'
+import type { SourceFrontiers } from '../watermarks/source-frontiers.ts'
 import type { StageEvent } from './stage-event.ts'
 
 export interface TaskLimits {
@@ -30,23 +30,23 @@ export interface TaskOptions {
   /** Tasks of the stage before: each is a source of the repartition topic. */
   readonly tasksBefore: number
   /** What this process hears on the repartition topic; null for the first stage. */
-  readonly hearing: Hearing | null
+  readonly sourceFrontiers: SourceFrontiers | null
   readonly limits: TaskLimits
   /** Where the store stands. */
   readonly start: TaskPosition
   /** Where Kafka's committed offsets stand: what lies between is folded again without publishing. Null: the same place. */
-  readonly refoldTo: TaskPosition | null
+  readonly restoreTo: TaskPosition | null
 }
 
 export interface TaskBatch {
   readonly events: readonly StageEvent[]
-  readonly refusals: readonly RefusedRecord[]
+  readonly rejections: readonly RejectedRecord[]
   /** Where the task stands once this batch is done. */
   readonly position: TaskPosition
   /** For the predictions: the inputs that the batch's values can be folded again from. */
   readonly stagePosition: StagePosition
   /** Folded without publishing: its outputs are in Kafka already. */
-  readonly isRefold: boolean
+  readonly isRestore: boolean
 }
 
 export interface TakeBounds {
@@ -60,12 +60,12 @@ export interface TakeBounds {
 
 export interface TaskInput {
   readonly topic: string
-  readonly next: number
-  /** Records between `next` and the end of the partition, when last fetched. */
+  readonly nextOffset: number
+  /** Records between `nextOffset` and the end of the partition, when last fetched. */
   readonly lag: number
   readonly isAtEnd: boolean
   /** Greatest event time read, ms; −infinity before the first event. */
-  readonly clock: number
+  readonly maxEventTime: number
 }
 
 export interface Task {
@@ -74,10 +74,10 @@ export interface Task {
   readonly inputs: readonly TaskInput[]
   readonly held: number
   readonly counts: Readonly<AlignmentCounts>
-  readonly passed: CanonicalPosition
+  readonly frontier: CanonicalPosition
   /** See `TaskPosition`. */
-  readonly horizon: number
-  readonly isRefolding: boolean
+  readonly retentionWatermark: number
+  readonly isRestoring: boolean
   /** Event time that everything has been read up to; infinity at the end of all inputs. */
   readTime(): number
   /** What to fetch next; nothing of inputs that are far enough ahead, unless what was read waits for more. */

@@ -33,9 +33,9 @@ interface FetchedRecords {
 
 export interface ReadInput extends InputOptions {
   /** First offset that was not read. */
-  next: number
+  nextOffset: number
   /** Greatest event time of valid events before `next`. */
-  clock: number
+  maxEventTime: number
   lag: number
   isAtEnd: boolean
   fetched: FetchedRecords
@@ -44,9 +44,18 @@ export interface ReadInput extends InputOptions {
   from: number
 }
 
-export function createTaskInput(options: InputOptions, { low, clock }: InputPosition): ReadInput {
-  const fetched = { records: [], read: 0, next: low, stableEnd: low, end: low, round: 0, askedRound: 0, readAtMs: 0 }
-  return { ...options, next: low, clock, lag: 0, isAtEnd: false, fetched, held: [], from: 0 }
+export function createTaskInput(options: InputOptions, { resumeOffset, maxEventTime }: InputPosition): ReadInput {
+  const fetched = {
+    records: [],
+    read: 0,
+    next: resumeOffset,
+    stableEnd: resumeOffset,
+    end: resumeOffset,
+    round: 0,
+    askedRound: 0,
+    readAtMs: 0,
+  }
+  return { ...options, nextOffset: resumeOffset, maxEventTime, lag: 0, isAtEnd: false, fetched, held: [], from: 0 }
 }
 
 export function hasUnread({ fetched }: ReadInput): boolean {

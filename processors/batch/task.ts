@@ -8,12 +8,12 @@ import { storeKeysMax } from '../../feature-store/store.ts'
 import type { FetchedPartition, FetchFrom, LogRecord } from '../../runtime/broker.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
-import type { HopPlan, StreamPlan } from '../../schemas/plan/plan.ts'
-import type { RefusedRecord } from '../../schemas/wire/dead-letter.ts'
-import { nothingPassed, type TaskPosition } from '../position.ts'
+import type { RepartitionPlan, StreamPlan } from '../../schemas/plan/plan.ts'
+import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
+import { initialFrontier, type TaskPosition } from '../position.ts'
 import { stageInputs } from '../stage-inputs.ts'
 import { type AlignmentSource, createAlignment, type ReleaseBounds } from '../watermarks/alignment.ts'
-import { type Hearing, hearMark, tellerOf } from '../watermarks/source-frontiers.ts'
+import { observeWatermark, rawSourceOf, type SourceFrontiers } from '../watermarks/source-frontiers.ts'
 import { type Place, type StageEvent, stageEventOf } from './stage-event.ts'
 import type { TakeBounds, Task, TaskBatch, TaskOptions } from './task-contract.ts'
 import {
@@ -26,7 +26,7 @@ import {
   oldestHeld,
   type ReadInput,
 } from './task-input.ts'
-import { judge } from './validate.ts'
+import { validateRecord } from './validate.ts'
 
 export type { TakeBounds, Task, TaskBatch, TaskInput, TaskLimits, TaskOptions } from './task-contract.ts'
 
@@ -34,7 +34,7 @@ export type { TakeBounds, Task, TaskBatch, TaskInput, TaskLimits, TaskOptions } 
 const lateHeldMax = storeKeysMax
 
 export function createTask(options: TaskOptions): Task {
-  const { plan, stage, partition, partitions, tasksBefore, hearing, limits, start, refoldTo } = options
+  const { plan, stage, partition, partitions, tasksBefore, sourceFrontiers, limits, start, restoreTo } = options
   const inputs = openInputs(options)
   const alignment = createAlignment<StageEvent>(
     {
@@ -43,26 +43,26 @@ export function createTask(options: TaskOptions): Task {
           ? [{ kind: 'raw', input: i, disorderMs: input.stream.disorderMs }]
           : Array.from({ length: tasksBefore }, () => ({ kind: 'task', input: i })),
       ),
-      tellerOf: (input) => tellerOf(tasksBefore, stage, partition, input),
+      rawSourceOf: (input) => rawSourceOf(tasksBefore, stage, partition, input),
     },
-    start.passed,
+    start.frontier,
   )
-  let isRefolding = refoldTo !== null
+  let isRestoring = restoreTo !== null
   /** The position never goes back behind what was recovered. */
-  let floor = start.passed
-  let horizon = start.horizon
+  let floor = start.frontier
+  let horizon = start.retentionWatermark
   const keptMs = Math.max(...plan.stages.map(({ entity }) => entity.retentionMs))
-  let refusals: RefusedRecord[] = []
+  let rejections: RejectedRecord[] = []
   let hasMoved = false
   /** While a refold goes on others cannot be waited for. */
   let liveSinceMs = Number.NEGATIVE_INFINITY
   // The bound is for an event's whole way, each stage has its share of it.
   const holdMaxMs = limits.holdMaxMs / plan.stages.length + Math.max(...plan.streams.map((stream) => stream.disorderMs))
-  finishRefolded()
+  finishRestored()
 
   function readTime(): number {
     let time = Number.POSITIVE_INFINITY
-    for (const input of inputs) if (!input.isAtEnd && input.clock < time) time = input.clock
+    for (const input of inputs) if (!input.isAtEnd && input.maxEventTime < time) time = input.maxEventTime
     return time
   }
 
@@ -70,16 +70,16 @@ export function createTask(options: TaskOptions): Task {
     const waitsForMore = alignment.peek(releaseBounds(nowMs, Number.POSITIVE_INFINITY)) === undefined
     return inputs
       .filter((input, i) => {
-        if (hasUnread(input) || isRefolded(i)) return false
+        if (hasUnread(input) || isRestored(i)) return false
         if (isBehindStart(input, i) || heldCount(input) < limits.readAheadMax) return true
         // An input that is far ahead is not what the others are waited for with.
-        return waitsForMore && (isRefolding || alignment.awaits(i, nowMs))
+        return waitsForMore && (isRestoring || alignment.awaits(i, nowMs))
       })
-      .map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
+      .map(({ topic, partition, nextOffset }) => ({ topic, partition, offset: nextOffset }))
   }
 
   function isBehindStart(input: ReadInput, index: number): boolean {
-    return input.next < start.inputs[index]!.next
+    return input.nextOffset < start.inputs[index]!.nextOffset
   }
 
   /**
@@ -91,22 +91,22 @@ export function createTask(options: TaskOptions): Task {
   }
 
   /** All that is to be folded again was read of this input. */
-  function isRefolded(index: number): boolean {
-    return refoldTo !== null && isRefolding && inputs[index]!.next >= refoldTo.inputs[index]!.next
+  function isRestored(index: number): boolean {
+    return restoreTo !== null && isRestoring && inputs[index]!.nextOffset >= restoreTo.inputs[index]!.nextOffset
   }
 
-  function finishRefolded(): void {
+  function finishRestored(): void {
     inputs.forEach((_, i) => {
-      alignment.finish(i, isRefolded(i))
+      alignment.finish(i, isRestored(i))
     })
   }
 
   function accept(fetched: FetchedPartition, round: number, nowMs: number): void {
     const index = inputs.findIndex((input) => input.topic === fetched.topic)
     const input = inputs[index]!
-    assert(fetched.partition === partition && fetched.from === input.next, 'a fetch answers what was asked for')
+    assert(fetched.partition === partition && fetched.from === input.nextOffset, 'a fetch answers what was asked for')
     assert(!hasUnread(input), 'an input is fetched once all that was fetched is read')
-    const end = refoldTo && isRefolding ? refoldTo.inputs[index]!.next : Number.POSITIVE_INFINITY
+    const end = restoreTo && isRestoring ? restoreTo.inputs[index]!.nextOffset : Number.POSITIVE_INFINITY
     input.fetched = {
       records: Number.isFinite(end) ? fetched.records.filter((record) => record.offset < end) : fetched.records,
       read: 0,
@@ -128,16 +128,16 @@ export function createTask(options: TaskOptions): Task {
     while (hasUnread(input) && (isBehindStart(input, index) || alignment.lateHeld < lateHeldMax)) {
       const record = nextUnread(input)
       if (input.stream) readRaw(input, input.stream, index, record)
-      else readHop(input, stage.hopIn!, hearing!, index, record)
-      input.next = record.offset + 1
+      else readRepartition(input, stage.repartitionIn!, sourceFrontiers!, index, record)
+      input.nextOffset = record.offset + 1
     }
-    if (!hasUnread(input)) input.next = next
-    input.lag = Math.max(0, stableEnd - input.next)
+    if (!hasUnread(input)) input.nextOffset = next
+    input.lag = Math.max(0, stableEnd - input.nextOffset)
     // What a transaction has not decided may still come, and be earlier than what others bring.
-    input.isAtEnd = input.next >= end
+    input.isAtEnd = input.nextOffset >= end
     alignment.fetched(index, askedRound, input.isAtEnd)
-    if (!input.stream && input.lag === 0) hearing!.caughtUp()
-    finishRefolded()
+    if (!input.stream && input.lag === 0) sourceFrontiers!.caughtUp()
+    finishRestored()
   }
 
   function readOn(): void {
@@ -147,54 +147,65 @@ export function createTask(options: TaskOptions): Task {
   }
 
   function readRaw(input: ReadInput, stream: StreamPlan, index: number, record: LogRecord): void {
-    const verdict = judge(record, { stream, partition, partitions }, input.clock)
+    const verdict = validateRecord(record, { stream, partition, partitions }, input.maxEventTime)
     if (!verdict.ok) {
-      if (!wasJudged(index, record.offset)) refusals.push(refusalOf(input, record, verdict.problems))
+      if (!wasJudged(index, record.offset)) rejections.push(rejectionOf(input, record, verdict.problems))
       return
     }
     const origin = { partition, offset: record.offset }
     const raw = { stream: stream.index, origin, event: verdict.event, slots: [], positions: [] }
     hold(input, stageEventOf(plan, stage, raw, placeOf(input, input.firstSource, index, record)))
-    if (verdict.time > input.clock) input.clock = verdict.time
+    if (verdict.time > input.maxEventTime) input.maxEventTime = verdict.time
     alignment.advance(input.firstSource, { time: verdict.time, order: -1 })
   }
 
-  function readHop(input: ReadInput, hop: HopPlan, hearing: Hearing, index: number, record: LogRecord): void {
+  function readRepartition(
+    input: ReadInput,
+    repartition: RepartitionPlan,
+    sourceFrontiers: SourceFrontiers,
+    index: number,
+    record: LogRecord,
+  ): void {
     assert(record.value, 'a repartition topic has no tombstones')
     const { offset } = record
-    const decoded = hop.codec.decode(record.value)
-    if (decoded.kind === 'mark') {
-      hearMark(decoded, hearing)
-      for (const { source, watermark, order, horizon, idle, until } of decoded.sources) {
+    const decoded = repartition.codec.decode(record.value)
+    if (decoded.kind === 'watermark') {
+      observeWatermark(decoded, sourceFrontiers)
+      for (const { source, watermark, order, retentionWatermark, idle, idleUpTo } of decoded.sources) {
         if (source >= tasksBefore) continue
         alignment.advance(input.firstSource + source, { time: watermark, order })
-        alignment.said(input.firstSource + source, { offset, isIdle: idle, heard: decoded.heard, until })
-        if (horizon !== null) alignment.judged(input.firstSource + source, horizon)
+        alignment.said(input.firstSource + source, {
+          offset,
+          isIdle: idle,
+          observed: decoded.observed,
+          until: idleUpTo,
+        })
+        if (retentionWatermark !== null) alignment.judged(input.firstSource + source, retentionWatermark)
       }
       return
     }
     const source = input.firstSource + decoded.source
     const event = stageEventOf(plan, stage, decoded, placeOf(input, source, index, record))
     hold(input, event)
-    if (event.time > input.clock) input.clock = event.time
-    hearing.heard(decoded.source, event)
+    if (event.time > input.maxEventTime) input.maxEventTime = event.time
+    sourceFrontiers.observed(decoded.source, event)
     alignment.advance(source, event)
-    alignment.said(source, { offset, isIdle: false, heard: [], until: null })
+    alignment.said(source, { offset, isIdle: false, observed: [], until: null })
   }
 
   function placeOf(input: ReadInput, source: number, index: number, record: LogRecord): Place {
     const { round, readAtMs } = input.fetched
-    return { source, round, readAtMs, input: index, clockBefore: input.clock, record }
+    return { source, round, readAtMs, input: index, maxEventTimeBefore: input.maxEventTime, record }
   }
 
   /** Records before the recovered position were judged by a former owner, and what it refused was published. */
   function wasJudged(index: number, offset: number): boolean {
-    return offset < (refoldTo ?? start).inputs[index]!.next
+    return offset < (restoreTo ?? start).inputs[index]!.nextOffset
   }
 
   /** What the store already stands for is not folded again. */
   function hold(input: ReadInput, event: StageEvent): void {
-    if (event.offset < start.inputs[event.input]!.next && compareCanonical(event, start.passed) <= 0) return
+    if (event.offset < start.inputs[event.input]!.nextOffset && compareCanonical(event, start.frontier) <= 0) return
     // Only an event out of order can overtake one of its own id that came before it: the first to come wins, folded now or again.
     if (event.time < alignment.clockOf(event.source)) event.isRepeat = isRepeated(input, event)
     input.held.push(event)
@@ -206,7 +217,7 @@ export function createTask(options: TaskOptions): Task {
     const release = releaseBounds(nowMs, bounds.untilTime)
     const everything = { ...release, forced: { time: Number.POSITIVE_INFINITY, order: 0 } }
     const releaseNow = () => (alignment.held > mayHold() ? everything : release)
-    const beforeRound = isRefolding ? Number.POSITIVE_INFINITY : bounds.beforeRound
+    const beforeRound = isRestoring ? Number.POSITIVE_INFINITY : bounds.beforeRound
     const events: StageEvent[] = []
     const keys = new Set<string>()
     const slowest = slowestClock()
@@ -222,19 +233,19 @@ export function createTask(options: TaskOptions): Task {
     }
     assert(alignment.lateHeld === 0, 'late events go with the first batch after they were read')
     moveHorizon(slowest)
-    const batch = isRefolding ? takeRefold(events, nowMs) : takeLive(events)
+    const batch = isRestoring ? takeRestore(events, nowMs) : takeLive(events)
     readOn()
     return batch
   }
 
   function takeLive(events: readonly StageEvent[]): TaskBatch | null {
-    return events.length > 0 || refusals.length > 0 ? batchOf(events, false) : null
+    return events.length > 0 || rejections.length > 0 ? batchOf(events, false) : null
   }
 
   function releaseBounds(nowMs: number, untilTime: number): ReleaseBounds {
-    if (refoldTo && isRefolding) {
-      const forced = hasReadRefold(refoldTo) ? refoldTo.passed : nothingPassed
-      return { nowMs, forced, ceiling: refoldTo.passed }
+    if (restoreTo && isRestoring) {
+      const forced = hasReadRestore(restoreTo) ? restoreTo.frontier : initialFrontier
+      return { nowMs, forced, ceiling: restoreTo.frontier }
     }
     const forced = overdue(nowMs)
     const until = { time: untilTime, order: Number.POSITIVE_INFINITY }
@@ -249,12 +260,12 @@ export function createTask(options: TaskOptions): Task {
 
   /** What is beyond it goes, although others have not passed it; never where nothing may go early. */
   function mayHold(): number {
-    return isRefolding || !Number.isFinite(holdMaxMs) ? Number.POSITIVE_INFINITY : limits.heldMax
+    return isRestoring || !Number.isFinite(holdMaxMs) ? Number.POSITIVE_INFINITY : limits.heldMax
   }
 
   /** Up to where events must go: those read too long ago. */
   function overdue(nowMs: number): CanonicalPosition {
-    let forced = nothingPassed
+    let forced = initialFrontier
     if (!Number.isFinite(holdMaxMs)) return forced
     for (const input of inputs) {
       for (const event of longestHeld(input)) {
@@ -265,19 +276,19 @@ export function createTask(options: TaskOptions): Task {
     return forced
   }
 
-  function hasReadRefold(target: TaskPosition): boolean {
-    return inputs.every((input, i) => input.next >= target.inputs[i]!.next)
+  function hasReadRestore(target: TaskPosition): boolean {
+    return inputs.every((input, i) => input.nextOffset >= target.inputs[i]!.nextOffset)
   }
 
-  function takeRefold(events: readonly StageEvent[], nowMs: number): TaskBatch | null {
-    assert(refoldTo)
+  function takeRestore(events: readonly StageEvent[], nowMs: number): TaskBatch | null {
+    assert(restoreTo)
     if (events.length > 0) return batchOf(events, true)
-    if (!hasReadRefold(refoldTo)) return null
-    floor = refoldTo.passed
-    horizon = Math.max(horizon, refoldTo.horizon)
-    isRefolding = false
+    if (!hasReadRestore(restoreTo)) return null
+    floor = restoreTo.frontier
+    horizon = Math.max(horizon, restoreTo.retentionWatermark)
+    isRestoring = false
     liveSinceMs = nowMs
-    finishRefolded()
+    finishRestored()
     return batchOf([], true)
   }
 
@@ -287,45 +298,47 @@ export function createTask(options: TaskOptions): Task {
    * facts of a stream would never go while another is silent.
    */
   function slowestClock(): number {
-    if (refoldTo && isRefolding) return refoldTo.horizon
-    const idleFrom = alignment.passed.time - keptMs
+    if (restoreTo && isRestoring) return restoreTo.retentionWatermark
+    const idleFrom = alignment.frontier.time - keptMs
     let slowest = alignment.slowestTask(idleFrom)
     for (const input of inputs) {
       if (!input.stream) continue
       const oldest = oldestHeld(input)
-      const clock = oldest ? oldest.clockBefore : input.clock
+      const clock = oldest ? oldest.maxEventTimeBefore : input.maxEventTime
       slowest = Math.min(slowest, oldest || !input.isAtEnd ? clock : Math.max(clock, idleFrom))
     }
     return slowest
   }
 
   function moveHorizon(slowest: number): void {
-    const { time } = compareCanonical(alignment.passed, floor) > 0 ? alignment.passed : floor
+    const { time } = compareCanonical(alignment.frontier, floor) > 0 ? alignment.frontier : floor
     horizon = Math.max(horizon, Math.min(time, slowest))
   }
 
-  function batchOf(events: readonly StageEvent[], isRefold: boolean): TaskBatch {
-    const refused = refusals
-    refusals = []
+  function batchOf(events: readonly StageEvent[], isRestore: boolean): TaskBatch {
+    const refused = rejections
+    rejections = []
     hasMoved = false
     return {
       events,
-      refusals: refused,
+      rejections: refused,
       position: positionNow(),
-      stagePosition: { stage: stage.entity.name, partition, next: inputs.map((input) => input.next) },
-      isRefold,
+      stagePosition: { stage: stage.entity.name, partition, next: inputs.map((input) => input.nextOffset) },
+      isRestore,
     }
   }
 
   function positionNow(): TaskPosition {
-    const passed = compareCanonical(alignment.passed, floor) > 0 ? alignment.passed : floor
+    const frontier = compareCanonical(alignment.frontier, floor) > 0 ? alignment.frontier : floor
     return {
-      passed,
-      horizon,
+      frontier,
+      retentionWatermark: horizon,
       inputs: inputs.map((input) => {
         const oldest = oldestHeld(input)
-        const low = oldest ? { low: oldest.offset, clock: oldest.clockBefore } : { low: input.next, clock: input.clock }
-        return { ...low, next: input.next }
+        const resume = oldest
+          ? { resumeOffset: oldest.offset, maxEventTime: oldest.maxEventTimeBefore }
+          : { resumeOffset: input.nextOffset, maxEventTime: input.maxEventTime }
+        return { ...resume, nextOffset: input.nextOffset }
       }),
     }
   }
@@ -338,26 +351,26 @@ export function createTask(options: TaskOptions): Task {
       return alignment.held
     },
     counts: alignment.counts,
-    get passed() {
-      return alignment.passed
+    get frontier() {
+      return alignment.frontier
     },
-    get horizon() {
+    get retentionWatermark() {
       return horizon
     },
-    get isRefolding() {
-      return isRefolding
+    get isRestoring() {
+      return isRestoring
     },
     readTime,
     wanted,
     accept,
     take,
     takePosition() {
-      if (!hasMoved || isRefolding || isReadingAgain()) return null
+      if (!hasMoved || isRestoring || isReadingAgain()) return null
       moveHorizon(slowestClock())
       return batchOf([], false)
     },
     // While folding again, what was read is taken as soon as all of it is there.
-    awaitsEnd: (nowMs) => !isRefolding && refusals.length === 0 && alignment.awaitsEnd(nowMs) && !isForced(nowMs),
+    awaitsEnd: (nowMs) => !isRestoring && rejections.length === 0 && alignment.awaitsEnd(nowMs) && !isForced(nowMs),
     topRound: () => alignment.top()?.round ?? -1,
     topRaw() {
       const top = alignment.top()
@@ -366,7 +379,7 @@ export function createTask(options: TaskOptions): Task {
     topTime: () => alignment.top()?.time ?? Number.POSITIVE_INFINITY,
     endRound: alignment.endRound,
     watermark: alignment.watermark,
-    isAtEnd: () => !isRefolding && alignment.isAtEnd(),
+    isAtEnd: () => !isRestoring && alignment.isAtEnd(),
     reach: alignment.reach,
   }
 }
@@ -379,7 +392,7 @@ function openInputs({ plan, stage, partition, start }: TaskOptions): ReadInput[]
   )
 }
 
-function refusalOf(input: ReadInput, record: LogRecord, problems: RefusedRecord['problems']): RefusedRecord {
+function rejectionOf(input: ReadInput, record: LogRecord, problems: RejectedRecord['problems']): RejectedRecord {
   const { topic, partition } = input
   const { offset, appendedAtMs, key, value, headers } = record
   return { topic, partition, offset, appendedAtMs, key, value, headers, problems }

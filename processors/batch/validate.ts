@@ -14,14 +14,14 @@ export type Verdict =
   | { readonly ok: true; readonly event: EventValues; readonly time: number }
   | { readonly ok: false; readonly problems: readonly Problem[] }
 
-export interface JudgedInput {
+export interface ValidatedInput {
   readonly stream: StreamPlan
   readonly partition: number
   readonly partitions: number
 }
 
 /** `clock`: greatest event time of valid events at earlier offsets of this partition. */
-export function judge(record: LogRecord, input: JudgedInput, clock: number): Verdict {
+export function validateRecord(record: LogRecord, input: ValidatedInput, clock: number): Verdict {
   const { stream } = input
   const decoded = stream.codec.decode(record.value)
   if (!decoded.ok) return decoded
@@ -32,7 +32,7 @@ export function judge(record: LogRecord, input: JudgedInput, clock: number): Ver
 }
 
 /** Other clients may hash keys differently; an entity's events must all come to its own task, by themselves or by a hop. */
-function checkPlace(event: EventValues, { stream, partition, partitions }: JudgedInput): Problem | null {
+function checkPlace(event: EventValues, { stream, partition, partitions }: ValidatedInput): Problem | null {
   if (stream.rekey) return null
   const key = event[stream.keyField] as string
   const belongs = partitionOf(Buffer.from(key), partitions)

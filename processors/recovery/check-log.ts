@@ -35,16 +35,16 @@ export async function requireEnds(log: CheckedLog, position: TaskPosition): Prom
   const inputs = stageInputs(log.plan, stage)
   let ends = log.bounds.map(({ end }) => end)
   for (let tries = 1; ; tries++) {
-    const at = position.inputs.findIndex(({ next }, i) => next > ends[i]!)
+    const at = position.inputs.findIndex(({ nextOffset }, i) => nextOffset > ends[i]!)
     if (at === -1) return
     const { topic } = inputs[at]!
-    const { next } = position.inputs[at]!
+    const { nextOffset } = position.inputs[at]!
     if (tries === settleTriesMax) {
       throw new PipelineError(
         'state_ahead',
         `Topic ${topic}, partition ${partition}, ends at offset ${ends[at]}, but ${stage.entity.name} ${partition} has read up to ` +
-          `offset ${next}: Kafka lost records, or the topic was made anew. Start with --rebuild to go on from its end.`,
-        { details: { topic, partition, end: ends[at], next } },
+          `offset ${nextOffset}: Kafka lost records, or the topic was made anew. Start with --rebuild to go on from its end.`,
+        { details: { topic, partition, end: ends[at], next: nextOffset } },
       )
     }
     await clock.sleep(settleMs)
@@ -55,15 +55,15 @@ export async function requireEnds(log: CheckedLog, position: TaskPosition): Prom
 
 /** What is to be read has an offset from the start on, unless retention has overtaken. Throws `log_truncated`. */
 export function requireStarts({ plan, stage, partition, bounds }: CheckedLog, position: TaskPosition): void {
-  const at = position.inputs.findIndex(({ low }, i) => low < bounds[i]!.start)
+  const at = position.inputs.findIndex(({ resumeOffset }, i) => resumeOffset < bounds[i]!.start)
   if (at === -1) return
   const { topic } = stageInputs(plan, stage)[at]!
-  const { low } = position.inputs[at]!
+  const { resumeOffset } = position.inputs[at]!
   throw new PipelineError(
     'log_truncated',
-    `${stage.entity.name} ${partition} is to go on from offset ${low} of ${topic}, partition ${partition}, which is gone: the log starts ` +
+    `${stage.entity.name} ${partition} is to go on from offset ${resumeOffset} of ${topic}, partition ${partition}, which is gone: the log starts ` +
       `at ${bounds[at]!.start}`,
-    { details: { topic, partition, offset: low, start: bounds[at]!.start } },
+    { details: { topic, partition, offset: resumeOffset, start: bounds[at]!.start } },
   )
 }
 
@@ -84,7 +84,7 @@ export interface ShortLog {
  */
 export async function shortLog(log: CheckedLog, target: TaskPosition): Promise<ShortLog | null> {
   const { plan, stage, bounds } = log
-  const needed = target.passed.time - stage.entity.retentionMs
+  const needed = target.frontier.time - stage.entity.retentionMs
   if (!Number.isFinite(needed)) return null
   let worst: ShortLog | null = null
   for (const [at, input] of stageInputs(plan, stage).entries()) {
@@ -140,7 +140,7 @@ function timeOf(plan: Plan, stage: StagePlan, { stream }: StageInput, { value }:
     return decoded.ok ? (decoded.event[stream.timeField] as number) : null
   }
   if (value === null) return null
-  const carried = stage.hopIn!.codec.decode(value)
+  const carried = stage.repartitionIn!.codec.decode(value)
   return carried.kind === 'event' ? (carried.event[plan.streams[carried.stream]!.timeField] as number) : null
 }
 

@@ -26,7 +26,7 @@ export function committedPosition(
   }
   const position = decodePosition(first.metadata, `committed offset of ${first.topic} ${partition}`)
   const agrees = offsets.every(
-    ({ offset, metadata }, i) => offset === position.inputs[i]?.low && metadata === first.metadata,
+    ({ offset, metadata }, i) => offset === position.inputs[i]?.resumeOffset && metadata === first.metadata,
   )
   if (!agrees || offsets.length !== position.inputs.length) {
     throw new PipelineError(

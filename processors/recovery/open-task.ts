@@ -16,9 +16,9 @@ import type { OpenTask } from '../batch/batch-loop.ts'
 import { createEntityCache } from '../batch/entity-cache.ts'
 import { createFold } from '../batch/fold.ts'
 import { createTask, type TaskLimits } from '../batch/task.ts'
-import { decodePosition, isAhead, nothingPassed, type TaskPosition } from '../position.ts'
+import { decodePosition, initialFrontier, isAhead, type TaskPosition } from '../position.ts'
 import { stageInputs } from '../stage-inputs.ts'
-import type { Hearing } from '../watermarks/source-frontiers.ts'
+import type { SourceFrontiers } from '../watermarks/source-frontiers.ts'
 import {
   type CheckedLog,
   type LogBounds,
@@ -38,7 +38,7 @@ export interface OpenTaskOptions {
   readonly partitions: number
   readonly tasksBefore: number
   /** Of the stage's repartition topic; null for the first stage. */
-  readonly hearing: Hearing | null
+  readonly sourceFrontiers: SourceFrontiers | null
   readonly broker: Broker
   readonly worker: Worker
   readonly store: FeatureStore
@@ -53,7 +53,8 @@ export interface OpenTaskOptions {
 }
 
 export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
-  const { plan, stage, partition, partitions, tasksBefore, hearing, store, identity, worker, limits, clock } = options
+  const { plan, stage, partition, partitions, tasksBefore, sourceFrontiers, store, identity, worker, limits, clock } =
+    options
   const entity = stage.entity.name
   // The order matters: once the token is written nobody else applies, and only then are the positions read.
   const taskStore = await store.claim(entity, partition, worker.owner, identity, { rebuild: options.isRebuild })
@@ -80,15 +81,15 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
   }
   if (!isExactlyOnce && stored) await requireEnds(options, stored)
   if (stored) requireStarts(options, stored)
-  const refoldTo = isAhead(target, start) ? target : null
-  if (!stored && refoldTo) await requireReach(options, refoldTo)
+  const restoreTo = isAhead(target, start) ? target : null
+  if (!stored && restoreTo) await requireReach(options, restoreTo)
   return {
-    task: createTask({ plan, stage, partition, partitions, tasksBefore, limits, start, refoldTo, hearing }),
+    task: createTask({ plan, stage, partition, partitions, tasksBefore, limits, start, restoreTo, sourceFrontiers }),
     store: taskStore,
     cache: createEntityCache(stage.entity.layout, { rowsMax: limits.cacheRowsMax }),
     fold: createFold(plan, stage),
     position: taskStore.position,
-    newestTime: start.passed.time,
+    newestTime: start.frontier.time,
     positionTakenMs: clock.nowMs(),
   }
 }
@@ -137,8 +138,8 @@ function requireUnread(options: OpenTaskOptions, committed: TaskPosition): void 
 }
 
 /** Throws `log_truncated` where windows would be short; a rebuild goes on with what is left and says so. */
-async function requireReach(options: OpenTaskOptions, refoldTo: TaskPosition): Promise<void> {
-  const short = await shortLog(options, refoldTo)
+async function requireReach(options: OpenTaskOptions, restoreTo: TaskPosition): Promise<void> {
+  const short = await shortLog(options, restoreTo)
   if (!short) return
   const sentence = shortSentence(options, short)
   if (short.isLateOnly) options.log.warn({}, `${sentence} This concerns the windows of late events only.`)
@@ -163,14 +164,18 @@ function instant(ms: number): string {
 }
 
 function offsetsOf(position: TaskPosition): string {
-  return position.inputs.map((input) => input.next).join(', ')
+  return position.inputs.map((input) => input.nextOffset).join(', ')
 }
 
 /** The start of every input's log: all that can be folded anew. */
 function beginning(bounds: readonly LogBounds[]): TaskPosition {
   return {
-    passed: nothingPassed,
-    horizon: Number.NEGATIVE_INFINITY,
-    inputs: bounds.map(({ start }) => ({ low: start, next: start, clock: Number.NEGATIVE_INFINITY })),
+    frontier: initialFrontier,
+    retentionWatermark: Number.NEGATIVE_INFINITY,
+    inputs: bounds.map(({ start }) => ({
+      resumeOffset: start,
+      nextOffset: start,
+      maxEventTime: Number.NEGATIVE_INFINITY,
+    })),
   }
 }

@@ -8,14 +8,14 @@ import type { EventValues, Problem } from '../../schemas/kernel/event.ts'
 import { showValue } from '../../schemas/kernel/show-value.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import { replayHeaders } from '../../schemas/wire/dead-letter.ts'
-import type { Rejection } from '../../schemas/wire/records.ts'
-import { judge } from '../batch/validate.ts'
+import type { DeadLetter } from '../../schemas/wire/records.ts'
+import { validateRecord } from '../batch/validate.ts'
 
-export type PutBack =
+export type Requeue =
   | { readonly ok: true; readonly record: OutRecord; readonly id: string }
   | { readonly ok: false; readonly code: string; readonly reason: string }
 
-export interface PutBackOptions {
+export interface RequeueOptions {
   readonly plan: Plan
   readonly partitionsOf: (topic: string) => number
   readonly nowMs: number
@@ -25,27 +25,27 @@ export interface PutBackOptions {
  * Judged by all that does not depend on what else lies in the topic: `late` is known only once it is there again. The key and the partition
  * are those of the definition, whatever they were.
  */
-export function putBack(letter: Rejection, value: Buffer | null, options: PutBackOptions): PutBack {
+export function requeue(deadLetter: DeadLetter, value: Buffer | null, options: RequeueOptions): Requeue {
   const { plan, partitionsOf, nowMs } = options
-  const stream = plan.streams.find(({ topic }) => topic === letter.topic)
+  const stream = plan.streams.find(({ topic }) => topic === deadLetter.topic)
   if (!stream) {
     const topics = plan.streams.map(({ topic }) => topic).join(', ')
     return {
       ok: false,
       code: 'topic_unknown',
-      reason: `expected a raw topic of ${plan.name} (${topics}), received ${letter.topic}`,
+      reason: `expected a raw topic of ${plan.name} (${topics}), received ${deadLetter.topic}`,
     }
   }
   const decoded = stream.codec.decode(value)
   if (!decoded.ok) return refusedBy(decoded.problems)
-  const changed = changedIdentity(letter, decoded.event, stream, plan)
+  const changed = changedIdentity(deadLetter, decoded.event, stream, plan)
   if (changed) return changed
   const key = Buffer.from(decoded.event[stream.keyField] as string)
   const partitions = partitionsOf(stream.topic)
   const partition = partitionOf(key, partitions)
-  const record = { topic: stream.topic, partition, key, value, headers: replayHeaders(letter) }
+  const record = { topic: stream.topic, partition, key, value, headers: replayHeaders(deadLetter) }
   const asAppended = { ...record, offset: 0, appendedAtMs: nowMs }
-  const verdict = judge(asAppended, { stream, partition, partitions }, Number.NEGATIVE_INFINITY)
+  const verdict = validateRecord(asAppended, { stream, partition, partitions }, Number.NEGATIVE_INFINITY)
   return verdict.ok ? { ok: true, record, id: verdict.event[stream.idField] as string } : refusedBy(verdict.problems)
 }
 
@@ -53,10 +53,10 @@ export function putBack(letter: Rejection, value: Buffer | null, options: PutBac
  * The stages before the one that rejected the event keep what they have folded of it, and let it pass by its id: what tells them, and the
  * later ones, that it is the same event must not change.
  */
-function changedIdentity(letter: Rejection, event: EventValues, stream: StreamPlan, plan: Plan): PutBack | null {
-  const stage = plan.stages.find(({ entity }) => entity.name === letter.stage)
+function changedIdentity(deadLetter: DeadLetter, event: EventValues, stream: StreamPlan, plan: Plan): Requeue | null {
+  const stage = plan.stages.find(({ entity }) => entity.name === deadLetter.stage)
   if (!stage || stream.entersAt === null || stage.index <= stream.entersAt) return null
-  const original = stream.codec.decode(letter.value)
+  const original = stream.codec.decode(deadLetter.value)
   if (!original.ok) return null
   const keys = plan.stages.flatMap(({ entity }) => entity.keyFields.get(stream.index) ?? [])
   const field = [stream.idField, stream.timeField, ...keys].find((name) => event[name] !== original.event[name])
@@ -69,7 +69,7 @@ function changedIdentity(letter: Rejection, event: EventValues, stream: StreamPl
   }
 }
 
-function refusedBy(problems: readonly Problem[]): PutBack {
+function refusedBy(problems: readonly Problem[]): Requeue {
   const [{ path, code, expected, received }] = problems as [Problem]
   const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : ''
   return { ok: false, code, reason: `${path} expected ${expected}, received ${received}${more}`.trim() }

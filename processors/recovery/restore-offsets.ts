@@ -41,9 +41,9 @@ async function restoredOffsets(task: RestoredTask, { worker, store, log }: Resto
   const fitting = await fitted(task, position, known ? committed : null)
   const metadata = encodePosition(fitting)
   if (known && metadata === known.metadata && committed.every(({ offset }) => offset !== null)) return []
-  const places = fitting.inputs.map(({ next }) => next).join(', ')
+  const places = fitting.inputs.map(({ nextOffset }) => nextOffset).join(', ')
   log.warn({}, `The committed offsets of ${name} were gone or did not fit Kafka's log: set to ${places}.`)
-  return fitting.inputs.map(({ low }, i) => ({ topic: topics[i]!, partition, offset: low, metadata }))
+  return fitting.inputs.map(({ resumeOffset }, i) => ({ topic: topics[i]!, partition, offset: resumeOffset, metadata }))
 }
 
 /** Where no offset is left, the store says how far it was: at most the batch of a crash behind. Null where that is of no use. */
@@ -71,13 +71,13 @@ async function storedPosition(
 /** An input without an offset is another topic by now and begins at its start; one that lost its tail was read up to its end. */
 async function fitted(task: RestoredTask, position: TaskPosition, committed: readonly CommittedOffset[] | null) {
   const fits = (bounds: readonly LogBounds[]): TaskPosition => ({
-    passed: position.passed,
-    horizon: position.horizon,
+    frontier: position.frontier,
+    retentionWatermark: position.retentionWatermark,
     inputs: position.inputs.map((input, i): InputPosition => {
       const { start, end } = bounds[i]!
       if (committed && committed[i]!.offset === null)
-        return { low: start, next: start, clock: Number.NEGATIVE_INFINITY }
-      return { ...input, low: Math.min(input.low, end), next: Math.min(input.next, end) }
+        return { resumeOffset: start, nextOffset: start, maxEventTime: Number.NEGATIVE_INFINITY }
+      return { ...input, resumeOffset: Math.min(input.resumeOffset, end), nextOffset: Math.min(input.nextOffset, end) }
     }),
   })
   const asItIs = fits(task.bounds.map(({ start }) => ({ start, end: Number.POSITIVE_INFINITY })))

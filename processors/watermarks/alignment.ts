@@ -11,7 +11,7 @@
 import assert from 'node:assert/strict'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
-import { nothingPassed } from '../position.ts'
+import { initialFrontier } from '../position.ts'
 import { createCanonicalHeap } from './canonical-heap.ts'
 
 export interface Aligned extends CanonicalPosition {
@@ -32,15 +32,15 @@ export type AlignmentSource = { readonly input: number } & (
 export interface AlignmentOptions {
   readonly sources: readonly AlignmentSource[]
   /** Under which number the tasks that are sources hear how far this task has read a raw input. */
-  readonly tellerOf: (input: number) => number
+  readonly rawSourceOf: (input: number) => number
 }
 
 /** What a task said of itself at this offset. */
-export interface Said {
+export interface Reported {
   readonly offset: number
   readonly isIdle: boolean
   /** By source; empty where it is not idle. */
-  readonly heard: readonly CanonicalPosition[]
+  readonly observed: readonly CanonicalPosition[]
   /** No further than this, whatever it has heard of. */
   readonly until: CanonicalPosition | null
 }
@@ -67,7 +67,7 @@ export interface Alignment<T extends Aligned> {
   readonly lateHeld: number
   readonly counts: Readonly<AlignmentCounts>
   /** Greatest place in canonical order that was released. */
-  readonly passed: CanonicalPosition
+  readonly frontier: CanonicalPosition
   push(event: T): void
   /** Its place in canonical order was passed before it came. */
   isLate(event: T): boolean
@@ -80,7 +80,7 @@ export interface Alignment<T extends Aligned> {
   /** Nothing more is to be read of the input for now, so that nothing waits for its sources. */
   finish(input: number, isFinished: boolean): void
   /** The task as a source sent something, or said whether it had anything to send. What is read again changes nothing. */
-  said(source: number, said: Said): void
+  said(source: number, said: Reported): void
   /** Next event in canonical order, if it may go. */
   peek(bounds: ReleaseBounds): T | undefined
   /** First event in canonical order, whether it may go or not. */
@@ -117,7 +117,7 @@ interface SourceState {
   /** See `judged`. */
   horizon: number
   /** The latest of a task's words. */
-  said: Said
+  said: Reported
 }
 
 interface InputState {
@@ -137,9 +137,9 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     kind: source.kind,
     input: source.input,
     disorderMs: source.kind === 'raw' ? source.disorderMs : 0,
-    place: nothingPassed,
+    place: initialFrontier,
     horizon: Number.NEGATIVE_INFINITY,
-    said: { offset: -1, isIdle: false, heard: [], until: null },
+    said: { offset: -1, isIdle: false, observed: [], until: null },
   }))
   const firstTask = sources.findIndex(({ kind }) => kind === 'task')
   const inputs: InputState[] = Array.from({ length: 1 + Math.max(-1, ...sources.map(({ input }) => input)) }, () => ({
@@ -175,12 +175,12 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     inputs[input]!.isFinished = isFinished
   }
 
-  function said(source: number, said: Said): void {
+  function said(source: number, said: Reported): void {
     const state = sources[source]!
     if (said.offset > state.said.offset) state.said = said
   }
 
-  function peek({ nowMs, forced = nothingPassed, ceiling }: ReleaseBounds): T | undefined {
+  function peek({ nowMs, forced = initialFrontier, ceiling }: ReleaseBounds): T | undefined {
     const event = heap.top()
     if (!event || isLate(event)) return event
     if (ceiling && compareCanonical(event, ceiling) > 0) return undefined
@@ -222,9 +222,9 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     if (compareCanonical(event, place) <= 0) return true
     if (!said.isIdle || (said.until !== null && compareCanonical(event, said.until) > 0)) return false
     const fromTask = input === event.input
-    const heard = said.heard[fromTask ? event.source - firstTask : options.tellerOf(event.input)]
-    if (heard === undefined) return false
-    return fromTask ? compareCanonical(event, heard) <= 0 : event.offset < heard.time
+    const observed = said.observed[fromTask ? event.source - firstTask : options.rawSourceOf(event.input)]
+    if (observed === undefined) return false
+    return fromTask ? compareCanonical(event, observed) <= 0 : event.offset < observed.time
   }
 
   function awaits(input: number, nowMs: number): boolean {
@@ -280,7 +280,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
       return lateHeld.size
     },
     counts,
-    get passed() {
+    get frontier() {
       return passed
     },
     push,

@@ -4,27 +4,31 @@
  */
 import assert from 'node:assert/strict'
 import type { FetchedPartition, FetchFrom } from '../../runtime/broker.ts'
-import type { HopPlan } from '../../schemas/plan/plan.ts'
-import { type Hearing, hearMark } from './source-frontiers.ts'
+import type { RepartitionPlan } from '../../schemas/plan/plan.ts'
+import { observeWatermark, type SourceFrontiers } from './source-frontiers.ts'
 
-export interface Listener {
+export interface ProgressConsumer {
   wanted(): FetchFrom
   accept(fetched: FetchedPartition): void
 }
 
 /** `from`: the end of the partition. Marks before it were said to those who listened then; who needs them again asks. */
-export function createListener(hop: HopPlan, from: FetchFrom, hearing: Hearing): Listener {
+export function createProgressConsumer(
+  repartition: RepartitionPlan,
+  from: FetchFrom,
+  sourceFrontiers: SourceFrontiers,
+): ProgressConsumer {
   let { offset } = from
   return {
     wanted: () => ({ ...from, offset }),
     accept({ records, next, stableEnd }) {
       for (const { value } of records) {
         assert(value, 'a repartition topic has no tombstones')
-        const decoded = hop.codec.decode(value)
-        if (decoded.kind === 'mark') hearMark(decoded, hearing)
+        const decoded = repartition.codec.decode(value)
+        if (decoded.kind === 'watermark') observeWatermark(decoded, sourceFrontiers)
       }
       offset = next
-      if (next >= stableEnd) hearing.caughtUp()
+      if (next >= stableEnd) sourceFrontiers.caughtUp()
     },
   }
 }

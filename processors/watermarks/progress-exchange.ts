@@ -7,14 +7,14 @@ import type { OutRecord } from '../../runtime/broker.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
-import type { HopSource } from '../../schemas/wire/records.ts'
-import { markRecords } from '../batch/outputs.ts'
+import type { SourceProgress } from '../../schemas/wire/records.ts'
+import { watermarkRecords } from '../batch/outputs.ts'
 import type { Task } from '../batch/task.ts'
-import type { Listener } from './progress-consumer.ts'
-import { createWord, type Others, type Word } from './progress-report.ts'
-import { type Hearing, tellerOf } from './source-frontiers.ts'
+import type { ProgressConsumer } from './progress-consumer.ts'
+import { createProgressReporter, type Others, type ProgressReporter } from './progress-report.ts'
+import { rawSourceOf, type SourceFrontiers } from './source-frontiers.ts'
 
-export interface TalkOptions {
+export interface ProgressExchangeOptions {
   /** The stage that feeds the topic. */
   readonly stage: StagePlan
   /** Tasks of this process: those that feed the topic, and those that read it. */
@@ -22,35 +22,35 @@ export interface TalkOptions {
   readonly readers: readonly Task[]
   /** Partitions of the topic. */
   readonly partitions: number
-  readonly hearing: Hearing
+  readonly sourceFrontiers: SourceFrontiers
   /** Where there are tasks, but no readers. */
-  readonly listener: Listener | null
+  readonly progressConsumer: ProgressConsumer | null
 }
 
 /** What is said in one transaction. */
-export interface Speech {
+export interface ProgressUpdate {
   readonly tasks: readonly Task[]
   readonly readers: readonly Task[]
   readonly asks: boolean
 }
 
-export interface Occasion {
+export interface BatchContext {
   /** Tasks of the stage send events in this transaction. */
   readonly isSending: boolean
   /** The fetch that was answered last. */
   readonly answered: number
 }
 
-export interface Talk {
+export interface ProgressExchange {
   readonly stage: StagePlan
-  readonly listener: Listener | null
+  readonly progressConsumer: ProgressConsumer | null
   /** A fetch is answered; called before anything of it is read. */
   turn(): void
   /** Null: there is nothing to say. */
-  due(occasion: Occasion): Speech | null
+  due(context: BatchContext): ProgressUpdate | null
   /** There will be something to say after one more fetch. */
   isOwed(): boolean
-  say(speech: Speech, occasion: Occasion): OutRecord[]
+  say(update: ProgressUpdate, context: BatchContext): OutRecord[]
   /**
    * Event time beyond which the task does not go for now, since readers hold more than `heldMax` events for a source that is behind it;
    * infinity for one that may itself be waited for and must go on, whatever else. Null: readers hold little.
@@ -58,20 +58,27 @@ export interface Talk {
   untilTime(task: Task, heldMax: number): number | null
 }
 
-export function createTalk({ stage, tasks, readers, partitions, hearing, listener }: TalkOptions): Talk {
-  const words = new Map<Task, Word>(tasks.map((task) => [task, createWord()]))
+export function createProgressExchange({
+  stage,
+  tasks,
+  readers,
+  partitions,
+  sourceFrontiers,
+  progressConsumer,
+}: ProgressExchangeOptions): ProgressExchange {
+  const reporters = new Map<Task, ProgressReporter>(tasks.map((task) => [task, createProgressReporter()]))
   const own = new Set(tasks.map(({ partition }) => partition))
-  const isAlone = own.size === hearing.sources
+  const isAlone = own.size === sourceFrontiers.sources
   // Who begins to read or to listen has missed what idle sources said before.
   let hasAsked = isAlone
 
-  function others(occasion: Occasion): Others {
-    return { ...occasion, heard: withOwn(hearing.before.places), asks: hearing.before.asks }
+  function others(context: BatchContext): Others {
+    return { ...context, observed: withOwn(sourceFrontiers.before.places), asks: sourceFrontiers.before.asks }
   }
 
   /** What tasks of this process have taken, idle ones of it have looked beyond: nothing that the latest fetch brought was taken. */
-  function withOwn(heard: readonly CanonicalPosition[]): readonly CanonicalPosition[] {
-    const all = [...heard]
+  function withOwn(observed: readonly CanonicalPosition[]): readonly CanonicalPosition[] {
+    const all = [...observed]
     for (const task of tasks) {
       const place = task.watermark()
       if (compareCanonical(place, all[task.partition]!) > 0) all[task.partition] = place
@@ -79,9 +86,9 @@ export function createTalk({ stage, tasks, readers, partitions, hearing, listene
     return all
   }
 
-  function due(occasion: Occasion): Speech | null {
-    const among = others(occasion)
-    const speaking = tasks.filter((task) => !task.isRefolding && words.get(task)!.isDue(task, among))
+  function due(context: BatchContext): ProgressUpdate | null {
+    const among = others(context)
+    const speaking = tasks.filter((task) => !task.isRestoring && reporters.get(task)!.isDue(task, among))
     const telling = readers.filter(hasToTell)
     // The question goes along with the first word, where there is anybody to say one.
     const isQuestion = !hasAsked && (speaking.length > 0 || tasks.length === 0)
@@ -95,53 +102,57 @@ export function createTalk({ stage, tasks, readers, partitions, hearing, listene
   /** An event of a raw topic waits for all tasks to hear that it was read. */
   function hasToTell(reader: Task): boolean {
     const top = reader.stage.rawStreams.length > 0 ? reader.topRaw() : null
-    return top !== null && top.offset >= hearing.now[teller(reader, top.input)]!.time
+    return top !== null && top.offset >= sourceFrontiers.now[rawSource(reader, top.input)]!.time
   }
 
-  function teller({ stage: reading, partition }: Task, input: number): number {
-    return tellerOf(hearing.sources, reading, partition, input)
+  function rawSource({ stage: reading, partition }: Task, input: number): number {
+    return rawSourceOf(sourceFrontiers.sources, reading, partition, input)
   }
 
-  function readingOf(reader: Task): HopSource[] {
+  function readingOf(reader: Task): SourceProgress[] {
     return reader.stage.rawStreams.map((_, input) => {
       return {
-        source: teller(reader, input),
-        watermark: reader.inputs[input]!.next,
+        source: rawSource(reader, input),
+        watermark: reader.inputs[input]!.nextOffset,
         order: 0,
-        horizon: null,
+        retentionWatermark: null,
         idle: false,
-        until: null,
+        idleUpTo: null,
       }
     })
   }
 
   function hear(source: number, time: number): void {
-    hearing.heard(source, { time, order: 0 })
+    sourceFrontiers.observed(source, { time, order: 0 })
   }
 
-  function say(speech: Speech, occasion: Occasion): OutRecord[] {
-    const among = others(occasion)
-    const spoken = speech.tasks.map((task) => words.get(task)!.say(task, among))
-    const sources = [...spoken, ...speech.readers.flatMap(readingOf)]
-    hasAsked ||= speech.asks
-    const heard = spoken.some(({ idle }) => idle) ? among.heard : []
-    return markRecords(stage.hopOut!, { kind: 'mark', sources, heard, asks: speech.asks }, partitions)
+  function say(update: ProgressUpdate, context: BatchContext): OutRecord[] {
+    const among = others(context)
+    const spoken = update.tasks.map((task) => reporters.get(task)!.say(task, among))
+    const sources = [...spoken, ...update.readers.flatMap(readingOf)]
+    hasAsked ||= update.asks
+    const observed = spoken.some(({ idle }) => idle) ? among.observed : []
+    return watermarkRecords(
+      stage.repartitionOut!,
+      { kind: 'watermark', sources, observed, requestsProgress: update.asks },
+      partitions,
+    )
   }
 
   function untilTime(task: Task, heldMax: number): number | null {
     let time: number | null = null
     for (const reader of readers) if (reader.held > heldMax) time = Math.min(time ?? reader.topTime(), reader.topTime())
-    return time === null || task.passed.time > time ? time : Number.POSITIVE_INFINITY
+    return time === null || task.frontier.time > time ? time : Number.POSITIVE_INFINITY
   }
 
   return {
     stage,
-    listener,
-    turn: hearing.turn,
+    progressConsumer,
+    turn: sourceFrontiers.turn,
     due,
     isOwed() {
-      const among = { heard: withOwn(hearing.next.places), asks: hearing.next.asks }
-      return tasks.some((task) => words.get(task)!.isOwed(task, among))
+      const among = { observed: withOwn(sourceFrontiers.next.places), asks: sourceFrontiers.next.asks }
+      return tasks.some((task) => reporters.get(task)!.isOwed(task, among))
     },
     say,
     untilTime,

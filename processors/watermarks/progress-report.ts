@@ -9,32 +9,32 @@
 
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
-import type { HopSource } from '../../schemas/wire/records.ts'
+import type { SourceProgress } from '../../schemas/wire/records.ts'
 import type { Task } from '../batch/task.ts'
-import { nothingPassed } from '../position.ts'
+import { initialFrontier } from '../position.ts'
 
 export interface Others {
   /** A task of the same stage and process sends events in this transaction. */
   readonly isSending: boolean
   /** Places that a task which the latest fetch found at its end has looked for, by source, and how often it was asked by then. */
-  readonly heard: readonly CanonicalPosition[]
+  readonly observed: readonly CanonicalPosition[]
   readonly asks: number
   /** The fetch that was answered last. */
   readonly answered: number
 }
 
-export interface Word {
+export interface ProgressReporter {
   isDue(task: Task, others: Others): boolean
   /** Where `others` tells what was heard in the latest fetch: one more will make it due. */
-  isOwed(task: Task, others: Pick<Others, 'heard' | 'asks'>): boolean
-  say(task: Task, others: Others): HopSource
+  isOwed(task: Task, others: Pick<Others, 'observed' | 'asks'>): boolean
+  say(task: Task, others: Others): SourceProgress
 }
 
-export function createWord(): Word {
-  let saidPlace: CanonicalPosition = nothingPassed
-  let saidAsks = 0
+export function createProgressReporter(): ProgressReporter {
+  let reportedFrontier: CanonicalPosition = initialFrontier
+  let reportedRequests = 0
   /** Null: the last word was not an idle one. */
-  let saidIdle: Look | null = null
+  let reportedIdle: Look | null = null
 
   /** The latest fetch has found it at its end: what it had heard of before that, it has looked for. */
   function isIdle(task: Task, { answered }: Others): boolean {
@@ -42,36 +42,41 @@ export function createWord(): Word {
   }
 
   /** It could say more than it has said: that it has nothing at all, or that it has looked further for some source. */
-  function isNews(task: Task, { heard, asks }: Pick<Others, 'heard' | 'asks'>): boolean {
-    const look = { heard, until: task.reach() }
-    if (asks > saidAsks || (look.until === null && saidIdle?.until !== null)) return true
-    return heard.some((_, source) => compareCanonical(reachOf(look, source), reachOf(saidIdle, source)) > 0)
+  function isNews(task: Task, { observed, asks }: Pick<Others, 'observed' | 'asks'>): boolean {
+    const look = { observed, until: task.reach() }
+    if (asks > reportedRequests || (look.until === null && reportedIdle?.until !== null)) return true
+    return observed.some((_, source) => compareCanonical(reachOf(look, source), reachOf(reportedIdle, source)) > 0)
   }
 
   return {
     isDue(task, others) {
-      if (others.isSending || others.asks > saidAsks || compareCanonical(task.watermark(), saidPlace) > 0) return true
+      if (
+        others.isSending ||
+        others.asks > reportedRequests ||
+        compareCanonical(task.watermark(), reportedFrontier) > 0
+      )
+        return true
       return isIdle(task, others) && isNews(task, others)
     },
     isOwed: (task, others) => task.isAtEnd() && isNews(task, others),
     say(task, others) {
-      saidPlace = task.watermark()
-      saidAsks = others.asks
-      saidIdle = isIdle(task, others) ? { heard: others.heard, until: task.reach() } : null
-      const { time: watermark, order } = saidPlace
-      const place = { source: task.partition, watermark, order, horizon: task.horizon }
-      return { ...place, idle: saidIdle !== null, until: saidIdle?.until ?? null }
+      reportedFrontier = task.watermark()
+      reportedRequests = others.asks
+      reportedIdle = isIdle(task, others) ? { observed: others.observed, until: task.reach() } : null
+      const { time: watermark, order } = reportedFrontier
+      const place = { source: task.partition, watermark, order, retentionWatermark: task.retentionWatermark }
+      return { ...place, idle: reportedIdle !== null, idleUpTo: reportedIdle?.until ?? null }
     },
   }
 }
 
 /** How far a task has looked. */
 interface Look {
-  readonly heard: readonly CanonicalPosition[]
+  readonly observed: readonly CanonicalPosition[]
   readonly until: CanonicalPosition | null
 }
 
 function reachOf(look: Look | null, source: number): CanonicalPosition {
-  const heard = look?.heard[source] ?? nothingPassed
-  return look?.until && compareCanonical(look.until, heard) < 0 ? look.until : heard
+  const observed = look?.observed[source] ?? initialFrontier
+  return look?.until && compareCanonical(look.until, observed) < 0 ? look.until : observed
 }

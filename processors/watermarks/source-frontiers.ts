@@ -14,19 +14,19 @@
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
-import type { HopMark } from '../../schemas/wire/records.ts'
-import { nothingPassed } from '../position.ts'
+import type { WatermarkRecord } from '../../schemas/wire/records.ts'
+import { initialFrontier } from '../position.ts'
 
-export interface Hearing {
+export interface SourceFrontiers {
   /** How many sources there are; tellers of raw readings come behind them. */
   readonly sources: number
   /** By number of source or teller, as of all that was read. */
   readonly now: readonly CanonicalPosition[]
   /** What whoever is found at its end by the latest fetch has looked for: heard before that fetch. */
-  readonly before: Heard
+  readonly before: Observed
   /** What `before` will be with the next fetch. */
-  readonly next: Heard
-  heard(source: number, place: CanonicalPosition): void
+  readonly next: Observed
+  observed(source: number, place: CanonicalPosition): void
   asked(): void
   /** Somebody has read all that could be read. */
   caughtUp(): void
@@ -34,7 +34,7 @@ export interface Hearing {
   turn(): void
 }
 
-export interface Heard {
+export interface Observed {
   readonly places: readonly CanonicalPosition[]
   /** How often somebody has asked. */
   readonly asks: number
@@ -47,15 +47,15 @@ export interface Heard {
 const behindMax = 16
 
 /** `tellers`: raw inputs of all tasks of the stage that reads the topic. */
-export function createHearing(sources: number, tellers: number): Hearing {
-  const now: CanonicalPosition[] = new Array<CanonicalPosition>(sources + tellers).fill(nothingPassed)
+export function createSourceFrontiers(sources: number, rawSources: number): SourceFrontiers {
+  const now: CanonicalPosition[] = new Array<CanonicalPosition>(sources + rawSources).fill(initialFrontier)
   let asks = 0
-  let before: Heard = { places: [...now], asks }
+  let before: Observed = { places: [...now], asks }
   let hasChanged = false
   /** Fetches since something counted. */
   let behind = 0
 
-  function next(): Heard {
+  function next(): Observed {
     return hasChanged && behind >= behindMax ? { places: [...now], asks } : before
   }
 
@@ -68,7 +68,7 @@ export function createHearing(sources: number, tellers: number): Hearing {
     get next() {
       return next()
     },
-    heard(source, place) {
+    observed(source, place) {
       const known = now[source]
       if (known === undefined || compareCanonical(place, known) <= 0) return
       now[source] = { time: place.time, order: place.order }
@@ -91,12 +91,15 @@ export function createHearing(sources: number, tellers: number): Hearing {
   }
 }
 
-export function hearMark({ sources, asks }: HopMark, hearing: Hearing): void {
-  for (const { source, watermark, order } of sources) hearing.heard(source, { time: watermark, order })
-  if (asks) hearing.asked()
+export function observeWatermark(
+  { sources, requestsProgress }: WatermarkRecord,
+  sourceFrontiers: SourceFrontiers,
+): void {
+  for (const { source, watermark, order } of sources) sourceFrontiers.observed(source, { time: watermark, order })
+  if (requestsProgress) sourceFrontiers.asked()
 }
 
 /** Number of a raw input of a task that reads the topic; the raw inputs of a task come first, in the order of its stage's raw streams. */
-export function tellerOf(sources: number, { rawStreams }: StagePlan, partition: number, input: number): number {
+export function rawSourceOf(sources: number, { rawStreams }: StagePlan, partition: number, input: number): number {
   return sources + partition * rawStreams.length + input
 }

@@ -32,7 +32,7 @@ const connectTimeoutMs = 5_000
  * A broker that takes a request and does not answer is given up after this; what it may take on purpose comes on top.
  */
 const requestTimeoutMs = 10_000
-const patienceMs = 30_000
+const retryBudgetMs = 30_000
 
 interface Closable {
   close(): Promise<void>
@@ -46,7 +46,7 @@ export function createKafkaBroker(options: KafkaBrokerOptions): Broker {
 
   function connect(): Connections {
     if (closing !== null) throw new PipelineError('kafka_unreachable', 'This Kafka broker object is closed')
-    return createConnections({ log: () => undefined, ...options, connectTimeoutMs, requestTimeoutMs, patienceMs })
+    return createConnections({ log: () => undefined, ...options, connectTimeoutMs, requestTimeoutMs, retryBudgetMs })
   }
 
   /** Whatever is still open when the broker closes is closed with it. */

@@ -9,7 +9,7 @@ import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { failureCode, type KafkaError } from './error-codes.ts'
 import { type OffsetsFound, offsetFetchRequest } from './group-requests.ts'
-import { createPatience } from './retry-budget.ts'
+import { createRetryBudget } from './retry-budget.ts'
 
 const unstable: ReadonlySet<KafkaError> = new Set<KafkaError>(['UNSTABLE_OFFSET_COMMIT'])
 
@@ -28,7 +28,7 @@ export async function currentOffsets(
     key: group,
     request: offsetFetchRequest(group, partitions, false),
     errorOf,
-    patience: createPatience(connections.patienceMs),
+    retryBudget: createRetryBudget(connections.retryBudgetMs),
   })
   return inOrder(answer, group, partitions)
 }
@@ -50,7 +50,7 @@ export async function committedOffsets(
     request: offsetFetchRequest(group, partitions, true),
     errorOf,
     passing: unstable,
-    patience: createPatience(transactionTimeoutMs + timeoutCheckMs + 5_000, 5, 50),
+    retryBudget: createRetryBudget(transactionTimeoutMs + timeoutCheckMs + 5_000, 5, 50),
   })
   return inOrder(answer, group, partitions)
 }

@@ -17,17 +17,17 @@ import { createEndpoints, parseAddress } from './endpoints.ts'
 import { failureCode, staleCoordinator } from './error-codes.ts'
 import type { KafkaEndpointOptions } from './kafkajs-connection.ts'
 import type { KafkaRequest } from './request.ts'
-import { createPatience } from './retry-budget.ts'
+import { createRetryBudget } from './retry-budget.ts'
 
 export interface ConnectionsOptions extends KafkaEndpointOptions {
   /** 'host:port', any of the cluster's brokers. */
   readonly brokers: readonly string[]
   /** What fails for a passing reason is tried again for at most this long, ms. */
-  readonly patienceMs: number
+  readonly retryBudgetMs: number
 }
 
 export interface Connections {
-  readonly patienceMs: number
+  readonly retryBudgetMs: number
   /** Sends to one broker. Rejects with `kafka_unreachable` when no answer came, and then forgets the connection. */
   send<T>(nodeId: number, request: KafkaRequest<T>): Promise<T>
   /** As `send`; null where the broker does not speak this API. */
@@ -101,7 +101,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
   async function findLeaders(partitions: readonly TopicPartition[]): Promise<void> {
     const topics = [...new Set(partitions.map(({ topic }) => topic))]
     // A topic that was just created is not known to every broker at once.
-    const patience = createPatience(1_000, 50)
+    const retryBudget = createRetryBudget(1_000, 50)
     for (;;) {
       const { topics: found } = await metadata(topics)
       const refused = found.find(({ error }) => error !== 'NONE' && error !== 'LEADER_NOT_AVAILABLE')
@@ -111,7 +111,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
       })
       if (refused === undefined && beyond === undefined) return
       const passing = refused === undefined || refused.error === 'UNKNOWN_TOPIC_OR_PARTITION'
-      if (passing && (await patience.again())) continue
+      if (passing && (await retryBudget.again())) continue
       if (refused !== undefined && !passing) {
         throw new PipelineError(failureCode(refused.error), `Kafka refuses topic ${refused.topic}: ${refused.error}`, {
           details: { topic: refused.topic, error: refused.error },
@@ -124,14 +124,14 @@ export function createConnections(options: ConnectionsOptions): Connections {
   }
 
   async function findCoordinator(kind: CoordinatorKind, key: string): Promise<number> {
-    const patience = createPatience(options.patienceMs)
+    const retryBudget = createRetryBudget(options.retryBudgetMs)
     for (;;) {
       const found = await sendToAny(findCoordinatorRequest(kind, key))
       if (found.error === 'NONE') {
         learnNodes([found])
         return found.nodeId
       }
-      if (staleCoordinator.has(found.error) && (await patience.again())) continue
+      if (staleCoordinator.has(found.error) && (await retryBudget.again())) continue
       throw new PipelineError(
         failureCode(found.error),
         `Kafka names no coordinator for the ${kind} "${key}": ${found.error}`,
@@ -143,7 +143,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
   }
 
   return {
-    patienceMs: options.patienceMs,
+    retryBudgetMs: options.retryBudgetMs,
     send,
     sendIfSpoken: async (nodeId, request) => endpoints.sendIfSpoken(await addressOf(nodeId), request),
     sendToAny,

@@ -6,7 +6,7 @@ import type { CoordinatorKind } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
 import { type KafkaError, staleCoordinator } from './error-codes.ts'
 import type { KafkaRequest } from './request.ts'
-import type { Patience } from './retry-budget.ts'
+import type { RetryBudget } from './retry-budget.ts'
 
 export interface CoordinatorCall<T> {
   readonly kind: CoordinatorKind
@@ -15,7 +15,7 @@ export interface CoordinatorCall<T> {
   readonly errorOf: (answer: T) => KafkaError
   /** Further errors that pass by themselves. */
   readonly passing?: ReadonlySet<KafkaError>
-  readonly patience: Patience
+  readonly retryBudget: RetryBudget
 }
 
 /**
@@ -23,7 +23,7 @@ export interface CoordinatorCall<T> {
  * last such answer, or `kafka_unreachable`.
  */
 export async function askCoordinator<T>(connections: Connections, call: CoordinatorCall<T>): Promise<T> {
-  const { kind, key, patience } = call
+  const { kind, key, retryBudget } = call
   for (;;) {
     try {
       const nodeId = await connections.coordinator(kind, key)
@@ -31,11 +31,11 @@ export async function askCoordinator<T>(connections: Connections, call: Coordina
       const error = call.errorOf(answer)
       if (staleCoordinator.has(error)) connections.forgetCoordinator(kind, key)
       else if (call.passing?.has(error) !== true) return answer
-      if (!(await patience.again())) return answer
+      if (!(await retryBudget.again())) return answer
     } catch (error) {
       if (!(error instanceof PipelineError) || error.code !== 'kafka_unreachable') throw error
       connections.forgetCoordinator(kind, key)
-      if (connections.isClosed() || !(await patience.again())) throw error
+      if (connections.isClosed() || !(await retryBudget.again())) throw error
     }
   }
 }

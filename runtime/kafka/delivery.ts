@@ -8,7 +8,7 @@ import { partitionKey } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { type KafkaError, retriableWrite, staleLeader, uncertainWrite } from './error-codes.ts'
 import { type Batch, type ProduceOptions, produceRequest } from './produce-request.ts'
-import { createPatience } from './retry-budget.ts'
+import { createRetryBudget } from './retry-budget.ts'
 
 /** One Produce request carries at most about this much, bytes; a single larger batch travels alone. */
 export const requestBytesMax = 1_048_576
@@ -39,9 +39,9 @@ export async function deliver(
   connections: Connections,
   batches: readonly Batch[],
   options: ProduceOptions,
-  patienceMs: number,
+  retryBudgetMs: number,
 ): Promise<Delivery> {
-  const patience = createPatience(patienceMs, 1.5)
+  const retryBudget = createRetryBudget(retryBudgetMs, 1.5)
   const uncertain = new Set<Batch>()
   let left = batches
   if (left.some((batch) => connections.leaderOf(batch) === undefined)) await connections.findLeaders(left)
@@ -57,7 +57,7 @@ export async function deliver(
 
     const final = refusals.find(({ error }) => error !== 'UNREACHABLE' && !retriableWrite.has(error))
     const worst = final ?? refusals[0]!
-    if (final !== undefined || connections.isClosed() || !(await patience.again())) {
+    if (final !== undefined || connections.isClosed() || !(await retryBudget.again())) {
       return { failure: { ...worst, unacknowledged: left, uncertain: left.some((batch) => uncertain.has(batch)) } }
     }
     // Kafka also says NOT_ENOUGH_REPLICAS for a moment when it cannot yet verify a transaction: the leader is no

@@ -11,7 +11,7 @@ import { partitionKey } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { judgeFetchErrors } from './fetch-errors.ts'
 import { type FetchLimits, fetchRequest, type PartitionFetched } from './fetch-request.ts'
-import { createPatience, monotonicMs } from './retry-budget.ts'
+import { createRetryBudget, monotonicMs } from './retry-budget.ts'
 
 interface UnderWay {
   /** Offset asked for, by partition key. */
@@ -129,7 +129,7 @@ export function createFetcher(connections: Connections): Fetcher {
   async function fetchAll(from: readonly FetchFrom[], limits: FetchLimits): Promise<FetchedPartition[]> {
     const found: Found = new Map()
     const end = monotonicMs() + limits.maxWaitMs
-    const patience = createPatience(limits.maxWaitMs + connections.patienceMs, 20)
+    const retryBudget = createRetryBudget(limits.maxWaitMs + connections.retryBudgetMs, 20)
     let leadersInDoubt = false
     dropOldSilence()
     for (;;) {
@@ -140,10 +140,10 @@ export function createFetcher(connections: Connections): Fetcher {
         const led = byLeader(from)
         if (led === null || (await judgeFetchErrors(connections, found))) {
           leadersInDoubt = true
-          if (led === null || (await patience.again())) continue
+          if (led === null || (await retryBudget.again())) continue
           throw new PipelineError(
             'kafka_request_failed',
-            `Fetching did not succeed within ${Math.round(patience.totalMs / 1000)} s`,
+            `Fetching did not succeed within ${Math.round(retryBudget.totalMs / 1000)} s`,
           )
         }
         const news = [...found.values()].some(isNews)
@@ -154,7 +154,7 @@ export function createFetcher(connections: Connections): Fetcher {
         await firstAnswer(complete && led.size > 1 ? waitMs : null)
       } catch (error) {
         const passing = error instanceof PipelineError && error.code === 'kafka_unreachable'
-        if (!passing || connections.isClosed() || !(await patience.again())) throw error
+        if (!passing || connections.isClosed() || !(await retryBudget.again())) throw error
         leadersInDoubt = true
       }
     }

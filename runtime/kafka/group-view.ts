@@ -5,7 +5,7 @@ import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { decodeAssignment } from './group-protocol.ts'
 import { describeGroupRequest } from './group-requests.ts'
-import { createPatience } from './retry-budget.ts'
+import { createRetryBudget } from './retry-budget.ts'
 
 const states: Readonly<Record<string, GroupView['state']>> = {
   Dead: 'empty',
@@ -21,7 +21,7 @@ export async function groupView(connections: Connections, group: string): Promis
     key: group,
     request: describeGroupRequest(group),
     errorOf: (answer) => answer.error,
-    patience: createPatience(connections.patienceMs),
+    retryBudget: createRetryBudget(connections.retryBudgetMs),
   })
   const known = states[state]
   if (error !== 'NONE' || known === undefined) {

@@ -19,7 +19,7 @@ import {
 } from './group-requests.ts'
 import { createHeartbeat, type Heartbeat } from './heartbeat.ts'
 import { superseded } from './refusal.ts'
-import { createPatience, type Patience } from './retry-budget.ts'
+import { createRetryBudget, type RetryBudget } from './retry-budget.ts'
 import { endAbandoned } from './transactional-ids.ts'
 
 export interface GroupMembership {
@@ -75,20 +75,20 @@ export function createMembership(connections: Connections, options: WorkerOption
   }
 
   /** Learns from the refusal and pauses before the next try. Throws what no further try mends. */
-  async function onceMore(step: string, error: KafkaError, patience: Patience): Promise<void> {
+  async function onceMore(step: string, error: KafkaError, retryBudget: RetryBudget): Promise<void> {
     if (error === 'FENCED_INSTANCE_ID') throw superseded(options)
     if (error === 'UNKNOWN_MEMBER_ID') memberId = ''
     else if (error !== 'REBALANCE_IN_PROGRESS' && error !== 'ILLEGAL_GENERATION') throw refused(step, error)
-    if (!(await patience.again())) {
+    if (!(await retryBudget.again())) {
       throw new PipelineError(
         'rebalance',
-        `Group ${group} did not become stable for "${worker}" in ${Math.round(patience.totalMs / 1000)} s: ${error}`,
+        `Group ${group} did not become stable for "${worker}" in ${Math.round(retryBudget.totalMs / 1000)} s: ${error}`,
         { details: { group, worker, error } },
       )
     }
   }
 
-  async function joinGroup(patience: Patience): Promise<Joined | KafkaError> {
+  async function joinGroup(retryBudget: RetryBudget): Promise<Joined | KafkaError> {
     const subscription = encodeSubscription(stages, { previous, generation: previousGeneration, round })
     const timeouts = { sessionTimeoutMs, rebalanceTimeoutMs: rebalanceMs }
     const joined = await askCoordinator(connections, {
@@ -96,7 +96,7 @@ export function createMembership(connections: Connections, options: WorkerOption
       key: group,
       request: joinGroupRequest(self(), timeouts, { name: protocolName, subscription }),
       errorOf: ({ error }) => error,
-      patience,
+      retryBudget,
     })
     if (joined.error === 'MEMBER_ID_REQUIRED') {
       memberId = joined.memberId
@@ -109,12 +109,12 @@ export function createMembership(connections: Connections, options: WorkerOption
 
   /** Also the names of all members, where this one has led an assignment. */
   async function dance(): Promise<{ membership: Membership; led: readonly string[] | null }> {
-    const patience = createPatience(3 * rebalanceMs + connections.patienceMs)
+    const retryBudget = createRetryBudget(3 * rebalanceMs + connections.retryBudgetMs)
     let asked = false
     for (;;) {
-      const joined = await joinGroup(patience)
+      const joined = await joinGroup(retryBudget)
       if (typeof joined === 'string') {
-        await onceMore('the join', joined, patience)
+        await onceMore('the join', joined, retryBudget)
         continue
       }
       const leads = joined.leaderId === joined.memberId
@@ -128,10 +128,10 @@ export function createMembership(connections: Connections, options: WorkerOption
           rebalanceMs,
         ),
         errorOf: ({ error }) => error,
-        patience,
+        retryBudget,
       })
       if (synced.error !== 'NONE') {
-        await onceMore('the sync', synced.error, patience)
+        await onceMore('the sync', synced.error, retryBudget)
         continue
       }
       const assignment = decodeAssignment(synced.assignment)
@@ -163,17 +163,17 @@ export function createMembership(connections: Connections, options: WorkerOption
   }
 
   async function isSuperseded(): Promise<boolean> {
-    const patience = createPatience(supersededWithinMs, 50)
+    const retryBudget = createRetryBudget(supersededWithinMs, 50)
     do {
       const error = await askCoordinator(connections, {
         kind: 'group',
         key: group,
         request: heartbeatRequest(self(), previousGeneration),
         errorOf: (answer) => answer,
-        patience,
+        retryBudget,
       })
       if (error === 'FENCED_INSTANCE_ID') return true
-    } while (await patience.again())
+    } while (await retryBudget.again())
     return false
   }
 
@@ -187,7 +187,7 @@ export function createMembership(connections: Connections, options: WorkerOption
       // With its id: a process that has taken the name over has another one, and stays.
       request: leaveGroupRequest(self()),
       errorOf: (answer) => answer,
-      patience: createPatience(leaveWithinMs),
+      retryBudget: createRetryBudget(leaveWithinMs),
     })
     if (error === 'NONE' || error === 'UNKNOWN_MEMBER_ID' || error === 'FENCED_INSTANCE_ID') return
     throw refused('the leave', error)

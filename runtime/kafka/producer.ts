@@ -5,7 +5,7 @@ import { type Sequences, toBatches } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { type DeliveryFailure, deliver } from './delivery.ts'
 import { failureCode, type KafkaError } from './error-codes.ts'
-import { createPatience } from './retry-budget.ts'
+import { createRetryBudget } from './retry-budget.ts'
 import { initProducerIdRequest, type ProducerIdentity } from './transaction-requests.ts'
 
 interface Waiting {
@@ -41,12 +41,12 @@ export function createProducer(connections: Connections, nowMs: () => number): P
   let sequences: Sequences = new Map()
 
   async function identify(): Promise<ProducerIdentity> {
-    const patience = createPatience(connections.patienceMs)
+    const retryBudget = createRetryBudget(connections.retryBudgetMs)
     for (;;) {
       const { error, id, epoch } = await connections.sendToAny(initProducerIdRequest(null, 60_000))
       if (error === 'NONE') return { id, epoch }
       const passing = error === 'COORDINATOR_LOAD_IN_PROGRESS' || error === 'COORDINATOR_NOT_AVAILABLE'
-      if (passing && (await patience.again())) continue
+      if (passing && (await retryBudget.again())) continue
       throw new PipelineError(failureCode(error), `Kafka gives out no producer id: ${error}`, {
         details: { error },
       })
@@ -62,7 +62,7 @@ export function createProducer(connections: Connections, nowMs: () => number): P
         identity: { producerId: identity.id, producerEpoch: identity.epoch, timestampMs: nowMs() },
         ackTimeoutMs: 15_000,
       }
-      const { failure } = await deliver(connections, toBatches(records, sequences), options, connections.patienceMs)
+      const { failure } = await deliver(connections, toBatches(records, sequences), options, connections.retryBudgetMs)
       if (failure === null) return null
       identity = null
       sequences = new Map()

@@ -4,7 +4,7 @@ import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { failureCode } from './error-codes.ts'
 import { leaveGroupRequest } from './group-requests.ts'
-import { createPatience } from './retry-budget.ts'
+import { createRetryBudget } from './retry-budget.ts'
 import { takeOverProducer, transactionalIdOf } from './transactional-ids.ts'
 
 /** Of the id until its next owner says its own. */
@@ -18,7 +18,7 @@ export async function removeWorker(connections: Connections, group: string, work
     key: group,
     request: leaveGroupRequest({ group, instanceId: worker, memberId: '' }),
     errorOf: (answer) => answer,
-    patience: createPatience(connections.patienceMs),
+    retryBudget: createRetryBudget(connections.retryBudgetMs),
   })
   if (error === 'NONE' || error === 'UNKNOWN_MEMBER_ID' || error === 'GROUP_ID_NOT_FOUND') return
   throw new PipelineError(failureCode(error), `Kafka does not remove "${worker}" from group ${group}: ${error}`, {

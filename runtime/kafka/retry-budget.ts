@@ -2,7 +2,7 @@
  * How long and how often something is tried again: every bounded retry of the Kafka rooms asks here for its pauses
  * and its end.
  */
-export interface Patience {
+export interface RetryBudget {
   /** Pauses before the next try, longer each time with some jitter; false, without a pause, once the time is over. */
   again(): Promise<boolean>
   leftMs(): number
@@ -10,7 +10,7 @@ export interface Patience {
 }
 
 /** Ends after `totalMs`; pauses grow from `firstPauseMs` by a half each time up to `pauseMsMax`. */
-export function createPatience(totalMs: number, firstPauseMs = 10, pauseMsMax = 250): Patience {
+export function createRetryBudget(totalMs: number, firstPauseMs = 10, pauseMsMax = 250): RetryBudget {
   const end = monotonicMs() + totalMs
   let pauseMs = firstPauseMs
   const leftMs = () => Math.max(0, end - monotonicMs())

@@ -3,19 +3,19 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { describeTopicsRequest } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
 import { failureCode } from './error-codes.ts'
-import { createPatience } from './retry-budget.ts'
+import { createRetryBudget } from './retry-budget.ts'
 
 const newTopicMs = 1_000
 
 /** The settings `names` of each topic, without those that Kafka does not know or does not tell. */
 export async function topicSettings(
-  connections: Pick<Connections, 'sendToAny' | 'patienceMs'>,
+  connections: Pick<Connections, 'sendToAny' | 'retryBudgetMs'>,
   topics: readonly string[],
   names: readonly string[],
 ): Promise<Map<string, ReadonlyMap<string, string>>> {
   if (topics.length === 0) return new Map()
   // A topic that was just created is not known to every broker at once.
-  const patience = createPatience(Math.min(newTopicMs, connections.patienceMs), 50)
+  const retryBudget = createRetryBudget(Math.min(newTopicMs, connections.retryBudgetMs), 50)
   for (;;) {
     const answers = await connections.sendToAny(describeTopicsRequest([...new Set(topics)], names))
     const refused = answers.find(({ error }) => error !== 'NONE' && error !== 'UNKNOWN_TOPIC_OR_PARTITION')
@@ -34,7 +34,7 @@ export async function topicSettings(
         answers.map(({ topic, settings }) => [topic, new Map([...settings].filter(([name]) => names.includes(name)))]),
       )
     }
-    if (await patience.again()) continue
+    if (await retryBudget.again()) continue
     throw new PipelineError('topic_missing', `Kafka has no topic ${unknown.topic}`, {
       details: { topic: unknown.topic },
     })

@@ -5,7 +5,7 @@ import { partitionKey } from './batching.ts'
 import { createTopicsRequest, listOffsetsRequest, type OffsetPlace } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
 import { failureCode, type KafkaError, staleLeader } from './error-codes.ts'
-import { createPatience } from './retry-budget.ts'
+import { createRetryBudget } from './retry-budget.ts'
 
 const createTimeoutMs = 15_000
 
@@ -50,7 +50,7 @@ export async function ensureTopics(connections: Connections, specs: readonly Top
 }
 
 async function create(connections: Connections, specs: readonly TopicSpec[]): Promise<void> {
-  const patience = createPatience(connections.patienceMs)
+  const retryBudget = createRetryBudget(connections.retryBudgetMs)
   let left = specs.map((spec) => ({ ...spec, config: { 'message.timestamp.type': 'LogAppendTime', ...spec.config } }))
   for (;;) {
     const { controllerId } = await connections.metadata([])
@@ -59,7 +59,7 @@ async function create(connections: Connections, specs: readonly TopicSpec[]): Pr
     const refused = outcomes.filter(({ error }) => error !== 'NONE' && error !== 'TOPIC_ALREADY_EXISTS')
     if (refused.length === 0) return
     const final = refused.find(({ error }) => error !== 'NOT_CONTROLLER' && error !== 'REQUEST_TIMED_OUT')
-    if (final !== undefined || !(await patience.again())) {
+    if (final !== undefined || !(await retryBudget.again())) {
       const { topic, error, reason } = final ?? refused[0]!
       throw new PipelineError(failureCode(error), `Kafka refused to create topic ${topic}: ${reason ?? error}`, {
         details: { topic, error },
@@ -71,14 +71,14 @@ async function create(connections: Connections, specs: readonly TopicSpec[]): Pr
 
 /** A partition has no leader for a moment after its creation, and not every broker knows it at once. */
 async function untilLed(connections: Connections, specs: readonly TopicSpec[]): Promise<void> {
-  const patience = createPatience(connections.patienceMs, 10, 100)
+  const retryBudget = createRetryBudget(connections.retryBudgetMs, 10, 100)
   for (;;) {
     const { topics } = await connections.metadata(specs.map(({ topic }) => topic))
     const waiting = topics.find(
       ({ error, leaders }) => error !== 'NONE' || [...leaders].some((leader) => (leader ?? -1) < 0),
     )
     if (waiting === undefined) return
-    if (await patience.again()) continue
+    if (await retryBudget.again()) continue
     throw new PipelineError(
       'kafka_request_failed',
       `Topic ${waiting.topic} has partitions without a leader: ${waiting.error}`,
@@ -123,7 +123,7 @@ async function offsetsOf(
   partitions: readonly TopicPartition[],
   which: OffsetPlace,
 ): Promise<Map<string, number>> {
-  const patience = createPatience(connections.patienceMs)
+  const retryBudget = createRetryBudget(connections.retryBudgetMs)
   const offsets = new Map<string, number>()
   let left = [...new Map(partitions.map((partition) => [partitionKey(partition), partition])).values()]
   while (left.length > 0) {
@@ -142,7 +142,7 @@ async function offsetsOf(
       else error = answer.error
     }
     left = left.filter((partition) => !offsets.has(partitionKey(partition)))
-    if (left.length > 0 && !(staleLeader.has(error) && (await patience.again()))) {
+    if (left.length > 0 && !(staleLeader.has(error) && (await retryBudget.again()))) {
       const { topic, partition } = left[0]!
       throw new PipelineError(
         failureCode(error),

@@ -6,7 +6,7 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { failureCode, type KafkaError, rightMissing, staleCoordinator } from './error-codes.ts'
-import { createPatience } from './retry-budget.ts'
+import { createRetryBudget } from './retry-budget.ts'
 import { initProducerIdRequest, listTransactionsRequest, type ProducerIdentity } from './transaction-requests.ts'
 
 const concurrent: ReadonlySet<KafkaError> = new Set<KafkaError>(['CONCURRENT_TRANSACTIONS'])
@@ -28,7 +28,7 @@ export async function takeOverProducer(
     request: initProducerIdRequest(transactionalId, transactionTimeoutMs),
     errorOf: ({ error }) => error,
     passing: concurrent,
-    patience: createPatience(transactionTimeoutMs + connections.patienceMs),
+    retryBudget: createRetryBudget(transactionTimeoutMs + connections.retryBudgetMs),
   })
   if (answer.error === 'NONE') return { id: answer.id, epoch: answer.epoch }
   const hint =
@@ -75,14 +75,14 @@ async function ongoing(connections: Connections): Promise<string[]> {
 }
 
 async function ongoingAt(connections: Connections, nodeId: number): Promise<string[]> {
-  const patience = createPatience(connections.patienceMs)
+  const retryBudget = createRetryBudget(connections.retryBudgetMs)
   for (;;) {
     const request = listTransactionsRequest('Ongoing')
     const answer = await connections.sendIfSpoken(nodeId, request)
     // Before Kafka 3.0 nobody tells: they end by their timeout.
     if (answer === null || rightMissing.has(answer.error)) return []
     if (answer.error === 'NONE') return [...answer.transactionalIds]
-    if (!staleCoordinator.has(answer.error) || !(await patience.again())) {
+    if (!staleCoordinator.has(answer.error) || !(await retryBudget.again())) {
       throw new PipelineError(
         'kafka_request_failed',
         `Node ${nodeId} of Kafka does not list its open transactions: ${answer.error}`,

@@ -14,7 +14,7 @@ import type { Batch } from './produce-request.ts'
 import { undelivered } from './producer.ts'
 import { refusal, worstOf } from './refusal.ts'
 import type { KafkaRequest } from './request.ts'
-import { createPatience } from './retry-budget.ts'
+import { createRetryBudget } from './retry-budget.ts'
 import {
   addOffsetsRequest,
   addPartitionsRequest,
@@ -80,7 +80,7 @@ export async function createTransactor(
       request,
       errorOf: (answer) => answer,
       passing,
-      patience: createPatience(transactionTimeoutMs, 1.5, 20),
+      retryBudget: createRetryBudget(transactionTimeoutMs, 1.5, 20),
     })
     if (error !== 'NONE') throw refusal(options, request.api.name, error)
   }

@@ -8,7 +8,7 @@ import { offsetCommitRequest } from './group-requests.ts'
 import { createMembership } from './membership.ts'
 import { createProducer } from './producer.ts'
 import { refusal, superseded } from './refusal.ts'
-import { createPatience } from './retry-budget.ts'
+import { createRetryBudget } from './retry-budget.ts'
 import { transactionalIdOf } from './transactional-ids.ts'
 import { createTransactor, type TransactorConnections } from './transactor.ts'
 
@@ -78,7 +78,7 @@ export async function createWorker(
         key: group,
         request: offsetCommitRequest({ group, instanceId: worker }, held, offsets),
         errorOf: (answer) => answer,
-        patience: createPatience(transactionTimeoutMs, 1.5, 20),
+        retryBudget: createRetryBudget(transactionTimeoutMs, 1.5, 20),
       })
       if (error !== 'NONE') throw refusal({ transactionalId, group, worker }, 'OffsetCommit', error)
     },

@@ -63,8 +63,10 @@ const ownerOf = (stream: string, topic: string) => `${topic} of the stream ${str
 /** Avro's names know neither dots nor dashes, and all records of a pipeline share one namespace. */
 function checkRecords(streams: readonly AnyStream[], entities: readonly Entity[], report: Report): void {
   const names = new Set(streams.map((stream) => stream.name))
-  const hops = entities.flatMap((entity) => [...names, 'mark'].map((name) => avroName(`${entity.name}_${name}`)))
-  const taken = new Map([...ownRecords, ...hops].map((record) => [record, 'a record of an internal topic']))
+  const repartitions = entities.flatMap((entity) =>
+    [...names, 'mark'].map((name) => avroName(`${entity.name}_${name}`)),
+  )
+  const taken = new Map([...ownRecords, ...repartitions].map((record) => [record, 'a record of an internal topic']))
   for (const name of names) {
     const record = avroName(String(name))
     const other = taken.get(record)

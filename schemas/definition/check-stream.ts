@@ -7,7 +7,7 @@ import { either, identifierExpected, isIdentifier, isRecord, type Report } from 
 
 const streamName = /^[A-Za-z_][A-Za-z0-9._-]{0,127}$/
 const topicName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
-const lettersExpected = 'letters, digits, dots, dashes and underscores'
+const deadLettersExpected = 'letters, digits, dots, dashes and underscores'
 const decimalsMax = 9
 const lengthLimit = 65_536
 const eventBytesMax = 900_000
@@ -26,11 +26,11 @@ const kinds = Object.keys(optionsOf) as FieldKind[]
 export function checkStream(stream: AnyStream, report: Report): void {
   const path = `streams.${stream.name}`
   if (!matches(streamName, stream.name))
-    report(path, `a name of ${lettersExpected} that begins with a letter, at most 128`, stream.name)
+    report(path, `a name of ${deadLettersExpected} that begins with a letter, at most 128`, stream.name)
   if (!matches(topicName, stream.topic))
     report(
       `${path}.topic`,
-      `a topic of ${lettersExpected} that begins with a letter or digit, at most 128`,
+      `a topic of ${deadLettersExpected} that begins with a letter or digit, at most 128`,
       stream.topic,
     )
   checkTimes(path, stream, report)

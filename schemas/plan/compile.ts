@@ -21,10 +21,10 @@ import type { EventCodec } from '../wire/codec.ts'
 import { createEventCodec } from '../wire/event-codec.ts'
 import {
   avroName,
-  createHopCodec,
   createPredictionCodec,
   createRegistryCodec,
   createRejectionCodec,
+  createRepartitionCodec,
 } from '../wire/record-codecs.ts'
 import { createWriterSchemas, type WriterSchemas } from '../wire/writer-schemas.ts'
 import { planLearn } from './compile-model.ts'
@@ -36,8 +36,8 @@ import type {
   FactLayout,
   FactSource,
   FeaturePlan,
-  HopPlan,
   Plan,
+  RepartitionPlan,
   StagePlan,
   StreamPlan,
   TopicPlan,
@@ -258,7 +258,7 @@ type StageParts = CodecParts & {
 
 function planStages(parts: StageParts): StagePlan[] {
   const { pipeline, entities, layouts, slots, streams, prefix, avroNamespace, streamOf } = parts
-  const hops = entities.slice(1).map((entity, i): HopPlan => {
+  const repartitions = entities.slice(1).map((entity, i): RepartitionPlan => {
     const [sender, receiver] = [i, i + 1]
     const later = layouts.slice(receiver).flatMap((layout) => layout.sources.map((source) => source.stream))
     const carried = streams.filter(
@@ -269,7 +269,7 @@ function planStages(parts: StageParts): StagePlan[] {
       topic: `${prefix}${pipeline.name}.${entity.name}`,
       streams: carried.map((stream) => stream.index),
       slots: carriedSlots,
-      codec: createHopCodec({
+      codec: createRepartitionCodec({
         entity: entity.name,
         namespace: avroNamespace,
         streams: carried,
@@ -297,8 +297,8 @@ function planStages(parts: StageParts): StagePlan[] {
       index,
       entity: plan,
       rawStreams: streams.filter((stream) => stream.entersAt === index).map((stream) => stream.index),
-      hopIn: hops[index - 1] ?? null,
-      hopOut: hops[index] ?? null,
+      repartitionIn: repartitions[index - 1] ?? null,
+      repartitionOut: repartitions[index] ?? null,
     }
   })
 }
@@ -385,7 +385,9 @@ function planTopics(
   })
   return [
     ...streams.map((stream) => own(stream.topic, 'raw', stateMs)),
-    ...stages.flatMap((stage) => (stage.hopOut ? [own(stage.hopOut.topic, 'hop', stateMs)] : [])),
+    ...stages.flatMap((stage) =>
+      stage.repartitionOut ? [own(stage.repartitionOut.topic, 'repartition', stateMs)] : [],
+    ),
     own(predictions, 'predictions', Math.max(logRetentionMs, stateMs)),
     own(rejected, 'rejected', Math.max(logRetentionMs, stateMs)),
     { topic: models, role: 'models', partitions: 1, retentionMs: null },

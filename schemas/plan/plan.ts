@@ -5,7 +5,7 @@
 
 import type { EventValues, FieldPlan } from '../kernel/event.ts'
 import type { EventCodec, RecordCodec } from '../wire/codec.ts'
-import type { HopRecord, Prediction, RegistryRecord, Rejection } from '../wire/records.ts'
+import type { DeadLetter, Prediction, RegistryRecord, RepartitionRecord } from '../wire/records.ts'
 import type { WriterSchemas } from '../wire/writer-schemas.ts'
 import type { LearnPlan, ModelPlan } from './model-plan.ts'
 
@@ -91,19 +91,19 @@ export interface StagePlan {
   /** Streams whose raw topics this stage consumes, by stream index. */
   readonly rawStreams: readonly number[]
   /** Repartition topic that it consumes; null for the first stage. */
-  readonly hopIn: HopPlan | null
+  readonly repartitionIn: RepartitionPlan | null
   /** Repartition topic that it feeds; null for the last stage, which scores. */
-  readonly hopOut: HopPlan | null
+  readonly repartitionOut: RepartitionPlan | null
 }
 
 /** A repartition topic between two stages: single-object Avro, one record type per carried stream and one for bare watermarks. */
-export interface HopPlan {
+export interface RepartitionPlan {
   readonly topic: string
   /** Streams carried over. */
   readonly streams: readonly number[]
   /** Slots (of all earlier stages) carried with the scored stream. */
   readonly slots: readonly AggregateSlot[]
-  readonly codec: RecordCodec<HopRecord>
+  readonly codec: RecordCodec<RepartitionRecord>
 }
 
 export interface FeaturePlan {
@@ -127,7 +127,7 @@ export interface LabelPlan {
 
 export interface TopicPlan {
   readonly topic: string
-  readonly role: 'raw' | 'hop' | 'predictions' | 'rejected' | 'models' | 'schemas'
+  readonly role: 'raw' | 'repartition' | 'predictions' | 'rejected' | 'models' | 'schemas'
   /** Null: as many as the pipeline has partitions. */
   readonly partitions: number | null
   /** Shortest retention that keeps the guarantees, ms; null for ever. */
@@ -153,7 +153,7 @@ export interface Plan {
   readonly learn: LearnPlan
   readonly topics: readonly TopicPlan[]
   readonly predictions: { readonly topic: string; readonly codec: RecordCodec<Prediction> }
-  readonly rejected: { readonly topic: string; readonly codec: RecordCodec<Rejection> }
+  readonly rejected: { readonly topic: string; readonly codec: RecordCodec<DeadLetter> }
   readonly models: { readonly topic: string; readonly codec: RecordCodec<RegistryRecord> }
   /** What all codecs of the plan share: the only part of a plan that grows, by what is read from the topic. */
   readonly schemas: { readonly topic: string; readonly writers: WriterSchemas }

@@ -3,7 +3,7 @@
  * raw topic after repair. Called by the batch loop and by whoever else refuses events; the headers of a replay are spelt here only.
  */
 import type { Problem } from '../kernel/event.ts'
-import type { Rejection } from './records.ts'
+import type { DeadLetter } from './records.ts'
 
 /** Stage that had rejected an event which was put back: stages before it had folded it, and let it pass again. */
 export const rejectedByHeader = 'millrace-rejected-by'
@@ -11,19 +11,19 @@ export const rejectedByHeader = 'millrace-rejected-by'
 export const attemptHeader = 'millrace-attempt'
 
 /** What a dead letter keeps of a value: more than a broker takes in one record unless its limit was raised. */
-const letterValueBytesMax = 1_048_576
+const deadLetterValueBytesMax = 1_048_576
 const keyBytesMax = 65_536
 /** Names and values; headers that do not fit any more are left out. */
 const headersBytesMax = 65_536
 const problemsMax = 100
 const textLengthMax = 500
 /** No dead letter is larger, with its own key: the rejected topic must take records of this size. */
-export const letterBytesMax = 2_097_152
+export const deadLetterBytesMax = 2_097_152
 
 const attemptsMax = 1_000_000
 
 /** A record that was refused, with all that is wrong. Partition and offset are −1 where it never lay in Kafka. */
-export interface RefusedRecord {
+export interface RejectedRecord {
   readonly topic: string
   readonly partition: number
   readonly offset: number
@@ -35,14 +35,14 @@ export interface RefusedRecord {
 }
 
 /** `stage`: who refused it. */
-export function deadLetter(stage: string, refused: RefusedRecord): Rejection {
+export function deadLetterOf(stage: string, refused: RejectedRecord): DeadLetter {
   const { key, value, headers, problems, ...place } = refused
   return {
     stage,
     ...place,
     key: key?.subarray(0, keyBytesMax) ?? null,
     keyBytes: key?.length ?? null,
-    value: value?.subarray(0, letterValueBytesMax) ?? null,
+    value: value?.subarray(0, deadLetterValueBytesMax) ?? null,
     valueBytes: value?.length ?? null,
     headers: fittingHeaders(headers),
     attempt: attemptOf(headers),
@@ -53,12 +53,12 @@ export function deadLetter(stage: string, refused: RefusedRecord): Rejection {
 }
 
 /** The letter does not hold all of the value. Letters of the first version do not say how long it was. */
-export function isValueCut({ value, valueBytes }: Pick<Rejection, 'value' | 'valueBytes'>): boolean {
+export function isValueCut({ value, valueBytes }: Pick<DeadLetter, 'value' | 'valueBytes'>): boolean {
   return value !== null && valueBytes !== null && value.length < valueBytes
 }
 
 /** The headers with which the event of a dead letter goes back into its raw topic. */
-export function replayHeaders({ stage, headers, attempt }: Rejection): Record<string, Buffer> {
+export function replayHeaders({ stage, headers, attempt }: DeadLetter): Record<string, Buffer> {
   return { ...headers, [rejectedByHeader]: Buffer.from(stage), [attemptHeader]: Buffer.from(String(attempt + 1)) }
 }
 

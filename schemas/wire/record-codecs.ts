@@ -8,14 +8,14 @@ import type { RecordCodec } from './codec.ts'
 import { createWeightsCodec } from './model-weights-codec.ts'
 import type {
   AliasChange,
-  HopMark,
-  HopRecord,
+  DeadLetter,
   ModelVersion,
   Prediction,
   RegistryRecord,
-  Rejection,
+  RepartitionRecord,
   StagePosition,
   VersionNote,
+  WatermarkRecord,
 } from './records.ts'
 import { createSingleObjectCodec, decodeOwn } from './single-object.ts'
 import type { WriterSchemas } from './writer-schemas.ts'
@@ -59,7 +59,7 @@ function record(
 /** Avro's names take letters, digits and underscores only. */
 export const avroName = (name: string) => name.replaceAll(/[^A-Za-z0-9_]/g, '_')
 
-export interface HopCodecOptions {
+export interface RepartitionCodecOptions {
   readonly entity: string
   readonly namespace: string
   /** Carried over. */
@@ -75,10 +75,10 @@ export interface HopCodecOptions {
  * A record of an older definition is read as long as it carries all that this one computes with: neither slots nor needed fields have
  * defaults, since one that was never written would be folded and scored as missing, which it was not.
  */
-export function createHopCodec(options: HopCodecOptions): RecordCodec<HopRecord> {
+export function createRepartitionCodec(options: RepartitionCodecOptions): RecordCodec<RepartitionRecord> {
   const { entity, namespace, streams, scored, slots, isNeeded, writers } = options
   const nameOf = (stream: StreamPlan) => avroName(`${entity}_${stream.name}`)
-  const markName = avroName(`${entity}_mark`)
+  const watermarkName = avroName(`${entity}_mark`)
   const schemas = new Map<string, AvroSchema>()
   for (const stream of streams) {
     const [raw] = [...stream.codec.schemas.values()] as Array<AvroSchema & { readonly fields: readonly NamedField[] }>
@@ -98,32 +98,24 @@ export function createHopCodec(options: HopCodecOptions): RecordCodec<HopRecord>
     const fields = { source: 'int', origin: origin(namespace), event, ...carried }
     schemas.set(nameOf(stream), record(nameOf(stream), namespace, fields, 'An event on its way to the next stage.'))
   }
-  schemas.set(markName, markSchema(markName, namespace))
+  schemas.set(watermarkName, watermarkSchema(watermarkName, namespace))
 
   const codec = createSingleObjectCodec(schemas, { writers })
   const names = new Map(streams.map((stream) => [stream.index, nameOf(stream)]))
   const streamsByName = new Map(streams.map((stream) => [nameOf(stream), stream]))
   const slotNames = slots.map((slot) => slot.name)
 
-  function encode(hop: HopRecord): Buffer {
-    if (hop.kind === 'mark') return codec.encode(markName, hop)
+  function encode(repartition: RepartitionRecord): Buffer {
+    if (repartition.kind === 'watermark') return codec.encode(watermarkName, toWatermarkFields(repartition))
     const slotValues: Record<string, number> = {}
-    for (let i = 0; i < slotNames.length; i++) slotValues[slotNames[i]!] = hop.slots[i] ?? Number.NaN
-    return codec.encode(names.get(hop.stream)!, { ...hop, slots: slotValues })
+    for (let i = 0; i < slotNames.length; i++) slotValues[slotNames[i]!] = repartition.slots[i] ?? Number.NaN
+    return codec.encode(names.get(repartition.stream)!, { ...repartition, slots: slotValues })
   }
 
-  function decode(bytes: Buffer): HopRecord {
+  function decode(bytes: Buffer): RepartitionRecord {
     const { name, record: found } = decodeOwn(codec, bytes, `${entity} repartition`)
-    if (name === markName) {
-      const { sources, heard, asks } = found as unknown as HopMark
-      return {
-        kind: 'mark',
-        sources: sources.map(({ until, ...source }) => {
-          return { ...source, until: until === null ? null : placeOf(until) }
-        }),
-        heard: heard.map(placeOf),
-        asks,
-      }
+    if (name === watermarkName) {
+      return fromWatermarkFields(found as unknown as WatermarkFields)
     }
     const stream = streamsByName.get(name)!
     const carried = found as unknown as {
@@ -149,7 +141,46 @@ export function createHopCodec(options: HopCodecOptions): RecordCodec<HopRecord>
 
 const placeOf = ({ time, order }: CanonicalPosition): CanonicalPosition => ({ time, order })
 
-function markSchema(name: string, namespace: string): AvroSchema {
+/** A watermark record under the names that its fields have had on topics from the beginning. */
+interface WatermarkFields {
+  readonly sources: ReadonlyArray<{
+    readonly source: number
+    readonly watermark: number
+    readonly order: number
+    readonly idle: boolean
+    readonly until: CanonicalPosition | null
+    readonly horizon: number | null
+  }>
+  readonly heard: readonly CanonicalPosition[]
+  readonly asks: boolean
+}
+
+function toWatermarkFields({ sources, observed, requestsProgress }: WatermarkRecord): WatermarkFields {
+  return {
+    sources: sources.map(({ idleUpTo, retentionWatermark, ...source }) => ({
+      ...source,
+      until: idleUpTo,
+      horizon: retentionWatermark,
+    })),
+    heard: observed,
+    asks: requestsProgress,
+  }
+}
+
+function fromWatermarkFields({ sources, heard, asks }: WatermarkFields): WatermarkRecord {
+  return {
+    kind: 'watermark',
+    sources: sources.map(({ until, horizon, ...source }) => ({
+      ...source,
+      idleUpTo: until === null ? null : placeOf(until),
+      retentionWatermark: horizon,
+    })),
+    observed: heard.map(placeOf),
+    requestsProgress: asks,
+  }
+}
+
+function watermarkSchema(name: string, namespace: string): AvroSchema {
   const placeName = `${name}_place`
   const place = record(placeName, namespace, { time: instant, order: 'long' })
   const source = record(
@@ -228,7 +259,7 @@ export function createPredictionCodec(
   }
 }
 
-export function createRejectionCodec(namespace: string, writers: WriterSchemas): RecordCodec<Rejection> {
+export function createRejectionCodec(namespace: string, writers: WriterSchemas): RecordCodec<DeadLetter> {
   const problems = {
     type: 'array',
     items: record('problem', namespace, { path: 'string', code: 'string', expected: 'string', received: 'string' }),
@@ -258,7 +289,7 @@ export function createRejectionCodec(namespace: string, writers: WriterSchemas):
   return {
     schemas,
     encode: (rejection) => codec.encode('rejection', rejection),
-    decode: (bytes) => ({ ...(decodeOwn(codec, bytes, 'rejection').record as unknown as Rejection) }),
+    decode: (bytes) => ({ ...(decodeOwn(codec, bytes, 'rejection').record as unknown as DeadLetter) }),
   }
 }
 

@@ -6,10 +6,10 @@ import type { CanonicalPosition } from '../kernel/canonical-order.ts'
 import type { EventValues, Problem } from '../kernel/event.ts'
 import type { ModelWeights } from '../plan/model-plan.ts'
 
-export type HopRecord = HopEvent | HopMark
+export type RepartitionRecord = RepartitionEvent | WatermarkRecord
 
 /** Sent in canonical order, so that its own time says how far its sender has come. */
-export interface HopEvent {
+export interface RepartitionEvent {
   readonly kind: 'event'
   /** Partition of the sending task. */
   readonly source: number
@@ -24,19 +24,19 @@ export interface HopEvent {
 }
 
 /** How far tasks of one process have come; it lies behind the events of their transaction, in every partition. */
-export interface HopMark {
-  readonly kind: 'mark'
-  readonly sources: readonly HopSource[]
+export interface WatermarkRecord {
+  readonly kind: 'watermark'
+  readonly sources: readonly SourceProgress[]
   /**
    * By source: the place that each was known to have come to before the idle ones of this mark last looked and found their inputs at their
    * end. Nothing earlier than these places was overlooked. Empty where none is idle.
    */
-  readonly heard: readonly CanonicalPosition[]
+  readonly observed: readonly CanonicalPosition[]
   /** The sender has begun to read: all who are idle say so again. */
-  readonly asks: boolean
+  readonly requestsProgress: boolean
 }
 
-export interface HopSource {
+export interface SourceProgress {
   /**
    * Partition of a task of the stage before. Beyond their number: a raw input of a task that reads this topic, with its next offset as
    * the watermark (see `processors/watermarks/source-frontiers.ts`).
@@ -46,11 +46,11 @@ export interface HopSource {
   readonly watermark: number
   readonly order: number
   /** Event time that its facts are kept by, see `TaskPosition`: what it sends from here on was judged by this or later. Null: not known. */
-  readonly horizon: number | null
+  readonly retentionWatermark: number | null
   /** The task is at the end of its inputs: what lies at or before the places that it has heard of need not wait for it ... */
   readonly idle: boolean
   /** ... as far as this place, beyond which the task holds something; null where it holds nothing. */
-  readonly until: CanonicalPosition | null
+  readonly idleUpTo: CanonicalPosition | null
 }
 
 /** Input position from which a stage's values can be folded again: all facts before these offsets, up to the event in canonical order. */
@@ -84,7 +84,7 @@ export interface ShadowScore {
 }
 
 /** A dead letter: the original bytes, where they lay, and all that is wrong with them. Made by `dead-letter.ts`, which bounds it. */
-export interface Rejection {
+export interface DeadLetter {
   /** Who refused it: a stage, or `http` for an event that came so and never lay in Kafka (partition and offset −1). */
   readonly stage: string
   readonly topic: string

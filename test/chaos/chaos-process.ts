@@ -25,7 +25,7 @@ export interface ChaosProcess {
   /** Called when it ends without being asked to; replaced by whoever watches over it. */
   onEnded: (ended: EndedProcess) => void
   /** Of all its lives, as they were last seen before each end: not less happened. */
-  readonly counts: { readonly late: number; readonly releasedEarly: number; readonly refolded: number }
+  readonly counts: { readonly late: number; readonly releasedEarly: number; readonly restored: number }
 }
 
 export interface StoppedProcess {
@@ -55,7 +55,7 @@ interface Life {
   isEnding: boolean
   isPaused: boolean
   wasPaused: boolean
-  counts: { late: number; releasedEarly: number; refolded: number }
+  counts: { late: number; releasedEarly: number; restored: number }
 }
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -84,7 +84,7 @@ export function createChaosProcess(
     ? ['dist/cli/main.js', 'run', 'dist/pipelines/card-fraud.js']
     : ['--import', 'tsx', 'cli/main.ts', 'run', 'pipelines/card-fraud.ts']
   let life: Life | null = null
-  const before = { late: 0, releasedEarly: 0, refolded: 0 }
+  const before = { late: 0, releasedEarly: 0, restored: 0 }
 
   function start(): number {
     if (life) throw new Error(`${name} runs already`)
@@ -95,7 +95,7 @@ export function createChaosProcess(
       // With the channel it ends when this process does, however this one ends.
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
-    const counts = { late: 0, releasedEarly: 0, refolded: 0 }
+    const counts = { late: 0, releasedEarly: 0, restored: 0 }
     const own: Life = {
       child,
       ended: once(child, 'exit'),
@@ -114,8 +114,8 @@ export function createChaosProcess(
     child.once('exit', (code, signal) => {
       before.late += own.counts.late
       before.releasedEarly += own.counts.releasedEarly
-      before.refolded += own.counts.refolded
-      own.counts = { late: 0, releasedEarly: 0, refolded: 0 }
+      before.restored += own.counts.restored
+      own.counts = { late: 0, releasedEarly: 0, restored: 0 }
       if (life === own) life = null
       const wasOpen = urlOf(own) !== null
       const { isEnding, output, wasPaused } = own
@@ -186,7 +186,7 @@ export function createChaosProcess(
     // Gauges of a task begin anew when it is opened again.
     own.counts.late = Math.max(own.counts.late, sum('millrace_late_events'))
     own.counts.releasedEarly = Math.max(own.counts.releasedEarly, sum('millrace_released_early_events'))
-    own.counts.refolded = Math.max(own.counts.refolded, sum('millrace_refolded_total'))
+    own.counts.restored = Math.max(own.counts.restored, sum('millrace_refolded_total'))
   }
 
   const one: ChaosProcess = {
@@ -202,11 +202,11 @@ export function createChaosProcess(
     isRunning: () => life !== null,
     isReady: async () => (await answer('/health/ready'))?.ok ?? false,
     get counts() {
-      const now = life?.counts ?? { late: 0, releasedEarly: 0, refolded: 0 }
+      const now = life?.counts ?? { late: 0, releasedEarly: 0, restored: 0 }
       return {
         late: before.late + now.late,
         releasedEarly: before.releasedEarly + now.releasedEarly,
-        refolded: before.refolded + now.refolded,
+        restored: before.restored + now.restored,
       }
     },
   }

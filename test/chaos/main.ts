@@ -65,7 +65,7 @@ function print(report: ChaosReport): void {
       `${shown(report.entities)} entities, ${report.differingFeatures} with differing features.`,
   )
   out(
-    `  at least ${report.late} late, ${report.releasedEarly} released early, ${shown(report.refolded)} folded again; ` +
+    `  at least ${report.late} late, ${report.releasedEarly} released early, ${shown(report.restored)} folded again; ` +
       `${report.rejected} refused`,
   )
   out(

@@ -11,7 +11,7 @@ import { spread } from '../../bench/statistics.ts'
 import { trainModel } from '../../bench/trained-model.ts'
 import { sharedNames } from '../../cli/context.ts'
 import { loadPlan } from '../../cli/load-plan.ts'
-import { createClosing } from '../../cli/shutdown.ts'
+import { createShutdown } from '../../cli/shutdown.ts'
 import { ensureTopics, requireTopics } from '../../cli/topics/topics.ts'
 import { createRedisStore } from '../../feature-store/redis/store.ts'
 import { publishVersion } from '../../online-model/registry/publish-version.ts'
@@ -88,7 +88,7 @@ export interface ChaosReport extends ChaosOptions {
   /** At least so many: what a process counted between the last look and its kill is not known. */
   readonly late: number
   readonly releasedEarly: number
-  readonly refolded: number
+  readonly restored: number
   /** What is wrong, the first few of a kind. */
   readonly told: readonly string[]
   /** Of this machine over the last minute, when the run began and when its faults were done: what the seconds are to be read with. */
@@ -116,7 +116,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
   const loadBefore = loadNow()
   const schedule = drawSchedule({ kills, workers, sessionTimeoutMs }, createRandom(seed))
   say(`Seed ${seed}, mode ${mode}: ${schedule.length} faults on ${workers} processes, ${kills} of them kills.`)
-  return closeAll(createClosing(), async (closing) => {
+  return closeAll(createShutdown(), async (closing) => {
     if (logsFolder !== null) await mkdir(logsFolder, { recursive: true })
     const folder = await mkdtemp(join(tmpdir(), 'millrace-chaos-'))
     closing.add('folder', () => rm(folder, { recursive: true, force: true }))
@@ -210,7 +210,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
       rejected: compared.rejected.length,
       late: total('late'),
       releasedEarly: total('releasedEarly'),
-      refolded: total('refolded'),
+      restored: total('restored'),
       told: findings.told,
       load: [loadBefore, loadAfter],
     }

@@ -334,10 +334,14 @@ describe('stored state', () => {
     )!
     const { identity } = await runner.store.look('user', busy.partition)
     const task = await runner.store.claim('user', busy.partition, 'x', identity as never, { rebuild: true })
-    const passed = { time: Number.NEGATIVE_INFINITY, order: -1 }
-    const at = { low: 0, next: 0, clock: Number.NEGATIVE_INFINITY }
+    const frontier = { time: Number.NEGATIVE_INFINITY, order: -1 }
+    const at = { resumeOffset: 0, nextOffset: 0, maxEventTime: Number.NEGATIVE_INFINITY }
     const inputs = subject.runner.plan.stages[0]!.rawStreams.map(() => at)
-    await task.apply({ from: null, to: encodePosition({ passed, horizon: passed.time, inputs }), writes: [] })
+    await task.apply({
+      from: null,
+      to: encodePosition({ frontier, retentionWatermark: frontier.time, inputs }),
+      writes: [],
+    })
     runner.broker.truncate('clicks', busy.partition, busy.end)
     expect((await looked(subject))[2]).toBe(
       `FAIL  position user: Redis is behind Kafka's committed offsets in partitions ${busy.partition}, and retention has ` +

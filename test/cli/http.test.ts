@@ -14,8 +14,8 @@ const plan = compile(cardFraud)
 const [customer, terminal] = plan.stages
 type Tasks = ReturnType<HealthOptions['worker']['state']>['tasks']
 
-function task(stage = customer!, partition = 0, isRefolding = false): Tasks[number] {
-  return { stage, partition, isRefolding } as Tasks[number]
+function task(stage = customer!, partition = 0, isRestoring = false): Tasks[number] {
+  return { stage, partition, isRestoring } as Tasks[number]
 }
 
 function serverWith(

@@ -9,7 +9,7 @@ import type { Broker } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { compile } from '../../schemas/plan/compile.ts'
-import type { ModelVersion, Prediction, Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter, ModelVersion, Prediction } from '../../schemas/wire/records.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { call, scratchFolder } from './call.ts'
 
@@ -194,7 +194,7 @@ describe('tail', () => {
 
   test('prints dead letters with their place and problems; bytes as text where they are text', async () => {
     const { broker, openBroker } = await brokerWithTopics()
-    const rejection: Rejection = {
+    const rejection: DeadLetter = {
       stage: 'customer',
       topic: 'cli-test.transactions',
       partition: 1,

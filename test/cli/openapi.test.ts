@@ -146,7 +146,7 @@ async function described(
     log,
     nowMs: () => reached,
     worker: {
-      state: () => ({ tasks: [{ stage: shops.stages[0]!, partition: 0, isRefolding: false }] as never, isReady: true }),
+      state: () => ({ tasks: [{ stage: shops.stages[0]!, partition: 0, isRestoring: false }] as never, isReady: true }),
     },
     checks: [],
     isStopping: () => more.isStopping ?? false,

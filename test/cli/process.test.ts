@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { aborted, createStopping } from '../../cli/process.ts'
-import { createClosing } from '../../cli/shutdown.ts'
+import { createShutdown } from '../../cli/shutdown.ts'
 
 function fakeProcess() {
   const exits: number[] = []
@@ -53,43 +53,43 @@ describe('closing', () => {
 
   test('runs in reverse order, every part even if one fails, once', async () => {
     const deadline = manualDeadline()
-    const closing = createClosing(deadline.after)
+    const shutdown = createShutdown(deadline.after)
     const closed: string[] = []
     const refused = new Error('b does not close')
-    closing.add('a', async () => closed.push('a'))
-    closing.add('b', async () => {
+    shutdown.add('a', async () => closed.push('a'))
+    shutdown.add('b', async () => {
       closed.push('b')
       throw refused
     })
-    closing.add('c', async () => closed.push('c'))
-    const outcome = closing.close(10_000)
-    expect(closing.close(5)).toBe(outcome)
+    shutdown.add('c', async () => closed.push('c'))
+    const outcome = shutdown.close(10_000)
+    expect(shutdown.close(5)).toBe(outcome)
     expect(await outcome).toEqual({ failures: [{ name: 'b', error: refused }], late: [] })
     expect(closed).toEqual(['c', 'b', 'a'])
     expect([deadline.asked, deadline.cancelled()]).toEqual([[10_000], 1])
   })
 
   test('closes what is opened while it closes, and after', async () => {
-    const closing = createClosing(manualDeadline().after)
+    const shutdown = createShutdown(manualDeadline().after)
     const closed: string[] = []
-    closing.add('a', async () => {
-      closing.add('b', async () => closed.push('b'))
+    shutdown.add('a', async () => {
+      shutdown.add('b', async () => closed.push('b'))
       closed.push('a')
     })
-    expect(await closing.close(10_000)).toEqual({ failures: [], late: [] })
+    expect(await shutdown.close(10_000)).toEqual({ failures: [], late: [] })
     expect(closed).toEqual(['a', 'b'])
-    closing.add('c', async () => closed.push('c'))
+    shutdown.add('c', async () => closed.push('c'))
     expect(closed).toEqual(['a', 'b', 'c'])
   })
 
   test('ends at the deadline and names what is still open', async () => {
     const deadline = manualDeadline()
-    const closing = createClosing(deadline.after)
+    const shutdown = createShutdown(deadline.after)
     const closed: string[] = []
-    closing.add('a', async () => closed.push('a'))
-    closing.add('b', () => new Promise(() => undefined))
-    closing.add('c', async () => closed.push('c'))
-    const outcome = closing.close(10_000)
+    shutdown.add('a', async () => closed.push('a'))
+    shutdown.add('b', () => new Promise(() => undefined))
+    shutdown.add('c', async () => closed.push('c'))
+    const outcome = shutdown.close(10_000)
     deadline.reach()
     expect(await outcome).toMatchObject({ failures: [], late: expect.arrayContaining(['b', 'a']) })
     expect(closed).not.toContain('a')

@@ -8,7 +8,7 @@ import type { Broker, LogRecord } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { compile } from '../../schemas/plan/compile.ts'
-import { deadLetter, type RefusedRecord } from '../../schemas/wire/dead-letter.ts'
+import { deadLetterOf, type RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { call, scratchFolder } from './call.ts'
 
@@ -19,12 +19,12 @@ const values = { txId: 't1', customerId: 'c1', terminalId: 'm', amount: 5, at: a
 const home = partitionOf(Buffer.from('c1'), 2)
 const late = { path: '/at', code: 'late', expected: 'a later one', received: '2018-04-01' } as const
 
-function refused(more: Partial<RefusedRecord> = {}): RefusedRecord {
+function refused(more: Partial<RejectedRecord> = {}): RejectedRecord {
   const place = { topic: 'transactions', partition: 1 - home, offset: 0, appendedAtMs: atMs }
   return { ...place, key: null, value: Buffer.from(JSON.stringify(values)), headers: {}, problems: [late], ...more }
 }
 
-async function opened(letters: ReadonlyArray<readonly [stage: string, RefusedRecord]>) {
+async function opened(deadLetters: ReadonlyArray<readonly [stage: string, RejectedRecord]>) {
   const clock = createVirtualClock(atMs + 60_000)
   const broker = createMemoryBroker({ clock })
   // A raw topic that takes more than one of a stock Kafka.
@@ -32,8 +32,8 @@ async function opened(letters: ReadonlyArray<readonly [stage: string, RefusedRec
   await broker.ensureTopics([{ topic: plan.scored.topic, partitions: 2, config }])
   await ensureTopics(broker, plan, 2)
   const producer = await broker.producer()
-  for (const [stage, record] of letters) {
-    const value = plan.rejected.codec.encode(deadLetter(stage, record))
+  for (const [stage, record] of deadLetters) {
+    const value = plan.rejected.codec.encode(deadLetterOf(stage, record))
     await producer.send([{ topic: plan.rejected.topic, partition: 0, key: null, value }])
     await clock.sleep(1_000)
   }
@@ -156,7 +156,7 @@ describe('replay', () => {
     expect(JSON.parse(await readFile(figures, 'utf8'))).toEqual({
       replayed: 1,
       refused: 1,
-      refusedByCode: { missing: 1 },
+      rejectedByCode: { missing: 1 },
       dryRun: false,
     })
     const raw = (await rawRecords(broker))[home]!
@@ -227,15 +227,15 @@ test('a dead letter is never larger than its topic takes, whatever was refused',
   const text = '\u{1f600}'.repeat(10_000)
   const problem = { path: text, code: 'type', expected: text, received: text } as const
   const headers = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`h${i}`, Buffer.alloc(1_000)]))
-  const letter = deadLetter('customer', {
+  const deadLetter = deadLetterOf('customer', {
     ...refused(),
     key: large,
     value: large,
     headers,
     problems: new Array(5_000).fill(problem),
   })
-  const bytes = plan.rejected.codec.encode(letter).length + letter.key!.length
+  const bytes = plan.rejected.codec.encode(deadLetter).length + deadLetter.key!.length
   expect(bytes).toBeLessThan(2_097_152 - 1_000)
-  expect(letter).toMatchObject({ keyBytes: 3_000_000, valueBytes: 3_000_000 })
-  expect(letter.problems.every(({ received }) => received.isWellFormed())).toBe(true)
+  expect(deadLetter).toMatchObject({ keyBytes: 3_000_000, valueBytes: 3_000_000 })
+  expect(deadLetter.problems.every(({ received }) => received.isWellFormed())).toBe(true)
 })

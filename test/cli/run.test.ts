@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { createStopping } from '../../cli/process.ts'
 import type { LiveProcess } from '../../cli/run/live-process.ts'
 import { untilStopped } from '../../cli/run/run.ts'
-import { createClosing } from '../../cli/shutdown.ts'
+import { createShutdown } from '../../cli/shutdown.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 
 function setUp() {
@@ -14,18 +14,18 @@ function setUp() {
   const terminal = { out: (line: string) => void lines.push(line), err: (line: string) => void lines.push(line) }
   const stopping = createStopping(process, terminal)
   // A deadline that is reached as soon as everything else had its turn.
-  const closing = createClosing(() => ({
+  const shutdown = createShutdown(() => ({
     reached: new Promise((resolve) => setImmediate(resolve, 'late')),
     cancel: () => undefined,
   }))
   const closed: string[] = []
-  closing.add('Kafka', async () => void closed.push('Kafka'))
+  shutdown.add('Kafka', async () => void closed.push('Kafka'))
   const signal = stopping.signal()
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
   const live = (ended: Promise<void>): LiveProcess => ({ ended }) as LiveProcess
   const run = (open: () => Promise<LiveProcess>) =>
-    untilStopped(open, { closing, signal, context: { terminal, stopping }, log })
-  return { process, closing, closed, exits, lines, live, run }
+    untilStopped(open, { shutdown, signal, context: { terminal, stopping }, log })
+  return { process, shutdown, closed, exits, lines, live, run }
 }
 
 const stopLine = 'Stopping. A second signal stops at once.'
@@ -42,9 +42,9 @@ test('a signal closes everything and ends with 0', async () => {
 })
 
 test('a worker that gives up closes everything and is the failure of the command, told once', async () => {
-  const { closing, closed, exits, lines, live, run } = setUp()
+  const { shutdown, closed, exits, lines, live, run } = setUp()
   const gaveUp = Promise.reject(failure)
-  closing.add('worker', () => gaveUp)
+  shutdown.add('worker', () => gaveUp)
   await expect(run(async () => live(gaveUp))).rejects.toBe(failure)
   expect({ closed, exits, lines }).toEqual({ closed: ['Kafka'], exits: [], lines: [] })
 })
@@ -63,8 +63,8 @@ test('a signal before everything is open closes what is and leaves at once', asy
 })
 
 test('a part that does not close well is named and ends with 1', async () => {
-  const { process, closing, closed, lines, live, run } = setUp()
-  closing.add('store', () => Promise.reject(new PipelineError('redis_unreachable', 'Redis did not answer')))
+  const { process, shutdown, closed, lines, live, run } = setUp()
+  shutdown.add('store', () => Promise.reject(new PipelineError('redis_unreachable', 'Redis did not answer')))
   setImmediate(() => process.emit('SIGTERM'))
   expect(await run(async () => live(never))).toBe(1)
   expect(closed).toEqual(['Kafka'])
@@ -75,8 +75,8 @@ test('a part that does not close well is named and ends with 1', async () => {
 })
 
 test('a part that does not close in time is named, and the process is left at once', async () => {
-  const { process, closing, closed, exits, lines, live, run } = setUp()
-  closing.add('worker', () => never)
+  const { process, shutdown, closed, exits, lines, live, run } = setUp()
+  shutdown.add('worker', () => never)
   setImmediate(() => process.emit('SIGTERM'))
   expect(await run(async () => live(never))).toBe(1)
   expect({ closed, exits }).toEqual({ closed: [], exits: [1] })

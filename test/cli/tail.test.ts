@@ -5,7 +5,7 @@ import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker, OutRecord } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { compile } from '../../schemas/plan/compile.ts'
-import type { Prediction, RegistryRecord, Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter, Prediction, RegistryRecord } from '../../schemas/wire/records.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { call } from './call.ts'
 
@@ -112,7 +112,7 @@ describe('dead letters', () => {
   test('by reason, stream, stage and key', async () => {
     const { send, tail } = await setUp()
     const { topic, codec } = plan.rejected
-    const rejection = (offset: number, more: Partial<Rejection>): Rejection => ({
+    const rejection = (offset: number, more: Partial<DeadLetter>): DeadLetter => ({
       stage: 'customer',
       topic: 'transactions',
       partition: 0,

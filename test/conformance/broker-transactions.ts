@@ -125,7 +125,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
         )
       }
       const fetcher = await broker.fetcher()
-      const expected = (letter: string) => Array.from({ length: 30 }, (_, at) => `${at}${letter}`)
+      const expected = (deadLetter: string) => Array.from({ length: 30 }, (_, at) => `${at}${deadLetter}`)
       expect(values(await readPartition(fetcher, { topic, partition: 0 }, 30))).toEqual(expected('a'))
       expect(values(await readPartition(fetcher, { topic, partition: 1 }, 30))).toEqual(expected('b'))
       expect(offsetsOf(await worker.committed(partitions(topic, 1)))).toEqual([29])

@@ -64,7 +64,7 @@ export const plan = {
   name: 'shops',
   streams,
   scored: streams[0],
-  stages: [{ kind: 'entity', index: 0, entity: shop, rawStreams: [0, 1], hopIn: null, hopOut: null }],
+  stages: [{ kind: 'entity', index: 0, entity: shop, rawStreams: [0, 1], repartitionIn: null, repartitionOut: null }],
   slots,
   features,
 } as unknown as Plan

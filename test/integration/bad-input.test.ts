@@ -12,7 +12,7 @@ import type { OutRecord } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import type { EventValues, RejectCode } from '../../schemas/kernel/event.ts'
-import type { Prediction, Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter, Prediction } from '../../schemas/wire/records.ts'
 import { createRandom } from '../../testing/random.ts'
 import { type BadEvent, badEvent, httpKinds, kafkaKinds } from '../support/bad-events.ts'
 import { ownFolder, startCommand } from '../support/command.ts'
@@ -31,7 +31,7 @@ test(`bad events by the thousand (SEED=${seed})`, { timeout: 300_000 }, async ()
   const { scored } = plan
 
   const predictions: Prediction[] = []
-  const rejections: Rejection[] = []
+  const rejections: DeadLetter[] = []
   const watched = await watchTopics({
     broker,
     plan,
@@ -50,14 +50,14 @@ test(`bad events by the thousand (SEED=${seed})`, { timeout: 300_000 }, async ()
   const all = [...good]
   const producer = await broker.producer()
   const expectedCodes = new Map<RejectCode, number>()
-  const letters = new Map<string, number>()
+  const deadLetters = new Map<string, number>()
   let bad = 0
   let duplicates = 0
-  const expectLetter = ({ code, value }: BadEvent) => {
+  const expectDeadLetter = ({ code, value }: BadEvent) => {
     bad++
     expectedCodes.set(code, (expectedCodes.get(code) ?? 0) + 1)
     const bytes = value === null ? 'null' : value.toString('base64')
-    letters.set(bytes, (letters.get(bytes) ?? 0) + 1)
+    deadLetters.set(bytes, (deadLetters.get(bytes) ?? 0) + 1)
   }
   const recordOf = (values: EventValues): OutRecord => {
     const key = Buffer.from(values[scored.keyField] as string)
@@ -73,7 +73,7 @@ test(`bad events by the thousand (SEED=${seed})`, { timeout: 300_000 }, async ()
     const records = byKafka.map(recordOf)
     for (let i = 0; i < badEach.byKafka; i++) {
       const made = badEvent(random.pick(kafkaKinds), { random, scored, like: random.pick(byKafka), partitions })
-      expectLetter(made)
+      expectDeadLetter(made)
       records.splice(random.below(records.length + 1), 0, { topic: scored.topic, ...made })
     }
     for (let i = 0; i < duplicatesEach; i++) records.push(recordOf(random.pick(byKafka)))
@@ -84,7 +84,7 @@ test(`bad events by the thousand (SEED=${seed})`, { timeout: 300_000 }, async ()
     const badLines = new Set<Buffer>()
     for (let i = 0; i < badEach.overHttp; i++) {
       const made = badEvent(random.pick(httpKinds), { random, scored, like: random.pick(overHttp), partitions })
-      expectLetter(made)
+      expectDeadLetter(made)
       badLines.add(made.value!)
       lines.splice(random.below(lines.length + 1), 0, made.value!)
     }
@@ -117,8 +117,8 @@ test(`bad events by the thousand (SEED=${seed})`, { timeout: 300_000 }, async ()
   expect(sorted(codes)).toEqual(sorted(expectedCodes))
   for (const { value, topic, stage, partition, offset, problems } of rejections) {
     const bytes = value === null ? 'null' : value.toString('base64')
-    expect(letters.get(bytes) ?? 0).toBeGreaterThan(0)
-    letters.set(bytes, letters.get(bytes)! - 1)
+    expect(deadLetters.get(bytes) ?? 0).toBeGreaterThan(0)
+    deadLetters.set(bytes, deadLetters.get(bytes)! - 1)
     expect(topic).toBe(scored.topic)
     expect(problems.length).toBeGreaterThan(0)
     if (stage === 'http') expect([partition, offset]).toEqual([-1, -1])
@@ -146,11 +146,11 @@ test(`bad events by the thousand (SEED=${seed})`, { timeout: 300_000 }, async ()
   // Put back, those that lay in the wrong partition are found to be there already.
   const mismatched = codes.get('partition_mismatch')!
   const figures = join(ownFolder(), 'replay.json')
-  const putBack = startCommand(
+  const requeue = startCommand(
     ['rejected', 'replay', 'pipelines/card-fraud.ts', '--code', 'partition_mismatch', '--json', figures],
     environment,
   )
-  expect(await putBack.exitCode, putBack.output()).toBe(0)
+  expect(await requeue.exitCode, requeue.output()).toBe(0)
   await eventuallyMetric(url, 'millrace_duplicates_total', duplicates + mismatched)
   const shown = startCommand(
     ['rejected', 'list', 'pipelines/card-fraud.ts', '--code', 'ahead', '--count', '1'],

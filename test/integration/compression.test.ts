@@ -44,7 +44,7 @@ async function compressionsOf(topic: string): Promise<readonly (string | undefin
     log: () => undefined,
     connectTimeoutMs: 5_000,
     requestTimeoutMs: 10_000,
-    patienceMs: 30_000,
+    retryBudgetMs: 30_000,
   })
   try {
     const place = { topic, partition: 0, offset: 0 }

@@ -4,9 +4,9 @@ import { watchTopics } from '../../cli/start/watch-topics.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
-import { createLearningBroker } from '../../runtime/schema-aware-broker.ts'
+import { createSchemaAwareBroker } from '../../runtime/schema-aware-broker.ts'
 import { compile } from '../../schemas/plan/compile.ts'
-import type { Prediction, Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter, Prediction } from '../../schemas/wire/records.ts'
 import { unique } from '../conformance/broker.ts'
 import { startCommand } from '../support/command.ts'
 import { pythonWith, run } from '../support/other-clients.ts'
@@ -64,9 +64,9 @@ test.skipIf(python === null)(
     const plan = compile(cardFraud, { namespace })
     const kafka = createKafkaBroker({ brokers: environment.KAFKA_BROKERS.split(','), clientId: namespace })
     onTestFinished(() => kafka.close())
-    const broker = createLearningBroker(kafka, { schemas: plan.schemas, registry: null })
+    const broker = createSchemaAwareBroker(kafka, { schemas: plan.schemas, registry: null })
     const predictions: Prediction[] = []
-    const rejections: Rejection[] = []
+    const rejections: DeadLetter[] = []
     let resolveEnough: () => void = () => undefined
     const enough = new Promise<void>((resolve) => {
       resolveEnough = resolve

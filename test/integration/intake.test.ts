@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { IntakeAnswer } from '../../producers/intake.ts'
 import type { Broker, LogRecord } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
-import type { Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter } from '../../schemas/wire/records.ts'
 import { readPartition } from '../conformance/broker.ts'
 import { runPipeline } from '../support/running-pipeline.ts'
 
@@ -72,7 +72,7 @@ test('good and bad events, at once, alone and together, and the bad ones by Kafk
   const accepted = await read(plan.scored.topic, 43)
   expect(accepted.length).toBe(43)
   const overHttp = await read(plan.rejected.topic, 7 * bad.length)
-  expect(lettersOf(overHttp, plan.rejected.codec.decode)).toEqual(sorted(Array(7).fill(bad).flat()))
+  expect(deadLettersOf(overHttp, plan.rejected.codec.decode)).toEqual(sorted(Array(7).fill(bad).flat()))
   for (const { value } of overHttp) {
     const { stage, topic, partition, offset } = plan.rejected.codec.decode(value!)
     expect([stage, topic, partition, offset]).toEqual(['http', plan.scored.topic, -1, -1])
@@ -85,7 +85,7 @@ test('good and bad events, at once, alone and together, and the bad ones by Kafk
     bad.map(([, value]) => ({ topic: plan.scored.topic, partition: partitionOf(key, partitions), key, value })),
   )
   const both = await read(plan.rejected.topic, 8 * bad.length)
-  expect(lettersOf(both, plan.rejected.codec.decode)).toEqual(sorted(Array(8).fill(bad).flat()))
+  expect(deadLettersOf(both, plan.rejected.codec.decode)).toEqual(sorted(Array(8).fill(bad).flat()))
   const byKafka = both
     .map(({ value }) => plan.rejected.codec.decode(value!))
     .filter(({ stage }) => stage === 'customer')
@@ -121,7 +121,7 @@ async function readTopic(broker: Broker, topic: string, count: number, expected:
 const line = (code: string, bytes: Buffer) => `${code} ${bytes.toString('base64')}`
 const sorted = (events: typeof bad) => events.map(([code, bytes]) => line(code, bytes)).sort()
 
-function lettersOf(records: readonly LogRecord[], decode: (bytes: Buffer) => Rejection): string[] {
+function deadLettersOf(records: readonly LogRecord[], decode: (bytes: Buffer) => DeadLetter): string[] {
   return records
     .map(({ value }) => decode(value!))
     .map(({ problems, value }) => line(problems[0]!.code, value!))

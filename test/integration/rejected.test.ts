@@ -10,7 +10,7 @@ import { watchTopics } from '../../cli/start/watch-topics.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { compile } from '../../schemas/plan/compile.ts'
-import type { Prediction, Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter, Prediction } from '../../schemas/wire/records.ts'
 import { predictedVectors, replayed, replayedVectors, type StreamEvent } from '../../testing/index.ts'
 import { createRandom } from '../../testing/random.ts'
 import { call } from '../cli/call.ts'
@@ -68,14 +68,14 @@ test('what is refused can be repaired and put back, whatever its size, and is sc
   const broker = createKafkaBroker({ brokers: environment.KAFKA_BROKERS.split(','), clientId: namespace })
   onTestFinished(() => broker.close())
   const predictions: Prediction[] = []
-  const letters: Rejection[] = []
+  const deadLetters: DeadLetter[] = []
   const watched = await watchTopics({
     broker,
     plan,
     clock: systemClock,
     from: 'start',
     onPrediction: (prediction) => void predictions.push(prediction),
-    onRejection: (letter) => void letters.push(letter),
+    onRejection: (deadLetter) => void deadLetters.push(deadLetter),
   })
   onTestFinished(() => watched.close())
 
@@ -94,15 +94,15 @@ test('what is refused can be repaired and put back, whatever its size, and is sc
   await producer.send([
     { topic, partition: 1, key: null, value: bad, headers: { trace: Buffer.from('t1'), large: Buffer.alloc(900_000) } },
   ])
-  await until('all have their fate', () => predictions.length === 198 && letters.length === 4)
+  await until('all have their fate', () => predictions.length === 198 && deadLetters.length === 4)
   await stopped(first)
 
-  const lengths = letters.map(({ keyBytes, valueBytes, stage }) => `${stage} ${keyBytes} ${valueBytes}`).sort()
-  const ofShop = letters.find(({ stage }) => stage === 'shop')!
+  const lengths = deadLetters.map(({ keyBytes, valueBytes, stage }) => `${stage} ${keyBytes} ${valueBytes}`).sort()
+  const ofShop = deadLetters.find(({ stage }) => stage === 'shop')!
   expect(lengths).toEqual(
     [`rekey null ${bad.length}`, 'rekey null 1048400', 'rekey 1000000 1', `shop 5 ${ofShop.valueBytes}`].sort(),
   )
-  expect(letters.find(({ valueBytes }) => valueBytes === 1_048_400)!.value!.equals(largest)).toBe(true)
+  expect(deadLetters.find(({ valueBytes }) => valueBytes === 1_048_400)!.value!.equals(largest)).toBe(true)
 
   const listed = await rejected('list', broken, '--json')
   const rows = listed.out.map(
@@ -123,7 +123,7 @@ test('what is refused can be repaired and put back, whatever its size, and is sc
   await rejected('replay', mended, badPlace, '--value', repaired)
   expect((await rejected('replay', mended, '--all')).out.at(-1)).toBe('1 put back, 3 refused: 2 not_json, 1 type.')
   await producer.send([{ topic, partition: 0, key: null, value: Buffer.from('the last one') }])
-  await until('what was sent last has its fate', () => letters.length === 5)
+  await until('what was sent last has its fate', () => deadLetters.length === 5)
   await sleep(500)
   await stopped(second)
   expect(predictedVectors(predictions)).toEqual(replayedVectors(replayed(plan, partitions, orders)))

@@ -10,7 +10,7 @@ import { ownFolder, readJson, startCommand } from '../support/command.ts'
 import { runPipeline } from '../support/running-pipeline.ts'
 
 const definition = 'pipelines/card-fraud.ts'
-const patience = { timeout: 240_000, interval: 250 }
+const retryBudget = { timeout: 240_000, interval: 250 }
 
 interface ListedModel {
   readonly version: string
@@ -46,7 +46,7 @@ test('learns, is killed, goes on, and says what became of an event', { timeout: 
 
   const first = startCommand(['trainer', definition], environment)
   await first.printed('is learnt from')
-  await vi.waitFor(async () => expect((await state()).store.ripened).toBeGreaterThan(10_000), patience)
+  await vi.waitFor(async () => expect((await state()).store.ripened).toBeGreaterThan(10_000), retryBudget)
   first.child.kill('SIGKILL')
   await first.exitCode
 
@@ -56,15 +56,15 @@ test('learns, is killed, goes on, and says what became of an event', { timeout: 
     const { store } = await state()
     return store.rows.waiting + store.rows.ripened
   }
-  await vi.waitFor(async () => expect(await rows()).toBe(transactions), patience)
+  await vi.waitFor(async () => expect(await rows()).toBe(transactions), retryBudget)
   await vi.waitFor(async () => {
     const { store } = await state()
     expect(store.counts).toMatchObject({ predictions: transactions, duplicatePredictions: 0 })
     expect(store.ripened).toBe(store.rows.ripened)
-  }, patience)
+  }, retryBudget)
 
   // The learner's days became versions, and each was judged: the first that holds is the champion.
-  await vi.waitFor(async () => expect((await models()).length).toBeGreaterThan(1), patience)
+  await vi.waitFor(async () => expect((await models()).length).toBeGreaterThan(1), retryBudget)
   const listed = await models()
   expect(new Set(listed.map(({ origin }) => origin))).toContain('continuous')
 
@@ -81,7 +81,7 @@ test('learns, is killed, goes on, and says what became of an event', { timeout: 
   const asked = await fetch(`http://127.0.0.1:${port}/retrain`, { method: 'POST' })
   expect(asked.status).toBe(202)
   const isRetrained = async () => expect((await models()).map(({ origin }) => origin)).toContain('retrain')
-  await Promise.race([vi.waitFor(isRetrained, patience), second.exitCode.then(() => expect.fail(second.output()))])
+  await Promise.race([vi.waitFor(isRetrained, retryBudget), second.exitCode.then(() => expect.fail(second.output()))])
   second.child.kill('SIGTERM')
   expect(await second.exitCode, second.output()).toBe(0)
 

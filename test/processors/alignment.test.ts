@@ -1,6 +1,6 @@
 /** Alignment: when an event may go, source by source; nothing here waits, rounds and times are given. */
 import { describe, expect, test } from 'vitest'
-import { nothingPassed } from '../../processors/position.ts'
+import { initialFrontier } from '../../processors/position.ts'
 import { type Aligned, type AlignmentSource, createAlignment } from '../../processors/watermarks/alignment.ts'
 
 type Sources = ReadonlyArray<{ readonly kind: 'raw'; readonly disorderMs: number } | { readonly kind: 'task' }>
@@ -8,7 +8,7 @@ const raw = (disorderMs = 0) => ({ kind: 'raw' as const, disorderMs })
 const task = { kind: 'task' as const }
 
 /** Behind all tasks that are sources. */
-const tellerOf = (sources: Sources) => sources.filter(({ kind }) => kind === 'task').length
+const rawSourceOf = (sources: Sources) => sources.filter(({ kind }) => kind === 'task').length
 /** Before all that is of this time. */
 const justBefore = (time: number) => ({ time, order: -1 })
 
@@ -16,13 +16,13 @@ interface Named extends Aligned {
   readonly name: string
 }
 
-function aligned(sources: Sources, start = nothingPassed) {
+function aligned(sources: Sources, start = initialFrontier) {
   // Every raw source is an input of its own, all tasks are of one.
   const firstTask = sources.findIndex(({ kind }) => kind === 'task')
   const placed = sources.map(
     (source, i): AlignmentSource => ({ ...source, input: source.kind === 'raw' ? i : firstTask }),
   )
-  const alignment = createAlignment<Named>({ sources: placed, tellerOf: () => tellerOf(sources) }, start)
+  const alignment = createAlignment<Named>({ sources: placed, rawSourceOf: () => rawSourceOf(sources) }, start)
   let nowMs = 0
   let offset = 0
   function push(name: string, source: number, time: number, rest: Partial<Aligned> = {}): void {
@@ -141,7 +141,7 @@ describe('tasks as sources', () => {
       alignment.said(1, {
         offset,
         isIdle: true,
-        heard: [{ time: 10, order }, justBefore(99), justBefore(99)],
+        observed: [{ time: 10, order }, justBefore(99), justBefore(99)],
         until: null,
       })
     says(6, 0)
@@ -154,14 +154,14 @@ describe('tasks as sources', () => {
 
   test('that send something are idle no more; what is read again changes nothing', () => {
     const { alignment, push, released } = aligned([task, task])
-    const heard = [justBefore(99), justBefore(99), justBefore(99)]
+    const observed = [justBefore(99), justBefore(99), justBefore(99)]
     push('a', 0, 10, { offset: 5 })
-    alignment.said(1, { offset: 6, isIdle: true, heard, until: null })
-    alignment.said(1, { offset: 7, isIdle: false, heard: [], until: null })
-    alignment.said(1, { offset: 6, isIdle: true, heard, until: null })
+    alignment.said(1, { offset: 6, isIdle: true, observed, until: null })
+    alignment.said(1, { offset: 7, isIdle: false, observed: [], until: null })
+    alignment.said(1, { offset: 6, isIdle: true, observed, until: null })
     expect(released()).toEqual([])
-    alignment.said(1, { offset: 8, isIdle: true, heard, until: null })
-    alignment.said(1, { offset: 7, isIdle: false, heard: [], until: null })
+    alignment.said(1, { offset: 8, isIdle: true, observed, until: null })
+    alignment.said(1, { offset: 7, isIdle: false, observed: [], until: null })
     expect(released()).toEqual(['a'])
   })
 
@@ -170,7 +170,7 @@ describe('tasks as sources', () => {
     push('a', 0, 10, { offset: 3 })
     alignment.fetched(0, 2, true)
     const says = (offset: number, next: number) =>
-      alignment.said(1, { offset, isIdle: true, heard: [justBefore(99), { time: next, order: 0 }], until: null })
+      alignment.said(1, { offset, isIdle: true, observed: [justBefore(99), { time: next, order: 0 }], until: null })
     says(6, 3)
     expect(released()).toEqual([])
     says(7, 4)
@@ -181,7 +181,7 @@ describe('tasks as sources', () => {
     const { alignment, push, released } = aligned([task, task])
     push('a', 0, 10)
     push('b', 0, 20)
-    alignment.said(1, { offset: 6, isIdle: true, heard: [justBefore(99), justBefore(99)], until: justBefore(15) })
+    alignment.said(1, { offset: 6, isIdle: true, observed: [justBefore(99), justBefore(99)], until: justBefore(15) })
     expect(released()).toEqual(['a'])
   })
 
@@ -189,10 +189,10 @@ describe('tasks as sources', () => {
     const { alignment, push, released } = aligned([task, task])
     expect(alignment.reach()).toBeNull()
     alignment.advance(0, justBefore(50))
-    expect(alignment.watermark()).toEqual(nothingPassed)
+    expect(alignment.watermark()).toEqual(initialFrontier)
     alignment.advance(1, justBefore(40))
     expect(alignment.watermark()).toEqual(justBefore(40))
-    alignment.said(1, { offset: 1, isIdle: true, heard: [justBefore(45), justBefore(40)], until: null })
+    alignment.said(1, { offset: 1, isIdle: true, observed: [justBefore(45), justBefore(40)], until: null })
     expect(alignment.watermark()).toEqual(justBefore(40))
     push('a', 0, 55, { order: 7 })
     alignment.advance(1, justBefore(70))
@@ -204,7 +204,7 @@ describe('tasks as sources', () => {
   })
 
   test('keep facts as far back as the slowest judges, one that is idle no longer than told', () => {
-    const idle = { offset: 1, isIdle: true, heard: [], until: null }
+    const idle = { offset: 1, isIdle: true, observed: [], until: null }
     const { alignment } = aligned([task, task])
     expect(alignment.slowestTask(0)).toBe(Number.NEGATIVE_INFINITY)
     alignment.judged(0, 100)
@@ -232,7 +232,7 @@ describe('order', () => {
     alignment.advance(0, justBefore(200))
     alignment.advance(1, justBefore(200))
     expect(released()).toEqual(['a', 'b', 'c', 'd'])
-    expect(alignment.passed).toEqual({ time: 20, order: 100 })
+    expect(alignment.frontier).toEqual({ time: 20, order: 100 })
     expect(alignment.counts).toEqual({ late: 0, releasedEarly: 0 })
   })
 
@@ -244,7 +244,7 @@ describe('order', () => {
     expect(alignment.lateHeld).toBe(2)
     expect(released({ nowMs: 0, ceiling: { time: 1, order: 0 } })).toEqual(['later', 'late'])
     expect(alignment.lateHeld).toBe(0)
-    expect(alignment.passed).toEqual({ time: 50, order: 7 })
+    expect(alignment.frontier).toEqual({ time: 50, order: 7 })
     expect(alignment.counts).toEqual({ late: 2, releasedEarly: 0 })
     expect(alignment.held).toBe(1)
   })

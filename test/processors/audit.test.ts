@@ -1,7 +1,7 @@
 /** The audit of whole runs in memory: nothing differs in a run that is right, whatever happened to it, and a wrong bit is found. */
 import { describe, expect, test } from 'vitest'
 import { type AuditOptions, auditLogs, type LogsAudit } from '../../processors/audit/audit.ts'
-import { putBack } from '../../processors/recovery/requeue.ts'
+import { requeue } from '../../processors/recovery/requeue.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
@@ -60,27 +60,29 @@ async function run({ seed = 1, clicks = {}, delaySeconds = 0, start = {}, ...opt
     await runner.clock.sleep(2_000)
   }
   await fed(events.slice(0, half))
-  await putAllBack(runner)
+  await requeueAll(runner)
   await fed(events.slice(half))
-  await putAllBack(runner)
+  await requeueAll(runner)
   await runner.clock.sleep(4_000)
   await worker.stop()
   return runner
 }
 
 /** Every second one repaired, the others as they were: those are rejected again. */
-async function putAllBack(runner: PipelineRunner): Promise<void> {
+async function requeueAll(runner: PipelineRunner): Promise<void> {
   const { plan, broker, clock } = runner
   const producer = await broker.producer()
   const partitionsOf = () => 2
-  const letters = (await runner.rejections()).filter(({ problems }) => problems[0]!.code === 'function_threw')
+  const deadLetters = (await runner.rejections()).filter(({ problems }) => problems[0]!.code === 'function_threw')
   // One of each event: of two that come together, late, the second is taken for a repetition before the first is folded.
-  const byBytes = new Map(letters.map((letter) => [letter.key + letter.value!.toString('hex'), letter]))
-  const records = [...byBytes.values()].flatMap((letter, i) => {
-    const decoded = plan.scored.codec.decode(letter.value)
+  const byBytes = new Map(
+    deadLetters.map((deadLetter) => [deadLetter.key + deadLetter.value!.toString('hex'), deadLetter]),
+  )
+  const records = [...byBytes.values()].flatMap((deadLetter, i) => {
+    const decoded = plan.scored.codec.decode(deadLetter.value)
     if (!decoded.ok) throw new Error('a dead letter of the fold can be read')
-    const value = i % 2 === 0 ? plan.scored.codec.encode({ ...decoded.event, amount: 14 }) : letter.value
-    const back = putBack(letter, value, { plan, partitionsOf, nowMs: clock.nowMs() })
+    const value = i % 2 === 0 ? plan.scored.codec.encode({ ...decoded.event, amount: 14 }) : deadLetter.value
+    const back = requeue(deadLetter, value, { plan, partitionsOf, nowMs: clock.nowMs() })
     return back.ok ? [back.record] : []
   })
   expect(records.length).toBeGreaterThan(0)

@@ -40,6 +40,6 @@ describe.each([1, 3, 4])('card fraud on %i partitions', (partitions) => {
     expect(predictions.length).toBe(expected.length)
     expect(predictedVectors(predictions)).toEqual(replayedVectors(expected))
     expect(await runner.rejections()).toEqual([])
-    expect(worker.metrics.totals).toMatchObject({ late: 0, releasedEarly: 0, duplicates: 0, rejected: 0, refolded: 0 })
+    expect(worker.metrics.totals).toMatchObject({ late: 0, releasedEarly: 0, duplicates: 0, rejected: 0, restored: 0 })
   })
 })

@@ -101,7 +101,7 @@ describe('at least once', () => {
     await again.until('all is folded again', () => again.state().isReady)
     await runner.clock.sleep(1_000)
     await again.stop()
-    expect(again.metrics.totals.refolded).toBeGreaterThan(events.length)
+    expect(again.metrics.totals.restored).toBeGreaterThan(events.length)
     expect(await runner.facts()).toEqual(facts)
     expect((await runner.predictions()).length).toBe(clicksIn(events))
   })

@@ -64,7 +64,10 @@ async function expectAll(runner: PipelineRunner, list: readonly StreamEvent[]): 
 
 function placesOf(runner: PipelineRunner): TopicPartition[] {
   const { plan } = runner
-  const topics = [...plan.streams.map(({ topic }) => topic), ...plan.stages.flatMap(({ hopIn }) => hopIn?.topic ?? [])]
+  const topics = [
+    ...plan.streams.map(({ topic }) => topic),
+    ...plan.stages.flatMap(({ repartitionIn }) => repartitionIn?.topic ?? []),
+  ]
   return topics.flatMap((topic) => [0, 1].map((partition) => ({ topic, partition })))
 }
 
@@ -146,7 +149,7 @@ describe('committed offsets', () => {
     })
     await runner.sendAll(more)
     const worker = await predict(runner, clicksOf([...events, ...more]), true)
-    expect(worker.metrics.totals.refolded).toBe(2 * events.length)
+    expect(worker.metrics.totals.restored).toBe(2 * events.length)
     await expectAll(runner, [...events, ...more])
   })
 
@@ -226,7 +229,7 @@ describe('retention', () => {
     runner.store.empty()
     await runner.sendAll(events.slice(250))
     const worker = await predict(runner, clicksOf(events))
-    expect(worker.metrics.totals.refolded).toBeGreaterThan(100)
+    expect(worker.metrics.totals.restored).toBeGreaterThan(100)
     expect(worker.messages.join()).not.toContain('removed')
     await expectAll(runner, events)
   })

@@ -3,24 +3,24 @@ import { Registry } from 'prom-client'
 import { expect, test } from 'vitest'
 import { createTask } from '../../processors/batch/task.ts'
 import { createProcessingMetrics } from '../../processors/metrics.ts'
-import { nothingPassed } from '../../processors/position.ts'
+import { initialFrontier } from '../../processors/position.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import { rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
 
 test('a committed batch shows its events, its lag in records and in event time, and its refusals by reason', async () => {
   const plan = compile(clicksPipeline({ stages: 1, disorder: '10s' }))
-  const input = { low: 0, next: 0, clock: Number.NEGATIVE_INFINITY }
+  const input = { resumeOffset: 0, nextOffset: 0, maxEventTime: Number.NEGATIVE_INFINITY }
   const task = createTask({
     plan,
     stage: plan.stages[0]!,
     partition: 0,
     partitions: 1,
     tasksBefore: 0,
-    hearing: null,
+    sourceFrontiers: null,
     limits: { holdMaxMs: Number.POSITIVE_INFINITY, heldMax: 100, readAheadMax: 100 },
-    start: { passed: nothingPassed, horizon: Number.NEGATIVE_INFINITY, inputs: [input, input] },
-    refoldTo: null,
+    start: { frontier: initialFrontier, retentionWatermark: Number.NEGATIVE_INFINITY, inputs: [input, input] },
+    restoreTo: null,
   })
   const records = ['a', 'b', 'bad'].map((id, offset) => ({
     offset,
@@ -39,7 +39,7 @@ test('a committed batch shows its events, its lag in records and in event time, 
   const registry = new Registry()
   const metrics = createProcessingMetrics(registry, ['clicks', 'refunds'], () => 0)
   metrics.took('batch', 12)
-  metrics.committed(task, batch, [], batch.refusals)
+  metrics.committed(task, batch, [], batch.rejections)
   const page = await registry.metrics()
   for (const line of [
     'millrace_replayed_events_total{stage="user"} 1',

@@ -153,7 +153,7 @@ test('on a backlog no partition runs ahead of another in event time, so that the
   const worker = runner.start({ limits: { ...small, batchEventsMax: 100 } })
   let heldMax = 0
   await worker.until('all are scored', () => {
-    for (const task of worker.state().tasks) if (task.stage.hopIn) heldMax = Math.max(heldMax, task.held)
+    for (const task of worker.state().tasks) if (task.stage.repartitionIn) heldMax = Math.max(heldMax, task.held)
     return worker.metrics.totals.predictions === events.length
   })
   await worker.stop()

@@ -1,12 +1,12 @@
 /** What a folded batch sends: hop records and marks, predictions, dead letters. */
 import { describe, expect, test } from 'vitest'
 import {
-  hopRecords,
-  markRecords,
+  deadLetterRecords,
   type Output,
   predictionRecords,
-  refusalOf,
-  rejectionRecords,
+  rejectionOf,
+  repartitionRecords,
+  watermarkRecords,
 } from '../../processors/batch/outputs.ts'
 import type { StageEvent } from '../../processors/batch/stage-event.ts'
 import { partitionOf } from '../../runtime/partition.ts'
@@ -16,7 +16,7 @@ import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.
 
 const plan = compile(clicksPipeline())
 const [userStage, pageStage] = plan.stages
-const hop = userStage!.hopOut!
+const repartition = userStage!.repartitionOut!
 const partitions = 3
 const options = { plan, stage: userStage!, partition: 1, partitionsOf: () => partitions }
 const stagePosition = { stage: 'user', partition: 1, next: [7, 2] }
@@ -43,7 +43,7 @@ function stageEvent({ stream, values }: StreamEvent, offset = 4): StageEvent {
     positions: [],
     input: 0,
     offset,
-    clockBefore: 0,
+    maxEventTimeBefore: 0,
     record: { offset, appendedAtMs: 99, key: Buffer.from('anna'), value: codec.encode(values), headers: {} },
     rejectedBy: null,
     isRepeat: false,
@@ -71,8 +71,8 @@ describe('hop records', () => {
     output(click('b', 'anna', 2, { page: pageOf0! }), [3, Number.NaN, Number.NaN, Number.NaN]),
     output(refund('c', 'anna', 3, { page: pageOf1! })),
   ]
-  const sent = hopRecords(options, outputs, stagePosition)
-  const records = sent.map(({ value }) => hop.codec.decode(value!))
+  const sent = repartitionRecords(options, outputs, stagePosition)
+  const records = sent.map(({ value }) => repartition.codec.decode(value!))
 
   test('go to the partition of the next key, in the order of the fold', () => {
     expect(sent.map(({ topic, partition, key }) => [topic, partition, key?.toString()])).toEqual([
@@ -83,7 +83,7 @@ describe('hop records', () => {
   })
 
   test('carry event, origin, slots of the earlier stages and their positions', () => {
-    expect(hop.slots.length).toBe(2)
+    expect(repartition.slots.length).toBe(2)
     expect(records[1]).toEqual({
       kind: 'event',
       source: 1,
@@ -97,38 +97,45 @@ describe('hop records', () => {
   })
 
   test('of the last stage are none', () => {
-    expect(hopRecords({ ...options, stage: pageStage! }, outputs, stagePosition)).toEqual([])
+    expect(repartitionRecords({ ...options, stage: pageStage! }, outputs, stagePosition)).toEqual([])
   })
 })
 
 test('marks say to every partition how far the tasks have come; before its first event a task is dated 1970', () => {
   const sources = [
-    { source: 0, watermark: at(9), order: 7, horizon: at(8), idle: false, until: null },
+    { source: 0, watermark: at(9), order: 7, retentionWatermark: at(8), idle: false, idleUpTo: null },
     {
       source: 2,
       watermark: Number.NEGATIVE_INFINITY,
       order: -1,
-      horizon: Number.NEGATIVE_INFINITY,
+      retentionWatermark: Number.NEGATIVE_INFINITY,
       idle: true,
-      until: { time: Number.NEGATIVE_INFINITY, order: -1 },
+      idleUpTo: { time: Number.NEGATIVE_INFINITY, order: -1 },
     },
   ]
-  const heard = [
+  const observed = [
     { time: at(9), order: 7 },
     { time: Number.NEGATIVE_INFINITY, order: -1 },
   ]
-  const sent = markRecords(hop, { kind: 'mark', sources, heard, asks: true }, partitions)
+  const sent = watermarkRecords(
+    repartition,
+    { kind: 'watermark', sources, observed, requestsProgress: true },
+    partitions,
+  )
   expect(sent.map(({ topic, partition, key }) => [topic, partition, key])).toEqual([
     ['clicks.page', 0, null],
     ['clicks.page', 1, null],
     ['clicks.page', 2, null],
   ])
   for (const { value } of sent) {
-    expect(hop.codec.decode(value!)).toEqual({
-      kind: 'mark',
-      sources: [sources[0], { ...sources[1], watermark: 0, horizon: null, until: { time: 0, order: -1 } }],
-      heard: [heard[0], { time: 0, order: -1 }],
-      asks: true,
+    expect(repartition.codec.decode(value!)).toEqual({
+      kind: 'watermark',
+      sources: [
+        sources[0],
+        { ...sources[1], watermark: 0, retentionWatermark: null, idleUpTo: { time: 0, order: -1 } },
+      ],
+      observed: [observed[0], { time: 0, order: -1 }],
+      requestsProgress: true,
     })
   }
 })
@@ -170,8 +177,8 @@ describe('dead letters', () => {
   const event = stageEvent(click('a', 'anna', 1))
 
   test('of the stage that reads the raw topic have the bytes as they came', () => {
-    const refusal = refusalOf(plan, userStage!, event, problems)
-    expect(refusal).toEqual({
+    const rejection = rejectionOf(plan, userStage!, event, problems)
+    expect(rejection).toEqual({
       topic: 'clicks',
       partition: 1,
       offset: 4,
@@ -181,29 +188,29 @@ describe('dead letters', () => {
       headers: {},
       problems,
     })
-    expect(refusal.value).toBe(event.record.value)
+    expect(rejection.value).toBe(event.record.value)
   })
 
   test('of later stages have the event as its raw topic takes it', () => {
-    const refusal = refusalOf(
+    const rejection = rejectionOf(
       plan,
       pageStage!,
       { ...event, record: { ...event.record, value: Buffer.from('hop') } },
       problems,
     )
-    expect(refusal.key).toEqual(Buffer.from('anna'))
-    expect(plan.scored.codec.decode(refusal.value)).toEqual({ ok: true, event: event.event })
+    expect(rejection.key).toEqual(Buffer.from('anna'))
+    expect(plan.scored.codec.decode(rejection.value)).toEqual({ ok: true, event: event.event })
   })
 
   test('go to the partition number that the record lay in, as far as there is one', () => {
-    const refusal = { ...refusalOf(plan, userStage!, event, problems), partition: 5 }
-    const [record] = rejectionRecords(options, [refusal])
+    const rejection = { ...rejectionOf(plan, userStage!, event, problems), partition: 5 }
+    const [record] = deadLetterRecords(options, [rejection])
     expect(record).toMatchObject({ topic: 'clicks.rejected', partition: 2, key: Buffer.from('anna') })
     expect(plan.rejected.codec.decode(record!.value!)).toEqual({
       stage: 'user',
-      ...refusal,
+      ...rejection,
       keyBytes: 4,
-      valueBytes: refusal.value!.length,
+      valueBytes: rejection.value!.length,
       attempt: 0,
     })
   })

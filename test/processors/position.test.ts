@@ -5,22 +5,22 @@ import {
   decodePosition,
   encodePosition,
   eventTimeOf,
+  initialFrontier,
   isAhead,
-  nothingPassed,
   type TaskPosition,
 } from '../../processors/position.ts'
 
 const start: TaskPosition = {
-  passed: nothingPassed,
-  horizon: Number.NEGATIVE_INFINITY,
-  inputs: [{ low: 0, next: 0, clock: Number.NEGATIVE_INFINITY }],
+  frontier: initialFrontier,
+  retentionWatermark: Number.NEGATIVE_INFINITY,
+  inputs: [{ resumeOffset: 0, nextOffset: 0, maxEventTime: Number.NEGATIVE_INFINITY }],
 }
 const later: TaskPosition = {
-  passed: { time: 1_704_067_200_000, order: 7 },
-  horizon: 1_704_067_200_000,
+  frontier: { time: 1_704_067_200_000, order: 7 },
+  retentionWatermark: 1_704_067_200_000,
   inputs: [
-    { low: 3, next: 9, clock: 1_704_067_199_000 },
-    { low: 0, next: 0, clock: Number.NEGATIVE_INFINITY },
+    { resumeOffset: 3, nextOffset: 9, maxEventTime: 1_704_067_199_000 },
+    { resumeOffset: 0, nextOffset: 0, maxEventTime: Number.NEGATIVE_INFINITY },
   ],
 }
 
@@ -36,9 +36,9 @@ describe('a position', () => {
     const time = fc.oneof(fc.constant(Number.NEGATIVE_INFINITY), fc.integer({ min: 0, max: 253_402_300_799_999 }))
     const offset = fc.maxSafeNat()
     const position = fc.record({
-      passed: fc.record({ time, order: fc.integer({ min: -1, max: Number.MAX_SAFE_INTEGER }) }),
-      horizon: time,
-      inputs: fc.array(fc.record({ low: offset, next: offset, clock: time }), { maxLength: 9 }),
+      frontier: fc.record({ time, order: fc.integer({ min: -1, max: Number.MAX_SAFE_INTEGER }) }),
+      retentionWatermark: time,
+      inputs: fc.array(fc.record({ resumeOffset: offset, nextOffset: offset, maxEventTime: time }), { maxLength: 9 }),
     })
     fc.assert(
       fc.property(position, (one) => {
@@ -48,9 +48,9 @@ describe('a position', () => {
   })
 
   test('of a task with many inputs fits into the metadata of an offset', () => {
-    const input = { low: 2 ** 52, next: 2 ** 52, clock: 253_402_300_799_999 }
-    const passed = { time: 253_402_300_799_999, order: 2 ** 53 - 1 }
-    const position = { passed, horizon: passed.time - 1, inputs: new Array(9).fill(input) }
+    const input = { resumeOffset: 2 ** 52, nextOffset: 2 ** 52, maxEventTime: 253_402_300_799_999 }
+    const frontier = { time: 253_402_300_799_999, order: 2 ** 53 - 1 }
+    const position = { frontier, retentionWatermark: frontier.time - 1, inputs: new Array(9).fill(input) }
     expect(Buffer.byteLength(encodePosition(position))).toBeLessThan(4_096)
   })
 
@@ -87,8 +87,8 @@ test('a position is ahead when it stands for anything more', () => {
   expect(isAhead(one, one)).toBe(false)
   expect(isAhead(one, start)).toBe(true)
   expect(isAhead(start, one)).toBe(false)
-  expect(isAhead({ ...one, inputs: [{ ...one.inputs[0]!, next: 10 }] }, one)).toBe(true)
-  expect(isAhead({ ...one, passed: { ...one.passed, order: 8 } }, one)).toBe(true)
+  expect(isAhead({ ...one, inputs: [{ ...one.inputs[0]!, nextOffset: 10 }] }, one)).toBe(true)
+  expect(isAhead({ ...one, frontier: { ...one.frontier, order: 8 } }, one)).toBe(true)
   // Less was held back, but nothing more was read or passed.
-  expect(isAhead({ ...one, inputs: [{ ...one.inputs[0]!, low: 4 }] }, one)).toBe(false)
+  expect(isAhead({ ...one, inputs: [{ ...one.inputs[0]!, resumeOffset: 4 }] }, one)).toBe(false)
 })

@@ -99,12 +99,12 @@ function oracleProblem(
 
 /** Every event that can be read is predicted, or has a dead letter; none is predicted twice. */
 function fateProblem(plan: RandomPipeline['plan'], sent: readonly Sent[], run: InstantRun): string | null {
-  const letters = run
+  const deadLetters = run
     .records(plan.rejected.topic)
     .flat()
     .map(({ value }) => plan.rejected.codec.decode(value!))
   const refused = new Set(
-    letters.map(({ value, topic }) => {
+    deadLetters.map(({ value, topic }) => {
       const decoded = plan.streams.find((stream) => stream.topic === topic)!.codec.decode(value)
       return decoded.ok && topic === plan.scored.topic ? decoded.event[plan.scored.idField] : null
     }),

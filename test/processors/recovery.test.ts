@@ -92,7 +92,7 @@ describe('a crash', () => {
       const died = runner.start({ limits: small })
       await expect(died.done).rejects.toThrow('the process died')
       const successor = await finish(runner, events)
-      expect(successor.metrics.totals.refolded).toBeGreaterThan(0)
+      expect(successor.metrics.totals.restored).toBeGreaterThan(0)
       expect(await runner.facts()).toEqual(await undisturbed)
     },
   )
@@ -107,7 +107,7 @@ describe('a crash', () => {
     const runner = await runnerWith(events, { onTransact })
     await expect(runner.start({ limits: small }).done).rejects.toThrow('the process died')
     const successor = await finish(runner, events)
-    expect(successor.metrics.totals.refolded).toBe(0)
+    expect(successor.metrics.totals.restored).toBe(0)
     expect(await runner.facts()).toEqual(await undisturbed)
   })
 
@@ -156,7 +156,7 @@ describe('a store', () => {
     await runHalf(runner)
     runner.store.empty()
     const worker = await finish(runner, events)
-    expect(worker.metrics.totals.refolded).toBeGreaterThan(100)
+    expect(worker.metrics.totals.restored).toBeGreaterThan(100)
     expect(await runner.facts()).toEqual(await undisturbed)
   })
 
@@ -180,7 +180,7 @@ describe('a store', () => {
     runner.store.loseTail('user', 0, 3)
     runner.store.loseTail('page', 1, 2)
     const worker = await finish(runner, events)
-    expect(worker.metrics.totals.refolded).toBeGreaterThan(0)
+    expect(worker.metrics.totals.restored).toBeGreaterThan(0)
     expect(await runner.facts()).toEqual(await undisturbed)
   })
 
@@ -190,7 +190,7 @@ describe('a store', () => {
     const worker = runner.start({ limits: small, isRebuild: true })
     await worker.until('what was thrown away is folded again', () => worker.state().isReady)
     await worker.stop()
-    expect(worker.metrics.totals.refolded).toBeGreaterThan(100)
+    expect(worker.metrics.totals.restored).toBeGreaterThan(100)
     await finish(runner, events)
     expect(await runner.facts()).toEqual(await undisturbed)
   })
@@ -242,7 +242,7 @@ describe('a store', () => {
     const places = runner.plan.stages.flatMap((stage) =>
       [
         ...stage.rawStreams.map((stream) => runner.plan.streams[stream]!.topic),
-        ...(stage.hopIn ? [stage.hopIn.topic] : []),
+        ...(stage.repartitionIn ? [stage.repartitionIn.topic] : []),
       ].flatMap((topic) => [0, 1].map((partition) => ({ topic, partition }))),
     )
     const stages = runner.plan.stages.map((stage) => ({ stage: stage.entity.name, topics: [], partitions }))
@@ -281,7 +281,7 @@ describe('a store', () => {
     await worker.until('all is folded anew', () => worker.state().isReady)
     await worker.stop()
     // Every event in both stages.
-    expect(worker.metrics.totals).toMatchObject({ refolded: 2 * events.length, predictions: 0 })
+    expect(worker.metrics.totals).toMatchObject({ restored: 2 * events.length, predictions: 0 })
     await expectAll(runner, events)
   })
 })
@@ -294,7 +294,7 @@ describe('a stop', () => {
       const worker = runner.start({ limits: small })
       await untilPredicted(runner, worker, run * 25)
       await worker.stop()
-      counts.push(worker.metrics.totals.refolded)
+      counts.push(worker.metrics.totals.restored)
     }
     expect(counts).toEqual(new Array(8).fill(0))
     await finish(runner, events)

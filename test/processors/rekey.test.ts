@@ -141,7 +141,7 @@ describe('trouble', () => {
     await again.until('all is folded again', () => again.state().isReady)
     await again.stop()
     // Every event in the re-keying stage and in both entities.
-    expect(again.metrics.totals).toMatchObject({ refolded: 3 * events.length, predictions: 0 })
+    expect(again.metrics.totals).toMatchObject({ restored: 3 * events.length, predictions: 0 })
     expect(await runner.facts()).toEqual(facts)
   })
 })

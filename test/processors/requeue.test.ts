@@ -3,7 +3,7 @@
  * however often and under whatever header they come again.
  */
 import { describe, expect, test } from 'vitest'
-import { putBack } from '../../processors/recovery/requeue.ts'
+import { requeue } from '../../processors/recovery/requeue.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import {
   count,
@@ -19,7 +19,7 @@ import {
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import { attemptHeader, rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
-import type { Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter } from '../../schemas/wire/records.ts'
 import {
   createPipelineRunner,
   type PipelineRunner,
@@ -91,10 +91,14 @@ function someEvents(seed: number, length = 150): StreamEvent[] {
   })
 }
 
-async function sendBack(runner: PipelineRunner, letters: readonly Rejection[], headers: Record<string, Buffer> = {}) {
+async function sendBack(
+  runner: PipelineRunner,
+  deadLetters: readonly DeadLetter[],
+  headers: Record<string, Buffer> = {},
+) {
   const producer = await runner.broker.producer()
-  for (const letter of letters) {
-    const outcome = putBack(letter, letter.value, {
+  for (const deadLetter of deadLetters) {
+    const outcome = requeue(deadLetter, deadLetter.value, {
       plan: runner.plan,
       partitionsOf: () => partitions,
       nowMs: runner.clock.nowMs(),
@@ -129,20 +133,20 @@ describe.each([
       const events = someEvents(seed)
       await runner.sendAll(events)
       await quiet(runner, runner.start())
-      const letters = await runner.rejections()
+      const deadLetters = await runner.rejections()
       const failed = events.filter(({ stream, values }) => stream === 'clicks' && values.amount === 13)
-      expect(letters.map(({ stage }) => stage)).toEqual(failed.map(() => 'page'))
-      expect(letters.length).toBeGreaterThan(10)
+      expect(deadLetters.map(({ stage }) => stage)).toEqual(failed.map(() => 'page'))
+      expect(deadLetters.length).toBeGreaterThan(10)
 
       // Still broken: rejected again, one attempt later, with the place that they first had.
-      await sendBack(runner, letters.slice(0, 3))
+      await sendBack(runner, deadLetters.slice(0, 3))
       await quiet(runner, runner.start())
       const again = (await runner.rejections()).filter(({ attempt }) => attempt === 1)
-      const origins = (list: readonly Rejection[]) =>
+      const origins = (list: readonly DeadLetter[]) =>
         list.map(({ partition, offset }) => `${partition}@${offset}`).sort()
-      expect(origins(again)).toEqual(origins(letters.slice(0, 3)))
+      expect(origins(again)).toEqual(origins(deadLetters.slice(0, 3)))
 
-      await sendBack(runner, [...letters, ...again])
+      await sendBack(runner, [...deadLetters, ...again])
       const worker = runner.start({ plan: mended })
       await quiet(runner, worker)
       expect(worker.metrics.totals).toMatchObject({ predictions: failed.length, duplicates: 3, rejected: 0 })
@@ -155,25 +159,27 @@ describe.each([
           replayedVectors([{ id, vector } as never]),
         )
         expect(
-          letters.some(({ partition, offset }) => partition === placeOf(id).partition && offset === placeOf(id).offset),
+          deadLetters.some(
+            ({ partition, offset }) => partition === placeOf(id).partition && offset === placeOf(id).offset,
+          ),
         ).toBe(true)
       }
 
       // A second time, and a header that names any stage: duplicates, found in the last stage at the latest.
       const facts = await runner.facts()
       for (const stage of ['user', 'page', 'rekey', 'nobody'])
-        await sendBack(runner, letters, { [rejectedByHeader]: Buffer.from(stage) })
+        await sendBack(runner, deadLetters, { [rejectedByHeader]: Buffer.from(stage) })
       const forger = runner.start({ plan: mended })
       await quiet(runner, forger)
-      expect(forger.metrics.totals).toMatchObject({ predictions: 0, duplicates: 4 * letters.length, rejected: 0 })
+      expect(forger.metrics.totals).toMatchObject({ predictions: 0, duplicates: 4 * deadLetters.length, rejected: 0 })
       expect(await runner.facts()).toEqual(facts)
 
       // All of it folded anew: the same facts, and nothing is published.
       runner.store.empty()
-      const refolding = runner.start({ plan: mended })
-      await refolding.until('all is folded again', () => refolding.state().isReady)
-      await quiet(runner, refolding)
-      expect(refolding.metrics.totals.predictions).toBe(0)
+      const restoring = runner.start({ plan: mended })
+      await restoring.until('all is folded again', () => restoring.state().isReady)
+      await quiet(runner, restoring)
+      expect(restoring.metrics.totals.predictions).toBe(0)
       expect(Object.keys(await runner.facts())).toEqual(Object.keys(facts))
       expect(await runner.facts()).toEqual(facts)
     },
@@ -188,12 +194,12 @@ test('events that the first stage had rejected leave no trace before they are pu
   const { amount, ...incomplete } = events[2]!.values
   await runner.sendRaw('clicks', home, JSON.stringify({ ...incomplete, amount: 'much' }))
   await quiet(runner, runner.start())
-  const letters = await runner.rejections()
-  expect(letters.map(({ problems }) => problems[0]!.code).sort()).toEqual(['partition_mismatch', 'type'])
-  const mismatch = letters.find(({ problems }) => problems[0]!.code === 'partition_mismatch')!
+  const deadLetters = await runner.rejections()
+  expect(deadLetters.map(({ problems }) => problems[0]!.code).sort()).toEqual(['partition_mismatch', 'type'])
+  const mismatch = deadLetters.find(({ problems }) => problems[0]!.code === 'partition_mismatch')!
   const options = { plan: runner.plan, partitionsOf: () => partitions, nowMs: startMs }
-  const bad = letters.find((letter) => letter !== mismatch)!
-  expect(putBack(bad, bad.value, options)).toEqual({
+  const bad = deadLetters.find((deadLetter) => deadLetter !== mismatch)!
+  expect(requeue(bad, bad.value, options)).toEqual({
     ok: false,
     code: 'type',
     reason: '/amount expected a finite number with at most 2 decimals, received much',
@@ -253,8 +259,8 @@ test('where the last stage keeps no facts of its time any more, it is rejected: 
   ])
   await quiet(runner, runner.start())
   expect((await runner.predictions()).length).toBe(before)
-  const [letter] = await runner.rejections()
-  expect(letter).toMatchObject({
+  const [deadLetter] = await runner.rejections()
+  expect(deadLetter).toMatchObject({
     stage: 'user',
     attempt: 1,
     problems: [{ path: '/at', code: 'late', received: '2024-01-01T00:00:01.000Z' }],

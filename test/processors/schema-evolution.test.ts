@@ -2,7 +2,7 @@
 import avro from 'avsc'
 import { expect, test } from 'vitest'
 import { partitionOf } from '../../runtime/partition.ts'
-import { createLearningBroker } from '../../runtime/schema-aware-broker.ts'
+import { createSchemaAwareBroker } from '../../runtime/schema-aware-broker.ts'
 import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
 import { text } from '../../schemas/definition/definition.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -30,7 +30,7 @@ test('old and new events of a topic are read by old and new processes, and so is
   /** As a producer of the newer version, which announces its schemas first. */
   async function sendNewer(events: typeof clicks): Promise<void> {
     const plan = newer()
-    const producer = await createLearningBroker(runner.broker, { schemas: plan.schemas, registry: null }).producer()
+    const producer = await createSchemaAwareBroker(runner.broker, { schemas: plan.schemas, registry: null }).producer()
     const records = events.map(({ values }) => {
       const key = Buffer.from(values.user as string)
       const value = plan.streams[0]!.codec.encode({ ...values, device: 'phone' })
@@ -60,7 +60,7 @@ test('old and new events of a topic are read by old and new processes, and so is
 
   // From the start: raw events of both versions, and repartition records that the old process sent.
   const again = runner.start({ plan, isRebuild: true })
-  await again.until('all is folded again', () => again.state().isReady && again.metrics.totals.refolded > 0)
+  await again.until('all is folded again', () => again.state().isReady && again.metrics.totals.restored > 0)
   await again.stop()
   expect(await runner.facts()).toEqual(facts)
 })

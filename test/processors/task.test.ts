@@ -1,7 +1,7 @@
 /** A task alone: fetched records in, batches and positions out; taken up again from any position, and folded again up to another. */
 import { describe, expect, test } from 'vitest'
 import { createTask, type Task, type TaskBatch } from '../../processors/batch/task.ts'
-import { encodePosition, nothingPassed, type TaskPosition } from '../../processors/position.ts'
+import { encodePosition, initialFrontier, type TaskPosition } from '../../processors/position.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import { compile } from '../../schemas/plan/compile.ts'
@@ -12,9 +12,9 @@ import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.
 const plan = compile(clicksPipeline({ stages: 1, disorder: '10s' }))
 const limits = { holdMaxMs: Number.POSITIVE_INFINITY, heldMax: 100_000, readAheadMax: 1_000 }
 const fresh: TaskPosition = {
-  passed: nothingPassed,
-  horizon: Number.NEGATIVE_INFINITY,
-  inputs: [0, 1].map(() => ({ low: 0, next: 0, clock: Number.NEGATIVE_INFINITY })),
+  frontier: initialFrontier,
+  retentionWatermark: Number.NEGATIVE_INFINITY,
+  inputs: [0, 1].map(() => ({ resumeOffset: 0, nextOffset: 0, maxEventTime: Number.NEGATIVE_INFINITY })),
 }
 const bounds = {
   eventsMax: 1_000,
@@ -26,7 +26,7 @@ const at = (seconds: number) => clicksStartMs + seconds * 1_000
 
 function open(
   start: TaskPosition = fresh,
-  refoldTo: TaskPosition | null = null,
+  restoreTo: TaskPosition | null = null,
   own: Partial<typeof limits> = {},
 ): Task {
   const stage = plan.stages[0]!
@@ -36,10 +36,10 @@ function open(
     partition: 0,
     partitions: 1,
     tasksBefore: 0,
-    hearing: null,
+    sourceFrontiers: null,
     limits: { ...limits, ...own },
     start,
-    refoldTo,
+    restoreTo,
   })
 }
 
@@ -104,15 +104,15 @@ describe('a batch', () => {
     read([clicks, refunds])
     const batch = task.take(0, bounds)!
     expect(idsOf(batch)).toEqual(['a', 'b', 'r', 'c'])
-    expect(batch.refusals.map(({ offset, problems }) => [offset, problems[0]!.code])).toEqual([[2, 'not_json']])
+    expect(batch.rejections.map(({ offset, problems }) => [offset, problems[0]!.code])).toEqual([[2, 'not_json']])
     expect(batch.position).toEqual({
       passed: { time: at(20), order: orderOf(0, 0, 1) },
       // The first click could be the first of any time.
       horizon: Number.NEGATIVE_INFINITY,
       // The click at 40 waits for what may still come before it.
       inputs: [
-        { low: 5, next: 6, clock: at(20) },
-        { low: 1, next: 1, clock: at(16) },
+        { resumeOffset: 5, nextOffset: 6, maxEventTime: at(20) },
+        { resumeOffset: 1, nextOffset: 1, maxEventTime: at(16) },
       ],
     })
     expect(batch.stagePosition).toEqual({ stage: 'user', partition: 0, next: [6, 1] })
@@ -151,13 +151,13 @@ describe('a batch', () => {
     expect(take().position).toMatchObject({ passed: { time: at(2_000) }, horizon: at(0) })
     // More clicks are to be read: those that were are judged by the clock before them.
     accept('clicks', 1, [click('b', 'anna', 1_000), click('c', 'anna', 900)], 1)
-    expect(take().position.horizon).toBe(at(0))
+    expect(take().position.retentionWatermark).toBe(at(0))
     accept('refunds', 2, [refund('s', 'anna', 90_000)])
     expect(take().position).toMatchObject({ passed: { time: at(90_000) }, horizon: at(1_000) })
     // Nothing more is there, and nobody knows for how long.
     accept('clicks', 3, [])
     accept('refunds', 3, [refund('t', 'anna', 90_001)])
-    expect(take().position.horizon).toBe(at(90_000) - retentionMs)
+    expect(take().position.retentionWatermark).toBe(at(90_000) - retentionMs)
   })
 
   test('is not awaited while the other input brings nothing but refusals', () => {
@@ -165,7 +165,7 @@ describe('a batch', () => {
     const { read } = readerOf(task)
     read([[click('a', 'anna', 0)], Array.from({ length: 40 }, () => 'bad')], [1, 10])
     expect(task.awaitsEnd(0)).toBe(false)
-    expect(task.take(0, bounds)).toMatchObject({ events: [], refusals: { length: 10 } })
+    expect(task.take(0, bounds)).toMatchObject({ events: [], rejections: { length: 10 } })
   })
 
   test('has at most so many events, so many entities, and nothing beyond a time', () => {
@@ -187,7 +187,11 @@ describe('a batch', () => {
     expect(task.takePosition()).toBeNull()
     read([[null, null], []])
     expect(task.take(0, bounds)).toBeNull()
-    expect(task.takePosition()?.position.inputs[0]).toEqual({ low: 2, next: 2, clock: Number.NEGATIVE_INFINITY })
+    expect(task.takePosition()?.position.inputs[0]).toEqual({
+      resumeOffset: 2,
+      nextOffset: 2,
+      maxEventTime: Number.NEGATIVE_INFINITY,
+    })
     expect(task.takePosition()).toBeNull()
   })
 })
@@ -226,8 +230,8 @@ describe('reading', () => {
       const [input] = batch.position.inputs
       const before = taken.reduce((sum, count) => sum + count, 0)
       // Everything that was read is taken, but for `now` at offset 0, and `then`.
-      expect([input!.low, input!.next]).toEqual(before < 1_300 ? [0, before + 1] : [0, 1_303])
-      expect(batch.refusals.length).toBe(before < 1_300 ? 0 : 1)
+      expect([input!.resumeOffset, input!.nextOffset]).toEqual(before < 1_300 ? [0, before + 1] : [0, 1_303])
+      expect(batch.rejections.length).toBe(before < 1_300 ? 0 : 1)
       expect(task.inputs[0]!.isAtEnd).toBe(before >= 1_000)
     }
     expect(taken).toEqual([500, 500, 300])
@@ -239,9 +243,9 @@ describe('taken up again', () => {
   test('reads again what it stands for, even where another input brings more late events than may be held', () => {
     const late = Array.from({ length: 700 }, (_, i) => click(`late${i}`, `user${i}`, 2_000 - i))
     const refunds = [refund('r', 'anna', 2_600)]
-    const passed = { time: at(2_500), order: 0 }
-    const read = { low: 0, next: 0, clock: Number.NEGATIVE_INFINITY }
-    const task = open({ passed, horizon: passed.time, inputs: [read, { ...read, next: 1 }] })
+    const frontier = { time: at(2_500), order: 0 }
+    const read = { resumeOffset: 0, nextOffset: 0, maxEventTime: Number.NEGATIVE_INFINITY }
+    const task = open({ frontier, retentionWatermark: frontier.time, inputs: [read, { ...read, nextOffset: 1 }] })
     const { read: readOnce } = readerOf(task)
     readOnce([late, refunds], [700, 0])
     expect(task.take(0, bounds)).toBeNull()
@@ -251,15 +255,15 @@ describe('taken up again', () => {
   })
 
   /** Runs to the end in batches of any size, from a position; what happens at each position is told. */
-  function runAll(logs: readonly [Log, Log], seed: number, start = fresh, refoldTo: TaskPosition | null = null) {
+  function runAll(logs: readonly [Log, Log], seed: number, start = fresh, restoreTo: TaskPosition | null = null) {
     const random = createRandom(seed)
-    const task = open(start, refoldTo)
+    const task = open(start, restoreTo)
     const { read } = readerOf(task)
     const batches: TaskBatch[] = []
     const ends: [number, number] = [0, 0]
     for (let quiet = 0; quiet < 3; ) {
       for (const input of [0, 1] as const) {
-        const least = Math.max(ends[input], task.inputs[input]!.next)
+        const least = Math.max(ends[input], task.inputs[input]!.nextOffset)
         ends[input] = Math.min(logs[input].length, least + random.below(9))
       }
       read(logs, ends)
@@ -285,11 +289,12 @@ describe('taken up again', () => {
     ]
   }
 
-  const isBehind = (a: TaskPosition, b: TaskPosition) => a.inputs.some(({ next }, i) => next < b.inputs[i]!.next)
+  const isBehind = (a: TaskPosition, b: TaskPosition) =>
+    a.inputs.some(({ nextOffset }, i) => nextOffset < b.inputs[i]!.nextOffset)
 
   const fates = (batches: readonly TaskBatch[]) => ({
     taken: batches.flatMap(({ events }) => events.map(({ id, stream }) => `${stream} ${id}`)).sort(),
-    refused: batches.flatMap(({ refusals }) => refusals.map(({ offset }) => offset)).sort((a, b) => a - b),
+    refused: batches.flatMap(({ rejections }) => rejections.map(({ offset }) => offset)).sort((a, b) => a - b),
   })
 
   test.each([41, 42, 43])('at any position: every event goes once, every refusal is told once, seed %i', (seed) => {
@@ -320,12 +325,12 @@ describe('taken up again', () => {
         const start = from < 0 ? fresh : whole[from]!.position
         const target = whole[to]!.position
         const again = runAll(logs, seed + to, start, target)
-        const refolded = again.filter(({ isRefold }) => isRefold)
+        const restored = again.filter(({ isRestore }) => isRestore)
         const between = whole.slice(from + 1, to + 1)
-        expect(fates(refolded).taken, `${from} to ${to}`).toEqual(fates(between).taken)
-        expect(fates(refolded).refused).toEqual([])
-        expect(encodePosition(refolded.at(-1)!.position)).toBe(encodePosition(target))
-        const rest = again.filter(({ isRefold }) => !isRefold)
+        expect(fates(restored).taken, `${from} to ${to}`).toEqual(fates(between).taken)
+        expect(fates(restored).refused).toEqual([])
+        expect(encodePosition(restored.at(-1)!.position)).toBe(encodePosition(target))
+        const rest = again.filter(({ isRestore }) => !isRestore)
         expect(fates(rest)).toEqual(fates(whole.slice(to + 1)))
       }
     }
@@ -355,16 +360,16 @@ describe('a refold', () => {
     )
     reader.read([clicks, refunds], [60, 1])
     const held = before.take(0, { ...bounds, eventsMax: 3 })!
-    expect(held.position.inputs[0]).toMatchObject({ low: 3, next: 60 })
+    expect(held.position.inputs[0]).toMatchObject({ resumeOffset: 3, nextOffset: 60 })
 
     const after = open(fresh, held.position, { readAheadMax: 5 })
     const again = readerOf(after)
     const folded: string[] = []
-    for (let rounds = 0; after.isRefolding && rounds < 100; rounds++) {
+    for (let rounds = 0; after.isRestoring && rounds < 100; rounds++) {
       again.read([clicks, refunds], [Math.min(60, 4 * (rounds + 1)), 1])
       folded.push(...(idsOf(after.take(0, bounds)) ?? []))
     }
-    expect(after.isRefolding).toBe(false)
+    expect(after.isRestoring).toBe(false)
     expect(folded).toEqual(idsOf(held))
   })
 

@@ -12,7 +12,7 @@ import { createHttpServer } from '../../runtime/http/server.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import { compile } from '../../schemas/plan/compile.ts'
-import type { Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter } from '../../schemas/wire/records.ts'
 import { brief, partitions } from '../conformance/broker-fixture.ts'
 
 export const plan = compile(cardFraud)
@@ -81,9 +81,9 @@ export async function openIntake(options: Partial<IntakeOptions> & { producer?: 
     })
   }
 
-  async function letters(): Promise<Rejection[]> {
+  async function deadLetters(): Promise<DeadLetter[]> {
     return (await recordsOf(plan.rejected.topic)).map(({ value }) => plan.rejected.codec.decode(value!))
   }
 
-  return { server, registry, errors, inject, post, recordsOf, accepted, letters }
+  return { server, registry, errors, inject, post, recordsOf, accepted, deadLetters }
 }

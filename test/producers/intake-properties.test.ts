@@ -49,8 +49,8 @@ test('any JSON values: results in order, accepted ones in the topic as the same 
         )
         const byId = (list: ReadonlyArray<{ txId?: unknown }>) => list.map((one) => JSON.stringify(one)).sort()
         expect(byId(await intake.accepted())).toEqual(byId(good))
-        const letters = await intake.letters()
-        expect(letters.map(({ value }) => value!.toString()).sort()).toEqual(
+        const deadLetters = await intake.deadLetters()
+        expect(deadLetters.map(({ value }) => value!.toString()).sort()).toEqual(
           texts.filter((_, i) => !expected[i]!.ok).sort(),
         )
       },
@@ -93,6 +93,6 @@ test('any bytes: answered as what they are, never a 5xx', async () => {
     }),
     { seed, numRuns: 600 },
   )
-  expect([(await intake.accepted()).length, (await intake.letters()).length]).toEqual([accepted, rejected])
+  expect([(await intake.accepted()).length, (await intake.deadLetters()).length]).toEqual([accepted, rejected])
   expect(intake.errors).toEqual([])
 })

@@ -63,7 +63,7 @@ describe('events', () => {
 
 describe('bad events', () => {
   test('among good ones are told and are dead letters with their own bytes', async () => {
-    const { post, accepted, letters } = await openIntake()
+    const { post, accepted, deadLetters } = await openIntake()
     const bad = '{"txId":"t2" , "customerId":"c2","terminalId":"m","amount":-1,"at":"yesterday"}'
     const { status, body } = await post(
       `[${JSON.stringify(transaction(1))}, ${bad} ,${JSON.stringify(transaction(3))}]`,
@@ -84,7 +84,7 @@ describe('bad events', () => {
       results: [acceptedAs(1), { status: 'rejected', problems }, acceptedAs(3)],
     })
     expect((await accepted()).map(({ txId }) => txId).sort()).toEqual(['t1', 't3'])
-    expect(await letters()).toEqual([
+    expect(await deadLetters()).toEqual([
       {
         stage: 'http',
         topic: 'transactions',
@@ -136,13 +136,13 @@ describe('bad events', () => {
       ['', 'not_json', 'a JSON array of events that is closed, and nothing after it'],
     ],
   ])('%s: 422 and a dead letter of it', async (_, body, [path, code, expected]) => {
-    const { post, letters, accepted, errors } = await openIntake()
+    const { post, deadLetters, accepted, errors } = await openIntake()
     const answer = await post(body)
     expect([answer.status, answer.body.accepted, answer.body.rejected]).toEqual([422, 0, 1])
     const [result] = answer.body.results
     expect(result!.status === 'rejected' && result!.problems[0]).toMatchObject({ path, code, expected })
-    const [letter] = await letters()
-    expect([letter!.value, letter!.problems]).toEqual([
+    const [deadLetter] = await deadLetters()
+    expect([deadLetter!.value, deadLetter!.problems]).toEqual([
       bytesOf(body),
       result!.status === 'rejected' && result!.problems,
     ])
@@ -159,20 +159,20 @@ describe('bad events', () => {
   })
 
   test('of great length are refused', async () => {
-    const { post, letters } = await openIntake()
+    const { post, deadLetters } = await openIntake()
     const text = 'x'.repeat(eventBytesMax)
     const { status, body } = await post(transaction(1, { text }))
     const expected = `an event of at most ${eventBytesMax} bytes`
     expect(status).toBe(422)
     expect(body.results).toMatchObject([{ status: 'rejected', problems: [{ path: '', code: 'length', expected }] }])
-    const [letter] = await letters()
-    expect(letter!.value).toEqual(bytesOf(transaction(1, { text })))
+    const [deadLetter] = await deadLetters()
+    expect(deadLetter!.value).toEqual(bytesOf(transaction(1, { text })))
   })
 })
 
 describe('requests that are refused as a whole', () => {
-  const nothingTaken = async ({ accepted, letters }: Awaited<ReturnType<typeof openIntake>>) =>
-    expect([await accepted(), await letters()]).toEqual([[], []])
+  const nothingTaken = async ({ accepted, deadLetters }: Awaited<ReturnType<typeof openIntake>>) =>
+    expect([await accepted(), await deadLetters()]).toEqual([[], []])
 
   test.each([
     ['an empty list', '[ ]', 'application/json'],

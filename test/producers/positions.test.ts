@@ -138,8 +138,8 @@ describe('a run', () => {
     await first.send([record], 1)
     const second = await made.open()
     expect(second.found).toBe(1)
-    const refusal = { code: 'source_taken', message: expect.stringContaining('Another process sends tx.csv too') }
-    await expect(first.send([record], 2)).rejects.toMatchObject(refusal)
+    const rejection = { code: 'source_taken', message: expect.stringContaining('Another process sends tx.csv too') }
+    await expect(first.send([record], 2)).rejects.toMatchObject(rejection)
     await second.send([], 2)
     expect(made.said).toEqual([])
     await Promise.all([first.close(), second.close()])

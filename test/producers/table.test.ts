@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { type RowOptions, readTable } from '../../producers/table.ts'
 import { rowOptions, sales } from './rows.ts'
 
-const refusal = (columns: string[], more: Partial<RowOptions> = {}) => {
+const rejection = (columns: string[], more: Partial<RowOptions> = {}) => {
   try {
     readTable(columns, rowOptions({ place: 'tx.csv', ...more }))
   } catch (error) {
@@ -14,7 +14,7 @@ const refusal = (columns: string[], more: Partial<RowOptions> = {}) => {
 
 describe('columns that the stream needs and the file lacks are one error', () => {
   test('with the names that are meant', () => {
-    expect(refusal(['TX_ID', 'Amount', 'DATE_AT', 'note'])).toEqual([
+    expect(rejection(['TX_ID', 'Amount', 'DATE_AT', 'note'])).toEqual([
       'usage',
       'tx.csv lacks columns that the stream sales needs: id, amount, at.',
       '  columns of the file: TX_ID, Amount, DATE_AT, note',
@@ -24,27 +24,29 @@ describe('columns that the stream needs and the file lacks are one error', () =>
 
   test('a map that is already given is kept, and a column that is taken is not meant again', () => {
     const map = new Map([['id', 'ID']])
-    expect(refusal(['ID', 'amounts', 'at'], { map }).slice(-1)).toEqual(['  to name them: --map id=ID,amount=amounts'])
+    expect(rejection(['ID', 'amounts', 'at'], { map }).slice(-1)).toEqual([
+      '  to name them: --map id=ID,amount=amounts',
+    ])
   })
 
   test('a first row that holds no names is seen', () => {
-    expect(refusal(['17', '2018-04-01', 'x']).slice(-1)).toEqual([
+    expect(rejection(['17', '2018-04-01', 'x']).slice(-1)).toEqual([
       '  the first row must hold the names of the columns; here it looks like values',
     ])
   })
 
   test('columns of optional fields may be absent', () => {
-    expect(refusal(['id', 'amount', 'at'])).toBe('nothing')
+    expect(rejection(['id', 'amount', 'at'])).toBe('nothing')
   })
 })
 
 test('names are put in quotes for the shell', () => {
   const map = new Map([['id', "it's"]])
-  expect(refusal(["it's", 'amount'], { map }).slice(-1)).toEqual([`  to name them: --map 'id=it'\\''s,at=<column>'`])
+  expect(rejection(["it's", 'amount'], { map }).slice(-1)).toEqual([`  to name them: --map 'id=it'\\''s,at=<column>'`])
 })
 
 test('a map must name columns that are there', () => {
-  expect(refusal(['id', 'amount', 'at'], { map: new Map([['note', 'REMARK']]) })).toEqual([
+  expect(rejection(['id', 'amount', 'at'], { map: new Map([['note', 'REMARK']]) })).toEqual([
     'usage',
     '--map note=REMARK names a column that tx.csv does not have.',
     '  columns of the file: id, amount, at',
@@ -52,16 +54,16 @@ test('a map must name columns that are there', () => {
 })
 
 test('a doubled column is refused where it is read, and only there', () => {
-  expect(refusal(['id', 'amount', 'at', 'id']).slice(0, 2)).toEqual([
+  expect(rejection(['id', 'amount', 'at', 'id']).slice(0, 2)).toEqual([
     'usage',
     'tx.csv has two columns id, and id is read from it: rename one.',
   ])
-  expect(refusal(['id', 'amount', 'at', 'x', 'x'])).toBe('nothing')
+  expect(rejection(['id', 'amount', 'at', 'x', 'x'])).toBe('nothing')
 })
 
 test('without a stream there must be a column that names it', () => {
   const streams = [sales, { ...sales, name: 'refunds' }]
-  expect(refusal(['id', 'amount', 'at'], { streams, stream: null })).toEqual([
+  expect(rejection(['id', 'amount', 'at'], { streams, stream: null })).toEqual([
     'usage',
     'tx.csv does not say which stream its rows belong to: name it with --stream (sales, refunds), or give the file a column stream.',
     '  columns of the file: id, amount, at',

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Broker } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
-import { createLearningBroker } from '../../runtime/schema-aware-broker.ts'
+import { createSchemaAwareBroker } from '../../runtime/schema-aware-broker.ts'
 import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { FieldPlan } from '../../schemas/kernel/event.ts'
@@ -29,7 +29,7 @@ async function withBroker() {
   function process(fields: readonly FieldPlan[], registry: SchemaRegistry | null = null) {
     const writers = createWriterSchemas()
     const codec = createEventCodec('orders', 'shop', fields, writers)
-    return { codec, broker: createLearningBroker(broker, { schemas: { topic, writers }, registry }) }
+    return { codec, broker: createSchemaAwareBroker(broker, { schemas: { topic, writers }, registry }) }
   }
   const append = async (...values: readonly Buffer[]) => {
     const producer = await memory.producer()
@@ -151,7 +151,7 @@ test('a process that could not read the schemas once reads them when it tries ag
       return memory.fetcher()
     },
   }
-  const broker = createLearningBroker(unsteady, { schemas: { topic, writers }, registry: null })
+  const broker = createSchemaAwareBroker(unsteady, { schemas: { topic, writers }, registry: null })
   await expect(broker.producer()).rejects.toMatchObject({ code: 'kafka_unreachable' })
   await broker.producer()
 })

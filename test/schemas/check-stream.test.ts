@@ -4,9 +4,9 @@ import { durations, identifiers, loose, mistakes, orderSpecs, withField, withStr
 import { orders, sound } from './shop-definition.ts'
 
 describe('streams', () => {
-  const letters = 'letters, digits, dots, dashes and underscores'
-  const streamNames = `a name of ${letters} that begins with a letter, at most 128`
-  const topics = `a topic of ${letters} that begins with a letter or digit, at most 128`
+  const deadLetters = 'letters, digits, dots, dashes and underscores'
+  const streamNames = `a name of ${deadLetters} that begins with a letter, at most 128`
+  const topics = `a topic of ${deadLetters} that begins with a letter or digit, at most 128`
 
   test.each(['3ds', 'my orders', '.orders', '-', 'o'.repeat(129)])('name %s', (name) => {
     expect(withStream({ topic: 'raw' }, name)).toEqual([

@@ -44,8 +44,8 @@ describe('the plan of card fraud', () => {
   })
 
   test('has a stage for the customer, which keeps amounts as integers of cents', () => {
-    const { index, entity, rawStreams, hopIn } = plan.stages[0]!
-    expect({ index, rawStreams, hopIn }).toEqual({ index: 0, rawStreams: [0, 1], hopIn: null })
+    const { index, entity, rawStreams, repartitionIn } = plan.stages[0]!
+    expect({ index, rawStreams, repartitionIn }).toEqual({ index: 0, rawStreams: [0, 1], repartitionIn: null })
     expect(entity.name).toBe('customer')
     expect([...entity.keyFields]).toEqual([
       [0, 'customerId'],
@@ -61,8 +61,8 @@ describe('the plan of card fraud', () => {
   })
 
   test('has a stage for the terminal, which places chargebacks by the transaction they are of', () => {
-    const { index, entity, rawStreams, hopOut } = plan.stages[1]!
-    expect({ index, rawStreams, hopOut }).toEqual({ index: 1, rawStreams: [], hopOut: null })
+    const { index, entity, rawStreams, repartitionOut } = plan.stages[1]!
+    expect({ index, rawStreams, repartitionOut }).toEqual({ index: 1, rawStreams: [], repartitionOut: null })
     expect(entity.name).toBe('terminal')
     expect([...entity.keyFields]).toEqual([
       [0, 'terminalId'],
@@ -81,12 +81,12 @@ describe('the plan of card fraud', () => {
   })
 
   test('hops once, with both streams and the slots of the customer', () => {
-    const { hopOut } = plan.stages[0]!
-    expect(plan.stages[1]!.hopIn).toBe(hopOut)
-    expect(hopOut!.topic).toBe('card-fraud.terminal')
-    expect(hopOut!.streams).toEqual([0, 1])
-    expect(hopOut!.slots).toEqual(plan.stages[0]!.entity.slots)
-    expect([...hopOut!.codec.schemas.keys()]).toEqual([
+    const { repartitionOut } = plan.stages[0]!
+    expect(plan.stages[1]!.repartitionIn).toBe(repartitionOut)
+    expect(repartitionOut!.topic).toBe('card-fraud.terminal')
+    expect(repartitionOut!.streams).toEqual([0, 1])
+    expect(repartitionOut!.slots).toEqual(plan.stages[0]!.entity.slots)
+    expect([...repartitionOut!.codec.schemas.keys()]).toEqual([
       'terminal_transactions',
       'terminal_chargebacks',
       'terminal_mark',
@@ -164,7 +164,7 @@ describe('the plan of card fraud', () => {
     expect(plan.topics).toEqual([
       { topic: 'transactions', role: 'raw', partitions: null, retentionMs: 38 * dayMs },
       { topic: 'chargebacks', role: 'raw', partitions: null, retentionMs: 38 * dayMs },
-      { topic: 'card-fraud.terminal', role: 'hop', partitions: null, retentionMs: 38 * dayMs },
+      { topic: 'card-fraud.terminal', role: 'repartition', partitions: null, retentionMs: 38 * dayMs },
       { topic: 'card-fraud.predictions', role: 'predictions', partitions: null, retentionMs: 90 * dayMs },
       { topic: 'card-fraud.rejected', role: 'rejected', partitions: null, retentionMs: 90 * dayMs },
       { topic: 'card-fraud.models', role: 'models', partitions: 1, retentionMs: null },
@@ -190,7 +190,7 @@ describe('the plan of card fraud', () => {
     const named = compile(cardFraud, { namespace: 'run-1' })
     expect(named.topics).toEqual(plan.topics.map((topic) => ({ ...topic, topic: `run-1.${topic.topic}` })))
     expect(named.streams.map(({ topic }) => topic)).toEqual(['run-1.transactions', 'run-1.chargebacks'])
-    expect(named.stages[0]!.hopOut!.topic).toBe('run-1.card-fraud.terminal')
+    expect(named.stages[0]!.repartitionOut!.topic).toBe('run-1.card-fraud.terminal')
     expect([named.predictions.topic, named.rejected.topic, named.models.topic]).toEqual([
       'run-1.card-fraud.predictions',
       'run-1.card-fraud.rejected',

@@ -101,7 +101,12 @@ describe('stages', () => {
   test('one entity: one stage, no hop', () => {
     const plan = compiled({ features: { count: count(orders, { by: buyer, over: '1d' }) } })
     expect(
-      plan.stages.map(({ entity, hopIn, hopOut, rawStreams }) => [entity.name, hopIn, hopOut, rawStreams]),
+      plan.stages.map(({ entity, repartitionIn, repartitionOut, rawStreams }) => [
+        entity.name,
+        repartitionIn,
+        repartitionOut,
+        rawStreams,
+      ]),
     ).toEqual([['buyer', null, null, [0, 1]]])
     expect(plan.topics.map(({ role }) => role)).toEqual(['raw', 'raw', 'predictions', 'rejected', 'models', 'schemas'])
     expect(plan.stages[0]!.entity.retentionMs).toBe(2 * dayMs)
@@ -182,7 +187,7 @@ describe('stages', () => {
       ['returns', 'returns', 0],
     ])
     expect(plan.stages.map(({ rawStreams }) => rawStreams)).toEqual([[0, 2], [1]])
-    expect(plan.stages[0]!.hopOut!.streams).toEqual([0])
+    expect(plan.stages[0]!.repartitionOut!.streams).toEqual([0])
     expect([...plan.stages[1]!.entity.keyFields]).toEqual([
       [0, 'shopId'],
       [1, 'shopId'],
@@ -201,12 +206,12 @@ describe('stages', () => {
     const features = { buyers: count(orders, { by: buyer, over: '1d' }), shops: count(anywhere, { by, over: '1d' }) }
     const plan = compiled({ features })
     expect(
-      plan.stages.map(({ kind, index, entity, rawStreams, hopIn }) => [
+      plan.stages.map(({ kind, index, entity, rawStreams, repartitionIn }) => [
         kind,
         index,
         entity.name,
         rawStreams,
-        hopIn && [hopIn.topic, hopIn.streams, hopIn.slots.length],
+        repartitionIn && [repartitionIn.topic, repartitionIn.streams, repartitionIn.slots.length],
       ]),
     ).toEqual([
       ['rekey', 0, 'rekey', [1], null],
@@ -251,18 +256,19 @@ describe('stages', () => {
       [1, 'shop', [2]],
       [2, 'note', []],
     ])
-    const hops = plan.stages.map(
-      ({ hopOut }) => hopOut && [hopOut.topic, hopOut.streams, hopOut.slots.map((s) => s.name)],
+    const repartitions = plan.stages.map(
+      ({ repartitionOut }) =>
+        repartitionOut && [repartitionOut.topic, repartitionOut.streams, repartitionOut.slots.map((s) => s.name)],
     )
     const buyerSlots = ['buyer_count_orders_1d', 'buyer_count_returns_1d']
     const shopSlots = ['shop_count_orders_2d', 'shop_count_visits_2d_lag_1d']
-    expect(hops).toEqual([
+    expect(repartitions).toEqual([
       ['returned-orders.shop', [0], buyerSlots],
       ['returned-orders.note', [0, 2], [...buyerSlots, ...shopSlots]],
       null,
     ])
-    expect(plan.stages[1]!.hopIn).toBe(plan.stages[0]!.hopOut)
-    expect(plan.stages[2]!.hopIn).toBe(plan.stages[1]!.hopOut)
+    expect(plan.stages[1]!.repartitionIn).toBe(plan.stages[0]!.repartitionOut)
+    expect(plan.stages[2]!.repartitionIn).toBe(plan.stages[1]!.repartitionOut)
     expect(plan.stages.map(({ entity }) => entity.retentionMs / dayMs)).toEqual([2, 4, 6])
     expect(plan.features.map(({ name, entity }) => `${name} ${entity}`)).toEqual([
       'buyers buyer',

@@ -11,20 +11,20 @@ import type { RecordCodec } from '../../schemas/wire/codec.ts'
 import { avroName } from '../../schemas/wire/record-codecs.ts'
 import type {
   AliasChange,
-  HopRecord,
+  DeadLetter,
   ModelVersion,
   Prediction,
-  Rejection,
+  RepartitionRecord,
   VersionNote,
 } from '../../schemas/wire/records.ts'
 import { soundPipeline } from './shop-definition.ts'
 
 const seed = 20260816
 const plan = compile(cardFraud)
-const hop = plan.stages[0]!.hopOut!
+const repartition = plan.stages[0]!.repartitionOut!
 /** Its events have fields of every kind, missing ones among them. */
 const shopPlan = compile(soundPipeline)
-const shopHop = shopPlan.stages[0]!.hopOut!
+const shopRepartition = shopPlan.stages[0]!.repartitionOut!
 
 const text = fc.string({ unit: 'grapheme', maxLength: 20 })
 const name = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 12 })
@@ -41,14 +41,14 @@ const origin = fc.record({ partition, offset: whole })
 const positions = fc.array(fc.record({ stage: name, partition, next: fc.array(whole, { maxLength: 4 }) }), {
   maxLength: 3,
 })
-const hopPlace = fc.record({ time, order: partition })
-const hopSource = fc.record({
+const repartitionPosition = fc.record({ time, order: partition })
+const sourceProgress = fc.record({
   source: partition,
   watermark: time,
   order: partition,
-  horizon: fc.option(time),
+  retentionWatermark: fc.option(time),
   idle: fc.boolean(),
-  until: fc.option(hopPlace),
+  idleUpTo: fc.option(repartitionPosition),
 })
 
 function fieldValue({ kind, optional }: FieldPlan): fc.Arbitrary<FieldValue> {
@@ -78,7 +78,7 @@ const prediction: fc.Arbitrary<Prediction> = fc.record({
 })
 
 const problem = fc.record({ path: text, code: fc.constantFrom('late', 'type'), expected: text, received: text })
-const rejection: fc.Arbitrary<Rejection> = fc.record({
+const rejection: fc.Arbitrary<DeadLetter> = fc.record({
   stage: name,
   topic: name,
   partition,
@@ -152,22 +152,22 @@ const note: fc.Arbitrary<VersionNote> = fc.record({
   figures: fc.dictionary(name, value, { maxKeys: 4 }),
 })
 
-const mark: fc.Arbitrary<HopRecord> = fc.record({
-  kind: fc.constant('mark'),
-  sources: fc.array(hopSource, { maxLength: 5 }),
-  heard: fc.array(hopPlace, { maxLength: 5 }),
-  asks: fc.boolean(),
+const watermark: fc.Arbitrary<RepartitionRecord> = fc.record({
+  kind: fc.constant('watermark'),
+  sources: fc.array(sourceProgress, { maxLength: 5 }),
+  observed: fc.array(repartitionPosition, { maxLength: 5 }),
+  requestsProgress: fc.boolean(),
 })
-const scored: fc.Arbitrary<HopRecord> = fc.record({
+const scored: fc.Arbitrary<RepartitionRecord> = fc.record({
   kind: fc.constant('event'),
   source: partition,
   stream: fc.constant(0),
   origin,
   event: eventOf(0),
-  slots: listOf(orMissing, shopHop.slots.length),
+  slots: listOf(orMissing, shopRepartition.slots.length),
   positions,
 })
-const unscored: fc.Arbitrary<HopRecord> = fc.record({
+const unscored: fc.Arbitrary<RepartitionRecord> = fc.record({
   kind: fc.constant('event'),
   source: partition,
   stream: fc.constant(1),
@@ -179,9 +179,9 @@ const unscored: fc.Arbitrary<HopRecord> = fc.record({
 
 /** Each record type with its codec and what its codec calls itself in errors. */
 const cases: ReadonlyArray<[kind: string, what: string, codec: RecordCodec<unknown>, record: fc.Arbitrary<unknown>]> = [
-  ['hop mark', 'shop repartition', shopHop.codec as RecordCodec<unknown>, mark],
-  ['scored hop event', 'shop repartition', shopHop.codec as RecordCodec<unknown>, scored],
-  ['other hop event', 'shop repartition', shopHop.codec as RecordCodec<unknown>, unscored],
+  ['repartition watermark', 'shop repartition', shopRepartition.codec as RecordCodec<unknown>, watermark],
+  ['scored hop event', 'shop repartition', shopRepartition.codec as RecordCodec<unknown>, scored],
+  ['other hop event', 'shop repartition', shopRepartition.codec as RecordCodec<unknown>, unscored],
   ['prediction', 'prediction', plan.predictions.codec as RecordCodec<unknown>, prediction],
   ['rejection', 'rejection', plan.rejected.codec as RecordCodec<unknown>, rejection],
   ['model version', 'registry', plan.models.codec as RecordCodec<unknown>, version],
@@ -323,7 +323,7 @@ describe('a prediction', () => {
 
 describe('a rejection', () => {
   test('keeps the original bytes, whatever becomes of the batch that they came in', () => {
-    const given: Rejection = {
+    const given: DeadLetter = {
       stage: 'customer',
       topic: 'transactions',
       partition: 0,
@@ -351,7 +351,7 @@ describe('a rejection', () => {
 
 describe('the schemas', () => {
   test('are one a record type, under the pipeline’s namespace', () => {
-    const all = [hop.codec, plan.predictions.codec, plan.rejected.codec, plan.models.codec, plan.scored.codec]
+    const all = [repartition.codec, plan.predictions.codec, plan.rejected.codec, plan.models.codec, plan.scored.codec]
     const names = all.map(({ schemas }) => [...schemas.entries()])
     expect(names.map((entries) => entries.map(([key]) => key))).toEqual([
       ['terminal_transactions', 'terminal_chargebacks', 'terminal_mark'],
@@ -367,7 +367,7 @@ describe('the schemas', () => {
 
   test('carry slots with the scored stream only', () => {
     const fieldsOf = (record: string) =>
-      (hop.codec.schemas.get(record) as { fields: Array<{ name: string }> }).fields.map((field) => field.name)
+      (repartition.codec.schemas.get(record) as { fields: Array<{ name: string }> }).fields.map((field) => field.name)
     expect(fieldsOf('terminal_transactions')).toEqual(['source', 'origin', 'event', 'slots', 'positions'])
     expect(fieldsOf('terminal_chargebacks')).toEqual(['source', 'origin', 'event'])
     expect(fieldsOf('terminal_mark')).toEqual(['sources', 'heard', 'asks'])

@@ -21,7 +21,7 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 import { fingerprintBytes } from '../../schemas/wire/avro-fingerprint.ts'
 import { avroType } from '../../schemas/wire/avro-types.ts'
 import { createEventCodec } from '../../schemas/wire/event-codec.ts'
-import type { HopEvent } from '../../schemas/wire/records.ts'
+import type { RepartitionEvent } from '../../schemas/wire/records.ts'
 import { createWriterSchemas } from '../../schemas/wire/writer-schemas.ts'
 
 const id: FieldPlan = { name: 'id', kind: 'text', optional: false }
@@ -227,38 +227,48 @@ const plain = shopPlan({})
 const wide = shopPlan({ fields: extra })
 
 describe('a repartition record of another definition', () => {
-  const hopOf = (plan: Plan) => plan.stages[0]!.hopOut!
+  const repartitionOf = (plan: Plan) => plan.stages[0]!.repartitionOut!
   const values = { id: 'a', buyer: 'b', shop: 's', at: 5, amount: 2 }
   const sent = (plan: Plan, event: Record<string, string | number | null>): Buffer => {
-    const hop: HopEvent = {
+    const repartition: RepartitionEvent = {
       kind: 'event',
       source: 1,
       stream: 0,
       origin: { partition: 1, offset: 2 },
       event,
-      slots: hopOf(plan).slots.map((_, i) => i + 1),
+      slots: repartitionOf(plan).slots.map((_, i) => i + 1),
       positions: [{ stage: 'buyer', partition: 1, next: [3] }],
     }
-    return hopOf(plan).codec.encode(hop)
+    return repartitionOf(plan).codec.encode(repartition)
   }
 
   test('is read where it carries all that is computed with', () => {
     learnt(wide, plain)
-    const read = hopOf(wide).codec.decode(sent(plain, values)) as HopEvent
+    const read = repartitionOf(wide).codec.decode(sent(plain, values)) as RepartitionEvent
     expect({ ...read.event }).toEqual({ ...values, note: null, weight: null })
     expect(read.slots).toEqual([1])
     learnt(plain, wide)
-    const back = hopOf(plain).codec.decode(sent(wide, { ...values, note: 'n', weight: 3 })) as HopEvent
+    const back = repartitionOf(plain).codec.decode(sent(wide, { ...values, note: 'n', weight: 3 })) as RepartitionEvent
     expect({ ...back.event }).toEqual(values)
-    const mark = hopOf(plain).codec.encode({ kind: 'mark', sources: [], heard: [], asks: false })
-    expect(hopOf(wide).codec.decode(mark)).toEqual({ kind: 'mark', sources: [], heard: [], asks: false })
+    const watermark = repartitionOf(plain).codec.encode({
+      kind: 'watermark',
+      sources: [],
+      observed: [],
+      requestsProgress: false,
+    })
+    expect(repartitionOf(wide).codec.decode(watermark)).toEqual({
+      kind: 'watermark',
+      sources: [],
+      observed: [],
+      requestsProgress: false,
+    })
   })
 
   test('is refused where it lacks a field that something is computed from', () => {
     const scored = shopPlan({ fields: extra, features: (orders) => ({ weight: orders.fields['weight' as 'amount'] }) })
     learnt(scored, plain)
     const bytes = sent(plain, values)
-    expect(() => hopOf(scored).codec.decode(bytes)).toThrow(
+    expect(() => repartitionOf(scored).codec.decode(bytes)).toThrow(
       expect.objectContaining({
         code: 'record_unreadable',
         message: expect.stringMatching(
@@ -274,23 +284,25 @@ describe('a slot of a repartition record', () => {
   const summing = shopPlan({
     features: ({ fields }, buyer) => ({ spent: sum(fields.amount, { by: buyer, over: '1d' }) }),
   })
-  const hopOf = (plan: Plan) => plan.stages[0]!.hopOut!
+  const repartitionOf = (plan: Plan) => plan.stages[0]!.repartitionOut!
   const sent = (plan: Plan, slots: readonly number[]): Buffer => {
     const event = { id: 'a', buyer: 'b', shop: 's', at: 5, amount: 2 }
-    return hopOf(plan).codec.encode({
+    return repartitionOf(plan).codec.encode({
       ...{ kind: 'event', source: 0, stream: 0, origin: { partition: 0, offset: 2 }, event, slots, positions: [] },
-    } as HopEvent)
+    } as RepartitionEvent)
   }
 
   test('that is not there is no missing value: the record is refused', () => {
     learnt(summing, plain)
-    expect(() => hopOf(summing).codec.decode(sent(plain, [1]))).toThrow(/no matching field for default-less .*sum/)
+    expect(() => repartitionOf(summing).codec.decode(sent(plain, [1]))).toThrow(
+      /no matching field for default-less .*sum/,
+    )
   })
 
   test('that is no longer asked for is passed over', () => {
     learnt(plain, summing)
-    expect(hopOf(summing).slots.length).toBe(2)
-    expect(hopOf(plain).codec.decode(sent(summing, [1, 7]))).toMatchObject({ slots: [1] })
+    expect(repartitionOf(summing).slots.length).toBe(2)
+    expect(repartitionOf(plain).codec.decode(sent(summing, [1, 7]))).toMatchObject({ slots: [1] })
   })
 })
 

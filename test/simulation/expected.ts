@@ -9,7 +9,7 @@ import { partitionOf } from '../../runtime/partition.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { Plan, StagePlan, StreamPlan } from '../../schemas/plan/plan.ts'
-import type { Rejection } from '../../schemas/wire/records.ts'
+import type { DeadLetter } from '../../schemas/wire/records.ts'
 import { bitsOf, type PipelineRunner } from '../../testing/index.ts'
 import { unlucky } from './scenario.ts'
 
@@ -30,7 +30,7 @@ export interface Judged {
   readonly rejected: readonly string[]
 }
 
-export async function judgeLog(runner: PipelineRunner): Promise<Judged> {
+export async function validateLog(runner: PipelineRunner): Promise<Judged> {
   const events: LogEvent[] = []
   const rejected: string[] = []
   for (const stream of runner.plan.streams) {
@@ -59,21 +59,25 @@ export async function judgeLog(runner: PipelineRunner): Promise<Judged> {
 
 /** A letter about an event that came when the facts of its time had gone, although it was not late by its own stream. */
 export interface Expired {
-  readonly letter: Rejection
+  readonly deadLetter: DeadLetter
   readonly id: string
 }
 
 /** Only where a stream was more than twice as far behind another as facts are kept can events be so late. */
-export function expiredLetters({ events, rejected }: Judged, plan: Plan, letters: readonly Rejection[]): Expired[] {
+export function expiredDeadLetters(
+  { events, rejected }: Judged,
+  plan: Plan,
+  deadLetters: readonly DeadLetter[],
+): Expired[] {
   const newest = Math.max(...events.map(({ time }) => time))
   const keptMs = Math.max(...plan.stages.map(({ entity }) => entity.retentionMs))
-  return letters.flatMap((letter) => {
-    const { topic, partition, offset, problems, value } = letter
+  return deadLetters.flatMap((deadLetter) => {
+    const { topic, partition, offset, problems, value } = deadLetter
     if (problems[0]?.code !== 'late' || rejected.includes(placeName(topic, partition, offset))) return []
     const decoded = plan.scored.codec.decode(value)
     if (topic !== plan.scored.topic || !decoded.ok) return []
     const { [plan.scored.timeField]: time, [plan.scored.idField]: id } = decoded.event
-    return (time as number) < newest - 2 * keptMs ? [{ letter, id: id as string }] : []
+    return (time as number) < newest - 2 * keptMs ? [{ deadLetter, id: id as string }] : []
   })
 }
 
@@ -128,7 +132,7 @@ function rowsByKey(events: readonly LogEvent[], plan: Plan, stage: StagePlan): M
     const keyField = entity.keyFields.get(stream.index)
     if (keyField === undefined || !entity.layout.sources.some((source) => source.stream === stream.index)) continue
     // What the last stage rejects leaves its facts in the stages before.
-    if (stage.hopOut === null && isUnlucky(values)) continue
+    if (stage.repartitionOut === null && isUnlucky(values)) continue
     const row = new Float64Array(entity.layout.width)
     write(stream.index, values, order, row)
     const key = values[keyField] as string

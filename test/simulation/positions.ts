@@ -16,9 +16,12 @@ export function watchPositions(
 
   function hasGoneBack(to: TaskPosition, from: TaskPosition): boolean {
     return (
-      compareCanonical(to.passed, from.passed) < 0 ||
-      to.horizon < from.horizon ||
-      to.inputs.some(({ low, next }, i) => next < from.inputs[i]!.next || low < from.inputs[i]!.low)
+      compareCanonical(to.frontier, from.frontier) < 0 ||
+      to.retentionWatermark < from.retentionWatermark ||
+      to.inputs.some(
+        ({ resumeOffset, nextOffset }, i) =>
+          nextOffset < from.inputs[i]!.nextOffset || resumeOffset < from.inputs[i]!.resumeOffset,
+      )
     )
   }
 

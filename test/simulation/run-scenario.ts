@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describeFaults } from '../../testing/fault-schedule.ts'
 import { bitsOf, createPipelineRunner, type PipelineRunner } from '../../testing/index.ts'
 import { clicksStartMs } from '../support/clicks.ts'
-import { expectedFacts, expiredLetters, judgeLog, placeName, replayedBits, scoredIds } from './expected.ts'
+import { expectedFacts, expiredDeadLetters, placeName, replayedBits, scoredIds, validateLog } from './expected.ts'
 import { watchPositions } from './positions.ts'
 import { drawScenario, type Scenario, type Sent } from './scenario.ts'
 
@@ -63,17 +63,17 @@ async function produce(runner: PipelineRunner, sent: readonly Sent[]): Promise<v
 async function compare(runner: PipelineRunner, scenario: Scenario, violated: (what: string) => void): Promise<void> {
   const { plan } = runner
   const { partitions, order } = scenario
-  const letters = await runner.rejections()
-  const judged = await judgeLog(runner)
-  const expired = Number.isFinite(scenario.limits.holdMaxMs) ? expiredLetters(judged, plan, letters) : []
+  const deadLetters = await runner.rejections()
+  const judged = await validateLog(runner)
+  const expired = Number.isFinite(scenario.limits.holdMaxMs) ? expiredDeadLetters(judged, plan, deadLetters) : []
   const predictions = await runner.predictions()
   const ids = predictions.map(({ id }) => id).sort()
   const expectedIds = scoredIds(judged, plan).filter((id) => ids.includes(id) || !expired.some((one) => one.id === id))
   for (const id of difference(expectedIds, ids)) violated(`${id} was never predicted`)
   for (const id of difference(ids, expectedIds)) violated(`${id} was predicted once too often`)
 
-  const rejections = letters
-    .filter((letter) => !expired.some((one) => one.letter === letter))
+  const rejections = deadLetters
+    .filter((deadLetter) => !expired.some((one) => one.deadLetter === deadLetter))
     .map(({ topic, partition, offset }) => placeName(topic, partition, offset))
   for (const place of difference(judged.rejected, rejections)) violated(`the record at ${place} was not rejected`)
   for (const place of difference(rejections, judged.rejected))
@@ -105,7 +105,7 @@ async function compareEnds(
 ): Promise<void> {
   const { plan, broker, store } = runner
   for (const stage of plan.stages) {
-    const topic = stage.rawStreams.length > 0 ? plan.streams[stage.rawStreams[0]!]!.topic : stage.hopIn!.topic
+    const topic = stage.rawStreams.length > 0 ? plan.streams[stage.rawStreams[0]!]!.topic : stage.repartitionIn!.topic
     for (let partition = 0; partition < partitions; partition++) {
       const { position } = await store.look(stage.entity.name, partition)
       const [committed] = await broker.committedOffsets('workers', [{ topic, partition }])

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
 import type { Task } from '../../processors/batch/task.ts'
 import type { ProcessingMetrics } from '../../processors/metrics.ts'
-import { putBack } from '../../processors/recovery/requeue.ts'
+import { requeue } from '../../processors/recovery/requeue.ts'
 import { defaultWorkerLimits, runWorker } from '../../processors/run-worker.ts'
 import type {
   Broker,
@@ -80,14 +80,20 @@ export async function instantRun(
   let rebalances = 0
   let quietFetches = 0
   let steps = 0
-  let hasPutBack = !options.putsBack
+  let hasRequeued = !options.putsBack
 
   /** Nothing here lets anybody else run: a pipeline that gets nowhere must not go on for ever. */
   function step(): void {
     if (++steps <= stepsMax) return
-    const state = running.state().tasks.map(({ stage, partition, held, inputs, passed, isRefolding }) => {
-      const read = inputs.map(({ topic, next, lag, isAtEnd, clock }) => ({ topic, next, lag, isAtEnd, clock }))
-      return { stage: stage.entity.name, partition, held, passed, isRefolding, read }
+    const state = running.state().tasks.map(({ stage, partition, held, inputs, frontier, isRestoring }) => {
+      const read = inputs.map(({ topic, nextOffset, lag, isAtEnd, maxEventTime }) => ({
+        topic,
+        nextOffset,
+        lag,
+        isAtEnd,
+        maxEventTime,
+      }))
+      return { stage: stage.entity.name, partition, held, frontier, isRestoring, read }
     })
     throw new Error(`the run does not end (${failures} failures): ${JSON.stringify(state)}`)
   }
@@ -117,8 +123,8 @@ export async function instantRun(
     else quietFetches++
     if (isQuiet) nowMs += Math.max(5_000, maxWaitMs)
     if (quietFetches > quietMax) {
-      if (hasPutBack) stopping.abort()
-      else putLettersBack()
+      if (hasRequeued) stopping.abort()
+      else requeueDeadLetters()
       quietFetches = 0
     }
     return fetched
@@ -126,20 +132,20 @@ export async function instantRun(
 
   function isAllDone(): boolean {
     return running.state().tasks.every(({ held, partition, inputs }) => {
-      return held === 0 && inputs.every(({ topic, next }) => next >= logs.get(topic)![partition]!.end)
+      return held === 0 && inputs.every(({ topic, nextOffset }) => nextOffset >= logs.get(topic)![partition]!.end)
     })
   }
 
-  function putLettersBack(): void {
-    hasPutBack = true
-    const letters = logs.get(plan.rejected.topic)!.flatMap(({ records }) => records)
-    for (const { value } of letters) {
-      const letter = plan.rejected.codec.decode(value!)
-      const stream = plan.streams.find(({ topic }) => topic === letter.topic)!
-      const decoded = stream.codec.decode(letter.value)
+  function requeueDeadLetters(): void {
+    hasRequeued = true
+    const deadLetters = logs.get(plan.rejected.topic)!.flatMap(({ records }) => records)
+    for (const { value } of deadLetters) {
+      const deadLetter = plan.rejected.codec.decode(value!)
+      const stream = plan.streams.find(({ topic }) => topic === deadLetter.topic)!
+      const decoded = stream.codec.decode(deadLetter.value)
       if (!decoded.ok || chance(20)) continue
       const repaired = stream === plan.scored && chance(70) ? { ...decoded.event, money: 14 } : decoded.event
-      const back = putBack(letter, stream.codec.encode(repaired), { plan, partitionsOf, nowMs })
+      const back = requeue(deadLetter, stream.codec.encode(repaired), { plan, partitionsOf, nowMs })
       if (back.ok) toSend.push({ id: back.id, ...back.record, key: back.record.key!, value: back.record.value! })
     }
     if (isBacklog) produce(toSend.length)
@@ -173,8 +179,8 @@ export async function instantRun(
     throw new PipelineError(code, 'drawn from the seed')
   }
 
-  const tasks = plan.stages.flatMap(({ entity, rawStreams, hopIn }) => {
-    const topic = hopIn?.topic ?? plan.streams[rawStreams[0]!]!.topic
+  const tasks = plan.stages.flatMap(({ entity, rawStreams, repartitionIn }) => {
+    const topic = repartitionIn?.topic ?? plan.streams[rawStreams[0]!]!.topic
     return Array.from({ length: partitionsOf(topic) }, (_, partition) => ({ stage: entity.name, partition }))
   })
   let generation = 0
@@ -213,7 +219,7 @@ export async function instantRun(
       duplicates: 0,
       late: 0,
       releasedEarly: 0,
-      refolded: 0,
+      restored: 0,
     },
     time: (_, work) => work(),
     took: () => undefined,

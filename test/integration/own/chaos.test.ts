@@ -25,5 +25,5 @@ test('two processes under faults leave what an undisturbed run leaves', { timeou
   })
   expect(report.predictions).toBeGreaterThan(1_000)
   expect(report.entities).toBeGreaterThan(1_000)
-  expect(report.refolded).toBeGreaterThan(0)
+  expect(report.restored).toBeGreaterThan(0)
 })

@@ -61,7 +61,12 @@ describe.skipIf(missing !== null)('of a cluster', () => {
 
 /** Nodes that coordinate the group and the transactions of a worker, as they are now. */
 async function coordinatorsOf(run: HandbookRun, worker: string): Promise<{ group: number; transactions: number }> {
-  const options = { clientId: 'millrace-test', connectTimeoutMs: 5_000, requestTimeoutMs: 10_000, patienceMs: 30_000 }
+  const options = {
+    clientId: 'millrace-test',
+    connectTimeoutMs: 5_000,
+    requestTimeoutMs: 10_000,
+    retryBudgetMs: 30_000,
+  }
   const connections = createConnections({
     brokers: cluster.addresses,
     log: () => undefined,

@@ -5,7 +5,7 @@ import { freePort } from '../../../runtime/servers/free-port.ts'
 import { build, ownFolder, removeBuild, startCompiledCommand } from '../../support/command.ts'
 import { ownServers } from '../../support/own-servers.ts'
 
-const patience = { timeout: 120_000, interval: 250 }
+const retryBudget = { timeout: 120_000, interval: 250 }
 
 test('the compiled command scores, answers over HTTP and trains', { timeout: 300_000 }, async () => {
   const folder = build()
@@ -31,14 +31,14 @@ test('the compiled command scores, answers over HTTP and trains', { timeout: 300
   const trainer = start('trainer', definition)
   await trainer.printed('is learnt from')
   const state = async () => (await (await fetch(`http://127.0.0.1:${port}/trainer`)).json()) as TrainerResponse
-  await vi.waitFor(async () => expect((await state()).store.ripened).toBeGreaterThan(9_000), patience)
+  await vi.waitFor(async () => expect((await state()).store.ripened).toBeGreaterThan(9_000), retryBudget)
   expect((await fetch(`http://127.0.0.1:${port}/retrain`, { method: 'POST' })).status).toBe(202)
   const models = async () => {
     const list = start('models', 'list', definition)
     expect(await list.exitCode, list.output()).toBe(0)
     return list.output()
   }
-  await vi.waitFor(async () => expect(await models()).toMatch(/ retrain +mlp/), patience)
+  await vi.waitFor(async () => expect(await models()).toMatch(/ retrain +mlp/), retryBudget)
 
   const asked = ['health/live', 'health/ready', 'openapi.json', 'metrics', 'features/customer/596']
   const answers = asked.map(async (path) => `${path} ${(await fetch(`${url}/${path}`)).status}`)

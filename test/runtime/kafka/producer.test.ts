@@ -18,7 +18,7 @@ function record(partition: number, bytes = 1): OutRecord {
 /** Brokers that refuse as `refuse` says, by node, partition and how many requests there were before. */
 function scripted(
   refuse: (nodeId: number, partition: number, request: number) => KafkaError | 'SILENCE' | null,
-  patienceMs?: number,
+  retryBudgetMs?: number,
 ) {
   const seen: string[] = []
   let requests = 0
@@ -45,7 +45,7 @@ function scripted(
       return produceAnswer(outcomes as Array<{ partition: number; error: KafkaError }>)
     },
   }
-  return { producer: createProducer(scriptedConnections(script, patienceMs), () => 0), script, seen }
+  return { producer: createProducer(scriptedConnections(script, retryBudgetMs), () => 0), script, seen }
 }
 
 describe('the producer', () => {

@@ -23,7 +23,7 @@ export interface Script {
 }
 
 /** One topic, `t`; its partitions' leaders are learnt at the first lookup, as from a real cluster. */
-export function scriptedConnections(script: Script, patienceMs = 60): Connections {
+export function scriptedConnections(script: Script, retryBudgetMs = 60): Connections {
   let known = new Map<number, number>()
   const send = async <T>(nodeId: number, request: KafkaRequest<T>): Promise<T> => {
     const body = await script.answer(nodeId, request.api.name, request.bytes)
@@ -31,7 +31,7 @@ export function scriptedConnections(script: Script, patienceMs = 60): Connection
   }
   const unused = () => Promise.reject(new Error('not scripted'))
   return {
-    patienceMs,
+    retryBudgetMs,
     send,
     sendIfSpoken: send,
     sendToAny: (request) => send(0, request),
