@@ -65,8 +65,9 @@ export function watermarkRecords(repartition: RepartitionPlan, mark: WatermarkRe
     sources: mark.sources.map((source) => ({
       ...source,
       watermark: Math.max(0, source.watermark),
-      horizon: source.retentionWatermark !== null && source.retentionWatermark >= 0 ? source.retentionWatermark : null,
-      until: source.idleUpTo && dated(source.idleUpTo),
+      retentionWatermark:
+        source.retentionWatermark !== null && source.retentionWatermark >= 0 ? source.retentionWatermark : null,
+      idleUpTo: source.idleUpTo && dated(source.idleUpTo),
     })),
     observed: mark.observed.map(dated),
   })

@@ -61,8 +61,8 @@ export function requireStarts({ plan, stage, partition, bounds }: CheckedLog, po
   const { resumeOffset } = position.inputs[at]!
   throw new PipelineError(
     'log_truncated',
-    `${stage.entity.name} ${partition} is to go on from offset ${resumeOffset} of ${topic}, partition ${partition}, which is gone: the log starts ` +
-      `at ${bounds[at]!.start}`,
+    `${stage.entity.name} ${partition} is to go on from offset ${resumeOffset} of ${topic}, partition ${partition}, which is ` +
+      `gone: the log starts at ${bounds[at]!.start}`,
     { details: { topic, partition, offset: resumeOffset, start: bounds[at]!.start } },
   )
 }

@@ -3,6 +3,7 @@
  * by producers for every event they send.
  */
 
+import type avro from 'avsc'
 import type { FieldPlan, FieldValue, Problem, RejectCode } from '../kernel/event.ts'
 import { showValue } from '../kernel/show-value.ts'
 import { confluentHeaderBytes, confluentId, isConfluent, isSingleObject } from './avro-fingerprint.ts'
@@ -18,6 +19,8 @@ const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\
 
 /** For a plan that was made by hand; `text()` declares the same. */
 export const lengthMaxDefault = 256
+
+const nestingTypes = new Set(['record', 'error', 'array', 'map'])
 
 type Checked = { ok: true; value: FieldValue } | { ok: false; code: RejectCode; expected: string }
 
@@ -59,12 +62,19 @@ export function createEventCodec(
 ): EventCodec {
   const schema = eventSchema(name, namespace, fields)
   const schemas = new Map([[name, schema]])
-  const readerFor = (writer: { readonly name?: string | undefined }) => {
+  const readerFor = (writer: avro.Type) => {
+    if (isOfInternalTopic(writer)) return null
     return { name, type: avroType(readerSchema(writer.name ?? name, fields)) }
   }
-  const avro = createSingleObjectCodec(schemas, { writers, readerFor })
+  const singleObjects = createSingleObjectCodec(schemas, { writers, topics: 'raw', readerFor })
   const fieldChecks = fields.map((field) => ({ field, check: checkOf(field) }))
   const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+  /** By its name in this definition, and in others by its shape: no raw event of Millrace's holds records, arrays or maps. */
+  function isOfInternalTopic(writer: avro.Type): boolean {
+    if (!writer.name?.startsWith(`${namespace}.`) || writer.name === `${namespace}.${name}`) return false
+    return writers.isInternal(writer.name) || !isFlat(writer)
+  }
 
   function check(values: unknown, options: { fromText?: boolean } = {}) {
     if (!isRecord(values)) {
@@ -98,7 +108,7 @@ export function createEventCodec(
 
   function decodeAvro(bytes: Buffer) {
     const written = `schema fingerprint ${fingerprintIn(bytes)}`
-    return decoded(() => avro.decode(bytes), written, `Avro with a schema of ${name}`)
+    return decoded(() => singleObjects.decode(bytes), written, `Avro with a schema of ${name}`)
   }
 
   function decodeConfluent(bytes: Buffer) {
@@ -112,7 +122,7 @@ export function createEventCodec(
         : 'SCHEMA_REGISTRY_URL to be set, since the record is in the Confluent wire format'
       return refused([problem('', 'schema_unknown', expected, written)])
     }
-    return decoded(() => avro.decodeAs(writer, bytes, confluentHeaderBytes), written, '')
+    return decoded(() => singleObjects.decodeAs(writer, bytes, confluentHeaderBytes), written, '')
   }
 
   /** `known`: what is expected where `decode` finds no schema. */
@@ -158,7 +168,14 @@ export function createEventCodec(
       .map((field) => problem(`/${field.name}`, 'repeated', 'one value', 'several'))
   }
 
-  return { schemas, encode: (event) => avro.encode(name, event), decode, check }
+  return { schemas, encode: (event) => singleObjects.encode(name, event), decode, check }
+}
+
+/** Every field is one value. */
+function isFlat(writer: avro.Type): boolean {
+  const { fields = [] } = writer as Partial<avro.types.RecordType>
+  const typesOf = (type: avro.Type) => (type as Partial<avro.types.UnwrappedUnionType>).types ?? [type]
+  return fields.flatMap((field) => typesOf(field.type)).every(({ typeName }) => !nestingTypes.has(typeName))
 }
 
 function isRecord(values: unknown): values is Readonly<Record<string, unknown>> {

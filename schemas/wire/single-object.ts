@@ -6,8 +6,9 @@ import assert from 'node:assert/strict'
 import type avro from 'avsc'
 import { PipelineError } from '../kernel/errors.ts'
 import { fingerprintBytes, singleObjectHeaderBytes as headerBytes, isSingleObject } from './avro-fingerprint.ts'
+import { type FormCheck, formCheckOf } from './avro-form.ts'
 import { type AvroSchema, avroType, resolverOf } from './avro-types.ts'
-import { createWriterSchemas, type WriterSchemas } from './writer-schemas.ts'
+import { createWriterSchemas, type TopicKind, type WriterSchemas } from './writer-schemas.ts'
 
 /** A record type with what reads it from one writer's schema. */
 interface Reading {
@@ -15,6 +16,8 @@ interface Reading {
   readonly type: avro.Type
   /** Undefined: it was written with this very schema. */
   readonly resolver: unknown
+  /** Of what avsc alone might read for ever; null where it cannot. */
+  readonly check: FormCheck['check'] | null
   /** Upper half of the writer's fingerprint. */
   readonly high: number
 }
@@ -33,8 +36,8 @@ export interface Decoded {
 export interface SingleObjectCodec {
   encode(name: string, record: object): Buffer
   /**
-   * Null: the bytes are no single object of a known schema. Throws on truncated or surplus bytes, and `SchemaIncompatible` where the
-   * writer's schema is known and its records cannot be read.
+   * Null: the bytes are no single object of a known schema. Throws on truncated, surplus and malformed bytes, and `SchemaIncompatible`
+   * where the writer's schema is known and its records cannot be read. Takes time and memory linear in the bytes, whatever they are.
    */
   decode(bytes: Buffer): Decoded | null
   /** The record of another encoding that begins at `from`. Throws as `decode` does. */
@@ -44,6 +47,8 @@ export interface SingleObjectCodec {
 export interface SingleObjectOptions {
   /** Where schemas of other writers are found. */
   readonly writers?: WriterSchemas
+  /** What the record types are declared for; internal topics unless told. */
+  readonly topics?: TopicKind
   /** Which of the record types a writer's schema is read as, and with which type; by the name unless told. Null: as none of them. */
   readonly readerFor?: (writer: avro.Type) => { readonly name: string; readonly type: avro.Type } | null
 }
@@ -64,7 +69,7 @@ export function createSingleObjectCodec(
   schemas: ReadonlyMap<string, AvroSchema>,
   options: SingleObjectOptions = {},
 ): SingleObjectCodec {
-  const { writers = createWriterSchemas() } = options
+  const { writers = createWriterSchemas(), topics = 'internal' } = options
   const byName = new Map<string, Writing>()
   /** By the lower half of the fingerprint: own schemas, and learnt ones once a record came that was written with one. */
   const readings = new Map<number, Reading>()
@@ -74,8 +79,10 @@ export function createSingleObjectCodec(
     byName.set(name, { type, header })
     const low = header.readUInt32LE(2)
     assert(!readings.has(low), `schemas ${name} and ${readings.get(low)?.name} have the same fingerprint`)
-    readings.set(low, { name, type, resolver: undefined, high: header.readUInt32LE(6) })
-    writers.declare(schema, type)
+    const { check, hasBlocks } = formCheckOf(type)
+    const high = header.readUInt32LE(6)
+    readings.set(low, { name, type, resolver: undefined, check: hasBlocks ? check : null, high })
+    writers.declare(schema, type, topics)
   }
   const readerFor = options.readerFor ?? sameName
   const resolved = new Map<avro.Type, Reading | SchemaIncompatible>()
@@ -129,7 +136,7 @@ export function createSingleObjectCodec(
       return new SchemaIncompatible(`${writer.name ?? writer.typeName} is none of its record types`, null)
     }
     try {
-      return { ...reader, resolver: resolverOf(reader.type, writer), high }
+      return { ...reader, resolver: resolverOf(reader.type, writer), check: formCheckOf(writer).check, high }
     } catch (error) {
       return new SchemaIncompatible((error as Error).message, fingerprintBytes(reader.type).toString('hex'))
     }
@@ -143,7 +150,8 @@ export function createSingleObjectCodec(
   return { encode, decode, decodeAs }
 }
 
-function read({ name, type, resolver }: Reading, bytes: Buffer, from: number): Decoded {
+function read({ name, type, resolver, check }: Reading, bytes: Buffer, from: number): Decoded {
+  check?.(bytes, from)
   const reader = type as unknown as {
     decode(
       bytes: Buffer,

@@ -12,10 +12,15 @@ export interface NotAvro {
   readonly notAvro: string
 }
 
+/** Where records lie: what anybody sends, or what Millrace writes for itself. */
+export type TopicKind = 'raw' | 'internal'
+
 export interface WriterSchemas {
   /** Of the definition's own codecs, under their fingerprints in hexadecimal: what must be in the topic before it is written with. */
   readonly own: ReadonlyMap<string, AvroSchema>
-  declare(schema: AvroSchema, type: avro.Type): void
+  declare(schema: AvroSchema, type: avro.Type, topics: TopicKind): void
+  /** A record type of this name is declared for internal topics. */
+  isInternal(name: string): boolean
   /** Throws what avsc says where it is no schema. */
   learn(schema: AvroSchema): void
   /** `fingerprint`: as it lies in a record. */
@@ -32,6 +37,7 @@ export interface WriterSchemas {
 
 export function createWriterSchemas(): WriterSchemas {
   const own = new Map<string, AvroSchema>()
+  const internalNames = new Set<string>()
   /** By the low half of the fingerprint; what follows in a list is of the rest. */
   const known = new Map<number, Array<{ readonly high: number; readonly type: avro.Type }>>()
   const ids = new Map<number, avro.Type | NotAvro>()
@@ -49,9 +55,11 @@ export function createWriterSchemas(): WriterSchemas {
 
   return {
     own,
-    declare(schema, type) {
+    declare(schema, type, topics) {
       own.set(add(type).toString('hex'), schema)
+      if (topics === 'internal' && type.name !== undefined) internalNames.add(type.name)
     },
+    isInternal: (name) => internalNames.has(name),
     learn(schema) {
       add(avroType(schema))
     },

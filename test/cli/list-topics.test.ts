@@ -30,7 +30,7 @@ describe('topics', () => {
       '         topic                   role         partitions  retention     timestamps  cleanup  offsets',
       'MISSING  transactions            raw          - / 2       - / 38d',
       'MISSING  chargebacks             raw          - / 2       - / 38d',
-      'MISSING  card-fraud.terminal     hop          - / 2       - / 38d',
+      'MISSING  card-fraud.terminal     repartition  - / 2       - / 38d',
       'MISSING  card-fraud.predictions  predictions  - / 2       - / 90d',
       'MISSING  card-fraud.rejected     rejected     - / 2       - / 90d',
       'MISSING  card-fraud.models       models       - / 1       - / for ever',

@@ -28,7 +28,7 @@ describe('a position', () => {
   test('is short, stable text', () => {
     expect(encodePosition(later)).toBe('{"v":1,"passed":[1704067200000,7],"inputs":[[3,9,1704067199000],[0,0,null]]}')
     expect(encodePosition(start)).toBe('{"v":1,"passed":[null,-1],"inputs":[[0,0,null]]}')
-    const behind = { ...later, horizon: 1_704_067_100_000 }
+    const behind = { ...later, retentionWatermark: 1_704_067_100_000 }
     expect(encodePosition(behind)).toContain('"passed":[1704067200000,7],"horizon":1704067100000,"inputs"')
   })
 

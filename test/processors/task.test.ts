@@ -106,9 +106,9 @@ describe('a batch', () => {
     expect(idsOf(batch)).toEqual(['a', 'b', 'r', 'c'])
     expect(batch.rejections.map(({ offset, problems }) => [offset, problems[0]!.code])).toEqual([[2, 'not_json']])
     expect(batch.position).toEqual({
-      passed: { time: at(20), order: orderOf(0, 0, 1) },
+      frontier: { time: at(20), order: orderOf(0, 0, 1) },
       // The first click could be the first of any time.
-      horizon: Number.NEGATIVE_INFINITY,
+      retentionWatermark: Number.NEGATIVE_INFINITY,
       // The click at 40 waits for what may still come before it.
       inputs: [
         { resumeOffset: 5, nextOffset: 6, maxEventTime: at(20) },
@@ -148,12 +148,12 @@ describe('a batch', () => {
     accept('refunds', 0, [refund('q', 'anna', 0)])
     take()
     accept('refunds', 1, [refund('r', 'anna', 2_000)])
-    expect(take().position).toMatchObject({ passed: { time: at(2_000) }, horizon: at(0) })
+    expect(take().position).toMatchObject({ frontier: { time: at(2_000) }, retentionWatermark: at(0) })
     // More clicks are to be read: those that were are judged by the clock before them.
     accept('clicks', 1, [click('b', 'anna', 1_000), click('c', 'anna', 900)], 1)
     expect(take().position.retentionWatermark).toBe(at(0))
     accept('refunds', 2, [refund('s', 'anna', 90_000)])
-    expect(take().position).toMatchObject({ passed: { time: at(90_000) }, horizon: at(1_000) })
+    expect(take().position).toMatchObject({ frontier: { time: at(90_000) }, retentionWatermark: at(1_000) })
     // Nothing more is there, and nobody knows for how long.
     accept('clicks', 3, [])
     accept('refunds', 3, [refund('t', 'anna', 90_001)])
@@ -215,7 +215,7 @@ describe('reading', () => {
   test('stops before more late events than a step can hold, so that a position never leaves one behind', () => {
     const late = Array.from({ length: 1_300 }, (_, i) => click(`late${i}`, `user${i}`, 2_000 - i))
     const log = [click('now', 'anna', 3_000), ...late, click('then', 'anna', 3_001), 'bad']
-    const start = { ...fresh, passed: { time: at(2_500), order: 0 } }
+    const start = { ...fresh, frontier: { time: at(2_500), order: 0 } }
     const task = open(start)
     const { read } = readerOf(task)
     read([log, []])

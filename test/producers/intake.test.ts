@@ -62,7 +62,21 @@ describe('events', () => {
 })
 
 describe('bad events', () => {
-  test('among good ones are told and are dead letters with their own bytes', async () => {
+  test.each(['application/avro', 'application/octet-stream'])(
+    'that name an internal schema, with a block that never ends, are refused as %s',
+    async (type) => {
+      const { post, recordsOf, deadLetters } = await openIntake()
+      const body = Buffer.from('c3015d9f9cc1668fe4a20103', 'hex')
+      const answer = await post(body, type)
+      expect(answer.status).toBe(422)
+      expect(answer.body).toMatchObject({ accepted: 0, rejected: 1 })
+      expect(answer.body.results).toMatchObject([{ status: 'rejected', problems: [{ code: 'schema_incompatible' }] }])
+      expect(await recordsOf('transactions')).toEqual([])
+      expect(await deadLetters()).toMatchObject([{ value: body, problems: [{ code: 'schema_incompatible' }] }])
+    },
+  )
+
+  test('among good ones are told and are dead deadLetters with their own bytes', async () => {
     const { post, accepted, deadLetters } = await openIntake()
     const bad = '{"txId":"t2" , "customerId":"c2","terminalId":"m","amount":-1,"at":"yesterday"}'
     const { status, body } = await post(

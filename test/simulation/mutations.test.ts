@@ -11,8 +11,8 @@ const quick = new Set([
   'alignment off',
   'generation -1',
   'unpinned cache',
-  'refold publishes',
-  'marks before their events',
+  'restore publishes',
+  'watermarks before their events',
 ])
 
 describe('it is found in the simulation', () => {

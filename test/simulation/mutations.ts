@@ -70,8 +70,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'processors/batch/task.ts',
-        find: '{ low: input.next, clock: input.clock }\n        return { ...low, next: input.next }',
-        replace: '{ low: input.next + 1, clock: input.clock }\n        return { ...low, next: input.next + 1 }',
+        find: '{ resumeOffset: input.nextOffset, maxEventTime: input.maxEventTime }\n        return { ...resume, nextOffset: input.nextOffset }',
+        replace:
+          '{ resumeOffset: input.nextOffset + 1, maxEventTime: input.maxEventTime }\n        return { ...resume, nextOffset: input.nextOffset + 1 }',
       },
     ],
   },
@@ -80,9 +81,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'processors/batch/task.ts',
-        find: '{ low: input.next, clock: input.clock }\n        return { ...low, next: input.next }',
+        find: '{ resumeOffset: input.nextOffset, maxEventTime: input.maxEventTime }\n        return { ...resume, nextOffset: input.nextOffset }',
         replace:
-          '{ low: Math.max(0, input.next - 1), clock: input.clock }\n        return { ...low, next: Math.max(low.low, input.next - 1) }',
+          '{ resumeOffset: Math.max(0, input.nextOffset - 1), maxEventTime: input.maxEventTime }\n        return { ...resume, nextOffset: Math.max(resume.resumeOffset, input.nextOffset - 1) }',
       },
     ],
   },
@@ -128,22 +129,22 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'refold publishes',
+    name: 'restore publishes',
     edits: [
       {
         file: batchLoop,
-        find: '      if (batch.isRefold) continue\n      const options = { plan',
+        find: '      if (batch.isRestore) continue\n      const options = { plan',
         replace: '      const options = { plan',
       },
     ],
   },
   {
-    name: 'no refold',
+    name: 'no restore',
     edits: [
       {
         file: 'processors/recovery/open-task.ts',
-        find: 'const refoldTo = isAhead(target, start) ? target : null',
-        replace: 'const refoldTo = isAhead(target, start) && plan.version < 0 ? target : null',
+        find: 'const restoreTo = isAhead(target, start) ? target : null',
+        replace: 'const restoreTo = isAhead(target, start) && plan.version < 0 ? target : null',
       },
     ],
   },
@@ -174,11 +175,11 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'dead letters dropped',
-    edits: [{ file: batchLoop, find: '        rejectionRecords(options, refusals),\n', replace: '' }],
+    edits: [{ file: batchLoop, find: '        deadLetterRecords(options, rejections),\n', replace: '' }],
   },
   {
-    name: 'marks before their events',
-    edits: [{ file: batchLoop, find: 'records.push(...talk.say(', replace: 'records.unshift(...talk.say(' }],
+    name: 'watermarks before their events',
+    edits: [{ file: batchLoop, find: 'records.push(...exchange.say(', replace: 'records.unshift(...exchange.say(' }],
   },
   {
     name: 'committed offsets read while a transaction on them is open',
