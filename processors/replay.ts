@@ -9,7 +9,7 @@ import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { EventValues } from '../schemas/kernel/event.ts'
 import type { Plan, StagePlan } from '../schemas/plan/plan.ts'
 import { createEntityCache, type EntityCache } from './batch/entity-cache.ts'
-import { createFold, type Fold, type FoldedEvent } from './batch/fold.ts'
+import { createFold, type Fold, type FoldedEvent } from './batch/fold-event.ts'
 
 export interface Replayed {
   readonly id: string
@@ -107,7 +107,7 @@ export function createReplay(plan: Plan, options: ReplayOptions): Replay {
       if (stream.entersAt === null || at.stage.index < stream.entersAt) continue
       const folded = foldAt(at, event)
       if (folded.kind === 'duplicate') counts.duplicates++
-      if (folded.kind === 'refused') counts.rejected++
+      if (folded.kind === 'rejected') counts.rejected++
       if (folded.kind !== 'folded') return null
       if (folded.vector) return folded.vector
       if (folded.slots) event = { ...event, slots: folded.slots.subarray(0, at.stage.repartitionOut!.slots.length) }

@@ -33,8 +33,8 @@ export interface StageEvent extends Aligned {
   isTaken: boolean
 }
 
-/** Where a record was read. */
-export interface Place {
+/** Where and when a record was read. */
+export interface ReadAt {
   readonly source: number
   readonly round: number
   readonly readAtMs: number
@@ -46,16 +46,16 @@ export interface Place {
 /** An event as a hop record carries it, or as a raw record would. */
 export type Carried = Pick<RepartitionEvent, 'stream' | 'origin' | 'event' | 'slots' | 'positions'>
 
-export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, place: Place): StageEvent {
+export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, readAt: ReadAt): StageEvent {
   const stream = plan.streams[carried.stream]!
   const { event, origin } = carried
   const keyField = stage.entity.keyFields.get(carried.stream)
   return {
     time: event[stream.timeField] as number,
     order: orderOf(carried.stream, origin.partition, origin.offset),
-    source: place.source,
-    round: place.round,
-    readAtMs: place.readAtMs,
+    source: readAt.source,
+    round: readAt.round,
+    readAtMs: readAt.readAtMs,
     stream: carried.stream,
     id: event[stream.idField] as string,
     key: keyField === undefined ? null : (event[keyField] as string),
@@ -63,11 +63,11 @@ export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, pla
     origin,
     slots: carried.slots,
     positions: carried.positions,
-    input: place.input,
-    offset: place.record.offset,
-    maxEventTimeBefore: place.maxEventTimeBefore,
-    record: place.record,
-    rejectedBy: place.record.headers[rejectedByHeader]?.toString() ?? null,
+    input: readAt.input,
+    offset: readAt.record.offset,
+    maxEventTimeBefore: readAt.maxEventTimeBefore,
+    record: readAt.record,
+    rejectedBy: readAt.record.headers[rejectedByHeader]?.toString() ?? null,
     isRepeat: false,
     isTaken: false,
   }

@@ -17,6 +17,7 @@ export interface Mutation {
 }
 
 const batchLoop = 'processors/batch/batch-loop.ts'
+const publishStep = 'processors/batch/publish.ts'
 const memoryWorker = 'runtime/memory/worker.ts'
 
 /** Entities leave the cache after every batch instead of after 64: scenarios are short. */
@@ -28,10 +29,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: batchLoop,
-        find: '    if (isExactlyOnce && records.length + offsets.length > 0) await worker.transact(records, offsets, membership)\n',
-        replace:
-          '    await Promise.all(steps.map(({ store, step }) => (step.from === step.to ? null : store.apply(step))))\n' +
-          '    if (isExactlyOnce && records.length + offsets.length > 0) await worker.transact(records, offsets, membership)\n',
+        find: "  await measured(loop, 'publish', () => publish(loop, publication))\n",
+        replace: "  await apply(steps)\n  await measured(loop, 'publish', () => publish(loop, publication))\n",
       },
     ],
   },
@@ -69,10 +68,10 @@ export const mutations: readonly Mutation[] = [
     name: 'offset + 1',
     edits: [
       {
-        file: 'processors/batch/task.ts',
-        find: '{ resumeOffset: input.nextOffset, maxEventTime: input.maxEventTime }\n        return { ...resume, nextOffset: input.nextOffset }',
+        file: 'processors/batch/task-position.ts',
+        find: '{ resumeOffset: input.nextOffset, maxEventTime: input.maxEventTime }\n      return { ...resume, nextOffset: input.nextOffset }',
         replace:
-          '{ resumeOffset: input.nextOffset + 1, maxEventTime: input.maxEventTime }\n        return { ...resume, nextOffset: input.nextOffset + 1 }',
+          '{ resumeOffset: input.nextOffset + 1, maxEventTime: input.maxEventTime }\n      return { ...resume, nextOffset: input.nextOffset + 1 }',
       },
     ],
   },
@@ -80,10 +79,10 @@ export const mutations: readonly Mutation[] = [
     name: 'offset - 1',
     edits: [
       {
-        file: 'processors/batch/task.ts',
-        find: '{ resumeOffset: input.nextOffset, maxEventTime: input.maxEventTime }\n        return { ...resume, nextOffset: input.nextOffset }',
+        file: 'processors/batch/task-position.ts',
+        find: '{ resumeOffset: input.nextOffset, maxEventTime: input.maxEventTime }\n      return { ...resume, nextOffset: input.nextOffset }',
         replace:
-          '{ resumeOffset: Math.max(0, input.nextOffset - 1), maxEventTime: input.maxEventTime }\n        return { ...resume, nextOffset: Math.max(resume.resumeOffset, input.nextOffset - 1) }',
+          '{ resumeOffset: Math.max(0, input.nextOffset - 1), maxEventTime: input.maxEventTime }\n      return { ...resume, nextOffset: Math.max(resume.resumeOffset, input.nextOffset - 1) }',
       },
     ],
   },
@@ -132,9 +131,9 @@ export const mutations: readonly Mutation[] = [
     name: 'restore publishes',
     edits: [
       {
-        file: batchLoop,
-        find: '      if (batch.isRestore) continue\n      const options = { plan',
-        replace: '      const options = { plan',
+        file: publishStep,
+        find: '    if (active.batch.isRestore) continue\n',
+        replace: '',
       },
     ],
   },
@@ -175,11 +174,11 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'dead letters dropped',
-    edits: [{ file: batchLoop, find: '        deadLetterRecords(options, rejections),\n', replace: '' }],
+    edits: [{ file: publishStep, find: '    deadLetterRecords(options, rejections),\n', replace: '' }],
   },
   {
     name: 'watermarks before their events',
-    edits: [{ file: batchLoop, find: 'records.push(...exchange.say(', replace: 'records.unshift(...exchange.say(' }],
+    edits: [{ file: publishStep, find: 'records.push(...exchange.say(', replace: 'records.unshift(...exchange.say(' }],
   },
   {
     name: 'committed offsets read while a transaction on them is open',

@@ -1,0 +1,44 @@
+/** What the steps of the batch loop work on: the tasks of the process, and the batch of each on its way through the steps. */
+import type { TaskStore } from '../../feature-store/store.ts'
+import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
+import type { EntityCache } from './entity-cache.ts'
+import type { Fold } from './fold-event.ts'
+import type { Output } from './outputs.ts'
+import type { Task, TaskBatch } from './task-contract.ts'
+
+export interface LoopLimits {
+  /** Events of one task in one batch. */
+  readonly batchEventsMax: number
+  /** Longest wait of a fetch that finds nothing. */
+  readonly pollMaxMs: number
+  readonly partitionBytesMax: number
+  /** Without a backlog, transactions begin at least this far apart, so that one carries many events. */
+  readonly commitEveryMs: number
+  /** See `TaskLimits`. */
+  readonly heldMax: number
+  /** A position that moved without an event is committed this often. */
+  readonly positionEveryMs: number
+}
+
+/** A task with its part of the store. */
+export interface OpenTask {
+  readonly task: Task
+  readonly store: TaskStore
+  readonly cache: EntityCache
+  readonly fold: Fold
+  /** Position of the last batch handed to step 7: the next step is applied on top of it. */
+  position: string | null
+  /** Greatest event time folded. */
+  newestTime: number
+  positionTakenMs: number
+}
+
+/** One task's batch: taken by `order.ts`, filled by the steps after it. */
+export interface ActiveBatch {
+  readonly open: OpenTask
+  readonly batch: TaskBatch
+  /** Entities whose logs the batch needs. */
+  readonly keys: ReadonlySet<string>
+  readonly outputs: Output[]
+  readonly rejections: RejectedRecord[]
+}

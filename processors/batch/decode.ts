@@ -1,0 +1,177 @@
+/**
+ * Step 2 of a batch: fetched records in, validated events held by their tasks and dead letters noted. A raw record is validated, a
+ * repartition record carries an event or the progress of the stage before. Called by the batch loop with each answer of a fetch.
+ */
+import assert from 'node:assert/strict'
+import { storeKeysMax } from '../../feature-store/store.ts'
+import type { FetchedPartition, LogRecord } from '../../runtime/broker.ts'
+import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
+import type { StreamPlan } from '../../schemas/plan/plan.ts'
+import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
+import type { WatermarkRecord } from '../../schemas/wire/records.ts'
+import type { ProgressConsumer } from '../watermarks/progress-consumer.ts'
+import { observeWatermark, type SourceFrontiers } from '../watermarks/source-frontiers.ts'
+import { type ReadAt, type StageEvent, stageEventOf } from './stage-event.ts'
+import type { Task } from './task-contract.ts'
+import { hasUnread, isRepeated, nextUnread, type ReadInput } from './task-input.ts'
+import { finishRestoredInputs, isBehindStart, type TaskState } from './task-state.ts'
+import { validateRecord } from './validate.ts'
+
+/** Late events held at once. A position cannot name them one by one, so all of them go with the next batch. */
+const lateHeldMax = storeKeysMax
+
+export interface DecodeParts {
+  readonly tasks: ReadonlyArray<{ readonly task: Task }>
+  readonly progressConsumers: readonly ProgressConsumer[]
+}
+
+/** `round`: number of the fetch that these partitions answer. */
+export function decode(
+  { tasks, progressConsumers }: DecodeParts,
+  fetched: readonly FetchedPartition[],
+  round: number,
+  nowMs: number,
+): void {
+  for (const part of fetched) {
+    const open = tasks.find(({ task }) => isInputOf(task, part))
+    if (open) open.task.accept(part, round, nowMs)
+    else progressConsumers.find((consumer) => consumer.wanted().topic === part.topic)!.accept(part)
+  }
+}
+
+function isInputOf({ partition, inputs }: Task, fetched: FetchedPartition): boolean {
+  return partition === fetched.partition && inputs.some(({ topic }) => topic === fetched.topic)
+}
+
+/** The answer of a fetch for one input of the task. */
+export function acceptFetched(state: TaskState, fetched: FetchedPartition, round: number, nowMs: number): void {
+  const { partition, restoreTo } = state.options
+  const index = state.inputs.findIndex((input) => input.topic === fetched.topic)
+  const input = state.inputs[index]!
+  assert(fetched.partition === partition && fetched.from === input.nextOffset, 'a fetch answers what was asked for')
+  assert(!hasUnread(input), 'an input is fetched once all that was fetched is read')
+  const end = restoreTo && state.isRestoring ? restoreTo.inputs[index]!.nextOffset : Number.POSITIVE_INFINITY
+  input.fetched = {
+    records: Number.isFinite(end) ? fetched.records.filter((record) => record.offset < end) : fetched.records,
+    read: 0,
+    next: Math.min(fetched.next, end),
+    stableEnd: fetched.stableEnd,
+    end: fetched.end,
+    round,
+    askedRound: round - fetched.age,
+    readAtMs: nowMs,
+  }
+  state.hasMoved ||= fetched.next > fetched.from
+  readInput(state, index)
+}
+
+/** Reads on where late events had filled their room before the last batch. */
+export function readUnread(state: TaskState): void {
+  state.inputs.forEach((input, i) => {
+    if (hasUnread(input)) readInput(state, i)
+  })
+}
+
+/** Reads what was fetched, as far as late events may be held. */
+function readInput(state: TaskState, index: number): void {
+  const { alignment } = state
+  const input = state.inputs[index]!
+  const { next, stableEnd, end, askedRound } = input.fetched
+  // What is read again was held, or is done: it is not late.
+  while (hasUnread(input) && (isBehindStart(state, input, index) || alignment.lateHeld < lateHeldMax)) {
+    const record = nextUnread(input)
+    if (input.stream) readRawRecord(state, input, input.stream, index, record)
+    else readRepartitionRecord(state, input, index, record)
+    input.nextOffset = record.offset + 1
+  }
+  if (!hasUnread(input)) input.nextOffset = next
+  input.lag = Math.max(0, stableEnd - input.nextOffset)
+  // What an open transaction has not decided may still come, and be earlier than what other inputs bring.
+  input.isAtEnd = input.nextOffset >= end
+  alignment.fetched(index, askedRound, input.isAtEnd)
+  if (!input.stream && input.lag === 0) frontiersOf(state).caughtUp()
+  finishRestoredInputs(state)
+}
+
+function readRawRecord(state: TaskState, input: ReadInput, stream: StreamPlan, index: number, record: LogRecord): void {
+  const { plan, stage, partition, partitions } = state.options
+  const validated = validateRecord(record, { stream, partition, partitions }, input.maxEventTime)
+  if (!validated.ok) {
+    if (!wasValidated(state, index, record.offset)) {
+      state.rejections.push(rejectedRecord(input, record, validated.problems))
+    }
+    return
+  }
+  const { event, time } = validated
+  const carried = {
+    stream: stream.index,
+    origin: { partition, offset: record.offset },
+    event,
+    slots: [],
+    positions: [],
+  }
+  hold(state, input, stageEventOf(plan, stage, carried, readAt(input, input.firstSource, index, record)))
+  if (time > input.maxEventTime) input.maxEventTime = time
+  state.alignment.advance(input.firstSource, { time, order: -1 })
+}
+
+function readRepartitionRecord(state: TaskState, input: ReadInput, index: number, record: LogRecord): void {
+  const { plan, stage } = state.options
+  assert(record.value, 'a repartition topic has no tombstones')
+  const decoded = stage.repartitionIn!.codec.decode(record.value)
+  if (decoded.kind === 'watermark') {
+    readWatermark(state, input, decoded, record.offset)
+    return
+  }
+  const source = input.firstSource + decoded.source
+  const event = stageEventOf(plan, stage, decoded, readAt(input, source, index, record))
+  hold(state, input, event)
+  if (event.time > input.maxEventTime) input.maxEventTime = event.time
+  frontiersOf(state).observed(decoded.source, event)
+  state.alignment.advance(source, event)
+  state.alignment.said(source, { offset: record.offset, isIdle: false, observed: [], until: null })
+}
+
+function readWatermark(state: TaskState, input: ReadInput, watermark: WatermarkRecord, offset: number): void {
+  const { alignment, options } = state
+  observeWatermark(watermark, frontiersOf(state))
+  for (const progress of watermark.sources) {
+    if (progress.source >= options.tasksBefore) continue
+    const source = input.firstSource + progress.source
+    const { idle: isIdle, idleUpTo: until, retentionWatermark } = progress
+    alignment.advance(source, { time: progress.watermark, order: progress.order })
+    alignment.said(source, { offset, isIdle, observed: watermark.observed, until })
+    if (retentionWatermark !== null) alignment.judged(source, retentionWatermark)
+  }
+}
+
+/** A stage with a repartition input is opened with the frontiers of the topic. */
+function frontiersOf({ options }: TaskState): SourceFrontiers {
+  return options.sourceFrontiers!
+}
+
+function readAt({ fetched, maxEventTime }: ReadInput, source: number, index: number, record: LogRecord): ReadAt {
+  const { round, readAtMs } = fetched
+  return { source, round, readAtMs, input: index, maxEventTimeBefore: maxEventTime, record }
+}
+
+/** A former owner validated what lies before the recovered position, and its dead letters were published. */
+function wasValidated({ options }: TaskState, index: number, offset: number): boolean {
+  return offset < (options.restoreTo ?? options.start).inputs[index]!.nextOffset
+}
+
+/** Holds the event until it is in order, unless the store stands for it already. */
+function hold({ options, alignment }: TaskState, input: ReadInput, event: StageEvent): void {
+  const { start } = options
+  if (event.offset < start.inputs[event.input]!.nextOffset && compareCanonical(event, start.frontier) <= 0) return
+  // Only an event out of order can overtake one of its own id that was read before it: the first one read wins, now and on a replay.
+  if (event.time < alignment.clockOf(event.source)) event.isRepeat = isRepeated(input, event)
+  input.held.push(event)
+  alignment.push(event)
+}
+
+function rejectedRecord(input: ReadInput, record: LogRecord, problems: RejectedRecord['problems']): RejectedRecord {
+  const { topic, partition } = input
+  const { offset, appendedAtMs, key, value, headers } = record
+  return { topic, partition, offset, appendedAtMs, key, value, headers, problems }
+}

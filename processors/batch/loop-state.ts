@@ -1,0 +1,109 @@
+/**
+ * The state of the batch loop: its fetch and its commit under way, and how they are paced. One fetch and one commit are under way at a
+ * time. Made and used by `batch-loop.ts` only.
+ */
+import type { FetchedPartition, Fetcher, Membership, Worker } from '../../runtime/broker.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import type { ProcessingMetrics, Step } from '../metrics.ts'
+import { got, type Outcome } from '../outcome.ts'
+import type { ProgressConsumer } from '../watermarks/progress-consumer.ts'
+import type { ProgressExchange } from '../watermarks/progress-exchange.ts'
+import type { LoopLimits, OpenTask } from './active-batch.ts'
+import { isBacklogged, isConfirmationAwaited, isEndAwaited, poll, pollWaitMs } from './poll.ts'
+import type { CurrentModel } from './scoring.ts'
+import type { ShadowScoring } from './shadow-scoring.ts'
+
+export interface LoopParts {
+  readonly plan: Plan
+  readonly worker: Worker
+  readonly membership: Membership
+  readonly fetcher: Fetcher
+  readonly tasks: readonly OpenTask[]
+  /** One for each repartition topic that the tasks write or read. */
+  readonly exchanges: readonly ProgressExchange[]
+  readonly partitionsOf: (topic: string) => number
+  readonly currentModel: CurrentModel
+  readonly shadowScoring: ShadowScoring
+  readonly clock: Clock
+  readonly limits: LoopLimits
+  readonly metrics: ProcessingMetrics
+  readonly isStopping: () => boolean
+}
+
+export interface LoopState extends LoopParts {
+  readonly progressConsumers: readonly ProgressConsumer[]
+  /** Fetches begun. */
+  round: number
+  /** The fetch that was answered last. */
+  answered: number
+  /** The fetch under way was begun to confirm how far the other tasks are. */
+  isConfirming: boolean
+  batchNumber: number
+  fetching: Promise<Outcome<FetchedPartition[]>> | null
+  committing: Promise<Outcome<void>>
+  commitBeganMs: number
+}
+
+export function openLoop(parts: LoopParts): LoopState {
+  return {
+    ...parts,
+    progressConsumers: parts.exchanges.flatMap(({ progressConsumer }) => progressConsumer ?? []),
+    round: 0,
+    answered: 0,
+    isConfirming: false,
+    batchNumber: 0,
+    fetching: null,
+    committing: Promise.resolve({ ok: true, value: undefined }),
+    commitBeganMs: Number.NEGATIVE_INFINITY,
+  }
+}
+
+export function beginFetch(loop: LoopState, maxWaitMs: number): void {
+  loop.round++
+  loop.fetching = poll(loop, maxWaitMs)
+}
+
+/** The answer of the fetch under way, or of a new one once the commit under way has ended and the pace allows it. */
+export async function nextFetched(loop: LoopState): Promise<FetchedPartition[]> {
+  requireMembership(loop)
+  if (!isBacklogged(loop.tasks)) {
+    got(await loop.committing)
+    await pace(loop)
+  }
+  if (!loop.fetching) beginFetch(loop, pollWaitMs(loop, loop.answered))
+  const fetched = got(await loop.fetching!)
+  loop.fetching = null
+  // One fetch is under way at a time, so the last one begun is the one that was answered.
+  loop.answered = loop.round
+  for (const exchange of loop.exchanges) exchange.turn()
+  return fetched
+}
+
+function requireMembership({ worker, membership }: LoopState): void {
+  if (!worker.isCurrent(membership)) {
+    throw new PipelineError('rebalance', 'The consumer group is assigning its tasks anew.')
+  }
+}
+
+async function pace({ clock, limits, commitBeganMs }: LoopState): Promise<void> {
+  const restMs = commitBeganMs + limits.commitEveryMs - clock.elapsedMs()
+  if (restMs > 0) await clock.sleep(restMs)
+}
+
+/** Whether one more fetch comes before the batch is taken: an event has to know that the other inputs and tasks are at their end. */
+export function awaitsAnotherFetch(loop: LoopState): boolean {
+  const { tasks, clock, answered } = loop
+  if (isEndAwaited(tasks, clock.nowMs())) return true
+  loop.isConfirming = !loop.isConfirming && !isBacklogged(tasks) && isConfirmationAwaited(tasks, answered)
+  return loop.isConfirming
+}
+
+/** Runs an asynchronous step and measures it; one that fails is not measured. */
+export async function measured<T>({ clock, metrics }: LoopState, step: Step, work: () => Promise<T>): Promise<T> {
+  const began = clock.elapsedMs()
+  const result = await work()
+  metrics.took(step, clock.elapsedMs() - began)
+  return result
+}

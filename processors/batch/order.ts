@@ -1,0 +1,62 @@
+/**
+ * Step 2 of a batch, second half: the events that may be folded, in canonical order, task by task. Called by the batch loop after
+ * decoding.
+ */
+import { storeKeysMax } from '../../feature-store/store.ts'
+import type { StagePlan } from '../../schemas/plan/plan.ts'
+import type { ProgressExchange } from '../watermarks/progress-exchange.ts'
+import type { ActiveBatch, LoopLimits, OpenTask } from './active-batch.ts'
+import type { TaskBatch } from './task-contract.ts'
+
+export interface OrderParts {
+  readonly tasks: readonly OpenTask[]
+  readonly exchanges: readonly ProgressExchange[]
+  readonly limits: Pick<LoopLimits, 'batchEventsMax' | 'heldMax' | 'positionEveryMs'>
+}
+
+/** One batch of each task that has something to do. `answered`: number of the fetch that was answered last. */
+export function order({ tasks, exchanges, limits }: OrderParts, answered: number, nowMs: number): ActiveBatch[] {
+  const readTimes = slowestReadTimes(tasks)
+  const batches: ActiveBatch[] = []
+  for (const open of tasks) {
+    const { task } = open
+    const maxTime = exchanges.find(({ stage }) => stage === task.stage)?.untilTime(task, limits.heldMax / 2) ?? null
+    const batch = task.take(nowMs, {
+      eventsMax: limits.batchEventsMax,
+      keysMax: storeKeysMax,
+      untilTime: maxTime ?? readTimes.get(task.stage) ?? Number.POSITIVE_INFINITY,
+      // What goes on to the next stage waits for one more fetch, which tells how far the other tasks are.
+      beforeRound: task.stage.repartitionOut ? answered : Number.POSITIVE_INFINITY,
+    })
+    const taken = batch ?? movedPosition(open, limits.positionEveryMs, nowMs)
+    if (!taken) continue
+    open.positionTakenMs = nowMs
+    batches.push({ open, batch: taken, keys: keysToLoad(open, taken), outputs: [], rejections: [...taken.rejections] })
+  }
+  return batches
+}
+
+/**
+ * On a backlog no task goes beyond what every other task of its stage has read: else the next stage would have to hold all that the slow
+ * ones have not sent yet.
+ */
+function slowestReadTimes(tasks: readonly OpenTask[]): Map<StagePlan, number> {
+  const times = new Map<StagePlan, number>()
+  for (const { task } of tasks) {
+    const { stage } = task
+    if (stage.repartitionOut) {
+      times.set(stage, Math.min(times.get(stage) ?? Number.POSITIVE_INFINITY, task.readTime()))
+    }
+  }
+  return times
+}
+
+function movedPosition({ task, positionTakenMs }: OpenTask, everyMs: number, nowMs: number): TaskBatch | null {
+  return nowMs - positionTakenMs >= everyMs ? task.takePosition() : null
+}
+
+function keysToLoad({ fold }: OpenTask, { events }: TaskBatch): Set<string> {
+  const keys = new Set<string>()
+  for (const { key, stream } of events) if (key !== null && fold.needsLog(stream)) keys.add(key)
+  return keys
+}

@@ -1,0 +1,91 @@
+/**
+ * Step 6 of a batch: everything that it sends, with the offsets that it has consumed, in one Kafka transaction of the process. At least
+ * once the records go outside a transaction, and the offsets are committed after step 7. Called by the batch loop.
+ */
+import type { Membership, OffsetToCommit, OutRecord, Worker } from '../../runtime/broker.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import { encodePosition } from '../position.ts'
+import type { BatchContext, ProgressExchange, ProgressUpdate } from '../watermarks/progress-exchange.ts'
+import type { ActiveBatch } from './active-batch.ts'
+import { deadLetterRecords, predictionRecords, repartitionRecords } from './outputs.ts'
+
+export interface Publication {
+  readonly records: readonly OutRecord[]
+  readonly offsets: readonly OffsetToCommit[]
+}
+
+/** The progress that is reported on one repartition topic with a transaction. */
+export interface DueUpdate {
+  readonly exchange: ProgressExchange
+  readonly update: ProgressUpdate
+  readonly context: BatchContext
+}
+
+export interface PublicationParts {
+  readonly plan: Plan
+  readonly partitionsOf: (topic: string) => number
+}
+
+/** What the next stages are to be told with this transaction. */
+export function dueUpdates(
+  exchanges: readonly ProgressExchange[],
+  batches: readonly ActiveBatch[],
+  answered: number,
+): DueUpdate[] {
+  const sending = new Set(batches.filter(sendsEvents).map(({ open }) => open.task.stage))
+  return exchanges.flatMap((exchange) => {
+    const context = { isSending: sending.has(exchange.stage), answered }
+    const update = exchange.due(context)
+    return update ? [{ exchange, update, context }] : []
+  })
+}
+
+function sendsEvents({ batch }: ActiveBatch): boolean {
+  return !batch.isRestore && batch.events.length > 0
+}
+
+/** Restored batches send nothing: their outputs and offsets are in Kafka already. */
+export function publicationOf(
+  parts: PublicationParts,
+  batches: readonly ActiveBatch[],
+  updates: readonly DueUpdate[],
+): Publication {
+  const records: OutRecord[] = []
+  const offsets: OffsetToCommit[] = []
+  for (const active of batches) {
+    if (active.batch.isRestore) continue
+    for (const record of recordsOf(parts, active)) records.push(record)
+    for (const offset of offsetsOf(active)) offsets.push(offset)
+  }
+  // Behind the events: a watermark record stands for what lies before it.
+  for (const { exchange, update, context } of updates) records.push(...exchange.say(update, context))
+  return { records, offsets }
+}
+
+function recordsOf({ plan, partitionsOf }: PublicationParts, active: ActiveBatch): OutRecord[] {
+  const { open, batch, outputs, rejections } = active
+  const options = { plan, stage: open.task.stage, partition: open.task.partition, partitionsOf }
+  return [
+    repartitionRecords(options, outputs, batch.stagePosition),
+    predictionRecords(options, outputs, batch.stagePosition),
+    deadLetterRecords(options, rejections),
+  ].flat()
+}
+
+function offsetsOf({ open, batch }: ActiveBatch): OffsetToCommit[] {
+  const { inputs, partition } = open.task
+  const metadata = encodePosition(batch.position)
+  return batch.position.inputs.map(({ resumeOffset }, i) => {
+    return { topic: inputs[i]!.topic, partition, offset: resumeOffset, metadata }
+  })
+}
+
+/** Resolves when all of it is committed, or, at least once, acknowledged. */
+export async function publish(
+  { plan, worker, membership }: { readonly plan: Plan; readonly worker: Worker; readonly membership: Membership },
+  { records, offsets }: Publication,
+): Promise<void> {
+  if (plan.delivery === 'exactly-once') {
+    if (records.length + offsets.length > 0) await worker.transact(records, offsets, membership)
+  } else if (records.length > 0) await worker.publish(records)
+}
