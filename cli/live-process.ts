@@ -19,7 +19,7 @@ import type { Plan } from '../schemas/plan.ts'
 import type { Closing } from './closing.ts'
 import { sharedNames } from './context.ts'
 import { type FollowedModels, followModels } from './follow-models.ts'
-import { ensureTopics, requireTopicSettings, requireTopics } from './topics.ts'
+import { ensureTopics, requireTopicSettings, requireTopics, rightsToRun } from './topics.ts'
 
 export interface LiveProcessOptions {
   readonly plan: Plan
@@ -80,6 +80,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     openStore('store for queries'),
     openModels(),
     requireTopicSettings(broker, plan, config.kafkaBrokers),
+    broker.requireRights(rightsToRun(plan)),
   ])
 
   const registry = new Registry()
