@@ -175,12 +175,22 @@ export interface TopicSpec {
   readonly config: Readonly<Record<string, string>>
 }
 
+export interface TopicRights {
+  readonly topic: string
+  readonly rights: ReadonlyArray<'Read' | 'Write'>
+}
+
 export interface Broker {
   clusterId(): Promise<string>
   /** Creates those that do not exist; an existing topic with another partition count is `topic_mismatch`. */
   ensureTopics(topics: readonly TopicSpec[]): Promise<void>
   /** Partition count of each topic; null where it does not exist. */
   partitionCounts(topics: readonly string[]): Promise<Map<string, number | null>>
+  /**
+   * Whether this user may read and write these topics, before anything is changed. Rejects with one `kafka_refused` that names every
+   * right that is missing; a topic that does not exist is not spoken of, and a broker that does not tell is taken to allow it.
+   */
+  requireRights(needed: readonly TopicRights[]): Promise<void>
   /**
    * The settings `names` of each topic as they hold now, the cluster's defaults included; a setting that the broker
    * does not know or does not tell is left out. A topic that does not exist is `topic_missing`.

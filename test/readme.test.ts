@@ -9,6 +9,7 @@ import { createReplay } from '../processors/replay.ts'
 import { systemClock } from '../runtime/clock.ts'
 import { configTable } from '../runtime/config/config.ts'
 import { createMemoryBroker } from '../runtime/memory/broker.ts'
+import { kafkaRights, redisRights } from '../runtime/rights.ts'
 import type { Pipeline } from '../schemas/definition/definition.ts'
 import { errorCatalogue } from '../schemas/kernel/errors.ts'
 import { compile } from '../schemas/plan/compile.ts'
@@ -127,6 +128,12 @@ describe('generated pages (vitest -u writes them anew)', () => {
     await expect(page).toMatchFileSnapshot('../docs/configuration.md')
   })
 
+  test('the rights of the page on security', async () => {
+    const written = readFileSync(join(root, 'docs/security.md'), 'utf8')
+    const page = written.replace(/^## Rights that Millrace needs$[\s\S]*?(?=^## )/m, () => `${rightsSection()}\n\n`)
+    await expect(page).toMatchFileSnapshot('../docs/security.md')
+  })
+
   test('errors', async () => {
     const rows = Object.entries(errorCatalogue).map(([code, { retry, meaning, remedy }]) => [
       `\`${code}\``,
@@ -138,6 +145,29 @@ describe('generated pages (vitest -u writes them anew)', () => {
     await expect(page).toMatchFileSnapshot('../docs/errors.md')
   })
 })
+
+/** Of docs/security.md, from its heading to the next one. */
+function rightsSection(): string {
+  const cells = (neededBy: readonly string[]) => neededBy.map((command) => `\`${command}\``).join(', ')
+  const line = redisRights.map(({ command }) => `+${command}`).join(' ')
+  return [
+    '## Rights that Millrace needs',
+    'In Kafka, on names that begin with the namespace, and on the raw topics. Read and Write bring Describe with them. `start` and `verify`\n' +
+      'need all of these, on names that begin with `start-` (unless a namespace is set) and `verify-`. Before version 2.8, Kafka also wants\n' +
+      'IdempotentWrite on the cluster of whoever writes. Events that come over the HTTP of `run` take Write on the raw topics.',
+    table(
+      ['resource', 'operation', 'needed by'],
+      kafkaRights.map(({ resource, operation, neededBy }) => [resource, operation, cells(neededBy)]),
+    ).trimEnd(),
+    "In Redis, on keys that begin with `{`, the namespace and the pipeline's name:",
+    `\`\`\`text\nuser millrace on >password ~{card-fraud.* ${line}\n\`\`\``,
+    table(
+      ['command', 'needed by'],
+      redisRights.map(({ command, neededBy }) => [command.toUpperCase(), cells(neededBy)]),
+    ).trimEnd(),
+    'Where REDIS_URL names a database (`redis://host:port/1`), `run` and `doctor` need `+select` as well.',
+  ].join('\n\n')
+}
 
 function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
   const lines = [head, head.map(() => '---'), ...rows]

@@ -194,6 +194,7 @@ export function createSimulatedProcess(options: ProcessOptions): SimulatedProces
       clusterId: () => call('other', () => broker.clusterId()),
       ensureTopics: (specs) => call('other', () => broker.ensureTopics(specs)),
       partitionCounts: (topics) => call('other', () => broker.partitionCounts(topics)),
+      requireRights: (needed) => call('other', () => broker.requireRights(needed)),
       topicSettings: (topics, names) => call('other', () => broker.topicSettings(topics, names)),
       bounds: (partitions) => call('other', () => broker.bounds(partitions)),
       offsetsAt: (partitions, timeMs) => call('other', () => broker.offsetsAt(partitions, timeMs)),

@@ -49,6 +49,7 @@ export async function train(
     models: plan.models.topic,
   }
   await requireTopics(broker, Object.values(topics))
+  await broker.requireRights([{ topic: topics.models, rights: ['Write'] }])
   const summary = await trainFromLog({
     broker,
     plan,

@@ -37,6 +37,7 @@ export async function trainerCommand(
     const { broker } = openPipelineBroker(plan, config, context)
     shutdown.add('Kafka', broker.close)
     await requireTopics(broker, [plan.predictions.topic, plan.models.topic, plan.streams[plan.label.stream]!.topic])
+    await broker.requireRights([{ topic: plan.models.topic, rights: ['Write'] }])
     const { trainer, store, registry, prometheus } = await openTrainer({
       definition,
       plan,

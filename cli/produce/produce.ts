@@ -56,6 +56,8 @@ export async function produceCommand(
       broker,
       plan.streams.map(({ topic }) => topic),
     )
+    const fed = plan.streams.filter(({ name }) => options.stream === undefined || name === options.stream)
+    await broker.requireRights(fed.map(({ topic }) => ({ topic, rights: ['Write'] })))
     const positions = source.identity && (await openSourcePositions(source.identity, plan, broker, options, context))
     if (positions) shutdown.add('positions', positions.close)
     const sink: Sink = positions ?? (await broker.producer())

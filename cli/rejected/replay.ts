@@ -53,6 +53,7 @@ export async function rejectedReplayCommand(
   try {
     const topics = plan.streams.map(({ topic }) => topic)
     const partitionsOf = await requireTopics(broker, topics)
+    if (!options.dryRun) await broker.requireRights(topics.map((topic) => ({ topic, rights: ['Write'] })))
     const limits = await broker.topicSettings(topics, ['max.message.bytes'])
     const tally = createTally(options.dryRun ?? false, terminal.out)
     const sending = createSending(broker, options.dryRun ?? false)

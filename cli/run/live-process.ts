@@ -18,7 +18,7 @@ import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import type { Shutdown } from '../shutdown.ts'
-import { ensureTopics, requireTopicSettings, requireTopics } from '../topics/topics.ts'
+import { ensureTopics, requireTopicSettings, requireTopics, rightsToRun } from '../topics/topics.ts'
 import { type FollowedModels, followModels } from './follow-models.ts'
 
 export interface LiveProcessOptions {
@@ -80,6 +80,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     openStore('store for queries'),
     openModels(),
     requireTopicSettings(broker, plan, config.kafkaBrokers),
+    broker.requireRights(rightsToRun(plan)),
   ])
 
   const registry = new Registry()

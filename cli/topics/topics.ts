@@ -1,5 +1,5 @@
 /** The plan's topics as Kafka is to have them; `run` and `start` create or check them before anything else, `topics` lists them. */
-import type { Broker, TopicSpec } from '../../runtime/broker.ts'
+import type { Broker, TopicRights, TopicSpec } from '../../runtime/broker.ts'
 import { formatDuration } from '../../schemas/kernel/duration.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, TopicPlan } from '../../schemas/plan/plan.ts'
@@ -86,6 +86,20 @@ export async function requireTopics(
     throw new PipelineError('topic_missing', `${named}.`, { details: { topics: missing } })
   }
   return (topic) => counts.get(topic)!
+}
+
+const rightsOfRun = {
+  raw: ['Read'],
+  repartition: ['Read', 'Write'],
+  predictions: ['Write'],
+  rejected: ['Write'],
+  models: ['Read'],
+  schemas: ['Read', 'Write'],
+} as const satisfies Record<TopicPlan['role'], TopicRights['rights']>
+
+/** What `run` does with the topics of the plan; events that come over HTTP take Write on the raw topics as well. */
+export function rightsToRun(plan: Pick<Plan, 'topics'>): TopicRights[] {
+  return plan.topics.map(({ topic, role }) => ({ topic, rights: rightsOfRun[role] }))
 }
 
 export interface SettingMismatch extends Pick<NeededSetting, 'name' | 'value' | 'expected'> {

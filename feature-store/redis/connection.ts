@@ -52,6 +52,8 @@ export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
     lazyConnect: true,
+    // Nothing is sent that runtime/rights.ts does not list.
+    disableClientInfo: true,
     connectTimeout: timeoutMs,
     commandTimeout: timeoutMs,
     socketTimeout: timeoutMs,
@@ -81,6 +83,9 @@ export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict
   try {
     await ask('connect', redis.connect())
     wasReady = true
+    // ioredis goes on in database 0 where the one of the address is refused.
+    const { db = 0 } = redis.options
+    if (Number(db) !== 0) await ask('SELECT', redis.select(db))
     const policy = /^maxmemory_policy:(\S+)/m.exec(await ask('INFO memory', redis.info('memory')))?.[1]
     if (policy !== 'noeviction' && !mayEvict) {
       throw new PipelineError(

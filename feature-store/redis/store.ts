@@ -11,6 +11,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageFolder } from '../../runtime/package-folder.ts'
+import { redisRights } from '../../runtime/rights.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { type EntityRead, type FeatureStore, type Step, storeKeysMax, type TaskStore } from '../store.ts'
 import { assertStep, fenceRefusal, foreignState, identityOf, identityText, taskName } from '../store-failures.ts'
@@ -36,6 +37,7 @@ export interface RedisStore extends FeatureStore {
 export const readKeysMax = 1_000
 const letterOf = { append: 'a', replace: 'r', remove: 'd' } as const
 const clearing = 'clearing'
+const neededCommands = redisRights.map(({ command }) => command.toUpperCase())
 
 // Scripts are sent whole: their text is small beside a step, and a server that forgot them answers in order all the
 // same.
@@ -59,7 +61,7 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<Redi
       const [code, found, position] = await connection.script(
         claimScript,
         [keys.owner, keys.position, keys.identity],
-        [owner, expected, rebuild ? '1' : '0'],
+        [owner, expected, rebuild ? '1' : '0', ...neededCommands],
       )
       if (code === 'rights') throw missingRights(keys, found ?? '')
       if (code === 'foreign') throw foreignState(task, expected, found ?? null)

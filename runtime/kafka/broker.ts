@@ -13,6 +13,7 @@ import { groupView } from './group-view.ts'
 import type { KafkaLog } from './kafkajs-connection.ts'
 import { createProducer } from './producer.ts'
 import { removeWorker } from './remove-worker.ts'
+import { requireRights } from './require-rights.ts'
 import { topicSettings } from './topic-settings.ts'
 import { bounds, ensureTopics, offsetsAt, partitionCounts } from './topics.ts'
 import { createWorker } from './worker.ts'
@@ -74,6 +75,7 @@ export function createKafkaBroker(options: KafkaBrokerOptions): Broker {
     },
     ensureTopics: (topics) => ensureTopics(admin, topics),
     partitionCounts: (topics) => partitionCounts(admin, topics),
+    requireRights: (needed) => requireRights(admin, needed),
     topicSettings: (topics, names) => topicSettings(admin, topics, names),
     bounds: (partitions) => bounds(admin, partitions),
     offsetsAt: (partitions, timeMs) => offsetsAt(admin, partitions, timeMs),

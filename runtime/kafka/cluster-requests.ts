@@ -1,5 +1,6 @@
 /** Requests about the cluster itself: metadata, coordinators, topics and their settings, the bounds of partitions. */
 import type { TopicPartition, TopicSpec } from '../broker.ts'
+import { allowedOperations } from './allowed-operations.ts'
 import { type KafkaError, kafkaError } from './error-codes.ts'
 import { apis, groupByTopic, type KafkaRequest, request } from './request.ts'
 
@@ -14,6 +15,8 @@ export interface TopicMetadata {
   readonly error: KafkaError
   /** Node id of the leader by partition; -1 where there is none at the moment. */
   readonly leaders: readonly number[]
+  /** Null where they were not asked for or the broker does not tell. */
+  readonly operations: ReadonlySet<string> | null
 }
 
 export interface ClusterMetadata {
@@ -23,13 +26,15 @@ export interface ClusterMetadata {
   readonly topics: readonly TopicMetadata[]
 }
 
-/** No topics given: only the nodes. Never creates a topic. */
-export function metadataRequest(topics: readonly string[]): KafkaRequest<ClusterMetadata> {
+/** No topics given: only the nodes. Never creates a topic. `withOperations`: also what this user may do with each topic. */
+export function metadataRequest(topics: readonly string[], withOperations = false): KafkaRequest<ClusterMetadata> {
   return request(
     apis.metadata,
     (writer) => {
       writer.array(topics, (topic) => writer.string(topic))
-      writer.int8(0)
+      writer.int8(0) // creates nothing
+      writer.int8(0) // without what this user may do with the cluster
+      writer.int8(withOperations ? 1 : 0)
     },
     (reader) => {
       const nodes = reader.array(() => {
@@ -48,10 +53,12 @@ export function metadataRequest(topics: readonly string[]): KafkaRequest<Cluster
           reader.int16() // a partition without leader says so by its leader too
           const partition = reader.int32()
           leaders[partition] = reader.int32()
+          reader.int32() // leader epoch
           for (let lists = 0; lists < 3; lists++) reader.array(() => reader.int32()) // replicas, in sync, offline
         })
-        return { topic, error, leaders }
+        return { topic, error, leaders, operations: allowedOperations(reader.int32()) }
       })
+      reader.int32() // what this user may do with the cluster
       return { clusterId, controllerId, nodes, topics: found }
     },
   )

@@ -14,10 +14,12 @@ import {
 } from './cluster-requests.ts'
 import { type Address, placeOf, unreachable } from './connection-failure.ts'
 import { createEndpoints, parseAddress } from './endpoints.ts'
-import { failureCode, staleCoordinator } from './error-codes.ts'
+import { failureCode, namingRight, staleCoordinator } from './error-codes.ts'
 import type { KafkaEndpointOptions } from './kafkajs-connection.ts'
 import type { KafkaRequest } from './request.ts'
 import { createRetryBudget } from './retry-budget.ts'
+
+const coordinatorRights = { group: 'Read', transaction: 'Write' } as const
 
 export interface ConnectionsOptions extends KafkaEndpointOptions {
   /** 'host:port', any of the cluster's brokers. */
@@ -34,8 +36,8 @@ export interface Connections {
   sendIfSpoken<T>(nodeId: number, request: KafkaRequest<T>): Promise<T | null>
   /** Sends to whichever broker answers, trying all known ones and the configured ones. */
   sendToAny<T>(request: KafkaRequest<T>): Promise<T>
-  /** Fresh metadata of these topics; also renews the picture that `leaderOf` reads. */
-  metadata(topics: readonly string[]): Promise<ClusterMetadata>
+  /** Fresh metadata of these topics; also renews the picture that `leaderOf` reads. `withOperations`: what this user may do with them. */
+  metadata(topics: readonly string[], withOperations?: boolean): Promise<ClusterMetadata>
   /** Node that leads the partition as far as is known; undefined: ask `findLeaders`. */
   leaderOf(partition: TopicPartition): number | undefined
   /**
@@ -84,8 +86,8 @@ export function createConnections(options: ConnectionsOptions): Connections {
     throw unreachable([...candidates.keys()].join(', '), new AggregateError(failures, reasons))
   }
 
-  async function metadata(topics: readonly string[]): Promise<ClusterMetadata> {
-    const answer = await sendToAny(metadataRequest(topics))
+  async function metadata(topics: readonly string[], withOperations = false): Promise<ClusterMetadata> {
+    const answer = await sendToAny(metadataRequest(topics, withOperations))
     learnNodes(answer.nodes)
     for (const topic of answer.topics) {
       if (topic.error === 'NONE') leaders.set(topic.topic, topic.leaders)
@@ -134,7 +136,7 @@ export function createConnections(options: ConnectionsOptions): Connections {
       if (staleCoordinator.has(found.error) && (await retryBudget.again())) continue
       throw new PipelineError(
         failureCode(found.error),
-        `Kafka names no coordinator for the ${kind} "${key}": ${found.error}`,
+        `Kafka names no coordinator for the ${kind} "${key}": ${namingRight(found.error, coordinatorRights[kind])}`,
         {
           details: { kind, key, error: found.error },
         },

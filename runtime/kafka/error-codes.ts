@@ -158,6 +158,11 @@ export function failureCode(error: KafkaError): 'kafka_refused' | 'kafka_request
   return rightMissing.has(error) ? 'kafka_refused' : 'kafka_request_failed'
 }
 
+/** An error in words: with the right whose lack it tells, where it is one of rights. */
+export function namingRight(error: KafkaError, right: string, reason: string = error): string {
+  return rightMissing.has(error) ? `${reason.replace(/\.$/, '')} (the right ${right} is missing)` : reason
+}
+
 /** The partition moved, or our picture of it is old: ask for metadata and try again. */
 export const staleLeader: ReadonlySet<KafkaError> = new Set([
   'UNKNOWN_TOPIC_OR_PARTITION',

@@ -2,7 +2,7 @@
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { listOffsetsRequest } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
-import { failureCode, staleLeader } from './error-codes.ts'
+import { failureCode, namingRight, staleLeader } from './error-codes.ts'
 import type { PartitionFetched } from './fetch-request.ts'
 
 /**
@@ -23,7 +23,7 @@ export async function judgeFetchErrors(
       const { topic, partition: number, error, from } = partition
       throw new PipelineError(
         failureCode(error),
-        `Kafka refused to read ${topic}, partition ${number}, from ${from}: ${error}`,
+        `Kafka refused to read ${topic}, partition ${number}, from ${from}: ${namingRight(error, 'Read')}`,
         {
           details: { topic, partition: number, offset: from, error },
         },

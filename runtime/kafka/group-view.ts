@@ -3,6 +3,7 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { GroupView } from '../broker.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
+import { failureCode } from './error-codes.ts'
 import { decodeAssignment } from './group-protocol.ts'
 import { describeGroupRequest } from './group-requests.ts'
 import { createRetryBudget } from './retry-budget.ts'
@@ -25,13 +26,9 @@ export async function groupView(connections: Connections, group: string): Promis
   })
   const known = states[state]
   if (error !== 'NONE' || known === undefined) {
-    throw new PipelineError(
-      'kafka_request_failed',
-      `Kafka does not describe group ${group}: ${error}, state ${state}`,
-      {
-        details: { group, error, state },
-      },
-    )
+    throw new PipelineError(failureCode(error), `Kafka does not describe group ${group}: ${error}, state ${state}`, {
+      details: { group, error, state },
+    })
   }
   return {
     state: known,

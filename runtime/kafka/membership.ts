@@ -7,7 +7,7 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Membership, Task, WorkerOptions } from '../broker.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
-import { failureCode, type KafkaError } from './error-codes.ts'
+import { failureCode, type KafkaError, namingRight } from './error-codes.ts'
 import { assignAll, decodeAssignment, encodeSubscription, protocolName } from './group-protocol.ts'
 import {
   type GroupMember,
@@ -67,7 +67,7 @@ export function createMembership(connections: Connections, options: WorkerOption
   function refused(step: string, error: KafkaError): PipelineError {
     return new PipelineError(
       failureCode(error),
-      `The coordinator of group ${group} refused ${step} of "${worker}": ${error}`,
+      `The coordinator of group ${group} refused ${step} of "${worker}": ${namingRight(error, 'Read')}`,
       {
         details: { group, worker, error },
       },

@@ -4,7 +4,7 @@ import type { OutRecord, Producer } from '../broker.ts'
 import { type Sequences, toBatches } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { type DeliveryFailure, deliver } from './delivery.ts'
-import { failureCode, type KafkaError } from './error-codes.ts'
+import { failureCode, type KafkaError, namingRight } from './error-codes.ts'
 import { createRetryBudget } from './retry-budget.ts'
 import { initProducerIdRequest, type ProducerIdentity } from './transaction-requests.ts'
 
@@ -47,9 +47,13 @@ export function createProducer(connections: Connections, nowMs: () => number): P
       if (error === 'NONE') return { id, epoch }
       const passing = error === 'COORDINATOR_LOAD_IN_PROGRESS' || error === 'COORDINATOR_NOT_AVAILABLE'
       if (passing && (await retryBudget.again())) continue
-      throw new PipelineError(failureCode(error), `Kafka gives out no producer id: ${error}`, {
-        details: { error },
-      })
+      throw new PipelineError(
+        failureCode(error),
+        `Kafka gives out no producer id: ${namingRight(error, 'Write on a topic')}`,
+        {
+          details: { error },
+        },
+      )
     }
   }
 
@@ -128,5 +132,5 @@ export function undelivered({ error, cause, batch }: DeliveryFailure): PipelineE
     return new PipelineError('kafka_unreachable', `No broker confirmed ${place}`, options)
   }
   const hint = error === 'MESSAGE_TOO_LARGE' ? ": raise the topic's max.message.bytes or send smaller values" : ''
-  return new PipelineError(failureCode(error), `Kafka refused ${place}: ${error}${hint}`, options)
+  return new PipelineError(failureCode(error), `Kafka refused ${place}: ${namingRight(error, 'Write')}${hint}`, options)
 }

@@ -34,7 +34,7 @@ export const apis = {
   produce: { key: 0, version: 7, name: 'Produce', flexible: false },
   fetch: { key: 1, version: 11, name: 'Fetch', flexible: false },
   listOffsets: { key: 2, version: 3, name: 'ListOffsets', flexible: false },
-  metadata: { key: 3, version: 6, name: 'Metadata', flexible: false },
+  metadata: { key: 3, version: 8, name: 'Metadata', flexible: false },
   offsetCommit: { key: 8, version: 7, name: 'OffsetCommit', flexible: false },
   offsetFetch: { key: 9, version: 7, name: 'OffsetFetch', flexible: true },
   findCoordinator: { key: 10, version: 2, name: 'FindCoordinator', flexible: false },

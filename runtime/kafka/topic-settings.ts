@@ -2,7 +2,7 @@
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { describeTopicsRequest } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
-import { failureCode } from './error-codes.ts'
+import { failureCode, namingRight } from './error-codes.ts'
 import { createRetryBudget } from './retry-budget.ts'
 
 const newTopicMs = 1_000
@@ -23,7 +23,7 @@ export async function topicSettings(
       const { topic, error, reason } = refused
       throw new PipelineError(
         failureCode(error),
-        `Kafka refuses to tell the settings of topic ${topic}: ${reason ?? error}`,
+        `Kafka refuses to tell the settings of topic ${topic}: ${namingRight(error, 'DescribeConfigs', reason ?? error)}`,
         { details: { topic, error } },
       )
     }

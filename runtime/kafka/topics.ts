@@ -4,7 +4,7 @@ import type { FetchFrom, TopicPartition, TopicSpec } from '../broker.ts'
 import { partitionKey } from './batching.ts'
 import { createTopicsRequest, listOffsetsRequest, type OffsetPlace } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
-import { failureCode, type KafkaError, staleLeader } from './error-codes.ts'
+import { failureCode, type KafkaError, namingRight, staleLeader } from './error-codes.ts'
 import { createRetryBudget } from './retry-budget.ts'
 
 const createTimeoutMs = 15_000
@@ -21,9 +21,13 @@ export async function partitionCounts(
     if (error === 'NONE' || error === 'LEADER_NOT_AVAILABLE') counts.set(topic, leaders.length)
     else if (error === 'UNKNOWN_TOPIC_OR_PARTITION') counts.set(topic, null)
     else {
-      throw new PipelineError(failureCode(error), `Kafka refuses to describe topic ${topic}: ${error}`, {
-        details: { topic, error },
-      })
+      throw new PipelineError(
+        failureCode(error),
+        `Kafka refuses to describe topic ${topic}: ${namingRight(error, 'Read')}`,
+        {
+          details: { topic, error },
+        },
+      )
     }
   }
   return counts
@@ -61,9 +65,13 @@ async function create(connections: Connections, specs: readonly TopicSpec[]): Pr
     const final = refused.find(({ error }) => error !== 'NOT_CONTROLLER' && error !== 'REQUEST_TIMED_OUT')
     if (final !== undefined || !(await retryBudget.again())) {
       const { topic, error, reason } = final ?? refused[0]!
-      throw new PipelineError(failureCode(error), `Kafka refused to create topic ${topic}: ${reason ?? error}`, {
-        details: { topic, error },
-      })
+      throw new PipelineError(
+        failureCode(error),
+        `Kafka refused to create topic ${topic}: ${namingRight(error, 'Create', reason ?? error)}`,
+        {
+          details: { topic, error },
+        },
+      )
     }
     left = left.filter(({ topic }) => refused.some((outcome) => outcome.topic === topic))
   }

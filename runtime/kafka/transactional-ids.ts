@@ -5,7 +5,7 @@
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
-import { failureCode, type KafkaError, rightMissing, staleCoordinator } from './error-codes.ts'
+import { failureCode, type KafkaError, namingRight, rightMissing, staleCoordinator } from './error-codes.ts'
 import { createRetryBudget } from './retry-budget.ts'
 import { initProducerIdRequest, listTransactionsRequest, type ProducerIdentity } from './transaction-requests.ts'
 
@@ -35,7 +35,7 @@ export async function takeOverProducer(
     answer.error === 'INVALID_TRANSACTION_TIMEOUT' ? ' (the broker allows transaction.max.timeout.ms at most)' : ''
   throw new PipelineError(
     failureCode(answer.error),
-    `Kafka gives "${transactionalId}" no producer id: ${answer.error}${hint}`,
+    `Kafka gives "${transactionalId}" no producer id: ${namingRight(answer.error, 'Write')}${hint}`,
     { details: { transactionalId, error: answer.error } },
   )
 }

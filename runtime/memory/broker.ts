@@ -203,6 +203,8 @@ export function createMemoryBroker(options: MemoryBrokerOptions): MemoryBroker {
     clusterId: async () => clusterId,
     ensureTopics: async (specs) => topics.ensure(specs),
     partitionCounts: async (names) => new Map(names.map((topic) => [topic, topics.partitionCount(topic)])),
+    // Nobody is refused anything here.
+    requireRights: async () => undefined,
     topicSettings: async (of, names) =>
       new Map(
         of.map((topic) => [topic, new Map([...topics.settings(topic)].filter(([name]) => names.includes(name)))]),

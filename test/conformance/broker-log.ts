@@ -26,6 +26,14 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       })
     })
 
+    test('may be read and written by whoever nothing is forbidden, and what does not exist is not spoken of', async () => {
+      const { broker, topic } = await withTopic(1)
+      await broker.requireRights([
+        { topic, rights: ['Read', 'Write'] },
+        { topic: unique('missing'), rights: ['Write'] },
+      ])
+    })
+
     test('tell the settings asked for, given ones and defaults', async () => {
       const broker = await open()
       const [plain, given] = [unique('plain'), unique('given')]

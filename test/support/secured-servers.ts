@@ -1,12 +1,26 @@
 /** A real Kafka with TLS, SASL and ACLs and a real Redis with TLS, client certificates and ACL users, for one test file. */
 import { mkdir } from 'node:fs/promises'
+import { AclOperationTypes, AclPermissionTypes, AclResourceTypes, Kafka, logLevel, ResourcePatternTypes } from 'kafkajs'
+import { expect, vi } from 'vitest'
+import { parseConfig } from '../../runtime/config/config.ts'
+import { kafkaSecurity } from '../../runtime/config/security.ts'
+import type { KafkaRight } from '../../runtime/rights.ts'
 import { freePort } from '../../runtime/servers/free-port.ts'
 import { startLocalKafka } from '../../runtime/servers/local-kafka.ts'
 import type { LocalPlace } from '../../runtime/servers/local-place.ts'
 import { startLocalRedis } from '../../runtime/servers/local-redis.ts'
 import { type Certificates, makeCertificates } from './certificates.ts'
 
-export const passwords = { millrace: 'grind-wheat', stranger: 'no-rights', admin: 'all-rights' } as const
+export const passwords = {
+  millrace: 'grind-wheat',
+  stranger: 'no-rights',
+  limited: 'some-rights',
+  runner: 'rights-to-run',
+  admin: 'all-rights',
+} as const
+
+/** Every name of the tests begins with it: what the access control lists speak of. */
+export const namespace = 'secured'
 
 export interface SecuredServers {
   readonly certificates: Certificates
@@ -106,6 +120,92 @@ function redisLines({ ca, serverCert, serverKey }: Certificates, tlsPort: number
     `tls-cert-file "${serverCert}"`,
     `tls-key-file "${serverKey}"`,
     'tls-auth-clients yes',
+    // Who comes without a name may ask whether the server is up.
+    'user default on nopass -@all +ping',
     ...users,
   ]
+}
+
+/** The settings of the user `millrace`. */
+export function securedEnvironment(
+  { certificates: { ca, clientCert, clientKey }, kafkaTlsSasl, redisTls }: SecuredServers,
+  changed: Readonly<Record<string, string>> = {},
+): Record<string, string> {
+  return {
+    KAFKA_BROKERS: kafkaTlsSasl,
+    KAFKA_TLS: 'on',
+    KAFKA_TLS_CA_FILE: ca,
+    KAFKA_TLS_CERT_FILE: clientCert,
+    KAFKA_TLS_KEY_FILE: clientKey,
+    KAFKA_SASL_MECHANISM: 'scram-sha-512',
+    KAFKA_SASL_USERNAME: 'millrace',
+    KAFKA_SASL_PASSWORD: passwords.millrace,
+    REDIS_URL: `rediss://${redisTls}`,
+    REDIS_USERNAME: 'millrace',
+    REDIS_PASSWORD: passwords.millrace,
+    REDIS_TLS_CA_FILE: ca,
+    REDIS_TLS_CERT_FILE: clientCert,
+    REDIS_TLS_KEY_FILE: clientKey,
+    MILLRACE_NAMESPACE: namespace,
+    MILLRACE_HTTP_PORT: '0',
+    MILLRACE_PARTITIONS: '2',
+    MILLRACE_LOG_LEVEL: 'silent',
+    ...changed,
+  }
+}
+
+/** A line of Redis's settings. */
+export function redisUser(user: string, keys: string, commands: readonly string[]): string {
+  return `user ${user} on >${passwords.millrace} ~${keys} ${commands.map((command) => `+${command}`).join(' ')}`
+}
+
+const resources = {
+  topic: AclResourceTypes.TOPIC,
+  group: AclResourceTypes.GROUP,
+  'transactional id': AclResourceTypes.TRANSACTIONAL_ID,
+} as const
+const operations = {
+  Read: AclOperationTypes.READ,
+  Write: AclOperationTypes.WRITE,
+  Create: AclOperationTypes.CREATE,
+  DescribeConfigs: AclOperationTypes.DESCRIBE_CONFIGS,
+} as const
+
+/** From here on the user has just these rights, on every name that begins with the namespace. */
+export async function allowInKafka(
+  servers: SecuredServers,
+  user: keyof typeof passwords,
+  rights: readonly KafkaRight[],
+): Promise<void> {
+  const login = { KAFKA_SASL_USERNAME: 'admin', KAFKA_SASL_PASSWORD: passwords.admin }
+  const { ssl, sasl } = kafkaSecurity(parseConfig(securedEnvironment(servers, login)))
+  const brokers = [servers.kafkaTlsSasl]
+  const admin = new Kafka({ brokers, ssl: ssl!, sasl: sasl!, logLevel: logLevel.NOTHING }).admin()
+  await admin.connect()
+  try {
+    const filter = {
+      resourceType: AclResourceTypes.ANY,
+      resourcePatternType: ResourcePatternTypes.ANY,
+      principal: `User:${user}`,
+      operation: AclOperationTypes.ANY,
+      permissionType: AclPermissionTypes.ANY,
+    }
+    await admin.deleteAcls({ filters: [filter] })
+    const acl = rights.map(({ resource, operation }) => ({
+      resourceType: resources[resource],
+      resourceName: namespace,
+      resourcePatternType: ResourcePatternTypes.PREFIXED,
+      principal: `User:${user}`,
+      host: '*',
+      operation: operations[operation],
+      permissionType: AclPermissionTypes.ALLOW,
+    }))
+    if (acl.length > 0) await admin.createAcls({ acl })
+    await vi.waitFor(async () => {
+      const { resources: found } = await admin.describeAcls(filter)
+      expect(found.flatMap(({ acls }) => acls)).toHaveLength(acl.length)
+    })
+  } finally {
+    await admin.disconnect()
+  }
 }

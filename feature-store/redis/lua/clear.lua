@@ -22,6 +22,6 @@ end
 redis.call('SET', KEYS[3], ARGV[2])
 redis.call('DEL', KEYS[2])
 for log = 4, #KEYS do
-  redis.call('UNLINK', KEYS[log])
+  redis.call('DEL', KEYS[log])
 end
 return { 'cleared', owner }

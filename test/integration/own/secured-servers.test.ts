@@ -1,114 +1,44 @@
 /**
- * TLS, SASL and access control switched on: the whole path through a Kafka and a Redis that let in nobody else, with
- * exactly the rights that docs/security.md lists, and what is said when something does not fit.
+ * TLS, SASL and access control switched on: the whole path through a Kafka and a Redis that let in nobody else, and what is said when
+ * something does not fit. Each right by itself is tried in `rights.test.ts`.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { AclOperationTypes, AclPermissionTypes, AclResourceTypes, Kafka, logLevel, ResourcePatternTypes } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { parseConfig } from '../../../runtime/config/config.ts'
-import { kafkaSecurity } from '../../../runtime/config/security.ts'
+import { kafkaRights, redisRights } from '../../../runtime/rights.ts'
 import { call } from '../../cli/call.ts'
 import { startCommand } from '../../support/command.ts'
-import { passwords, type SecuredServers, startSecuredServers } from '../../support/secured-servers.ts'
+import {
+  allowInKafka,
+  namespace,
+  passwords,
+  redisUser,
+  type SecuredServers,
+  securedEnvironment,
+  startSecuredServers,
+} from '../../support/secured-servers.ts'
 
 const definition = 'pipelines/card-fraud.ts'
-const namespace = 'secured'
 const pipeline = `${namespace}.card-fraud`
 const folder = mkdtempSync(join(tmpdir(), 'millrace-secured-'))
-const documented = readFileSync('docs/security.md', 'utf8')
-const commands = [.../^user millrace .*$/m.exec(documented)![0].matchAll(/\+(\w+)/g)].map(([, command]) => command!)
-const kafkaRights = (resource: string) =>
-  new RegExp(`^\\| ${resource} \\| (.*) \\|$`, 'm')
-    .exec(documented)![1]!
-    .split(', ')
-    .map((operation) => AclOperationTypes[operationOf(operation)])
-/** 'DescribeConfigs' as kafkajs spells it. */
-const operationOf = (operation: string) =>
-  operation.replaceAll(/(?<=[a-z])(?=[A-Z])/g, '_').toUpperCase() as keyof typeof AclOperationTypes
-const redisUser = (user: string, keys: string, allowed: readonly string[]) =>
-  `user ${user} on >${passwords.millrace} ~${keys} ${allowed.map((command) => `+${command}`).join(' ')}`
+const commands = redisRights.map(({ command }) => command)
 let servers: SecuredServers
 
 beforeAll(async () => {
   servers = await startSecuredServers(folder, resolve('.millrace/cache'), [
-    // Who comes without a name may ask whether the server is up.
-    'user default on nopass -@all +ping',
     redisUser('millrace', `{${pipeline}.*`, commands),
-    redisUser(
-      'no-append',
-      `{${pipeline}.*`,
-      commands.filter((command) => command !== 'append'),
-    ),
     redisUser('elsewhere', '{other.*', commands),
     redisUser('no-scripts', `{${pipeline}.*`, ['info', 'ping']),
   ])
-  await allowInKafka('millrace')
+  await allowInKafka(servers, 'millrace', kafkaRights)
 })
 afterAll(async () => {
   await servers?.close()
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** The settings of the user with just the rights that are needed. */
-function environment(changed: Readonly<Record<string, string>> = {}): Record<string, string> {
-  const { ca, clientCert, clientKey } = servers.certificates
-  return {
-    KAFKA_BROKERS: servers.kafkaTlsSasl,
-    KAFKA_TLS: 'on',
-    KAFKA_TLS_CA_FILE: ca,
-    KAFKA_TLS_CERT_FILE: clientCert,
-    KAFKA_TLS_KEY_FILE: clientKey,
-    KAFKA_SASL_MECHANISM: 'scram-sha-512',
-    KAFKA_SASL_USERNAME: 'millrace',
-    KAFKA_SASL_PASSWORD: passwords.millrace,
-    REDIS_URL: `rediss://${servers.redisTls}`,
-    REDIS_USERNAME: 'millrace',
-    REDIS_PASSWORD: passwords.millrace,
-    REDIS_TLS_CA_FILE: ca,
-    REDIS_TLS_CERT_FILE: clientCert,
-    REDIS_TLS_KEY_FILE: clientKey,
-    MILLRACE_NAMESPACE: namespace,
-    MILLRACE_HTTP_PORT: '0',
-    MILLRACE_PARTITIONS: '2',
-    MILLRACE_LOG_LEVEL: 'silent',
-    ...changed,
-  }
-}
-
-/** The access control list of docs/security.md. */
-async function allowInKafka(user: string): Promise<void> {
-  const { ssl, sasl } = kafkaSecurity(
-    parseConfig(environment({ KAFKA_SASL_USERNAME: 'admin', KAFKA_SASL_PASSWORD: passwords.admin })),
-  )
-  const admin = new Kafka({
-    brokers: [servers.kafkaTlsSasl],
-    ssl: ssl!,
-    sasl: sasl!,
-    logLevel: logLevel.NOTHING,
-  }).admin()
-  await admin.connect()
-  const { TOPIC, GROUP, TRANSACTIONAL_ID } = AclResourceTypes
-  const rights: Array<[AclResourceTypes, AclOperationTypes[]]> = [
-    [TOPIC, kafkaRights('topic')],
-    [GROUP, kafkaRights('group')],
-    [TRANSACTIONAL_ID, kafkaRights('transactional id')],
-  ]
-  const acl = rights.flatMap(([resourceType, operations]) =>
-    operations.map((operation) => ({
-      resourceType,
-      resourceName: namespace,
-      resourcePatternType: ResourcePatternTypes.PREFIXED,
-      principal: `User:${user}`,
-      host: '*',
-      operation,
-      permissionType: AclPermissionTypes.ALLOW,
-    })),
-  )
-  await admin.createAcls({ acl })
-  await admin.disconnect()
-}
+const environment = (changed: Readonly<Record<string, string>> = {}) => securedEnvironment(servers, changed)
 
 async function untilPredicted(url: string): Promise<number> {
   for (let tries = 0; tries < 600; tries++) {
@@ -164,7 +94,7 @@ describe('what does not fit ends the command with one sentence', () => {
   test('Kafka: a user without rights', async () => {
     const stranger = { KAFKA_SASL_USERNAME: 'stranger', KAFKA_SASL_PASSWORD: passwords.stranger }
     expect(await run(stranger)).toMatch(
-      /^error: Kafka refuses to describe topic secured\.\S+: TOPIC_AUTHORIZATION_FAILED\.$/,
+      /^error: Kafka refuses to describe topic secured\.\S+: TOPIC_AUTHORIZATION_FAILED \(the right Read is missing\)\.$/,
     )
   })
 
@@ -215,9 +145,14 @@ describe('what does not fit ends the command with one sentence', () => {
     expect(await run({}, tls.slice(1))).toMatch(/refused the TLS connection|expects a client certificate/)
   })
 
+  test('Redis: a database that the user may not select', async () => {
+    expect(await run({ REDIS_URL: `rediss://${servers.redisTls}/1` })).toMatch(
+      /refused SELECT: NOPERM .*'select' command/,
+    )
+  })
+
   test.each([
-    ['no-append', /lacks the rights to APPEND on keys like \{secured\.card-fraud\.\w+\.\d\}:position\.$/],
-    ['elsewhere', /refused EVAL: NOPERM|lacks the rights to GET, MGET, SET, APPEND, DEL/],
+    ['elsewhere', /refused EVAL: NOPERM|lacks the rights to GET, MGET, SET, APPEND, DEL on/],
     ['no-scripts', /refused EVAL: NOPERM .*'eval' command/],
   ])('Redis: the user %s, who lacks a right', async (user, sentence) => {
     expect(await run({ REDIS_USERNAME: user })).toMatch(sentence)

@@ -121,7 +121,7 @@ describe('a fetch from one leader', () => {
     one!.answer([{ partition: 0, offset: 5, error: 'TOPIC_AUTHORIZATION_FAILED' }])
     await expect(fetching).rejects.toMatchObject({
       code: 'kafka_refused',
-      message: 'Kafka refused to read t, partition 0, from 5: TOPIC_AUTHORIZATION_FAILED',
+      message: 'Kafka refused to read t, partition 0, from 5: TOPIC_AUTHORIZATION_FAILED (the right Read is missing)',
     })
   })
 
