@@ -23,6 +23,6 @@ export {
   testLimits,
 } from './pipeline-runner.ts'
 export { createRandom, type Random } from './random.ts'
-export type { Observer } from './simulated-process.ts'
+export type { Observer } from './simulated-calls.ts'
 export { bitsOf, predictedVectors, replayed, replayedVectors, vectorsById } from './vectors.ts'
 export { createVirtualClock } from './virtual-clock.ts'

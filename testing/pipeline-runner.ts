@@ -23,7 +23,7 @@ import type { Plan, StreamPlan } from '../schemas/plan/plan.ts'
 import type { DeadLetter, Prediction } from '../schemas/wire/records.ts'
 import { drawFaults, type FaultSchedule, noFaults } from './fault-schedule.ts'
 import { type FaultyRunHandle, runWithFaults } from './run-with-faults.ts'
-import type { Observer } from './simulated-process.ts'
+import type { Observer } from './simulated-calls.ts'
 import { createVirtualClock } from './virtual-clock.ts'
 
 /** Small waits, and no guess about order: what must be waited for is waited for. */
