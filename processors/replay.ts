@@ -1,6 +1,6 @@
 /**
- * The pure core without servers: validated events in event-time order in, every vector out, from the same fold as live. For a stream without
- * late events live processing must compute the same vectors, bit for bit. Called by `millrace replay` and by tests.
+ * The pure core without servers: validated events in event-time order in, every vector out, from the same fold as live. For a stream
+ * without late events live processing must compute the same vectors, bit for bit. Called by `millrace replay` and by tests.
  */
 import type { LogWrite } from '../feature-store/store.ts'
 import { partitionOf } from '../runtime/partition.ts'
