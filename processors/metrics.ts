@@ -1,10 +1,10 @@
-/** What processing shows of itself in Prometheus: rates, refusals by reason, lag, event-time lag, how long batches and steps take. */
+/** Metrics of processing for Prometheus: rates, rejections by reason, lag, event-time lag, duration of batches and steps. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { RejectedRecord } from '../schemas/wire/dead-letter.ts'
 import type { Output } from './batch/outputs.ts'
 import type { Task, TaskBatch } from './batch/task.ts'
 
-/** `batch` is the whole of it, from taking the events to the store being level; `shadow` is a part of `score`. */
+/** `batch` is all of it, from taking the events until the store has applied them; `shadow` is a part of `score`. */
 export type Step = 'decode' | 'load' | 'fold' | 'score' | 'shadow' | 'encode' | 'publish' | 'apply' | 'batch'
 
 /** Plain totals since start, for the terminal and for tests. */
@@ -25,13 +25,22 @@ export interface ProcessingMetrics {
   time<T>(step: Step, work: () => T): T
   took(step: Step, ms: number): void
   duplicate(stage: string): void
-  /** A challenger gave no score, and is not asked again by this process. */
+  /** A challenger failed to score, and is not used again by this process. */
   shadowDropped(version: string): void
-  /** A task's share of a batch is in Kafka and in the store. */
+  /** A task's part of a batch is committed in Kafka and applied in the store. */
   committed(task: Task, batch: TaskBatch, outputs: readonly Output[], rejections: readonly RejectedRecord[]): void
 }
 
-const stepBucketsMs = [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000]
+interface MetricsState {
+  readonly instruments: Instruments
+  readonly totals: ProcessingTotals
+  /** Names by stream index. */
+  readonly streams: readonly string[]
+  /** Counts of a task live as long as its ownership; totals go on. */
+  readonly counted: WeakMap<Task, Disorder>
+}
+
+type Disorder = Pick<ProcessingTotals, 'late' | 'releasedEarly'>
 
 /** `streams`: names by stream index. */
 export function createProcessingMetrics(
@@ -39,55 +48,7 @@ export function createProcessingMetrics(
   streams: readonly string[],
   elapsedMs: () => number,
 ): ProcessingMetrics {
-  const registers = [registry]
-  const counter = (name: string, help: string, labelNames: string[] = []) =>
-    new Counter({ name, help, labelNames, registers })
-  const gauge = (name: string, help: string, labelNames: string[]) => new Gauge({ name, help, labelNames, registers })
-  const events = counter('millrace_events_total', 'Events folded by a stage and committed.', ['stage', 'stream'])
-  const predictions = counter('millrace_predictions_total', 'Predictions committed.', ['model'])
-  const rejected = counter('millrace_rejected_total', 'Events refused, by first reason.', ['stage', 'code'])
-  const shadowsDropped = counter(
-    'millrace_shadow_dropped_total',
-    'Challengers that failed to score and are not asked again by this process.',
-    ['model'],
-  )
-  const duplicates = counter('millrace_duplicates_total', 'Events dropped as duplicates.', ['stage'])
-  const replayed = counter('millrace_replayed_events_total', 'Dead letters put back that came to a stage.', ['stage'])
-  const restored = counter('millrace_refolded_total', 'Events folded again to bring the store level with Kafka.', [
-    'stage',
-  ])
-  const late = gauge('millrace_late_events', 'Events that came after their place in order had been passed.', [
-    'stage',
-    'partition',
-  ])
-  const early = gauge('millrace_released_early_events', 'Events released before all sources had passed them.', [
-    'stage',
-    'partition',
-  ])
-  const held = gauge('millrace_held_events', 'Events held to be put in order.', ['stage', 'partition'])
-  const lag = gauge('millrace_input_lag_records', 'Records between the position and the end of the partition.', [
-    'topic',
-    'partition',
-  ])
-  const eventTime = gauge('millrace_event_time_seconds', 'Event time that the task has passed.', ['stage', 'partition'])
-  const eventTimeLag = gauge('millrace_event_time_lag_seconds', 'Event time that was read and is not passed yet.', [
-    'stage',
-    'partition',
-  ])
-  const steps = new Histogram({
-    name: 'millrace_step_duration_ms',
-    help: 'How long a step of a batch took, in milliseconds.',
-    labelNames: ['step'],
-    buckets: stepBucketsMs,
-    registers,
-  })
-  const batchEvents = new Histogram({
-    name: 'millrace_batch_events',
-    help: 'Events of one task in one batch.',
-    labelNames: ['stage'],
-    buckets: [1, 3, 10, 30, 100, 300, 1_000],
-    registers,
-  })
+  const instruments = createInstruments(registry)
   const totals: ProcessingTotals = {
     batches: 0,
     events: 0,
@@ -98,90 +59,146 @@ export function createProcessingMetrics(
     releasedEarly: 0,
     restored: 0,
   }
-  /** Counts of a task live as long as its ownership; totals go on. */
-  const counted = new WeakMap<Task, { late: number; releasedEarly: number }>()
-
-  function took(step: Step, ms: number): void {
-    steps.observe({ step }, ms)
+  const state: MetricsState = { instruments, totals, streams, counted: new WeakMap() }
+  const took = (step: Step, ms: number) => instruments.steps.observe({ step }, ms)
+  return {
+    totals,
+    took,
+    time(step, work) {
+      const began = elapsedMs()
+      const result = work()
+      took(step, elapsedMs() - began)
+      return result
+    },
+    duplicate(stage) {
+      instruments.duplicates.inc({ stage })
+      totals.duplicates++
+    },
+    shadowDropped: (version) => instruments.shadowsDropped.inc({ model: version }),
+    committed: (task, batch, outputs, rejections) => countCommitted(state, task, batch, outputs, rejections),
   }
+}
 
-  function time<T>(step: Step, work: () => T): T {
-    const began = elapsedMs()
-    const result = work()
-    took(step, elapsedMs() - began)
-    return result
+type Instruments = ReturnType<typeof createInstruments>
+
+function createInstruments(registry: Registry) {
+  const registers = [registry]
+  const counter = (name: string, help: string, labelNames: string[]) =>
+    new Counter({ name, help, labelNames, registers })
+  const gauge = (name: string, help: string, labelNames: string[]) => new Gauge({ name, help, labelNames, registers })
+  const histogram = (name: string, help: string, labelNames: string[], buckets: number[]) =>
+    new Histogram({ name, help, labelNames, buckets, registers })
+  const ofTask = ['stage', 'partition']
+  return {
+    events: counter('millrace_events_total', 'Events folded by a stage and committed.', ['stage', 'stream']),
+    predictions: counter('millrace_predictions_total', 'Predictions committed.', ['model']),
+    rejected: counter('millrace_rejected_total', 'Events rejected, by first reason.', ['stage', 'code']),
+    shadowsDropped: counter(
+      'millrace_shadow_dropped_total',
+      'Challengers that failed to score and are not used again by this process.',
+      ['model'],
+    ),
+    duplicates: counter('millrace_duplicates_total', 'Events dropped as duplicates.', ['stage']),
+    requeued: counter('millrace_replayed_events_total', 'Requeued dead letters that a stage folded.', ['stage']),
+    restored: counter('millrace_refolded_total', 'Events folded again to restore the store up to Kafka.', ['stage']),
+    late: gauge('millrace_late_events', 'Events that arrived after the frontier had passed them.', ofTask),
+    early: gauge('millrace_released_early_events', 'Events released before all sources had passed them.', ofTask),
+    held: gauge('millrace_held_events', 'Events held to be put in order.', ofTask),
+    lag: gauge('millrace_input_lag_records', 'Records between the position and the end of the partition.', [
+      'topic',
+      'partition',
+    ]),
+    eventTime: gauge('millrace_event_time_seconds', 'Event time of the frontier of a task.', ofTask),
+    eventTimeLag: gauge(
+      'millrace_event_time_lag_seconds',
+      'Event time that was read and is beyond the frontier.',
+      ofTask,
+    ),
+    steps: histogram(
+      'millrace_step_duration_ms',
+      'How long a step of a batch took, in milliseconds.',
+      ['step'],
+      [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000],
+    ),
+    batchEvents: histogram(
+      'millrace_batch_events',
+      'Events of one task in one batch.',
+      ['stage'],
+      [1, 3, 10, 30, 100, 300, 1_000],
+    ),
   }
+}
 
-  function duplicate(stage: string): void {
-    duplicates.inc({ stage })
-    totals.duplicates++
+function countCommitted(
+  state: MetricsState,
+  task: Task,
+  batch: TaskBatch,
+  outputs: readonly Output[],
+  rejections: readonly RejectedRecord[],
+): void {
+  const { instruments, totals } = state
+  const stage = task.stage.entity.name
+  setProgress(instruments, task, batch)
+  if (batch.isRestore) {
+    instruments.restored.inc({ stage }, batch.events.length)
+    totals.restored += batch.events.length
+    // What was late or early was counted when it was folded first.
+    state.counted.set(task, { ...task.counts })
+    return
   }
+  countDisorder(state, task)
+  if (batch.events.length > 0) instruments.batchEvents.observe({ stage }, batch.events.length)
+  totals.batches++
+  countEvents(state, stage, batch)
+  countOutputs(state, outputs)
+  for (const rejection of rejections) instruments.rejected.inc({ stage, code: rejection.problems[0]?.code ?? 'none' })
+  totals.rejected += rejections.length
+}
 
-  function committed(
-    task: Task,
-    batch: TaskBatch,
-    outputs: readonly Output[],
-    rejections: readonly RejectedRecord[],
-  ): void {
-    const stage = task.stage.entity.name
-    const labels = { stage, partition: task.partition }
-    held.set(labels, task.held)
-    const passedMs = batch.position.frontier.time
-    if (Number.isFinite(passedMs)) {
-      eventTime.set(labels, passedMs / 1_000)
-      const readMs = Math.max(passedMs, ...task.inputs.map(({ maxEventTime }) => maxEventTime))
-      eventTimeLag.set(labels, (readMs - passedMs) / 1_000)
-    }
-    for (const input of task.inputs) lag.set({ topic: input.topic, partition: task.partition }, input.lag)
-    if (batch.isRestore) {
-      restored.inc({ stage }, batch.events.length)
-      totals.restored += batch.events.length
-      // What was late or early was counted by whoever folded it first.
-      counted.set(task, { ...task.counts })
-      return
-    }
-    countDisorder(task, labels)
-    if (batch.events.length > 0) batchEvents.observe({ stage }, batch.events.length)
-    totals.batches++
-    countEvents(stage, batch)
-    countOutputs(outputs)
-    const back = batch.events.reduce((count, { rejectedBy }) => count + (rejectedBy === null ? 0 : 1), 0)
-    if (back > 0) replayed.inc({ stage }, back)
-    for (const rejection of rejections) rejected.inc({ stage, code: rejection.problems[0]?.code ?? 'none' })
-    totals.rejected += rejections.length
+function setProgress(instruments: Instruments, task: Task, batch: TaskBatch): void {
+  const { partition } = task
+  const labels = { stage: task.stage.entity.name, partition }
+  instruments.held.set(labels, task.held)
+  const frontierMs = batch.position.frontier.time
+  if (Number.isFinite(frontierMs)) {
+    instruments.eventTime.set(labels, frontierMs / 1_000)
+    const readMs = Math.max(frontierMs, ...task.inputs.map(({ maxEventTime }) => maxEventTime))
+    instruments.eventTimeLag.set(labels, (readMs - frontierMs) / 1_000)
   }
+  for (const input of task.inputs) instruments.lag.set({ topic: input.topic, partition }, input.lag)
+}
 
-  function countEvents(stage: string, batch: TaskBatch): void {
-    const byStream = new Map<number, number>()
-    for (const { stream } of batch.events) byStream.set(stream, (byStream.get(stream) ?? 0) + 1)
-    for (const [stream, count] of byStream) events.inc({ stage, stream: streams[stream]! }, count)
-    totals.events += batch.events.length
+function countEvents({ instruments, totals, streams }: MetricsState, stage: string, batch: TaskBatch): void {
+  const byStream = new Map<number, number>()
+  let requeued = 0
+  for (const { stream, rejectedBy } of batch.events) {
+    byStream.set(stream, (byStream.get(stream) ?? 0) + 1)
+    if (rejectedBy !== null) requeued++
   }
+  for (const [stream, count] of byStream) instruments.events.inc({ stage, stream: streams[stream]! }, count)
+  if (requeued > 0) instruments.requeued.inc({ stage }, requeued)
+  totals.events += batch.events.length
+}
 
-  function countOutputs(outputs: readonly Output[]): void {
-    const byModel = new Map<string, number>()
-    for (const { vector, modelVersion } of outputs) {
-      if (vector) byModel.set(modelVersion ?? 'none', (byModel.get(modelVersion ?? 'none') ?? 0) + 1)
-    }
-    for (const [model, count] of byModel) {
-      predictions.inc({ model }, count)
-      totals.predictions += count
-    }
+function countOutputs({ instruments, totals }: MetricsState, outputs: readonly Output[]): void {
+  const byModel = new Map<string, number>()
+  for (const { vector, modelVersion } of outputs) {
+    if (vector) byModel.set(modelVersion ?? 'none', (byModel.get(modelVersion ?? 'none') ?? 0) + 1)
   }
-
-  function countDisorder(task: Task, labels: { stage: string; partition: number }): void {
-    const before = counted.get(task) ?? { late: 0, releasedEarly: 0 }
-    const now = { ...task.counts }
-    counted.set(task, now)
-    totals.late += now.late - before.late
-    totals.releasedEarly += now.releasedEarly - before.releasedEarly
-    late.set(labels, now.late)
-    early.set(labels, now.releasedEarly)
+  for (const [model, count] of byModel) {
+    instruments.predictions.inc({ model }, count)
+    totals.predictions += count
   }
+}
 
-  function shadowDropped(version: string): void {
-    shadowsDropped.inc({ model: version })
-  }
-
-  return { totals, time, took, duplicate, shadowDropped, committed }
+/** Adds what is new since the last batch of this task. */
+function countDisorder({ instruments, totals, counted }: MetricsState, task: Task): void {
+  const labels = { stage: task.stage.entity.name, partition: task.partition }
+  const before = counted.get(task) ?? { late: 0, releasedEarly: 0 }
+  const now = { ...task.counts }
+  counted.set(task, now)
+  totals.late += now.late - before.late
+  totals.releasedEarly += now.releasedEarly - before.releasedEarly
+  instruments.late.set(labels, now.late)
+  instruments.early.set(labels, now.releasedEarly)
 }

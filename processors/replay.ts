@@ -1,6 +1,6 @@
 /**
- * The pure core without servers: validated events in event-time order in, every vector out, from the same fold as live. What it gives is
- * what live must give, bit for bit, for a stream without late events. Called by `millrace replay` and by tests.
+ * The pure core without servers: validated events in event-time order in, every vector out, from the same fold as live. For a stream
+ * without late events live processing must compute the same vectors, bit for bit. Called by `millrace replay` and by tests.
  */
 import type { LogWrite } from '../feature-store/store.ts'
 import { partitionOf } from '../runtime/partition.ts'
@@ -22,12 +22,19 @@ export interface Replayed {
 export interface Replay {
   readonly counts: { readonly events: number; readonly duplicates: number; readonly rejected: number }
   /**
-   * Events of one time are put in canonical order before they are folded, so vectors come out once time has gone on. `partition`: where
-   * the event lies, if it is not where its key belongs.
+   * Events of one instant are put in canonical order before they are folded, so their vectors are returned with the next instant.
+   * `partition`: of the event, unless it is that of its key.
    */
   push(stream: number, event: EventValues, partition?: number): Replayed[]
   /** The vectors of the last instant. */
   flush(): Replayed[]
+}
+
+export interface ReplayOptions {
+  /** Of all topics, since the order of events of the same time depends on their partitions. */
+  readonly partitions: number
+  /** Called after each event with what a store would have to write; without it that is dropped. */
+  readonly onWrites?: (entity: string, partition: number, writes: readonly LogWrite[]) => void
 }
 
 interface ReplayStage {
@@ -35,101 +42,109 @@ interface ReplayStage {
   readonly fold: Fold
   readonly caches: readonly EntityCache[]
   /** Greatest event time folded, by partition. */
-  readonly newestTimes: number[]
+  readonly maxEventTimes: number[]
 }
 
-export interface ReplayOptions {
-  /** Of all topics, since the order of events of the same time depends on the partition that they lie in. */
-  readonly partitions: number
-  /** Gets what a store would be brought level with after each event; without it that is forgotten. */
-  readonly onWrites?: (entity: string, partition: number, writes: readonly LogWrite[]) => void
+interface ReplayState extends ReplayOptions {
+  readonly plan: Plan
+  readonly counts: { events: number; duplicates: number; rejected: number }
+  readonly stages: readonly ReplayStage[]
+  /** By stream and partition. */
+  readonly nextOffsets: readonly number[][]
+  /** Events of the last instant, which are not folded yet. */
+  waiting: FoldedEvent[]
 }
 
 export function createReplay(plan: Plan, options: ReplayOptions): Replay {
-  const { partitions, onWrites } = options
-  const counts = { events: 0, duplicates: 0, rejected: 0 }
-  const stages = plan.stages.map(
-    (stage): ReplayStage => ({
+  const { partitions } = options
+  const state: ReplayState = {
+    ...options,
+    plan,
+    counts: { events: 0, duplicates: 0, rejected: 0 },
+    stages: plan.stages.map((stage) => ({
       stage,
       fold: createFold(plan, stage),
       caches: Array.from({ length: partitions }, () =>
         createEntityCache(stage.entity.layout, { rowsMax: Number.POSITIVE_INFINITY }),
       ),
-      newestTimes: new Array<number>(partitions).fill(Number.NEGATIVE_INFINITY),
-    }),
-  )
-  const nextOffsets = plan.streams.map(() => new Array<number>(partitions).fill(0))
-  let waiting: FoldedEvent[] = []
-
-  function push(streamIndex: number, event: EventValues, lies?: number): Replayed[] {
-    const stream = plan.streams[streamIndex]!
-    const time = event[stream.timeField] as number
-    const last = waiting[0]?.time ?? Number.NEGATIVE_INFINITY
-    if (time < last) {
-      throw new PipelineError(
-        'input_unreadable',
-        `A replay needs its events in event-time order: ${stream.name} ${event[stream.idField]} of ${new Date(time).toISOString()} ` +
-          `came after ${new Date(last).toISOString()}. Sort the source.`,
-      )
-    }
-    const done = time > last ? flush() : []
-    const partition = lies ?? partitionOf(Buffer.from(event[stream.keyField] as string), partitions)
-    const offset = nextOffsets[streamIndex]![partition]!++
-    const order = orderOf(streamIndex, partition, offset)
-    waiting.push({
-      time,
-      order,
-      stream: streamIndex,
-      id: event[stream.idField] as string,
-      event,
-      slots: [],
-      rejectedBy: null,
-    })
-    return done
+      maxEventTimes: new Array<number>(partitions).fill(Number.NEGATIVE_INFINITY),
+    })),
+    nextOffsets: plan.streams.map(() => new Array<number>(partitions).fill(0)),
+    waiting: [],
   }
-
-  function flush(): Replayed[] {
-    const instant = waiting
-    waiting = []
-    if (instant.length > 1) instant.sort((a, b) => a.order - b.order)
-    return instant.flatMap((event) => {
-      counts.events++
-      const vector = foldThrough(event)
-      return vector ? [{ id: event.id, time: event.time, event: event.event, vector }] : []
-    })
+  return {
+    counts: state.counts,
+    push: (stream, event, partition) => push(state, stream, event, partition),
+    flush: () => flush(state),
   }
+}
 
-  /** The vector, where the event is one to be scored and nothing stopped it on its way. */
-  function foldThrough(first: FoldedEvent): Float64Array | null {
-    const stream = plan.streams[first.stream]!
-    let event = first
-    for (const at of stages) {
-      if (stream.entersAt === null || at.stage.index < stream.entersAt) continue
-      const folded = foldAt(at, event)
-      if (folded.kind === 'duplicate') counts.duplicates++
-      if (folded.kind === 'rejected') counts.rejected++
-      if (folded.kind !== 'folded') return null
-      if (folded.vector) return folded.vector
-      if (folded.slots) event = { ...event, slots: folded.slots.subarray(0, at.stage.repartitionOut!.slots.length) }
-    }
-    return null
+function push(state: ReplayState, streamIndex: number, event: EventValues, at?: number): Replayed[] {
+  const stream = state.plan.streams[streamIndex]!
+  const time = event[stream.timeField] as number
+  const last = state.waiting[0]?.time ?? Number.NEGATIVE_INFINITY
+  if (time < last) {
+    throw new PipelineError(
+      'input_unreadable',
+      `A replay needs its events in event-time order: ${stream.name} ${event[stream.idField]} of ${new Date(time).toISOString()} ` +
+        `came after ${new Date(last).toISOString()}. Sort the source.`,
+    )
   }
+  const done = time > last ? flush(state) : []
+  const partition = at ?? partitionOf(Buffer.from(event[stream.keyField] as string), state.partitions)
+  const offset = state.nextOffsets[streamIndex]![partition]!++
+  state.waiting.push({
+    time,
+    order: orderOf(streamIndex, partition, offset),
+    stream: streamIndex,
+    id: event[stream.idField] as string,
+    event,
+    slots: [],
+    rejectedBy: null,
+  })
+  return done
+}
 
-  function foldAt({ stage, fold, caches, newestTimes }: ReplayStage, event: FoldedEvent) {
-    const keyField = stage.entity.keyFields.get(event.stream)
-    if (keyField === undefined || !fold.needsLog(event.stream)) return fold.fold(event, null, Number.NEGATIVE_INFINITY)
-    const key = event.event[keyField] as string
-    const partition = partitionOf(Buffer.from(key), partitions)
-    const cache = caches[partition]!
-    if (cache.missing([key]).length > 0) cache.put(key, null)
-    newestTimes[partition] = Math.max(newestTimes[partition]!, event.time)
-    const log = cache.touch(key, 0)
-    const folded = fold.fold(event, log, newestTimes[partition] - stage.entity.retentionMs)
-    // Nothing is stored here. The writes are taken all the same, so that they do not pile up.
-    const writes = cache.takeWrites([key])
-    if (writes.length > 0) onWrites?.(stage.entity.name, partition, writes)
-    return folded
+function flush(state: ReplayState): Replayed[] {
+  const instant = state.waiting
+  state.waiting = []
+  if (instant.length > 1) instant.sort((a, b) => a.order - b.order)
+  return instant.flatMap((event) => {
+    state.counts.events++
+    const vector = foldThrough(state, event)
+    return vector ? [{ id: event.id, time: event.time, event: event.event, vector }] : []
+  })
+}
+
+/** The vector, where the event is a scored one and was not rejected or dropped on its way. */
+function foldThrough(state: ReplayState, first: FoldedEvent): Float64Array | null {
+  const { plan, counts } = state
+  const { entersAt } = plan.streams[first.stream]!
+  let event = first
+  for (const at of state.stages) {
+    if (entersAt === null || at.stage.index < entersAt) continue
+    const folded = foldAt(state, at, event)
+    if (folded.kind === 'duplicate') counts.duplicates++
+    if (folded.kind === 'rejected') counts.rejected++
+    if (folded.kind !== 'folded') return null
+    if (folded.vector) return folded.vector
+    if (folded.slots) event = { ...event, slots: folded.slots.subarray(0, at.stage.repartitionOut!.slots.length) }
   }
+  return null
+}
 
-  return { counts, push, flush }
+function foldAt(state: ReplayState, { stage, fold, caches, maxEventTimes }: ReplayStage, event: FoldedEvent) {
+  const keyField = stage.entity.keyFields.get(event.stream)
+  if (keyField === undefined || !fold.needsLog(event.stream)) return fold.fold(event, null, Number.NEGATIVE_INFINITY)
+  const key = event.event[keyField] as string
+  const partition = partitionOf(Buffer.from(key), state.partitions)
+  const cache = caches[partition]!
+  if (cache.missing([key]).length > 0) cache.put(key, null)
+  maxEventTimes[partition] = Math.max(maxEventTimes[partition]!, event.time)
+  const log = cache.touch(key, 0)
+  const folded = fold.fold(event, log, maxEventTimes[partition] - stage.entity.retentionMs)
+  // Nothing is stored here. The writes are taken all the same, so that they do not accumulate.
+  const writes = cache.takeWrites([key])
+  if (writes.length > 0) state.onWrites?.(stage.entity.name, partition, writes)
+  return folded
 }

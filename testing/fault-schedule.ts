@@ -5,8 +5,13 @@
 import { type CallKind, type CallRates, calmRates } from './call-fates.ts'
 import { createRandom, type Random } from './random.ts'
 
-/** At a time since the start, or as soon as so many calls of a kind were executed. */
-export type When = { readonly atMs: number } | { readonly call: CallKind; readonly nth: number }
+export type When =
+  /** Since the start. */
+  | { readonly atMs: number }
+  /** As soon as the nth call of this kind was executed. */
+  | { readonly call: CallKind; readonly nth: number }
+  /** While the nth transaction of a worker is open: its records and offsets are sent, its end is not. */
+  | { readonly transactionOf: number; readonly nth: number }
 
 export type Fault =
   /** Ends at once; a successor under the same name comes later. */
@@ -60,15 +65,14 @@ export function drawFaults(seed: number, options: FaultOptions): FaultSchedule {
   const random = createRandom(seed)
   const { workers, lengthMs } = options
   const count = random.below(7)
-  return {
-    seed,
-    startsMs: Array.from({ length: workers }, (_, i) =>
-      i === 0 || random.below(3) > 0 ? random.below(20) : random.below(lengthMs),
-    ),
-    faults: Array.from({ length: count }, () => drawFault(random, options)),
-    rates: drawRates(random),
-    calmAtMs: lengthMs,
-  }
+  const startsMs = Array.from({ length: workers }, (_, i) =>
+    i === 0 || random.below(3) > 0 ? random.below(20) : random.below(lengthMs),
+  )
+  const faults = Array.from({ length: count }, () => drawFault(random, options))
+  const rates = drawRates(random)
+  // Drawn last, so that all else of a recorded seed stays as it was.
+  if (random.below(4) === 1) faults.push(drawFaultInTransaction(random, options))
+  return { seed, startsMs, faults, rates, calmAtMs: lengthMs }
 }
 
 function drawRates(random: Random): CallRates {
@@ -114,12 +118,25 @@ function drawFault(random: Random, { workers, lengthMs, sessionTimeoutMs }: Faul
   return { when, fault: random.pick(faults) }
 }
 
+/** Calls tell too little of when a transaction is open: it is open for milliseconds, and what hits it then is rare. */
+function drawFaultInTransaction(random: Random, { workers, sessionTimeoutMs }: FaultOptions): PlannedFault {
+  const worker = random.below(workers)
+  const when = { transactionOf: worker, nth: 1 + random.below(20) }
+  const forMs = 5 + random.below(3 * sessionTimeoutMs)
+  const faults: readonly Fault[] = [
+    { kind: 'pause', worker, forMs },
+    { kind: 'pause', worker, forMs },
+    { kind: 'cut-off', worker, forMs },
+    { kind: 'kill', worker, backAfterMs: random.below(3 * sessionTimeoutMs) },
+  ]
+  return { when, fault: random.pick(faults) }
+}
+
 /** One line a fault, for whoever reads what happened. */
 export function describeFaults({ startsMs, faults, rates, calmAtMs }: FaultSchedule): string[] {
   const shown = ({ when, fault: { kind, ...rest } }: PlannedFault) => {
-    const at = 'atMs' in when ? `at ${when.atMs} ms` : `after ${when.call} ${when.nth}`
     const details = Object.entries(rest).map(([name, value]) => ` ${name} ${value}`)
-    return `${at}: ${kind}${details.join(',')}`
+    return `${describeWhen(when)}: ${kind}${details.join(',')}`
   }
   return [
     `workers come at ${startsMs.join(', ')} ms; calm from ${calmAtMs} ms`,
@@ -128,4 +145,10 @@ export function describeFaults({ startsMs, faults, rates, calmAtMs }: FaultSched
       .join(', ')}`,
     ...faults.map(shown),
   ]
+}
+
+function describeWhen(when: When): string {
+  if ('atMs' in when) return `at ${when.atMs} ms`
+  if ('call' in when) return `after ${when.call} ${when.nth}`
+  return `in transaction ${when.nth} of worker ${when.transactionOf}`
 }

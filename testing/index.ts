@@ -12,17 +12,14 @@ export {
 } from './fault-schedule.ts'
 export {
   createPipelineRunner,
-  defaultGroup,
   type PipelineRunner,
-  type ReadPrediction,
   type RunnerOptions,
   type RunOptions,
-  type Started,
-  type StartOptions,
   type StreamEvent,
-  testLimits,
 } from './pipeline-runner.ts'
 export { createRandom, type Random } from './random.ts'
-export type { Observer } from './simulated-process.ts'
+export type { ReadPrediction } from './read-results.ts'
+export type { Observer } from './simulated-calls.ts'
+export { defaultGroup, type Started, type StartOptions, testLimits } from './start-worker.ts'
 export { bitsOf, predictedVectors, replayed, replayedVectors, vectorsById } from './vectors.ts'
 export { createVirtualClock } from './virtual-clock.ts'

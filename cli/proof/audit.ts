@@ -2,8 +2,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { isFor, predictor } from '../../online-model/models/scorer.ts'
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
-import type { AuditCounts } from '../../processors/audit/audit.ts'
-import type { Difference, SkipReason } from '../../processors/audit/audit-task.ts'
+import type { AuditCounts } from '../../processors/audit/audit-state.ts'
+import type { Difference, SkipReason } from '../../processors/audit/audited-output.ts'
 import { runAudit } from '../../processors/audit/run-audit.ts'
 import { metricsRoute } from '../../runtime/http/metrics-route.ts'
 import { createHttpServer, listen } from '../../runtime/http/server.ts'
@@ -88,8 +88,8 @@ export async function auditCommand(
       isOnce,
       signal,
       scoreOf: scorers(plan, models),
-      learnModels: models.loadToEnd,
-      onJudged(counts, differences, pending) {
+      loadModels: models.loadToEnd,
+      onCompared(counts, differences, pending) {
         observe(counts, pending)
         const { checked, predictions, differing, skipped } = counts
         figures = { pipeline: plan.name, sample, checked, predictions, differing, skipped: { ...skipped }, pending }
@@ -132,7 +132,7 @@ function createAuditMetrics(registry: Registry) {
     'millrace_skew_differing_total',
     'Outputs with a value that differs from the one computed again.',
   )
-  const skipped = counter('millrace_skew_skipped_total', 'Outputs that could not be judged, by reason.', ['reason'])
+  const skipped = counter('millrace_skew_skipped_total', 'Outputs that could not be compared, by reason.', ['reason'])
   const waiting = new Gauge({
     name: 'millrace_skew_pending_outputs',
     help: 'Outputs whose inputs are still to be read.',
@@ -163,6 +163,6 @@ function summaryOf({ checked, predictions, differing, skipped, sample }: AuditFi
     printed > differencesPrintedMax ? ` (${shown(printed - differencesPrintedMax)} more values differ)` : ''
   return (
     `${shown(checked)} outputs of ${sample * 100} % of the entities checked, ${shown(predictions)} of them predictions: ` +
-    `${shown(differing)} differ${unprinted}. Not judged: ${reasons.length > 0 ? reasons.join(', ') : 'none'}.`
+    `${shown(differing)} differ${unprinted}. Not compared: ${reasons.length > 0 ? reasons.join(', ') : 'none'}.`
   )
 }

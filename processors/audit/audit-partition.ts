@@ -1,4 +1,4 @@
-/** How far the audit has read a partition, and what it knows of the event times in it. Plain state; called by the audit only. */
+/** How far the audit has read a partition, and what is known of the event times in it. Plain state; called by the audit only. */
 import type { FetchedPartition, LogRecord, TopicPartition } from '../../runtime/broker.ts'
 import type { AuditedInput } from './audit-task.ts'
 
@@ -11,7 +11,7 @@ export interface AuditedPartition extends TopicPartition, AuditedInput {
   reached(fetched: FetchedPartition): void
 }
 
-/** `aheadMs`: events are dated at most so much after they were appended. `stepMs`: how coarsely times are kept. */
+/** `aheadMs`: events are dated at most so much after they were appended. `stepMs`: resolution at which event times are kept. */
 export function createAuditedPartition(
   { topic, partition }: TopicPartition,
   start: number,
@@ -20,7 +20,7 @@ export function createAuditedPartition(
   let next = start
   let isAtEnd = false
   let latest = Number.NEGATIVE_INFINITY
-  /** What lies before the first record that was read was appended before it, and is dated by that. */
+  /** Records before the first one read were appended before it: that bounds their event times. */
   let unreadUntil = start === 0 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
   let isFirst = true
   const steps: Array<{ readonly offset: number; readonly time: number }> = []

@@ -1,29 +1,28 @@
 /**
- * What a stage must give, computed the slow way: one entity's events as a plain list, and for an event the value of every slot by
- * filtering that list. The reading that the fast one (entity log, slot reader, exact sum, fold) is held against: it shares nothing with
- * them but the plan. Called by the audit and by tests.
+ * What a stage must compute, the slow way: one entity's events as a plain list, and for an event the value of every slot by filtering that
+ * list. The fast implementation (entity log, slot reader, exact sum, fold) is compared with it: they share nothing but the plan. Called by
+ * the audit and by tests.
  */
-
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { AggregateSlot, StagePlan } from '../../schemas/plan/plan.ts'
 import { bigSum } from './big-sum.ts'
 
-/** Canonical order, spelt out. */
-export interface OraclePlace {
+/** What canonical order compares, in this order. */
+export interface OracleSortKey {
   readonly time: number
   readonly stream: number
   readonly partition: number
   readonly offset: number
 }
 
-/** A valid event of one entity as it lay in an input of the stage; `partition` and `offset` are those of the raw event. */
-export interface OracleEvent extends OraclePlace {
+/** A valid event of one entity as it was read from an input of the stage; `partition` and `offset` are those of the raw event. */
+export interface OracleEvent extends OracleSortKey {
   readonly id: string
   readonly event: EventValues
   /** Which input of the stage, and at what offset of it. */
   readonly input: number
   readonly at: number
-  /** Task of the stage before that sent it; the same for all events of a raw topic. */
+  /** Task of the previous stage that sent it; the same for all events of a raw topic. */
   readonly source: number
 }
 
@@ -35,14 +34,14 @@ export interface OracleFact extends OracleEvent {
 
 export interface Oracle {
   /**
-   * The facts that these events leave, which none of the stage refused. The first of a stream and id is the fact, as long as it is within
-   * retention; `events` are in the order in which they came first.
+   * The facts that these events leave; the stage rejected none of them. The first of a stream and id is the fact, as long as it is within
+   * retention; `events` are in order of arrival.
    */
   facts(events: readonly OracleEvent[]): OracleFact[]
-  /** Value of every slot of the stage, in the order of `stage.entity.slots`, for an event at this place; NaN is missing. */
-  slots(facts: readonly OracleFact[], place: OraclePlace): number[]
-  /** The facts that the slots at this place are computed from. */
-  counted(facts: readonly OracleFact[], place: OraclePlace): OracleFact[]
+  /** Value of every slot of the stage, in the order of `stage.entity.slots`, for an event with this sort key; NaN is missing. */
+  slots(facts: readonly OracleFact[], sortKey: OracleSortKey): number[]
+  /** The facts that its slots are computed from. */
+  counted(facts: readonly OracleFact[], sortKey: OracleSortKey): OracleFact[]
 }
 
 export function createOracle(stage: StagePlan): Oracle {
@@ -56,7 +55,7 @@ export function createOracle(stage: StagePlan): Oracle {
       const source = sources.get(event.stream)
       if (!source) continue
       const known = byId.get(`${event.stream} ${event.id}`) ?? []
-      // Whoever is older than the facts that are kept when the event comes is forgotten.
+      // A fact that is out of retention when the event arrives is forgotten: it makes no duplicate of it.
       if (known.some(({ countsAt }) => countsAt >= event.time - retentionMs)) continue
       const fact = { ...event, countsAt: event.event[source.atField] as number }
       found.push(fact)
@@ -67,12 +66,12 @@ export function createOracle(stage: StagePlan): Oracle {
 
   return {
     facts,
-    slots: (list, place) => slots.map((slot) => slotValue(slot, list, place)),
-    counted: (list, place) => list.filter((fact) => slots.some((slot) => counts(slot, fact, place))),
+    slots: (list, sortKey) => slots.map((slot) => slotValue(slot, list, sortKey)),
+    counted: (list, sortKey) => list.filter((fact) => slots.some((slot) => counts(slot, fact, sortKey))),
   }
 
-  function slotValue(slot: AggregateSlot, list: readonly OracleFact[], place: OraclePlace): number {
-    const inWindow = list.filter((fact) => counts(slot, fact, place))
+  function slotValue(slot: AggregateSlot, list: readonly OracleFact[], sortKey: OracleSortKey): number {
+    const inWindow = list.filter((fact) => counts(slot, fact, sortKey))
     if (slot.kind === 'count') return inWindow.length
     const field = sources.get(slot.stream)!.values.find(({ column }) => column === slot.column)!.field
     const scale = slot.decimals === null ? 1 : 10 ** slot.decimals
@@ -85,16 +84,16 @@ export function createOracle(stage: StagePlan): Oracle {
   }
 }
 
-/** In `(t - lag - over, t - lag]`, and known, at the place in canonical order; within an instant that order decides. */
-function counts(slot: AggregateSlot, fact: OracleFact, place: OraclePlace): boolean {
-  if (fact.stream !== slot.stream || isAfter(fact, place)) return false
-  const until = place.time - slot.lagMs
+/** In `(t - lag - over, t - lag]`, and known, at the event's place in canonical order; within an instant that order decides. */
+function counts(slot: AggregateSlot, fact: OracleFact, sortKey: OracleSortKey): boolean {
+  if (fact.stream !== slot.stream || isAfter(fact, sortKey)) return false
+  const until = sortKey.time - slot.lagMs
   if (fact.countsAt <= until - slot.overMs || fact.countsAt > until) return false
-  return slot.lagMs > 0 || !isAfter({ ...fact, time: fact.countsAt }, place)
+  return slot.lagMs > 0 || !isAfter({ ...fact, time: fact.countsAt }, sortKey)
 }
 
 /** After `b` in canonical order. */
-export function isAfter(a: OraclePlace, b: OraclePlace): boolean {
+export function isAfter(a: OracleSortKey, b: OracleSortKey): boolean {
   if (a.time !== b.time) return a.time > b.time
   if (a.stream !== b.stream) return a.stream > b.stream
   if (a.partition !== b.partition) return a.partition > b.partition

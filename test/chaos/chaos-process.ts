@@ -18,7 +18,7 @@ export interface ChaosProcess {
   stop(): Promise<StoppedProcess>
   /** Paused ones run. */
   isRunning(): boolean
-  /** Its tasks are open and level with Kafka. False when it does not answer, too. */
+  /** Its tasks are open and restored up to Kafka. Also false when it does not answer. */
   isReady(): Promise<boolean>
   /** Reads its counts, as far as it answers. */
   look(): Promise<void>

@@ -28,10 +28,10 @@ test('follows a pipeline to its end, batch by batch, and finds the one changed b
       log: silent,
       sample: 1,
       scoreOf: () => null,
-      learnModels: async () => void learned++,
+      loadModels: async () => void learned++,
       isOnce: true,
       signal: new AbortController().signal,
-      onJudged: (_, differences) => names.push(...differences.map(({ id, name }) => `${id} ${name}`)),
+      onCompared: (_, differences) => names.push(...differences.map(({ id, name }) => `${id} ${name}`)),
     })
   const counts = await follow()
   expect(counts).toMatchObject({ checked: 120, predictions: 60, differing: 0, skipped: {} })

@@ -1,6 +1,7 @@
-/** The audit of whole runs in memory: nothing differs in a run that is right, whatever happened to it, and a wrong bit is found. */
+/** The audit of whole runs in memory: a correct run has no difference, whatever happened to it, and a single wrong bit is found. */
 import { describe, expect, test } from 'vitest'
-import { type AuditOptions, auditLogs, type LogsAudit } from '../../processors/audit/audit.ts'
+import { auditLogs, type LogsAudit } from '../../processors/audit/audit.ts'
+import type { AuditOptions } from '../../processors/audit/audit-state.ts'
 import { requeue } from '../../processors/recovery/requeue.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -18,7 +19,7 @@ import { type ClicksOptions, click, clicksPipeline, clicksStartMs, refund } from
 const startMs = clicksStartMs + 6 * 3_600_000
 const small = { batchEventsMax: 10, partitionBytesMax: 700 }
 
-/** Some of an instant, some repeated, some of an amount that a feature throws for. */
+/** Some at the same instant, some repeated, some with an amount for which a feature throws. */
 function someEvents(random: Random, count = 200): StreamEvent[] {
   let seconds = 0
   const events = Array.from({ length: count }, (_, i) => {
@@ -32,7 +33,7 @@ function someEvents(random: Random, count = 200): StreamEvent[] {
   return events.flatMap((event) => (random.below(12) === 0 ? [event, event] : [event]))
 }
 
-/** Each up to so many seconds later than it happened. */
+/** Each sent up to so many seconds after its event time. */
 function delayed(random: Random, events: readonly StreamEvent[], seconds: number): StreamEvent[] {
   const sent = events.map((event) => ({ event, at: (event.values.at as number) + random.below(seconds * 1_000) }))
   return sent.sort((a, b) => a.at - b.at).map(({ event }) => event)
@@ -52,29 +53,29 @@ async function run({ seed = 1, clicks = {}, delaySeconds = 0, start = {}, ...opt
   const half = events.length >> 1
   const anywhere = (event: StreamEvent) => (clicks.rekey ? { ...event, partition: random.below(2) } : event)
   const worker = runner.start({ ...start, limits: { ...small, holdMaxMs: 50, ...start.limits } })
-  const fed = async (list: readonly StreamEvent[]) => {
+  const sendSlowly = async (list: readonly StreamEvent[]) => {
     for (let i = 0; i < list.length; i += 20) {
       await runner.sendAll(list.slice(i, i + 20).map(anywhere))
       await runner.clock.sleep(random.below(40))
     }
     await runner.clock.sleep(2_000)
   }
-  await fed(events.slice(0, half))
+  await sendSlowly(events.slice(0, half))
   await requeueAll(runner)
-  await fed(events.slice(half))
+  await sendSlowly(events.slice(half))
   await requeueAll(runner)
   await runner.clock.sleep(4_000)
   await worker.stop()
   return runner
 }
 
-/** Every second one repaired, the others as they were: those are rejected again. */
+/** Every second dead letter repaired, the others unchanged: those are rejected again. */
 async function requeueAll(runner: PipelineRunner): Promise<void> {
   const { plan, broker, clock } = runner
   const producer = await broker.producer()
   const partitionsOf = () => 2
   const deadLetters = (await runner.rejections()).filter(({ problems }) => problems[0]!.code === 'function_threw')
-  // One of each event: of two that come together, late, the second is taken for a repetition before the first is folded.
+  // One of each event: of two that arrive together, late, the second counts as a duplicate before the first is folded.
   const byBytes = new Map(
     deadLetters.map((deadLetter) => [deadLetter.key + deadLetter.value!.toString('hex'), deadLetter]),
   )
@@ -98,12 +99,12 @@ async function audit(runner: PipelineRunner, options: Partial<AuditOptions> = {}
   return auditLogs({ plan, partitionsOf, sample: 1, scoreOf: () => null, ...options }, (topic) => logs.get(topic)!)
 }
 
-/** A plan of which one stage is another, under the same fingerprint. */
+/** The plan with changed stages, under the same fingerprint. */
 function broken(plan: Plan, change: (stage: StagePlan) => StagePlan): Plan {
   return { ...plan, stages: plan.stages.map(change) }
 }
 
-describe('a run that is right', () => {
+describe('a correct run', () => {
   test.each<[string, Run]>([
     ['of two stages', {}],
     ['of one stage', { clicks: { stages: 1 } }],
@@ -160,19 +161,19 @@ describe('is found:', () => {
     expect(new Set(differences.map(({ name }) => name))).toContain('user_count_clicks_1m')
   })
 
-  test('facts that stay away', async () => {
+  test('facts that are never inserted', async () => {
     const { plan } = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 2, startMs })
-    const deaf = broken(plan, (stage) => ({
+    const withoutFacts = broken(plan, (stage) => ({
       ...stage,
       entity: { ...stage.entity, layout: { ...stage.entity.layout, sources: stage.entity.layout.sources.slice(0, 1) } },
     }))
-    const { differences } = await audit(await run({ start: { plan: deaf } }))
+    const { differences } = await audit(await run({ start: { plan: withoutFacts } }))
     expect(new Set(differences.map(({ stage, name }) => `${stage} ${name}`))).toEqual(new Set(['page refunds']))
   })
 
   const model = { version: 'v1', score: (vector: ArrayLike<number>) => (vector[2]! % 7) / 7, reasons: () => [] }
 
-  test('a score that the version does not give, and only that', async () => {
+  test('a score that the version does not compute, and nothing else', async () => {
     const runner = await run({ start: { currentModel: () => model } })
     const right = await audit(runner, { scoreOf: (version) => (version === 'v1' ? model.score : null) })
     expect(right).toMatchObject({ differences: [], counts: { differing: 0, skipped: {} } })
@@ -184,7 +185,7 @@ describe('is found:', () => {
     expect(unknown.counts.skipped).toEqual({ model_unknown: right.counts.predictions })
   })
 
-  test('a shadow score that its challenger does not give', async () => {
+  test('a shadow score that its challenger does not compute', async () => {
     const shadow = { version: 'v2', score: (vector: ArrayLike<number>) => (vector[2]! % 5) / 5 }
     const runner = await run({ start: { currentModel: () => ({ ...model, shadows: [shadow] }) } })
     const scorers = new Map([
@@ -242,7 +243,7 @@ describe('what was not read', () => {
     expect(counts.checked + counts.skipped.before_read!).toBe(whole.counts.checked)
   })
 
-  test('of entities outside the sample is not judged; the sample is the same for all streams', async () => {
+  test('of entities outside the sample is not compared; the sample is the same for all streams', async () => {
     const runner = await run({})
     const whole = await audit(runner)
     const half = await audit(runner, { sample: 0.6 })

@@ -91,14 +91,14 @@ async function runSchedules({ schedules, seed, processes, json, keepGoing, trace
   out(`${run} schedules with ${events} events in ${figures.seconds} s: ${bad.length} with violations.`)
   await writeFigures(json, figures)
   const first = figures.violatedSeeds[0] ?? (trace && schedules === 1 ? seed : null)
-  if (first !== null) await tell(first)
+  if (first !== null) await printTrace(first)
   return bad.length === 0
 }
 
 /** The run once more, with all that happened in it. */
-async function tell(seed: number): Promise<void> {
+async function printTrace(seed: number): Promise<void> {
   const { trace, violations, hash } = await runScenario(seed, { isTraced: true })
-  // Most of a trace are fetches, which tell little.
+  // Most of a trace are fetches, which are of little use.
   for (const line of trace) if (!line.endsWith(': fetch')) out(line)
   out(`trace ${hash}`)
   for (const violation of violations) out(`VIOLATION of seed ${seed}: ${violation}`)

@@ -13,6 +13,7 @@ const quick = new Set([
   'unpinned cache',
   'restore publishes',
   'watermarks before their events',
+  'committed offsets read while a transaction on them is open',
 ])
 
 describe('it is found in the simulation', () => {

@@ -23,6 +23,33 @@ const memoryWorker = 'runtime/memory/worker.ts'
 /** Entities leave the cache after every batch instead of after 64: scenarios are short. */
 const trimAlways: Edit = { file: batchLoop, find: 'const trimEvery = 64', replace: 'const trimEvery = 1' }
 
+/**
+ * Two protections against the same error: a task's new owner reads the committed offsets while a transaction of the former owner, which is
+ * open, goes on to commit later ones. Each is enough by itself, so that only both together are found.
+ *
+ * Ending the transactions of workers that are no longer in the group closes the window before the new owner can look. A task changes its
+ * owner at a rebalance only. The former owner has then either joined again, which it does after its transaction has ended, or was expelled:
+ * `join` aborts what it had open before it returns the assignment to anybody. And a new process under the same name aborts the open
+ * transaction of the one before when it takes over the transactional id. So no task is opened while a transaction on its offsets is open.
+ *
+ * Waiting for stable offsets is enough, too: the new owner waits until the transaction has been committed or has timed out, and then reads
+ * what counts. It only waits for longer.
+ *
+ * On Kafka both are needed: the leader of the group ends abandoned transactions only after it has listed them, another member may have its
+ * assignment and ask for offsets before that, and markers reach the offsets topic after the transaction was ended. There `requireStable` is
+ * what protects the offsets.
+ */
+const readsUnstableOffsets: Edit = {
+  file: memoryWorker,
+  find: '        if (places.some((place) => transactions.isUnstable(options.group, place))) return null\n',
+  replace: '',
+}
+const leavesTransactionsOpen: Edit = {
+  file: memoryWorker,
+  find: '    transactions.endAbandoned(options.group, group.names())\n',
+  replace: '',
+}
+
 export const mutations: readonly Mutation[] = [
   {
     name: 'apply before commit',
@@ -182,14 +209,10 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'committed offsets read while a transaction on them is open',
-    edits: [
-      {
-        file: memoryWorker,
-        find: '        if (places.some((place) => transactions.isUnstable(options.group, place))) return null\n',
-        replace: '',
-      },
-    ],
+    edits: [readsUnstableOffsets, leavesTransactionsOpen],
   },
+  { name: 'committed offsets read without waiting for stable ones', isHarmless: true, edits: [readsUnstableOffsets] },
+  { name: 'open transactions of expelled workers left open', isHarmless: true, edits: [leavesTransactionsOpen] },
   {
     name: 'positions read before the token is written',
     edits: [

@@ -1,4 +1,4 @@
-/** Runs the scenario of a seed and says what was violated. The same seed gives the same run, call by call. */
+/** Runs the scenario of a seed and returns what was violated. The same seed gives the same run, call by call. */
 import { createHash } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describeFaults } from '../../testing/fault-schedule.ts'

@@ -1,4 +1,4 @@
-/** Runs the scenarios of many seeds in child processes and tells each of them; called by `main.ts` and for the mutations. */
+/** Runs the scenarios of many seeds in child processes and reports each; called by `main.ts` and for the mutations. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { ChildReport } from './child.ts'
@@ -34,9 +34,9 @@ export async function simulate({ schedules, seed, processes, root, onReport }: S
       },
     )
     children.push(child)
-    let said = ''
+    let output = ''
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      said = (said + text).slice(-4_000)
+      output = (output + text).slice(-4_000)
     })
     child.on('message', (report) => {
       if (isEnough || onReport(report as ChildReport)) return
@@ -47,7 +47,7 @@ export async function simulate({ schedules, seed, processes, root, onReport }: S
       child.on('error', reject)
       child.on('close', (code) => {
         if (code === 0 || isEnough) resolve()
-        else reject(new Error(`a process of the simulation ended with ${code}: ${said}`))
+        else reject(new Error(`a process of the simulation ended with ${code}: ${output}`))
       })
     })
   })

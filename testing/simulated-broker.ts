@@ -1,0 +1,62 @@
+/** The broker as one simulated process sees it: every method is a call that travels (`simulated-calls.ts`). */
+import type { Broker, Fetcher, Producer, Worker } from '../runtime/broker.ts'
+import type { MemoryWorker } from '../runtime/memory/broker.ts'
+import { call, type ProcessState } from './simulated-calls.ts'
+
+export function simulatedBroker(state: ProcessState): Broker {
+  const { broker } = state
+  return {
+    clusterId: () => call(state, 'other', () => broker.clusterId()),
+    ensureTopics: (specs) => call(state, 'other', () => broker.ensureTopics(specs)),
+    partitionCounts: (topics) => call(state, 'other', () => broker.partitionCounts(topics)),
+    requireRights: (needed) => call(state, 'other', () => broker.requireRights(needed)),
+    topicSettings: (topics, names) => call(state, 'other', () => broker.topicSettings(topics, names)),
+    bounds: (partitions) => call(state, 'other', () => broker.bounds(partitions)),
+    offsetsAt: (partitions, timeMs) => call(state, 'other', () => broker.offsetsAt(partitions, timeMs)),
+    group: (group) => call(state, 'other', () => broker.group(group)),
+    committedOffsets: (group, partitions) => call(state, 'other', () => broker.committedOffsets(group, partitions)),
+    async fetcher() {
+      const opened = await call(state, 'other', () => broker.fetcher())
+      const fetcher: Fetcher = {
+        fetch: (from, limits) => call(state, 'fetch', () => opened.fetch(from, limits)),
+        close: () => opened.close(),
+      }
+      return fetcher
+    },
+    async producer() {
+      const opened = await call(state, 'other', () => broker.producer())
+      const producer: Producer = {
+        send: (records) => call(state, 'other', () => opened.send(records)),
+        close: () => opened.close(),
+      }
+      return producer
+    },
+    worker: (options) => call(state, 'other', async () => simulatedWorker(state, await broker.worker(options))),
+    removeWorker: (group, worker) => call(state, 'other', () => broker.removeWorker(group, worker)),
+    // The broker is shared: it goes on when one process ends.
+    close: async () => undefined,
+  }
+}
+
+function simulatedWorker(state: ProcessState, opened: MemoryWorker): Worker {
+  state.workers.set(opened.owner, opened)
+  if (state.status === 'dead') opened.crash()
+  return {
+    owner: opened.owner,
+    isCurrent: (membership) => opened.isCurrent(membership),
+    join: () => call(state, 'join', opened.join),
+    committed: (partitions) => call(state, 'other', () => opened.committed(partitions)),
+    transact(records, offsets, membership) {
+      const fate = state.fateOf('transact')
+      const transact = () => {
+        state.transaction = { offsets, fate }
+        return opened.transact(records, offsets, membership)
+      }
+      return call(state, 'transact', transact, undefined, fate)
+    },
+    publish: (records) => call(state, 'other', () => opened.publish(records)),
+    commitOffsets: (offsets, membership) => call(state, 'other', () => opened.commitOffsets(offsets, membership)),
+    leave: () => call(state, 'other', () => opened.leave()),
+    close: () => opened.close(),
+  }
+}
