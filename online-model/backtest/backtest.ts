@@ -81,8 +81,8 @@ export async function createBacktest(options: BacktestOptions): Promise<Backtest
     return line
   }
 
-  /** Rows before this one are ripe: their label counts. */
-  let ripe = 0
+  /** Rows before this one are mature: their label counts. */
+  let mature = 0
   let nextPublishMs = Number.NEGATIVE_INFINITY
   let isTrained = false
 
@@ -91,23 +91,23 @@ export async function createBacktest(options: BacktestOptions): Promise<Backtest
     if (nextPublishMs === Number.NEGATIVE_INFINITY)
       nextPublishMs = Math.floor(timeMs / publishEveryMs) * publishEveryMs + publishEveryMs
     for (; nextPublishMs <= timeMs; nextPublishMs += publishEveryMs) {
-      ripenBefore(nextPublishMs)
+      matureBefore(nextPublishMs)
       atDelay?.publish(nextPublishMs)
       asTheyCome?.publish(nextPublishMs)
     }
-    ripenBefore(timeMs)
+    matureBefore(timeMs)
     if (!isTrained && timeMs >= test.fromMs) {
       isTrained = true
       for (const line of trained) await line.train(test.fromMs)
     }
   }
 
-  function ripenBefore(timeMs: number): void {
-    for (; ripe < history.end; ripe++) {
-      if (history.timeOf(ripe) + labelDelayMs >= timeMs) return
-      atDelay?.learn(ripe, labelOf(ripe))
+  function matureBefore(timeMs: number): void {
+    for (; mature < history.end; mature++) {
+      if (history.timeOf(mature) + labelDelayMs >= timeMs) return
+      atDelay?.learn(mature, labelOf(mature))
       // A row that has a label was learned from when that came.
-      if (history.outcomeOf(ripe) === null) asTheyCome?.learn(ripe, otherwise)
+      if (history.outcomeOf(mature) === null) asTheyCome?.learn(mature, otherwise)
     }
   }
 

@@ -8,13 +8,13 @@ export interface LabelJoinOptions {
   readonly featureCount: number
   /**
    * Event time, ms, up to which an event's label is due; −∞ while one of the inputs is empty. Known before the first
-   * prediction, because the newest predictions are the ones that are not ripe: kept, they would leave no room for those
+   * prediction, because the newest predictions are the ones that are not mature: kept, they would leave no room for those
    * that are.
    */
-  readonly ripeUntilMs: number
+  readonly matureUntilMs: number
   /** Label (0 or 1) of events that no label names. */
   readonly otherwise: number
-  /** Ripe predictions kept: the newest by event time. */
+  /** Mature predictions kept: the newest by event time. */
   readonly rowsMax: number
 }
 
@@ -31,13 +31,13 @@ export interface LabelledRows {
 }
 
 export interface LabelJoinCounts {
-  /** All that were added: ripe or not, kept or not. */
+  /** All that were added: mature or not, kept or not. */
   readonly predictions: number
-  /** Not ripe, with a label or without; not kept, so one that comes twice counts twice. */
+  /** Not mature, with a label or without; not kept, so one that comes twice counts twice. */
   readonly waiting: number
   /** Seen again while kept: the first wins. */
   readonly duplicatePredictions: number
-  /** Ripe ones beyond `rowsMax`. */
+  /** Mature ones beyond `rowsMax`. */
   readonly droppedPredictions: number
   /** All that were added. */
   readonly labels: number
@@ -55,7 +55,7 @@ export interface LabelJoin {
   /** Time in ms since 1970. */
   addPrediction(prediction: { readonly id: string; readonly time: number; readonly features: ArrayLike<number> }): void
   /**
-   * A label that came later than due still names its event; one that came early makes no row ripe before its time, or
+   * A label that came later than due still names its event; one that came early makes no row mature before its time, or
    * young events would be positives only. A withdrawn one leaves its event as if none named it.
    */
   addLabel(id: string, label: LabelPlace & { readonly outcome: Outcome }): void
@@ -65,9 +65,9 @@ export interface LabelJoin {
 }
 
 export function createLabelJoin(options: LabelJoinOptions): LabelJoin {
-  const { featureCount, ripeUntilMs, otherwise, rowsMax } = options
+  const { featureCount, matureUntilMs, otherwise, rowsMax } = options
   assert(otherwise === 0 || otherwise === 1, `label value ${otherwise}, expected 0 or 1`)
-  assert(!Number.isNaN(ripeUntilMs), 'ripeUntilMs is NaN')
+  assert(!Number.isNaN(matureUntilMs), 'matureUntilMs is NaN')
   assert(Number.isInteger(featureCount) && featureCount > 0)
   const kept = createNewestIds(rowsMax)
   let vectors = new Float64Array(Math.min(rowsMax, 1024) * featureCount)
@@ -92,7 +92,7 @@ export function createLabelJoin(options: LabelJoinOptions): LabelJoin {
       if (features.length !== featureCount)
         assert.fail(`vector of ${id} has ${features.length} values, not ${featureCount}`)
       predictions++
-      if (time > ripeUntilMs) {
+      if (time > matureUntilMs) {
         waiting++
         return
       }

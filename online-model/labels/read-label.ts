@@ -23,7 +23,7 @@ export function readLabel(
   const time = decoded.event[stream.timeField]
   const id = decoded.event[stream.idField]
   assert(typeof time === 'number' && id !== null && id !== undefined, `a valid ${stream.name} without id or time`)
-  // One label dated far ahead would ripen everything as negative.
+  // One label dated far ahead would mature everything as negative.
   if (time > record.appendedAtMs + stream.aheadMs) return 'ahead'
   const outcome = outcomeOf(plan, decoded.event)
   return outcome === 'rejected' ? 'rejected' : { id: String(id), time, outcome }

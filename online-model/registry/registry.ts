@@ -6,7 +6,7 @@ export const championAlias = 'champion'
 /** The aliases that score in shadow. Each costs every event one more score, so there are few. */
 export const challengerAliases: readonly string[] = ['challenger-1', 'challenger-2', 'challenger-3']
 /** Note of a candidate that was not promoted. */
-export const refusedNote = 'refused'
+export const rejectedNote = 'refused'
 /** Accepted alias changes kept in memory; the topic keeps all of them. */
 export const historyMax = 1_000
 /** Newest notes of a version kept in memory. */
@@ -157,8 +157,8 @@ export function lastChange(state: RegistryState, alias: string): AliasChange | n
 }
 
 /** Why a version was not promoted the last time; null where it was not refused. */
-export function lastRefusal(state: RegistryState, version: string): VersionNote | null {
-  return state.notes.get(version)?.findLast(({ note }) => note === refusedNote) ?? null
+export function lastRejection(state: RegistryState, version: string): VersionNote | null {
+  return state.notes.get(version)?.findLast(({ note }) => note === rejectedNote) ?? null
 }
 
 export function aliasesOf(state: RegistryState, version: string): string[] {

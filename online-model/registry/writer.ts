@@ -17,7 +17,7 @@ import {
   lastChange,
   nextVersionName,
   type RegistryState,
-  refusedNote,
+  rejectedNote,
   rollbackTarget,
 } from './registry.ts'
 
@@ -45,8 +45,8 @@ export type VersionDraft = Omit<ModelVersion, 'kind' | 'version' | 'createdAtMs'
 
 /** `first`: the change that came in between; null where there was none, and the change was not allowed. */
 export type AliasOutcome =
-  | { readonly held: true; readonly change: AliasChange }
-  | { readonly held: false; readonly first: AliasChange | null; readonly why: string }
+  | { readonly accepted: true; readonly change: AliasChange }
+  | { readonly accepted: false; readonly first: AliasChange | null; readonly why: string }
 
 export interface PromoteOptions extends Cause {
   /** Champion that the decision was made against; as the registry is now unless told. */
@@ -81,7 +81,7 @@ export interface RegistryWriter {
   /** Takes the champion `from` back and sets the one before it that `fits`, for one of another definition scores nothing. */
   rollback(options: RollbackOptions): Promise<AliasOutcome>
   /** Records why a candidate was not promoted. */
-  refuse(version: string, refusal: Cause & Pick<VersionNote, 'against' | 'figures'>): Promise<VersionNote>
+  reject(version: string, rejection: Cause & Pick<VersionNote, 'against' | 'figures'>): Promise<VersionNote>
   close(): Promise<void>
 }
 
@@ -129,7 +129,7 @@ export function createRegistryWriter(options: RegistryWriterOptions): RegistryWr
   async function change(wanted: Omit<AliasChange, 'kind' | 'changedAtMs'>): Promise<AliasOutcome> {
     const change: AliasChange = { kind: 'alias', ...wanted, changedAtMs: clock() }
     const state = await append(change)
-    if (state.history.some((accepted) => isSame(accepted, change))) return { held: true, change }
+    if (state.history.some((one) => isSame(one, change))) return { accepted: true, change }
     return lost(state, change.alias)
   }
 
@@ -143,14 +143,15 @@ export function createRegistryWriter(options: RegistryWriterOptions): RegistryWr
     const standing = champion(state)?.version ?? null
     const previous = told.instead === undefined ? standing : told.instead
     if (previous !== standing) return lost(state, championAlias)
-    if (version === standing) return refused(`${version} is the champion already`)
+    if (version === standing) return rejected(`${version} is the champion already`)
     const wasRolledBack = isRolledBack(state, version)
     if (wasRolledBack && !told.isExplicit)
-      return refused(`${version} was rolled back; only a command promotes it again`)
+      return rejected(`${version} was rolled back; only a command promotes it again`)
     const slot = challengerAliasOf(state, version) ?? freeChallengerAlias(state)
     const action = wasRolledBack ? 'restore' : 'set'
     const outcome = await change({ alias: championAlias, version, previous, by, reason, action })
-    if (outcome.held && slot !== null) await settleSlot(slot, told.keepsFormer === true ? previous : null, version, by)
+    if (outcome.accepted && slot !== null)
+      await settleSlot(slot, told.keepsFormer === true ? previous : null, version, by)
     return outcome
   }
 
@@ -171,14 +172,14 @@ export function createRegistryWriter(options: RegistryWriterOptions): RegistryWr
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const state = await refresh()
       known(state, version)
-      if (champion(state)?.version === version) return refused(`${version} is the champion`)
+      if (champion(state)?.version === version) return rejected(`${version} is the champion`)
       const own = challengerAliasOf(state, version)
-      if (own !== null) return { held: true as const, change: lastChange(state, own)! }
+      if (own !== null) return { accepted: true as const, change: lastChange(state, own)! }
       const alias = instead === undefined ? freeChallengerAlias(state) : challengerAliasOf(state, instead)
-      if (alias === null) return refused(noAlias(state, instead))
+      if (alias === null) return rejected(noAlias(state, instead))
       const previous = state.aliases.get(alias) ?? null
       outcome = await change({ alias, version, previous, by, reason, action: 'set' })
-      if (outcome.held || instead !== undefined) return outcome
+      if (outcome.accepted || instead !== undefined) return outcome
     }
     return outcome!
   }
@@ -187,7 +188,7 @@ export function createRegistryWriter(options: RegistryWriterOptions): RegistryWr
     const state = await refresh()
     known(state, version)
     const alias = challengerAliasOf(state, version)
-    if (alias === null) return refused(`${version} is no challenger`)
+    if (alias === null) return rejected(`${version} is no challenger`)
     return change({ alias, version: null, previous: version, by, reason, action: 'set' })
   }
 
@@ -195,13 +196,13 @@ export function createRegistryWriter(options: RegistryWriterOptions): RegistryWr
     const state = await refresh()
     if (champion(state)?.version !== from) return lost(state, championAlias)
     const target = rollbackTarget(state, fits)
-    if (target === null) return refused(`there is no version before ${from} to go back to`)
+    if (target === null) return rejected(`there is no version before ${from} to go back to`)
     return change({ alias: championAlias, version: target.version, previous: from, by, reason, action: 'rollback' })
   }
 
-  async function refuse(version: string, refusal: Cause & Pick<VersionNote, 'against' | 'figures'>) {
+  async function reject(version: string, rejection: Cause & Pick<VersionNote, 'against' | 'figures'>) {
     known(await refresh(), version)
-    const note: VersionNote = { kind: 'note', note: refusedNote, version, notedAtMs: clock(), ...refusal }
+    const note: VersionNote = { kind: 'note', note: rejectedNote, version, notedAtMs: clock(), ...rejection }
     await append(note)
     return note
   }
@@ -214,24 +215,24 @@ export function createRegistryWriter(options: RegistryWriterOptions): RegistryWr
     challenge,
     dismiss,
     rollback,
-    refuse,
+    reject,
     close: async () => {
       await Promise.all([reader.close(), producer?.close()])
     },
   }
 }
 
-function refused(why: string): AliasOutcome {
-  return { held: false, first: null, why }
+function rejected(why: string): AliasOutcome {
+  return { accepted: false, first: null, why }
 }
 
 function lost(state: RegistryState, alias: string): AliasOutcome {
   const first = lastChange(state, alias)
-  if (first === null) return refused(`${alias} points to nothing`)
+  if (first === null) return rejected(`${alias} points to nothing`)
   const { version, changedAtMs, by, reason } = first
   const now = version === null ? 'to nothing' : `to ${version}`
   const when = new Date(changedAtMs).toISOString()
-  return { held: false, first, why: `another change came first: ${by} set ${alias} ${now} at ${when} (${reason})` }
+  return { accepted: false, first, why: `another change came first: ${by} set ${alias} ${now} at ${when} (${reason})` }
 }
 
 function noAlias(state: RegistryState, instead: string | undefined): string {

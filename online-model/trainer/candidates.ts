@@ -9,7 +9,7 @@ import type { GateDecision } from '../evaluation/gates.ts'
 import { challengers, champion, championAlias, type RegistryState } from '../registry/registry.ts'
 import type { RegistryWriter, VersionDraft } from '../registry/writer.ts'
 
-export type CandidateOutcome = 'promoted' | 'refused'
+export type CandidateOutcome = 'promoted' | 'rejected'
 
 export interface Candidates {
   /**
@@ -34,20 +34,20 @@ export function createCandidates(registry: RegistryWriter, log: Log): Candidates
     if (known && isDecided(before, known.version)) return null
     const against = championOf(before, draft.fingerprint)
     const candidate = known ?? (await publishable(draft))
-    if (candidate === null) return 'refused'
+    if (candidate === null) return 'rejected'
     const { version } = candidate
     const { promote, reasons, measures: figures } = judge(candidate, against)
     const reason = reasons.join(' ')
     const isPromoted = promote && (await promoted(version, before, reason))
     if (!isPromoted) {
-      await registry.refuse(version, { by, reason, against: against?.version ?? null, figures })
+      await registry.reject(version, { by, reason, against: against?.version ?? null, figures })
       await challenge(version, draft)
     }
     log.info(
       { version, origin: draft.origin, ...figures },
-      `${version} is ${isPromoted ? 'the champion' : 'refused'}. ${reason}`,
+      `${version} is ${isPromoted ? 'the champion' : 'rejected'}. ${reason}`,
     )
-    return isPromoted ? 'promoted' : 'refused'
+    return isPromoted ? 'promoted' : 'rejected'
   }
 
   /** What is too large today is so tomorrow: it is refused like any other candidate, though without a name. */
@@ -64,8 +64,8 @@ export function createCandidates(registry: RegistryWriter, log: Log): Candidates
   async function promoted(version: string, before: RegistryState, reason: string): Promise<boolean> {
     const instead = champion(before)?.version ?? null
     const outcome = await registry.promote(version, { by, reason, instead, keepsFormer: true })
-    if (!outcome.held) log.warn({ version }, `${version} was not promoted: ${outcome.why}`)
-    return outcome.held
+    if (!outcome.accepted) log.warn({ version }, `${version} was not promoted: ${outcome.why}`)
+    return outcome.accepted
   }
 
   /** It scores in shadow, so that its figures go on: in the place of the last one of its origin, or where an alias is free. */
@@ -73,7 +73,7 @@ export function createCandidates(registry: RegistryWriter, log: Log): Candidates
     const former = challengers(registry.state()).find((other) => other.origin === origin)
     const instead = former ? { instead: former.version } : {}
     const outcome = await registry.challenge(version, { by, reason: `the newest of the ${origin} ones`, ...instead })
-    if (!outcome.held) log.info({ version }, `${version} does not score in shadow: ${outcome.why}`)
+    if (!outcome.accepted) log.info({ version }, `${version} does not score in shadow: ${outcome.why}`)
   }
 
   return { submit }

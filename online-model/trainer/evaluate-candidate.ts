@@ -5,32 +5,32 @@
 import type { Clock } from '../../runtime/clock.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
-import { type GateDecision, judgeCandidate } from '../evaluation/gates.ts'
-import type { JudgedRows } from '../evaluation/paired-bootstrap.ts'
+import { evaluateCandidate, type GateDecision } from '../evaluation/gates.ts'
+import type { EvaluationRows } from '../evaluation/paired-bootstrap.ts'
 import { type RollbackDecision, shouldRollBack } from '../evaluation/rollback-check.ts'
 import { latencyVectorsMax, scoringLatency } from '../evaluation/scoring-latency.ts'
 import { predictor } from '../models/scorer.ts'
 import { championAlias, isRolledBack, lastChange, type RegistryState } from '../registry/registry.ts'
-import type { RipeRows } from '../training-store/store.ts'
+import type { MatureRows } from '../training-store/store.ts'
 import type { ScoredRows } from './recent-scores.ts'
 
-export interface JudgeParts {
+export interface GateEvaluatorParts {
   readonly plan: Plan
   readonly state: () => RegistryState
   readonly clock: Pick<Clock, 'elapsedMs'>
   readonly seed: number
 }
 
-export interface Judges {
+export interface GateEvaluators {
   /** By what the learner said of each row before it learnt from it. `vectors`: some, to time the scoring with. */
-  learnt(recent: ScoredRows, vectors: Float64Array): Judge
+  learnt(recent: ScoredRows, vectors: Float64Array): GateEvaluator
   /** By rows later than all that the candidate was trained on. */
-  trained(ripe: RipeRows): Judge
+  trained(mature: MatureRows): GateEvaluator
   /** Whether the champion is to be taken back, from rows of its time. */
-  standing(ripe: RipeRows, champion: ModelVersion): RollbackDecision
+  standing(mature: MatureRows, champion: ModelVersion): RollbackDecision
 }
 
-export type Judge = (candidate: ModelVersion, against: ModelVersion | null) => GateDecision
+export type GateEvaluator = (candidate: ModelVersion, against: ModelVersion | null) => GateDecision
 
 /** What was served is the champion's part: it had not seen the labels either, whichever version it was at the time. */
 interface Contest {
@@ -41,7 +41,7 @@ interface Contest {
   readonly served: Float64Array
 }
 
-export function createJudges({ plan, state, clock, seed }: JudgeParts): Judges {
+export function createGateEvaluators({ plan, state, clock, seed }: GateEvaluatorParts): GateEvaluators {
   const width = plan.features.length
   const { metric } = plan.learn.promoteIf
   const elapsedUs = () => clock.elapsedMs() * 1_000
@@ -49,8 +49,8 @@ export function createJudges({ plan, state, clock, seed }: JudgeParts): Judges {
   function decide(contest: Contest, vectors: Float64Array, candidate: ModelVersion, against: ModelVersion | null) {
     // Where nothing was served there is nothing to be compared with.
     const rows = rowsWhere(contest, (row) => against === null || Number.isFinite(contest.served[row]!))
-    const judged: JudgedRows = { labels: rows.labels, weights: rows.weights, blocks: blocksOf(rows.keys) }
-    return judgeCandidate({
+    const judged: EvaluationRows = { labels: rows.labels, weights: rows.weights, blocks: blocksOf(rows.keys) }
+    return evaluateCandidate({
       rows: judged,
       candidate: {
         version: candidate.version,
@@ -70,38 +70,38 @@ export function createJudges({ plan, state, clock, seed }: JudgeParts): Judges {
 
   return {
     learnt: (recent, vectors) => (candidate, against) => decide(recent, vectors, candidate, against),
-    trained: (ripe) => (candidate, against) => {
+    trained: (mature) => (candidate, against) => {
       const score = predictor(candidate.model, plan)
-      const scores = Float64Array.from({ length: ripe.rowCount }, (_, row) =>
-        score(ripe.rows.subarray(row * width, (row + 1) * width)),
+      const scores = Float64Array.from({ length: mature.rowCount }, (_, row) =>
+        score(mature.rows.subarray(row * width, (row + 1) * width)),
       )
-      const vectors = ripe.rows.subarray(0, latencyVectorsMax * width)
+      const vectors = mature.rows.subarray(0, latencyVectorsMax * width)
       const contest = {
-        labels: ripe.labels,
-        weights: ripe.weights,
-        keys: ripe.keys,
+        labels: mature.labels,
+        weights: mature.weights,
+        keys: mature.keys,
         candidate: scores,
-        served: ripe.scores,
+        served: mature.scores,
       }
       return decide(contest, vectors, candidate, against)
     },
-    standing(ripe, champion) {
+    standing(mature, champion) {
       const change = lastChange(state(), championAlias)
       const former = change?.version === champion.version ? change.previous : null
       const shadowOf = (row: number) =>
-        ripe.shadows[row]!.find(({ version }) => version === former)?.score ?? Number.NaN
-      const own = (row: number) => ripe.versions[row] === champion.version && Number.isFinite(ripe.scores[row]!)
-      const all = Array.from({ length: ripe.rowCount }, (_, row) => row)
+        mature.shadows[row]!.find(({ version }) => version === former)?.score ?? Number.NaN
+      const own = (row: number) => mature.versions[row] === champion.version && Number.isFinite(mature.scores[row]!)
+      const all = Array.from({ length: mature.rowCount }, (_, row) => row)
       const paired = all.filter((row) => own(row) && Number.isFinite(shadowOf(row)))
       const rows = paired.length > 0 ? paired : all.filter(own)
       const pick = (of: (row: number) => number) => Float64Array.from(rows, of)
       return shouldRollBack({
         rows: {
-          labels: Uint8Array.from(rows, (row) => ripe.labels[row]!),
-          weights: pick((row) => ripe.weights[row]!),
-          blocks: blocksOf(rows.map((row) => ripe.keys[row]!)),
+          labels: Uint8Array.from(rows, (row) => mature.labels[row]!),
+          weights: pick((row) => mature.weights[row]!),
+          blocks: blocksOf(rows.map((row) => mature.keys[row]!)),
         },
-        champion: { version: champion.version, scores: pick((row) => ripe.scores[row]!) },
+        champion: { version: champion.version, scores: pick((row) => mature.scores[row]!) },
         former: former !== null && paired.length > 0 ? { version: former, scores: pick(shadowOf) } : null,
         metric,
         seed,

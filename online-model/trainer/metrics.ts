@@ -1,4 +1,4 @@
-/** What the trainer shows of itself in Prometheus: how far its inputs have come, what ripened and was learnt, what came of candidates. */
+/** What the trainer shows of itself in Prometheus: how far its inputs have come, what matured and was learnt, what came of candidates. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import { createEvaluationGauges } from '../evaluation/gauges.ts'
 import type { StoreStatus } from '../training-store/store.ts'
@@ -10,7 +10,7 @@ export interface TrainerMetrics {
   submitted(isPromoted: boolean): void
   retrained(outcome: 'trained' | 'failed', seconds: number): void
   evaluated(watched: Watched): void
-  rolledBack(held: boolean): void
+  rolledBack(accepted: boolean): void
 }
 
 export function createTrainerMetrics(registry: Registry): TrainerMetrics {
@@ -19,12 +19,14 @@ export function createTrainerMetrics(registry: Registry): TrainerMetrics {
     new Gauge({ name: `millrace_trainer_${name}`, help, labelNames, registers })
   const counter = (name: string, help: string, labelNames: string[] = []) =>
     new Counter({ name: `millrace_trainer_${name}`, help, labelNames, registers })
-  const rows = gauge('rows', 'Rows of the training store, waiting for their label or ripe.', ['state'])
-  const ripened = gauge('ripened_rows', 'Rows that ever ripened.')
+  const rows = gauge('rows', 'Rows of the training store, waiting for their label or mature.', ['state'])
+  const matured = gauge('matured_rows', 'Rows that ever matured.')
   const watermark = gauge('watermark_seconds', 'Event time that both inputs have passed.')
-  const learnt = counter('learnt_rows_total', 'Ripe rows that the continuous learner has taken.')
+  const learnt = counter('learnt_rows_total', 'Mature rows that the continuous learner has taken.')
   const candidates = counter('candidates_total', 'Versions published, by what became of them.', ['outcome'])
-  const rollbacks = counter('rollbacks_total', 'Champions that were to be taken back, by whether that held.', ['held'])
+  const rollbacks = counter('rollbacks_total', 'Champions that were to be taken back, by whether that accepted.', [
+    'accepted',
+  ])
   const seconds = new Histogram({
     name: 'millrace_trainer_retrain_duration_seconds',
     help: 'How long a retraining took.',
@@ -37,18 +39,18 @@ export function createTrainerMetrics(registry: Registry): TrainerMetrics {
   return {
     status(status) {
       rows.set({ state: 'waiting' }, status.rows.waiting)
-      rows.set({ state: 'ripened' }, status.rows.ripened)
-      ripened.set(status.ripenedSeq)
+      rows.set({ state: 'matured' }, status.rows.matured)
+      matured.set(status.maturedSeq)
       if (Number.isFinite(status.watermarkMs)) watermark.set(status.watermarkMs / 1_000)
     },
     learnt: (count) => learnt.inc(count),
-    submitted: (isPromoted) => candidates.inc({ outcome: isPromoted ? 'promoted' : 'refused' }),
+    submitted: (isPromoted) => candidates.inc({ outcome: isPromoted ? 'promoted' : 'rejected' }),
     retrained: (outcome, took) => seconds.observe({ outcome }, took),
     evaluated({ served, shadows }) {
       gauges.show('champion', served)
       const newest = [...shadows.values()].at(-1)
       if (newest) gauges.show('challenger', newest)
     },
-    rolledBack: (held) => rollbacks.inc({ held: String(held) }),
+    rolledBack: (accepted) => rollbacks.inc({ accepted: String(accepted) }),
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The newest ripe rows with what was served and what the learner said of them before it learnt from them: the slice that its versions are
+ * The newest mature rows with what was served and what the learner said of them before it learnt from them: the slice that its versions are
  * judged on. Neither had seen the labels. Bounded; kept by the continuous learning.
  */
 export interface ScoredRows {

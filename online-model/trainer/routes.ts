@@ -27,8 +27,8 @@ export interface TrainerResponse {
   readonly store: {
     /** RFC 3339; null before the first. */
     readonly watermark: string | null
-    readonly ripenedUntil: string | null
-    readonly ripened: number
+    readonly maturedUntil: string | null
+    readonly matured: number
     readonly rows: StoreStatus['rows']
     readonly counts: StoreStatus['counts']
   }
@@ -54,7 +54,7 @@ export interface PredictionResponse {
 export function trainerRoutes({ plan, store, trainer, state }: TrainerRoutesOptions) {
   return async (server: FastifyInstance): Promise<void> => {
     server.get('/trainer', { schema: trainerSchema }, async (): Promise<TrainerResponse> => {
-      const { watermarkMs, ripenedUntilMs, ripenedSeq, rows, counts } = store.status()
+      const { watermarkMs, maturedUntilMs, maturedSeq, rows, counts } = store.status()
       const watched = trainer.watched()
       return {
         pipeline: plan.name,
@@ -63,8 +63,8 @@ export function trainerRoutes({ plan, store, trainer, state }: TrainerRoutesOpti
         retraining: trainer.retraining(),
         store: {
           watermark: instant(watermarkMs),
-          ripenedUntil: instant(ripenedUntilMs),
-          ripened: ripenedSeq,
+          maturedUntil: instant(maturedUntilMs),
+          matured: maturedSeq,
           rows,
           counts,
         },

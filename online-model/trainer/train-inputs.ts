@@ -46,13 +46,13 @@ export async function readTrainInputs(
   const labelSpans = spans.filter(({ topic }) => topic === topics.label)
   const fetcher = await broker.fetcher()
   try {
-    // 1. How far the labels have come says which predictions can be ripe.
+    // 1. How far the labels have come says which predictions can be mature.
     const labels = await surveyLabels(fetcher, labelSpans, labelStream, plan.label)
     // Labels may still come as much out of order as their stream declares.
     const labelsPassedMs = labels.timeMs - labelStream.disorderMs
 
-    // 2. The newest ripe predictions.
-    const { join, watermarkMs, foreign } = await keepRipe(fetcher, predictionSpans, plan, rowsMax, labelsPassedMs)
+    // 2. The newest mature predictions.
+    const { join, watermarkMs, foreign } = await keepMature(fetcher, predictionSpans, plan, rowsMax, labelsPassedMs)
 
     // 3. The labels again, now that it is known whose are needed.
     const name = (record: LogRecord, { partition }: TopicPartition) => {
@@ -71,24 +71,24 @@ export async function readTrainInputs(
   }
 }
 
-interface RipePredictions {
+interface MaturePredictions {
   readonly join: LabelJoin
   readonly watermarkMs: number
   readonly foreign: number
 }
 
 /** `passedMs`: event time that the labels have passed, and an upper bound of the watermark. */
-async function keepRipe(
+async function keepMature(
   fetcher: Fetcher,
   spans: readonly LogSpan[],
   plan: InputPlan,
   rowsMax: number,
   passedMs: number,
-): Promise<RipePredictions> {
+): Promise<MaturePredictions> {
   const { otherwise } = plan.label
   const join = createLabelJoin({
     featureCount: plan.features.length,
-    ripeUntilMs: passedMs - otherwise.afterMs,
+    matureUntilMs: passedMs - otherwise.afterMs,
     otherwise: otherwise.value,
     rowsMax,
   })
@@ -109,7 +109,7 @@ async function keepRipe(
   await readSpans(fetcher, spans, take, { isLossy: true })
   // Predictions behind the labels are the slower input, which only their end tells: once more, with the watermark known.
   // Not awaited here, so that this join is gone before the next one grows.
-  if (timeMs < passedMs) return keepRipe(fetcher, spans, plan, rowsMax, timeMs)
+  if (timeMs < passedMs) return keepMature(fetcher, spans, plan, rowsMax, timeMs)
   return { join, watermarkMs: passedMs, foreign }
 }
 

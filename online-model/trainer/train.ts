@@ -31,7 +31,7 @@ export interface TrainOptions {
   readonly say: (line: string) => void
   /** Who asked for the training: recorded with the alias change. */
   readonly by: string
-  /** Newest ripe predictions trained on, 1,000,000 unless told: about 150 bytes each plus 16 for every feature. */
+  /** Newest mature predictions trained on, 1,000,000 unless told: about 150 bytes each plus 16 for every feature. */
   readonly rowsMax?: number
   readonly signal?: AbortSignal
 }
@@ -57,7 +57,7 @@ export interface TrainSummary {
 }
 
 /**
- * Reads both logs from start to stable end as they are at call time. Rejects with `model_untrainable` when the ripe
+ * Reads both logs from start to stable end as they are at call time. Rejects with `model_untrainable` when the mature
  * rows are not of both classes or the fit does not converge, `topic_missing`, `record_unreadable` and the broker's
  * codes; nothing is published then.
  */
@@ -71,14 +71,14 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
   say(`read ${counts.predictions} predictions and ${counts.labels} labels`)
 
   // 2. Join.
-  const ripe = inputs.join.labelledRows()
+  const mature = inputs.join.labelledRows()
 
   // 3. Fit and measure.
-  const fit = await fitOrExplain(options, ripe, inputs)
-  const metrics = measureOn(ripe, fit, plan)
-  const positives = ripe.labels.reduce((sum, label) => sum + label, 0)
+  const fit = await fitOrExplain(options, mature, inputs)
+  const metrics = measureOn(mature, fit, plan)
+  const positives = mature.labels.reduce((sum, label) => sum + label, 0)
   say(
-    `fitted ${ripe.rowCount} rows (${positives} positive, ${counts.waiting} more wait for their label), ` +
+    `fitted ${mature.rowCount} rows (${positives} positive, ${counts.waiting} more wait for their label), ` +
       `${fit.note}: average precision ${metrics.averagePrecision.toFixed(4)}, ` +
       `AUC ${metrics.auc.toFixed(4)}, log-loss ${metrics.logLoss.toFixed(4)}`,
   )
@@ -91,19 +91,19 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
       fingerprint: plan.fingerprint,
       seed,
       model: fit.weights,
-      metrics: { rows: ripe.rowCount, positives, ...metrics },
+      metrics: { rows: mature.rowCount, positives, ...metrics },
       trainedOn: inputs.positions,
       parent: previous,
       origin: 'manual',
     })
-    const reason = `trained on ${ripe.rowCount} rows with ${positives} positives`
+    const reason = `trained on ${mature.rowCount} rows with ${positives} positives`
     const promoted = await registry.promote(version.version, { by, reason, instead: previous })
-    if (!promoted.held) say(`${version.version} is not the champion; ${promoted.why}`)
+    if (!promoted.accepted) say(`${version.version} is not the champion; ${promoted.why}`)
     return {
       version,
       previous,
-      promoted: promoted.held,
-      rows: ripe.rowCount,
+      promoted: promoted.accepted,
+      rows: mature.rowCount,
       positives,
       waiting: counts.waiting,
       watermarkMs: inputs.watermarkMs,
@@ -118,9 +118,9 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
   }
 }
 
-async function fitOrExplain(options: TrainOptions, ripe: LabelledRows, inputs: TrainInputs): Promise<Fitted> {
+async function fitOrExplain(options: TrainOptions, mature: LabelledRows, inputs: TrainInputs): Promise<Fitted> {
   const { plan, seed, say, signal } = options
-  const { rows, labels, rowCount } = ripe
+  const { rows, labels, rowCount } = mature
   const features = plan.features.map(({ name }) => name)
   let toldTenths = 0
   const onProgress = (done: number, note: string) => {
@@ -152,10 +152,11 @@ function explained(cause: PipelineError, plan: TrainingPlan, inputs: TrainInputs
   )
 }
 
-function measureOn(ripe: LabelledRows, fit: Fitted, plan: TrainingPlan): Measures {
+function measureOn(mature: LabelledRows, fit: Fitted, plan: TrainingPlan): Measures {
   const width = plan.features.length
   const score = predictor(fit.weights, plan)
-  const scores = new Float64Array(ripe.rowCount)
-  for (let row = 0; row < ripe.rowCount; row++) scores[row] = score(ripe.rows.subarray(row * width, (row + 1) * width))
-  return measure(ripe.labels, scores)
+  const scores = new Float64Array(mature.rowCount)
+  for (let row = 0; row < mature.rowCount; row++)
+    scores[row] = score(mature.rows.subarray(row * width, (row + 1) * width))
+  return measure(mature.labels, scores)
 }

@@ -1,7 +1,7 @@
 /**
  * The trainer: logged predictions and late labels in, better models out, for as long as its process runs.
  *
- *   1 follow the logs into the training store · 2 learn from what ripened · 3 publish what was learnt · 4 retrain when due, beside this
+ *   1 follow the logs into the training store · 2 learn from what matured · 3 publish what was learnt · 4 retrain when due, beside this
  *   loop · 5 evaluate what was served, take back what got worse · 6 next
  *
  * Every step goes on from what the one before has saved, so that a crash between any two repeats work and loses none. Processes that score
@@ -20,13 +20,13 @@ import { modelOf } from '../models/model-of.ts'
 import { isFor } from '../models/scorer.ts'
 import type { RegistryWriter, VersionDraft } from '../registry/writer.ts'
 import { createStoreFollower } from '../training-store/follow.ts'
-import type { RipeRows, TrainingStore } from '../training-store/store.ts'
+import type { MatureRows, TrainingStore } from '../training-store/store.ts'
 import { type CandidateOutcome, championOf, createCandidates } from './candidates.ts'
 import { type ContinuousLearning, openContinuous } from './continuous.ts'
-import { createJudges } from './evaluate-candidate.ts'
+import { createGateEvaluators } from './evaluate-candidate.ts'
 import type { TrainerMetrics } from './metrics.ts'
 import { type Fit, type RetrainRows, retrainRows } from './retraining.ts'
-import { begun, nothingScheduled, publishFrom, type Ripened, retrainDue, retrained, type Schedule } from './schedule.ts'
+import { begun, type Matured, nothingScheduled, publishFrom, retrainDue, retrained, type Schedule } from './schedule.ts'
 import { type Watched, watch } from './watch.ts'
 
 export interface TrainerOptions {
@@ -48,8 +48,8 @@ export interface TrainerOptions {
 }
 
 export interface TrainerLimits {
-  /** Ripe rows learnt from between two looks at whether to publish. */
-  readonly ripeRowsMax: number
+  /** Mature rows learnt from between two looks at whether to publish. */
+  readonly matureRowsMax: number
   readonly saveRows: number
   readonly recentRowsMax: number
   /** Time of day between two evaluations. */
@@ -63,7 +63,7 @@ export interface TrainerLimits {
 }
 
 export const defaultTrainerLimits: TrainerLimits = {
-  ripeRowsMax: 512,
+  matureRowsMax: 512,
   saveRows: 20_000,
   recentRowsMax: 100_000,
   evaluateEveryMs: 10_000,
@@ -92,7 +92,7 @@ const scheduleName = 'schedule'
 export function startTrainer(options: TrainerOptions): Trainer {
   const { plan, broker, store, registry, fit: fitRows, seed, clock, log, metrics, limits, signal } = options
   const candidates = createCandidates(registry, log)
-  const judges = createJudges({ plan, state: registry.state, clock, seed })
+  const evaluators = createGateEvaluators({ plan, state: registry.state, clock, seed })
   let schedule: Schedule = nothingScheduled
   let watched: Watched | null = null
   let evaluatedMs = Number.NEGATIVE_INFINITY
@@ -101,7 +101,7 @@ export function startTrainer(options: TrainerOptions): Trainer {
   let snapshotSeq = 0
   let requested: string | null = null
   /** `outcome`: null while it is under way. */
-  let retraining: { readonly reason: string; readonly ripened: Ripened; outcome: RetrainOutcome | null } | null = null
+  let retraining: { readonly reason: string; readonly matured: Matured; outcome: RetrainOutcome | null } | null = null
   let underWay: Promise<void> = Promise.resolve()
   let failing: { readonly sinceMs: number; readonly failures: number } | null = null
 
@@ -127,20 +127,20 @@ export function startTrainer(options: TrainerOptions): Trainer {
       log,
       handOut: continuous && {
         afterSeq: continuous.upToSeq,
-        rowsMax: limits.ripeRowsMax,
-        onRipened: (rows) => learn(continuous, rows),
+        rowsMax: limits.matureRowsMax,
+        onMatured: (rows) => learn(continuous, rows),
       },
     })
     const stopFit = new AbortController()
     try {
       while (!signal.aborted) {
         try {
-          // 1 follow; 2 learn and 3 publish, for what ripens by it
+          // 1 follow; 2 learn and 3 publish, for what matures by it
           const { isAtEnd } = await follower.step()
-          await keep(begun(schedule, ripened(), null))
+          await keep(begun(schedule, matured(), null))
 
           // 4 retrain
-          if (retraining?.outcome) await settle(retraining.outcome, retraining.ripened)
+          if (retraining?.outcome) await settle(retraining.outcome, retraining.matured)
           else if (!retraining) begin(AbortSignal.any([signal, stopFit.signal]))
 
           // 5 evaluate
@@ -173,13 +173,13 @@ export function startTrainer(options: TrainerOptions): Trainer {
   }
 
   /** The cadence is the rows' own, so that a backlog gives the versions that its time would have given. */
-  async function learn(continuous: ContinuousLearning, rows: RipeRows): Promise<void> {
+  async function learn(continuous: ContinuousLearning, rows: MatureRows): Promise<void> {
     // After a failure to publish, the rows that were learnt from by then are handed out again.
     const known = rows.seqs.findIndex((seq) => seq > continuous.upToSeq)
     for (let row = known === -1 ? rows.rowCount : known; row < rows.rowCount; ) {
       // 2 learn
       const firstMs = rows.times[row]!
-      await keep(begun(schedule, ripened(), firstMs))
+      await keep(begun(schedule, matured(), firstMs))
       const dueMs = publishFrom(plan.learn.continuous, schedule, firstMs)
       const from = row
       row = await continuous.learn(rows, from, dueMs)
@@ -191,8 +191,8 @@ export function startTrainer(options: TrainerOptions): Trainer {
     }
   }
 
-  function ripened(): Ripened {
-    const { ripenedUntilMs: untilMs, ripenedSeq: rows } = store.status()
+  function matured(): Matured {
+    const { maturedUntilMs: untilMs, maturedSeq: rows } = store.status()
     return { untilMs, rows }
   }
 
@@ -227,16 +227,16 @@ export function startTrainer(options: TrainerOptions): Trainer {
       trainedOn: positions(),
     }
     await continuous.save()
-    tell(await candidates.submit(draft, judges.learnt(recent, continuous.vectors())))
+    tell(await candidates.submit(draft, evaluators.learnt(recent, continuous.vectors())))
     await keep({ ...schedule, publishedMs: learntMs })
   }
 
   function begin(stop: AbortSignal): void {
-    const now = ripened()
+    const now = matured()
     const due = requested === null ? retrainDue(plan.learn.retrain, schedule, now) : `asked for by ${requested}`
     if (due === null || now.rows === 0) return
     requested = null
-    const current: NonNullable<typeof retraining> = { reason: due, ripened: now, outcome: null }
+    const current: NonNullable<typeof retraining> = { reason: due, matured: now, outcome: null }
     retraining = current
     log.info({ reason: due }, `retraining: ${due}`)
     const beganMs = clock.elapsedMs()
@@ -250,16 +250,16 @@ export function startTrainer(options: TrainerOptions): Trainer {
     )
   }
 
-  async function retrain({ untilMs }: Ripened, stop: AbortSignal): Promise<Omit<Trained, 'seconds'>> {
+  async function retrain({ untilMs }: Matured, stop: AbortSignal): Promise<Omit<Trained, 'seconds'>> {
     const trainedOn = positions()
     const rows = await retrainRows(store, untilMs, plan.learn.retrain?.overMs ?? null)
-    assert(rows, 'a retraining begins once rows are ripe')
+    assert(rows, 'a retraining begins once rows are mature')
     const facts = { rows: rows.training.rowCount, positives: rows.positives }
     const fitted = await fitRows(rows.training, { seed, signal: stop })
     return { kind: 'trained', fitted, rows, facts, trainedOn }
   }
 
-  async function settle(outcome: RetrainOutcome, at: Ripened): Promise<void> {
+  async function settle(outcome: RetrainOutcome, at: Matured): Promise<void> {
     if (outcome.kind === 'failed') {
       // By the stop. What the schedule asks for is due again after the next start.
       if (signal.aborted && outcome.error === signal.reason) return
@@ -278,12 +278,12 @@ export function startTrainer(options: TrainerOptions): Trainer {
       metrics: facts,
       trainedOn,
     }
-    tell(await candidates.submit(draft, judges.trained(rows.judged)))
+    tell(await candidates.submit(draft, evaluators.trained(rows.heldOut)))
     await settled(outcome, at)
   }
 
   /** Only now: until then an outage would lose what the training gave. */
-  async function settled({ kind, seconds }: RetrainOutcome, at: Ripened): Promise<void> {
+  async function settled({ kind, seconds }: RetrainOutcome, at: Matured): Promise<void> {
     await keep(retrained(schedule, at))
     metrics.retrained(kind, seconds)
     retraining = null
@@ -294,39 +294,42 @@ export function startTrainer(options: TrainerOptions): Trainer {
   }
 
   function isEvaluationDue(): boolean {
-    return clock.elapsedMs() - evaluatedMs >= limits.evaluateEveryMs && store.status().ripenedSeq > evaluatedSeq
+    return clock.elapsedMs() - evaluatedMs >= limits.evaluateEveryMs && store.status().maturedSeq > evaluatedSeq
   }
 
   function isSnapshotDue(): boolean {
-    const { ripenedSeq } = store.status()
-    return ripenedSeq > snapshotSeq && clock.elapsedMs() - snapshotMs >= limits.snapshotEveryMs
+    const { maturedSeq } = store.status()
+    return maturedSeq > snapshotSeq && clock.elapsedMs() - snapshotMs >= limits.snapshotEveryMs
   }
 
   async function writeSnapshot(): Promise<void> {
-    snapshotSeq = store.status().ripenedSeq
+    snapshotSeq = store.status().maturedSeq
     if (options.snapshotFile !== null) await store.snapshot(options.snapshotFile)
     snapshotMs = clock.elapsedMs()
   }
 
   async function evaluateServed(): Promise<void> {
-    const { ripenedUntilMs, ripenedSeq } = store.status()
+    const { maturedUntilMs, maturedSeq } = store.status()
     const state = await registry.refresh()
-    watched = await watch(store, plan, state, ripenedUntilMs)
+    watched = await watch(store, plan, state, maturedUntilMs)
     evaluatedMs = clock.elapsedMs()
-    evaluatedSeq = ripenedSeq
+    evaluatedSeq = maturedSeq
     metrics.evaluated(watched)
     await store.saveQuality('champion', watched.served)
     const newest = [...watched.shadows.values()].at(-1)
     if (newest) await store.saveQuality('challenger', newest)
     const champion = championOf(state, plan.fingerprint)
     if (!champion) return
-    const { rollBack, reasons } = judges.standing(watched.ripe, champion)
+    const { rollBack, reasons } = evaluators.standing(watched.mature, champion)
     if (!rollBack) return
     const reason = reasons.join(' ')
     const fits = (version: ModelVersion) => isFor(version, plan)
     const outcome = await registry.rollback({ by: 'trainer', reason, from: champion.version, fits })
-    metrics.rolledBack(outcome.held)
-    log.warn({ version: champion.version }, outcome.held ? `${champion.version} is taken back: ${reason}` : outcome.why)
+    metrics.rolledBack(outcome.accepted)
+    log.warn(
+      { version: champion.version },
+      outcome.accepted ? `${champion.version} is taken back: ${reason}` : outcome.why,
+    )
   }
 }
 

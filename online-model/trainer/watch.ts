@@ -6,7 +6,7 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 import { columnOf, dayMs, evaluate, quantileBounds, type Slice } from '../evaluation/evaluate.ts'
 import type { EvaluationReport } from '../evaluation/report.ts'
 import { championAlias, type RegistryState } from '../registry/registry.ts'
-import type { RipeRows, TrainingStore } from '../training-store/store.ts'
+import type { MatureRows, TrainingStore } from '../training-store/store.ts'
 import { type Served, servedRows, shadowRows } from './served-rows.ts'
 
 export interface Watched {
@@ -15,7 +15,7 @@ export interface Watched {
   /** What each challenger said of the same events, by version. */
   readonly shadows: ReadonlyMap<string, EvaluationReport>
   /** The rows that they are of. */
-  readonly ripe: RipeRows
+  readonly mature: MatureRows
 }
 
 export const evaluationSettings = {
@@ -35,33 +35,33 @@ export async function watch(
   store: Pick<TrainingStore, 'rows' | 'features'>,
   plan: Pick<Plan, 'features'>,
   state: RegistryState,
-  ripenedUntilMs: number,
+  maturedUntilMs: number,
 ): Promise<Watched> {
   const { spanMs } = evaluationSettings
-  const span = { fromMs: Math.ceil(ripenedUntilMs - spanMs), untilMs: Math.floor(ripenedUntilMs) + 1 }
-  const ripe = await store.rows(span, 'latest')
-  const served = servedRows(ripe)
+  const span = { fromMs: Math.ceil(maturedUntilMs - spanMs), untilMs: Math.floor(maturedUntilMs) + 1 }
+  const mature = await store.rows(span, 'latest')
+  const served = servedRows(mature)
   const shadows = new Map<string, EvaluationReport>()
-  for (const version of new Set(ripe.shadows.flat().map((shadow) => shadow.version))) {
-    shadows.set(version, evaluate(shadowRows(ripe, version), evaluationSettings))
+  for (const version of new Set(mature.shadows.flat().map((shadow) => shadow.version))) {
+    shadows.set(version, evaluate(shadowRows(mature, version), evaluationSettings))
   }
-  const slices = slicesOf(ripe, served, plan)
+  const slices = slicesOf(mature, served, plan)
   return {
-    served: evaluate(served, { ...evaluationSettings, slices, champion: promotion(ripe, state) }),
+    served: evaluate(served, { ...evaluationSettings, slices, champion: promotion(mature, state) }),
     shadows,
-    ripe,
+    mature,
   }
 }
 
 /** Event time since which the champion scores: that of its first event, since the registry knows the time of day only. */
-function promotion({ versions, times, rowCount }: RipeRows, state: RegistryState) {
+function promotion({ versions, times, rowCount }: MatureRows, state: RegistryState) {
   const version = state.aliases.get(championAlias)
   if (version === undefined) return null
   for (let row = 0; row < rowCount; row++) if (versions[row] === version) return { version, sinceMs: times[row]! }
   return { version, sinceMs: Number.POSITIVE_INFINITY }
 }
 
-function slicesOf({ rows }: RipeRows, { rowAt }: Served, { features }: Pick<Plan, 'features'>): Slice[] {
+function slicesOf({ rows }: MatureRows, { rowAt }: Served, { features }: Pick<Plan, 'features'>): Slice[] {
   const width = features.length
   return features.slice(0, slicedFeatures).map(({ name }, column) => {
     const values = columnOf(rows, width, column)

@@ -1,6 +1,6 @@
 /**
  * Predictions and label stream from Kafka into the training store, step by step: each reads a bounded piece of both, applies it and hands
- * out what ripened. The trainer's loop calls it for as long as it runs. Reads without a group, from the store's own positions.
+ * out what matured. The trainer's loop calls it for as long as it runs. Reads without a group, from the store's own positions.
  */
 import assert from 'node:assert/strict'
 import type { Broker, FetchedPartition, Fetcher, LogRecord } from '../../runtime/broker.ts'
@@ -12,25 +12,25 @@ import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import { readLabel } from '../labels/read-label.ts'
 import type { Batch, LabelRow, PredictionRow } from './apply.ts'
 import { labelStreamOf } from './open.ts'
-import type { RipeRows } from './read-rows.ts'
+import type { MatureRows } from './read-rows.ts'
 import type { StoreStatus, TrainingStore } from './store.ts'
 import { type InputName, type PartitionRead, placeKey } from './watermark.ts'
 
 export interface FollowStoreOptions {
   readonly broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher'>
   readonly plan: Pick<Plan, 'predictions' | 'fingerprint' | 'streams' | 'label'>
-  readonly store: Pick<TrainingStore, 'status' | 'apply' | 'ripened'>
+  readonly store: Pick<TrainingStore, 'status' | 'apply' | 'matured'>
   readonly clock: Pick<Clock, 'elapsedMs' | 'sleep'>
   readonly log: Pick<Log, 'warn'>
-  /** Who takes what ripens; null: nobody does. */
+  /** Who takes what matures; null: nobody does. */
   readonly handOut: {
-    /** Place in the order of ripening after which rows are handed out: what the consumer has saved (`TrainingStore.state`), or 0. */
+    /** Place in the maturity order after which rows are handed out: what the consumer has saved (`TrainingStore.state`), or 0. */
     readonly afterSeq: number
     /**
-     * Takes what ripened, at most `rowsMax` rows at a time and in order. Where it saves its own state with `saveState` up to the last row
+     * Takes what matured, at most `rowsMax` rows at a time and in order. Where it saves its own state with `saveState` up to the last row
      * it took, every row is taken once, whatever happens in between.
      */
-    readonly onRipened: (rows: RipeRows) => void | Promise<void>
+    readonly onMatured: (rows: MatureRows) => void | Promise<void>
     /** 4,096 unless told. */
     readonly rowsMax?: number
   } | null
@@ -46,7 +46,7 @@ export interface FollowStep {
   /** Everything that was there has been read. Nothing more is to be expected at once. */
   readonly isAtEnd: boolean
   /** Rows handed out. */
-  readonly ripened: number
+  readonly matured: number
   readonly status: StoreStatus
 }
 
@@ -54,7 +54,7 @@ export interface StoreFollower {
   /**
    * One at a time. Does not wait for records: the caller sleeps where a step was at the end. After a failure that may pass it has waited
    * a little and read nothing. Rejects with `topic_missing`, `record_unreadable`, `state_ahead`, the broker's codes that do not pass, those
-   * of the store and whatever `onRipened` rejects with.
+   * of the store and whatever `onMatured` rejects with.
    */
   step(): Promise<FollowStep>
   /** The same promise each time; not while a step is under way. */
@@ -63,7 +63,7 @@ export interface StoreFollower {
 
 const backoffFirstMs = 100
 const backoffMaxMs = 5_000
-const ripeRowsMaxDefault = 4_096
+const matureRowsMaxDefault = 4_096
 const stepBytesMaxDefault = 8 * 1_048_576
 const outageMaxMsDefault = 300_000
 const partitionBytesMin = 65_536
@@ -137,29 +137,29 @@ export function createStoreFollower(options: FollowStoreOptions): StoreFollower 
 
   async function handOut(): Promise<number> {
     let count = 0
-    while (consumer !== null && upToSeq < store.status().ripenedSeq) {
-      const rows = await store.ripened(upToSeq, consumer.rowsMax ?? ripeRowsMaxDefault)
-      if (rows.rowCount > 0) await consumer.onRipened(rows)
+    while (consumer !== null && upToSeq < store.status().maturedSeq) {
+      const rows = await store.matured(upToSeq, consumer.rowsMax ?? matureRowsMaxDefault)
+      if (rows.rowCount > 0) await consumer.onMatured(rows)
       // What was trimmed is not there any more.
-      upToSeq = rows.seqs.at(-1) ?? store.status().ripenedSeq
+      upToSeq = rows.seqs.at(-1) ?? store.status().maturedSeq
       count += rows.rowCount
     }
     return count
   }
 
   async function step(): Promise<FollowStep> {
-    // What ripened before the process ended and was not taken, first.
-    let ripened = await handOut()
+    // What matured before the process ended and was not taken, first.
+    let matured = await handOut()
     const fetched = await readOrWait()
-    if (fetched === null) return { records: 0, isAtEnd: false, ripened, status: store.status() }
+    if (fetched === null) return { records: 0, isAtEnd: false, matured, status: store.status() }
     const batch = batchOf(fetched, { places: places!, plan, labelStream, passedOver })
     const status = await store.apply(batch)
     passedOver = 0
     const next = new Map(batch.read.map((one) => [placeKey(one), one.next]))
     places = places!.map((place) => ({ ...place, next: next.get(placeKey(place)) ?? place.next }))
-    ripened += await handOut()
+    matured += await handOut()
     const records = fetched.reduce((sum, part) => sum + part.records.length, 0)
-    return { records, isAtEnd: fetched.every((part) => part.next >= part.stableEnd), ripened, status }
+    return { records, isAtEnd: fetched.every((part) => part.next >= part.stableEnd), matured, status }
   }
 
   return {

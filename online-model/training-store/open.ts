@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
-import type { RipeningPlan } from './apply.ts'
+import type { MaturityPlan } from './apply.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { createStaged, type Layout, layoutOf, layoutVersion } from './layout.ts'
 import { emptyProgress, type Progress, progressFromJson, progressToJson } from './progress.ts'
@@ -19,13 +19,13 @@ export interface OpenStoreOptions {
   readonly clusterId: string | null
   /** Event time; as long as the topic of predictions keeps them unless told. */
   readonly retentionMs?: number
-  /** Most rows that wait, and most that are ripe: 2,000,000 unless told. */
+  /** Most rows that wait, and most that are mature: 2,000,000 unless told. */
   readonly rowsMax?: number
   /** 256 MiB unless told. */
   readonly memoryBytesMax?: number
   /** 1 unless told. */
   readonly threads?: number
-  /** Those who are handed what ripens: rows that one of them has not passed are kept. */
+  /** Those who are handed what matures: rows that one of them has not passed are kept. */
   readonly consumers?: readonly string[]
   /** A file of another definition or cluster, or one that cannot be read, is removed and built anew. */
   readonly rebuild?: boolean
@@ -48,7 +48,7 @@ export interface OpenedStore {
   readonly file: string
   readonly database: Database
   readonly layout: Layout
-  readonly ripening: RipeningPlan
+  readonly maturity: MaturityPlan
   readonly limits: StoreLimits
   readonly about: About
   readonly progress: Progress
@@ -92,7 +92,7 @@ async function openAsIs(options: OpenStoreOptions): Promise<OpenedStore> {
       file,
       database,
       layout,
-      ripening: {
+      maturity: {
         afterMs: plan.label.otherwise.afterMs,
         labelDisorderMs: labelStream.disorderMs,
       },

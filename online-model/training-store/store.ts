@@ -1,6 +1,6 @@
 /**
  * The training store: logged predictions and late labels joined in one DuckDB file, with the Kafka positions that it stands for in the
- * same transaction. The trainer writes it, batch by batch; whoever learns and evaluates reads from it what ripened.
+ * same transaction. The trainer writes it, batch by batch; whoever learns and evaluates reads from it what matured.
  */
 import { DuckDBBlobValue, type DuckDBValue } from '@duckdb/node-api'
 import type { EvaluationReport, EvaluationRole } from '../evaluation/report.ts'
@@ -11,28 +11,28 @@ import { type OpenedStore, type OpenStoreOptions, openStore } from './open.ts'
 import { exportParquet, importParquet } from './parquet.ts'
 import { type Progress, progressToJson, type StoreCounts } from './progress.ts'
 import { saveQuality } from './quality.ts'
-import { type LabelChoice, type RipeRows, readRipened, readRows, type TimeSpan } from './read-rows.ts'
+import { type LabelChoice, type MatureRows, readMatured, readRows, type TimeSpan } from './read-rows.ts'
 import { writeSnapshot } from './snapshot.ts'
 import { trim } from './trim.ts'
 import type { PartitionProgress } from './watermark.ts'
 
 export type { Batch, LabelRow, PredictionRow } from './apply.ts'
 export type { OpenStoreOptions } from './open.ts'
-export type { LabelChoice, RipeRows, TimeSpan } from './read-rows.ts'
+export type { LabelChoice, MatureRows, TimeSpan } from './read-rows.ts'
 
 export interface StoreStatus {
   readonly partitions: readonly PartitionProgress[]
   /** Event time that both inputs have passed; −∞ while one is empty. */
   readonly watermarkMs: number
-  /** Events up to here are ripe. */
-  readonly ripenedUntilMs: number
-  /** Place of the newest ripe row; 0 before the first. */
-  readonly ripenedSeq: number
+  /** Events up to here are mature. */
+  readonly maturedUntilMs: number
+  /** Place of the newest mature row; 0 before the first. */
+  readonly maturedSeq: number
   readonly rows: Progress['rows']
   readonly counts: StoreCounts
 }
 
-/** How far a consumer of ripe rows has come, and what it wants to find again when it goes on. */
+/** How far a consumer of mature rows has come, and what it wants to find again when it goes on. */
 export interface ConsumerState {
   readonly upToSeq: number
   readonly bytes: Buffer
@@ -44,17 +44,17 @@ export interface TrainingStore {
   readonly columns: readonly string[]
   status(): StoreStatus
   /**
-   * Rows, what ripens by them and the positions, in one transaction. What was applied before changes nothing. Rejects with
+   * Rows, what matures by them and the positions, in one transaction. What was applied before changes nothing. Rejects with
    * `training_store_failed`; then nothing has happened.
    */
   apply(batch: Batch): Promise<StoreStatus>
   /**
-   * Rows after a place in the order of ripening, with the labels that were due then: (event time, id), but for events that came late.
+   * Rows after a place in the maturity order, with the labels that were due then: (event time, id), but for events that came late.
    * The same rows each time, as long as a consumer that was named at opening has not passed them.
    */
-  ripened(after: number, rowsMax: number): Promise<RipeRows>
-  /** Ripe rows of a span of event time, by (event time, id). `latest`: with all labels that are known by now. */
-  rows(span: TimeSpan, label: LabelChoice): Promise<RipeRows>
+  matured(after: number, rowsMax: number): Promise<MatureRows>
+  /** Mature rows of a span of event time, by (event time, id). `latest`: with all labels that are known by now. */
+  rows(span: TimeSpan, label: LabelChoice): Promise<MatureRows>
   /** The prediction of an event, with its label once that is known; null where the store has none. The latest by event time. */
   find(id: string): Promise<FoundPrediction | null>
   /** Null before the first was saved. */
@@ -65,9 +65,9 @@ export interface TrainingStore {
   saveQuality(role: EvaluationRole, report: EvaluationReport): Promise<void>
   /** A copy of the whole store, for other processes; replaces the file of that name at once when it is complete. */
   snapshot(file: string): Promise<void>
-  /** Ripe rows into a Parquet file, by (event time, id); answers how many. */
+  /** Mature rows into a Parquet file, by (event time, id); answers how many. */
   exportParquet(file: string, span?: TimeSpan): Promise<number>
-  /** Rows of a Parquet file that was exported for the same definition; answers how many were new. Nobody is handed them as ripening. */
+  /** Rows of a Parquet file that was exported for the same definition; answers how many were new. Nobody is handed them as maturity. */
   importParquet(file: string): Promise<number>
   /** For questions of one's own: sees the store as it is now. */
   query(sql: string, values?: Readonly<Record<string, DuckDBValue>>): Promise<DuckDBValue[][]>
@@ -85,7 +85,7 @@ const everything: TimeSpan = { fromMs: Number.MIN_SAFE_INTEGER, untilMs: Number.
 function createTrainingStore({
   database,
   layout,
-  ripening,
+  maturity,
   limits,
   about,
   file,
@@ -96,9 +96,9 @@ function createTrainingStore({
 
   const status = (): StoreStatus => ({
     partitions: progress.partitions,
-    watermarkMs: storeWatermark(progress, ripening),
-    ripenedUntilMs: progress.ripenedUntilMs,
-    ripenedSeq: progress.nextSeq - 1,
+    watermarkMs: storeWatermark(progress, maturity),
+    maturedUntilMs: progress.maturedUntilMs,
+    maturedSeq: progress.nextSeq - 1,
     rows: progress.rows,
     counts: progress.counts,
   })
@@ -118,12 +118,12 @@ function createTrainingStore({
     status,
     async apply(batch) {
       await change(async (session, before) => {
-        const applied = await applyBatch(session, layout, ripening, before, batch)
+        const applied = await applyBatch(session, layout, maturity, before, batch)
         return trim(session, layout, limits, applied, Math.min(applied.nextSeq - 1, ...consumed.values()))
       })
       return status()
     },
-    ripened: (after, rowsMax) => database.read((session) => readRipened(session, layout, after, rowsMax)),
+    matured: (after, rowsMax) => database.read((session) => readMatured(session, layout, after, rowsMax)),
     rows: ({ fromMs, untilMs }, label) =>
       database.read((session) => {
         const values = { from: BigInt(fromMs), until: BigInt(untilMs) }
@@ -153,7 +153,7 @@ function createTrainingStore({
       let imported = 0
       await change(async (session, before) => {
         const after = await importParquet(session, layout, about, from, before)
-        imported = after.rows.ripened - before.rows.ripened
+        imported = after.rows.matured - before.rows.matured
         return after
       })
       return imported
