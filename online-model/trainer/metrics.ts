@@ -1,15 +1,15 @@
-/** What the trainer shows of itself in Prometheus: how far its inputs have come, what matured and was learnt, what came of candidates. */
+/** The trainer's Prometheus metrics: progress of its inputs, rows matured and learnt, outcomes of candidates, quality. Made by the command. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import { createEvaluationGauges } from '../evaluation/gauges.ts'
 import type { StoreStatus } from '../training-store/store.ts'
-import type { Watched } from './watch.ts'
+import type { ServedEvaluation } from './served-evaluation.ts'
 
 export interface TrainerMetrics {
   status(status: StoreStatus): void
   learnt(rows: number): void
   submitted(isPromoted: boolean): void
   retrained(outcome: 'trained' | 'failed', seconds: number): void
-  evaluated(watched: Watched): void
+  evaluated(evaluation: ServedEvaluation): void
   rolledBack(accepted: boolean): void
 }
 
@@ -20,11 +20,11 @@ export function createTrainerMetrics(registry: Registry): TrainerMetrics {
   const counter = (name: string, help: string, labelNames: string[] = []) =>
     new Counter({ name: `millrace_trainer_${name}`, help, labelNames, registers })
   const rows = gauge('rows', 'Rows of the training store, waiting for their label or mature.', ['state'])
-  const matured = gauge('matured_rows', 'Rows that ever matured.')
+  const matured = gauge('matured_rows', 'Rows that have matured since the store was made.')
   const watermark = gauge('watermark_seconds', 'Event time that both inputs have passed.')
-  const learnt = counter('learnt_rows_total', 'Mature rows that the continuous learner has taken.')
-  const candidates = counter('candidates_total', 'Versions published, by what became of them.', ['outcome'])
-  const rollbacks = counter('rollbacks_total', 'Champions that were to be taken back, by whether that accepted.', [
+  const learnt = counter('learnt_rows_total', 'Mature rows that the continuous learner has learnt from.')
+  const candidates = counter('candidates_total', 'Candidates, by whether they were promoted or rejected.', ['outcome'])
+  const rollbacks = counter('rollbacks_total', 'Rollbacks of a champion, by whether the registry accepted them.', [
     'accepted',
   ])
   const seconds = new Histogram({

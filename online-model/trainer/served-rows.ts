@@ -1,8 +1,8 @@
-/** Mature rows of the training store in, the columns that evaluation works on out: those that a model had scored. Called by the trainer. */
+/** Mature rows of the training store in, the columns that an evaluation takes out: of the rows that a model scored. Called by step 5. */
 import type { ServedRows } from '../evaluation/evaluate.ts'
 import type { MatureRows } from '../training-store/store.ts'
 
-/** `rowAt`: where each of them lay among the mature rows. */
+/** `rowAt`: index of each of them among the mature rows. */
 export interface Served extends ServedRows {
   readonly rowAt: Uint32Array
 }
@@ -16,7 +16,7 @@ export function servedRows(mature: MatureRows): Served {
   )
 }
 
-/** What one version said of these rows in shadow: those that it did not see are left out. */
+/** One version's shadow scores; rows that it did not score are left out. */
 export function shadowRows(mature: MatureRows, version: string): Served {
   const scoreOf = (row: number) =>
     mature.shadows[row]!.find((shadow) => shadow.version === version)?.score ?? Number.NaN

@@ -25,13 +25,13 @@ export interface TrainOptions {
   readonly plan: TrainingPlan
   /** Full topic names: logged predictions, raw topic of the label stream, registry. */
   readonly topics: { readonly predictions: string; readonly label: string; readonly models: string }
-  /** Of whatever the fit draws; recorded with the version. */
+  /** Seed of the fit; recorded with the version. */
   readonly seed: number
   readonly clock: () => number
   readonly say: (line: string) => void
   /** Who asked for the training: recorded with the alias change. */
   readonly by: string
-  /** Newest mature predictions trained on, 1,000,000 unless told: about 150 bytes each plus 16 for every feature. */
+  /** Most predictions trained on, the newest mature ones; 1,000,000 unless given. About 150 bytes each plus 16 for every feature. */
   readonly rowsMax?: number
   readonly signal?: AbortSignal
 }
@@ -49,9 +49,9 @@ export interface TrainSummary {
   readonly watermarkMs: number
   readonly counts: LabelJoinCounts
   readonly skipped: Skipped
-  /** On the rows that were trained on. */
+  /** Measured on the training rows themselves. */
   readonly metrics: Measures
-  /** How it was fitted, in a few words. */
+  /** How it was fitted, for people. */
   readonly note: string
   readonly seconds: number
 }
@@ -83,7 +83,7 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
       `AUC ${metrics.auc.toFixed(4)}, log-loss ${metrics.logLoss.toFixed(4)}`,
   )
 
-  // 4. Publish and promote: the registry tells whether the alias moved.
+  // 4. Publish and promote: only the registry knows whether the alias moved.
   const registry = createRegistryWriter({ broker, codec: plan.models.codec, topic: topics.models, clock })
   try {
     const previous = champion(await registry.refresh())?.version ?? null
@@ -122,10 +122,10 @@ async function fitOrExplain(options: TrainOptions, mature: LabelledRows, inputs:
   const { plan, seed, say, signal } = options
   const { rows, labels, rowCount } = mature
   const features = plan.features.map(({ name }) => name)
-  let toldTenths = 0
+  let reportedTenths = 0
   const onProgress = (done: number, note: string) => {
-    if (Math.floor(done * 10) <= toldTenths) return
-    toldTenths = Math.floor(done * 10)
+    if (Math.floor(done * 10) <= reportedTenths) return
+    reportedTenths = Math.floor(done * 10)
     say(`fitting: ${Math.round(done * 100)} %, ${note}`)
   }
   const training = { rows, labels, rowCount, features, weights: null }
@@ -139,15 +139,15 @@ async function fitOrExplain(options: TrainOptions, mature: LabelledRows, inputs:
   }
 }
 
-/** The fit only knows its rows; why there are so few of them is written in the logs. */
+/** The fit only knows its rows; why there are so few of them follows from what the logs hold. */
 function explained(cause: PipelineError, plan: TrainingPlan, inputs: TrainInputs): PipelineError {
   const counts = inputs.join.counts()
-  const passed = Number.isFinite(inputs.watermarkMs) ? new Date(inputs.watermarkMs).toISOString() : 'nothing yet'
+  const watermark = Number.isFinite(inputs.watermarkMs) ? new Date(inputs.watermarkMs).toISOString() : 'not known yet'
   return new PipelineError(
     'model_untrainable',
     `${cause.message} The logs hold ${counts.predictions} predictions of this definition and ` +
       `${counts.labels} labels; ${counts.waiting} predictions wait for their label, which is due ` +
-      `${plan.label.otherwise.afterMs} ms of event time after the event, and both streams have passed ${passed}.`,
+      `${plan.label.otherwise.afterMs} ms of event time after the event, and the watermark of both streams is ${watermark}.`,
     { cause, details: { ...cause.details, ...counts, ...inputs.skipped } },
   )
 }

@@ -271,7 +271,7 @@ describe('trainFromLog', () => {
         'A logistic model needs labelled rows of both classes, but got 0 rows with 0 positives and 0 negatives. ' +
         'The logs hold 48 predictions of this definition and 1 labels; 48 predictions wait for their label, ' +
         'which is due 604800000 ms of event time after the event, ' +
-        'and both streams have passed 2024-01-02T23:00:00.000Z.',
+        'and the watermark of both streams is 2024-01-02T23:00:00.000Z.',
     })
     expect((await fake.broker.bounds([{ topic: topics.models, partition: 0 }]))[0]?.end).toBe(0)
     expect(fake.open()).toBe(0)
@@ -279,7 +279,7 @@ describe('trainFromLog', () => {
 
   test('empty logs are explained too', async () => {
     const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1 })
-    await expect(trainFromLog(options(fake))).rejects.toThrow(/both streams have passed nothing yet\.$/)
+    await expect(trainFromLog(options(fake))).rejects.toThrow(/the watermark of both streams is not known yet\.$/)
   })
 
   test('a fit that fails is not published', async () => {

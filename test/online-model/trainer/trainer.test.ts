@@ -153,7 +153,7 @@ describe('the trainer', () => {
 
     await ground.send(6 * hour, 6 * hour, served(running, first.version))
     await until(() => {
-      const { served: report } = running.trainer.watched()!
+      const { served: report } = running.trainer.evaluation()!
       const all = report.groups.find(({ by }) => by === 'all')!
       expect(all.quality.rows).toBeGreaterThan(4 * hour)
       expect(all.quality.averagePrecision).toBeGreaterThan(0.7)

@@ -1,6 +1,6 @@
 /**
- * How good what was served turned out to be, and whether it has become worse than the champion before would have been. Called by the
- * trainer every so often; reads the store, changes nothing.
+ * Mature rows of the training store and the registry's state in, reports of how good the served and the shadow scores were out. Called by
+ * step 5 of the trainer; reads the store, changes nothing.
  */
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { columnOf, dayMs, evaluate, quantileBounds, type Slice } from '../evaluation/evaluate.ts'
@@ -9,17 +9,17 @@ import { championAlias, type RegistryState } from '../registry/registry.ts'
 import type { MatureRows, TrainingStore } from '../training-store/store.ts'
 import { type Served, servedRows, shadowRows } from './served-rows.ts'
 
-export interface Watched {
-  /** What was served. */
+export interface ServedEvaluation {
+  /** Of the scores that were served. */
   readonly served: EvaluationReport
-  /** What each challenger said of the same events, by version. */
+  /** Of each challenger's shadow scores of the same events, by version. */
   readonly shadows: ReadonlyMap<string, EvaluationReport>
-  /** The rows that they are of. */
-  readonly mature: MatureRows
+  /** The rows that were evaluated. */
+  readonly rows: MatureRows
 }
 
 export const evaluationSettings = {
-  /** Event time that an evaluation goes back, ms. */
+  /** Event time that an evaluation covers, up to the newest mature row, ms. */
   spanMs: 30 * dayMs,
   rollingMs: 7 * dayMs,
   threshold: 0.5,
@@ -27,16 +27,16 @@ export const evaluationSettings = {
   delayBounds: [1, 2, 3, 5, 7].map((days) => days * dayMs),
 } as const
 
-/** Slices are made of the first features of the vector. */
+/** How many features get slices, from the first feature of the vector on. */
 const slicedFeatures = 1
 const sliceBuckets = 4
 
-export async function watch(
+export async function evaluateServed(
   store: Pick<TrainingStore, 'rows' | 'features'>,
   plan: Pick<Plan, 'features'>,
   state: RegistryState,
   maturedUntilMs: number,
-): Promise<Watched> {
+): Promise<ServedEvaluation> {
   const { spanMs } = evaluationSettings
   const span = { fromMs: Math.ceil(maturedUntilMs - spanMs), untilMs: Math.floor(maturedUntilMs) + 1 }
   const mature = await store.rows(span, 'latest')
@@ -49,11 +49,11 @@ export async function watch(
   return {
     served: evaluate(served, { ...evaluationSettings, slices, champion: promotion(mature, state) }),
     shadows,
-    mature,
+    rows: mature,
   }
 }
 
-/** Event time since which the champion scores: that of its first event, since the registry knows the time of day only. */
+/** The champion and the event time of the first row that it scored; the registry only knows the processing time of its promotion. */
 function promotion({ versions, times, rowCount }: MatureRows, state: RegistryState) {
   const version = state.aliases.get(championAlias)
   if (version === undefined) return null

@@ -1,14 +1,13 @@
 /**
- * A full training from the store's mature rows: what to train on and what to judge by. The fit itself goes elsewhere (`fit`), so that it
- * holds nothing up; until it is done nothing has changed. Called by the trainer.
+ * The store's mature rows in, a training set and later rows held out for the evaluation out. Called by step 4 of the trainer.
  */
 import type { Fitted, TrainingRows } from '../models/model.ts'
 import type { MatureRows, TrainingStore } from '../training-store/store.ts'
 
 export interface RetrainSpan {
-  /** Event time, ms: rows from here on are trained on, up to `heldOutFromMs`, ... */
+  /** Event time, ms: rows from here on up to `heldOutFromMs` are trained on, ... */
   readonly fromMs: number
-  /** ... and those from there on are what the candidate is heldOut by. */
+  /** ... and those from there on are held out to evaluate the candidate on. */
   readonly heldOutFromMs: number
   readonly untilMs: number
 }
@@ -17,7 +16,7 @@ export interface RetrainRows {
   readonly span: RetrainSpan
   readonly training: TrainingRows
   readonly positives: number
-  /** Later than all that was trained on. */
+  /** Later than all rows of `training`. */
   readonly heldOut: MatureRows
 }
 
@@ -26,12 +25,12 @@ export type Fit = (
   options: { readonly seed: number; readonly signal: AbortSignal },
 ) => Promise<Fitted>
 
-/** Enough for an average precision that means something. */
+/** Enough for a meaningful average precision. */
 const heldOutPositives = 150
-/** Newer rows are the better to learn from: no more than this share of the span is held out. */
+/** At most this share of the rows is held out, since the newest rows are also the best to learn from. */
 const heldOutShareMax = 0.2
 
-/** `overMs`: span that is trained on, null for all that the store has. Null: there is no mature row. */
+/** `overMs`: event time that the rows may go back, null for all that the store has. Answers null where there is no mature row. */
 export async function retrainRows(
   store: Pick<TrainingStore, 'rows' | 'features'>,
   maturedUntilMs: number,
@@ -55,7 +54,7 @@ export async function retrainRows(
     span: { fromMs, heldOutFromMs, untilMs },
     training: {
       features: store.features,
-      // Copies, so that they can be handed over to another thread.
+      // Copies, so that their buffers can be transferred to another thread.
       rows: all.rows.slice(0, rowCount * width),
       rowCount,
       labels: all.labels.slice(0, rowCount),

@@ -1,6 +1,6 @@
-/** What a retraining is trained on and what it is heldOut by, from a store that answers what is asked. */
+/** What a retraining is trained on and what is held out for the evaluation, from a store that answers what is asked. */
 import { expect, test } from 'vitest'
-import { retrainRows } from '../../../online-model/trainer/retraining.ts'
+import { retrainRows } from '../../../online-model/trainer/retraining-rows.ts'
 import type { MatureRows, TimeSpan } from '../../../online-model/training-store/store.ts'
 
 const dayMs = 86_400_000
