@@ -76,8 +76,8 @@ export interface RegistryWriter {
   /** Reads to the end. */
   refresh(): Promise<RegistryState>
   /**
-   * Publishes under the next free name, or the one after it where another writer takes that first. Rejects with `model_too_large` and, after
-   * `attemptsMax` tries, with `model_conflict`.
+   * Publishes under the next free name, or the one after it where another writer takes that first. Rejects with `model_too_large`
+   * and, after `attemptsMax` tries, with `model_conflict`.
    */
   publish(draft: VersionDraft): Promise<ModelVersion>
   promote(version: string, options: PromoteOptions): Promise<AliasOutcome>

@@ -75,7 +75,7 @@ async function promoted(
   return outcome.accepted
 }
 
-/** A rejected version scores in shadow, so that it goes on being measured: instead of the last one of its origin, or where an alias is free. */
+/** A rejected version scores in shadow, to be measured further: instead of the last one of its origin, or where an alias is free. */
 async function challenge({ registry, log }: CandidateParts, version: string, { origin }: VersionDraft): Promise<void> {
   const former = challengers(registry.state()).find((other) => other.origin === origin)
   const instead = former ? { instead: former.version } : {}

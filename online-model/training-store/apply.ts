@@ -9,20 +9,20 @@ import type { Session } from './database.ts'
 import type { Layout } from './layout.ts'
 import { addCounts, type Progress, type StoreCounts } from './progress.ts'
 import { shadowToText } from './read-rows.ts'
-import { advance, furthestOf, type InputName, type PartitionRead, placeKey, watermarkOf } from './watermark.ts'
+import { advance, furthestOf, type InputName, type PartitionRead, partitionKey, watermarkOf } from './watermark.ts'
 
-interface LogPlace {
+interface LogPosition {
   readonly partition: number
   readonly offset: number
 }
 
-export interface PredictionRow extends LogPlace {
+export interface PredictionRow extends LogPosition {
   /** The record's key: that of the scored stream. */
   readonly key: string | null
   readonly prediction: Pick<Prediction, 'id' | 'time' | 'score' | 'modelVersion' | 'features' | 'shadow'>
 }
 
-export interface LabelRow extends LogPlace {
+export interface LabelRow extends LogPosition {
   readonly label: Label
 }
 
@@ -59,9 +59,9 @@ export async function applyBatch(
   batch: Batch,
 ): Promise<Progress> {
   // What was applied before changes nothing: positions decide.
-  const nextOf = new Map(before.partitions.map((place) => [placeKey(place), place.next]))
-  const isNew = (input: InputName) => (row: LogPlace) =>
-    row.offset >= (nextOf.get(placeKey({ input, partition: row.partition })) ?? 0)
+  const nextOf = new Map(before.partitions.map((place) => [partitionKey(place), place.next]))
+  const isNew = (input: InputName) => (row: LogPosition) =>
+    row.offset >= (nextOf.get(partitionKey({ input, partition: row.partition })) ?? 0)
   const predictions = batch.predictions.filter(isNew('predictions'))
   const labels = batch.labels.filter(isNew('label'))
 
@@ -99,8 +99,8 @@ export async function applyBatch(
 
 /** Whether the batch reads on anywhere, so that its counts are not those of a batch that was applied before. */
 function isAhead(before: Progress, batch: Batch): boolean {
-  const nextOf = new Map(before.partitions.map((place) => [placeKey(place), place.next]))
-  return batch.read.some((read) => read.next > (nextOf.get(placeKey(read)) ?? -1))
+  const nextOf = new Map(before.partitions.map((place) => [partitionKey(place), place.next]))
+  return batch.read.some((read) => read.next > (nextOf.get(partitionKey(read)) ?? -1))
 }
 
 const labelColumns: ReadonlyArray<Column<LabelRow>> = [

@@ -82,47 +82,19 @@ export async function openTrainingStore(options: OpenStoreOptions): Promise<Trai
 
 const everything: TimeSpan = { fromMs: Number.MIN_SAFE_INTEGER, untilMs: Number.MAX_SAFE_INTEGER }
 
-function createTrainingStore({
-  database,
-  layout,
-  maturity,
-  limits,
-  about,
-  file,
-  ...opened
-}: OpenedStore): TrainingStore {
-  let progress = opened.progress
-  const consumed = new Map(opened.consumed)
+interface StoreState extends OpenedStore {
+  progress: Progress
+  readonly consumed: Map<string, number>
+}
 
-  const status = (): StoreStatus => ({
-    partitions: progress.partitions,
-    watermarkMs: storeWatermark(progress, maturity),
-    maturedUntilMs: progress.maturedUntilMs,
-    maturedSeq: progress.nextSeq - 1,
-    rows: progress.rows,
-    counts: progress.counts,
-  })
-
-  /** What `work` makes of the progress is saved with what it does, and counts once it is committed. */
-  async function change(work: (session: Session, before: Progress) => Promise<Progress>): Promise<void> {
-    progress = await database.transact(async (session) => {
-      const after = await work(session, progress)
-      await session.run('UPDATE progress SET json = $json', { json: progressToJson(after) })
-      return after
-    })
-  }
-
+function createTrainingStore(opened: OpenedStore): TrainingStore {
+  const state: StoreState = { ...opened, consumed: new Map(opened.consumed) }
+  const { database, layout, about } = opened
   return {
     features: layout.features,
     columns: layout.featureColumns,
-    status,
-    async apply(batch) {
-      await change(async (session, before) => {
-        const applied = await applyBatch(session, layout, maturity, before, batch)
-        return trim(session, layout, limits, applied, Math.min(applied.nextSeq - 1, ...consumed.values()))
-      })
-      return status()
-    },
+    status: () => statusOf(state),
+    apply: (batch) => apply(state, batch),
     matured: (after, rowsMax) => database.read((session) => readMatured(session, layout, after, rowsMax)),
     rows: ({ fromMs, untilMs }, label) =>
       database.read((session) => {
@@ -130,35 +102,72 @@ function createTrainingStore({
         return readRows(session, layout, { where: 'r.time_ms >= $from AND r.time_ms < $until', values, label }, false)
       }),
     find: (id) => database.read((session) => findPrediction(session, layout, id)),
-    state: (consumer) =>
-      database.read(async (session) => {
-        const sql = 'SELECT up_to::DOUBLE, bytes FROM states WHERE name = $consumer'
-        const [found] = await session.all(sql, { consumer })
-        if (found === undefined) return null
-        return { upToSeq: Number(found[0]), bytes: Buffer.from((found[1] as DuckDBBlobValue).bytes) }
-      }),
-    async saveState(consumer, { upToSeq, bytes }) {
-      await database.transact(async (session) => {
-        await session.run('DELETE FROM states WHERE name = $consumer', { consumer })
-        const values = { consumer, upTo: BigInt(upToSeq), bytes: new DuckDBBlobValue(bytes) }
-        await session.run('INSERT INTO states VALUES ($consumer, $upTo, $bytes)', values)
-      })
-      if (consumed.has(consumer)) consumed.set(consumer, upToSeq)
-    },
+    state: (consumer) => database.read((session) => readState(session, consumer)),
+    saveState: (consumer, saved) => saveState(state, consumer, saved),
     saveQuality: (role, report) => database.transact((session) => saveQuality(session, role, report)),
     snapshot: (to) => database.maintain((session) => writeSnapshot(session, to)),
     exportParquet: (to, span = everything) =>
       database.read((session) => exportParquet(session, layout, about, to, span)),
-    async importParquet(from) {
-      let imported = 0
-      await change(async (session, before) => {
-        const after = await importParquet(session, layout, about, from, before)
-        imported = after.rows.matured - before.rows.matured
-        return after
-      })
-      return imported
-    },
+    importParquet: (from) => importRows(state, from),
     query: (sql, values) => database.read((session) => session.all(sql, values)),
     close: () => database.close(),
   }
+}
+
+function statusOf({ progress, maturity }: StoreState): StoreStatus {
+  return {
+    partitions: progress.partitions,
+    watermarkMs: storeWatermark(progress, maturity),
+    maturedUntilMs: progress.maturedUntilMs,
+    maturedSeq: progress.nextSeq - 1,
+    rows: progress.rows,
+    counts: progress.counts,
+  }
+}
+
+/** The new progress is saved in the transaction of `work`, and is in effect once that is committed. */
+async function change(
+  state: StoreState,
+  work: (session: Session, before: Progress) => Promise<Progress>,
+): Promise<void> {
+  state.progress = await state.database.transact(async (session) => {
+    const after = await work(session, state.progress)
+    await session.run('UPDATE progress SET json = $json', { json: progressToJson(after) })
+    return after
+  })
+}
+
+async function apply(state: StoreState, batch: Batch): Promise<StoreStatus> {
+  const { layout, maturity, limits, consumed } = state
+  await change(state, async (session, before) => {
+    const applied = await applyBatch(session, layout, maturity, before, batch)
+    return trim(session, layout, limits, applied, Math.min(applied.nextSeq - 1, ...consumed.values()))
+  })
+  return statusOf(state)
+}
+
+async function importRows(state: StoreState, file: string): Promise<number> {
+  const before = state.progress.counts.imported
+  await change(state, (session, progress) => importParquet(session, state.layout, state.about, file, progress))
+  return state.progress.counts.imported - before
+}
+
+async function readState(session: Session, consumer: string): Promise<ConsumerState | null> {
+  const sql = 'SELECT up_to::DOUBLE, bytes FROM states WHERE name = $consumer'
+  const [found] = await session.all(sql, { consumer })
+  if (found === undefined) return null
+  return { upToSeq: Number(found[0]), bytes: Buffer.from((found[1] as DuckDBBlobValue).bytes) }
+}
+
+async function saveState(
+  { database, consumed }: StoreState,
+  consumer: string,
+  { upToSeq, bytes }: ConsumerState,
+): Promise<void> {
+  await database.transact(async (session) => {
+    await session.run('DELETE FROM states WHERE name = $consumer', { consumer })
+    const values = { consumer, upTo: BigInt(upToSeq), bytes: new DuckDBBlobValue(bytes) }
+    await session.run('INSERT INTO states VALUES ($consumer, $upTo, $bytes)', values)
+  })
+  if (consumed.has(consumer)) consumed.set(consumer, upToSeq)
 }

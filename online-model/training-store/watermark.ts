@@ -33,17 +33,17 @@ export function advance(
   read: readonly PartitionRead[],
 ): readonly PartitionProgress[] {
   const furthest = { predictions: furthestOf(before, 'predictions'), label: furthestOf(before, 'label') }
-  const after = new Map(before.map((place) => [placeKey(place), place]))
+  const after = new Map(before.map((place) => [partitionKey(place), place]))
   for (const { input, partition, next, passedMs, isAtEnd } of read) {
-    const former = after.get(placeKey({ input, partition }))
+    const former = after.get(partitionKey({ input, partition }))
     const passed = [former?.passedMs ?? Number.NEGATIVE_INFINITY, passedMs, ...(isAtEnd ? [furthest[input]] : [])]
     const place = { input, partition, next: Math.max(next, former?.next ?? 0), passedMs: Math.max(...passed) }
-    after.set(placeKey(place), place)
+    after.set(partitionKey(place), place)
   }
   return [...after.values()]
 }
 
-export const placeKey = ({ input, partition }: { readonly input: InputName; readonly partition: number }) =>
+export const partitionKey = ({ input, partition }: { readonly input: InputName; readonly partition: number }) =>
   `${input} ${partition}`
 
 export function furthestOf(places: readonly PartitionProgress[], input: InputName): number {

@@ -127,7 +127,7 @@ describe('the follower', () => {
     })
   })
 
-  test('what retention removed before it was read is passed over, told and counted once', async () => {
+  test('what retention removed before it was read is skipped, logged and counted once', async () => {
     const broker = await openBroker()
     const store = await openStore()
     await predict(broker, 'a', 1)
@@ -137,7 +137,7 @@ describe('the follower', () => {
     broker.truncate(topics.predictions, 0, 4)
     await first.toEnd()
     expect(store.status().counts).toMatchObject({ passedOver: 3, predictions: 2 })
-    expect(first.warnings).toEqual(['training store: records were removed before they were read; they are passed over'])
+    expect(first.warnings).toEqual(['training store: records were removed before they were read; they are skipped'])
   })
 
   test('a log that ends before the store does is told', async () => {
