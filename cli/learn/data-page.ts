@@ -60,7 +60,7 @@ function facts(
     `${shown(counts.expired)} too old`,
     `${shown(counts.sampledOut)} sampled out`,
   ]
-  const told: ReadonlyArray<readonly [string, string]> = [
+  const lines: ReadonlyArray<readonly [string, string]> = [
     ['From', source],
     ['Rows', `${shown(rows)} mature, ${shown(positives)} positive (${percent(rate)} of events)`],
     ['Events', `${shownTime(fromMs)} to ${shownTime(untilMs)}`],
@@ -68,7 +68,7 @@ function facts(
     ['Labels', fates.join(', ')],
     ['Left out', leftOut.join(', ')],
   ]
-  return `<dl>${told.map(([what, value]) => `<dt>${what}</dt><dd>${escaped(value)}</dd>`).join('')}</dl>`
+  return `<dl>${lines.map(([what, value]) => `<dt>${what}</dt><dd>${escaped(value)}</dd>`).join('')}</dl>`
 }
 
 const highestRate = (days: readonly DayProfile[]) => days.reduce((most, { rate }) => Math.max(most, rate), 0)

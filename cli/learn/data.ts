@@ -80,8 +80,8 @@ function printProfile(profile: DataProfile, plan: Plan, source: string, terminal
     [expired, 'too old by now'],
     [sampledOut, 'sampled out'],
   ] as const
-  const told = left.filter(([count]) => count > 0).map(([count, what]) => `${shown(count)} ${what}`)
-  if (told.length > 0) terminal.out(`  left out: ${told.join(', ')}`)
+  const skipped = left.filter(([count]) => count > 0).map(([count, what]) => `${shown(count)} ${what}`)
+  if (skipped.length > 0) terminal.out(`  left out: ${skipped.join(', ')}`)
   if (rows === 0) return
   terminal.out('')
   const days = profile.days.slice(-daysShown)

@@ -19,7 +19,7 @@ import { type LineName, lineNames, type Protocol } from './protocol.ts'
 import { type BacktestResult, resultsOf } from './results.ts'
 
 export interface BacktestOptions {
-  /** All of them unless told. */
+  /** All of them unless given. */
   readonly lines?: readonly LineName[]
   readonly plan: Pick<Plan, 'features' | 'label' | 'model' | 'learn'>
   readonly protocol: Protocol

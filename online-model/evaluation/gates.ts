@@ -17,7 +17,7 @@ export interface Candidate {
   readonly version: string
   /** One a row, probabilities of 1. */
   readonly scores: ArrayLike<number>
-  /** Of one vector, in-process; null where it was not measured, which is said. */
+  /** Of one vector, in-process; null where it was not measured, which the reasons mention. */
   readonly latency: Latency | null
   /** Size of its record in the registry. */
   readonly recordBytes: number
@@ -40,7 +40,7 @@ export interface GateLimits {
   readonly latencyP50MaxUs: number
   readonly latencyP99MaxUs: number
   readonly recordBytesMax: number
-  /** More rows of one and the same score are a model that has given up. */
+  /** A model that gives a larger share of the rows the same score does not discriminate. */
   readonly sameScoreShareMax: number
 }
 
@@ -69,13 +69,13 @@ export interface GateInput {
 
 export interface GateDecision {
   readonly promote: boolean
-  /** Whole sentences: all that speaks against the candidate, or what speaks for it. */
+  /** Whole sentences: every reason against the candidate, or the reasons for it. */
   readonly reasons: readonly string[]
-  /** For the registry: what the sentences are about. Only finite numbers. */
+  /** The figures of the sentences, for the registry. Only finite numbers. */
   readonly measures: Readonly<Record<string, number>>
 }
 
-/** All gates are judged, so that a refusal names everything at once; those that need sound scores are left out without. */
+/** All gates are checked, so that a rejection names every reason at once; those on quality only where the scores are valid. */
 export function evaluateCandidate(input: GateInput): GateDecision {
   const { rows, candidate, champion } = input
   const limits = { ...defaultGateLimits, ...input.limits }
@@ -198,9 +198,9 @@ function checkCalibration(
   measures['candidate.calibrationError'] = own
   let allowed = limits.calibrationErrorMax
   if (champion !== null) {
-    const standing = calibrationError(labels, champion.scores, { weights })
-    measures['champion.calibrationError'] = standing
-    allowed = Math.max(allowed, standing)
+    const current = calibrationError(labels, champion.scores, { weights })
+    measures['champion.calibrationError'] = current
+    allowed = Math.max(allowed, current)
   }
   const sentence = `Its calibration error is ${shown(own)}`
   if (own <= allowed) pro.push(`${sentence}, ${shown(allowed)} is allowed.`)

@@ -1,5 +1,5 @@
 /**
- * What a champion has done since it was promoted in, whether to take it back and why out: realised degradation, by labels that have
+ * What a champion has done since it was promoted in, whether to roll it back and why out: realised degradation, by labels that have
  * matured. Called by the trainer with every evaluation. Pure.
  */
 import assert from 'node:assert/strict'
@@ -39,7 +39,7 @@ export interface RollbackInput {
 
 export type RollbackDecision = Omit<GateDecision, 'promote'> & { readonly rollBack: boolean }
 
-/** Shadow scores on the same rows decide: where the world has changed, the former champion would not have met it any better. */
+/** Shadow scores on the same rows decide: where the data has drifted, the former champion would not do any better. */
 export function shouldRollBack(input: RollbackInput): RollbackDecision {
   const { rows, champion, former, metric, seed } = input
   const limits = { ...defaultRollbackLimits, ...input.limits }

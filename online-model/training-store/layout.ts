@@ -22,8 +22,8 @@ const predictionColumns = [
 ] as const
 
 /**
- * Columns that maturity adds: place in the maturity order, the latest label that was due (its outcome is null where it was withdrawn;
- * all are where none came), and the watermark by which the event was mature.
+ * Columns that are added when a row matures: its number in maturity order, the latest label that was due (its outcome is null where it was
+ * withdrawn; all of them where none came), and the watermark by which the event was mature.
  */
 const maturedColumns = [
   ['seq', 'BIGINT'],

@@ -24,9 +24,9 @@ export interface MatureRows {
   readonly keys: ReadonlyArray<string | null>
   /** Event time of the label event that holds, ms; NaN where none names the event. */
   readonly labelTimes: Float64Array
-  /** What challengers said of the same vector; empty where there were none. */
+  /** Shadow scores of challengers for the same vector; empty where there were none. */
   readonly shadows: ReadonlyArray<readonly ShadowScore[]>
-  /** Place of each row in the maturity order. */
+  /** Number of each row in maturity order. */
   readonly seqs: Float64Array
 }
 
@@ -49,7 +49,7 @@ interface RowsWanted {
 
 const fixed = 9
 
-/** Rows in the maturity order, after a place in it. What was trimmed leaves holes: `rowsMax` numbers from the first that is there. */
+/** Rows in maturity order, after a `seq`. Trimmed rows leave gaps: at most `rowsMax` numbers from the first that is there. */
 export async function readMatured(
   session: Session,
   layout: Layout,

@@ -26,13 +26,13 @@ export interface StoreStatus {
   readonly watermarkMs: number
   /** Events up to here are mature. */
   readonly maturedUntilMs: number
-  /** Place of the newest mature row; 0 before the first. */
+  /** `seq` of the newest mature row; 0 before the first. */
   readonly maturedSeq: number
   readonly rows: Progress['rows']
   readonly counts: StoreCounts
 }
 
-/** How far a consumer of mature rows has come, and what it wants to find again when it goes on. */
+/** The last row that a consumer of mature rows has taken, and its own state as of that row. */
 export interface ConsumerState {
   readonly upToSeq: number
   readonly bytes: Buffer
@@ -49,7 +49,7 @@ export interface TrainingStore {
    */
   apply(batch: Batch): Promise<StoreStatus>
   /**
-   * Rows after a place in the maturity order, with the labels that were due then: (event time, id), but for events that came late.
+   * Rows after a `seq`, in maturity order, with the labels that were due then: by (event time, id), but for events that came late.
    * The same rows each time, as long as a consumer that was named at opening has not passed them.
    */
   matured(after: number, rowsMax: number): Promise<MatureRows>
@@ -67,9 +67,9 @@ export interface TrainingStore {
   snapshot(file: string): Promise<void>
   /** Mature rows into a Parquet file, by (event time, id); answers how many. */
   exportParquet(file: string, span?: TimeSpan): Promise<number>
-  /** Rows of a Parquet file that was exported for the same definition; answers how many were new. Nobody is handed them as maturity. */
+  /** Rows of a Parquet file that was exported for the same definition; answers how many were new. They are not handed to consumers. */
   importParquet(file: string): Promise<number>
-  /** For questions of one's own: sees the store as it is now. */
+  /** Any other query, on the store as it is now. */
   query(sql: string, values?: Readonly<Record<string, DuckDBValue>>): Promise<DuckDBValue[][]>
   /** Waits for what is under way. The same promise each time. */
   close(): Promise<void>

@@ -15,7 +15,7 @@ export interface PartitionRead {
   readonly isAtEnd: boolean
 }
 
-/** Where one partition stands. */
+/** How far one partition has been read. */
 export interface PartitionProgress {
   readonly input: InputName
   readonly partition: number
@@ -25,8 +25,8 @@ export interface PartitionProgress {
 }
 
 /**
- * What is passed is told by a partition's own records. One that was at its end vouches for what its input had come to before it was
- * asked: whatever was written to it until then has been read.
+ * A partition's event time is that of its own records. One that was at its end is as far as its input was before the fetch, since
+ * everything written to it until then has been read.
  */
 export function advance(
   before: readonly PartitionProgress[],
