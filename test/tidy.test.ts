@@ -29,6 +29,16 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'schemas',
   ],
 }
+/** The folders of `online-model`, each with those that it may import from, besides itself. */
+const modelFoldersMayImport: Readonly<Record<string, readonly string[]>> = {
+  models: [],
+  labels: [],
+  registry: ['models'],
+  evaluation: ['models', 'registry'],
+  'training-store': ['evaluation', 'labels'],
+  trainer: ['evaluation', 'labels', 'models', 'registry', 'training-store'],
+  backtest: ['evaluation', 'models'],
+}
 /** Files that are started rather than imported. */
 const entries = new Set([
   'cli/main.ts',
@@ -76,6 +86,22 @@ describe('imports', () => {
         })
         .map((target) => `${path} imports ${target}`),
     )
+    expect(wrong).toEqual([])
+  })
+
+  test('between the folders of online-model point one way', () => {
+    const wrong = sources
+      .filter(({ room }) => room === 'online-model')
+      .flatMap(({ path, imports }) => {
+        const from = path.split('/')[1]!
+        return imports
+          .filter((target) => target.startsWith('online-model/'))
+          .filter((target) => {
+            const to = target.split('/')[1]!
+            return to !== from && !modelFoldersMayImport[from]!.includes(to)
+          })
+          .map((target) => `${path} imports ${target}`)
+      })
     expect(wrong).toEqual([])
   })
 

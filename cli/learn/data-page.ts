@@ -28,7 +28,7 @@ export function dataPage(pipeline: string, source: string, profile: DataProfile)
 ${facts(source, profile)}
 <h2>Events and label rate by day</h2>
 ${dayChart(profile.days)}
-<p class="key">Bars: ripe rows a day. Line: share of events with label 1, up to ${percent(highestRate(profile.days))}.</p>
+<p class="key">Bars: mature rows a day. Line: share of events with label 1, up to ${percent(highestRate(profile.days))}.</p>
 <h2>Features</h2>
 <p class="key">Histograms from the 1st to the 99th hundredth, each class by itself: grey label 0, red label 1.</p>
 <table>
@@ -60,15 +60,15 @@ function facts(
     `${shown(counts.expired)} too old`,
     `${shown(counts.sampledOut)} sampled out`,
   ]
-  const told: ReadonlyArray<readonly [string, string]> = [
+  const lines: ReadonlyArray<readonly [string, string]> = [
     ['From', source],
-    ['Rows', `${shown(rows)} ripe, ${shown(positives)} positive (${percent(rate)} of events)`],
+    ['Rows', `${shown(rows)} mature, ${shown(positives)} positive (${percent(rate)} of events)`],
     ['Events', `${shownTime(fromMs)} to ${shownTime(untilMs)}`],
     ['Waiting for their label', `${shown(waiting)}; both streams have passed ${shownTime(status.watermarkMs)}`],
     ['Labels', fates.join(', ')],
     ['Left out', leftOut.join(', ')],
   ]
-  return `<dl>${told.map(([what, value]) => `<dt>${what}</dt><dd>${escaped(value)}</dd>`).join('')}</dl>`
+  return `<dl>${lines.map(([what, value]) => `<dt>${what}</dt><dd>${escaped(value)}</dd>`).join('')}</dl>`
 }
 
 const highestRate = (days: readonly DayProfile[]) => days.reduce((most, { rate }) => Math.max(most, rate), 0)

@@ -58,12 +58,12 @@ export async function dataCommand(
 function printProfile(profile: DataProfile, plan: Plan, source: string, terminal: Terminal): void {
   const { rows, positives, rate, labels, status } = profile
   terminal.out(
-    `Training set of ${plan.name}: ${shown(rows)} ripe rows, ${shown(positives)} positive (${percent(rate)} of events)`,
+    `Training set of ${plan.name}: ${shown(rows)} mature rows, ${shown(positives)} positive (${percent(rate)} of events)`,
   )
   terminal.out(`  from: ${source}`)
   terminal.out(`  events: ${shownTime(profile.fromMs)} to ${shownTime(profile.untilMs)}`)
   terminal.out(
-    `  waiting for their label: ${shown(profile.waiting)} (ripe ${formatDuration(plan.label.otherwise.afterMs)} after the event; ` +
+    `  waiting for their label: ${shown(profile.waiting)} (mature ${formatDuration(plan.label.otherwise.afterMs)} after the event; ` +
       `both streams have passed ${shownTime(status.watermarkMs)})`,
   )
   terminal.out(
@@ -80,8 +80,8 @@ function printProfile(profile: DataProfile, plan: Plan, source: string, terminal
     [expired, 'too old by now'],
     [sampledOut, 'sampled out'],
   ] as const
-  const told = left.filter(([count]) => count > 0).map(([count, what]) => `${shown(count)} ${what}`)
-  if (told.length > 0) terminal.out(`  left out: ${told.join(', ')}`)
+  const skipped = left.filter(([count]) => count > 0).map(([count, what]) => `${shown(count)} ${what}`)
+  if (skipped.length > 0) terminal.out(`  left out: ${skipped.join(', ')}`)
   if (rows === 0) return
   terminal.out('')
   const days = profile.days.slice(-daysShown)

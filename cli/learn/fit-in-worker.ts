@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import type { Fitted } from '../../online-model/models/model.ts'
-import type { Fit } from '../../online-model/trainer/retraining.ts'
+import type { Fit } from '../../online-model/trainer/retraining-rows.ts'
 import { codeFolder, isCompiled } from '../../runtime/package-folder.ts'
 import type { TrainingRows } from '../../schemas/definition/custom-model.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -19,14 +19,14 @@ export interface FitTask {
   readonly training: TrainingRows
 }
 
-/** What it tells. */
+/** What it reports. */
 export type FitMessage =
   | { readonly kind: 'progress'; readonly done: number; readonly note: string }
   | { readonly kind: 'fitted'; readonly fitted: Fitted }
-  /** `refusal`: what a `PipelineError` said. */
+  /** `rejection`: of a `PipelineError`. */
   | {
       readonly kind: 'failed'
-      readonly refusal: { readonly code: PipelineError['code']; readonly message: string } | null
+      readonly rejection: { readonly code: PipelineError['code']; readonly message: string } | null
       readonly reason: string
     }
 
@@ -80,8 +80,8 @@ function answerOf(worker: Worker, signal: AbortSignal, onProgress: FitInWorkerOp
       else if (message.kind === 'fitted') resolve(message.fitted)
       else
         reject(
-          message.refusal
-            ? new PipelineError(message.refusal.code, message.refusal.message)
+          message.rejection
+            ? new PipelineError(message.rejection.code, message.rejection.message)
             : new Error(message.reason),
         )
     })

@@ -8,15 +8,15 @@ import type { FitMessage, FitTask } from './fit-in-worker.ts'
 
 assert(parentPort, 'this file is started as a worker thread')
 const port = parentPort
-const tell = (message: FitMessage) => port.postMessage(message)
+const report = (message: FitMessage) => port.postMessage(message)
 const { definition, namespace, seed, training } = workerData as FitTask
 
 try {
   const plan = await loadPlan(definition, namespace)
-  const onProgress = (done: number, note: string) => tell({ kind: 'progress', done, note })
-  tell({ kind: 'fitted', fitted: await modelOf(plan.model).fit(training, { seed, onProgress }) })
+  const onProgress = (done: number, note: string) => report({ kind: 'progress', done, note })
+  report({ kind: 'fitted', fitted: await modelOf(plan.model).fit(training, { seed, onProgress }) })
 } catch (error) {
   const { message, stack } = error as Error
-  const refusal = error instanceof PipelineError ? { code: error.code, message } : null
-  tell({ kind: 'failed', refusal, reason: stack ?? message })
+  const rejection = error instanceof PipelineError ? { code: error.code, message } : null
+  report({ kind: 'failed', rejection, reason: stack ?? message })
 }

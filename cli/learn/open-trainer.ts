@@ -44,7 +44,7 @@ export interface OpenedTrainer {
 const fitTimeMaxMs = 30 * 60_000
 const fitHeapBytesMax = 1_024 * 1_048_576
 
-/** The trainer runs when this resolves. What is open is in `closing`; a failure later on is in `trainer.done`. */
+/** The trainer runs when this resolves. `shutdown` closes what it opened; a later failure rejects `trainer.done`. */
 export async function openTrainer(options: OpenTrainerOptions): Promise<OpenedTrainer> {
   const { definition, plan, config, broker, file, clock, log, signal, shutdown } = options
   if (file !== ':memory:') await mkdir(dirname(file), { recursive: true })
@@ -81,7 +81,7 @@ export async function openTrainer(options: OpenTrainerOptions): Promise<OpenedTr
     limits: defaultTrainerLimits,
     signal: AbortSignal.any([signal, ownStop.signal]),
   })
-  // Whoever waits for `done` hears of a failure; until somebody does, it must not count as unheard.
+  // `done` is awaited later; until then its rejection must not count as unhandled.
   trainer.done.catch(() => undefined)
   shutdown.add('trainer', () => {
     ownStop.abort()

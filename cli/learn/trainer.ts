@@ -1,4 +1,4 @@
-/** `millrace trainer`: learns from a running pipeline and publishes what is better, until it is told to stop. */
+/** `millrace trainer`: learns from a running pipeline and publishes what is better, until it is stopped. */
 import { constants, setPriority } from 'node:os'
 import { collectDefaultMetrics } from 'prom-client'
 import { trainerRoutes } from '../../online-model/trainer/routes.ts'
@@ -14,7 +14,7 @@ import { openTrainer } from './open-trainer.ts'
 import { trainingStoreFile } from './open-training-store.ts'
 
 export interface TrainerCommandOptions {
-  /** Of the training store; derived from the folder and the pipeline unless told. */
+  /** Of the training store; derived from the folder and the pipeline unless given. */
   readonly file?: string
   readonly rebuild?: boolean
   readonly seed: number
@@ -30,7 +30,7 @@ export async function trainerCommand(
   const shutdown = createShutdown()
   const signal = context.stopping.signal()
   const log = createLog(config.logLevel)
-  // Whatever else runs on this machine goes first.
+  // Everything else on this machine has priority.
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
 
   async function open(): Promise<{ readonly ended: Promise<void> }> {

@@ -43,7 +43,7 @@ export function servedLines(answer: TrainerAnswer): string[] {
   const { url, response } = answer
   const { served, shadows, store } = response
   if (served === null) {
-    const why = store.ripened === 0 ? 'no label has ripened yet' : 'it has not evaluated since its start'
+    const why = store.matured === 0 ? 'no label has ripened yet' : 'it has not evaluated since its start'
     return [`How they did as served is not known yet: ${why}, says the trainer at ${url}.`]
   }
   const shadow = ([version, report]: [string, EvaluationReport]) =>
@@ -51,7 +51,7 @@ export function servedLines(answer: TrainerAnswer): string[] {
       .slice(1)
       .map(([, , ...measures]) => ['shadow', version, ...measures])
   return [
-    `How they did as served, by the labels of events until ${store.ripenedUntil} (${url}/trainer has it by day, slice and delay):`,
+    `How they did as served, by the labels of events until ${store.maturedUntil} (${url}/trainer has it by day, slice and delay):`,
     ...tableLines([
       ...reportCells(served, ['rolling', 'promotion', 'version']),
       ...Object.entries(shadows).flatMap(shadow),

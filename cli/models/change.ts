@@ -116,7 +116,7 @@ export async function modelsImportCommand(
 }
 
 function held(outcome: AliasOutcome): AliasChange {
-  if (outcome.held) return outcome.change
+  if (outcome.accepted) return outcome.change
   throw new PipelineError('model_conflict', `Nothing was changed: ${outcome.why}.`)
 }
 

@@ -1,7 +1,7 @@
 /** The registry of a pipeline, opened for one command of `millrace models`, and what those commands share. */
 
 import { createScorer, isFor } from '../../online-model/models/scorer.ts'
-import { championAlias, isRolledBack, lastRefusal, type RegistryState } from '../../online-model/registry/registry.ts'
+import { championAlias, isRolledBack, lastRejection, type RegistryState } from '../../online-model/registry/registry.ts'
 import { createRegistryWriter, type RegistryWriter } from '../../online-model/registry/writer.ts'
 import { nearestName } from '../../runtime/nearest-name.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -72,7 +72,7 @@ export function standingOf(state: RegistryState, plan: Plan, version: ModelVersi
   const { version: name } = version
   return [
     ...(isRolledBack(state, name) ? ['rolled back'] : []),
-    ...(lastRefusal(state, name) !== null && state.aliases.get(championAlias) !== name ? ['refused'] : []),
+    ...(lastRejection(state, name) !== null && state.aliases.get(championAlias) !== name ? ['refused'] : []),
     ...(isFor(version, plan) ? [] : ['of another definition']),
   ]
 }

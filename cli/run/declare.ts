@@ -104,7 +104,7 @@ function declareTrain({ command, act }: Declare): void {
 }
 
 function declareTrainer({ command, act }: Declare): void {
-  command('trainer', 'Learn from a running pipeline: labels as they ripen, evaluation, retraining, promotion.', [
+  command('trainer', 'Learn from a running pipeline: labels as they mature, evaluation, retraining, promotion.', [
     'pipelines/card-fraud.ts',
     'pipelines/card-fraud.ts --file card-fraud.duckdb',
     'pipelines/card-fraud.ts --rebuild',
@@ -124,7 +124,7 @@ function declareData({ command, act }: Declare): void {
     'pipelines/card-fraud.ts --import training-set.parquet',
   ])
     .option('--store <file>', "instead of the trainer's store or, while that runs, its last snapshot")
-    .option('--export <file>', 'write the ripe rows to a Parquet file', outputFileOption)
+    .option('--export <file>', 'write the mature rows to a Parquet file', outputFileOption)
     .option('--import <file>', "add the rows of such a file to the trainer's store; not while the trainer runs")
     .option('--html <file>', 'write the profile as a page, too', outputFileOption)
     .addOption(jsonFileOption())

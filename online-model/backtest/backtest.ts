@@ -19,7 +19,7 @@ import { type LineName, lineNames, type Protocol } from './protocol.ts'
 import { type BacktestResult, resultsOf } from './results.ts'
 
 export interface BacktestOptions {
-  /** All of them unless told. */
+  /** All of them unless given. */
   readonly lines?: readonly LineName[]
   readonly plan: Pick<Plan, 'features' | 'label' | 'model' | 'learn'>
   readonly protocol: Protocol
@@ -46,99 +46,126 @@ export interface Backtest {
   close(): void
 }
 
+interface BacktestState {
+  readonly options: BacktestOptions
+  readonly surroundings: LineSurroundings
+  readonly trained: readonly TrainedLine[]
+  /** Learns from every label once it counts: a label delay after the event. */
+  readonly atDelay: ContinuousLine | null
+  /** Learns from a positive as soon as it is reported. */
+  readonly onArrival: ContinuousLine | null
+  /** Rows before this one are mature: their label counts. */
+  matureRows: number
+  nextPublishMs: number
+  isTrained: boolean
+}
+
 const logistic: ModelPlan = { kind: 'logistic', l2: 1 }
 
 export async function createBacktest(options: BacktestOptions): Promise<Backtest> {
-  const { plan, protocol, seed, publishEveryMs, elapsedMs, signal, say, recordBytesOf } = options
-  const { test, trainWeek, trainMonth, labelDelayMs } = protocol
-  const asked = options.lines ?? lineNames
+  const { plan, protocol, seed, elapsedMs, signal, say } = options
+  const { test, trainWeek, trainMonth } = protocol
+  const wanted = options.lines ?? lineNames
   const history = createHistory(plan.features.length)
-  const otherwise = plan.label.otherwise.value as 0 | 1
-  const labelOf = (row: number) => history.outcomeOf(row) ?? otherwise
+  const labelOf = (row: number) => history.outcomeOf(row) ?? otherwiseOf(plan)
   const features = plan.features.map(({ name }) => name)
   const surroundings: LineSurroundings = { history, features, seed, elapsedMs, signal, say, labelOf }
-
   const trainings = [
     { name: 'split', days: 7, model: logistic, window: trainWeek },
     { name: 'retrained', days: 28, model: plan.model, window: trainMonth },
   ] as const
-  const trained: TrainedLine[] = trainings
-    .filter(({ name }) => asked.includes(name))
+  const trained = trainings
+    .filter(({ name }) => wanted.includes(name))
     .map(({ name, days, model, window }) =>
       createTrainedLine({ name, what: `${modelWords(model)}, trained on ${days} days`, model, window }, surroundings),
     )
-  const lines: Line[] = [...trained]
-  const skipped: string[] = []
-  const atDelay = await continuous('continuous', 'label by label, each when it counts')
-  const asTheyCome = await continuous('arriving', 'label by label, positives as they are reported')
-
-  async function continuous(name: LineName, how: string): Promise<ContinuousLine | null> {
-    if (!asked.includes(name)) return null
+  const continuous = async (name: LineName, how: string) => {
     const what = `${modelWords(plan.model)}, ${how}`
-    const line = await createContinuousLine({ name, what, model: plan.model, testFromMs: test.fromMs }, surroundings)
-    if (line) lines.push(line)
-    else skipped.push(`${name}: ${modelWords(plan.model)} is only trained as a whole`)
-    return line
+    const line = { name, what, model: plan.model, testFromMs: test.fromMs }
+    return wanted.includes(name) ? createContinuousLine(line, surroundings) : null
   }
-
-  /** Rows before this one are ripe: their label counts. */
-  let ripe = 0
-  let nextPublishMs = Number.NEGATIVE_INFINITY
-  let isTrained = false
-
-  /** Everything that is due before that event time. */
-  async function advance(timeMs: number): Promise<void> {
-    if (nextPublishMs === Number.NEGATIVE_INFINITY)
-      nextPublishMs = Math.floor(timeMs / publishEveryMs) * publishEveryMs + publishEveryMs
-    for (; nextPublishMs <= timeMs; nextPublishMs += publishEveryMs) {
-      ripenBefore(nextPublishMs)
-      atDelay?.publish(nextPublishMs)
-      asTheyCome?.publish(nextPublishMs)
-    }
-    ripenBefore(timeMs)
-    if (!isTrained && timeMs >= test.fromMs) {
-      isTrained = true
-      for (const line of trained) await line.train(test.fromMs)
-    }
+  const state: BacktestState = {
+    options,
+    surroundings,
+    trained,
+    atDelay: await continuous('continuous', 'label by label, each when it counts'),
+    onArrival: await continuous('arriving', 'label by label, positives as they are reported'),
+    matureRows: 0,
+    nextPublishMs: Number.NEGATIVE_INFINITY,
+    isTrained: false,
   }
-
-  function ripenBefore(timeMs: number): void {
-    for (; ripe < history.end; ripe++) {
-      if (history.timeOf(ripe) + labelDelayMs >= timeMs) return
-      atDelay?.learn(ripe, labelOf(ripe))
-      // A row that has a label was learned from when that came.
-      if (history.outcomeOf(ripe) === null) asTheyCome?.learn(ripe, otherwise)
-    }
-  }
-
-  async function row(next: HistoryRow): Promise<void> {
-    await advance(next.time)
-    if (history.end % 4_096 === 0) history.forgetBefore(Math.min(next.time - 2 * labelDelayMs, trainMonth.fromMs))
-    history.add(next)
-  }
-
-  async function label(id: string, outcome: Outcome, timeMs: number): Promise<void> {
-    await advance(timeMs)
-    const labelled = history.label(id, outcome, timeMs)
-    if (labelled !== null && outcome !== null && outcome !== labelled.before) asTheyCome?.learn(labelled.row, outcome)
-  }
-
-  function finish(): BacktestResult {
-    assert(isTrained, 'nothing came from the test week')
-    const { metric } = plan.learn.promoteIf
-    return { ...resultsOf(lines, { ...surroundings, protocol, metric, recordBytesOf }), skipped }
-  }
-
   return {
-    needsFromMs: asked.includes('retrained') ? trainMonth.fromMs : trainWeek.fromMs,
-    row,
-    label,
-    finish,
+    needsFromMs: wanted.includes('retrained') ? trainMonth.fromMs : trainWeek.fromMs,
+    row: (next) => addRow(state, next),
+    label: (id, outcome, timeMs) => addLabel(state, id, outcome, timeMs),
+    finish: () => finish(state, wanted),
     close() {
-      atDelay?.close()
-      asTheyCome?.close()
+      state.atDelay?.close()
+      state.onArrival?.close()
     },
   }
+}
+
+const otherwiseOf = (plan: BacktestOptions['plan']) => plan.label.otherwise.value as 0 | 1
+
+async function addRow(state: BacktestState, next: HistoryRow): Promise<void> {
+  const { history } = state.surroundings
+  const { labelDelayMs, trainMonth } = state.options.protocol
+  await advance(state, next.time)
+  if (history.end % 4_096 === 0) history.forgetBefore(Math.min(next.time - 2 * labelDelayMs, trainMonth.fromMs))
+  history.add(next)
+}
+
+async function addLabel(state: BacktestState, id: string, outcome: Outcome, timeMs: number): Promise<void> {
+  await advance(state, timeMs)
+  const labelled = state.surroundings.history.label(id, outcome, timeMs)
+  if (labelled !== null && outcome !== null && outcome !== labelled.before)
+    state.onArrival?.learn(labelled.row, outcome)
+}
+
+/** Does everything that is due before that event time: learning, publishing, and the training when the test week begins. */
+async function advance(state: BacktestState, timeMs: number): Promise<void> {
+  const { publishEveryMs, protocol } = state.options
+  if (state.nextPublishMs === Number.NEGATIVE_INFINITY)
+    state.nextPublishMs = Math.floor(timeMs / publishEveryMs) * publishEveryMs + publishEveryMs
+  for (; state.nextPublishMs <= timeMs; state.nextPublishMs += publishEveryMs) {
+    matureBefore(state, state.nextPublishMs)
+    state.atDelay?.publish(state.nextPublishMs)
+    state.onArrival?.publish(state.nextPublishMs)
+  }
+  matureBefore(state, timeMs)
+  if (state.isTrained || timeMs < protocol.test.fromMs) return
+  state.isTrained = true
+  for (const line of state.trained) await line.train(protocol.test.fromMs)
+}
+
+function matureBefore(state: BacktestState, timeMs: number): void {
+  const { history, labelOf } = state.surroundings
+  const { plan, protocol } = state.options
+  for (; state.matureRows < history.end; state.matureRows++) {
+    const row = state.matureRows
+    if (history.timeOf(row) + protocol.labelDelayMs >= timeMs) return
+    state.atDelay?.learn(row, labelOf(row))
+    // A row that has a label was learned from when that came.
+    if (history.outcomeOf(row) === null) state.onArrival?.learn(row, otherwiseOf(plan))
+  }
+}
+
+function finish(state: BacktestState, wanted: readonly LineName[]): BacktestResult {
+  const { options, surroundings, trained, atDelay, onArrival } = state
+  const { plan, protocol, recordBytesOf } = options
+  assert(state.isTrained, 'nothing came from the test week')
+  const lines: Line[] = [...trained]
+  const skipped: string[] = []
+  for (const [name, line] of [
+    ['continuous', atDelay],
+    ['arriving', onArrival],
+  ] as const) {
+    if (line !== null) lines.push(line)
+    else if (wanted.includes(name)) skipped.push(`${name}: ${modelWords(plan.model)} is only trained as a whole`)
+  }
+  const { metric } = plan.learn.promoteIf
+  return { ...resultsOf(lines, { ...surroundings, protocol, metric, recordBytesOf }), skipped }
 }
 
 export function modelWords(plan: ModelPlan): string {

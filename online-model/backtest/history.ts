@@ -1,6 +1,6 @@
 /**
- * Scored events in event-time order and their labels in, rows by number out, as many as anyone still asks for: what the backtest has
- * where the trainer has its training store.
+ * Scored events in event-time order and their labels in, rows by number out: the backtest's counterpart of the training store. Old rows
+ * are removed once nothing needs them.
  */
 import assert from 'node:assert/strict'
 import type { Outcome } from '../../schemas/plan/label-outcome.ts'
@@ -21,20 +21,20 @@ export interface History {
   /** Number of the oldest row that is kept. */
   readonly begin: number
   add(row: HistoryRow): void
-  /** Takes the label of the row of that id: the latest holds, null withdraws. Its row and what held before, or null without such a row. */
+  /** Labels the row of that id: the latest label is used, null withdraws. Answers the row and its former label; null without such a row. */
   label(id: string, outcome: Outcome, timeMs: number): { readonly row: number; readonly before: Outcome } | null
   timeOf(row: number): number
   /** The same number for the same key. */
   keyOf(row: number): number
-  /** What a label says of it as far as labels have come; null where none does. */
+  /** Its label by the label events read so far; null where it has none. */
   outcomeOf(row: number): Outcome
-  /** When that label came, ms; NaN where there is none. */
+  /** Event time of that label, ms; NaN where there is none. */
   labelledAt(row: number): number
-  /** A view into the history: for reading, and not for keeping. */
+  /** A view into the history; not to be written to or kept. */
   vectorOf(row: number): Float64Array
   /** The first row that is kept and not earlier than that time. */
   rowAt(timeMs: number): number
-  /** Rows before that time may go; whole chunks of them do. */
+  /** Allows rows before that time to be removed; whole chunks of them are. */
   forgetBefore(timeMs: number): void
 }
 
@@ -51,90 +51,96 @@ interface Chunk {
 const chunkRows = 4_096
 const none = -1
 
+interface HistoryState {
+  readonly width: number
+  readonly chunks: Chunk[]
+  /** Chunks that were removed. */
+  removed: number
+  end: number
+  readonly rowOf: Map<string, number>
+  readonly keys: Map<string, number>
+}
+
 export function createHistory(width: number): History {
   assert(Number.isInteger(width) && width > 0, `vectors of ${width} values`)
-  const chunks: Chunk[] = []
-  /** Chunks that are gone. */
-  let gone = 0
-  let end = 0
-  const rowOf = new Map<string, number>()
-  const keys = new Map<string, number>()
-
-  function chunkOf(row: number): Chunk {
-    const chunk = chunks[Math.floor(row / chunkRows) - gone]
-    if (chunk === undefined || row >= end) assert.fail(`row ${row} is not kept: ${gone * chunkRows} to ${end} are`)
-    return chunk
-  }
-
-  function add({ id, time, key, vector }: HistoryRow): void {
-    if (vector.length !== width) assert.fail(`vector of ${id} has ${vector.length} values, not ${width}`)
-    const at = end % chunkRows
-    if (at === 0) chunks.push(emptyChunk(width))
-    const chunk = chunks.at(-1)!
-    let code = keys.get(key)
-    if (code === undefined) {
-      code = keys.size
-      keys.set(key, code)
-    }
-    chunk.ids.push(id)
-    chunk.times[at] = time
-    chunk.keys[at] = code
-    chunk.vectors.set(vector, at * width)
-    rowOf.set(id, end++)
-  }
-
-  function label(id: string, outcome: Outcome, timeMs: number) {
-    const row = rowOf.get(id)
-    if (row === undefined) return null
-    const before = outcomeOf(row)
-    const { outcomes, labelledAt } = chunkOf(row)
-    outcomes[row % chunkRows] = outcome ?? none
-    labelledAt[row % chunkRows] = outcome === null ? Number.NaN : timeMs
-    return { row, before }
-  }
-
-  function outcomeOf(row: number): Outcome {
-    const outcome = chunkOf(row).outcomes[row % chunkRows]!
-    return outcome === none ? null : (outcome as 0 | 1)
-  }
-
-  function rowAt(timeMs: number): number {
-    let low = gone * chunkRows
-    let high = end
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (chunkOf(middle).times[middle % chunkRows]! < timeMs) low = middle + 1
-      else high = middle
-    }
-    return low
-  }
-
-  function forgetBefore(timeMs: number): void {
-    while (chunks.length > 0 && chunks[0]!.ids.length === chunkRows && chunks[0]!.times.at(-1)! < timeMs) {
-      for (const id of chunks.shift()!.ids) rowOf.delete(id)
-      gone++
-    }
-  }
-
+  const state: HistoryState = { width, chunks: [], removed: 0, end: 0, rowOf: new Map(), keys: new Map() }
   return {
     get end() {
-      return end
+      return state.end
     },
     get begin() {
-      return gone * chunkRows
+      return state.removed * chunkRows
     },
-    add,
-    label,
-    outcomeOf,
-    timeOf: (row) => chunkOf(row).times[row % chunkRows]!,
-    keyOf: (row) => chunkOf(row).keys[row % chunkRows]!,
-    labelledAt: (row) => chunkOf(row).labelledAt[row % chunkRows]!,
+    add: (row) => add(state, row),
+    label: (id, outcome, timeMs) => label(state, id, outcome, timeMs),
+    outcomeOf: (row) => outcomeOf(state, row),
+    timeOf: (row) => chunkOf(state, row).times[row % chunkRows]!,
+    keyOf: (row) => chunkOf(state, row).keys[row % chunkRows]!,
+    labelledAt: (row) => chunkOf(state, row).labelledAt[row % chunkRows]!,
     vectorOf(row) {
       const at = (row % chunkRows) * width
-      return chunkOf(row).vectors.subarray(at, at + width)
+      return chunkOf(state, row).vectors.subarray(at, at + width)
     },
-    rowAt,
-    forgetBefore,
+    rowAt: (timeMs) => rowAt(state, timeMs),
+    forgetBefore: (timeMs) => forgetBefore(state, timeMs),
+  }
+}
+
+function chunkOf({ chunks, removed, end }: HistoryState, row: number): Chunk {
+  const chunk = chunks[Math.floor(row / chunkRows) - removed]
+  if (chunk === undefined || row >= end) assert.fail(`row ${row} is not kept: ${removed * chunkRows} to ${end} are`)
+  return chunk
+}
+
+function add(state: HistoryState, { id, time, key, vector }: HistoryRow): void {
+  const { width, chunks, keys } = state
+  if (vector.length !== width) assert.fail(`vector of ${id} has ${vector.length} values, not ${width}`)
+  const at = state.end % chunkRows
+  if (at === 0) chunks.push(emptyChunk(width))
+  const chunk = chunks.at(-1)!
+  let code = keys.get(key)
+  if (code === undefined) {
+    code = keys.size
+    keys.set(key, code)
+  }
+  chunk.ids.push(id)
+  chunk.times[at] = time
+  chunk.keys[at] = code
+  chunk.vectors.set(vector, at * width)
+  state.rowOf.set(id, state.end++)
+}
+
+function label(state: HistoryState, id: string, outcome: Outcome, timeMs: number): ReturnType<History['label']> {
+  const row = state.rowOf.get(id)
+  if (row === undefined) return null
+  const before = outcomeOf(state, row)
+  const { outcomes, labelledAt } = chunkOf(state, row)
+  outcomes[row % chunkRows] = outcome ?? none
+  labelledAt[row % chunkRows] = outcome === null ? Number.NaN : timeMs
+  return { row, before }
+}
+
+function outcomeOf(state: HistoryState, row: number): Outcome {
+  const outcome = chunkOf(state, row).outcomes[row % chunkRows]!
+  return outcome === none ? null : (outcome as 0 | 1)
+}
+
+function rowAt(state: HistoryState, timeMs: number): number {
+  let low = state.removed * chunkRows
+  let high = state.end
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (chunkOf(state, middle).times[middle % chunkRows]! < timeMs) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function forgetBefore(state: HistoryState, timeMs: number): void {
+  const { chunks, rowOf } = state
+  while (chunks.length > 0 && chunks[0]!.ids.length === chunkRows && chunks[0]!.times.at(-1)! < timeMs) {
+    for (const id of chunks.shift()!.ids) rowOf.delete(id)
+    state.removed++
   }
 }
 

@@ -5,9 +5,9 @@ import type { ModelWeights, QualityMetric } from '../../schemas/plan/model-plan.
 import { evaluate } from '../evaluation/evaluate.ts'
 import type { GateDecision } from '../evaluation/gates.ts'
 import type { EvaluationReport, Quality } from '../evaluation/report.ts'
+import { gateDecisionOf } from './gate.ts'
 import type { Line, LineSurroundings } from './lines.ts'
 import { dayMs, measuredRows, type Protocol } from './protocol.ts'
-import { verdictOn } from './verdict.ts'
 
 export interface BacktestResult {
   readonly lines: readonly LineResult[]
@@ -137,6 +137,6 @@ function gateOf(
     return { name: line.name, scores: Float64Array.from(rows, (row) => scores[row - begin]!), weights, predict }
   }
   const { features, ...rest } = options
-  const decision = verdictOn(contender(candidate), contender(champion), { ...rest, rows, width: features.length })
+  const decision = gateDecisionOf(contender(candidate), contender(champion), { ...rest, rows, width: features.length })
   return { ...decision, against: champion.line.name }
 }

@@ -1,6 +1,6 @@
 /**
- * Predictions as they were served and the labels that ripened for them in, a report of how good the scores were out: prequential, for
- * every label came after its score. Called by the trainer on its ripe rows and by the backtest. Pure.
+ * Predictions as they were served and the labels that matured for them in, a report of how good the scores were out: prequential, for
+ * every label came after its score. Called by the trainer on its mature rows and by the backtest. Pure.
  */
 import assert from 'node:assert/strict'
 import { atThreshold, calibrationBins, measure, ranked } from './metrics.ts'
@@ -8,7 +8,7 @@ import { precisionAtK } from './precision-at-k.ts'
 import type { EvaluationReport, GroupKind, Quality, QualityGroup } from './report.ts'
 
 /**
- * One entry a row in every column. Only ripe rows belong here: a label that came early makes no row ripe before its time, or the newest
+ * One entry a row in every column. Only mature rows belong here: a label that came early makes no row mature before its time, or the newest
  * days would be positives only.
  */
 export interface ServedRows {

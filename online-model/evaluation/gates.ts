@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import type { QualityMetric } from '../../schemas/plan/model-plan.ts'
 import { registryRecordBytesMax } from '../registry/writer.ts'
 import { calibrationError } from './metrics.ts'
-import { type JudgedRows, type PairedGain, pairedGain } from './paired-bootstrap.ts'
+import { type EvaluationRows, type PairedGain, pairedGain } from './paired-bootstrap.ts'
 
 export interface Latency {
   readonly p50Us: number
@@ -17,7 +17,7 @@ export interface Candidate {
   readonly version: string
   /** One a row, probabilities of 1. */
   readonly scores: ArrayLike<number>
-  /** Of one vector, in-process; null where it was not measured, which is said. */
+  /** Of one vector, in-process; null where it was not measured, which the reasons mention. */
   readonly latency: Latency | null
   /** Size of its record in the registry. */
   readonly recordBytes: number
@@ -40,7 +40,7 @@ export interface GateLimits {
   readonly latencyP50MaxUs: number
   readonly latencyP99MaxUs: number
   readonly recordBytesMax: number
-  /** More rows of one and the same score are a model that has given up. */
+  /** A model that gives a larger share of the rows the same score does not discriminate. */
   readonly sameScoreShareMax: number
 }
 
@@ -58,7 +58,7 @@ export const defaultGateLimits: GateLimits = {
 }
 
 export interface GateInput {
-  readonly rows: JudgedRows
+  readonly rows: EvaluationRows
   readonly candidate: Candidate
   /** Null: there is none, and the candidate must beat the best constant instead. */
   readonly champion: { readonly version: string; readonly scores: ArrayLike<number> } | null
@@ -69,14 +69,14 @@ export interface GateInput {
 
 export interface GateDecision {
   readonly promote: boolean
-  /** Whole sentences: all that speaks against the candidate, or what speaks for it. */
+  /** Whole sentences: every reason against the candidate, or the reasons for it. */
   readonly reasons: readonly string[]
-  /** For the registry: what the sentences are about. Only finite numbers. */
+  /** The figures of the sentences, for the registry. Only finite numbers. */
   readonly measures: Readonly<Record<string, number>>
 }
 
-/** All gates are judged, so that a refusal names everything at once; those that need sound scores are left out without. */
-export function judgeCandidate(input: GateInput): GateDecision {
+/** All gates are checked, so that a rejection names every reason at once; those on quality only where the scores are valid. */
+export function evaluateCandidate(input: GateInput): GateDecision {
   const { rows, candidate, champion } = input
   const limits = { ...defaultGateLimits, ...input.limits }
   const count = rows.labels.length
@@ -88,7 +88,7 @@ export function judgeCandidate(input: GateInput): GateDecision {
   const pro: string[] = []
 
   if (candidate.wasRolledBack) against.push(`${candidate.version} was rolled back; only a command promotes it again.`)
-  judgeFootprint(candidate, limits, measures, against, pro)
+  checkFootprint(candidate, limits, measures, against, pro)
   const isEnough = counts.positives >= limits.positivesMin && counts.negatives >= limits.negativesMin
   if (!isEnough) {
     against.push(
@@ -96,16 +96,16 @@ export function judgeCandidate(input: GateInput): GateDecision {
         `${limits.positivesMin} and ${limits.negativesMin} are needed to decide.`,
     )
   }
-  const isSound = judgeOutput(candidate, limits, measures, against)
+  const isSound = checkScores(candidate, limits, measures, against)
   if (isSound && isEnough) {
-    judgeQuality(input, limits, measures, against, pro)
-    judgeCalibration(input, limits, measures, against, pro)
+    checkQuality(input, limits, measures, against, pro)
+    checkCalibration(input, limits, measures, against, pro)
   }
   const promote = against.length === 0
   return { promote, reasons: promote ? pro : against, measures: finite(measures) }
 }
 
-function judgeFootprint(
+function checkFootprint(
   { version, latency, recordBytes }: Candidate,
   limits: GateLimits,
   measures: Record<string, number>,
@@ -132,7 +132,7 @@ function judgeFootprint(
 }
 
 /** Whether the scores can be measured at all. */
-function judgeOutput(
+function checkScores(
   { version, scores }: Candidate,
   limits: GateLimits,
   measures: Record<string, number>,
@@ -164,7 +164,7 @@ function judgeOutput(
   return true
 }
 
-function judgeQuality(
+function checkQuality(
   { rows, candidate, champion, metric, seed }: GateInput,
   limits: GateLimits,
   measures: Record<string, number>,
@@ -186,7 +186,7 @@ function judgeQuality(
   else against.push(`${sentence}; it must be above ${shown(gainMin)}.`)
 }
 
-function judgeCalibration(
+function checkCalibration(
   { rows, candidate, champion }: GateInput,
   limits: GateLimits,
   measures: Record<string, number>,
@@ -198,9 +198,9 @@ function judgeCalibration(
   measures['candidate.calibrationError'] = own
   let allowed = limits.calibrationErrorMax
   if (champion !== null) {
-    const standing = calibrationError(labels, champion.scores, { weights })
-    measures['champion.calibrationError'] = standing
-    allowed = Math.max(allowed, standing)
+    const current = calibrationError(labels, champion.scores, { weights })
+    measures['champion.calibrationError'] = current
+    allowed = Math.max(allowed, current)
   }
   const sentence = `Its calibration error is ${shown(own)}`
   if (own <= allowed) pro.push(`${sentence}, ${shown(allowed)} is allowed.`)
@@ -221,13 +221,13 @@ export function gainSentence(
   )
 }
 
-export function countClasses({ labels }: Pick<JudgedRows, 'labels'>): { positives: number; negatives: number } {
+export function countClasses({ labels }: Pick<EvaluationRows, 'labels'>): { positives: number; negatives: number } {
   let positives = 0
   for (let row = 0; row < labels.length; row++) positives += labels[row]!
   return { positives, negatives: labels.length - positives }
 }
 
-function shareOfPositives({ labels, weights }: JudgedRows): number {
+function shareOfPositives({ labels, weights }: EvaluationRows): number {
   let positives = 0
   let total = 0
   for (let row = 0; row < labels.length; row++) {

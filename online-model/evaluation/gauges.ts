@@ -32,9 +32,9 @@ export function createEvaluationGauges(registry: Registry): EvaluationGauges {
     new Gauge({ name: `millrace_model_${name}`, help, labelNames, registers: [registry] })
   const gauges = qualityMeasures.map((measure) => {
     const { name, help } = metricOf[measure]
-    return { measure, gauge: gauge(name, `${help}, as served against ripened labels.`) }
+    return { measure, gauge: gauge(name, `${help}, as served against matured labels.`) }
   })
-  const rows = gauge('evaluated_rows', 'Scored events whose label is ripe, in each group.')
+  const rows = gauge('evaluated_rows', 'Scored events whose label is mature, in each group.')
   const positives = gauge('evaluated_positives', 'Positives among them.')
   const all = [rows, positives, ...gauges.map((one) => one.gauge)]
   const shown = new Map<EvaluationRole, Array<{ role: string; by: string; name: string }>>()

@@ -22,7 +22,7 @@ export interface MeasureOptions {
   readonly rows?: Uint32Array
 }
 
-/** Bins of equal width that `measure` and `calibrationError` use unless told. */
+/** Bins of equal width that `measure` and `calibrationError` use unless given. */
 export const calibrationBins = 10
 
 export function measure(labels: ArrayLike<number>, scores: ArrayLike<number>, options: MeasureOptions = {}): Measures {

@@ -7,8 +7,8 @@ import type { QualityMetric } from '../../schemas/plan/model-plan.ts'
 import { createRandom } from '../models/random.ts'
 import { averagePrecision, brier, logLoss, type MeasureOptions, ranked, rocAuc } from './metrics.ts'
 
-/** Rows with ripe labels: one entry a row in every column. */
-export interface JudgedRows {
+/** Rows with mature labels: one entry a row in every column. */
+export interface EvaluationRows {
   /** One of 0 and 1. */
   readonly labels: ArrayLike<number>
   /** Sample weights, where negatives stand for several; null: 1 each. */
@@ -57,7 +57,7 @@ export const metrics = {
  * ranking, are left out; NaN bounds mean that all were. Both classes must be there.
  */
 export function pairedGain(
-  rows: JudgedRows,
+  rows: EvaluationRows,
   scores: ArrayLike<number>,
   otherScores: ArrayLike<number>,
   options: BootstrapOptions,
@@ -77,7 +77,7 @@ type Draws = Uint8Array | null
  * The rows laid out by falling score: this is measured hundreds of times, and reading them in the order in which they lie takes half of
  * the time of reading them here and there.
  */
-function arranged({ labels, weights, blocks }: JudgedRows, scores: ArrayLike<number>, metric: QualityMetric) {
+function arranged({ labels, weights, blocks }: EvaluationRows, scores: ArrayLike<number>, metric: QualityMetric) {
   const order = ranked(scores)
   const labelsByScore = Uint8Array.from(order, (row) => labels[row]!)
   const byScore = Float64Array.from(order, (row) => scores[row]!)
@@ -95,7 +95,7 @@ function arranged({ labels, weights, blocks }: JudgedRows, scores: ArrayLike<num
 
 /** What is measured in each resample, ascending. */
 function resampled(
-  { labels, blocks }: JudgedRows,
+  { labels, blocks }: EvaluationRows,
   { seed, iterations }: BootstrapOptions,
   measure: (draws: Uint8Array) => number,
 ): number[] {

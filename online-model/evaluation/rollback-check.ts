@@ -1,11 +1,11 @@
 /**
- * What a champion has done since it was promoted in, whether to take it back and why out: realised degradation, by labels that have
- * ripened. Called by the trainer with every evaluation. Pure.
+ * What a champion has done since it was promoted in, whether to roll it back and why out: realised degradation, by labels that have
+ * matured. Called by the trainer with every evaluation. Pure.
  */
 import assert from 'node:assert/strict'
 import type { QualityMetric } from '../../schemas/plan/model-plan.ts'
 import { countClasses, finite, type GateDecision, gainSentence } from './gates.ts'
-import { type JudgedRows, pairedGain } from './paired-bootstrap.ts'
+import { type EvaluationRows, pairedGain } from './paired-bootstrap.ts'
 
 export interface RollbackLimits {
   /** Looked at again with every evaluation, so that it must be rarer than a single look would need. */
@@ -27,8 +27,8 @@ export const defaultRollbackLimits: RollbackLimits = {
 }
 
 export interface RollbackInput {
-  /** Ripe rows that the champion has scored since its promotion. */
-  readonly rows: JudgedRows
+  /** Mature rows that the champion has scored since its promotion. */
+  readonly rows: EvaluationRows
   readonly champion: { readonly version: string; readonly scores: ArrayLike<number> }
   /** The former champion's shadow scores of the same rows; null where it scored none. */
   readonly former: { readonly version: string; readonly scores: ArrayLike<number> } | null
@@ -39,7 +39,7 @@ export interface RollbackInput {
 
 export type RollbackDecision = Omit<GateDecision, 'promote'> & { readonly rollBack: boolean }
 
-/** Shadow scores on the same rows decide: where the world has changed, the former champion would not have met it any better. */
+/** Shadow scores on the same rows decide: where the data has drifted, the former champion would not do any better. */
 export function shouldRollBack(input: RollbackInput): RollbackDecision {
   const { rows, champion, former, metric, seed } = input
   const limits = { ...defaultRollbackLimits, ...input.limits }
@@ -54,7 +54,7 @@ export function shouldRollBack(input: RollbackInput): RollbackDecision {
   if (counts.positives < limits.positivesMin || counts.negatives < limits.negativesMin) {
     return decide(
       false,
-      `Since the promotion of ${champion.version} ${counts.positives} positives and ${counts.negatives} negatives have ripened; ` +
+      `Since the promotion of ${champion.version} ${counts.positives} positives and ${counts.negatives} negatives have matured; ` +
         `${limits.positivesMin} and ${limits.negativesMin} are needed to decide.`,
     )
   }

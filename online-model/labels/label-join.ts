@@ -1,20 +1,20 @@
-/** Predictions and late labels in, labelled training rows out; the trainer feeds it from the logged streams. Pure. */
+/** Predictions and late labels in, labelled training rows out; filled from the logs by `train-inputs.ts`. Pure. */
 import assert from 'node:assert/strict'
 import { isLater, type LabelPlace, type Outcome } from '../../schemas/plan/label-outcome.ts'
-import { createNewestIds } from './newest-ids.ts'
+import { createNewestIds, type NewestIds } from './newest-ids.ts'
 
 export interface LabelJoinOptions {
   /** Length of every prediction's vector. */
   readonly featureCount: number
   /**
    * Event time, ms, up to which an event's label is due; −∞ while one of the inputs is empty. Known before the first
-   * prediction, because the newest predictions are the ones that are not ripe: kept, they would leave no room for those
+   * prediction, because the newest predictions are the ones that are not mature: kept, they would leave no room for those
    * that are.
    */
-  readonly ripeUntilMs: number
+  readonly matureUntilMs: number
   /** Label (0 or 1) of events that no label names. */
   readonly otherwise: number
-  /** Ripe predictions kept: the newest by event time. */
+  /** Mature predictions kept: the newest by event time. */
   readonly rowsMax: number
 }
 
@@ -31,31 +31,30 @@ export interface LabelledRows {
 }
 
 export interface LabelJoinCounts {
-  /** All that were added: ripe or not, kept or not. */
+  /** All that were added: mature or not, kept or not. */
   readonly predictions: number
-  /** Not ripe, with a label or without; not kept, so one that comes twice counts twice. */
+  /** Not mature, with a label or without; not kept, so one that comes twice counts twice. */
   readonly waiting: number
-  /** Seen again while kept: the first wins. */
+  /** Added again while kept: the first is kept. */
   readonly duplicatePredictions: number
-  /** Ripe ones beyond `rowsMax`. */
+  /** Mature ones beyond `rowsMax`. */
   readonly droppedPredictions: number
   /** All that were added. */
   readonly labels: number
-  /** Of a row that was named before: the same once more, a correction or a withdrawal. The latest holds. */
+  /** Of a row that has a label already: a repetition, a correction or a withdrawal. The latest is used. */
   readonly duplicateLabels: number
-  /** Of events without a row: they wait, were dropped or were not scored. */
+  /** Of events without a row: not mature yet, dropped, or not scored. */
   readonly labelsWithoutRow: number
 }
 
 /**
- * All predictions first, then all labels: a label is a mark on a row that is kept, so that labels take no room of their
- * own and no row loses its label to a newer one.
+ * All predictions first, then all labels: only labels of rows that are kept are stored, so that labels need no memory bound of their own.
  */
 export interface LabelJoin {
   /** Time in ms since 1970. */
   addPrediction(prediction: { readonly id: string; readonly time: number; readonly features: ArrayLike<number> }): void
   /**
-   * A label that came later than due still names its event; one that came early makes no row ripe before its time, or
+   * A label that came later than due still names its event; one that came early makes no row mature before its time, or
    * young events would be positives only. A withdrawn one leaves its event as if none named it.
    */
   addLabel(id: string, label: LabelPlace & { readonly outcome: Outcome }): void
@@ -64,77 +63,97 @@ export interface LabelJoin {
   counts(): LabelJoinCounts
 }
 
-export function createLabelJoin(options: LabelJoinOptions): LabelJoin {
-  const { featureCount, ripeUntilMs, otherwise, rowsMax } = options
-  assert(otherwise === 0 || otherwise === 1, `label value ${otherwise}, expected 0 or 1`)
-  assert(!Number.isNaN(ripeUntilMs), 'ripeUntilMs is NaN')
-  assert(Number.isInteger(featureCount) && featureCount > 0)
-  const kept = createNewestIds(rowsMax)
-  let vectors = new Float64Array(Math.min(rowsMax, 1024) * featureCount)
+interface JoinState extends LabelJoinOptions {
+  readonly kept: NewestIds
+  /** Row-major by slot. */
+  vectors: Float64Array
   /** The latest label by slot; empty until the first came. */
-  const latest = new Map<number, LabelPlace & { readonly outcome: Outcome }>()
-  let predictions = 0
-  let waiting = 0
-  let labels = 0
-  let duplicateLabels = 0
-  let labelsWithoutRow = 0
+  readonly latest: Map<number, LabelPlace & { readonly outcome: Outcome }>
+  predictions: number
+  waiting: number
+  labels: number
+  duplicateLabels: number
+  labelsWithoutRow: number
+}
 
-  const makeRoom = (slot: number): void => {
-    if ((slot + 1) * featureCount <= vectors.length) return
-    const wider = new Float64Array(Math.min(rowsMax * featureCount, vectors.length * 2))
-    wider.set(vectors)
-    vectors = wider
+export function createLabelJoin(options: LabelJoinOptions): LabelJoin {
+  const { featureCount, matureUntilMs, otherwise, rowsMax } = options
+  assert(otherwise === 0 || otherwise === 1, `label value ${otherwise}, expected 0 or 1`)
+  assert(!Number.isNaN(matureUntilMs), 'matureUntilMs is NaN')
+  assert(Number.isInteger(featureCount) && featureCount > 0)
+  const state: JoinState = {
+    ...options,
+    kept: createNewestIds(rowsMax),
+    vectors: new Float64Array(Math.min(rowsMax, 1024) * featureCount),
+    latest: new Map(),
+    predictions: 0,
+    waiting: 0,
+    labels: 0,
+    duplicateLabels: 0,
+    labelsWithoutRow: 0,
   }
-
   return {
-    addPrediction: ({ id, time, features }) => {
-      assert(labels === 0, 'a prediction after the first label')
-      if (features.length !== featureCount)
-        assert.fail(`vector of ${id} has ${features.length} values, not ${featureCount}`)
-      predictions++
-      if (time > ripeUntilMs) {
-        waiting++
-        return
+    addPrediction: (prediction) => addPrediction(state, prediction),
+    addLabel: (id, label) => addLabel(state, id, label),
+    labelledRows: () => labelledRows(state),
+    counts: () => {
+      const { kept, predictions, waiting, labels, duplicateLabels, labelsWithoutRow } = state
+      const [duplicatePredictions, droppedPredictions] = [kept.duplicates(), kept.dropped()]
+      return {
+        ...{ predictions, waiting, duplicatePredictions, droppedPredictions },
+        ...{ labels, duplicateLabels, labelsWithoutRow },
       }
-      const slot = kept.place(id, time)
-      if (slot === null) return
-      makeRoom(slot)
-      vectors.set(features, slot * featureCount)
     },
-    addLabel: (id, label) => {
-      labels++
-      const slot = kept.slotOf(id)
-      if (slot === undefined) {
-        labelsWithoutRow++
-        return
-      }
-      const before = latest.get(slot)
-      if (before !== undefined) duplicateLabels++
-      if (before === undefined || isLater(label, before)) latest.set(slot, label)
-    },
-    labelledRows: () => {
-      const slots = kept.slotsByTime()
-      const rows = new Float64Array(slots.length * featureCount)
-      const rowLabels = new Uint8Array(slots.length)
-      const times = new Float64Array(slots.length)
-      let labelled = 0
-      slots.forEach((slot, row) => {
-        const outcome = latest.get(slot)?.outcome ?? null
-        if (outcome !== null) labelled++
-        rows.set(vectors.subarray(slot * featureCount, (slot + 1) * featureCount), row * featureCount)
-        times[row] = kept.timeOf(slot)
-        rowLabels[row] = outcome ?? otherwise
-      })
-      return { rows, labels: rowLabels, times, rowCount: slots.length, labelled }
-    },
-    counts: () => ({
-      predictions,
-      waiting,
-      duplicatePredictions: kept.duplicates(),
-      droppedPredictions: kept.dropped(),
-      labels,
-      duplicateLabels,
-      labelsWithoutRow,
-    }),
   }
+}
+
+function addPrediction(state: JoinState, { id, time, features }: Parameters<LabelJoin['addPrediction']>[0]): void {
+  const { featureCount, matureUntilMs } = state
+  assert(state.labels === 0, 'a prediction after the first label')
+  if (features.length !== featureCount)
+    assert.fail(`vector of ${id} has ${features.length} values, not ${featureCount}`)
+  state.predictions++
+  if (time > matureUntilMs) {
+    state.waiting++
+    return
+  }
+  const slot = state.kept.add(id, time)
+  if (slot === null) return
+  makeRoom(state, slot)
+  state.vectors.set(features, slot * featureCount)
+}
+
+function makeRoom(state: JoinState, slot: number): void {
+  const { featureCount, rowsMax, vectors } = state
+  if ((slot + 1) * featureCount <= vectors.length) return
+  state.vectors = new Float64Array(Math.min(rowsMax * featureCount, vectors.length * 2))
+  state.vectors.set(vectors)
+}
+
+function addLabel(state: JoinState, id: string, label: Parameters<LabelJoin['addLabel']>[1]): void {
+  state.labels++
+  const slot = state.kept.slotOf(id)
+  if (slot === undefined) {
+    state.labelsWithoutRow++
+    return
+  }
+  const before = state.latest.get(slot)
+  if (before !== undefined) state.duplicateLabels++
+  if (before === undefined || isLater(label, before)) state.latest.set(slot, label)
+}
+
+function labelledRows({ kept, latest, vectors, featureCount, otherwise }: JoinState): LabelledRows {
+  const slots = kept.slotsByTime()
+  const rows = new Float64Array(slots.length * featureCount)
+  const labels = new Uint8Array(slots.length)
+  const times = new Float64Array(slots.length)
+  let labelled = 0
+  slots.forEach((slot, row) => {
+    const outcome = latest.get(slot)?.outcome ?? null
+    if (outcome !== null) labelled++
+    rows.set(vectors.subarray(slot * featureCount, (slot + 1) * featureCount), row * featureCount)
+    times[row] = kept.timeOf(slot)
+    labels[row] = outcome ?? otherwise
+  })
+  return { rows, labels, times, rowCount: slots.length, labelled }
 }

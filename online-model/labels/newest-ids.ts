@@ -6,11 +6,11 @@ const keptLimit = 2 ** 23
 
 export interface NewestIds {
   /**
-   * The slot for an id, below `keptMax`; null for an id that is there already and for one older than all that are kept.
+   * The slot for an id, below `keptMax`; null for an id that is kept already and for one older than all that are kept.
    * When all slots are taken the oldest id loses its slot. What is kept depends on the set of ids and times, not on
-   * their order; equal times are told apart by id.
+   * their order; equal times are ordered by id.
    */
-  place(id: string, time: number): number | null
+  add(id: string, time: number): number | null
   slotOf(id: string): number | undefined
   timeOf(slot: number): number
   size(): number
@@ -22,79 +22,97 @@ export interface NewestIds {
   dropped(): number
 }
 
+interface NewestIdsState {
+  readonly keptMax: number
+  readonly slots: Map<string, number>
+  /** By slot. */
+  readonly ids: string[]
+  times: Float64Array
+  /** Slots, the oldest on top; null until the last slot is taken, which most joins never reach. */
+  heap: Int32Array | null
+  duplicates: number
+  dropped: number
+}
+
 export function createNewestIds(keptMax: number): NewestIds {
   assert(Number.isInteger(keptMax) && keptMax > 0 && keptMax <= keptLimit, `keptMax is ${keptMax}, limit ${keptLimit}`)
-  const slots = new Map<string, number>()
-  const ids: string[] = []
-  let times = new Float64Array(Math.min(keptMax, 1024))
-  let heap: Int32Array | null = null
-  let duplicates = 0
-  let dropped = 0
-
-  const byTime = (a: number, b: number): number => times[a]! - times[b]! || (ids[a]! < ids[b]! ? -1 : 1)
-
-  /** Lets the slot at a place of the heap sink until its children are newer. */
-  const sink = (queue: Int32Array, from: number): void => {
-    const slot = queue[from]!
-    let at = from
-    for (;;) {
-      let child = 2 * at + 1
-      if (child >= queue.length) break
-      if (child + 1 < queue.length && byTime(queue[child + 1]!, queue[child]!) < 0) child++
-      if (byTime(slot, queue[child]!) <= 0) break
-      queue[at] = queue[child]!
-      at = child
-    }
-    queue[at] = slot
+  const state: NewestIdsState = {
+    keptMax,
+    slots: new Map(),
+    ids: [],
+    times: new Float64Array(Math.min(keptMax, 1024)),
+    heap: null,
+    duplicates: 0,
+    dropped: 0,
   }
-
-  /** The oldest is on top. Most joins never fill up, so the heap is only built when the last slot is gone. */
-  const build = (): Int32Array => {
-    const queue = Int32Array.from({ length: keptMax }, (_, slot) => slot)
-    for (let at = (keptMax >> 1) - 1; at >= 0; at--) sink(queue, at)
-    return queue
-  }
-
-  const append = (id: string, time: number): number => {
-    const slot = ids.length
-    if (slot === times.length) {
-      const wider = new Float64Array(Math.min(keptMax, times.length * 2))
-      wider.set(times)
-      times = wider
-    }
-    ids.push(id)
-    times[slot] = time
-    return slot
-  }
-
-  const replaceOldest = (id: string, time: number): number | null => {
-    heap ??= build()
-    dropped++
-    const slot = heap[0]!
-    if (time < times[slot]! || (time === times[slot] && id < ids[slot]!)) return null
-    slots.delete(ids[slot]!)
-    ids[slot] = id
-    times[slot] = time
-    sink(heap, 0)
-    return slot
-  }
-
   return {
-    place: (id, time) => {
-      if (!Number.isFinite(time)) assert.fail(`time of ${id} is ${time}`)
-      if (slots.has(id)) {
-        duplicates++
-        return null
-      }
-      const slot = ids.length < keptMax ? append(id, time) : replaceOldest(id, time)
-      if (slot !== null) slots.set(id, slot)
-      return slot
-    },
-    slotOf: (id) => slots.get(id),
-    timeOf: (slot) => times[slot]!,
-    size: () => ids.length,
-    slotsByTime: () => Int32Array.from(ids, (_, slot) => slot).sort(byTime),
-    duplicates: () => duplicates,
-    dropped: () => dropped,
+    add: (id, time) => add(state, id, time),
+    slotOf: (id) => state.slots.get(id),
+    timeOf: (slot) => state.times[slot]!,
+    size: () => state.ids.length,
+    slotsByTime: () => Int32Array.from(state.ids, (_, slot) => slot).sort((a, b) => byTime(state, a, b)),
+    duplicates: () => state.duplicates,
+    dropped: () => state.dropped,
   }
+}
+
+function add(state: NewestIdsState, id: string, time: number): number | null {
+  if (!Number.isFinite(time)) assert.fail(`time of ${id} is ${time}`)
+  if (state.slots.has(id)) {
+    state.duplicates++
+    return null
+  }
+  const slot = state.ids.length < state.keptMax ? append(state, id, time) : replaceOldest(state, id, time)
+  if (slot !== null) state.slots.set(id, slot)
+  return slot
+}
+
+function append(state: NewestIdsState, id: string, time: number): number {
+  const slot = state.ids.length
+  if (slot === state.times.length) {
+    const wider = new Float64Array(Math.min(state.keptMax, state.times.length * 2))
+    wider.set(state.times)
+    state.times = wider
+  }
+  state.ids.push(id)
+  state.times[slot] = time
+  return slot
+}
+
+function replaceOldest(state: NewestIdsState, id: string, time: number): number | null {
+  const { slots, ids, times } = state
+  state.heap ??= buildHeap(state)
+  state.dropped++
+  const slot = state.heap[0]!
+  if (time < times[slot]! || (time === times[slot] && id < ids[slot]!)) return null
+  slots.delete(ids[slot]!)
+  ids[slot] = id
+  times[slot] = time
+  sink(state, state.heap, 0)
+  return slot
+}
+
+function buildHeap(state: NewestIdsState): Int32Array {
+  const heap = Int32Array.from({ length: state.keptMax }, (_, slot) => slot)
+  for (let at = (state.keptMax >> 1) - 1; at >= 0; at--) sink(state, heap, at)
+  return heap
+}
+
+/** Moves the slot at index `from` down until its children are newer. */
+function sink(state: NewestIdsState, heap: Int32Array, from: number): void {
+  const slot = heap[from]!
+  let at = from
+  for (;;) {
+    let child = 2 * at + 1
+    if (child >= heap.length) break
+    if (child + 1 < heap.length && byTime(state, heap[child + 1]!, heap[child]!) < 0) child++
+    if (byTime(state, slot, heap[child]!) <= 0) break
+    heap[at] = heap[child]!
+    at = child
+  }
+  heap[at] = slot
+}
+
+function byTime({ times, ids }: NewestIdsState, a: number, b: number): number {
+  return times[a]! - times[b]! || (ids[a]! < ids[b]! ? -1 : 1)
 }

@@ -1,4 +1,4 @@
-/** A record of the label stream in, the label that it reports out; called by whoever joins labels to predictions. Pure. */
+/** A record of the label stream in, the label that it reports out; called by all that join labels to predictions. Pure. */
 import assert from 'node:assert/strict'
 import type { LogRecord } from '../../runtime/broker.ts'
 import { type Outcome, outcomeOf } from '../../schemas/plan/label-outcome.ts'
@@ -23,7 +23,7 @@ export function readLabel(
   const time = decoded.event[stream.timeField]
   const id = decoded.event[stream.idField]
   assert(typeof time === 'number' && id !== null && id !== undefined, `a valid ${stream.name} without id or time`)
-  // One label dated far ahead would ripen everything as negative.
+  // One label dated far ahead would make every event before it mature, as a negative.
   if (time > record.appendedAtMs + stream.aheadMs) return 'ahead'
   const outcome = outcomeOf(plan, decoded.event)
   return outcome === 'rejected' ? 'rejected' : { id: String(id), time, outcome }

@@ -14,9 +14,9 @@ export interface RegistryFollowerOptions {
   readonly plan: Pick<Plan, 'models' | 'features' | 'fingerprint' | 'model'>
   /** The registry topic under its full name. One partition. */
   readonly topic: string
-  /** Told in one line when the champion changes, and when the challengers do. */
+  /** Called with one line when the champion or the challengers change. */
   readonly say: (line: string) => void
-  /** How many reasons a scorer names; 3 unless told. */
+  /** How many reasons a scorer names; 3 unless given. */
   readonly reasonsMax?: number
 }
 
@@ -72,7 +72,7 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
     challengerVersions = names
   }
 
-  /** Whatever is wrong with a challenger, the champion scores on. */
+  /** A challenger that cannot score does not stop the champion. */
   const shadowOf = (version: ModelVersion): Scorer | null => {
     try {
       if (isFor(version, plan)) return createScorer(version, plan, reasonsMax)

@@ -14,9 +14,9 @@ export function modelToJson(version: ModelVersion): string {
   return `${JSON.stringify({ format, ...version }, null, 2)}\n`
 }
 
-/** `place` names the source in messages. Throws `input_unreadable` with all mistakes of the text. */
-export function modelFromJson(text: string, place: string): ModelVersion {
-  const root = parse(text, place)
+/** `source` names the file in messages. Throws `input_unreadable` with all mistakes of the text. */
+export function modelFromJson(text: string, source: string): ModelVersion {
+  const root = parse(text, source)
   const problems: string[] = []
   const check = checksInto(problems)
   if (root.format !== format) problems.push(`format: expected "${format}", received ${show(root.format)}`)
@@ -47,8 +47,8 @@ export function modelFromJson(text: string, place: string): ModelVersion {
     origin: root.origin === undefined ? 'manual' : originFrom(root.origin, problems),
   }
   if (problems.length > 0) {
-    throw new PipelineError('input_unreadable', `${place} is no model file: ${problems.join('; ')}.`, {
-      details: { place, problems },
+    throw new PipelineError('input_unreadable', `${source} is no model file: ${problems.join('; ')}.`, {
+      details: { source, problems },
     })
   }
   return version
@@ -62,17 +62,17 @@ function originFrom(value: unknown, problems: string[]): VersionOrigin {
   return origin ?? 'manual'
 }
 
-function parse(text: string, place: string): Record<string, unknown> {
+function parse(text: string, source: string): Record<string, unknown> {
   let root: unknown
   try {
     root = JSON.parse(text)
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new PipelineError('input_unreadable', `${place} is no model file: it is not JSON (${reason}).`, { cause })
+    throw new PipelineError('input_unreadable', `${source} is no model file: it is not JSON (${reason}).`, { cause })
   }
   if (isObject(root)) return root
   throw new PipelineError(
     'input_unreadable',
-    `${place} is no model file: expected a JSON object, received ${show(root)}.`,
+    `${source} is no model file: expected a JSON object, received ${show(root)}.`,
   )
 }

@@ -12,99 +12,126 @@ export interface RegistryReaderOptions {
   readonly codec: RecordCodec<RegistryRecord>
   /** The registry topic under its full name. One partition. */
   readonly topic: string
-  /** Told after each fold. What it throws ends the reading. */
+  /** Called after each change of the state. What it throws ends the reading. */
   readonly changed?: (state: RegistryState) => void
 }
 
 export interface RegistryReader {
-  /** Reads up to the stable end at call time. Not while following. Rejects with `record_unreadable` and the broker's. */
+  /** Reads up to the stable end at call time. Not while following. Rejects with `record_unreadable` and the broker's codes. */
   loadToEnd(): Promise<void>
-  /** Starts reading on in the background until `close`. The first failure ends it and is handed to `failed`, once. */
+  /** Starts to read on in the background until `close`. The first failure ends that and is passed to `failed`, once. */
   follow(failed: (error: unknown) => void): void
   state(): RegistryState
-  /** Waits for a fetch that is under way (at most 250 ms). The same promise each time. */
+  /** Waits for a running fetch (at most 250 ms). The same promise each time. */
   close(): Promise<void>
 }
 
 const limits = { maxWaitMs: 250, partitionBytesMax: 1_048_576 }
 
+interface ReaderState extends Required<RegistryReaderOptions> {
+  registry: RegistryState
+  /** Of the next record; null before the first read. */
+  offset: number | null
+  fetcher: Fetcher | null
+  isLoading: boolean
+  following: Promise<void> | null
+  closed: Promise<void> | null
+}
+
 /** Constructing starts nothing. */
 export function createRegistryReader(options: RegistryReaderOptions): RegistryReader {
   const { broker, codec, topic, changed = () => undefined } = options
-  let state = emptyRegistry()
-  let offset: number | null = null
-  let fetcher: Fetcher | null = null
-  let loop: Promise<void> | null = null
-  let closed: Promise<void> | null = null
-  let loading = false
-
-  const decode = (record: LogRecord): RegistryRecord => {
-    if (record.value === null) throw unreadable(topic, record.offset, 'it has no value')
-    try {
-      return codec.decode(record.value)
-    } catch (cause) {
-      throw unreadable(topic, record.offset, cause instanceof Error ? cause.message : String(cause), cause)
-    }
+  const state: ReaderState = {
+    ...{ broker, codec, topic, changed },
+    registry: emptyRegistry(),
+    offset: null,
+    fetcher: null,
+    isLoading: false,
+    following: null,
+    closed: null,
   }
-
-  const apply = (records: readonly RegistryRecord[]): void => {
-    if (records.length === 0) return
-    state = foldRegistry(state, records)
-    changed(state)
-  }
-
-  const open = async (): Promise<Fetcher> => {
-    fetcher ??= await broker.fetcher()
-    return fetcher
-  }
-
-  const bounds = async (): Promise<{ start: number; end: number }> => {
-    const [found] = await broker.bounds([{ topic, partition: 0 }])
-    assert(found !== undefined, `no bounds for ${topic}`)
-    return found
-  }
-
-  const readOn = async (): Promise<void> => {
-    offset ??= (await bounds()).start
-    const own = await open()
-    while (closed === null) {
-      const [fetched] = await own.fetch([{ topic, partition: 0, offset }], limits)
-      assert(fetched !== undefined, `no answer for ${topic}`)
-      apply(fetched.records.map(decode))
-      offset = fetched.next
-    }
-  }
-
   return {
     loadToEnd: async () => {
-      assert(loop === null && closed === null && !loading, 'loadToEnd while loading, following or after close')
-      loading = true
+      requireIdle(state, 'loadToEnd')
+      state.isLoading = true
       try {
-        const { start, end } = await bounds()
-        const records: RegistryRecord[] = []
-        const span = { topic, partition: 0, from: offset ?? start, end }
-        await readSpans(await open(), [span], (record) => records.push(decode(record)))
-        apply(records)
-        offset = Math.max(span.from, end)
-      } catch (error) {
-        // Its connections may be gone: the next call opens others.
-        const broken = fetcher
-        fetcher = null
-        await broken?.close()
-        throw error
+        await loadToEnd(state)
       } finally {
-        loading = false
+        state.isLoading = false
       }
     },
     follow: (failed) => {
-      assert(loop === null && closed === null && !loading, 'follow while loading, following or after close')
-      loop = readOn().catch(failed)
+      requireIdle(state, 'follow')
+      state.following = follow(state).catch(failed)
     },
-    state: () => state,
+    state: () => state.registry,
     close: () => {
-      closed ??= Promise.resolve(loop).then(() => fetcher?.close())
-      return closed
+      state.closed ??= Promise.resolve(state.following).then(() => state.fetcher?.close())
+      return state.closed
     },
+  }
+}
+
+function requireIdle({ following, closed, isLoading }: ReaderState, call: string): void {
+  assert(following === null && closed === null && !isLoading, `${call} while loading, following or after close`)
+}
+
+async function loadToEnd(state: ReaderState): Promise<void> {
+  const { topic } = state
+  try {
+    const { start, end } = await boundsOf(state)
+    const records: RegistryRecord[] = []
+    const span = { topic, partition: 0, from: state.offset ?? start, end }
+    await readSpans(await openFetcher(state), [span], (record) => records.push(decode(state, record)))
+    apply(state, records)
+    state.offset = Math.max(span.from, end)
+  } catch (error) {
+    // Its connections may be broken: the next call opens new ones.
+    const broken = state.fetcher
+    state.fetcher = null
+    await broken?.close()
+    throw error
+  }
+}
+
+async function follow(state: ReaderState): Promise<void> {
+  const { topic } = state
+  let offset = state.offset ?? (await boundsOf(state)).start
+  const fetcher = await openFetcher(state)
+  while (state.closed === null) {
+    const [fetched] = await fetcher.fetch([{ topic, partition: 0, offset }], limits)
+    assert(fetched !== undefined, `no answer for ${topic}`)
+    apply(
+      state,
+      fetched.records.map((record) => decode(state, record)),
+    )
+    offset = fetched.next
+  }
+}
+
+async function openFetcher(state: ReaderState): Promise<Fetcher> {
+  state.fetcher ??= await state.broker.fetcher()
+  return state.fetcher
+}
+
+async function boundsOf({ broker, topic }: ReaderState): Promise<{ start: number; end: number }> {
+  const [bounds] = await broker.bounds([{ topic, partition: 0 }])
+  assert(bounds !== undefined, `no bounds for ${topic}`)
+  return bounds
+}
+
+function apply(state: ReaderState, records: readonly RegistryRecord[]): void {
+  if (records.length === 0) return
+  state.registry = foldRegistry(state.registry, records)
+  state.changed(state.registry)
+}
+
+function decode({ codec, topic }: ReaderState, record: LogRecord): RegistryRecord {
+  if (record.value === null) throw unreadable(topic, record.offset, 'it has no value')
+  try {
+    return codec.decode(record.value)
+  } catch (cause) {
+    throw unreadable(topic, record.offset, cause instanceof Error ? cause.message : String(cause), cause)
   }
 }
 

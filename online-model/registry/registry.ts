@@ -6,7 +6,7 @@ export const championAlias = 'champion'
 /** The aliases that score in shadow. Each costs every event one more score, so there are few. */
 export const challengerAliases: readonly string[] = ['challenger-1', 'challenger-2', 'challenger-3']
 /** Note of a candidate that was not promoted. */
-export const refusedNote = 'refused'
+export const rejectedNote = 'refused'
 /** Accepted alias changes kept in memory; the topic keeps all of them. */
 export const historyMax = 1_000
 /** Newest notes of a version kept in memory. */
@@ -18,7 +18,7 @@ export interface RegistryState {
   readonly aliases: ReadonlyMap<string, string>
   /** Accepted alias changes, newest last. */
   readonly history: readonly AliasChange[]
-  /** Versions that were taken back, with the rollback that did so; a `restore` ends it. */
+  /** Versions that were rolled back, each with that change; a `restore` removes it. */
   readonly rolledBack: ReadonlyMap<string, AliasChange>
   /** By version, newest last. */
   readonly notes: ReadonlyMap<string, readonly VersionNote[]>
@@ -90,7 +90,7 @@ export function foldRegistry(state: RegistryState, records: readonly RegistryRec
 /**
  * Every reader decides alike: a change counts if its alias still points to the previous version and the new one exists. The champion is
  * never taken away without another, and a version that was rolled back becomes the champion by a `restore` only, so that a writer
- * that has not heard of the rollback cannot undo it.
+ * that does not know of the rollback cannot undo it.
  */
 export function isAccepted(
   change: AliasChange,
@@ -132,13 +132,13 @@ export function freeChallengerAlias(state: RegistryState): string | null {
   return challengerAliases.find(isFree) ?? null
 }
 
-/** It was the champion and was taken back: it is not promoted again unless somebody says so. */
+/** It was rolled back as champion and is promoted again only by an explicit command. */
 export function isRolledBack(state: RegistryState, version: string): boolean {
   return state.rolledBack.has(version)
 }
 
 /**
- * The champion before this one, by the history: the newest former champion that can score (`fits`) and was not taken back itself. Null
+ * The champion before this one, by the history: the newest former champion that can score (`fits`) and was not rolled back itself. Null
  * where there is none.
  */
 export function rollbackTarget(state: RegistryState, fits: (version: ModelVersion) => boolean): ModelVersion | null {
@@ -156,9 +156,9 @@ export function lastChange(state: RegistryState, alias: string): AliasChange | n
   return state.history.findLast((change) => change.alias === alias) ?? null
 }
 
-/** Why a version was not promoted the last time; null where it was not refused. */
-export function lastRefusal(state: RegistryState, version: string): VersionNote | null {
-  return state.notes.get(version)?.findLast(({ note }) => note === refusedNote) ?? null
+/** Why a version was not promoted the last time; null where it was not rejected. */
+export function lastRejection(state: RegistryState, version: string): VersionNote | null {
+  return state.notes.get(version)?.findLast(({ note }) => note === rejectedNote) ?? null
 }
 
 export function aliasesOf(state: RegistryState, version: string): string[] {

@@ -1,12 +1,12 @@
 /**
- * What is to change in the registry in, what became of it out: versions, aliases and notes are written, and the topic is read again, since
- * only it knows which of several writers came first. Called by the trainer and by `millrace models`.
+ * A change of the registry in, whether it was accepted out: versions, aliases and notes are appended, and the topic is read again, since
+ * only its order decides between several writers. Called by the trainer and by `millrace models`.
  */
 import type { Broker, Producer } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { RecordCodec } from '../../schemas/wire/codec.ts'
 import type { AliasChange, ModelVersion, RegistryRecord, VersionNote } from '../../schemas/wire/records.ts'
-import { createRegistryReader } from './reader.ts'
+import { createRegistryReader, type RegistryReader } from './reader.ts'
 import {
   challengerAliases,
   challengerAliasOf,
@@ -17,13 +17,13 @@ import {
   lastChange,
   nextVersionName,
   type RegistryState,
-  refusedNote,
+  rejectedNote,
   rollbackTarget,
 } from './registry.ts'
 
 /** Largest registry record, bytes: with the envelope of a batch below Kafka's default of 1,048,588. */
 export const registryRecordBytesMax = 1_000_000
-/** How often a writer that came second tries again with what it read. */
+/** Attempts of a writer that another one overtook, each with the newer state. */
 export const attemptsMax = 8
 
 export interface RegistryWriterOptions {
@@ -34,7 +34,7 @@ export interface RegistryWriterOptions {
   readonly clock: () => number
 }
 
-/** Who changes something and why: kept with the change for ever. */
+/** Who changes something and why; kept with the change. */
 export interface Cause {
   readonly by: string
   readonly reason: string
@@ -43,19 +43,26 @@ export interface Cause {
 /** A version before it has a name. */
 export type VersionDraft = Omit<ModelVersion, 'kind' | 'version' | 'createdAtMs'>
 
-/** `first`: the change that came in between; null where there was none, and the change was not allowed. */
+/** `first`: the other writer's change that came first; null where there was none, and the change was not allowed. */
 export type AliasOutcome =
-  | { readonly held: true; readonly change: AliasChange }
-  | { readonly held: false; readonly first: AliasChange | null; readonly why: string }
+  | { readonly accepted: true; readonly change: AliasChange }
+  | { readonly accepted: false; readonly first: AliasChange | null; readonly why: string }
 
 export interface PromoteOptions extends Cause {
-  /** Champion that the decision was made against; as the registry is now unless told. */
+  /** Champion that the decision was made against; the current one unless given. */
   readonly instead?: string | null
-  /** Somebody says so: a version that was rolled back is taken, too. */
+  /** A person's decision, which may also promote a version that was rolled back. */
   readonly isExplicit?: boolean
-  /** The former champion scores on in shadow, if an alias is free. */
+  /** The former champion goes on scoring in shadow, if an alias is free. */
   readonly keepsFormer?: boolean
 }
+
+export interface ChallengeOptions extends Cause {
+  /** Challenger whose alias is taken over; a free alias unless given. */
+  readonly instead?: string
+}
+
+export type RejectOptions = Cause & Pick<VersionNote, 'against' | 'figures'>
 
 export interface RollbackOptions extends Cause {
   readonly from: string
@@ -64,174 +71,189 @@ export interface RollbackOptions extends Cause {
 
 /** One at a time: no call before the last one has settled. All reject with the broker's codes. */
 export interface RegistryWriter {
-  /** As far as it was read. */
+  /** As of the last read. */
   state(): RegistryState
   /** Reads to the end. */
   refresh(): Promise<RegistryState>
   /**
-   * Under the next free name, which another writer may take first: then under the one after it. Rejects with `model_too_large` and, after
-   * `attemptsMax` tries, with `model_conflict`.
+   * Publishes under the next free name, or the one after it where another writer takes that first. Rejects with `model_too_large`
+   * and, after `attemptsMax` tries, with `model_conflict`.
    */
   publish(draft: VersionDraft): Promise<ModelVersion>
   promote(version: string, options: PromoteOptions): Promise<AliasOutcome>
-  /** `instead`: challenger that gives its alias up; a free alias unless told. Of the version that has one already, nothing changes. */
-  challenge(version: string, options: Cause & { readonly instead?: string }): Promise<AliasOutcome>
-  /** Ends a version's being a challenger. */
+  /** Gives the version a challenger alias; nothing changes where it has one already. */
+  challenge(version: string, options: ChallengeOptions): Promise<AliasOutcome>
+  /** Takes a version's challenger alias away. */
   dismiss(version: string, cause: Cause): Promise<AliasOutcome>
-  /** Takes the champion `from` back and sets the one before it that `fits`, for one of another definition scores nothing. */
+  /** Replaces the champion `from` by the latest former champion that `fits`: one of another definition could not score. */
   rollback(options: RollbackOptions): Promise<AliasOutcome>
   /** Records why a candidate was not promoted. */
-  refuse(version: string, refusal: Cause & Pick<VersionNote, 'against' | 'figures'>): Promise<VersionNote>
+  reject(version: string, rejection: RejectOptions): Promise<VersionNote>
   close(): Promise<void>
+}
+
+interface WriterState extends RegistryWriterOptions {
+  readonly reader: RegistryReader
+  /** Null before the first record was written. */
+  producer: Producer | null
 }
 
 /** Opens its connections with the first call. */
 export function createRegistryWriter(options: RegistryWriterOptions): RegistryWriter {
-  const { broker, codec, topic, clock } = options
-  const reader = createRegistryReader({ broker, codec, topic })
-  let producer: Producer | null = null
-
-  async function refresh(): Promise<RegistryState> {
-    await reader.loadToEnd()
-    return reader.state()
-  }
-
-  async function append(record: RegistryRecord): Promise<RegistryState> {
-    const value = codec.encode(record)
-    if (value.length > registryRecordBytesMax) throw tooLarge(record, value.length)
-    producer ??= await broker.producer()
-    await producer.send([{ topic, partition: 0, key: Buffer.from(record.version ?? ''), value }])
-    return refresh()
-  }
-
-  const isSame = (a: RegistryRecord | undefined, b: RegistryRecord) =>
-    a !== undefined && codec.encode(a).equals(codec.encode(b))
-
-  async function publish(draft: VersionDraft): Promise<ModelVersion> {
-    let state = await refresh()
-    for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      const version: ModelVersion = {
-        kind: 'version',
-        version: nextVersionName(state),
-        createdAtMs: clock(),
-        ...draft,
-      }
-      state = await append(version)
-      if (isSame(state.versions.get(version.version), version)) return version
-    }
-    throw new PipelineError(
-      'model_conflict',
-      `No version could be published in ${topic}: ${attemptsMax} times another writer took the name first.`,
-      { details: { topic } },
-    )
-  }
-
-  async function change(wanted: Omit<AliasChange, 'kind' | 'changedAtMs'>): Promise<AliasOutcome> {
-    const change: AliasChange = { kind: 'alias', ...wanted, changedAtMs: clock() }
-    const state = await append(change)
-    if (state.history.some((accepted) => isSame(accepted, change))) return { held: true, change }
-    return lost(state, change.alias)
-  }
-
-  function known(state: RegistryState, version: string): void {
-    if (!state.versions.has(version)) throw unknownVersion(state, version, topic)
-  }
-
-  async function promote(version: string, { by, reason, ...told }: PromoteOptions): Promise<AliasOutcome> {
-    const state = await refresh()
-    known(state, version)
-    const standing = champion(state)?.version ?? null
-    const previous = told.instead === undefined ? standing : told.instead
-    if (previous !== standing) return lost(state, championAlias)
-    if (version === standing) return refused(`${version} is the champion already`)
-    const wasRolledBack = isRolledBack(state, version)
-    if (wasRolledBack && !told.isExplicit)
-      return refused(`${version} was rolled back; only a command promotes it again`)
-    const slot = challengerAliasOf(state, version) ?? freeChallengerAlias(state)
-    const action = wasRolledBack ? 'restore' : 'set'
-    const outcome = await change({ alias: championAlias, version, previous, by, reason, action })
-    if (outcome.held && slot !== null) await settleSlot(slot, told.keepsFormer === true ? previous : null, version, by)
-    return outcome
-  }
-
-  /** After a promotion the alias of the new champion is free, or goes to the former one. What comes in between is left as it is. */
-  async function settleSlot(alias: string, former: string | null, version: string, by: string): Promise<void> {
-    const state = reader.state()
-    const previous = state.aliases.get(alias) ?? null
-    const isTaken = previous !== null && previous !== version
-    const hasOne = former !== null && challengerAliasOf(state, former) !== null
-    const to = hasOne ? null : former
-    if (isTaken || previous === to) return
-    const reason = to === null ? `${version} is the champion now` : `was the champion before ${version}`
-    await change({ alias, version: to, previous, by, reason, action: 'set' })
-  }
-
-  async function challenge(version: string, { by, reason, instead }: Cause & { readonly instead?: string }) {
-    let outcome: AliasOutcome | null = null
-    for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      const state = await refresh()
-      known(state, version)
-      if (champion(state)?.version === version) return refused(`${version} is the champion`)
-      const own = challengerAliasOf(state, version)
-      if (own !== null) return { held: true as const, change: lastChange(state, own)! }
-      const alias = instead === undefined ? freeChallengerAlias(state) : challengerAliasOf(state, instead)
-      if (alias === null) return refused(noAlias(state, instead))
-      const previous = state.aliases.get(alias) ?? null
-      outcome = await change({ alias, version, previous, by, reason, action: 'set' })
-      if (outcome.held || instead !== undefined) return outcome
-    }
-    return outcome!
-  }
-
-  async function dismiss(version: string, { by, reason }: Cause): Promise<AliasOutcome> {
-    const state = await refresh()
-    known(state, version)
-    const alias = challengerAliasOf(state, version)
-    if (alias === null) return refused(`${version} is no challenger`)
-    return change({ alias, version: null, previous: version, by, reason, action: 'set' })
-  }
-
-  async function rollback({ by, reason, from, fits }: RollbackOptions): Promise<AliasOutcome> {
-    const state = await refresh()
-    if (champion(state)?.version !== from) return lost(state, championAlias)
-    const target = rollbackTarget(state, fits)
-    if (target === null) return refused(`there is no version before ${from} to go back to`)
-    return change({ alias: championAlias, version: target.version, previous: from, by, reason, action: 'rollback' })
-  }
-
-  async function refuse(version: string, refusal: Cause & Pick<VersionNote, 'against' | 'figures'>) {
-    known(await refresh(), version)
-    const note: VersionNote = { kind: 'note', note: refusedNote, version, notedAtMs: clock(), ...refusal }
-    await append(note)
-    return note
-  }
-
+  const state: WriterState = { ...options, reader: createRegistryReader(options), producer: null }
   return {
-    state: reader.state,
-    refresh,
-    publish,
-    promote,
-    challenge,
-    dismiss,
-    rollback,
-    refuse,
+    state: state.reader.state,
+    refresh: () => refresh(state),
+    publish: (draft) => publish(state, draft),
+    promote: (version, more) => promote(state, version, more),
+    challenge: (version, more) => challenge(state, version, more),
+    dismiss: (version, cause) => dismiss(state, version, cause),
+    rollback: (more) => rollback(state, more),
+    reject: (version, rejection) => reject(state, version, rejection),
     close: async () => {
-      await Promise.all([reader.close(), producer?.close()])
+      await Promise.all([state.reader.close(), state.producer?.close()])
     },
   }
 }
 
-function refused(why: string): AliasOutcome {
-  return { held: false, first: null, why }
+async function refresh({ reader }: WriterState): Promise<RegistryState> {
+  await reader.loadToEnd()
+  return reader.state()
 }
 
-function lost(state: RegistryState, alias: string): AliasOutcome {
+async function append(writer: WriterState, record: RegistryRecord): Promise<RegistryState> {
+  const { broker, codec, topic } = writer
+  const value = codec.encode(record)
+  if (value.length > registryRecordBytesMax) throw tooLarge(record, value.length)
+  writer.producer ??= await broker.producer()
+  await writer.producer.send([{ topic, partition: 0, key: Buffer.from(record.version ?? ''), value }])
+  return refresh(writer)
+}
+
+function isSame({ codec }: WriterState, a: RegistryRecord | undefined, b: RegistryRecord): boolean {
+  return a !== undefined && codec.encode(a).equals(codec.encode(b))
+}
+
+async function publish(writer: WriterState, draft: VersionDraft): Promise<ModelVersion> {
+  const { clock, topic } = writer
+  let state = await refresh(writer)
+  for (let attempt = 0; attempt < attemptsMax; attempt++) {
+    const version: ModelVersion = { kind: 'version', version: nextVersionName(state), createdAtMs: clock(), ...draft }
+    state = await append(writer, version)
+    if (isSame(writer, state.versions.get(version.version), version)) return version
+  }
+  throw new PipelineError(
+    'model_conflict',
+    `No version could be published in ${topic}: ${attemptsMax} times another writer took the name first.`,
+    { details: { topic } },
+  )
+}
+
+/** Accepted where the history has the very change after it was appended; otherwise another writer's change came first. */
+async function changeAlias(
+  writer: WriterState,
+  wanted: Omit<AliasChange, 'kind' | 'changedAtMs'>,
+): Promise<AliasOutcome> {
+  const change: AliasChange = { kind: 'alias', ...wanted, changedAtMs: writer.clock() }
+  const state = await append(writer, change)
+  if (state.history.some((one) => isSame(writer, one, change))) return { accepted: true, change }
+  return overtaken(state, change.alias)
+}
+
+async function refreshWith(writer: WriterState, version: string): Promise<RegistryState> {
+  const state = await refresh(writer)
+  if (!state.versions.has(version)) throw unknownVersion(state, version, writer.topic)
+  return state
+}
+
+async function promote(writer: WriterState, version: string, options: PromoteOptions): Promise<AliasOutcome> {
+  const { by, reason, instead, isExplicit = false, keepsFormer = false } = options
+  const state = await refreshWith(writer, version)
+  const current = champion(state)?.version ?? null
+  const previous = instead === undefined ? current : instead
+  if (previous !== current) return overtaken(state, championAlias)
+  if (version === current) return rejected(`${version} is the champion already`)
+  const wasRolledBack = isRolledBack(state, version)
+  if (wasRolledBack && !isExplicit) return rejected(`${version} was rolled back; only a command promotes it again`)
+  const alias = challengerAliasOf(state, version) ?? freeChallengerAlias(state)
+  const action = wasRolledBack ? 'restore' : 'set'
+  const outcome = await changeAlias(writer, { alias: championAlias, version, previous, by, reason, action })
+  if (outcome.accepted && alias !== null) await reuseAlias(writer, alias, keepsFormer ? previous : null, version, by)
+  return outcome
+}
+
+/**
+ * After a promotion the new champion's challenger alias is cleared, or set to the former champion. A change by another writer in between
+ * is left as it is.
+ */
+async function reuseAlias(
+  writer: WriterState,
+  alias: string,
+  former: string | null,
+  version: string,
+  by: string,
+): Promise<void> {
+  const state = writer.reader.state()
+  const previous = state.aliases.get(alias) ?? null
+  const isTaken = previous !== null && previous !== version
+  const hasAlias = former !== null && challengerAliasOf(state, former) !== null
+  const next = hasAlias ? null : former
+  if (isTaken || previous === next) return
+  const reason = next === null ? `${version} is the champion now` : `was the champion before ${version}`
+  await changeAlias(writer, { alias, version: next, previous, by, reason, action: 'set' })
+}
+
+async function challenge(writer: WriterState, version: string, options: ChallengeOptions): Promise<AliasOutcome> {
+  const { by, reason, instead } = options
+  let outcome: AliasOutcome | null = null
+  for (let attempt = 0; attempt < attemptsMax; attempt++) {
+    const state = await refreshWith(writer, version)
+    if (champion(state)?.version === version) return rejected(`${version} is the champion`)
+    const current = challengerAliasOf(state, version)
+    if (current !== null) return { accepted: true, change: lastChange(state, current)! }
+    const alias = instead === undefined ? freeChallengerAlias(state) : challengerAliasOf(state, instead)
+    if (alias === null) return rejected(noAlias(state, instead))
+    const previous = state.aliases.get(alias) ?? null
+    outcome = await changeAlias(writer, { alias, version, previous, by, reason, action: 'set' })
+    if (outcome.accepted || instead !== undefined) return outcome
+  }
+  return outcome!
+}
+
+async function dismiss(writer: WriterState, version: string, { by, reason }: Cause): Promise<AliasOutcome> {
+  const state = await refreshWith(writer, version)
+  const alias = challengerAliasOf(state, version)
+  if (alias === null) return rejected(`${version} is no challenger`)
+  return changeAlias(writer, { alias, version: null, previous: version, by, reason, action: 'set' })
+}
+
+async function rollback(writer: WriterState, { by, reason, from, fits }: RollbackOptions): Promise<AliasOutcome> {
+  const state = await refresh(writer)
+  if (champion(state)?.version !== from) return overtaken(state, championAlias)
+  const target = rollbackTarget(state, fits)
+  if (target === null) return rejected(`there is no version before ${from} to go back to`)
+  const { version } = target
+  return changeAlias(writer, { alias: championAlias, version, previous: from, by, reason, action: 'rollback' })
+}
+
+async function reject(writer: WriterState, version: string, rejection: RejectOptions): Promise<VersionNote> {
+  await refreshWith(writer, version)
+  const note: VersionNote = { kind: 'note', note: rejectedNote, version, notedAtMs: writer.clock(), ...rejection }
+  await append(writer, note)
+  return note
+}
+
+function rejected(why: string): AliasOutcome {
+  return { accepted: false, first: null, why }
+}
+
+function overtaken(state: RegistryState, alias: string): AliasOutcome {
   const first = lastChange(state, alias)
-  if (first === null) return refused(`${alias} points to nothing`)
+  if (first === null) return rejected(`${alias} points to nothing`)
   const { version, changedAtMs, by, reason } = first
   const now = version === null ? 'to nothing' : `to ${version}`
   const when = new Date(changedAtMs).toISOString()
-  return { held: false, first, why: `another change came first: ${by} set ${alias} ${now} at ${when} (${reason})` }
+  return { accepted: false, first, why: `another change came first: ${by} set ${alias} ${now} at ${when} (${reason})` }
 }
 
 function noAlias(state: RegistryState, instead: string | undefined): string {

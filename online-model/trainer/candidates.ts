@@ -1,6 +1,6 @@
 /**
- * A candidate's way into the registry: published, judged against what was served, promoted or refused with the reason. Called by the
- * trainer for what was learnt continuously and for what a retraining gave.
+ * A candidate's way into the registry: published, evaluated against what was served, promoted or rejected with the reasons. Called by the
+ * trainer for the weights of its continuous learner and for those of a retraining.
  */
 import type { Log } from '../../runtime/log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -8,84 +8,88 @@ import type { ModelVersion } from '../../schemas/wire/records.ts'
 import type { GateDecision } from '../evaluation/gates.ts'
 import { challengers, champion, championAlias, type RegistryState } from '../registry/registry.ts'
 import type { RegistryWriter, VersionDraft } from '../registry/writer.ts'
+import type { TrainerMetrics } from './metrics.ts'
 
-export type CandidateOutcome = 'promoted' | 'refused'
+export type CandidateOutcome = 'promoted' | 'rejected'
 
-export interface Candidates {
-  /**
-   * `judge` is asked with the version as it was published and the champion that it is judged against. Null: a trainer that died before it
-   * could say so had done all this already.
-   */
-  submit(
-    draft: VersionDraft,
-    judge: (candidate: ModelVersion, against: ModelVersion | null) => GateDecision,
-  ): Promise<CandidateOutcome | null>
+export interface CandidateParts {
+  readonly registry: RegistryWriter
+  readonly log: Log
+  readonly metrics: Pick<TrainerMetrics, 'submitted'>
 }
+
+/** `candidate` is the version as it was published; `champion` the one to compare it with, null where there is none of this definition. */
+export type EvaluateCandidate = (candidate: ModelVersion, champion: ModelVersion | null) => GateDecision
 
 const by = 'trainer'
 
-export function createCandidates(registry: RegistryWriter, log: Log): Candidates {
-  async function submit(
-    draft: VersionDraft,
-    judge: (candidate: ModelVersion, against: ModelVersion | null) => GateDecision,
-  ): Promise<CandidateOutcome | null> {
-    const before = await registry.refresh()
-    const known = published(before, draft)
-    if (known && isDecided(before, known.version)) return null
-    const against = championOf(before, draft.fingerprint)
-    const candidate = known ?? (await publishable(draft))
-    if (candidate === null) return 'refused'
+/** Null where the same candidate was decided on before: a trainer that died before it could save that it had submitted it. */
+export async function submitCandidate(
+  parts: CandidateParts,
+  draft: VersionDraft,
+  evaluate: EvaluateCandidate,
+): Promise<CandidateOutcome | null> {
+  const { registry, log, metrics } = parts
+  const before = await registry.refresh()
+  const known = published(before, draft)
+  if (known && isDecided(before, known.version)) return null
+  const against = championOf(before, draft.fingerprint)
+  const candidate = known ?? (await publishIfItFits(parts, draft))
+  let outcome: CandidateOutcome = 'rejected'
+  if (candidate !== null) {
     const { version } = candidate
-    const { promote, reasons, measures: figures } = judge(candidate, against)
+    const { promote, reasons, measures: figures } = evaluate(candidate, against)
     const reason = reasons.join(' ')
-    const isPromoted = promote && (await promoted(version, before, reason))
-    if (!isPromoted) {
-      await registry.refuse(version, { by, reason, against: against?.version ?? null, figures })
-      await challenge(version, draft)
+    if (promote && (await promoted(parts, version, before, reason))) outcome = 'promoted'
+    if (outcome === 'rejected') {
+      await registry.reject(version, { by, reason, against: against?.version ?? null, figures })
+      await challenge(parts, version, draft)
     }
-    log.info(
-      { version, origin: draft.origin, ...figures },
-      `${version} is ${isPromoted ? 'the champion' : 'refused'}. ${reason}`,
-    )
-    return isPromoted ? 'promoted' : 'refused'
+    const result = outcome === 'promoted' ? 'the champion' : 'rejected'
+    log.info({ version, origin: draft.origin, ...figures }, `${version} is ${result}. ${reason}`)
   }
-
-  /** What is too large today is so tomorrow: it is refused like any other candidate, though without a name. */
-  async function publishable(draft: VersionDraft): Promise<ModelVersion | null> {
-    try {
-      return await registry.publish(draft)
-    } catch (error) {
-      if (!(error instanceof PipelineError) || error.code !== 'model_too_large') throw error
-      log.warn({ code: error.code, origin: draft.origin }, `a candidate is refused: ${error.message}`)
-      return null
-    }
-  }
-
-  async function promoted(version: string, before: RegistryState, reason: string): Promise<boolean> {
-    const instead = champion(before)?.version ?? null
-    const outcome = await registry.promote(version, { by, reason, instead, keepsFormer: true })
-    if (!outcome.held) log.warn({ version }, `${version} was not promoted: ${outcome.why}`)
-    return outcome.held
-  }
-
-  /** It scores in shadow, so that its figures go on: in the place of the last one of its origin, or where an alias is free. */
-  async function challenge(version: string, { origin }: VersionDraft): Promise<void> {
-    const former = challengers(registry.state()).find((other) => other.origin === origin)
-    const instead = former ? { instead: former.version } : {}
-    const outcome = await registry.challenge(version, { by, reason: `the newest of the ${origin} ones`, ...instead })
-    if (!outcome.held) log.info({ version }, `${version} does not score in shadow: ${outcome.why}`)
-  }
-
-  return { submit }
+  metrics.submitted(outcome === 'promoted')
+  return outcome
 }
 
-/** A champion of another definition scores nothing, and is nobody to be compared with. */
+/** Null where the version is too large for a registry record: that is a rejection like any other, though of a version without a name. */
+async function publishIfItFits({ registry, log }: CandidateParts, draft: VersionDraft): Promise<ModelVersion | null> {
+  try {
+    return await registry.publish(draft)
+  } catch (error) {
+    if (!(error instanceof PipelineError) || error.code !== 'model_too_large') throw error
+    log.warn({ code: error.code, origin: draft.origin }, `a candidate is rejected: ${error.message}`)
+    return null
+  }
+}
+
+async function promoted(
+  { registry, log }: CandidateParts,
+  version: string,
+  before: RegistryState,
+  reason: string,
+): Promise<boolean> {
+  const instead = champion(before)?.version ?? null
+  const outcome = await registry.promote(version, { by, reason, instead, keepsFormer: true })
+  if (!outcome.accepted) log.warn({ version }, `${version} was not promoted: ${outcome.why}`)
+  return outcome.accepted
+}
+
+/** A rejected version scores in shadow, to be measured further: instead of the last one of its origin, or where an alias is free. */
+async function challenge({ registry, log }: CandidateParts, version: string, { origin }: VersionDraft): Promise<void> {
+  const former = challengers(registry.state()).find((other) => other.origin === origin)
+  const instead = former ? { instead: former.version } : {}
+  const outcome = await registry.challenge(version, { by, reason: `the newest of the ${origin} ones`, ...instead })
+  if (!outcome.accepted) log.info({ version }, `${version} does not score in shadow: ${outcome.why}`)
+}
+
+/** A champion of another definition scores nothing, so that there is nothing to compare with. */
 export function championOf(state: RegistryState, fingerprint: string): ModelVersion | null {
   const version = champion(state)
   return version?.fingerprint === fingerprint ? version : null
 }
 
-/** The same rows and seed give the same weights: they tell a candidate that was published before. */
+/** The same rows and seed give the same weights, by which a candidate that was published before is recognised. */
 function published({ versions }: RegistryState, draft: VersionDraft): ModelVersion | undefined {
   const weights = JSON.stringify(draft.model)
   return [...versions.values()].findLast(

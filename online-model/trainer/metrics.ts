@@ -1,16 +1,16 @@
-/** What the trainer shows of itself in Prometheus: how far its inputs have come, what ripened and was learnt, what came of candidates. */
+/** The trainer's Prometheus metrics: progress of its inputs, rows matured and learnt, outcomes of candidates, quality. Made by the command. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import { createEvaluationGauges } from '../evaluation/gauges.ts'
 import type { StoreStatus } from '../training-store/store.ts'
-import type { Watched } from './watch.ts'
+import type { ServedEvaluation } from './served-evaluation.ts'
 
 export interface TrainerMetrics {
   status(status: StoreStatus): void
   learnt(rows: number): void
   submitted(isPromoted: boolean): void
   retrained(outcome: 'trained' | 'failed', seconds: number): void
-  evaluated(watched: Watched): void
-  rolledBack(held: boolean): void
+  evaluated(evaluation: ServedEvaluation): void
+  rolledBack(accepted: boolean): void
 }
 
 export function createTrainerMetrics(registry: Registry): TrainerMetrics {
@@ -19,12 +19,14 @@ export function createTrainerMetrics(registry: Registry): TrainerMetrics {
     new Gauge({ name: `millrace_trainer_${name}`, help, labelNames, registers })
   const counter = (name: string, help: string, labelNames: string[] = []) =>
     new Counter({ name: `millrace_trainer_${name}`, help, labelNames, registers })
-  const rows = gauge('rows', 'Rows of the training store, waiting for their label or ripe.', ['state'])
-  const ripened = gauge('ripened_rows', 'Rows that ever ripened.')
+  const rows = gauge('rows', 'Rows of the training store, waiting for their label or mature.', ['state'])
+  const matured = gauge('matured_rows', 'Rows that have matured since the store was made.')
   const watermark = gauge('watermark_seconds', 'Event time that both inputs have passed.')
-  const learnt = counter('learnt_rows_total', 'Ripe rows that the continuous learner has taken.')
-  const candidates = counter('candidates_total', 'Versions published, by what became of them.', ['outcome'])
-  const rollbacks = counter('rollbacks_total', 'Champions that were to be taken back, by whether that held.', ['held'])
+  const learnt = counter('learnt_rows_total', 'Mature rows that the continuous learner has learnt from.')
+  const candidates = counter('candidates_total', 'Candidates, by whether they were promoted or rejected.', ['outcome'])
+  const rollbacks = counter('rollbacks_total', 'Rollbacks of a champion, by whether the registry accepted them.', [
+    'accepted',
+  ])
   const seconds = new Histogram({
     name: 'millrace_trainer_retrain_duration_seconds',
     help: 'How long a retraining took.',
@@ -37,18 +39,18 @@ export function createTrainerMetrics(registry: Registry): TrainerMetrics {
   return {
     status(status) {
       rows.set({ state: 'waiting' }, status.rows.waiting)
-      rows.set({ state: 'ripened' }, status.rows.ripened)
-      ripened.set(status.ripenedSeq)
+      rows.set({ state: 'matured' }, status.rows.matured)
+      matured.set(status.maturedSeq)
       if (Number.isFinite(status.watermarkMs)) watermark.set(status.watermarkMs / 1_000)
     },
     learnt: (count) => learnt.inc(count),
-    submitted: (isPromoted) => candidates.inc({ outcome: isPromoted ? 'promoted' : 'refused' }),
+    submitted: (isPromoted) => candidates.inc({ outcome: isPromoted ? 'promoted' : 'rejected' }),
     retrained: (outcome, took) => seconds.observe({ outcome }, took),
     evaluated({ served, shadows }) {
       gauges.show('champion', served)
       const newest = [...shadows.values()].at(-1)
       if (newest) gauges.show('challenger', newest)
     },
-    rolledBack: (held) => rollbacks.inc({ held: String(held) }),
+    rolledBack: (accepted) => rollbacks.inc({ accepted: String(accepted) }),
   }
 }

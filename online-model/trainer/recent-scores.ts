@@ -1,6 +1,6 @@
 /**
- * The newest ripe rows with what was served and what the learner said of them before it learnt from them: the slice that its versions are
- * judged on. Neither had seen the labels. Bounded; kept by the continuous learning.
+ * The newest mature rows, each with the score that was served and the learner's own score before it learnt from the row: what its versions
+ * are evaluated on, since neither model had seen the labels. Bounded; filled by the continuous learning.
  */
 export interface ScoredRows {
   readonly rowCount: number
@@ -21,7 +21,7 @@ export interface ScoredRow {
   readonly served: number
   readonly candidate: number
   readonly key: string | null
-  /** That served. */
+  /** Model version that served the score. */
   readonly version: string | null
 }
 
@@ -41,7 +41,7 @@ export function createRecentScores(rowsMax: number): RecentScores {
   const versions: Array<string | null> = []
   let added = 0
 
-  /** From the oldest to the end of the ring, then from its start. */
+  /** Oldest first: from the oldest entry to the end of the ring, then from its start. */
   function inOrder<T extends Uint8Array | Float64Array>(column: T): T {
     if (added <= rowsMax) return column.slice(0, added) as T
     const at = added % rowsMax

@@ -1,6 +1,6 @@
 /**
- * The trainer over HTTP, a Fastify plugin: how good the models are, what was predicted for an event and what became of it, and the order
- * to train anew. Registered by the command with a server of `runtime/http/server.ts`.
+ * The trainer over HTTP, a Fastify plugin: how good the models are, what was predicted for an event and its label, and requests for a
+ * retraining. Registered by the command with a server of `runtime/http/server.ts`.
  */
 import type { FastifyInstance } from 'fastify'
 import { failureOf, failureResponse } from '../../runtime/http/failure.ts'
@@ -20,19 +20,19 @@ export interface TrainerRoutesOptions {
 
 export interface TrainerResponse {
   readonly pipeline: string
-  /** Topic of the registry, which no other pipeline or namespace has. */
+  /** Topic of the registry; unique to this pipeline and namespace. */
   readonly models: string
   readonly champion: string | null
   readonly retraining: { readonly reason: string } | null
   readonly store: {
     /** RFC 3339; null before the first. */
     readonly watermark: string | null
-    readonly ripenedUntil: string | null
-    readonly ripened: number
+    readonly maturedUntil: string | null
+    readonly matured: number
     readonly rows: StoreStatus['rows']
     readonly counts: StoreStatus['counts']
   }
-  /** As served, and as challengers scored in shadow, by version; null before the first evaluation. */
+  /** Of the scores that were served, and of challengers' shadow scores by version; null before the first evaluation. */
   readonly served: EvaluationReport | null
   readonly shadows: Readonly<Record<string, EvaluationReport>>
 }
@@ -47,15 +47,15 @@ export interface PredictionResponse {
   readonly features: Readonly<Record<string, number | null>>
   readonly partition: number
   readonly offset: number
-  /** Null while it is not known; `time` is null where no label came in the time that it had. */
+  /** Null while it is not known; `time` is null where no label event arrived in time. */
   readonly label: { readonly value: 0 | 1; readonly time: string | null } | null
 }
 
 export function trainerRoutes({ plan, store, trainer, state }: TrainerRoutesOptions) {
   return async (server: FastifyInstance): Promise<void> => {
     server.get('/trainer', { schema: trainerSchema }, async (): Promise<TrainerResponse> => {
-      const { watermarkMs, ripenedUntilMs, ripenedSeq, rows, counts } = store.status()
-      const watched = trainer.watched()
+      const { watermarkMs, maturedUntilMs, maturedSeq, rows, counts } = store.status()
+      const evaluation = trainer.evaluation()
       return {
         pipeline: plan.name,
         models: plan.models.topic,
@@ -63,13 +63,13 @@ export function trainerRoutes({ plan, store, trainer, state }: TrainerRoutesOpti
         retraining: trainer.retraining(),
         store: {
           watermark: instant(watermarkMs),
-          ripenedUntil: instant(ripenedUntilMs),
-          ripened: ripenedSeq,
+          maturedUntil: instant(maturedUntilMs),
+          matured: maturedSeq,
           rows,
           counts,
         },
-        served: watched?.served ?? null,
-        shadows: Object.fromEntries(watched?.shadows ?? []),
+        served: evaluation?.served ?? null,
+        shadows: Object.fromEntries(evaluation?.shadows ?? []),
       }
     })
     server.get<{ Params: { id: string } }>('/predictions/:id', { schema: predictionSchema }, async (request, reply) => {
@@ -119,7 +119,7 @@ const described = (description: string) => ({
 const trainerSchema = {
   operationId: 'trainer',
   tags: ['learning'],
-  summary: 'How far the training set has come and how good the models are.',
+  summary: 'Progress of the training set and quality of the models.',
   response: { 200: described('Counts, the champion, and the evaluation of what was served.') },
 }
 
@@ -132,12 +132,15 @@ const predictionSchema = {
     required: ['id'],
     properties: { id: { type: 'string', minLength: 1, description: 'the id of a scored event' } },
   },
-  response: { 200: described('The prediction.'), 404: failureResponse('The training store has none of it.') },
+  response: {
+    200: described('The prediction.'),
+    404: failureResponse('The training store holds no prediction of this event.'),
+  },
 }
 
 const retrainSchema = {
   operationId: 'retrain',
   tags: ['learning'],
-  summary: 'Asks for a retraining as soon as none is under way.',
-  response: { 202: described('It is noted.') },
+  summary: 'Requests a retraining as soon as none is running.',
+  response: { 202: described('The request is noted.') },
 }

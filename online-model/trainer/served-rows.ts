@@ -1,33 +1,34 @@
-/** Ripe rows of the training store in, the columns that evaluation works on out: those that a model had scored. Called by the trainer. */
+/** Mature rows of the training store in, the columns that an evaluation takes out: of the rows that a model scored. Called by step 5. */
 import type { ServedRows } from '../evaluation/evaluate.ts'
-import type { RipeRows } from '../training-store/store.ts'
+import type { MatureRows } from '../training-store/store.ts'
 
-/** `rowAt`: where each of them lay among the ripe rows. */
+/** `rowAt`: index of each of them among the mature rows. */
 export interface Served extends ServedRows {
   readonly rowAt: Uint32Array
 }
 
-export function servedRows(ripe: RipeRows): Served {
+export function servedRows(mature: MatureRows): Served {
   return columns(
-    ripe,
-    scored(ripe, (row) => ripe.scores[row]!),
-    (row) => ripe.scores[row]!,
-    (row) => ripe.versions[row]!,
+    mature,
+    scored(mature, (row) => mature.scores[row]!),
+    (row) => mature.scores[row]!,
+    (row) => mature.versions[row]!,
   )
 }
 
-/** What one version said of these rows in shadow: those that it did not see are left out. */
-export function shadowRows(ripe: RipeRows, version: string): Served {
-  const scoreOf = (row: number) => ripe.shadows[row]!.find((shadow) => shadow.version === version)?.score ?? Number.NaN
-  return columns(ripe, scored(ripe, scoreOf), scoreOf, () => version)
+/** One version's shadow scores; rows that it did not score are left out. */
+export function shadowRows(mature: MatureRows, version: string): Served {
+  const scoreOf = (row: number) =>
+    mature.shadows[row]!.find((shadow) => shadow.version === version)?.score ?? Number.NaN
+  return columns(mature, scored(mature, scoreOf), scoreOf, () => version)
 }
 
-function scored({ rowCount }: RipeRows, scoreOf: (row: number) => number): Uint32Array {
+function scored({ rowCount }: MatureRows, scoreOf: (row: number) => number): Uint32Array {
   return Uint32Array.from({ length: rowCount }, (_, row) => row).filter((row) => Number.isFinite(scoreOf(row)))
 }
 
 function columns(
-  ripe: RipeRows,
+  mature: MatureRows,
   rowAt: Uint32Array,
   scoreOf: (row: number) => number,
   versionOf: (row: number) => string | null,
@@ -37,15 +38,15 @@ function columns(
   const pick = (of: (row: number) => number) => Float64Array.from(rowAt, of)
   return {
     rowAt,
-    labels: Uint8Array.from(rowAt, (row) => ripe.labels[row]!),
+    labels: Uint8Array.from(rowAt, (row) => mature.labels[row]!),
     scores: pick(scoreOf),
-    times: pick((row) => ripe.times[row]!),
+    times: pick((row) => mature.times[row]!),
     versions: Int32Array.from(rowAt, (row) => versions.codeOf(versionOf(row) ?? '')),
     versionNames: versions.names,
     // An event without a key is an entity of its own.
-    keys: Int32Array.from(rowAt, (row) => keys.codeOf(ripe.keys[row] ?? `event ${ripe.ids[row]}`)),
-    labelDelays: pick((row) => ripe.labelTimes[row]! - ripe.times[row]!),
-    weights: pick((row) => ripe.weights[row]!),
+    keys: Int32Array.from(rowAt, (row) => keys.codeOf(mature.keys[row] ?? `event ${mature.ids[row]}`)),
+    labelDelays: pick((row) => mature.labelTimes[row]! - mature.times[row]!),
+    weights: pick((row) => mature.weights[row]!),
   }
 }
 

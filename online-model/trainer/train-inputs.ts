@@ -1,4 +1,4 @@
-/** The logged predictions and the label stream in, a filled label join and its watermark out; called by the trainer. */
+/** The logged predictions and the label stream in, a filled label join and its watermark out; called by `train.ts`. */
 import assert from 'node:assert/strict'
 import type { Broker, Fetcher, LogRecord, TopicPartition } from '../../runtime/broker.ts'
 import { type LogSpan, readSpans, wholeLog } from '../../runtime/read-log.ts'
@@ -10,7 +10,7 @@ import { readLabel } from '../labels/read-label.ts'
 
 type InputPlan = Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'streams' | 'label'>
 
-/** Records read that taught nothing. */
+/** Records read that gave no row and no label. */
 export interface Skipped {
   /** Predictions of another definition. */
   readonly foreign: number
@@ -25,13 +25,14 @@ export interface TrainInputs {
   /** Event time that both inputs have passed, ms; −∞ while one of them is empty. */
   readonly watermarkMs: number
   readonly skipped: Skipped
-  /** Where reading ended, for the version's lineage. */
+  /** Offsets at which reading ended, for the version's lineage. */
   readonly positions: ModelVersion['trainedOn']
 }
 
 /**
  * `topics` are full names. Reads the labels twice, so that only rows are held, and the predictions once, or twice where
- * the labels have come further than they; what retention removes meanwhile is passed over. Rejects with `topic_missing`, `record_unreadable` and the broker's codes.
+ * the labels are ahead of them; records that retention removes meanwhile are skipped. Rejects with `topic_missing`, `record_unreadable` and
+ * the broker's codes.
  */
 export async function readTrainInputs(
   broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher'>,
@@ -46,13 +47,13 @@ export async function readTrainInputs(
   const labelSpans = spans.filter(({ topic }) => topic === topics.label)
   const fetcher = await broker.fetcher()
   try {
-    // 1. How far the labels have come says which predictions can be ripe.
+    // 1. The event time of the labels bounds which predictions can be mature.
     const labels = await surveyLabels(fetcher, labelSpans, labelStream, plan.label)
-    // Labels may still come as much out of order as their stream declares.
-    const labelsPassedMs = labels.timeMs - labelStream.disorderMs
+    // Labels may still be as much out of order as their stream declares.
+    const labelWatermarkMs = labels.timeMs - labelStream.disorderMs
 
-    // 2. The newest ripe predictions.
-    const { join, watermarkMs, foreign } = await keepRipe(fetcher, predictionSpans, plan, rowsMax, labelsPassedMs)
+    // 2. The newest mature predictions.
+    const { join, watermarkMs, foreign } = await keepMature(fetcher, predictionSpans, plan, rowsMax, labelWatermarkMs)
 
     // 3. The labels again, now that it is known whose are needed.
     const name = (record: LogRecord, { partition }: TopicPartition) => {
@@ -71,46 +72,47 @@ export async function readTrainInputs(
   }
 }
 
-interface RipePredictions {
+interface MaturePredictions {
   readonly join: LabelJoin
   readonly watermarkMs: number
   readonly foreign: number
 }
 
-/** `passedMs`: event time that the labels have passed, and an upper bound of the watermark. */
-async function keepRipe(
+/** `boundMs`: the labels' watermark, which is an upper bound of the watermark of both inputs. */
+async function keepMature(
   fetcher: Fetcher,
   spans: readonly LogSpan[],
   plan: InputPlan,
   rowsMax: number,
-  passedMs: number,
-): Promise<RipePredictions> {
+  boundMs: number,
+): Promise<MaturePredictions> {
   const { otherwise } = plan.label
   const join = createLabelJoin({
     featureCount: plan.features.length,
-    ripeUntilMs: passedMs - otherwise.afterMs,
+    matureUntilMs: boundMs - otherwise.afterMs,
     otherwise: otherwise.value,
     rowsMax,
   })
   let timeMs = Number.NEGATIVE_INFINITY
   let foreign = 0
   const take = (record: LogRecord, from: TopicPartition) => {
-    const place = `${from.topic} partition ${from.partition} offset ${record.offset}`
+    const position = `${from.topic} partition ${from.partition} offset ${record.offset}`
     if (record.value === null) {
-      throw new PipelineError('record_unreadable', `The prediction at ${place} has no value.`, { details: { place } })
+      throw new PipelineError('record_unreadable', `The prediction at ${position} has no value.`, {
+        details: { position },
+      })
     }
     const prediction = plan.predictions.codec.decode(record.value)
     timeMs = Math.max(timeMs, prediction.time)
-    // The same feature names may mean something else under another definition, so its vectors teach nothing about
-    // this one.
+    // The same feature names may mean something else under another definition, so its vectors are of no use for this one.
     if (prediction.fingerprint === plan.fingerprint) join.addPrediction(prediction)
     else foreign++
   }
   await readSpans(fetcher, spans, take, { isLossy: true })
-  // Predictions behind the labels are the slower input, which only their end tells: once more, with the watermark known.
-  // Not awaited here, so that this join is gone before the next one grows.
-  if (timeMs < passedMs) return keepRipe(fetcher, spans, plan, rowsMax, timeMs)
-  return { join, watermarkMs: passedMs, foreign }
+  // The predictions turned out to be the slower input, which is only known at their end: once more, with the watermark known.
+  // Not awaited here, so that this join can be freed before the next one grows.
+  if (timeMs < boundMs) return keepMature(fetcher, spans, plan, rowsMax, timeMs)
+  return { join, watermarkMs: boundMs, foreign }
 }
 
 async function surveyLabels(fetcher: Fetcher, spans: readonly LogSpan[], stream: StreamPlan, plan: LabelPlan) {

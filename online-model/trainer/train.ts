@@ -25,13 +25,13 @@ export interface TrainOptions {
   readonly plan: TrainingPlan
   /** Full topic names: logged predictions, raw topic of the label stream, registry. */
   readonly topics: { readonly predictions: string; readonly label: string; readonly models: string }
-  /** Of whatever the fit draws; recorded with the version. */
+  /** Seed of the fit; recorded with the version. */
   readonly seed: number
   readonly clock: () => number
   readonly say: (line: string) => void
   /** Who asked for the training: recorded with the alias change. */
   readonly by: string
-  /** Newest ripe predictions trained on, 1,000,000 unless told: about 150 bytes each plus 16 for every feature. */
+  /** Most predictions trained on, the newest mature ones; 1,000,000 unless given. About 150 bytes each plus 16 for every feature. */
   readonly rowsMax?: number
   readonly signal?: AbortSignal
 }
@@ -49,15 +49,15 @@ export interface TrainSummary {
   readonly watermarkMs: number
   readonly counts: LabelJoinCounts
   readonly skipped: Skipped
-  /** On the rows that were trained on. */
+  /** Measured on the training rows themselves. */
   readonly metrics: Measures
-  /** How it was fitted, in a few words. */
+  /** How it was fitted, for people. */
   readonly note: string
   readonly seconds: number
 }
 
 /**
- * Reads both logs from start to stable end as they are at call time. Rejects with `model_untrainable` when the ripe
+ * Reads both logs from start to stable end as they are at call time. Rejects with `model_untrainable` when the mature
  * rows are not of both classes or the fit does not converge, `topic_missing`, `record_unreadable` and the broker's
  * codes; nothing is published then.
  */
@@ -71,19 +71,19 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
   say(`read ${counts.predictions} predictions and ${counts.labels} labels`)
 
   // 2. Join.
-  const ripe = inputs.join.labelledRows()
+  const mature = inputs.join.labelledRows()
 
   // 3. Fit and measure.
-  const fit = await fitOrExplain(options, ripe, inputs)
-  const metrics = measureOn(ripe, fit, plan)
-  const positives = ripe.labels.reduce((sum, label) => sum + label, 0)
+  const fit = await fitOrExplain(options, mature, inputs)
+  const metrics = measureOn(mature, fit, plan)
+  const positives = mature.labels.reduce((sum, label) => sum + label, 0)
   say(
-    `fitted ${ripe.rowCount} rows (${positives} positive, ${counts.waiting} more wait for their label), ` +
+    `fitted ${mature.rowCount} rows (${positives} positive, ${counts.waiting} more wait for their label), ` +
       `${fit.note}: average precision ${metrics.averagePrecision.toFixed(4)}, ` +
       `AUC ${metrics.auc.toFixed(4)}, log-loss ${metrics.logLoss.toFixed(4)}`,
   )
 
-  // 4. Publish and promote: the registry tells whether the alias moved.
+  // 4. Publish and promote: only the registry knows whether the alias moved.
   const registry = createRegistryWriter({ broker, codec: plan.models.codec, topic: topics.models, clock })
   try {
     const previous = champion(await registry.refresh())?.version ?? null
@@ -91,19 +91,19 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
       fingerprint: plan.fingerprint,
       seed,
       model: fit.weights,
-      metrics: { rows: ripe.rowCount, positives, ...metrics },
+      metrics: { rows: mature.rowCount, positives, ...metrics },
       trainedOn: inputs.positions,
       parent: previous,
       origin: 'manual',
     })
-    const reason = `trained on ${ripe.rowCount} rows with ${positives} positives`
+    const reason = `trained on ${mature.rowCount} rows with ${positives} positives`
     const promoted = await registry.promote(version.version, { by, reason, instead: previous })
-    if (!promoted.held) say(`${version.version} is not the champion; ${promoted.why}`)
+    if (!promoted.accepted) say(`${version.version} is not the champion; ${promoted.why}`)
     return {
       version,
       previous,
-      promoted: promoted.held,
-      rows: ripe.rowCount,
+      promoted: promoted.accepted,
+      rows: mature.rowCount,
       positives,
       waiting: counts.waiting,
       watermarkMs: inputs.watermarkMs,
@@ -118,14 +118,14 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
   }
 }
 
-async function fitOrExplain(options: TrainOptions, ripe: LabelledRows, inputs: TrainInputs): Promise<Fitted> {
+async function fitOrExplain(options: TrainOptions, mature: LabelledRows, inputs: TrainInputs): Promise<Fitted> {
   const { plan, seed, say, signal } = options
-  const { rows, labels, rowCount } = ripe
+  const { rows, labels, rowCount } = mature
   const features = plan.features.map(({ name }) => name)
-  let toldTenths = 0
+  let reportedTenths = 0
   const onProgress = (done: number, note: string) => {
-    if (Math.floor(done * 10) <= toldTenths) return
-    toldTenths = Math.floor(done * 10)
+    if (Math.floor(done * 10) <= reportedTenths) return
+    reportedTenths = Math.floor(done * 10)
     say(`fitting: ${Math.round(done * 100)} %, ${note}`)
   }
   const training = { rows, labels, rowCount, features, weights: null }
@@ -139,23 +139,24 @@ async function fitOrExplain(options: TrainOptions, ripe: LabelledRows, inputs: T
   }
 }
 
-/** The fit only knows its rows; why there are so few of them is written in the logs. */
+/** The fit only knows its rows; why there are so few of them follows from what the logs hold. */
 function explained(cause: PipelineError, plan: TrainingPlan, inputs: TrainInputs): PipelineError {
   const counts = inputs.join.counts()
-  const passed = Number.isFinite(inputs.watermarkMs) ? new Date(inputs.watermarkMs).toISOString() : 'nothing yet'
+  const watermark = Number.isFinite(inputs.watermarkMs) ? new Date(inputs.watermarkMs).toISOString() : 'not known yet'
   return new PipelineError(
     'model_untrainable',
     `${cause.message} The logs hold ${counts.predictions} predictions of this definition and ` +
       `${counts.labels} labels; ${counts.waiting} predictions wait for their label, which is due ` +
-      `${plan.label.otherwise.afterMs} ms of event time after the event, and both streams have passed ${passed}.`,
+      `${plan.label.otherwise.afterMs} ms of event time after the event, and the watermark of both streams is ${watermark}.`,
     { cause, details: { ...cause.details, ...counts, ...inputs.skipped } },
   )
 }
 
-function measureOn(ripe: LabelledRows, fit: Fitted, plan: TrainingPlan): Measures {
+function measureOn(mature: LabelledRows, fit: Fitted, plan: TrainingPlan): Measures {
   const width = plan.features.length
   const score = predictor(fit.weights, plan)
-  const scores = new Float64Array(ripe.rowCount)
-  for (let row = 0; row < ripe.rowCount; row++) scores[row] = score(ripe.rows.subarray(row * width, (row + 1) * width))
-  return measure(ripe.labels, scores)
+  const scores = new Float64Array(mature.rowCount)
+  for (let row = 0; row < mature.rowCount; row++)
+    scores[row] = score(mature.rows.subarray(row * width, (row + 1) * width))
+  return measure(mature.labels, scores)
 }

@@ -1,5 +1,5 @@
 /**
- * One batch of both inputs into the tables: rows, what ripens by them and the positions, inside the transaction that the caller has
+ * One batch of both inputs into the tables: rows, what matures by them and the positions, inside the transaction that the caller has
  * begun. Called by the training store.
  */
 import type { Prediction } from '../../schemas/wire/records.ts'
@@ -9,20 +9,20 @@ import type { Session } from './database.ts'
 import type { Layout } from './layout.ts'
 import { addCounts, type Progress, type StoreCounts } from './progress.ts'
 import { shadowToText } from './read-rows.ts'
-import { advance, furthestOf, type InputName, type PartitionRead, placeKey, watermarkOf } from './watermark.ts'
+import { advance, furthestOf, type InputName, type PartitionRead, partitionKey, watermarkOf } from './watermark.ts'
 
-interface LogPlace {
+interface LogPosition {
   readonly partition: number
   readonly offset: number
 }
 
-export interface PredictionRow extends LogPlace {
+export interface PredictionRow extends LogPosition {
   /** The record's key: that of the scored stream. */
   readonly key: string | null
   readonly prediction: Pick<Prediction, 'id' | 'time' | 'score' | 'modelVersion' | 'features' | 'shadow'>
 }
 
-export interface LabelRow extends LogPlace {
+export interface LabelRow extends LogPosition {
   readonly label: Label
 }
 
@@ -35,8 +35,8 @@ export interface Batch {
   readonly counts?: Partial<Pick<StoreCounts, 'foreign' | 'rejectedLabels' | 'labelsAhead' | 'passedOver'>>
 }
 
-export interface RipeningPlan {
-  /** An event is ripe once this much event time has passed. */
+export interface MaturityPlan {
+  /** An event is mature once this much event time has passed. */
   readonly afterMs: number
   /** Labels may still come this much out of order. */
   readonly labelDisorderMs: number
@@ -45,7 +45,7 @@ export interface RipeningPlan {
 /** Event time that both inputs have passed; −∞ while one of them is empty. */
 export function storeWatermark(
   { partitions }: Pick<Progress, 'partitions'>,
-  { labelDisorderMs }: Pick<RipeningPlan, 'labelDisorderMs'>,
+  { labelDisorderMs }: Pick<MaturityPlan, 'labelDisorderMs'>,
 ): number {
   return Math.min(watermarkOf(partitions, 'predictions'), watermarkOf(partitions, 'label') - labelDisorderMs)
 }
@@ -54,14 +54,14 @@ export function storeWatermark(
 export async function applyBatch(
   session: Session,
   layout: Layout,
-  ripening: RipeningPlan,
+  maturity: MaturityPlan,
   before: Progress,
   batch: Batch,
 ): Promise<Progress> {
   // What was applied before changes nothing: positions decide.
-  const nextOf = new Map(before.partitions.map((place) => [placeKey(place), place.next]))
-  const isNew = (input: InputName) => (row: LogPlace) =>
-    row.offset >= (nextOf.get(placeKey({ input, partition: row.partition })) ?? 0)
+  const nextOf = new Map(before.partitions.map((place) => [partitionKey(place), place.next]))
+  const isNew = (input: InputName) => (row: LogPosition) =>
+    row.offset >= (nextOf.get(partitionKey({ input, partition: row.partition })) ?? 0)
   const predictions = batch.predictions.filter(isNew('predictions'))
   const labels = batch.labels.filter(isNew('label'))
 
@@ -69,29 +69,29 @@ export async function applyBatch(
   const kept = predictions.length > 0 ? await keepPredictions(session, layout, before, predictions) : 0
 
   const partitions = advance(before.partitions, batch.read)
-  const untilMs = Math.max(before.ripenedUntilMs, storeWatermark({ partitions }, ripening) - ripening.afterMs)
-  const cameLate = predictions.some(({ prediction }) => prediction.time <= before.ripenedUntilMs)
-  const isDue = untilMs > before.ripenedUntilMs || cameLate
-  const ripened = isDue ? await ripen(session, layout, ripening, { ...before, partitions }, untilMs) : noneRipe
+  const untilMs = Math.max(before.maturedUntilMs, storeWatermark({ partitions }, maturity) - maturity.afterMs)
+  const cameLate = predictions.some(({ prediction }) => prediction.time <= before.maturedUntilMs)
+  const isDue = untilMs > before.maturedUntilMs || cameLate
+  const matured = isDue ? await matureDue(session, layout, maturity, { ...before, partitions }, untilMs) : noneMatured
 
   const counts = addCounts(before.counts, {
     ...(isAhead(before, batch) ? batch.counts : {}),
     predictions: kept,
     duplicatePredictions: predictions.length - kept,
     labels: labels.length,
-    ripened: ripened.count,
-    ripenedLate: ripened.late,
+    matured: matured.count,
+    maturedLate: matured.late,
   })
   const rows = {
-    waiting: before.rows.waiting + kept - ripened.count,
-    ripened: before.rows.ripened + ripened.count,
-    labels: before.rows.labels + labels.length - ripened.labels,
+    waiting: before.rows.waiting + kept - matured.count,
+    matured: before.rows.matured + matured.count,
+    labels: before.rows.labels + labels.length - matured.labels,
   }
   return {
     ...before,
     partitions,
-    ripenedUntilMs: untilMs,
-    nextSeq: before.nextSeq + ripened.count,
+    maturedUntilMs: untilMs,
+    nextSeq: before.nextSeq + matured.count,
     rows,
     counts,
   }
@@ -99,8 +99,8 @@ export async function applyBatch(
 
 /** Whether the batch reads on anywhere, so that its counts are not those of a batch that was applied before. */
 function isAhead(before: Progress, batch: Batch): boolean {
-  const nextOf = new Map(before.partitions.map((place) => [placeKey(place), place.next]))
-  return batch.read.some((read) => read.next > (nextOf.get(placeKey(read)) ?? -1))
+  const nextOf = new Map(before.partitions.map((place) => [partitionKey(place), place.next]))
+  return batch.read.some((read) => read.next > (nextOf.get(partitionKey(read)) ?? -1))
 }
 
 const labelColumns: ReadonlyArray<Column<LabelRow>> = [
@@ -155,33 +155,33 @@ async function keepPredictions(
   const hasImported = before.counts.imported > 0
   const tables = [
     ...(hasImported || fromMs <= furthestOf(before.partitions, 'predictions') ? ['waiting'] : []),
-    ...(hasImported || fromMs <= before.ripenedUntilMs ? ['ripened'] : []),
+    ...(hasImported || fromMs <= before.maturedUntilMs ? ['matured'] : []),
   ]
   const conditions = tables.length > 0 ? `WHERE ${tables.map(isNew).join(' AND ')}` : ''
   return session.run(`INSERT INTO waiting SELECT ${values.join(', ')} FROM staged s ${conditions}`)
 }
 
-interface Ripened {
+interface Matured {
   readonly count: number
   readonly late: number
   /** Labels that were folded into the rows. */
   readonly labels: number
 }
 
-const noneRipe: Ripened = { count: 0, late: 0, labels: 0 }
+const noneMatured: Matured = { count: 0, late: 0, labels: 0 }
 
 /**
- * Moves what is due into `ripened`, in the order of (event time, id). A label counts for an event only if it is dated no later than the
+ * Moves what is due into `matured`, in the order of (event time, id). A label counts for an event only if it is dated no later than the
  * event's due time, so that it does not matter how far the labels were read beyond it.
  */
-async function ripen(
+async function matureDue(
   session: Session,
   layout: Layout,
-  { afterMs, labelDisorderMs }: RipeningPlan,
+  { afterMs, labelDisorderMs }: MaturityPlan,
   before: Progress,
   untilMs: number,
-): Promise<Ripened> {
-  if (untilMs === Number.NEGATIVE_INFINITY) return noneRipe
+): Promise<Matured> {
+  if (untilMs === Number.NEGATIVE_INFINITY) return noneMatured
   const due = 'l.id = w.id AND l.time_ms <= w.time_ms + $after AND w.time_ms <= $until'
   const watermarkMs = storeWatermark(before, { labelDisorderMs })
   const held = `SELECT w.id, w.time_ms,
@@ -191,19 +191,19 @@ async function ripen(
   const columns = layout.waitingColumns.map((name) => `w.${name}`).join(', ')
   const values = { after: BigInt(afterMs), until: BigInt(untilMs) }
   const count = await session.run(
-    `INSERT INTO ripened
+    `INSERT INTO matured
       SELECT ${before.nextSeq} + row_number() OVER (ORDER BY w.time_ms, w.id) - 1, nullif(h.label.outcome, 2),
         h.label.time_ms, h.label.log_partition, h.label.log_offset, ${Math.max(watermarkMs, untilMs)}, ${columns}
       FROM waiting w LEFT JOIN (${held}) h ON h.id = w.id AND h.time_ms = w.time_ms
       WHERE w.time_ms <= $until ORDER BY w.time_ms, w.id`,
     values,
   )
-  if (count === 0) return noneRipe
+  if (count === 0) return noneMatured
   const labels = await session.run(`DELETE FROM labels l USING waiting w WHERE ${due}`, values)
   await session.run('DELETE FROM waiting WHERE time_ms <= $until', { until: values.until })
-  const late = await session.all('SELECT count(*)::DOUBLE FROM ripened WHERE seq >= $first AND time_ms <= $before', {
+  const late = await session.all('SELECT count(*)::DOUBLE FROM matured WHERE seq >= $first AND time_ms <= $before', {
     first: BigInt(before.nextSeq),
-    before: BigInt(Number.isFinite(before.ripenedUntilMs) ? before.ripenedUntilMs : Number.MIN_SAFE_INTEGER),
+    before: BigInt(Number.isFinite(before.maturedUntilMs) ? before.maturedUntilMs : Number.MIN_SAFE_INTEGER),
   })
   return { count, late: Number(late[0]![0]), labels }
 }

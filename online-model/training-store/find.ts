@@ -23,7 +23,7 @@ export interface FoundPrediction {
 }
 
 export async function findPrediction(session: Session, layout: Layout, id: string): Promise<FoundPrediction | null> {
-  const ripe = labelOf('latest', layout.otherwise)
+  const mature = labelOf('latest', layout.otherwise)
   const shared = [
     ...[
       'id',
@@ -40,7 +40,7 @@ export async function findPrediction(session: Session, layout: Layout, id: strin
   const columns = shared.map((name) => `r.${name}`).join(', ')
   const labels = `LEFT JOIN ${latestLabels} l ON l.id = r.id WHERE r.id = $id`
   const rows = await session.all(
-    `SELECT ${columns}, ${ripe.label} AS label, ${ripe.time}::DOUBLE AS label_time, r.time_ms FROM ripened r ${labels}
+    `SELECT ${columns}, ${mature.label} AS label, ${mature.time}::DOUBLE AS label_time, r.time_ms FROM matured r ${labels}
       UNION ALL
       SELECT ${columns}, l.outcome, CASE WHEN l.outcome IS NULL THEN NULL ELSE l.time_ms END::DOUBLE, r.time_ms FROM waiting r ${labels}
       ORDER BY r.time_ms DESC LIMIT 1`,

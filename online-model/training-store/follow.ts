@@ -1,6 +1,6 @@
 /**
- * Predictions and label stream from Kafka into the training store, step by step: each reads a bounded piece of both, applies it and hands
- * out what ripened. The trainer's loop calls it for as long as it runs. Reads without a group, from the store's own positions.
+ * Predictions and labels from Kafka into the training store, step by step: each reads a bounded batch of both, applies it and hands out the
+ * rows that matured. Called by the trainer's loop (step 1) and `millrace data`. Reads without a group, from the store's own positions.
  */
 import assert from 'node:assert/strict'
 import type { Broker, FetchedPartition, Fetcher, LogRecord } from '../../runtime/broker.ts'
@@ -12,41 +12,41 @@ import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import { readLabel } from '../labels/read-label.ts'
 import type { Batch, LabelRow, PredictionRow } from './apply.ts'
 import { labelStreamOf } from './open.ts'
-import type { RipeRows } from './read-rows.ts'
+import type { MatureRows } from './read-rows.ts'
 import type { StoreStatus, TrainingStore } from './store.ts'
-import { type InputName, type PartitionRead, placeKey } from './watermark.ts'
+import { type InputName, type PartitionRead, partitionKey } from './watermark.ts'
 
 export interface FollowStoreOptions {
   readonly broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher'>
   readonly plan: Pick<Plan, 'predictions' | 'fingerprint' | 'streams' | 'label'>
-  readonly store: Pick<TrainingStore, 'status' | 'apply' | 'ripened'>
+  readonly store: Pick<TrainingStore, 'status' | 'apply' | 'matured'>
   readonly clock: Pick<Clock, 'elapsedMs' | 'sleep'>
   readonly log: Pick<Log, 'warn'>
-  /** Who takes what ripens; null: nobody does. */
+  /** The consumer of rows that mature; null: there is none. */
   readonly handOut: {
-    /** Place in the order of ripening after which rows are handed out: what the consumer has saved (`TrainingStore.state`), or 0. */
+    /** `seq` after which rows are handed out: what the consumer has saved (`TrainingStore.state`), or 0. */
     readonly afterSeq: number
     /**
-     * Takes what ripened, at most `rowsMax` rows at a time and in order. Where it saves its own state with `saveState` up to the last row
-     * it took, every row is taken once, whatever happens in between.
+     * Takes at most `rowsMax` rows at a time, in maturity order. A consumer that saves its state with `saveState` up to the last row it
+     * took sees the effect of every row exactly once.
      */
-    readonly onRipened: (rows: RipeRows) => void | Promise<void>
-    /** 4,096 unless told. */
+    readonly onMatured: (rows: MatureRows) => void | Promise<void>
+    /** 4,096 unless given. */
     readonly rowsMax?: number
   } | null
-  /** What one step reads at most, over all partitions; 8 MiB unless told, but a record of each partition. */
+  /** What one step reads at most, over all partitions; 8 MiB unless given, but at least a record of each partition. */
   readonly stepBytesMax?: number
-  /** A step that finds the brokers failing for longer than this rejects; 5 minutes unless told. */
+  /** A step that finds the brokers failing for longer than this rejects; 5 minutes unless given. */
   readonly outageMaxMs?: number
 }
 
 export interface FollowStep {
   /** Records read, of use or not. */
   readonly records: number
-  /** Everything that was there has been read. Nothing more is to be expected at once. */
+  /** Everything that was in the logs has been read. */
   readonly isAtEnd: boolean
   /** Rows handed out. */
-  readonly ripened: number
+  readonly matured: number
   readonly status: StoreStatus
 }
 
@@ -54,7 +54,7 @@ export interface StoreFollower {
   /**
    * One at a time. Does not wait for records: the caller sleeps where a step was at the end. After a failure that may pass it has waited
    * a little and read nothing. Rejects with `topic_missing`, `record_unreadable`, `state_ahead`, the broker's codes that do not pass, those
-   * of the store and whatever `onRipened` rejects with.
+   * of the store and whatever `onMatured` rejects with.
    */
   step(): Promise<FollowStep>
   /** The same promise each time; not while a step is under way. */
@@ -63,139 +63,165 @@ export interface StoreFollower {
 
 const backoffFirstMs = 100
 const backoffMaxMs = 5_000
-const ripeRowsMaxDefault = 4_096
+const matureRowsMaxDefault = 4_096
 const stepBytesMaxDefault = 8 * 1_048_576
 const outageMaxMsDefault = 300_000
 const partitionBytesMin = 65_536
 
-/** A partition of one of the two topics, and where to read on. */
-interface Place {
+/** A partition of one of the two topics, and the offset to read next. */
+interface InputPosition {
   readonly input: InputName
   readonly topic: string
   readonly partition: number
   readonly next: number
 }
 
+interface FollowerState extends FollowStoreOptions {
+  readonly labelStream: StreamPlan
+  readonly topics: Readonly<Record<InputName, string>>
+  readonly stepBytesMax: number
+  readonly outageMaxMs: number
+  /** `seq` of the last row that was handed out. */
+  upToSeq: number
+  /** Null before the first read. */
+  positions: readonly InputPosition[] | null
+  fetcher: Fetcher | null
+  /** Null where the last read succeeded. */
+  outage: { readonly sinceMs: number; readonly failures: number } | null
+  /** Offsets that were removed from the logs before they were read, not applied yet. */
+  passedOver: number
+}
+
 /** Connects with the first step. */
 export function createStoreFollower(options: FollowStoreOptions): StoreFollower {
-  const { broker, plan, store, clock, log, handOut: consumer } = options
-  const { stepBytesMax = stepBytesMaxDefault, outageMaxMs = outageMaxMsDefault } = options
+  const { plan, stepBytesMax = stepBytesMaxDefault, outageMaxMs = outageMaxMsDefault } = options
   const labelStream = labelStreamOf(plan)
-  const topics: Readonly<Record<InputName, string>> = { predictions: plan.predictions.topic, label: labelStream.topic }
-  let upToSeq = consumer?.afterSeq ?? 0
-  let places: readonly Place[] | null = null
-  let fetcher: Fetcher | null = null
+  const state: FollowerState = {
+    ...options,
+    labelStream,
+    topics: { predictions: plan.predictions.topic, label: labelStream.topic },
+    stepBytesMax,
+    outageMaxMs,
+    upToSeq: options.handOut?.afterSeq ?? 0,
+    positions: null,
+    fetcher: null,
+    outage: null,
+    passedOver: 0,
+  }
   let closed: Promise<void> | null = null
   let isBusy = false
-  let failing: { readonly sinceMs: number; readonly failures: number } | null = null
-  /** Offsets that were removed from the logs before they were read, not applied yet. */
-  let passedOver = 0
-
-  async function read(): Promise<readonly FetchedPartition[]> {
-    places ??= await findPlaces(broker, topics, store.status())
-    fetcher ??= await broker.fetcher()
-    const partitionBytesMax = Math.max(partitionBytesMin, Math.floor(stepBytesMax / places.length))
-    const from = places.map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
-    // Without a wait, so that an empty answer was asked for now: only then it tells how far the input has come.
-    return fetcher.fetch(from, { maxWaitMs: 0, partitionBytesMax })
-  }
-
-  /** Null after a failure that may pass. */
-  async function readOrWait(): Promise<readonly FetchedPartition[] | null> {
-    try {
-      const fetched = await read()
-      failing = null
-      return fetched
-    } catch (error) {
-      if (!(error instanceof PipelineError)) throw error
-      if (error.code === 'log_truncated') return passOver(error)
-      if (!error.retry) throw error
-      failing = { sinceMs: failing?.sinceMs ?? clock.elapsedMs(), failures: (failing?.failures ?? 0) + 1 }
-      if (clock.elapsedMs() - failing.sinceMs > outageMaxMs) throw error
-      const delayMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** (failing.failures - 1))
-      log.warn({ code: error.code, failures: failing.failures, delayMs }, `training store: ${error.message}`)
-      await fetcher?.close()
-      fetcher = null
-      await clock.sleep(delayMs)
-      return null
-    }
-  }
-
-  function passOver(error: PipelineError): null {
-    const gone = error.details as { topic: string; partition: number; offset: number; start: number; end: number }
-    const place = places?.find(({ topic, partition }) => topic === gone.topic && partition === gone.partition)
-    assert(place !== undefined, `${gone.topic} partition ${gone.partition} was not asked for`)
-    if (gone.start <= place.next) throw aheadOfKafka(place, gone.end, error)
-    log.warn(
-      { topic: gone.topic, partition: gone.partition, from: place.next, start: gone.start },
-      'training store: records were removed before they were read; they are passed over',
-    )
-    passedOver += gone.start - place.next
-    places = places!.map((one) => (one === place ? { ...one, next: gone.start } : one))
-    return null
-  }
-
-  async function handOut(): Promise<number> {
-    let count = 0
-    while (consumer !== null && upToSeq < store.status().ripenedSeq) {
-      const rows = await store.ripened(upToSeq, consumer.rowsMax ?? ripeRowsMaxDefault)
-      if (rows.rowCount > 0) await consumer.onRipened(rows)
-      // What was trimmed is not there any more.
-      upToSeq = rows.seqs.at(-1) ?? store.status().ripenedSeq
-      count += rows.rowCount
-    }
-    return count
-  }
-
-  async function step(): Promise<FollowStep> {
-    // What ripened before the process ended and was not taken, first.
-    let ripened = await handOut()
-    const fetched = await readOrWait()
-    if (fetched === null) return { records: 0, isAtEnd: false, ripened, status: store.status() }
-    const batch = batchOf(fetched, { places: places!, plan, labelStream, passedOver })
-    const status = await store.apply(batch)
-    passedOver = 0
-    const next = new Map(batch.read.map((one) => [placeKey(one), one.next]))
-    places = places!.map((place) => ({ ...place, next: next.get(placeKey(place)) ?? place.next }))
-    ripened += await handOut()
-    const records = fetched.reduce((sum, part) => sum + part.records.length, 0)
-    return { records, isAtEnd: fetched.every((part) => part.next >= part.stableEnd), ripened, status }
-  }
-
   return {
     async step() {
       assert(!isBusy && closed === null, 'one step at a time, and none after close')
       isBusy = true
       try {
-        return await step()
+        return await step(state)
       } finally {
         isBusy = false
       }
     },
     close() {
-      closed ??= Promise.resolve(fetcher?.close())
+      closed ??= Promise.resolve(state.fetcher?.close())
       return closed
     },
   }
 }
 
-/** Where the store goes on; from the start of the log where it has read nothing yet. */
-async function findPlaces(
+async function step(state: FollowerState): Promise<FollowStep> {
+  const { store } = state
+  // First the rows that had matured and were not taken before the process ended.
+  let matured = await handOut(state)
+  const fetched = await readOrWait(state)
+  if (fetched === null) return { records: 0, isAtEnd: false, matured, status: store.status() }
+  const batch = batchOf(fetched, state)
+  const status = await store.apply(batch)
+  state.passedOver = 0
+  const next = new Map(batch.read.map((one) => [partitionKey(one), one.next]))
+  state.positions = state.positions!.map((one) => ({ ...one, next: next.get(partitionKey(one)) ?? one.next }))
+  matured += await handOut(state)
+  const records = fetched.reduce((sum, part) => sum + part.records.length, 0)
+  return { records, isAtEnd: fetched.every((part) => part.next >= part.stableEnd), matured, status }
+}
+
+async function handOut(state: FollowerState): Promise<number> {
+  const { store, handOut: consumer } = state
+  let count = 0
+  while (consumer !== null && state.upToSeq < store.status().maturedSeq) {
+    const rows = await store.matured(state.upToSeq, consumer.rowsMax ?? matureRowsMaxDefault)
+    if (rows.rowCount > 0) await consumer.onMatured(rows)
+    // Rows that were trimmed are skipped.
+    state.upToSeq = rows.seqs.at(-1) ?? store.status().maturedSeq
+    count += rows.rowCount
+  }
+  return count
+}
+
+async function read(state: FollowerState): Promise<readonly FetchedPartition[]> {
+  const { broker, topics, store, stepBytesMax } = state
+  state.positions ??= await findPositions(broker, topics, store.status())
+  state.fetcher ??= await broker.fetcher()
+  const partitionBytesMax = Math.max(partitionBytesMin, Math.floor(stepBytesMax / state.positions.length))
+  const from = state.positions.map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
+  // Without a wait: only an empty answer that is as recent as its request shows how far the input has come.
+  return state.fetcher.fetch(from, { maxWaitMs: 0, partitionBytesMax })
+}
+
+/** Null after a failure that may pass. */
+async function readOrWait(state: FollowerState): Promise<readonly FetchedPartition[] | null> {
+  const { clock, log, outageMaxMs } = state
+  try {
+    const fetched = await read(state)
+    state.outage = null
+    return fetched
+  } catch (error) {
+    if (!(error instanceof PipelineError)) throw error
+    if (error.code === 'log_truncated') return passOver(state, error)
+    if (!error.retry) throw error
+    const { sinceMs, failures } = state.outage ?? { sinceMs: clock.elapsedMs(), failures: 0 }
+    state.outage = { sinceMs, failures: failures + 1 }
+    if (clock.elapsedMs() - sinceMs > outageMaxMs) throw error
+    const delayMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** failures)
+    log.warn({ code: error.code, failures: failures + 1, delayMs }, `training store: ${error.message}`)
+    await state.fetcher?.close()
+    state.fetcher = null
+    await clock.sleep(delayMs)
+    return null
+  }
+}
+
+/** Reads on at the start of a log whose retention has removed records that were not read yet. */
+function passOver(state: FollowerState, error: PipelineError): null {
+  const gone = error.details as { topic: string; partition: number; offset: number; start: number; end: number }
+  const { topic, partition, start, end } = gone
+  const position = state.positions?.find((one) => topic === one.topic && partition === one.partition)
+  assert(position !== undefined, `${topic} partition ${partition} was not asked for`)
+  if (start <= position.next) throw aheadOfKafka(position, end, error)
+  state.log.warn(
+    { topic, partition, from: position.next, start },
+    'training store: records were removed before they were read; they are skipped',
+  )
+  state.passedOver += start - position.next
+  state.positions = state.positions!.map((one) => (one === position ? { ...one, next: start } : one))
+  return null
+}
+
+/** Where the store has read to; the start of the log for a partition that it has not read from yet. */
+async function findPositions(
   broker: FollowStoreOptions['broker'],
-  topics: Readonly<Record<InputName, string>>,
+  topics: FollowerState['topics'],
   { partitions }: StoreStatus,
-): Promise<Place[]> {
-  const known = new Map(partitions.map((place) => [placeKey(place), place.next]))
+): Promise<InputPosition[]> {
+  const known = new Map(partitions.map((one) => [partitionKey(one), one.next]))
   const spans = await wholeLog(broker, [topics.predictions, topics.label])
   return spans.map(({ topic, partition, from, end }) => {
     const input: InputName = topic === topics.predictions ? 'predictions' : 'label'
-    const place = { input, topic, partition, next: known.get(placeKey({ input, partition })) ?? from }
-    if (place.next > end) throw aheadOfKafka(place, end)
-    return place
+    const position = { input, topic, partition, next: known.get(partitionKey({ input, partition })) ?? from }
+    if (position.next > end) throw aheadOfKafka(position, end)
+    return position
   })
 }
 
-function aheadOfKafka({ topic, partition, next }: Place, end: number, cause?: unknown): PipelineError {
+function aheadOfKafka({ topic, partition, next }: InputPosition, end: number, cause?: unknown): PipelineError {
   return new PipelineError(
     'state_ahead',
     `The training store has read ${topic} partition ${partition} up to offset ${next}, but its log ends at ${end}: ` +
@@ -204,26 +230,19 @@ function aheadOfKafka({ topic, partition, next }: Place, end: number, cause?: un
   )
 }
 
-interface BatchParts {
-  readonly places: readonly Place[]
-  readonly plan: FollowStoreOptions['plan']
-  readonly labelStream: StreamPlan
-  readonly passedOver: number
-}
-
-function batchOf(fetched: readonly FetchedPartition[], { places, plan, labelStream, passedOver }: BatchParts): Batch {
+function batchOf(fetched: readonly FetchedPartition[], state: FollowerState): Batch {
+  const { positions, plan, labelStream, passedOver } = state
   const predictions: PredictionRow[] = []
   const labels: LabelRow[] = []
   const counts = { foreign: 0, rejectedLabels: 0, labelsAhead: 0, passedOver }
 
-  const takePrediction = (record: LogRecord, place: Place): number => {
-    const prediction = decode(record, place, plan)
-    const { partition } = place
+  const takePrediction = (record: LogRecord, { partition, topic }: InputPosition): number => {
+    const prediction = decode(record, topic, partition, plan)
     if (prediction.fingerprint !== plan.fingerprint) counts.foreign++
     else predictions.push({ partition, offset: record.offset, key: record.key?.toString() ?? null, prediction })
     return prediction.time
   }
-  const takeLabel = (record: LogRecord, { partition }: Place): number => {
+  const takeLabel = (record: LogRecord, { partition }: InputPosition): number => {
     const label = readLabel(record, labelStream, plan.label)
     if (label === 'rejected') counts.rejectedLabels++
     else if (label === 'ahead') counts.labelsAhead++
@@ -235,11 +254,11 @@ function batchOf(fetched: readonly FetchedPartition[], { places, plan, labelStre
   }
 
   const read = fetched.map((part): PartitionRead => {
-    const place = places.find(({ topic, partition }) => topic === part.topic && partition === part.partition)!
-    const { input, partition } = place
+    const position = positions!.find(({ topic, partition }) => topic === part.topic && partition === part.partition)!
+    const { input, partition } = position
     const take = input === 'predictions' ? takePrediction : takeLabel
     let passedMs = Number.NEGATIVE_INFINITY
-    for (const record of part.records) passedMs = Math.max(passedMs, take(record, place))
+    for (const record of part.records) passedMs = Math.max(passedMs, take(record, position))
     // An open transaction may still bring records before the end.
     const isAtEnd = part.age === 0 && part.next >= part.end
     return { input, partition, from: part.from, next: part.next, passedMs, isAtEnd }
@@ -247,10 +266,12 @@ function batchOf(fetched: readonly FetchedPartition[], { places, plan, labelStre
   return { predictions, labels, read, counts }
 }
 
-function decode(record: LogRecord, { topic, partition }: Place, plan: FollowStoreOptions['plan']) {
-  const place = `${topic} partition ${partition} offset ${record.offset}`
+function decode(record: LogRecord, topic: string, partition: number, plan: FollowStoreOptions['plan']) {
+  const position = `${topic} partition ${partition} offset ${record.offset}`
   if (record.value === null) {
-    throw new PipelineError('record_unreadable', `The prediction at ${place} has no value.`, { details: { place } })
+    throw new PipelineError('record_unreadable', `The prediction at ${position} has no value.`, {
+      details: { position },
+    })
   }
   return plan.predictions.codec.decode(record.value)
 }

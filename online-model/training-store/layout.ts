@@ -6,7 +6,7 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 import { createQuality } from './quality.ts'
 
 /** Raised with every change of the tables: an older file is built anew. */
-export const layoutVersion = 4
+export const layoutVersion = 5
 
 /** Columns of a prediction, in order; the features follow. `shadow`: JSON of [version, score] pairs, null where nobody shadowed. */
 const predictionColumns = [
@@ -22,16 +22,16 @@ const predictionColumns = [
 ] as const
 
 /**
- * Columns that ripening adds: place in the order of ripening, the latest label that was due (its outcome is null where it was withdrawn;
- * all are where none came), and the watermark by which the event was ripe.
+ * Columns that are added when a row matures: its number in maturity order, the latest label that was due (its outcome is null where it was
+ * withdrawn; all of them where none came), and the watermark by which the event was mature.
  */
-const ripenedColumns = [
+const maturedColumns = [
   ['seq', 'BIGINT'],
   ['outcome', 'UTINYINT'],
   ['label_time_ms', 'BIGINT'],
   ['label_partition', 'INTEGER'],
   ['label_offset', 'BIGINT'],
-  ['ripened_at_ms', 'BIGINT'],
+  ['matured_at_ms', 'BIGINT'],
 ] as const
 
 export interface Layout {
@@ -64,7 +64,7 @@ export function layoutOf(plan: Pick<Plan, 'features' | 'label'>): Layout {
       'CREATE TABLE states (name VARCHAR, up_to BIGINT, bytes BLOB)',
       'CREATE TABLE labels (id VARCHAR, outcome UTINYINT, time_ms BIGINT, log_partition INTEGER, log_offset BIGINT)',
       `CREATE TABLE waiting (${spelled(waiting)})`,
-      `CREATE TABLE ripened (${spelled([...ripenedColumns, ...waiting])})`,
+      `CREATE TABLE matured (${spelled([...maturedColumns, ...waiting])})`,
       createQuality,
       viewForPeople(featureColumns, otherwise),
     ],
@@ -75,13 +75,13 @@ export function layoutOf(plan: Pick<Plan, 'features' | 'label'>): Layout {
 export const createStaged = 'CREATE TEMP TABLE staged AS FROM waiting LIMIT 0'
 
 /**
- * The latest label of each id that came after its event had ripened or without it. What was due when an event ripened lies in `ripened`
+ * The latest label of each id that came after its event had matured or without it. What was due when an event matured lies in `matured`
  * and is no longer in `labels`.
  */
 export const latestLabels = `(SELECT * FROM labels QUALIFY row_number() OVER
   (PARTITION BY id ORDER BY time_ms DESC, log_partition DESC, log_offset DESC) = 1)`
 
-/** Whether the label of `l` holds against the one that `r` ripened with. */
+/** Whether the label of `l` holds against the one that `r` matured with. */
 const isLaterLabel = `l.id IS NOT NULL AND (r.label_time_ms IS NULL OR
   (l.time_ms, l.log_partition, l.log_offset) > (r.label_time_ms, r.label_partition, r.label_offset))`
 
@@ -113,13 +113,13 @@ function viewForPeople(featureColumns: readonly string[], otherwise: number): st
     SELECT r.id AS event_id, epoch_ms(r.time_ms) AS event_time, r.entity_key, r.score, r.model_version,
       ${label} AS label, epoch_ms(${time}) AS label_time, r.weight,
       ${featureColumns.map((name) => `r.${name}`).join(', ')}
-    FROM ripened r LEFT JOIN ${latestLabels} l ON l.id = r.id`
+    FROM matured r LEFT JOIN ${latestLabels} l ON l.id = r.id`
 }
 
 /** Names that a feature's column must not have in any of the tables, the view and the exported file. */
 const taken = [
-  ...[...predictionColumns, ...ripenedColumns].map(([name]) => name),
-  ...['label', 'event_id', 'event_time', 'label_time', 'ripened_at'],
+  ...[...predictionColumns, ...maturedColumns].map(([name]) => name),
+  ...['label', 'event_id', 'event_time', 'label_time'],
 ]
 
 /** A feature's column has its name, but columns are told apart without regard to case and some are the store's own. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
-import type { RipeningPlan } from './apply.ts'
+import type { MaturityPlan } from './apply.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { createStaged, type Layout, layoutOf, layoutVersion } from './layout.ts'
 import { emptyProgress, type Progress, progressFromJson, progressToJson } from './progress.ts'
@@ -17,15 +17,15 @@ export interface OpenStoreOptions {
   readonly plan: StorePlan
   /** Kafka cluster that the positions are of; null where it is not known to one who only reads. */
   readonly clusterId: string | null
-  /** Event time; as long as the topic of predictions keeps them unless told. */
+  /** Event time; as long as the topic of predictions keeps them unless given. */
   readonly retentionMs?: number
-  /** Most rows that wait, and most that are ripe: 2,000,000 unless told. */
+  /** Most rows that wait, and most that are mature: 2,000,000 unless given. */
   readonly rowsMax?: number
-  /** 256 MiB unless told. */
+  /** 256 MiB unless given. */
   readonly memoryBytesMax?: number
-  /** 1 unless told. */
+  /** 1 unless given. */
   readonly threads?: number
-  /** Those who are handed what ripens: rows that one of them has not passed are kept. */
+  /** Consumers of the rows that mature: rows that one of them has not taken yet are kept. */
   readonly consumers?: readonly string[]
   /** A file of another definition or cluster, or one that cannot be read, is removed and built anew. */
   readonly rebuild?: boolean
@@ -48,11 +48,11 @@ export interface OpenedStore {
   readonly file: string
   readonly database: Database
   readonly layout: Layout
-  readonly ripening: RipeningPlan
+  readonly maturity: MaturityPlan
   readonly limits: StoreLimits
   readonly about: About
   readonly progress: Progress
-  /** Place up to which each of the named consumers has saved what it made of the rows. */
+  /** `seq` up to which each of the named consumers has saved its state. */
   readonly consumed: ReadonlyMap<string, number>
 }
 
@@ -92,7 +92,7 @@ async function openAsIs(options: OpenStoreOptions): Promise<OpenedStore> {
       file,
       database,
       layout,
-      ripening: {
+      maturity: {
         afterMs: plan.label.otherwise.afterMs,
         labelDisorderMs: labelStream.disorderMs,
       },
@@ -144,7 +144,7 @@ async function prepare(database: Database, options: OpenStoreOptions, layout: La
     const names = tables.map(([name]) => String(name))
     if (names.includes('about')) {
       const [found] = await session.all('SELECT json FROM about')
-      refuseForeign(options.file, about, JSON.parse(String(found?.[0])) as About)
+      rejectForeign(options.file, about, JSON.parse(String(found?.[0])) as About)
     } else if (names.length > 0) {
       throw new PipelineError(
         'state_foreign',
@@ -160,7 +160,7 @@ async function prepare(database: Database, options: OpenStoreOptions, layout: La
   })
 }
 
-/** In the order in which they are told; a file of an older layout may lack what the others compare. */
+/** In the order in which they are compared; a file of an older layout may lack the later ones. */
 const words: Readonly<Record<keyof About, string>> = {
   layout: 'layout of the tables',
   pipeline: 'pipeline',
@@ -171,7 +171,7 @@ const words: Readonly<Record<keyof About, string>> = {
   outcome: 'label',
 }
 
-function refuseForeign(file: string, expected: About, found: About): void {
+function rejectForeign(file: string, expected: About, found: About): void {
   const names = Object.keys(words) as Array<keyof About>
   const name = names.find((key) => found[key] !== expected[key] && !(key === 'cluster' && expected.cluster === ''))
   if (name === undefined) return

@@ -1,4 +1,4 @@
-/** Ripe rows to a Parquet file and back, exactly; called by the `data` command. */
+/** Mature rows to a Parquet file and back, exactly; called by the `data` command. */
 import type { DuckDBValue } from '@duckdb/node-api'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Session } from './database.ts'
@@ -43,7 +43,7 @@ export async function exportParquet(
     ...exported(layout).map(([name, value]) => `${value} AS ${name}`),
     ...layout.featureColumns.map((name) => `r.${name}`),
   ]
-  const select = `SELECT ${columns.join(', ')} FROM ripened r LEFT JOIN ${latestLabels} l ON l.id = r.id
+  const select = `SELECT ${columns.join(', ')} FROM matured r LEFT JOIN ${latestLabels} l ON l.id = r.id
     WHERE r.time_ms >= ${fromMs} AND r.time_ms < ${untilMs} ORDER BY r.time_ms, r.id`
   const options = `FORMAT parquet, COMPRESSION zstd, KV_METADATA { ${aboutKey}: ${quoted(JSON.stringify(about))} }`
   let rows = 0
@@ -53,7 +53,7 @@ export async function exportParquet(
   return rows
 }
 
-/** Adds rows that are not there yet, as ones that have ripened before all others. */
+/** Adds rows that are not there yet, as ones that have matured before all others. */
 export async function importParquet(
   session: Session,
   layout: Layout,
@@ -66,15 +66,15 @@ export async function importParquet(
   const isNew = (table: string) =>
     `NOT EXISTS (FROM ${table} t WHERE t.id = f.event_id AND t.time_ms = epoch_ms(f.event_time))`
   const rows = await session.run(
-    `INSERT INTO ripened
+    `INSERT INTO matured
       SELECT 0, CASE WHEN f.label_time IS NULL THEN NULL ELSE f.label END, epoch_ms(f.label_time), f.label_partition,
         f.label_offset, NULL, f.event_id, epoch_ms(f.event_time), f.entity_key, f.score, f.model_version, f.shadow,
         f.log_partition, f.log_offset, f.weight, ${features}
-      FROM read_parquet(${quoted(file)}) f WHERE ${isNew('waiting')} AND ${isNew('ripened')}`,
+      FROM read_parquet(${quoted(file)}) f WHERE ${isNew('waiting')} AND ${isNew('matured')}`,
   )
   return {
     ...before,
-    rows: { ...before.rows, ripened: before.rows.ripened + rows },
+    rows: { ...before.rows, matured: before.rows.matured + rows },
     counts: addCounts(before.counts, { imported: rows }),
   }
 }

@@ -44,7 +44,7 @@ export interface DataProfile {
   /** Event times of the rows, ms; null where there are none. */
   readonly fromMs: number | null
   readonly untilMs: number | null
-  /** Of the ripe rows: whose label came within its time, later, changed what had been due, or was withdrawn. */
+  /** Of the mature rows: whose label came within its time, later, changed what had been due, or was withdrawn. */
   readonly labels: {
     readonly named: number
     readonly late: number
@@ -98,11 +98,11 @@ export async function profileStore(
 
 async function profileLabels(store: Pick<TrainingStore, 'query'>): Promise<DataProfile['labels']> {
   const [counts] = await store.query(
-    `SELECT count(label_time_ms)::DOUBLE, (count(label_time_ms) - count(outcome))::DOUBLE FROM ripened`,
+    `SELECT count(label_time_ms)::DOUBLE, (count(label_time_ms) - count(outcome))::DOUBLE FROM matured`,
   )
-  const [late] = await store.query('SELECT count(*)::DOUBLE FROM labels SEMI JOIN ripened USING (id)')
+  const [late] = await store.query('SELECT count(*)::DOUBLE FROM labels SEMI JOIN matured USING (id)')
   const [corrected] = await store.query(
-    `SELECT count(*)::DOUBLE FROM training_rows t JOIN ripened r ON r.id = t.event_id AND epoch_ms(r.time_ms) = t.event_time
+    `SELECT count(*)::DOUBLE FROM training_rows t JOIN matured r ON r.id = t.event_id AND epoch_ms(r.time_ms) = t.event_time
       WHERE t.label_time IS NOT NULL AND r.outcome IS NOT NULL AND t.label <> r.outcome`,
   )
   return {

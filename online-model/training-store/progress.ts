@@ -16,12 +16,12 @@ export interface StoreCounts {
   readonly labelsAhead: number
   /** Offsets that retention or compaction of the topics had removed before they were read. */
   readonly passedOver: number
-  readonly ripened: number
+  readonly matured: number
   /** Read from exported files. */
   readonly imported: number
-  /** Ripened later than the order of event time would have it: they came late. */
-  readonly ripenedLate: number
-  /** Removed because they are older than the store's retention, ripe or not. */
+  /** Matured later than the order of event time would have it: they came late. */
+  readonly maturedLate: number
+  /** Removed because they are older than the store's retention, mature or not. */
   readonly expired: number
   /** Labels removed because they are older than the store's retention, or too many of events that nobody scored. */
   readonly expiredLabels: number
@@ -37,9 +37,9 @@ export const countNames = [
   'rejectedLabels',
   'labelsAhead',
   'passedOver',
-  'ripened',
+  'matured',
   'imported',
-  'ripenedLate',
+  'maturedLate',
   'expired',
   'expiredLabels',
   'sampledOut',
@@ -47,12 +47,12 @@ export const countNames = [
 
 export interface Progress {
   readonly partitions: readonly PartitionProgress[]
-  /** Events up to this time have been handed out as ripe; −∞ before the first. */
-  readonly ripenedUntilMs: number
-  /** Of the row that ripens next. */
+  /** Events up to this time have been handed out as mature; −∞ before the first. */
+  readonly maturedUntilMs: number
+  /** Of the row that matures next. */
   readonly nextSeq: number
   /** Rows in the tables now. */
-  readonly rows: { readonly waiting: number; readonly ripened: number; readonly labels: number }
+  readonly rows: { readonly waiting: number; readonly matured: number; readonly labels: number }
   /** Event time of the predictions when the store was last trimmed. */
   readonly trimmedAtMs: number
   readonly counts: StoreCounts
@@ -61,9 +61,9 @@ export interface Progress {
 export function emptyProgress(): Progress {
   return {
     partitions: [],
-    ripenedUntilMs: Number.NEGATIVE_INFINITY,
+    maturedUntilMs: Number.NEGATIVE_INFINITY,
     nextSeq: 1,
-    rows: { waiting: 0, ripened: 0, labels: 0 },
+    rows: { waiting: 0, matured: 0, labels: 0 },
     trimmedAtMs: Number.NEGATIVE_INFINITY,
     counts: addCounts(null, {}),
   }
@@ -85,7 +85,7 @@ export function progressFromJson(json: string): Progress {
   return {
     ...read,
     partitions: read.partitions.map((place) => ({ ...place, passedMs: orNone(place.passedMs) })),
-    ripenedUntilMs: orNone(read.ripenedUntilMs),
+    maturedUntilMs: orNone(read.maturedUntilMs),
     trimmedAtMs: orNone(read.trimmedAtMs),
     counts: addCounts(null, read.counts),
   }

@@ -1,12 +1,12 @@
-/** Rows of the training store as typed arrays; called for what ripened, for training and for evaluation. */
+/** Rows of the training store as typed arrays; called for what matured, for training and for evaluation. */
 
 import type { ShadowScore } from '../../schemas/wire/records.ts'
 import { readDoubles, readTiny, textsOf } from './columns.ts'
 import type { Session, Values } from './database.ts'
 import { type Layout, labelOf, latestLabels } from './layout.ts'
 
-/** Ripe events, one entry a row in every column. */
-export interface RipeRows {
+/** Mature events, one entry a row in every column. */
+export interface MatureRows {
   readonly rowCount: number
   readonly ids: readonly string[]
   /** Event times, ms. */
@@ -24,9 +24,9 @@ export interface RipeRows {
   readonly keys: ReadonlyArray<string | null>
   /** Event time of the label event that holds, ms; NaN where none names the event. */
   readonly labelTimes: Float64Array
-  /** What challengers said of the same vector; empty where there were none. */
+  /** Shadow scores of challengers for the same vector; empty where there were none. */
   readonly shadows: ReadonlyArray<readonly ShadowScore[]>
-  /** Place of each row in the order of ripening. */
+  /** Number of each row in maturity order. */
   readonly seqs: Float64Array
 }
 
@@ -38,7 +38,7 @@ export interface TimeSpan {
   readonly untilMs: number
 }
 
-/** Which label counts: the one that was due when the event ripened, or the latest that is known by now. */
+/** Which label counts: the one that was due when the event matured, or the latest that is known by now. */
 export type LabelChoice = 'due' | 'latest'
 
 interface RowsWanted {
@@ -49,22 +49,27 @@ interface RowsWanted {
 
 const fixed = 9
 
-/** Rows in the order of ripening, after a place in it. What was trimmed leaves holes: `rowsMax` numbers from the first that is there. */
-export async function readRipened(session: Session, layout: Layout, after: number, rowsMax: number): Promise<RipeRows> {
-  const [first] = await session.all('SELECT min(seq)::DOUBLE FROM ripened WHERE seq > $after', { after: BigInt(after) })
+/** Rows in maturity order, after a `seq`. Trimmed rows leave gaps: at most `rowsMax` numbers from the first that is there. */
+export async function readMatured(
+  session: Session,
+  layout: Layout,
+  after: number,
+  rowsMax: number,
+): Promise<MatureRows> {
+  const [first] = await session.all('SELECT min(seq)::DOUBLE FROM matured WHERE seq > $after', { after: BigInt(after) })
   const from = Number(first![0] ?? after + 1)
   const values = { from: BigInt(from), to: BigInt(from + rowsMax) }
   return readRows(session, layout, { where: 'r.seq >= $from AND r.seq < $to', values, label: 'due' }, true)
 }
 
-/** Answers rows in the order of (event time, id), or of ripening where `isBySeq`. Holds them once, and twice where they lay otherwise. */
+/** Answers rows in the order of (event time, id), or of maturity where `isBySeq`. Holds them once, and twice where they lay otherwise. */
 export async function readRows(
   session: Session,
   layout: Layout,
   { where, values, label }: RowsWanted,
   isBySeq: boolean,
-): Promise<RipeRows> {
-  const [counted] = await session.all(`SELECT count(*)::DOUBLE FROM ripened r WHERE ${where}`, values)
+): Promise<MatureRows> {
+  const [counted] = await session.all(`SELECT count(*)::DOUBLE FROM matured r WHERE ${where}`, values)
   const rowCount = Number(counted![0])
   const width = layout.features.length
   const into = emptyRows(rowCount, width)
@@ -85,7 +90,7 @@ export async function readRows(
   ]
   const joined = label === 'due' ? '' : `LEFT JOIN ${latestLabels} l ON l.id = r.id`
   const order = isBySeq ? ' ORDER BY r.seq' : ''
-  const sql = `SELECT ${columns.join(', ')} FROM ripened r ${joined} WHERE ${where}${order}`
+  const sql = `SELECT ${columns.join(', ')} FROM matured r ${joined} WHERE ${where}${order}`
   await session.each(sql, values, (chunk) => {
     into.ids.push(...(textsOf(chunk, 0) as string[]))
     readDoubles(chunk, 1, into.times, at)
@@ -124,8 +129,8 @@ function emptyRows(rowCount: number, width: number) {
   }
 }
 
-/** They lie in the order of ripening, which is the order of time but for events that came late: sorting is seldom needed. */
-function inOrder(read: RipeRows, width: number): RipeRows {
+/** They lie in the maturity order, which is the order of time but for events that came late: sorting is seldom needed. */
+function inOrder(read: MatureRows, width: number): MatureRows {
   const { rowCount, ids, times } = read
   const compare = (a: number, b: number) =>
     times[a]! - times[b]! || (ids[a]! < ids[b]! ? -1 : ids[a]! > ids[b]! ? 1 : 0)

@@ -10,7 +10,7 @@ import { furthestOf } from './watermark.ts'
 export interface StoreLimits {
   /** Rows whose event is older than this, against the newest prediction, are removed. */
   readonly retentionMs: number
-  /** Most rows that wait, most that are ripe and most labels without a row. */
+  /** Most rows that wait, most that are mature and most labels without a row. */
   readonly rowsMax: number
 }
 
@@ -23,7 +23,7 @@ const roomShare = 3 / 4
 const level = '(62 - floor(log2(greatest(md5_number_lower(t.id) >> 1, 1)))::INTEGER)'
 const levelMax = 30
 
-/** `consumedSeq`: ripened rows beyond it are still to be handed out. Answers what the store knows about itself afterwards. */
+/** `consumedSeq`: matured rows beyond it are still to be handed out. Answers what the store knows about itself afterwards. */
 export async function trim(
   session: Session,
   layout: Layout,
@@ -33,8 +33,8 @@ export async function trim(
 ): Promise<Progress> {
   const newestMs = furthestOf(before.partitions, 'predictions')
   const isOld = newestMs >= before.trimmedAtMs + retentionMs * retentionShare
-  const { waiting, ripened, labels } = before.rows
-  if (!isOld && Math.max(waiting, ripened, labels) <= rowsMax) return before
+  const { waiting, matured, labels } = before.rows
+  if (!isOld && Math.max(waiting, matured, labels) <= rowsMax) return before
   if (!Number.isFinite(newestMs)) return before
 
   const cutoff = { before: BigInt(Math.floor(newestMs - retentionMs)) }
@@ -43,20 +43,20 @@ export async function trim(
     session.run(`DELETE FROM ${table} t WHERE ${where}`, values)
   const gone = {
     waiting: await remove('waiting', 't.time_ms < $before', cutoff),
-    ripened: await remove('ripened', `t.time_ms < $before AND ${consumed}`, cutoff),
+    matured: await remove('matured', `t.time_ms < $before AND ${consumed}`, cutoff),
     labels: await remove('labels', 't.time_ms < $before', cutoff),
   }
   const room = Math.floor(rowsMax * roomShare)
-  const sampled = { waiting: 0, ripened: 0 }
+  const sampled = { waiting: 0, matured: 0 }
   let dropped = 0
   // Whether an event that waits is a negative is not known yet, so that all of them are sampled alike.
   if (waiting - gone.waiting > rowsMax) sampled.waiting = await sample(session, 'waiting', 'true', room)
-  if (ripened - gone.ripened > rowsMax) {
+  if (matured - gone.matured > rowsMax) {
     const negatives = `coalesce(t.outcome, ${layout.otherwise}) = 0 AND ${consumed}`
-    sampled.ripened = await sample(session, 'ripened', negatives, room)
-    const left = ripened - gone.ripened - sampled.ripened
-    const oldest = `t.seq <= (SELECT seq FROM ripened ORDER BY seq DESC LIMIT 1 OFFSET ${room}) AND ${consumed}`
-    if (left > rowsMax) dropped = await remove('ripened', oldest)
+    sampled.matured = await sample(session, 'matured', negatives, room)
+    const left = matured - gone.matured - sampled.matured
+    const oldest = `t.seq <= (SELECT seq FROM matured ORDER BY seq DESC LIMIT 1 OFFSET ${room}) AND ${consumed}`
+    if (left > rowsMax) dropped = await remove('matured', oldest)
   }
   if (labels - gone.labels > rowsMax) {
     const newest = `SELECT time_ms FROM labels ORDER BY time_ms DESC LIMIT 1 OFFSET ${room}`
@@ -67,13 +67,13 @@ export async function trim(
     trimmedAtMs: isOld ? newestMs : before.trimmedAtMs,
     rows: {
       waiting: waiting - gone.waiting - sampled.waiting,
-      ripened: ripened - gone.ripened - sampled.ripened - dropped,
+      matured: matured - gone.matured - sampled.matured - dropped,
       labels: labels - gone.labels,
     },
     counts: addCounts(before.counts, {
-      expired: gone.waiting + gone.ripened + dropped,
+      expired: gone.waiting + gone.matured + dropped,
       expiredLabels: gone.labels,
-      sampledOut: sampled.waiting + sampled.ripened,
+      sampledOut: sampled.waiting + sampled.matured,
     }),
   }
 }

@@ -15,7 +15,7 @@ export interface PartitionRead {
   readonly isAtEnd: boolean
 }
 
-/** Where one partition stands. */
+/** How far one partition has been read. */
 export interface PartitionProgress {
   readonly input: InputName
   readonly partition: number
@@ -25,25 +25,25 @@ export interface PartitionProgress {
 }
 
 /**
- * What is passed is told by a partition's own records. One that was at its end vouches for what its input had come to before it was
- * asked: whatever was written to it until then has been read.
+ * A partition's event time is that of its own records. One that was at its end is as far as its input was before the fetch, since
+ * everything written to it until then has been read.
  */
 export function advance(
   before: readonly PartitionProgress[],
   read: readonly PartitionRead[],
 ): readonly PartitionProgress[] {
   const furthest = { predictions: furthestOf(before, 'predictions'), label: furthestOf(before, 'label') }
-  const after = new Map(before.map((place) => [placeKey(place), place]))
+  const after = new Map(before.map((place) => [partitionKey(place), place]))
   for (const { input, partition, next, passedMs, isAtEnd } of read) {
-    const former = after.get(placeKey({ input, partition }))
+    const former = after.get(partitionKey({ input, partition }))
     const passed = [former?.passedMs ?? Number.NEGATIVE_INFINITY, passedMs, ...(isAtEnd ? [furthest[input]] : [])]
     const place = { input, partition, next: Math.max(next, former?.next ?? 0), passedMs: Math.max(...passed) }
-    after.set(placeKey(place), place)
+    after.set(partitionKey(place), place)
   }
   return [...after.values()]
 }
 
-export const placeKey = ({ input, partition }: { readonly input: InputName; readonly partition: number }) =>
+export const partitionKey = ({ input, partition }: { readonly input: InputName; readonly partition: number }) =>
   `${input} ${partition}`
 
 export function furthestOf(places: readonly PartitionProgress[], input: InputName): number {

@@ -69,10 +69,10 @@ describe('millrace data', () => {
     expect([code, err]).toEqual([0, []])
     // The last label is dated day 22, and predictions have passed day 19.9.
     expect(out.slice(0, 8)).toEqual([
-      'Training set of card-fraud: 130 ripe rows, 14 positive (10.8 % of events)',
+      'Training set of card-fraud: 130 mature rows, 14 positive (10.8 % of events)',
       "  from: card-fraud.predictions in Kafka, since there is no trainer's store here",
       '  events: 2024-01-01T00:00:00.000Z to 2024-01-13T21:36:00.000Z',
-      '  waiting for their label: 70 (ripe 7d after the event; both streams have passed 2024-01-20T21:36:00.000Z)',
+      '  waiting for their label: 70 (mature 7d after the event; both streams have passed 2024-01-20T21:36:00.000Z)',
       '  labels: 13 in time, 1 later, 0 of these changed the row; 0 withdrawn; 7 without a row',
       '',
       'day         rows  positive  rate',
@@ -163,7 +163,7 @@ describe('millrace data', () => {
       environment: { MILLRACE_FOLDER: folder },
       openBroker: () => broker,
     })
-    expect([code, out[0]]).toEqual([0, 'Training set of card-fraud: 0 ripe rows, 0 positive (0.0 % of events)'])
+    expect([code, out[0]]).toEqual([0, 'Training set of card-fraud: 0 mature rows, 0 positive (0.0 % of events)'])
     expect(readFileSync(html, 'utf8')).toContain('no value')
   })
 })

@@ -6,7 +6,7 @@ import { ensureTopics } from '../../cli/topics/topics.ts'
 import { evaluate } from '../../online-model/evaluation/evaluate.ts'
 import { modelFromJson, modelToJson } from '../../online-model/registry/model-file.ts'
 import { createRegistryWriter, type VersionDraft } from '../../online-model/registry/writer.ts'
-import { evaluationSettings } from '../../online-model/trainer/watch.ts'
+import { evaluationSettings } from '../../online-model/trainer/served-evaluation.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import { createHttpServer, listen } from '../../runtime/http/server.ts'
@@ -72,7 +72,7 @@ describe('models list', () => {
     await writer.promote('v2', cause)
     await writer.rollback({ ...cause, from: 'v2', fits: () => true })
     await writer.challenge('v3', cause)
-    await writer.refuse('v3', { ...cause, against: 'v1', figures: { gain: -0.1 } })
+    await writer.reject('v3', { ...cause, against: 'v1', figures: { gain: -0.1 } })
     await writer.publish(draft(4, { fingerprint: 'other', origin: 'continuous' }))
     const figures = join(await scratchFolder(), 'models.json')
     const { code, out } = await models('list', '--count', '3', '--trainer', nobody, '--json', figures)
@@ -119,7 +119,7 @@ describe('models list', () => {
       models: plan.models.topic,
       served: report('v1'),
       shadows: { v2: report('v2') },
-      store: { ripenedUntil: '2024-01-02T00:00:00.000Z' },
+      store: { maturedUntil: '2024-01-02T00:00:00.000Z' },
     }
     const url = await trainerThatSays(() => answer)
     const { out } = await models('list', '--trainer', url)
@@ -136,8 +136,8 @@ describe('models list', () => {
   })
 
   test.each([
-    ['no label has ripened', { served: null, store: { ripened: 0 } }, /no label has ripened yet, says the trainer/],
-    ['not evaluated', { served: null, store: { ripened: 5 } }, /it has not evaluated since its start/],
+    ['no label has ripened', { served: null, store: { matured: 0 } }, /no label has ripened yet, says the trainer/],
+    ['not evaluated', { served: null, store: { matured: 5 } }, /it has not evaluated since its start/],
     ['of another namespace', { models: 'other.card-fraud.models' }, /is the trainer of other\.card-fraud\.models\.$/],
     ['of another version', { models: undefined }, /is no trainer of this version\.$/],
     ['nonsense', { store: null }, /is no trainer of this version\.$/],
@@ -162,7 +162,7 @@ describe('models list', () => {
 describe('models show', () => {
   test('tells lineage, weights and what became of the version, and writes it to a file', async () => {
     const { writer, models } = await withVersions(2)
-    await writer.refuse('v2', { by: 'the gate', reason: 'v2 is worse.', against: null, figures: {} })
+    await writer.reject('v2', { by: 'the gate', reason: 'v2 is worse.', against: null, figures: {} })
     await writer.promote('v2', cause)
     await writer.promote('v1', cause)
     await writer.rollback({ by: 'anna', reason: 'alerts', from: 'v1', fits: () => true })

@@ -53,7 +53,7 @@ test('a training ends in the registry, and whoever follows it scores with the ne
       rowsMax,
     })
 
-  // The newest 2,000 of the 2,600 ripe ones: 600 to 2,599.
+  // The newest 2,000 of the 2,600 mature ones: 600 to 2,599.
   const firstTakenUp = says('champion is v1')
   const first = await train('first', 2_000)
   expect(first).toMatchObject({

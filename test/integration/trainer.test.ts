@@ -39,14 +39,14 @@ test('learns, is killed, goes on, and says what became of an event', { timeout: 
   }
   const state = async () => (await (await fetch(`http://127.0.0.1:${port}/trainer`)).json()) as TrainerResponse
 
-  // Eleven days: those before the last week are ripe, so that there is something to learn.
+  // Eleven days: those before the last week are mature, so that there is something to learn.
   const figures = join(folder, 'produce.json')
   await run('produce', definition, '--source', 'handbook', '--until', '2018-04-12', '--json', figures)
   const { transactions } = readJson<{ byStream: Record<string, number> }>(figures).byStream
 
   const first = startCommand(['trainer', definition], environment)
   await first.printed('is learnt from')
-  await vi.waitFor(async () => expect((await state()).store.ripened).toBeGreaterThan(10_000), retryBudget)
+  await vi.waitFor(async () => expect((await state()).store.matured).toBeGreaterThan(10_000), retryBudget)
   first.child.kill('SIGKILL')
   await first.exitCode
 
@@ -54,13 +54,13 @@ test('learns, is killed, goes on, and says what became of an event', { timeout: 
   await second.printed('is learnt from')
   const rows = async () => {
     const { store } = await state()
-    return store.rows.waiting + store.rows.ripened
+    return store.rows.waiting + store.rows.matured
   }
   await vi.waitFor(async () => expect(await rows()).toBe(transactions), retryBudget)
   await vi.waitFor(async () => {
     const { store } = await state()
     expect(store.counts).toMatchObject({ predictions: transactions, duplicatePredictions: 0 })
-    expect(store.ripened).toBe(store.rows.ripened)
+    expect(store.matured).toBe(store.rows.matured)
   }, retryBudget)
 
   // The learner's days became versions, and each was judged: the first that holds is the champion.
@@ -76,7 +76,7 @@ test('learns, is killed, goes on, and says what became of an event', { timeout: 
   const found = (await (await fetch(`http://127.0.0.1:${port}/predictions/1`)).json()) as PredictionResponse
   expect(found).toMatchObject({ id: '1', label: { value: 0, time: null } })
   expect(Object.keys(found.features)).toHaveLength(15)
-  expect(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()).toContain('millrace_trainer_ripened_rows')
+  expect(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()).toContain('millrace_trainer_matured_rows')
 
   const asked = await fetch(`http://127.0.0.1:${port}/retrain`, { method: 'POST' })
   expect(asked.status).toBe(202)

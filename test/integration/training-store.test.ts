@@ -29,7 +29,7 @@ interface Said extends Digest {
   readonly watermarkMs: number
 }
 
-test('kill -9 of the process that follows: every row ripens once, with its label, in the order of event time', {
+test('kill -9 of the process that follows: every row matures once, with its label, in the order of event time', {
   timeout: 240_000,
 }, async () => {
   const seed = Number(process.env.STORE_SEED ?? process.pid)
@@ -118,12 +118,12 @@ test('kill -9 of the process that follows: every row ripens once, with its label
   }
   const frauds = Math.ceil(reported / 20)
   const watermarkMs = startMs + (frauds - 1) * 20 * everyMs + 3 * dayMs
-  const ripe = Math.floor((watermarkMs - 7 * dayMs - startMs) / everyMs) + 1
-  await until('all of it', (now) => now.rows === ripe && now.predictions === count && now.labels === frauds)
+  const mature = Math.floor((watermarkMs - 7 * dayMs - startMs) / everyMs) + 1
+  await until('all of it', (now) => now.rows === mature && now.predictions === count && now.labels === frauds)
   await sleep(500)
 
   let expected = noRows
-  for (let i = 0; i < ripe; i++) {
+  for (let i = 0; i < mature; i++) {
     expected = digested(expected, `tx${i}`, Number(isFraud(i)), Float64Array.from(vectorOf(i)))
   }
   expect(said.last, `seed ${seed}`).toEqual({

@@ -1,6 +1,6 @@
 /** What is promoted and what is not, by the sentences that the registry keeps. */
 import { describe, expect, test } from 'vitest'
-import { type GateInput, judgeCandidate } from '../../online-model/evaluation/gates.ts'
+import { evaluateCandidate, type GateInput } from '../../online-model/evaluation/gates.ts'
 import { shouldRollBack } from '../../online-model/evaluation/rollback-check.ts'
 import { scoringLatency } from '../../online-model/evaluation/scoring-latency.ts'
 import { createRandom } from '../../online-model/models/random.ts'
@@ -37,7 +37,7 @@ function input(scores: ArrayLike<number>, more: Partial<GateInput['candidate']> 
 
 describe('the gate', () => {
   test('promotes what is better beyond doubt, and says by how much', () => {
-    const { promote, reasons, measures } = judgeCandidate(input(good))
+    const { promote, reasons, measures } = evaluateCandidate(input(good))
     expect(promote, reasons.join(' ')).toBe(true)
     expect(reasons[0]).toMatch(
       /^v2 is 0\.0\d+ better than v1 in averagePrecision \(0\.\d+ against 0\.\d+\), with 90 % confidence at least 0\.0\d+ and at/,
@@ -48,30 +48,30 @@ describe('the gate', () => {
       measures['candidate.averagePrecision']! - measures['champion.averagePrecision']!,
       12,
     )
-    expect(judgeCandidate(input(good))).toEqual({ promote, reasons, measures })
+    expect(evaluateCandidate(input(good))).toEqual({ promote, reasons, measures })
   })
 
   test('refuses what is worse, what is the same, and what may as well be the same', () => {
-    expect(judgeCandidate(input(poor))).toMatchObject({
+    expect(evaluateCandidate(input(poor))).toMatchObject({
       promote: false,
       reasons: [expect.stringMatching(/^v2 is 0\.\d+ worse than v1 .*; it must be above 0\.$/), expect.anything()],
     })
-    expect(judgeCandidate(input(fair))).toMatchObject({ promote: false, measures: { gain: 0, gainLower: 0 } })
+    expect(evaluateCandidate(input(fair))).toMatchObject({ promote: false, measures: { gain: 0, gainLower: 0 } })
     const hardly = fair.map((score, row) => (row === 10 ? score / 2 : score))
-    expect(judgeCandidate(input(hardly)).promote).toBe(false)
+    expect(evaluateCandidate(input(hardly)).promote).toBe(false)
     // Not worse is enough where that is asked for.
-    expect(judgeCandidate({ ...input(fair), limits: { gainMin: -0.01 } }).promote).toBe(true)
+    expect(evaluateCandidate({ ...input(fair), limits: { gainMin: -0.01 } }).promote).toBe(true)
   })
 
   test('refuses scores that say nothing, without measuring them', () => {
     const broken = good.map((score, row) => (row === 3 ? Number.NaN : row === 4 ? 1.5 : score))
-    expect(judgeCandidate(input(broken))).toMatchObject({
+    expect(evaluateCandidate(input(broken))).toMatchObject({
       promote: false,
       reasons: ['v2 gives 2 of 2000 rows no score between 0 and 1.'],
     })
-    const constant = judgeCandidate(input(good.map(() => 0.1)))
+    const constant = evaluateCandidate(input(good.map(() => 0.1)))
     expect(constant.reasons).toContain('v2 gives every row the same score.')
-    const saturated = judgeCandidate(input(good.map((score, row) => (row < 5 ? score : 0))))
+    const saturated = evaluateCandidate(input(good.map((score, row) => (row < 5 ? score : 0))))
     expect(saturated.reasons).toContain('v2 gives 1995 of 2000 rows the same score; 99 % of them are allowed.')
     expect(saturated.measures.distinctScores).toBe(6)
   })
@@ -79,17 +79,17 @@ describe('the gate', () => {
   test('refuses a miscalibrated model that ranks better, unless the champion is calibrated worse', () => {
     // Ranks stay, probabilities do not.
     const shifted = good.map((score) => Math.sqrt(score))
-    const { promote, reasons } = judgeCandidate(input(shifted))
+    const { promote, reasons } = evaluateCandidate(input(shifted))
     expect(promote).toBe(false)
     expect(reasons).toEqual([expect.stringMatching(/^The calibration error of v2 is 0\.\d+; 0\.05 is allowed\.$/)])
     const worse = fair.map((score) => score ** 0.25)
-    expect(judgeCandidate({ ...input(shifted), champion: { version: 'v1', scores: worse } }).promote).toBe(true)
+    expect(evaluateCandidate({ ...input(shifted), champion: { version: 'v1', scores: worse } }).promote).toBe(true)
   })
 
   test('names everything that is wrong at once', () => {
     const few = { labels: rows.labels.map((_, row) => (row < 5 ? 1 : 0)), weights: null, blocks: null }
     const wrong = { latency: { p50Us: 200, p99Us: 5_000 }, recordBytes: 2_000_000, wasRolledBack: true }
-    expect(judgeCandidate({ ...input(good, wrong), rows: few })).toEqual({
+    expect(evaluateCandidate({ ...input(good, wrong), rows: few })).toEqual({
       promote: false,
       reasons: [
         'v2 was rolled back; only a command promotes it again.',
@@ -101,16 +101,16 @@ describe('the gate', () => {
       measures: expect.objectContaining({ positives: 5, negatives: 1_995, latencyP99Us: 5_000 }),
     })
     const none = { labels: [], weights: null, blocks: null }
-    const empty = judgeCandidate({ ...input([]), rows: none, champion: null })
+    const empty = evaluateCandidate({ ...input([]), rows: none, champion: null })
     expect(empty.promote).toBe(false)
   })
 
   test('without a champion asks for better than the best constant', () => {
-    const first = judgeCandidate({ ...input(good), champion: null, metric: 'logLoss' })
+    const first = evaluateCandidate({ ...input(good), champion: null, metric: 'logLoss' })
     expect(first.promote).toBe(true)
     expect(first.reasons[0]).toMatch(/^v2 is 0\.\d+ better than the best constant in logLoss/)
     const random = createRandom(9)
-    const noise = judgeCandidate({ ...input(good.map(() => random.next())), champion: null })
+    const noise = evaluateCandidate({ ...input(good.map(() => random.next())), champion: null })
     expect(noise.promote).toBe(false)
     expect(noise.reasons[0]).toMatch(/the best constant in averagePrecision/)
   })
@@ -125,7 +125,7 @@ describe('the gate', () => {
     const labels = Uint8Array.from(pick(rows.labels))
     const weights = Float64Array.from(labels, (label) => (label === 1 ? 1 : odds))
     const judged = (sampled: Float64Array | null) =>
-      judgeCandidate({
+      evaluateCandidate({
         ...input(pick(good)),
         rows: { labels, weights: sampled, blocks: null },
         champion: { version: 'v1', scores: pick(fair) },
@@ -171,7 +171,7 @@ describe('a rollback', () => {
     expect(decision).toMatchObject({
       rollBack: false,
       reasons: [
-        'Since the promotion of v2 5 positives and 1995 negatives have ripened; 30 and 30 are needed to decide.',
+        'Since the promotion of v2 5 positives and 1995 negatives have matured; 30 and 30 are needed to decide.',
       ],
     })
   })

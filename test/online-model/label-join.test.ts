@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { createLabelJoin, type LabelJoin } from '../../online-model/labels/label-join.ts'
 import type { Outcome } from '../../schemas/plan/label-outcome.ts'
 
-const options = { featureCount: 2, ripeUntilMs: 100, otherwise: 0, rowsMax: 100 }
+const options = { featureCount: 2, matureUntilMs: 100, otherwise: 0, rowsMax: 100 }
 
 function add(join: LabelJoin, id: string, time: number): void {
   join.addPrediction({ id, time, features: [time, -time] })
@@ -14,7 +14,7 @@ function report(join: LabelJoin, id: string, label: { outcome?: Outcome; time?: 
 }
 
 describe('label join', () => {
-  test('an event that a label names has its value, every other ripe one the other value', () => {
+  test('an event that a label names has its value, every other mature one the other value', () => {
     const join = createLabelJoin(options)
     add(join, 'fraud', 20)
     add(join, 'fine', 10)
@@ -30,7 +30,7 @@ describe('label join', () => {
     })
   })
 
-  test('an early label makes its event no riper than others: positives and negatives fall due alike', () => {
+  test('an early label makes its event mature no earlier than others: positives and negatives fall due alike', () => {
     const join = createLabelJoin(options)
     add(join, 'fraud', 101)
     add(join, 'fine', 101)
@@ -57,7 +57,7 @@ describe('label join', () => {
     })
   })
 
-  test('keeps the newest that are ripe and counts what it dropped', () => {
+  test('keeps the newest that are mature and counts what it dropped', () => {
     const join = createLabelJoin({ ...options, rowsMax: 2 })
     add(join, 'e', 101)
     add(join, 'b', 20)
@@ -106,8 +106,8 @@ describe('label join', () => {
     expect(join.labelledRows()).toMatchObject({ labels: Uint8Array.of(0, 1), labelled: 1 })
   })
 
-  test('nothing is ripe while an input is empty', () => {
-    const join = createLabelJoin({ ...options, ripeUntilMs: Number.NEGATIVE_INFINITY })
+  test('nothing is mature while an input is empty', () => {
+    const join = createLabelJoin({ ...options, matureUntilMs: Number.NEGATIVE_INFINITY })
     add(join, 'a', 10)
     expect(join.labelledRows()).toMatchObject({ rowCount: 0 })
     expect(join.counts()).toMatchObject({ predictions: 1, waiting: 1 })
@@ -120,7 +120,7 @@ describe('label join', () => {
     report(join, 'a')
     expect(() => add(join, 'b', 1)).toThrow('a prediction after the first label')
     expect(() => createLabelJoin({ ...options, otherwise: 2 })).toThrow('label value 2, expected 0 or 1')
-    expect(() => createLabelJoin({ ...options, ripeUntilMs: Number.NaN })).toThrow('ripeUntilMs is NaN')
+    expect(() => createLabelJoin({ ...options, matureUntilMs: Number.NaN })).toThrow('matureUntilMs is NaN')
   })
 
   test('keeps the same rows as a naive join of the whole set, in any order of arrival', () => {
@@ -130,15 +130,15 @@ describe('label join', () => {
         fc.array(fc.nat(60), { maxLength: 60 }),
         fc.integer({ min: 1, max: 20 }),
         fc.nat(60),
-        (predicted, named, rowsMax, ripeUntilMs) => {
-          const join = createLabelJoin({ ...options, rowsMax, ripeUntilMs })
+        (predicted, named, rowsMax, matureUntilMs) => {
+          const join = createLabelJoin({ ...options, rowsMax, matureUntilMs })
           // The time of an event is a function of its id here, so that "first wins" and "newest" do not depend on each
           // other.
           const events = predicted.map((number) => ({ id: `e${number}`, time: (number * 7) % 40 }))
           for (const { id, time } of events) add(join, id, time)
           for (const number of named) report(join, `e${number}`)
           const due = [...new Map(events.map((one) => [one.id, one])).values()]
-            .filter(({ time }) => time <= ripeUntilMs)
+            .filter(({ time }) => time <= matureUntilMs)
             .sort((a, b) => a.time - b.time || (a.id < b.id ? -1 : 1))
             .slice(-rowsMax)
           const labels = new Set(named.map((number) => `e${number}`))
@@ -149,7 +149,7 @@ describe('label join', () => {
           expect([...rows.labels]).toEqual(due.map(({ id }) => (labels.has(id) ? 1 : 0)))
           expect(rows.labelled).toBe(labelled)
           const counts = join.counts()
-          expect(counts.waiting).toBe(events.filter(({ time }) => time > ripeUntilMs).length)
+          expect(counts.waiting).toBe(events.filter(({ time }) => time > matureUntilMs).length)
           expect(counts.labels - counts.duplicateLabels - counts.labelsWithoutRow).toBe(labelled)
         },
       ),
@@ -158,7 +158,7 @@ describe('label join', () => {
   })
 
   test('grows past its first allocation', () => {
-    const join = createLabelJoin({ ...options, ripeUntilMs: 10_000, rowsMax: 5_000 })
+    const join = createLabelJoin({ ...options, matureUntilMs: 10_000, rowsMax: 5_000 })
     for (let i = 0; i < 6_000; i++) add(join, `e${i}`, (i * 7919) % 6_000)
     const { rowCount, rows, times } = join.labelledRows()
     expect(rowCount).toBe(5_000)

@@ -1,7 +1,7 @@
 /** The bounds of a paired difference: the same for a seed, honest about rows that belong together, and right as often as they say. */
 import { describe, expect, test } from 'vitest'
 import { averagePrecision } from '../../online-model/evaluation/metrics.ts'
-import { type JudgedRows, metrics, pairedGain } from '../../online-model/evaluation/paired-bootstrap.ts'
+import { type EvaluationRows, metrics, pairedGain } from '../../online-model/evaluation/paired-bootstrap.ts'
 import { createRandom } from '../../online-model/models/random.ts'
 import { qualityMetrics } from '../../schemas/plan/model-plan.ts'
 
@@ -15,7 +15,7 @@ function drawn(seed: number, count: number, noises: readonly number[]) {
     labels[row] = random.next() < 1 / (1 + Math.exp(-odds)) ? 1 : 0
     for (const [i, noise] of noises.entries()) scores[i]![row] = 1 / (1 + Math.exp(-odds - noise * random.normal()))
   }
-  const rows: JudgedRows = { labels, weights: null, blocks: null }
+  const rows: EvaluationRows = { labels, weights: null, blocks: null }
   return { rows, scores }
 }
 

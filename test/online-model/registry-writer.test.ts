@@ -1,6 +1,6 @@
 /** Writing to the registry where others write as well: what holds, what is lost, and what is told. */
 import { expect, onTestFinished, test } from 'vitest'
-import { challengers, champion, isRolledBack, lastRefusal } from '../../online-model/registry/registry.ts'
+import { challengers, champion, isRolledBack, lastRejection } from '../../online-model/registry/registry.ts'
 import {
   attemptsMax,
   createRegistryWriter,
@@ -82,18 +82,18 @@ test('a version that does not fit into a record is refused before it is sent', a
 
 test('a promotion that came second changes nothing, and says who was first', async () => {
   const { fake, writer } = await withVersions(3)
-  expect(await writer.promote('v1', cause)).toMatchObject({ held: true })
+  expect(await writer.promote('v1', cause)).toMatchObject({ accepted: true })
   before(fake, () => [rivalChange('champion', 'v3', 'v1')])
   const outcome = await writer.promote('v2', { ...cause, instead: 'v1' })
   expect(outcome).toEqual({
-    held: false,
+    accepted: false,
     first: rivalChange('champion', 'v3', 'v1'),
     why: 'another change came first: rival set champion to v3 at 1970-01-01T00:00:00.005Z (first)',
   })
   expect(champion(writer.state())?.version).toBe('v3')
   // Seen before it is sent, it is not sent at all.
   const { end } = (await fake.broker.bounds([{ topic, partition: 0 }]))[0]!
-  expect(await writer.promote('v2', { ...cause, instead: 'v1' })).toMatchObject({ held: false })
+  expect(await writer.promote('v2', { ...cause, instead: 'v1' })).toMatchObject({ accepted: false })
   expect((await fake.broker.bounds([{ topic, partition: 0 }]))[0]!.end).toBe(end)
 })
 
@@ -118,19 +118,19 @@ test('challengers take the free aliases, and a full house says so', async () => 
   await writer.promote('v1', cause)
   // A rival takes the first alias meanwhile: the next one is as good.
   before(fake, () => [rivalChange('challenger-1', 'v6', null)])
-  expect(await writer.challenge('v2', cause)).toMatchObject({ held: true, change: { alias: 'challenger-2' } })
-  expect(await writer.challenge('v2', cause)).toMatchObject({ held: true, change: { alias: 'challenger-2' } })
+  expect(await writer.challenge('v2', cause)).toMatchObject({ accepted: true, change: { alias: 'challenger-2' } })
+  expect(await writer.challenge('v2', cause)).toMatchObject({ accepted: true, change: { alias: 'challenger-2' } })
   await writer.challenge('v3', cause)
   expect(await writer.challenge('v4', cause)).toEqual({
-    held: false,
+    accepted: false,
     first: null,
     why: 'there are 3 challengers already (v6, v2, v3): dismiss one of them, or name the one to replace',
   })
-  expect(await writer.challenge('v4', { ...cause, instead: 'v3' })).toMatchObject({ held: true })
-  expect(await writer.dismiss('v6', cause)).toMatchObject({ held: true, change: { version: null, previous: 'v6' } })
+  expect(await writer.challenge('v4', { ...cause, instead: 'v3' })).toMatchObject({ accepted: true })
+  expect(await writer.dismiss('v6', cause)).toMatchObject({ accepted: true, change: { version: null, previous: 'v6' } })
   expect(challengers(writer.state()).map(({ version }) => version)).toEqual(['v2', 'v4'])
-  expect(await writer.dismiss('v6', cause)).toMatchObject({ held: false, why: 'v6 is no challenger' })
-  expect(await writer.challenge('v1', cause)).toMatchObject({ held: false, why: 'v1 is the champion' })
+  expect(await writer.dismiss('v6', cause)).toMatchObject({ accepted: false, why: 'v6 is no challenger' })
+  expect(await writer.challenge('v1', cause)).toMatchObject({ accepted: false, why: 'v1 is the champion' })
 })
 
 test('a version that was rolled back is promoted again by a command only', async () => {
@@ -139,21 +139,21 @@ test('a version that was rolled back is promoted again by a command only', async
   const back = { ...cause, from: 'v1', fits: () => true }
   expect(await writer.rollback(back)).toMatchObject({ why: 'there is no version before v1 to go back to' })
   await writer.promote('v2', cause)
-  expect(await writer.rollback(back)).toMatchObject({ held: false, first: { version: 'v2' } })
-  expect(await writer.rollback({ ...back, from: 'v2' })).toMatchObject({ held: true, change: { version: 'v1' } })
+  expect(await writer.rollback(back)).toMatchObject({ accepted: false, first: { version: 'v2' } })
+  expect(await writer.rollback({ ...back, from: 'v2' })).toMatchObject({ accepted: true, change: { version: 'v1' } })
   expect(isRolledBack(writer.state(), 'v2')).toBe(true)
   expect(await writer.promote('v2', cause)).toMatchObject({
-    held: false,
+    accepted: false,
     why: 'v2 was rolled back; only a command promotes it again',
   })
-  expect(await writer.promote('v2', { ...cause, isExplicit: true })).toMatchObject({ held: true })
+  expect(await writer.promote('v2', { ...cause, isExplicit: true })).toMatchObject({ accepted: true })
   expect(isRolledBack(writer.state(), 'v2')).toBe(false)
 })
 
 test('a refusal is kept with its reason and figures', async () => {
   const { writer } = await withVersions(2)
-  await writer.refuse('v2', { ...cause, against: 'v1', figures: { difference: -0.01 } })
-  expect(lastRefusal(writer.state(), 'v2')).toMatchObject({
+  await writer.reject('v2', { ...cause, against: 'v1', figures: { difference: -0.01 } })
+  expect(lastRejection(writer.state(), 'v2')).toMatchObject({
     against: 'v1',
     reason: 'because',
     figures: { difference: -0.01 },
@@ -168,5 +168,5 @@ test('a version that there is none of is named with those that there are', async
   }
   await expect(writer.promote('v7', cause)).rejects.toMatchObject(refusal)
   await expect(writer.challenge('v7', cause)).rejects.toMatchObject(refusal)
-  await expect(writer.refuse('v7', { ...cause, against: null, figures: {} })).rejects.toMatchObject(refusal)
+  await expect(writer.reject('v7', { ...cause, against: null, figures: {} })).rejects.toMatchObject(refusal)
 })

@@ -10,7 +10,7 @@ import {
   historyMax,
   isRolledBack,
   lastChange,
-  lastRefusal,
+  lastRejection,
   nextVersionName,
   notesMax,
   rollbackTarget,
@@ -216,10 +216,10 @@ describe('registry', () => {
     const state = foldRegistry(emptyRegistry(), [version('v1'), ...many, note('x', { version: 'v9' })])
     expect(state.notes.get('v1')).toEqual(many.slice(3))
     expect(state.ignoredNotes).toBe(1)
-    expect(lastRefusal(state, 'v1')?.reason).toBe(`${notesMax + 2}`)
+    expect(lastRejection(state, 'v1')?.reason).toBe(`${notesMax + 2}`)
     // Of a kind that is not known, the text is kept and nothing else follows.
     const told = applyRegistryRecord(state, note('later', { note: 'praised' }))
-    expect(lastRefusal(told, 'v1')?.reason).toBe(`${notesMax + 2}`)
+    expect(lastRejection(told, 'v1')?.reason).toBe(`${notesMax + 2}`)
     expect(champion(told)).toBeNull()
   })
 })

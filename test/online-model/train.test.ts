@@ -178,14 +178,14 @@ describe('trainFromLog', () => {
     expect(summary.version.model).toEqual(clean.version.model)
   })
 
-  test('trains on the newest of the ripe rows, however many wait for their label', async () => {
+  test('trains on the newest of the mature rows, however many wait for their label', async () => {
     // 30 days, one event a minute: 10,080 of the 43,200 are younger than the seven days after which a label is due.
     const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1 }, 1_000)
     const minute = 60_000
     for (let i = 0; i < 43_200; i++) predict(fake, i, { time: start + i * minute })
     for (let i = 0; i < 43_200; i += 10) report(fake, `tx${i}`, start + i * minute + 3 * dayMs)
     const summary = await trainFromLog(options(fake, { rowsMax: 10_000 }))
-    // Predictions are the slower input: those up to minute 43,199 - 10,080 are ripe, and the newest of them are kept.
+    // Predictions are the slower input: those up to minute 43,199 - 10,080 are mature, and the newest of them are kept.
     const [first, last] = [23_120, 33_119]
     expect(summary).toMatchObject({
       rows: 10_000,
@@ -215,7 +215,7 @@ describe('trainFromLog', () => {
     expect(summary.version.model).toEqual(expected.weights)
   })
 
-  test('the newest ripe rows are those by the labels where these are the slower input', async () => {
+  test('the newest mature rows are those by the labels where these are the slower input', async () => {
     const summary = await trainFromLog(options(filledLog(), { rowsMax: 300 }))
     expect(summary).toMatchObject({
       rows: 300,
@@ -225,7 +225,7 @@ describe('trainFromLog', () => {
     })
   })
 
-  test('labels of rows that wait take no label from a row that is ripe', async () => {
+  test('labels of rows that wait take no label from a row that is mature', async () => {
     const fake = filledLog()
     for (let i = 312; i < 480; i++) report(fake, `tx${i}`, start + 20 * dayMs - 500)
     const summary = await trainFromLog(options(fake, { rowsMax: 100 }))
@@ -271,7 +271,7 @@ describe('trainFromLog', () => {
         'A logistic model needs labelled rows of both classes, but got 0 rows with 0 positives and 0 negatives. ' +
         'The logs hold 48 predictions of this definition and 1 labels; 48 predictions wait for their label, ' +
         'which is due 604800000 ms of event time after the event, ' +
-        'and both streams have passed 2024-01-02T23:00:00.000Z.',
+        'and the watermark of both streams is 2024-01-02T23:00:00.000Z.',
     })
     expect((await fake.broker.bounds([{ topic: topics.models, partition: 0 }]))[0]?.end).toBe(0)
     expect(fake.open()).toBe(0)
@@ -279,7 +279,7 @@ describe('trainFromLog', () => {
 
   test('empty logs are explained too', async () => {
     const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1 })
-    await expect(trainFromLog(options(fake))).rejects.toThrow(/both streams have passed nothing yet\.$/)
+    await expect(trainFromLog(options(fake))).rejects.toThrow(/the watermark of both streams is not known yet\.$/)
   })
 
   test('a fit that fails is not published', async () => {

@@ -27,11 +27,11 @@ test('the compiled command scores, answers over HTTP and trains', { timeout: 300
   const produce = start('produce', definition, '--source', 'handbook', '--until', '2018-04-10')
   expect(await produce.exitCode, produce.output()).toBe(0)
 
-  // Nine days: two of them ripen.
+  // Nine days: two of them mature.
   const trainer = start('trainer', definition)
   await trainer.printed('is learnt from')
   const state = async () => (await (await fetch(`http://127.0.0.1:${port}/trainer`)).json()) as TrainerResponse
-  await vi.waitFor(async () => expect((await state()).store.ripened).toBeGreaterThan(9_000), retryBudget)
+  await vi.waitFor(async () => expect((await state()).store.matured).toBeGreaterThan(9_000), retryBudget)
   expect((await fetch(`http://127.0.0.1:${port}/retrain`, { method: 'POST' })).status).toBe(202)
   const models = async () => {
     const list = start('models', 'list', definition)

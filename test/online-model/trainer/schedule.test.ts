@@ -4,11 +4,11 @@ import { begun, nothingScheduled, publishFrom, retrainDue, retrained } from '../
 
 const dayMs = 86_400_000
 const at = (days: number) => Date.UTC(2024, 0, 1) + days * dayMs
-const nothingRipe = { untilMs: Number.NEGATIVE_INFINITY, rows: 0 }
+const nothingMature = { untilMs: Number.NEGATIVE_INFINITY, rows: 0 }
 
 describe('time', () => {
   test('begins with the first row, and only once', () => {
-    expect(begun(nothingScheduled, nothingRipe, null)).toBe(nothingScheduled)
+    expect(begun(nothingScheduled, nothingMature, null)).toBe(nothingScheduled)
     const first = begun(nothingScheduled, { untilMs: at(3), rows: 5 }, null)
     expect(first).toEqual({ publishedMs: null, retrainedMs: at(3), retrainedRows: 0 })
     const both = begun(first, { untilMs: at(4), rows: 9 }, at(2))
@@ -38,14 +38,14 @@ describe('a retraining', () => {
   test('is due by event time', () => {
     expect(retrainDue(weekly, schedule, { untilMs: at(9) - 1, rows: 9_999 })).toBeNull()
     expect(retrainDue(weekly, schedule, { untilMs: at(9), rows: 100 })).toBe(
-      '7 days of events have ripened since the last one',
+      '7 days of events have matured since the last one',
     )
   })
 
   test('is due by volume', () => {
     expect(retrainDue(byVolume, schedule, { untilMs: at(99), rows: 149 })).toBeNull()
     expect(retrainDue(byVolume, schedule, { untilMs: at(2), rows: 150 })).toBe(
-      '50 rows have ripened since the last one',
+      '50 rows have matured since the last one',
     )
   })
 

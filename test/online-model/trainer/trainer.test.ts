@@ -153,7 +153,7 @@ describe('the trainer', () => {
 
     await ground.send(6 * hour, 6 * hour, served(running, first.version))
     await until(() => {
-      const { served: report } = running.trainer.watched()!
+      const { served: report } = running.trainer.evaluation()!
       const all = report.groups.find(({ by }) => by === 'all')!
       expect(all.quality.rows).toBeGreaterThan(4 * hour)
       expect(all.quality.averagePrecision).toBeGreaterThan(0.7)
@@ -196,8 +196,8 @@ describe('the trainer', () => {
       return [...state.versions.values()].filter((one) => one.origin === origin).map(({ model }) => model)
     }
     await until(() => {
-      expect(second.store.status().ripenedSeq).toBeGreaterThan(7 * hour)
-      expect(whole.store.status().ripenedSeq).toBe(second.store.status().ripenedSeq)
+      expect(second.store.status().maturedSeq).toBeGreaterThan(7 * hour)
+      expect(whole.store.status().maturedSeq).toBe(second.store.status().maturedSeq)
     })
     await vi.waitFor(
       async () => {
@@ -229,11 +229,11 @@ describe('the trainer', () => {
     await until(() => expect(retrainedVersions(running).length).toBeGreaterThan(0))
     expect(left).toBeLessThan(0)
     const { upToSeq } = (await running.store.state('learner'))!
-    expect(upToSeq).toBeLessThanOrEqual(running.store.status().ripenedSeq)
+    expect(upToSeq).toBeLessThanOrEqual(running.store.status().maturedSeq)
     const learnt = /millrace_trainer_learnt_rows_total (\d+)/
     await vi.waitFor(async () => {
       const [, rows] = learnt.exec(await running.prometheus.metrics())!
-      expect(Number(rows)).toBe(running.store.status().ripenedSeq)
+      expect(Number(rows)).toBe(running.store.status().maturedSeq)
     })
   })
 
@@ -242,7 +242,7 @@ describe('the trainer', () => {
     await ground.send(0, 8 * hour)
     const refuses: TrainerOptions['fit'] = () => Promise.reject(new PipelineError('model_untrainable', 'Too little.'))
     const running = await train(ground, { fit: refuses })
-    await until(() => expect(running.store.status().ripenedSeq).toBeGreaterThan(5 * hour))
+    await until(() => expect(running.store.status().maturedSeq).toBeGreaterThan(5 * hour))
     const failed = /retrain_duration_seconds_count\{outcome="failed"\} [1-9]/
     await vi.waitFor(async () => expect(await running.prometheus.metrics()).toMatch(failed), { timeout: 30_000 })
     expect(retrainedVersions(running)).toEqual([])
@@ -294,25 +294,25 @@ describe('the trainer', () => {
       return { ...fitted, weights: { ...fitted.weights, weights: vast } as ModelWeights }
     }
     const running = await train(ground, { plan: onDemand, fit })
-    await until(() => expect(running.store.status().ripenedSeq).toBeGreaterThan(5 * hour))
-    const { ripenedSeq } = running.store.status()
+    await until(() => expect(running.store.status().maturedSeq).toBeGreaterThan(5 * hour))
+    const { maturedSeq } = running.store.status()
     running.trainer.requestRetraining('a test')
     const shown = () => running.prometheus.metrics()
     await vi.waitFor(
-      async () => expect(await shown()).toMatch(/millrace_trainer_candidates_total\{outcome="refused"\} 1/),
+      async () => expect(await shown()).toMatch(/millrace_trainer_candidates_total\{outcome="rejected"\} 1/),
       { timeout: 30_000 },
     )
     await until(() => expect(running.trainer.retraining()).toBeNull())
     expect(running.registry.state().versions.size).toBe(0)
     await ground.send(8 * hour, hour)
-    await until(() => expect(running.store.status().ripenedSeq).toBeGreaterThan(ripenedSeq))
+    await until(() => expect(running.store.status().maturedSeq).toBeGreaterThan(maturedSeq))
   })
 
   test('a champion that turns out worse than the one before is taken back, and is not promoted again', async () => {
     const ground = await openGround()
     await ground.send(0, 6 * hour)
     const running = await train(ground, { plan: onDemand })
-    await until(() => expect(running.store.status().ripenedSeq).toBeGreaterThan(4 * hour))
+    await until(() => expect(running.store.status().maturedSeq).toBeGreaterThan(4 * hour))
     running.trainer.requestRetraining('a test')
     await until(() => expect(champion(running.registry.state())).not.toBeNull())
     await running.close()

@@ -14,7 +14,7 @@ import { batchOf, clicksPlan, folder, hourMs, label, openStore, prediction, star
 
 const everything = { fromMs: 0, untilMs: Number.MAX_SAFE_INTEGER }
 
-/** `count` events, one a second, every tenth positive; all of them ripe. */
+/** `count` events, one a second, every tenth positive; all of them mature. */
 async function fill(store: TrainingStore, count: number): Promise<void> {
   const rows = Array.from({ length: count }, (_, offset) => prediction(`e${offset}`, offset, { offset }))
   const labels = rows
@@ -125,7 +125,7 @@ describe('a file', () => {
     const label = { ...clicksPlan.label, otherwise: { value: 0, afterMs: 5 } }
     await expect(openStore({ file, plan: { ...clicksPlan, label } })).rejects.toThrow('belongs to another label')
     const rebuilt = await openStore({ file, plan: other, rebuild: true })
-    expect(rebuilt.status().ripenedSeq).toBe(0)
+    expect(rebuilt.status().maturedSeq).toBe(0)
   })
 
   test('that is a database of somebody else is left alone, also by a rebuild', async () => {
@@ -148,17 +148,17 @@ describe('bounds', () => {
     await fill(store, 100)
     const far = 6 * 3_600
     await store.apply(batchOf([prediction('far', far, { offset: 101 })], [label('far', far, { offset: 11 })]))
-    expect(store.status().rows.ripened).toBe(101)
+    expect(store.status().rows.matured).toBe(101)
     await store.saveState('learner', { upToSeq: 50, bytes: Buffer.alloc(0) })
     const farther = far + 3_600
     await store.apply(
       batchOf([prediction('farther', farther, { offset: 102 })], [label('far', farther, { offset: 12 })]),
     )
-    expect((await store.ripened(0, 1_000)).seqs[0]).toBe(51)
+    expect((await store.matured(0, 1_000)).seqs[0]).toBe(51)
     await store.saveState('learner', { upToSeq: 101, bytes: Buffer.alloc(0) })
     await store.apply(batchOf([prediction('farthest', farther + 900, { offset: 103 })], []))
-    expect(store.status()).toMatchObject({ rows: { ripened: 1, labels: 0 }, counts: { expired: 101 } })
-    expect(told(await store.ripened(0, 1_000))).toEqual(['far 21600 1'])
+    expect(store.status()).toMatchObject({ rows: { matured: 1, labels: 0 }, counts: { expired: 101 } })
+    expect(told(await store.matured(0, 1_000))).toEqual(['far 21600 1'])
   })
 
   test('too many rows are sampled: positives stay, negatives stand for those that went', async () => {
@@ -166,7 +166,7 @@ describe('bounds', () => {
     await fill(store, 4_000)
     const rows = await store.rows(everything, 'latest')
     expect(rows.rowCount).toBeLessThanOrEqual(1_000)
-    expect(store.status()).toMatchObject({ rows: { ripened: rows.rowCount, waiting: 1 } })
+    expect(store.status()).toMatchObject({ rows: { matured: rows.rowCount, waiting: 1 } })
     expect(rows.rowCount + store.status().counts.sampledOut).toBe(4_000)
     const positives = [...rows.labels].filter((value) => value === 1)
     expect(positives).toHaveLength(400)
@@ -181,7 +181,7 @@ describe('bounds', () => {
     expect((await other.rows(everything, 'latest')).ids).toEqual(rows.ids)
   })
 
-  test('too many that wait are sampled alike, and weigh as much when they ripen', async () => {
+  test('too many that wait are sampled alike, and weigh as much when they mature', async () => {
     const store = await openStore({ rowsMax: 500 })
     const rows = Array.from({ length: 2_000 }, (_, offset) => prediction(`e${offset}`, offset, { offset }))
     await store.apply(batchOf(rows, []))
@@ -189,7 +189,7 @@ describe('bounds', () => {
     expect(waiting).toBeLessThanOrEqual(500)
     expect(waiting).toBeGreaterThan(100)
     await store.apply(batchOf([prediction('end', 9_999, { offset: 2_000 })], [label('end', 9_999, { offset: 0 })]))
-    const { weights } = await store.ripened(0, 1_000)
+    const { weights } = await store.matured(0, 1_000)
     expect(weights).toHaveLength(waiting)
     expect(new Set(weights).size).toBe(1)
     expect(weights[0]! * waiting).toBeGreaterThan(1_500)
@@ -236,7 +236,7 @@ describe('copies', () => {
     expect(rows.labels.reduce((sum, value) => sum + value, 0)).toBe(300)
     expect(await other.rows(everything, 'latest')).toEqual({ ...rows, seqs: new Float64Array(3_000) })
     // Nobody is handed them, and what Kafka brings again of them is a duplicate.
-    expect((await other.ripened(0, 10)).rowCount).toBe(0)
+    expect((await other.matured(0, 10)).rowCount).toBe(0)
     await other.apply(batchOf([prediction('e5', 5, { offset: 5 })], []))
     expect(other.status().counts).toMatchObject({ imported: 3_000, duplicatePredictions: 1, predictions: 0 })
     const again = join(at, 'again.parquet')

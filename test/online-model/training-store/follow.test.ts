@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createStoreFollower, type FollowStoreOptions } from '../../../online-model/training-store/follow.ts'
-import type { RipeRows, TrainingStore } from '../../../online-model/training-store/store.ts'
+import type { MatureRows, TrainingStore } from '../../../online-model/training-store/store.ts'
 import { createMemoryBroker, type MemoryBroker } from '../../../runtime/memory/broker.ts'
 import { PipelineError } from '../../../schemas/kernel/errors.ts'
 import { createVirtualClock } from '../../../testing/virtual-clock.ts'
@@ -61,7 +61,7 @@ function follow(
   store: TrainingStore,
   { outageMaxMs = 300_000, ...consumer }: Partial<Consumer> & { outageMaxMs?: number } = {},
 ) {
-  const handed: RipeRows[] = []
+  const handed: MatureRows[] = []
   const warnings: string[] = []
   const follower = createStoreFollower({
     broker,
@@ -70,7 +70,7 @@ function follow(
     clock,
     log: { warn: (_, message) => warnings.push(message) },
     outageMaxMs,
-    handOut: { afterSeq: 0, onRipened: (rows) => void handed.push(rows), ...consumer },
+    handOut: { afterSeq: 0, onMatured: (rows) => void handed.push(rows), ...consumer },
   })
   onTestFinished(() => follower.close())
   const toEnd = async () => {
@@ -80,7 +80,7 @@ function follow(
 }
 
 describe('the follower', () => {
-  test('reads both topics, hands out what ripens once, and goes on where the store stands', async () => {
+  test('reads both topics, hands out what matures once, and goes on where the store stands', async () => {
     const broker = await openBroker()
     const file = join(folder(), 'store.duckdb')
     const store = await openStore({ file })
@@ -88,7 +88,7 @@ describe('the follower', () => {
     await report(broker, 'e3', 100, 1)
     await report(broker, 'e4', 3_610)
     const first = follow(broker, store, { rowsMax: 3 })
-    expect(await first.follower.step()).toMatchObject({ records: 22, isAtEnd: true, ripened: 0 })
+    expect(await first.follower.step()).toMatchObject({ records: 22, isAtEnd: true, matured: 0 })
     await predict(broker, 'z', 9_000)
     await first.toEnd()
     expect(first.told()).toEqual(Array.from({ length: 11 }, (_, n) => `e${n} ${n} ${n === 3 ? 1 : 0}`))
@@ -127,7 +127,7 @@ describe('the follower', () => {
     })
   })
 
-  test('what retention removed before it was read is passed over, told and counted once', async () => {
+  test('what retention removed before it was read is skipped, logged and counted once', async () => {
     const broker = await openBroker()
     const store = await openStore()
     await predict(broker, 'a', 1)
@@ -137,7 +137,7 @@ describe('the follower', () => {
     broker.truncate(topics.predictions, 0, 4)
     await first.toEnd()
     expect(store.status().counts).toMatchObject({ passedOver: 3, predictions: 2 })
-    expect(first.warnings).toEqual(['training store: records were removed before they were read; they are passed over'])
+    expect(first.warnings).toEqual(['training store: records were removed before they were read; they are skipped'])
   })
 
   test('a log that ends before the store does is told', async () => {
@@ -218,7 +218,7 @@ describe('the follower', () => {
     const handed: string[] = []
     const { toEnd } = follow(broker, store, {
       rowsMax: 2,
-      onRipened: (rows) => {
+      onMatured: (rows) => {
         if (isBroken && rows.ids[0] === 'e3') throw new Error('broken')
         handed.push(...rows.ids)
       },

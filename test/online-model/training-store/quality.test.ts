@@ -1,43 +1,43 @@
 /** Reports of an evaluation in the store: what its rows say, as SQL finds it, with the last report's groups and no older ones. */
 import { expect, test } from 'vitest'
 import { dayMs, evaluate, type ServedRows } from '../../../online-model/evaluation/evaluate.ts'
-import type { RipeRows } from '../../../online-model/training-store/store.ts'
+import type { MatureRows } from '../../../online-model/training-store/store.ts'
 import { batchOf, hourMs, label, openStore, prediction, startMs } from './store-fixture.ts'
 
 /** What a model scored; `scoreOf` is NaN elsewhere. */
-function scoredRows(ripe: RipeRows, scoreOf: (row: number) => number, versionNames: string[]): ServedRows {
-  const of = Int32Array.from(ripe.ids.keys()).filter((row) => !Number.isNaN(scoreOf(row)))
+function scoredRows(mature: MatureRows, scoreOf: (row: number) => number, versionNames: string[]): ServedRows {
+  const of = Int32Array.from(mature.ids.keys()).filter((row) => !Number.isNaN(scoreOf(row)))
   return {
-    labels: Uint8Array.from(of, (row) => ripe.labels[row]!),
+    labels: Uint8Array.from(of, (row) => mature.labels[row]!),
     scores: Float64Array.from(of, scoreOf),
-    times: Float64Array.from(of, (row) => ripe.times[row]!),
-    versions: Int32Array.from(of, (row) => Math.max(0, versionNames.indexOf(ripe.versions[row]!))),
+    times: Float64Array.from(of, (row) => mature.times[row]!),
+    versions: Int32Array.from(of, (row) => Math.max(0, versionNames.indexOf(mature.versions[row]!))),
     versionNames,
-    keys: Int32Array.from(of, (row) => Number(ripe.keys[row]!.slice('user'.length))),
-    labelDelays: Float64Array.from(of, (row) => ripe.labelTimes[row]! - ripe.times[row]!),
-    weights: Float64Array.from(of, (row) => ripe.weights[row]!),
+    keys: Int32Array.from(of, (row) => Number(mature.keys[row]!.slice('user'.length))),
+    labelDelays: Float64Array.from(of, (row) => mature.labelTimes[row]! - mature.times[row]!),
+    weights: Float64Array.from(of, (row) => mature.weights[row]!),
   }
 }
 
-const served = (ripe: RipeRows) => scoredRows(ripe, (row) => ripe.scores[row]!, ['v0', 'v1'])
-const shadow = (ripe: RipeRows) => scoredRows(ripe, (row) => ripe.shadows[row]![0]?.score ?? Number.NaN, ['v9'])
+const served = (mature: MatureRows) => scoredRows(mature, (row) => mature.scores[row]!, ['v0', 'v1'])
+const shadow = (mature: MatureRows) => scoredRows(mature, (row) => mature.shadows[row]![0]?.score ?? Number.NaN, ['v9'])
 
 const options = { threshold: 0.3, k: 2, rollingMs: dayMs }
 
-test('a report of the rows that ripened is asked for in SQL', async () => {
+test('a report of the rows that matured is asked for in SQL', async () => {
   const store = await openStore()
   const rows = Array.from({ length: 40 }, (_, n) =>
     prediction(`e${n}`, n * 3_600, { offset: n, shadow: n % 2 === 0 ? [{ version: 'v9', score: 0.5 }] : [] }),
   )
   const labels = [3, 5, 6, 21].map((n, offset) => label(`e${n}`, n * 3_600 + 60, { offset }))
   await store.apply(batchOf(rows, [...labels, label('nobody', 200 * 3_600, { offset: 4 })]))
-  const ripe = await store.rows({ fromMs: 0, untilMs: startMs + 100 * hourMs }, 'latest')
-  const champion = evaluate(served(ripe), { ...options, champion: { version: 'v1', sinceMs: 0 } })
+  const mature = await store.rows({ fromMs: 0, untilMs: startMs + 100 * hourMs }, 'latest')
+  const champion = evaluate(served(mature), { ...options, champion: { version: 'v1', sinceMs: 0 } })
   await store.saveQuality('champion', champion)
-  await store.saveQuality('challenger', evaluate(shadow(ripe), options))
+  await store.saveQuality('challenger', evaluate(shadow(mature), options))
 
   const [all] = champion.groups
-  // Three of four were scored, all but those without a model; the last hour is not ripe.
+  // Three of four were scored, all but those without a model; the last hour is not mature.
   expect(all!.quality).toMatchObject({ rows: 29, positives: 4 })
   const measures =
     'rows::DOUBLE, positives::DOUBLE, average_precision, auc, log_loss, precision_at_k, calibration_error'

@@ -6,9 +6,9 @@ import { onTestFinished } from 'vitest'
 import type { LabelRow, PredictionRow } from '../../../online-model/training-store/apply.ts'
 import {
   type Batch,
+  type MatureRows,
   type OpenStoreOptions,
   openTrainingStore,
-  type RipeRows,
   type TrainingStore,
 } from '../../../online-model/training-store/store.ts'
 import type { PartitionRead } from '../../../online-model/training-store/watermark.ts'
@@ -16,7 +16,7 @@ import { compile } from '../../../schemas/plan/compile.ts'
 import { clicksPipeline, clicksStartMs } from '../../support/clicks.ts'
 
 export const hourMs = 3_600_000
-/** Six features; an event is ripe after an hour. */
+/** Six features; an event is mature after an hour. */
 export const clicksPlan = compile(clicksPipeline())
 export const startMs = clicksStartMs
 
@@ -105,6 +105,6 @@ export function batchOf(
 }
 
 /** One row in words: id, seconds after the start, label. */
-export function told(rows: RipeRows): string[] {
+export function told(rows: MatureRows): string[] {
   return rows.ids.map((id, row) => `${id} ${(rows.times[row]! - startMs) / 1_000} ${rows.labels[row]}`)
 }

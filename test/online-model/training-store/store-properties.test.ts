@@ -85,9 +85,9 @@ async function run(random: Random, { predictions, label }: Logs, open: () => Pro
     return { part, read: { input, partition, from, next, passedMs, isAtEnd: next === there.length } as PartitionRead }
   }
 
-  async function takeRipe(): Promise<void> {
+  async function takeMature(): Promise<void> {
     for (;;) {
-      const { rowCount, ids, rows, labels, seqs } = await store.ripened(upTo, 1 + random.below(30))
+      const { rowCount, ids, rows, labels, seqs } = await store.matured(upTo, 1 + random.below(30))
       if (rowCount === 0) break
       handed.push({ ids, rows, labels })
       upTo = seqs.at(-1)!
@@ -113,7 +113,7 @@ async function run(random: Random, { predictions, label }: Logs, open: () => Pro
       expect(await store.apply({ ...batch, read: batch.read.map((one) => ({ ...one, isAtEnd: false })) })).toEqual(
         status,
       )
-    await takeRipe()
+    await takeMature()
     if (random.below(3) === 0) {
       await store.saveState('learner', { upToSeq: upTo, bytes: Buffer.from(String(handed.length)) })
       ;[saved, savedHanded] = [upTo, handed.length]
@@ -131,7 +131,7 @@ async function run(random: Random, { predictions, label }: Logs, open: () => Pro
     const isAtEnd = batch.read.every((one) => one.isAtEnd)
     calm = done && isAtEnd ? calm + 1 : 0
   }
-  await takeRipe()
+  await takeMature()
   const rows = await store.rows({ fromMs: 0, untilMs: Number.MAX_SAFE_INTEGER }, 'latest')
   return { status: store.status(), handed, rows, store }
 }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { batchOf, hourMs, label, openStore, prediction, startMs, told, vectorOf } from './store-fixture.ts'
 
-describe('ripening', () => {
-  test('an event is ripe once both inputs have passed its time by so much, in the order of event time', async () => {
+describe('maturing', () => {
+  test('an event is mature once both inputs have passed its time by so much, in the order of event time', async () => {
     const store = await openStore()
     const rows = [
       prediction('b', 20, { offset: 0 }),
@@ -11,19 +11,19 @@ describe('ripening', () => {
       prediction('d', 7_200, { offset: 3 }),
     ]
     await store.apply(batchOf(rows, []))
-    expect(store.status()).toMatchObject({ watermarkMs: Number.NEGATIVE_INFINITY, ripenedSeq: 0 })
+    expect(store.status()).toMatchObject({ watermarkMs: Number.NEGATIVE_INFINITY, maturedSeq: 0 })
     await store.apply(batchOf([], [label('c', 3_615, { offset: 0 })]))
     expect(store.status()).toMatchObject({
       watermarkMs: startMs + 3_615_000,
-      ripenedUntilMs: startMs + 15_000,
-      ripenedSeq: 1,
-      rows: { waiting: 3, ripened: 1, labels: 1 },
+      maturedUntilMs: startMs + 15_000,
+      maturedSeq: 1,
+      rows: { waiting: 3, matured: 1, labels: 1 },
     })
     await store.apply(batchOf([], [label('nobody', 3_620, { offset: 1 })]))
-    const ripe = await store.ripened(0, 100)
-    expect(told(ripe)).toEqual(['a 10 0', 'b 20 0', 'c 20 1'])
-    expect([...ripe.seqs]).toEqual([1, 2, 3])
-    expect(ripe).toMatchObject({
+    const mature = await store.matured(0, 100)
+    expect(told(mature)).toEqual(['a 10 0', 'b 20 0', 'c 20 1'])
+    expect([...mature.seqs]).toEqual([1, 2, 3])
+    expect(mature).toMatchObject({
       rowCount: 3,
       rows: Float64Array.from([1, 0, 2].flatMap(vectorOf)),
       weights: Float64Array.of(1, 1, 1),
@@ -33,8 +33,8 @@ describe('ripening', () => {
       labelTimes: Float64Array.of(Number.NaN, Number.NaN, startMs + 3_615_000),
       shadows: [[], [], []],
     })
-    expect(told(await store.ripened(1, 1))).toEqual(['b 20 0'])
-    expect(told(await store.ripened(3, 100))).toEqual([])
+    expect(told(await store.matured(1, 1))).toEqual(['b 20 0'])
+    expect(told(await store.matured(3, 100))).toEqual([])
   })
 
   test('a label counts that is dated within the time, however far the labels were read; later ones count as later', async () => {
@@ -46,7 +46,7 @@ describe('ripening', () => {
       label('x', 9_000, { offset: 2 }),
     ]
     await store.apply(batchOf([], labels))
-    expect(told(await store.ripened(0, 100))).toEqual(['a 0 0'])
+    expect(told(await store.matured(0, 100))).toEqual(['a 0 0'])
     const all = { fromMs: 0, untilMs: startMs + hourMs * 24 }
     expect(told(await store.rows(all, 'due'))).toEqual(['a 0 0'])
     expect(told(await store.rows(all, 'latest'))).toEqual(['a 0 1'])
@@ -82,20 +82,20 @@ describe('ripening', () => {
     ]
     const labels = outcomes.map(([id, seconds, outcome], offset) => label(id, seconds, { offset, outcome }))
     await store.apply(batchOf([prediction('end', 20_000, { offset: 4 })], labels))
-    const ripe = await store.ripened(0, 100)
-    expect(told(ripe)).toEqual(['corrected 0 0', 'withdrawn 1 0', 'again 2 1', 'tie 3 0'])
-    expect([...ripe.labelTimes].map((ms) => (ms - startMs) / 1_000)).toEqual([200, Number.NaN, 200, 100])
-    expect(store.status().rows).toEqual({ waiting: 1, ripened: 4, labels: 1 })
+    const mature = await store.matured(0, 100)
+    expect(told(mature)).toEqual(['corrected 0 0', 'withdrawn 1 0', 'again 2 1', 'tie 3 0'])
+    expect([...mature.labelTimes].map((ms) => (ms - startMs) / 1_000)).toEqual([200, Number.NaN, 200, 100])
+    expect(store.status().rows).toEqual({ waiting: 1, matured: 4, labels: 1 })
   })
 
-  test('an event that comes late is ripe at once, after those that have ripened', async () => {
+  test('an event that comes late is mature at once, after those that have matured', async () => {
     const store = await openStore()
     await store.apply(batchOf([prediction('a', 10, { offset: 0 })], [label('late', 50, { offset: 0 })]))
     await store.apply(batchOf([prediction('z', 9_000, { offset: 1 })], [label('z', 9_000, { offset: 1 })]))
     await store.apply(batchOf([prediction('late', 5, { offset: 2 })], []))
-    expect(told(await store.ripened(0, 100))).toEqual(['a 10 0', 'late 5 1'])
+    expect(told(await store.matured(0, 100))).toEqual(['a 10 0', 'late 5 1'])
     expect(told(await store.rows({ fromMs: 0, untilMs: startMs + hourMs }, 'due'))).toEqual(['late 5 1', 'a 10 0'])
-    expect(store.status().counts).toMatchObject({ ripened: 2, ripenedLate: 1 })
+    expect(store.status().counts).toMatchObject({ matured: 2, maturedLate: 1 })
   })
 
   test('a partition that is behind holds back its input; one at its end vouches for what the others had come to before', async () => {
@@ -140,21 +140,21 @@ describe('what comes more than once', () => {
     const first = await store.apply(batch)
     expect(first.counts).toMatchObject({ predictions: 2, labels: 2, foreign: 3, passedOver: 2 })
     expect(await store.apply(batch)).toEqual(first)
-    expect(told(await store.ripened(0, 100))).toEqual(['a 0 1'])
+    expect(told(await store.matured(0, 100))).toEqual(['a 0 1'])
   })
 
-  test('an event that is predicted again is a duplicate, whether it waits or is ripe', async () => {
+  test('an event that is predicted again is a duplicate, whether it waits or is mature', async () => {
     const store = await openStore()
     const twice = [prediction('a', 0, { offset: 0 }), prediction('a', 0, { offset: 1, n: 7 })]
     await store.apply(batchOf(twice, []))
     await store.apply(batchOf([prediction('a', 0, { offset: 2, n: 8 })], []))
     await store.apply(batchOf([prediction('z', 9_000, { offset: 3 })], [label('z', 9_000, { offset: 0 })]))
     await store.apply(batchOf([prediction('a', 0, { offset: 4, n: 9 })], []))
-    const ripe = await store.ripened(0, 100)
-    expect(told(ripe)).toEqual(['a 0 0'])
-    expect([...ripe.rows]).toEqual(vectorOf(0))
+    const mature = await store.matured(0, 100)
+    expect(told(mature)).toEqual(['a 0 0'])
+    expect([...mature.rows]).toEqual(vectorOf(0))
     expect(store.status()).toMatchObject({
-      rows: { waiting: 1, ripened: 1 },
+      rows: { waiting: 1, matured: 1 },
       counts: { predictions: 2, duplicatePredictions: 3 },
     })
   })
@@ -184,6 +184,6 @@ describe('one event', () => {
     await store.apply(batchOf([prediction('z', 9_000, { offset: 2 })], [label('z', 9_000, { offset: 1 })]))
     expect(await store.find('a')).toEqual({ ...found, label: { outcome: 1, time: startMs + 60_000 } })
     expect(await store.find('b')).toMatchObject({ label: { outcome: 0, time: null } })
-    expect((await store.ripened(0, 1)).shadows).toEqual([shadow])
+    expect((await store.matured(0, 1)).shadows).toEqual([shadow])
   })
 })

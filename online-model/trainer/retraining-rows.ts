@@ -1,15 +1,14 @@
 /**
- * A full training from the store's ripe rows: what to train on and what to judge by. The fit itself goes elsewhere (`fit`), so that it
- * holds nothing up; until it is done nothing has changed. Called by the trainer.
+ * The store's mature rows in, a training set and later rows held out for the evaluation out. Called by step 4 of the trainer.
  */
 import type { Fitted, TrainingRows } from '../models/model.ts'
-import type { RipeRows, TrainingStore } from '../training-store/store.ts'
+import type { MatureRows, TrainingStore } from '../training-store/store.ts'
 
 export interface RetrainSpan {
-  /** Event time, ms: rows from here on are trained on, up to `judgedFromMs`, ... */
+  /** Event time, ms: rows from here on up to `heldOutFromMs` are trained on, ... */
   readonly fromMs: number
-  /** ... and those from there on are what the candidate is judged by. */
-  readonly judgedFromMs: number
+  /** ... and those from there on are held out to evaluate the candidate on. */
+  readonly heldOutFromMs: number
   readonly untilMs: number
 }
 
@@ -17,8 +16,8 @@ export interface RetrainRows {
   readonly span: RetrainSpan
   readonly training: TrainingRows
   readonly positives: number
-  /** Later than all that was trained on. */
-  readonly judged: RipeRows
+  /** Later than all rows of `training`. */
+  readonly heldOut: MatureRows
 }
 
 export type Fit = (
@@ -26,25 +25,25 @@ export type Fit = (
   options: { readonly seed: number; readonly signal: AbortSignal },
 ) => Promise<Fitted>
 
-/** Enough for an average precision that means something. */
-const judgedPositives = 150
-/** Newer rows are the better to learn from: no more than this share of the span is held out. */
-const judgedShareMax = 0.2
+/** Enough for a meaningful average precision. */
+const heldOutPositives = 150
+/** At most this share of the rows is held out, since the newest rows are also the best to learn from. */
+const heldOutShareMax = 0.2
 
-/** `overMs`: span that is trained on, null for all that the store has. Null: there is no ripe row. */
+/** `overMs`: event time that the rows may go back, null for all that the store has. Answers null where there is no mature row. */
 export async function retrainRows(
   store: Pick<TrainingStore, 'rows' | 'features'>,
-  ripenedUntilMs: number,
+  maturedUntilMs: number,
   overMs: number | null,
 ): Promise<RetrainRows | null> {
-  if (!Number.isFinite(ripenedUntilMs)) return null
-  const untilMs = ripenedUntilMs + 1
+  if (!Number.isFinite(maturedUntilMs)) return null
+  const untilMs = maturedUntilMs + 1
   const wantedFromMs = overMs === null ? Number.MIN_SAFE_INTEGER : untilMs - overMs
   const all = await store.rows({ fromMs: wantedFromMs, untilMs }, 'latest')
   if (all.rowCount === 0) return null
   const fromMs = all.times[0]!
-  const judgedFromMs = all.times[judgedFrom(all)]!
-  const isTrained = (row: number) => all.times[row]! < judgedFromMs
+  const heldOutFromMs = all.times[heldOutFrom(all)]!
+  const isTrained = (row: number) => all.times[row]! < heldOutFromMs
   let rowCount = 0
   let positives = 0
   // Rows are in event-time order.
@@ -52,31 +51,31 @@ export async function retrainRows(
   const width = store.features.length
   const weights = all.weights.slice(0, rowCount)
   return {
-    span: { fromMs, judgedFromMs, untilMs },
+    span: { fromMs, heldOutFromMs, untilMs },
     training: {
       features: store.features,
-      // Copies, so that they can be handed over to another thread.
+      // Copies, so that their buffers can be transferred to another thread.
       rows: all.rows.slice(0, rowCount * width),
       rowCount,
       labels: all.labels.slice(0, rowCount),
       weights: weights.every((weight) => weight === 1) ? null : weights,
     },
     positives,
-    judged: rowsFrom(all, rowCount, width),
+    heldOut: rowsFrom(all, rowCount, width),
   }
 }
 
-function judgedFrom({ rowCount, labels }: RipeRows): number {
-  const first = Math.floor(rowCount * (1 - judgedShareMax))
+function heldOutFrom({ rowCount, labels }: MatureRows): number {
+  const first = Math.floor(rowCount * (1 - heldOutShareMax))
   let positives = 0
   for (let row = rowCount - 1; row > first; row--) {
     positives += labels[row]!
-    if (positives >= judgedPositives) return row
+    if (positives >= heldOutPositives) return row
   }
   return Math.min(first, rowCount - 1)
 }
 
-function rowsFrom(all: RipeRows, from: number, width: number): RipeRows {
+function rowsFrom(all: MatureRows, from: number, width: number): MatureRows {
   return {
     rowCount: all.rowCount - from,
     ids: all.ids.slice(from),

@@ -1,6 +1,6 @@
 /** What the gate would have said of a line's model at the end of the test week, with the first line as the champion. Called by the backtest. */
 import type { ModelWeights, QualityMetric } from '../../schemas/plan/model-plan.ts'
-import { type GateDecision, judgeCandidate } from '../evaluation/gates.ts'
+import { evaluateCandidate, type GateDecision } from '../evaluation/gates.ts'
 import { latencyVectorsMax, scoringLatency } from '../evaluation/scoring-latency.ts'
 import type { Predict } from '../models/model.ts'
 import type { History } from './history.ts'
@@ -13,7 +13,7 @@ export interface Contender {
   readonly weights: ModelWeights
 }
 
-export interface VerdictOptions {
+export interface GateDecisionOptions {
   readonly history: Pick<History, 'keyOf' | 'vectorOf'>
   readonly rows: readonly number[]
   readonly labelOf: (row: number) => 0 | 1
@@ -24,14 +24,14 @@ export interface VerdictOptions {
   readonly recordBytesOf: (weights: ModelWeights) => number
 }
 
-export function verdictOn(candidate: Contender, champion: Contender, options: VerdictOptions): GateDecision {
+export function gateDecisionOf(candidate: Contender, champion: Contender, options: GateDecisionOptions): GateDecision {
   const { history, rows, labelOf, width, metric, seed, elapsedMs, recordBytesOf } = options
   const timed = rows.slice(0, latencyVectorsMax)
   const vectors = new Float64Array(timed.length * width)
   timed.forEach((row, i) => {
     vectors.set(history.vectorOf(row), i * width)
   })
-  return judgeCandidate({
+  return evaluateCandidate({
     rows: {
       labels: Uint8Array.from(rows, labelOf),
       weights: null,

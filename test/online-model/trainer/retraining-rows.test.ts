@@ -1,7 +1,7 @@
-/** What a retraining is trained on and what it is judged by, from a store that answers what is asked. */
+/** What a retraining is trained on and what is held out for the evaluation, from a store that answers what is asked. */
 import { expect, test } from 'vitest'
-import { retrainRows } from '../../../online-model/trainer/retraining.ts'
-import type { RipeRows, TimeSpan } from '../../../online-model/training-store/store.ts'
+import { retrainRows } from '../../../online-model/trainer/retraining-rows.ts'
+import type { MatureRows, TimeSpan } from '../../../online-model/training-store/store.ts'
 
 const dayMs = 86_400_000
 const width = 2
@@ -13,7 +13,7 @@ function storeOf(rowCount: number, positiveEvery: number, weight = 1) {
   return {
     asked,
     features: ['amount', 'count'],
-    async rows(span: TimeSpan, label: 'due' | 'latest'): Promise<RipeRows> {
+    async rows(span: TimeSpan, label: 'due' | 'latest'): Promise<MatureRows> {
       asked.push({ ...span, label })
       const kept = all.filter((row) => row * 3_600_000 >= span.fromMs && row * 3_600_000 < span.untilMs)
       const column = (of: (row: number) => number) => Float64Array.from(kept, of)
@@ -40,32 +40,32 @@ test('the newest rows with 150 positives are held out, the rest is trained on', 
   const found = await retrainRows(store, 1_999 * 3_600_000, null)
   expect(store.asked).toEqual([{ fromMs: Number.MIN_SAFE_INTEGER, untilMs: 1_999 * 3_600_000 + 1, label: 'latest' }])
   // Rows 1,700 to 1,999 hold 150 even ones.
-  expect(found!.span).toEqual({ fromMs: 0, judgedFromMs: 1_700 * 3_600_000, untilMs: 1_999 * 3_600_000 + 1 })
+  expect(found!.span).toEqual({ fromMs: 0, heldOutFromMs: 1_700 * 3_600_000, untilMs: 1_999 * 3_600_000 + 1 })
   expect(found!.training.rowCount).toBe(1_700)
   expect(found!.positives).toBe(850)
   expect([...found!.training.rows.slice(-width)]).toEqual([1_699, -1_699])
   expect(found!.training.weights).toBeNull()
-  expect(found!.judged.rowCount).toBe(300)
-  expect([...found!.judged.rows.slice(0, width)]).toEqual([1_700, -1_700])
-  expect(found!.judged.ids[0]).toBe('1700')
+  expect(found!.heldOut.rowCount).toBe(300)
+  expect([...found!.heldOut.rows.slice(0, width)]).toEqual([1_700, -1_700])
+  expect(found!.heldOut.ids[0]).toBe('1700')
 })
 
 test('where positives are rare, no more than a fifth is held out', async () => {
   const found = await retrainRows(storeOf(1_000, 100, 4), 999 * 3_600_000, null)
   expect(found!.training.rowCount).toBe(800)
-  expect(found!.judged.rowCount).toBe(200)
+  expect(found!.heldOut.rowCount).toBe(200)
   expect([...new Set(found!.training.weights)]).toEqual([4])
 })
 
-test('the span ends with what is ripe and reaches as far back as told', async () => {
+test('the span ends with what is mature and reaches as far back as told', async () => {
   const store = storeOf(2_000, 2)
   const found = await retrainRows(store, 1_000 * 3_600_000, 10 * dayMs)
   expect(store.asked[0]).toMatchObject({ fromMs: 1_000 * 3_600_000 + 1 - 10 * dayMs, untilMs: 1_000 * 3_600_000 + 1 })
-  expect(found!.training.rowCount + found!.judged.rowCount).toBe(240)
+  expect(found!.training.rowCount + found!.heldOut.rowCount).toBe(240)
   expect([...found!.training.rows.slice(0, width)]).toEqual([761, -761])
 })
 
-test('without a ripe row there is nothing to train on', async () => {
+test('without a mature row there is nothing to train on', async () => {
   expect(await retrainRows(storeOf(0, 2), 5, null)).toBeNull()
   expect(await retrainRows(storeOf(9, 2), Number.NEGATIVE_INFINITY, null)).toBeNull()
 })

@@ -1,0 +1,141 @@
+/**
+ * What the trainer works with and what it remembers between two steps, as one value. Made by `trainer.ts`; every numbered step is a plain
+ * function over it.
+ */
+import type { Broker } from '../../runtime/broker.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import type { Log } from '../../runtime/log.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+import type { Fitted } from '../models/model.ts'
+import type { RegistryWriter, VersionDraft } from '../registry/writer.ts'
+import type { TrainingStore } from '../training-store/store.ts'
+import type { TrainerMetrics } from './metrics.ts'
+import type { Fit, RetrainRows } from './retraining-rows.ts'
+import { type Matured, nothingScheduled, type Schedule } from './schedule.ts'
+import type { ServedEvaluation } from './served-evaluation.ts'
+
+export interface TrainerOptions {
+  readonly plan: Plan
+  readonly broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher'>
+  readonly store: TrainingStore
+  readonly registry: RegistryWriter
+  /** The fit of a retraining; runs where it does not block the loop. */
+  readonly fit: Fit
+  /** Source of all randomness. */
+  readonly seed: number
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: TrainerMetrics
+  /** File for snapshots of the store; null: none are written. */
+  readonly snapshotFile: string | null
+  readonly limits: TrainerLimits
+  readonly signal: AbortSignal
+}
+
+export interface TrainerLimits {
+  /** Mature rows that one step of learning takes before it checks whether to publish. */
+  readonly matureRowsMax: number
+  /** Rows learnt between two saves of the learner. */
+  readonly saveRows: number
+  /** Newest rows that a learnt version is evaluated on. */
+  readonly recentRowsMax: number
+  /** Processing time between two evaluations. */
+  readonly evaluateEveryMs: number
+  /** Processing time between two snapshots of the store for other processes. */
+  readonly snapshotEveryMs: number
+  /** Pause where there is nothing to read. */
+  readonly pollMs: number
+  /** The trainer gives up after this long with nothing but failures. */
+  readonly outageMaxMs: number
+}
+
+export const defaultTrainerLimits: TrainerLimits = {
+  matureRowsMax: 512,
+  saveRows: 20_000,
+  recentRowsMax: 100_000,
+  evaluateEveryMs: 10_000,
+  snapshotEveryMs: 600_000,
+  pollMs: 250,
+  outageMaxMs: 300_000,
+}
+
+/** A retraining that has begun. */
+export interface Retraining {
+  readonly reason: string
+  /** How far the training set had come when it began. */
+  readonly matured: Matured
+  /** Null while it is running. */
+  outcome: RetrainOutcome | null
+  /** Resolves when `outcome` is set; never rejects. */
+  readonly done: Promise<void>
+}
+
+export interface Trained {
+  readonly kind: 'trained'
+  readonly fitted: Fitted
+  readonly rows: RetrainRows
+  readonly trainedOn: VersionDraft['trainedOn']
+  readonly seconds: number
+}
+
+export type RetrainOutcome = Trained | { readonly kind: 'failed'; readonly error: unknown; readonly seconds: number }
+
+export interface TrainerState extends TrainerOptions {
+  /** As saved in the store. */
+  schedule: Schedule
+  /** Who asked for a retraining that has not begun yet. */
+  requestedBy: string | null
+  retraining: Retraining | null
+  /** The latest evaluation; null before the first. */
+  evaluation: ServedEvaluation | null
+  /** When the last evaluation and the last snapshot were made (`elapsedMs`), and the last mature row that each covers. */
+  evaluatedAtMs: number
+  evaluatedSeq: number
+  snapshotAtMs: number
+  snapshotSeq: number
+  /** The outage that the loop is in; null where the last step succeeded. */
+  outage: { readonly sinceMs: number; readonly failures: number } | null
+}
+
+export function createTrainerState(options: TrainerOptions): TrainerState {
+  return {
+    ...options,
+    schedule: nothingScheduled,
+    requestedBy: null,
+    retraining: null,
+    evaluation: null,
+    evaluatedAtMs: Number.NEGATIVE_INFINITY,
+    evaluatedSeq: 0,
+    snapshotAtMs: Number.NEGATIVE_INFINITY,
+    snapshotSeq: 0,
+    outage: null,
+  }
+}
+
+/** The name under which the store keeps the schedule. */
+const scheduleName = 'schedule'
+
+export async function loadSchedule(state: TrainerState): Promise<void> {
+  const saved = await state.store.state(scheduleName)
+  if (saved !== null) state.schedule = JSON.parse(Buffer.from(saved.bytes).toString()) as Schedule
+}
+
+export async function saveSchedule(state: TrainerState, next: Schedule): Promise<void> {
+  if (next === state.schedule) return
+  await state.store.saveState(scheduleName, { upToSeq: 0, bytes: Buffer.from(JSON.stringify(next)) })
+  state.schedule = next
+}
+
+/** How far the training set has come. */
+export function maturedBy({ store }: Pick<TrainerState, 'store'>): Matured {
+  const { maturedUntilMs: untilMs, maturedSeq: rows } = store.status()
+  return { untilMs, rows }
+}
+
+/** The offsets up to which the store has read its inputs, for a version's lineage. */
+export function positionsOf({ plan, store }: Pick<TrainerState, 'plan' | 'store'>): VersionDraft['trainedOn'] {
+  const topics = { predictions: plan.predictions.topic, label: plan.streams[plan.label.stream]!.topic }
+  return store
+    .status()
+    .partitions.map(({ input, partition, next }) => ({ topic: topics[input], partition, offset: next }))
+}
