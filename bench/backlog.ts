@@ -1,10 +1,10 @@
 /** The backlog jobs: events that lie in the raw topics already are worked off by the production process, as fast as it can. */
 import { createShutdown } from '../cli/shutdown.ts'
+import type { BenchEnvironment } from './environment.ts'
+import { greatestResidentMb, openNamespace } from './isolated-pipeline.ts'
 import type { Job, JobRun } from './job.ts'
 import { middleRates } from './middle.ts'
 import { readOutcome } from './outcome.ts'
-import { greatestResidentMb, openNamespace } from './own-namespace.ts'
-import type { BenchPlace } from './place.ts'
 import { closeAll } from './run-parts.ts'
 
 export interface BacklogOptions {
@@ -16,12 +16,12 @@ export interface BacklogOptions {
   readonly baseline: string
 }
 
-export function backlogJob(place: BenchPlace, options: BacklogOptions): Job {
+export function backlogJob(place: BenchEnvironment, options: BacklogOptions): Job {
   const { name, measures, baseline } = options
   return { measures: { [name]: measures }, baseline, run: async () => [await runBacklog(place, options)] }
 }
 
-async function runBacklog(place: BenchPlace, options: BacklogOptions): Promise<JobRun> {
+async function runBacklog(place: BenchEnvironment, options: BacklogOptions): Promise<JobRun> {
   const { name, definition, isScored, events } = options
   const { broker, redis, model } = place
   return closeAll(createShutdown(), async (shutdown) => {
@@ -58,6 +58,6 @@ async function runBacklog(place: BenchPlace, options: BacklogOptions): Promise<J
 }
 
 /** Of the whole server: with servers that others use too this is no figure. */
-async function usedBytes(redis: BenchPlace['redis']): Promise<number> {
+async function usedBytes(redis: BenchEnvironment['redis']): Promise<number> {
   return Number(/^used_memory:(\d+)/m.exec(await redis.info('memory'))![1])
 }

@@ -1,21 +1,21 @@
 /** The floor of the latency: the same events at the same rate, produced and received without Millrace in between. */
 import { createShutdown } from '../cli/shutdown.ts'
+import { type BenchEnvironment, cardFraud } from './environment.ts'
+import { openNamespace } from './isolated-pipeline.ts'
 import type { Job, JobRun } from './job.ts'
 import { runOpenLoop } from './open-loop.ts'
-import { openNamespace } from './own-namespace.ts'
-import { type BenchPlace, cardFraud } from './place.ts'
 import { closeAll } from './run-parts.ts'
 
 export const baselineKafka = (rate: number) => `baseline-kafka-${rate}`
 
-export function kafkaJob(place: BenchPlace, options: { readonly rate: number; readonly seconds: number }): Job {
+export function kafkaJob(place: BenchEnvironment, options: { readonly rate: number; readonly seconds: number }): Job {
   const name = baselineKafka(options.rate)
   const measures = `Bare Kafka at ${options.rate} events a second: scheduled send to receipt from the raw topic, read_committed.`
   return { measures: { [name]: measures }, baseline: null, run: async () => [await runKafka(place, name, options)] }
 }
 
 async function runKafka(
-  place: BenchPlace,
+  place: BenchEnvironment,
   name: string,
   { rate, seconds }: { readonly rate: number; readonly seconds: number },
 ): Promise<JobRun> {

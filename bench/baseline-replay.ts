@@ -1,8 +1,8 @@
 /** The baseline without servers: how fast this machine, as it is at the moment, computes vectors with the pure core. */
 import { createReplay } from '../processors/replay.ts'
 import { fineClock } from './clock.ts'
+import type { BenchEnvironment } from './environment.ts'
 import type { Job, JobRun } from './job.ts'
-import type { BenchPlace } from './place.ts'
 import { sliceChunks } from './slice.ts'
 
 export const baselineReplay = 'baseline-replay'
@@ -10,7 +10,7 @@ export const baselineReplay = 'baseline-replay'
 /** The same work whatever the options: only then are its figures those of the machine. */
 const slice = { from: 0, count: 50_000 }
 
-export function replayJob(place: BenchPlace): Job {
+export function replayJob(place: BenchEnvironment): Job {
   return {
     measures: {
       [baselineReplay]: 'Vectors of the card-fraud pipeline computed by the replay, without servers, for comparison.',
@@ -20,7 +20,7 @@ export function replayJob(place: BenchPlace): Job {
   }
 }
 
-function runReplay({ plan, table, config }: BenchPlace): JobRun {
+function runReplay({ plan, table, config }: BenchEnvironment): JobRun {
   const indexes = new Map(plan.streams.map(({ name, index }) => [name, index]))
   const events = [...sliceChunks(table, plan, slice)].flat()
   const replay = createReplay(plan, { partitions: config.partitions })

@@ -1,13 +1,13 @@
 /** The HTTP job: features of 1 and of 50 entities a request from a running process with real state behind it. */
 import { createShutdown } from '../cli/shutdown.ts'
 import { baselineReplay } from './baseline-replay.ts'
+import { type BenchEnvironment, cardFraud } from './environment.ts'
 import { startHelper } from './helper-process.ts'
 import type { HttpLoadAnswer, HttpLoadOrder } from './http-load.ts'
+import { greatestResidentMb, type MeasuredRun, openNamespace } from './isolated-pipeline.ts'
 import type { Job, JobRun } from './job.ts'
 import { cpuSecondsAt } from './middle.ts'
 import { sendLagMsMax } from './open-loop.ts'
-import { greatestResidentMb, type MeasuredRun, openNamespace } from './own-namespace.ts'
-import { type BenchPlace, cardFraud } from './place.ts'
 import { closeAll } from './run-parts.ts'
 
 export interface HttpReadsOptions {
@@ -23,7 +23,7 @@ const batchKeys = 50
 
 const nameOf = (keys: number) => `http-reads-${keys}`
 
-export function httpReadsJob(place: BenchPlace, options: HttpReadsOptions): Job {
+export function httpReadsJob(place: BenchEnvironment, options: HttpReadsOptions): Job {
   const { name, features } = readEntity(place)
   const told = (keys: number) =>
     `Reads over HTTP of ${keys} × ${features} features (${name}), ${connections} connections: reads/s in a closed loop, ` +
@@ -36,13 +36,13 @@ export function httpReadsJob(place: BenchPlace, options: HttpReadsOptions): Job 
 }
 
 /** The first entity of the pipeline: the keys of its transactions are known to have facts. */
-function readEntity({ plan }: Pick<BenchPlace, 'plan'>) {
+function readEntity({ plan }: Pick<BenchEnvironment, 'plan'>) {
   const { entity } = plan.stages[0]!
   const features = plan.features.filter((feature) => feature.entity === entity.name).length
   return { name: entity.name, keyField: entity.keyFields.get(plan.scored.index)!, features }
 }
 
-async function runHttpReads(place: BenchPlace, { seconds, before }: HttpReadsOptions): Promise<JobRun[]> {
+async function runHttpReads(place: BenchEnvironment, { seconds, before }: HttpReadsOptions): Promise<JobRun[]> {
   return closeAll(createShutdown(), async (shutdown) => {
     const pipeline = await openNamespace(place, cardFraud, 'http-reads', shutdown)
     await pipeline.publishModel(place.model)
@@ -81,7 +81,7 @@ async function runHttpReads(place: BenchPlace, { seconds, before }: HttpReadsOpt
 
 /** Keys in the order in which their customers came by, so that busy ones are asked for more often. */
 function requestsFor(
-  place: BenchPlace,
+  place: BenchEnvironment,
   url: string,
   keys: readonly string[],
   keysPerRequest: number,

@@ -6,11 +6,11 @@ import type { Shutdown } from '../cli/shutdown.ts'
 import { createSchedule } from '../producers/pace.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { fineClock } from './clock.ts'
+import type { BenchEnvironment } from './environment.ts'
 import { follow } from './follow.ts'
 import type { GeneratorAnswer, GeneratorOrder } from './generator.ts'
 import { startHelper } from './helper-process.ts'
-import type { OwnNamespace } from './own-namespace.ts'
-import type { BenchPlace } from './place.ts'
+import type { OwnNamespace } from './isolated-pipeline.ts'
 import { sliceChunks } from './slice.ts'
 import { type LatencyMs, latencyOf } from './statistics.ts'
 
@@ -45,7 +45,7 @@ export const sendLagMsMax = 100
 const silenceMaxMs = 60_000
 
 export async function runOpenLoop(
-  place: BenchPlace,
+  place: BenchEnvironment,
   { namespace, plan }: OwnNamespace,
   options: OpenLoopOptions,
   shutdown: Shutdown,

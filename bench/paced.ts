@@ -1,12 +1,12 @@
 /** The paced job: the card-fraud pipeline at a steady rate, from the scheduled send of an event to the receipt of its prediction. */
 import { createShutdown, type Shutdown } from '../cli/shutdown.ts'
 import { baselineKafka } from './baseline-kafka.ts'
+import type { BenchEnvironment } from './environment.ts'
+import { greatestResidentMb, type MeasuredRun, openNamespace } from './isolated-pipeline.ts'
 import type { Job, JobRun } from './job.ts'
 import { cpuSecondsAt } from './middle.ts'
 import { type OpenLoop, runOpenLoop } from './open-loop.ts'
 import { readOutcome } from './outcome.ts'
-import { greatestResidentMb, type MeasuredRun, openNamespace } from './own-namespace.ts'
-import type { BenchPlace } from './place.ts'
 import { closeAll } from './run-parts.ts'
 
 export interface PacedOptions {
@@ -19,7 +19,7 @@ export interface PacedOptions {
   readonly before: number
 }
 
-export function pacedJob(place: BenchPlace, options: PacedOptions): Job {
+export function pacedJob(place: BenchEnvironment, options: PacedOptions): Job {
   const name = `${options.name}-${options.rate}`
   const what = `${options.definition}, scored, at ${options.rate} events a second`
   const measures = `${what}: scheduled send to receipt of the prediction, read_committed.`
@@ -30,7 +30,7 @@ export function pacedJob(place: BenchPlace, options: PacedOptions): Job {
   }
 }
 
-async function runPaced(place: BenchPlace, name: string, given: PacedOptions): Promise<JobRun> {
+async function runPaced(place: BenchEnvironment, name: string, given: PacedOptions): Promise<JobRun> {
   const { definition, rate, seconds, before } = given
   return closeAll(createShutdown(), async (shutdown) => {
     const { pipeline, run, ends } = await startWorkedOff(place, { definition, name, before }, shutdown)
@@ -47,7 +47,7 @@ async function runPaced(place: BenchPlace, name: string, given: PacedOptions): P
 
 /** A process with a model that has worked off so many transactions. `ends`: where its predictions are, for the open loop. */
 export async function startWorkedOff(
-  place: BenchPlace,
+  place: BenchEnvironment,
   { definition, name, before }: Pick<PacedOptions, 'definition' | 'name' | 'before'>,
   shutdown: Shutdown,
 ) {

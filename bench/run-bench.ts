@@ -9,14 +9,14 @@ import { backlogJob } from './backlog.ts'
 import { kafkaJob } from './baseline-kafka.ts'
 import { baselineReplay, replayJob } from './baseline-replay.ts'
 import { fineClock } from './clock.ts'
+import { atLeastOnce, type BenchEnvironment, cardFraud, type Environment, openBenchEnvironment } from './environment.ts'
 import { httpReadsJob } from './http-reads.ts'
 import type { Job, JobGroup, JobRun } from './job.ts'
+import { describeMachine, load, revision } from './machine.ts'
 import { modelsJob } from './models.ts'
 import { pacedJob } from './paced.ts'
-import { atLeastOnce, type BenchPlace, cardFraud, type Environment, openPlace } from './place.ts'
 import { type BenchReport, jobReports, type Ran, reportFormat } from './report.ts'
 import { closeAll } from './run-parts.ts'
-import { describeMachine, load, revision } from './surroundings.ts'
 import { circumstances, reportTable } from './table.ts'
 import { trainingJob } from './training.ts'
 
@@ -45,7 +45,7 @@ export async function runBench(
   const given = parseConfig(environment)
   return closeAll(createShutdown(), async (shutdown) => {
     const { seed, profile: profileFolder = null } = options
-    const place = await openPlace(given, environment, { seed, profileFolder, say }, shutdown)
+    const place = await openBenchEnvironment(given, environment, { seed, profileFolder, say }, shutdown)
     const jobs = chosenJobs(place, options)
     const rounds: Array<Map<string, Ran>> = []
     for (let round = 1; round <= options.runs; round++) rounds.push(await runRound(jobs, round, say))
@@ -72,7 +72,7 @@ export async function runBench(
 }
 
 /** A baseline runs before the jobs that are compared with it, chosen or not. */
-function chosenJobs(place: BenchPlace, options: BenchOptions): Job[] {
+function chosenJobs(place: BenchEnvironment, options: BenchOptions): Job[] {
   const { jobs, events, rates, seconds } = options
   const before = Math.min(events, eventsBeforeMax)
   const has = (group: JobGroup) => jobs.has(group)

@@ -12,13 +12,13 @@ import { got, outcomeOf } from '../processors/outcome.ts'
 import { freePort } from '../runtime/servers/free-port.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { fineClock } from './clock.ts'
+import { type BenchEnvironment, cardFraud } from './environment.ts'
+import type { MeasuredRun, OwnNamespace } from './isolated-pipeline.ts'
 import type { Job, JobRun } from './job.ts'
 import type { Usage } from './middle.ts'
 import { type OpenLoop, runOpenLoop } from './open-loop.ts'
 import { readOutcome } from './outcome.ts'
-import type { MeasuredRun, OwnNamespace } from './own-namespace.ts'
 import { openLoopRun, startWorkedOff } from './paced.ts'
-import { type BenchPlace, cardFraud } from './place.ts'
 import { closeAll } from './run-parts.ts'
 
 export interface TrainingOptions {
@@ -35,7 +35,7 @@ const trainingShareMin = 0.5
 /** More than the time between two looks at the process. */
 const aroundMs = 3_000
 
-export function trainingJob(place: BenchPlace, options: TrainingOptions): Job {
+export function trainingJob(place: BenchEnvironment, options: TrainingOptions): Job {
   const [off, on] = [`trainer-off-${options.rate}`, `trainer-on-${options.rate}`]
   return {
     measures: {
@@ -48,7 +48,7 @@ export function trainingJob(place: BenchPlace, options: TrainingOptions): Job {
 }
 
 async function runTraining(
-  place: BenchPlace,
+  place: BenchEnvironment,
   { off, on }: { readonly off: string; readonly on: string },
   { rate, seconds, before }: TrainingOptions,
 ): Promise<readonly JobRun[]> {
@@ -91,7 +91,7 @@ interface BenchTrainer {
 }
 
 async function startTrainer(
-  { config, environment }: BenchPlace,
+  { config, environment }: BenchEnvironment,
   { namespace }: OwnNamespace,
   shutdown: Shutdown,
 ): Promise<BenchTrainer> {

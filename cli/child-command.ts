@@ -24,13 +24,13 @@ const main = isCompiled
 /** `nodeOptions`: those that Node takes on its command line only. */
 export function startCommandProcess(
   args: readonly string[],
-  environment: Readonly<Record<string, string | undefined>>,
+  env: Readonly<Record<string, string | undefined>>,
   nodeOptions: readonly string[] = [],
 ): ChildCommand {
   // A group of its own: the terminal's Ctrl-C is for this process, which then stops the child in its turn. The channel tells the child
   // when this process is gone.
   const child = spawn(process.execPath, [...nodeOptions, ...main, ...args], {
-    env: { ...environment },
+    env: { ...env },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     detached: true,
   })

@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander'
 import type { CommandContext } from './context.ts'
 import { delimiterOption, instantOption, mapOption, outputFileOption, wholeOption } from './option-values.ts'
-import { fileFormats } from './produce/source.ts'
+import { fileFormats } from './sources/source.ts'
 
 export type Action = (context: CommandContext) => Promise<number>
 

@@ -12,7 +12,7 @@ process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
 process.channel?.unref()
 
 process.exitCode = await millrace(process.argv.slice(2), {
-  environment: process.env,
+  env: process.env,
   terminal: {
     out: (line) => void process.stdout.write(`${line}\n`),
     err: (line) => void process.stderr.write(`${line}\n`),

@@ -1,8 +1,8 @@
 /** The settings and the definition: whether they are right before anything is started; called by `doctor`. */
 import { join } from 'node:path'
 import type { PipelineError } from '../../schemas/kernel/errors.ts'
-import { compareSchemas, schemaFiles } from '../proof/schema-files.ts'
-import { presentSchemas } from '../proof/schemas.ts'
+import { compareSchemas, schemaFiles } from '../derive/schema-files.ts'
+import { presentSchemas } from '../derive/schemas.ts'
 import { type Check, type Examination, fail, ok } from './check.ts'
 import type { Subject } from './subject.ts'
 

@@ -1,7 +1,7 @@
 /** Kafka, the topics and the group: asked without joining the group or writing anything; called by `doctor`. */
 import type { GroupView } from '../../runtime/broker.ts'
 import { sharedNames } from '../context.ts'
-import type { TopicReport } from '../topics/topic-report.ts'
+import type { TopicReport } from '../topics/report.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'
 import type { Subject } from './subject.ts'
 

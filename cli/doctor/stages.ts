@@ -1,7 +1,7 @@
 /** One check for each stage of the plan, and the partitions that its tasks read; called by the examinations that are about tasks. */
 import { stageInputs } from '../../processors/stage-inputs.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
-import type { TopicReport } from '../topics/topic-report.ts'
+import type { TopicReport } from '../topics/report.ts'
 import { type Check, examined, NotChecked } from './check.ts'
 import type { Subject } from './subject.ts'
 

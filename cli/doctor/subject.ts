@@ -8,11 +8,11 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import { loadPlan } from '../load-plan.ts'
-import { reportTopics, type TopicReport } from '../topics/topic-report.ts'
+import { reportTopics, type TopicReport } from '../topics/report.ts'
 import { createPart, type Part } from './check.ts'
 
 /** The store as one sees it who takes nothing over. */
-export type LookStore = Pick<FeatureStore, 'look' | 'ping' | 'close'> & { server(): Promise<RedisServer> }
+export type ReadOnlyStore = Pick<FeatureStore, 'look' | 'ping' | 'close'> & { server(): Promise<RedisServer> }
 
 export interface SubjectOptions {
   /** Path of the definition file. */
@@ -25,7 +25,7 @@ export interface SubjectOptions {
     config: Config & { readonly redisUrl: string },
     plan: Plan,
     keyPrefix: string,
-  ) => Promise<LookStore>
+  ) => Promise<ReadOnlyStore>
 }
 
 export interface Subject {
@@ -35,7 +35,7 @@ export interface Subject {
   readonly plan: Part<Plan>
   readonly kafka: Part<{ readonly broker: Broker; readonly clusterId: string }>
   readonly topics: Part<readonly TopicReport[]>
-  readonly redis: Part<{ readonly store: LookStore; readonly server: RedisServer; readonly pingMs: number }>
+  readonly redis: Part<{ readonly store: ReadOnlyStore; readonly server: RedisServer; readonly pingMs: number }>
   close(): Promise<void>
 }
 

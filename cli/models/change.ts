@@ -120,7 +120,7 @@ function held(outcome: AliasOutcome): AliasChange {
   throw new PipelineError('model_conflict', `Nothing was changed: ${outcome.why}.`)
 }
 
-function causeOf({ reason }: ReasonOptions, { environment }: CommandContext): Cause {
-  const { USER: user } = environment
+function causeOf({ reason }: ReasonOptions, { env }: CommandContext): Cause {
+  const { USER: user } = env
   return { by: user === undefined || user === '' ? 'millrace models' : `${user} with millrace models`, reason }
 }

@@ -11,12 +11,12 @@ import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { createShutdown, type Shutdown } from '../shutdown.ts'
+import { openSource } from '../sources/open-source.ts'
+import type { SourceOptions } from '../sources/source.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
-import { requireTopics } from '../topics/topics.ts'
+import { requireTopics } from '../topics/requirements.ts'
 import { writeFigures } from '../whole-file.ts'
-import { openRejectedFile } from './rejected-rows.ts'
-import type { SourceOptions } from './source.ts'
-import { openSource } from './sources.ts'
+import { openRejectedFile } from './rejected-file.ts'
 
 export interface ProduceCommandOptions extends SourceOptions {
   /** Goes on where the run before stopped. */

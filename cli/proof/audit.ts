@@ -11,10 +11,10 @@ import { createLog } from '../../runtime/log.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { drainMaxMs } from '../run/run.ts'
 import { createShutdown } from '../shutdown.ts'
 import { shown } from '../terminal.ts'
-import { requireTopics } from '../topics/topics.ts'
+import { requireTopics } from '../topics/requirements.ts'
+import { drainMaxMs } from '../until-stopped.ts'
 import { writeFigures } from '../whole-file.ts'
 
 export interface AuditCommandOptions {

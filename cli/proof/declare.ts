@@ -16,7 +16,6 @@ export function declareProofCommands(declare: Declare): void {
   declareBacktest(declare)
   declareVerify(declare)
   declareAudit(declare)
-  declareSchemas(declare)
 }
 
 function declareReplay({ command, act }: Declare): void {
@@ -93,18 +92,5 @@ function declareAudit({ command, act }: Declare): void {
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./audit.ts')).auditCommand(definition, options, context)),
-    )
-}
-
-function declareSchemas({ command, act }: Declare): void {
-  command('schemas', 'List, check or write the Avro schemas that the definition derives.', [
-    'pipelines/card-fraud.ts --check',
-    'pipelines/card-fraud.ts --write',
-  ])
-    .addOption(new Option('--check', 'fail when a file differs from the definition').conflicts('write'))
-    .option('--write', 'write the files; refused where old records could not be read any more')
-    .option('--folder <folder>', 'folder that holds one folder a pipeline', 'schemas')
-    .action((definition, options) =>
-      act(async (context) => (await import('./schemas.ts')).schemasCommand(definition, options, context)),
     )
 }

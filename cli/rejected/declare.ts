@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type Declare, definitionCommand, withExamples } from '../declare.ts'
 import { instantOption, outputFileOption, wholeOption } from '../option-values.ts'
-import type { DeadLetterLocation } from './read-dead-letters.ts'
+import type { DeadLetterLocation } from './read.ts'
 
 export function declareRejectedCommands(declare: Declare): void {
   const rejected = withExamples(declare.program.command('rejected'), [

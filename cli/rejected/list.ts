@@ -4,7 +4,7 @@ import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { shown, shownTime, tableLines } from '../terminal.ts'
-import { type DeadLetterFilter, type LocatedDeadLetter, readDeadLetters, shownPlace } from './read-dead-letters.ts'
+import { type DeadLetterFilter, type LocatedDeadLetter, readDeadLetters, shownLocation } from './read.ts'
 
 export interface RejectedListOptions extends DeadLetterFilter {
   readonly from: 'start' | 'end'
@@ -64,7 +64,7 @@ function firstRows(rows: Row[], { from, count }: RejectedListOptions): Row[] {
 }
 
 function jsonOf({ deadLetter, origin, appendedAtMs, ...place }: Row) {
-  return { place: shownPlace(place), appendedAt: shownTime(appendedAtMs), origin, ...deadLetter }
+  return { place: shownLocation(place), appendedAt: shownTime(appendedAtMs), origin, ...deadLetter }
 }
 
 function printTable(rows: readonly Row[], byCode: ReadonlyMap<string, number>, { terminal }: CommandContext): void {
@@ -73,7 +73,7 @@ function printTable(rows: readonly Row[], byCode: ReadonlyMap<string, number>, {
     const [first] = problems
     const told = first ? `${first.path} expected ${first.expected}, received ${first.received}`.trim() : ''
     const cut = told.length > problemShownMax ? `${told.slice(0, problemShownMax)}…` : told
-    return [shownPlace(place), shownTime(appendedAtMs), origin, stage, String(attempt), first?.code ?? 'none', cut]
+    return [shownLocation(place), shownTime(appendedAtMs), origin, stage, String(attempt), first?.code ?? 'none', cut]
   })
   if (rows.length > 0) for (const line of tableLines([head, ...cells])) terminal.out(line)
   const total = [...byCode.values()].reduce((sum, count) => sum + count, 0)

@@ -13,7 +13,7 @@ import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { shown } from '../terminal.ts'
-import { requireTopics } from '../topics/topics.ts'
+import { requireTopics } from '../topics/requirements.ts'
 import { writeFigures } from '../whole-file.ts'
 import {
   type DeadLetterFilter,
@@ -22,8 +22,8 @@ import {
   readDeadLetter,
   readDeadLetters,
   recordAt,
-  shownPlace,
-} from './read-dead-letters.ts'
+  shownLocation,
+} from './read.ts'
 
 export interface RejectedReplayOptions extends DeadLetterFilter {
   readonly all?: boolean
@@ -178,7 +178,7 @@ function createTally(isDryRun: boolean, out: (line: string) => void) {
       byCode.set(outcome.code, (byCode.get(outcome.code) ?? 0) + 1)
     }
     if (replayed + refused > linesShownMax) return
-    const place = shownPlace(placed)
+    const place = shownLocation(placed)
     if (!outcome.ok) {
       out(`${place}  refused  ${outcome.code}: ${outcome.reason}`)
       return

@@ -9,10 +9,10 @@ import { createSingleObjectCodec } from '../../schemas/wire/single-object.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { bytesJson } from '../tail/tail-lines.ts'
+import { bytesJson } from '../tail/lines.ts'
 import { shown, shownTime } from '../terminal.ts'
 import { originOf } from './list.ts'
-import { type DeadLetterLocation, readDeadLetter, shownPlace } from './read-dead-letters.ts'
+import { type DeadLetterLocation, readDeadLetter, shownLocation } from './read.ts'
 
 const bytesShownMax = 512
 
@@ -45,7 +45,7 @@ function linesOf(plan: Plan, deadLetter: DeadLetter, place: DeadLetterLocation, 
   const { stage, key, keyBytes, value, valueBytes, headers, problems, attempt } = deadLetter
   const lay = deadLetter.partition < 0 ? `sent to ${deadLetter.topic}, never in Kafka` : originOf(deadLetter)
   return [
-    `dead letter ${shownPlace(place)} of ${plan.rejected.topic}, written ${shownTime(appendedAtMs)}`,
+    `dead letter ${shownLocation(place)} of ${plan.rejected.topic}, written ${shownTime(appendedAtMs)}`,
     `  origin: ${lay}, ${shownTime(deadLetter.appendedAtMs)}`,
     `  refused by: ${stage}${attempt > 0 ? `, put back ${attempt === 1 ? 'once' : `${attempt} times`} before` : ''}`,
     'problems:',

@@ -76,7 +76,7 @@ describe('complete', () => {
   })
 
   test('a wrong setting is no matter of completion', async () => {
-    const { code, out } = await call(['complete', '--', 'prod'], { environment: { MILLRACE_PARTITIONS: 'many' } })
+    const { code, out } = await call(['complete', '--', 'prod'], { env: { MILLRACE_PARTITIONS: 'many' } })
     expect([code, out.length]).toEqual([0, 1])
   })
 

@@ -37,7 +37,7 @@ const server: RedisServer = {
 }
 
 interface Options {
-  readonly environment?: Readonly<Record<string, string>>
+  readonly env?: Readonly<Record<string, string>>
   readonly openBroker?: () => Broker
   readonly url?: string
   readonly json?: string
@@ -65,7 +65,7 @@ async function examine({ runner, broker }: { runner: PipelineRunner; broker: Bro
     definition,
     { ...(options.url === undefined ? {} : { url: options.url }), ...(options.json ? { json: options.json } : {}) },
     {
-      environment: { KAFKA_BROKERS: 'kafka:9092', REDIS_URL: 'redis://cache:6379', ...options.environment },
+      env: { KAFKA_BROKERS: 'kafka:9092', REDIS_URL: 'redis://cache:6379', ...options.env },
       terminal: { out: (line) => void out.push(line), err: (line) => void out.push(line) },
       clock: { ...runner.clock, elapsedMs: () => 0 },
       openBroker: options.openBroker ?? (() => broker),
@@ -373,7 +373,7 @@ describe('a part that is down', () => {
       definition,
       {},
       {
-        environment: { MILLRACE_WORKR: 'a' },
+        env: { MILLRACE_WORKR: 'a' },
         terminal: { out: (line) => void out.push(line), err: (line) => void out.push(line) },
         clock: subject.runner.clock,
         openBroker,
@@ -400,7 +400,7 @@ describe('a part that is down', () => {
       'test/cli/fixtures/broken.ts',
       {},
       {
-        environment: {},
+        env: {},
         terminal: { out: (line) => void out.push(line), err: (line) => void out.push(line) },
         clock: subject.runner.clock,
         openBroker: () => subject.broker,

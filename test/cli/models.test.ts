@@ -2,7 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics/topics.ts'
+import { ensureTopics } from '../../cli/topics/requirements.ts'
 import { evaluate } from '../../online-model/evaluation/evaluate.ts'
 import { modelFromJson, modelToJson } from '../../online-model/registry/model-file.ts'
 import { createRegistryWriter, type VersionDraft } from '../../online-model/registry/writer.ts'
@@ -16,9 +16,9 @@ import { compile } from '../../schemas/plan/compile.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { call, scratchFolder } from './call.ts'
 
-const environment = { MILLRACE_NAMESPACE: 'models-test', USER: 'anna' }
+const env = { MILLRACE_NAMESPACE: 'models-test', USER: 'anna' }
 const path = 'pipelines/card-fraud.ts'
-const plan = compile(cardFraud, { namespace: environment.MILLRACE_NAMESPACE })
+const plan = compile(cardFraud, { namespace: env.MILLRACE_NAMESPACE })
 const names = plan.features.map(({ name }) => name)
 const startMs = Date.UTC(2024, 0, 1)
 const cause = { by: 'a trainer', reason: 'better' }
@@ -50,7 +50,7 @@ async function withVersions(count: number) {
   for (let i = 1; i <= count; i++) await writer.publish(draft(i))
   const kept: Broker = { ...broker, close: async () => undefined }
   const models = (...args: string[]) =>
-    call(['models', args[0]!, path, ...args.slice(1)], { environment, openBroker: () => kept, clock })
+    call(['models', args[0]!, path, ...args.slice(1)], { env, openBroker: () => kept, clock })
   return { writer, models, broker }
 }
 
@@ -273,7 +273,7 @@ describe('a change', () => {
       return producer()
     }
     const raced: Broker = { ...broker, close: async () => undefined }
-    const { code, err } = await call(['models', 'promote', path, 'v2'], { environment, openBroker: () => raced })
+    const { code, err } = await call(['models', 'promote', path, 'v2'], { env, openBroker: () => raced })
     expect([code, err[0]]).toEqual([
       1,
       'error: Nothing was changed: another change came first: a rival set champion to v3 at 2024-01-01T00:00:00.000Z (quick).',

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics/topics.ts'
+import { ensureTopics } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
@@ -13,7 +13,7 @@ import { compile } from '../../schemas/plan/compile.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { type CallOptions, call, scratchFolder } from './call.ts'
 
-const environment = { MILLRACE_NAMESPACE: 'files-test' }
+const env = { MILLRACE_NAMESPACE: 'files-test' }
 const path = 'pipelines/card-fraud.ts'
 const plan = compile(cardFraud, { namespace: 'files-test' })
 const atMs = Date.UTC(2018, 3, 1)
@@ -26,7 +26,7 @@ async function setUp() {
   const broker: Broker = { ...memory, close: async () => undefined }
   const folder = await scratchFolder()
   const produce = (source: string, args: readonly string[] = asTransactions, more: CallOptions = {}) =>
-    call(['produce', path, '--source', source, ...args], { environment, openBroker: () => broker, ...more })
+    call(['produce', path, '--source', source, ...args], { env, openBroker: () => broker, ...more })
   return { broker, folder, produce }
 }
 
@@ -74,7 +74,7 @@ describe('columns', () => {
     await writeFile(file, `${header}\n${csv(0, 3)}`)
     const args = ['produce', path, '--source', file, '--stream', 'transactions', '--delimiter', ';']
     const openBroker = () => expect.fail('no broker is needed')
-    const { code, err } = await call(args, { environment, openBroker })
+    const { code, err } = await call(args, { env, openBroker })
     expect([code, ...err]).toEqual([
       2,
       `error: ${file} lacks columns that the stream transactions needs: txId, customerId, terminalId, amount, at.`,
@@ -121,7 +121,7 @@ describe('options that do not go together are refused', () => {
     [['--source', 'stdin', '--format', 'xml'], 'Allowed choices are csv, jsonl, parquet.'],
   ]
   test.each(refusals)('%s', async (args, expected) => {
-    const { code, err } = await call(['produce', path, ...args], { environment, openBroker: () => expect.fail('none') })
+    const { code, err } = await call(['produce', path, ...args], { env, openBroker: () => expect.fail('none') })
     expect(code).toBeGreaterThan(0)
     expect(err.join('\n')).toContain(expected)
   })

@@ -1,4 +1,4 @@
-/** What the command answers to wrong usage and wrong surroundings, word for word. */
+/** What the command answers to wrong usage and a wrong environment, word for word. */
 import { describe, expect, test } from 'vitest'
 import { call } from './call.ts'
 
@@ -106,8 +106,8 @@ describe('help', () => {
 
 describe('other failures are one sentence and its remedy, and end with 1', () => {
   test('settings', async () => {
-    const environment = { MILLRACE_PARTITIONS: 'many', MILLRACE_WORKR: 'a' }
-    expect(await call(['schemas', cardFraud], { environment })).toEqual({
+    const env = { MILLRACE_PARTITIONS: 'many', MILLRACE_WORKR: 'a' }
+    expect(await call(['schemas', cardFraud], { env })).toEqual({
       code: 1,
       out: [],
       err: [
@@ -120,7 +120,7 @@ describe('other failures are one sentence and its remedy, and end with 1', () =>
   })
 
   test('addresses that production needs', async () => {
-    const { code, err } = await call(['run', cardFraud], { environment: { MILLRACE_LOG_LEVEL: 'silent' } })
+    const { code, err } = await call(['run', cardFraud], { env: { MILLRACE_LOG_LEVEL: 'silent' } })
     expect([code, err]).toEqual([
       1,
       [

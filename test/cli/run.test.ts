@@ -1,10 +1,10 @@
 /** How a production process ends: by a signal, by a failure, before it was open, and with parts that do not close. */
 import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
-import { createStopping } from '../../cli/process.ts'
 import type { LiveProcess } from '../../cli/run/live-process.ts'
-import { untilStopped } from '../../cli/run/run.ts'
 import { createShutdown } from '../../cli/shutdown.ts'
+import { createStopping } from '../../cli/signals.ts'
+import { untilStopped } from '../../cli/until-stopped.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 
 function setUp() {

@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import avro from 'avsc'
 import { describe, expect, test } from 'vitest'
-import { compareSchemas, type SchemaFile, schemaFiles } from '../../cli/proof/schema-files.ts'
+import { compareSchemas, type SchemaFile, schemaFiles } from '../../cli/derive/schema-files.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import {
   count,

@@ -23,8 +23,8 @@ async function withWorkers(...names: string[]) {
     const there = workers.slice(0, at + 1).reverse()
     await Promise.all(there.map((worker) => worker.join()))
   }
-  const environment = { MILLRACE_NAMESPACE: 'cli-test' }
-  const millraceWorkers = (...args: string[]) => call(['workers', ...args], { environment, openBroker: () => kept })
+  const env = { MILLRACE_NAMESPACE: 'cli-test' }
+  const millraceWorkers = (...args: string[]) => call(['workers', ...args], { env, openBroker: () => kept })
   return { broker, workers, millraceWorkers }
 }
 

@@ -23,11 +23,11 @@ function setUp() {
     MILLRACE_HTTP_PORT: '0',
   }
   async function doctor(more: Readonly<Record<string, string>> = {}, ...args: string[]) {
-    const { code, out } = await call(['doctor', definition, ...args], { environment: { ...environment, ...more } })
+    const { code, out } = await call(['doctor', definition, ...args], { env: { ...environment, ...more } })
     const lines = (name: string) => out.filter((line) => line.slice(6).startsWith(`${name}:`))
     return { code, out, lines }
   }
-  const topics = (...args: string[]) => call(['topics', definition, ...args], { environment })
+  const topics = (...args: string[]) => call(['topics', definition, ...args], { env: environment })
   return { namespace, environment, doctor, topics }
 }
 
@@ -43,7 +43,7 @@ test('a pipeline from before its topics exist until it has stopped', async () =>
   const created = await topics('--create')
   expect(created.code, created.out.join('\n')).toBe(0)
 
-  expect((await call(['produce', definition, ...source], { environment })).code).toBe(0)
+  expect((await call(['produce', definition, ...source], { env: environment })).code).toBe(0)
   const waiting = await doctor()
   expect(waiting.lines('lag customer')[0]).toMatch(
     /^warn {2}lag customer: \d+ unread in 2 partitions \([\d: ,]+\), the oldest for \d+ s\. Start a process: millrace run /,

@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { watchTopics } from '../../cli/start/watch-topics.ts'
+import { watchTopics } from '../../cli/environment/watch-topics.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { compile } from '../../schemas/plan/compile.ts'
@@ -61,7 +61,7 @@ test('what is refused can be repaired and put back, whatever its size, and is sc
     await command.printed('Features, health and metrics: http')
     return command
   }
-  const rejected = (...args: string[]) => call(['rejected', ...args], { environment })
+  const rejected = (...args: string[]) => call(['rejected', ...args], { env: environment })
   const first = await run(broken, '--create-topics')
 
   const plan = compile(ordersPipeline(true), { namespace })

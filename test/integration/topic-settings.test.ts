@@ -1,7 +1,7 @@
 /** `millrace run` on topics that a stock client created: refused until they are altered. */
 import { Kafka, logLevel } from 'kafkajs'
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { requireTopicSettings, topicSpecs } from '../../cli/topics/topics.ts'
+import { requireTopicSettings, topicSpecs } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { compile } from '../../schemas/plan/compile.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics/topics.ts'
+import { ensureTopics } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { openPositions, type PositionsOptions, type SourceIdentity } from '../../producers/positions.ts'
 import type { SourceEvent } from '../../producers/prepare.ts'

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
-import { watchTopics } from '../../../cli/start/watch-topics.ts'
+import { watchTopics } from '../../../cli/environment/watch-topics.ts'
 import type { TrainerResponse } from '../../../online-model/trainer/routes.ts'
 import cardFraud from '../../../pipelines/card-fraud.ts'
 import { generateHandbook, handbookEvents } from '../../../pipelines/handbook.ts'

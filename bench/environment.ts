@@ -17,7 +17,7 @@ import { trainModel } from './trained-model.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-export interface BenchPlace {
+export interface BenchEnvironment {
   /** With the addresses of the servers. */
   readonly config: Config
   readonly environment: Environment
@@ -36,12 +36,12 @@ export const cardFraud = 'pipelines/card-fraud.ts'
 export const atLeastOnce = 'bench/card-fraud-at-least-once.ts'
 
 /** Servers that the environment does not name are started as in production, and thrown away at the end. */
-export async function openPlace(
+export async function openBenchEnvironment(
   config: Config,
   environment: Environment,
   options: { readonly seed: number; readonly profileFolder: string | null; readonly say: (line: string) => void },
   shutdown: Shutdown,
-): Promise<BenchPlace> {
+): Promise<BenchEnvironment> {
   const { say, seed, profileFolder } = options
   const servers = await findServers({
     kafkaBrokers: config.kafkaBrokers.join(','),

@@ -6,7 +6,7 @@ import type { Broker, Fetcher, LogRecord } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { DeadLetter } from '../../schemas/wire/records.ts'
-import { requireTopics } from '../topics/topics.ts'
+import { requireTopics } from '../topics/requirements.ts'
 
 /** Where a dead letter lies in the rejected topic. */
 export interface DeadLetterLocation {
@@ -64,7 +64,7 @@ export async function readDeadLetter(
   if (record !== null) return locatedDeadLetter(plan, place.partition, record)
   throw new PipelineError(
     'usage',
-    `There is no dead letter at ${shownPlace(place)} in ${plan.rejected.topic}; millrace rejected list shows the places.`,
+    `There is no dead letter at ${shownLocation(place)} in ${plan.rejected.topic}; millrace rejected list shows the places.`,
   )
 }
 
@@ -86,7 +86,7 @@ export async function recordAt(broker: Broker, topic: string, place: DeadLetterL
   }
 }
 
-export function shownPlace({ partition, offset }: DeadLetterLocation): string {
+export function shownLocation({ partition, offset }: DeadLetterLocation): string {
   return `${partition}:${offset}`
 }
 

@@ -143,7 +143,7 @@ export function mismatchSentence({ name, expected, received }: SettingMismatch):
 }
 
 /** The command that mends all of one topic's settings. */
-export function mendCommand(mismatches: readonly SettingMismatch[], brokers: readonly string[]): string {
+export function fixCommand(mismatches: readonly SettingMismatch[], brokers: readonly string[]): string {
   const changes = mismatches.map(({ name, value }) => `${name}=${value}`)
   return (
     `kafka-configs --bootstrap-server ${brokers.join(',')} --alter --entity-type topics ` +
@@ -153,7 +153,7 @@ export function mendCommand(mismatches: readonly SettingMismatch[], brokers: rea
 
 function mismatchText(mismatches: readonly SettingMismatch[], brokers: readonly string[]): string {
   const commands = [...new Set(mismatches.map(({ topic }) => topic))].map((topic) =>
-    mendCommand(
+    fixCommand(
       mismatches.filter((one) => one.topic === topic),
       brokers,
     ),

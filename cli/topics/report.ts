@@ -5,7 +5,7 @@
 import { stageInputs } from '../../processors/stage-inputs.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import type { Plan, TopicPlan } from '../../schemas/plan/plan.ts'
-import { mendCommand, mismatchSentence, readTopicSettings, settingMismatches } from './topics.ts'
+import { fixCommand, mismatchSentence, readTopicSettings, settingMismatches } from './requirements.ts'
 
 export interface TopicReport {
   readonly topic: string
@@ -86,9 +86,7 @@ export async function reportTopics(options: TopicReportOptions): Promise<TopicRe
     function settingProblem(): TopicProblem[] {
       const mismatches = settingMismatches(topic, has)
       if (mismatches.length === 0) return []
-      return [
-        { message: mismatches.map(mismatchSentence).join('; '), remedy: mendCommand(mismatches, options.brokers) },
-      ]
+      return [{ message: mismatches.map(mismatchSentence).join('; '), remedy: fixCommand(mismatches, options.brokers) }]
     }
   })
 }

@@ -11,7 +11,7 @@ import {
   rejectionFilter,
   requireFitting,
   type TailFilters,
-} from './tail-filters.ts'
+} from './filters.ts'
 
 export interface TailView {
   readonly topic: string

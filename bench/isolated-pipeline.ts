@@ -6,7 +6,7 @@
 import { startCommandProcess } from '../cli/child-command.ts'
 import { loadPlan } from '../cli/load-plan.ts'
 import type { Shutdown } from '../cli/shutdown.ts'
-import { ensureTopics, requireTopics } from '../cli/topics/topics.ts'
+import { ensureTopics, requireTopics } from '../cli/topics/requirements.ts'
 import { publishVersion } from '../online-model/registry/publish-version.ts'
 import { type ProduceSummary, produce } from '../producers/produce.ts'
 import { freePort } from '../runtime/servers/free-port.ts'
@@ -14,9 +14,9 @@ import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
 import type { ModelVersion } from '../schemas/wire/records.ts'
 import { fineClock } from './clock.ts'
+import type { BenchEnvironment } from './environment.ts'
 import { parseMetrics } from './metrics-text.ts'
 import type { Usage } from './middle.ts'
-import type { BenchPlace } from './place.ts'
 import { type Slice, sliceChunks } from './slice.ts'
 
 export interface OwnNamespace {
@@ -62,7 +62,7 @@ const megabyte = 1_000_000
 let opened = 0
 
 export async function openNamespace(
-  place: BenchPlace,
+  place: BenchEnvironment,
   definition: string,
   name: string,
   shutdown: Shutdown,
@@ -106,7 +106,7 @@ export async function openNamespace(
 }
 
 async function startRun(
-  place: BenchPlace,
+  place: BenchEnvironment,
   definition: string,
   namespace: string,
   shutdown: Shutdown,
@@ -212,7 +212,7 @@ export function greatestResidentMb(usages: readonly Usage[]): number {
 }
 
 /** Topics stay: on servers of its own they go with them. */
-async function removeKeys(redis: BenchPlace['redis'], namespace: string): Promise<void> {
+async function removeKeys(redis: BenchEnvironment['redis'], namespace: string): Promise<void> {
   let cursor = '0'
   do {
     const [next, keys] = await redis.scan(cursor, 'MATCH', `{${namespace}.*`, 'COUNT', 1_000)

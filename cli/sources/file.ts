@@ -13,7 +13,7 @@ import type { RowOptions } from '../../producers/table.ts'
 import { nearestName } from '../../runtime/nearest-name.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import { type FileFormat, fileFormats, type Source, type SourceOptions, type SourceSurroundings } from './source.ts'
+import { type FileFormat, fileFormats, type Source, type SourceContext, type SourceOptions } from './source.ts'
 
 const formatOfEnding: Readonly<Record<string, FileFormat>> = {
   csv: 'csv',
@@ -31,7 +31,7 @@ type SourcePlan = Pick<Plan, 'name' | 'streams'>
 export async function openFileSource(
   options: SourceOptions,
   plan: SourcePlan,
-  { signal, say }: SourceSurroundings,
+  { signal, say }: SourceContext,
 ): Promise<Source> {
   const place = options.source
   const version = await versionOf(place)
@@ -100,7 +100,7 @@ function readText(
 export function openStdinSource(
   options: SourceOptions,
   plan: SourcePlan,
-  { stdin, signal, say }: SourceSurroundings,
+  { stdin, signal, say }: SourceContext,
 ): Source {
   const place = 'standard input'
   const format = options.format ?? 'jsonl'

@@ -2,8 +2,8 @@
 import { generateHandbook, type HandbookTable, handbookEventChunks, handbookStartMs } from '../../pipelines/handbook.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import { openFileSource, openStdinSource } from './file-source.ts'
-import type { Source, SourceOptions, SourceSurroundings } from './source.ts'
+import { openFileSource, openStdinSource } from './file.ts'
+import type { Source, SourceContext, SourceOptions } from './source.ts'
 
 const chunkEventsMax = 2_000
 
@@ -11,7 +11,7 @@ const chunkEventsMax = 2_000
 export async function openSource(
   options: SourceOptions,
   plan: Pick<Plan, 'name' | 'streams'>,
-  surroundings: SourceSurroundings,
+  surroundings: SourceContext,
 ): Promise<Source> {
   if (options.source === 'handbook') return handbookSource(options, plan)
   for (const name of ['from', 'until', 'seed'] as const) {

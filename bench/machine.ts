@@ -6,13 +6,13 @@ import { cpus, loadavg, totalmem } from 'node:os'
 import type { Config } from '../runtime/config/config.ts'
 import { runCommand } from '../runtime/servers/command.ts'
 import { serverVersions } from '../runtime/servers/versions.ts'
-import type { BenchPlace } from './place.ts'
+import type { BenchEnvironment } from './environment.ts'
 import type { Machine } from './report.ts'
 
 const gigabyte = 2 ** 30
 const gitMs = 10_000
 
-export async function describeMachine(given: Config, redis: BenchPlace['redis']): Promise<Machine> {
+export async function describeMachine(given: Config, redis: BenchEnvironment['redis']): Promise<Machine> {
   const server = await redis.info('server')
   const told = (name: string) => new RegExp(`^${name}:(.+?)\\r?$`, 'm').exec(server)?.[1]
   return {

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { aborted, createStopping } from '../../cli/process.ts'
 import { createShutdown } from '../../cli/shutdown.ts'
+import { aborted, createStopping } from '../../cli/signals.ts'
 
 function fakeProcess() {
   const exits: number[] = []
