@@ -139,11 +139,11 @@ function progressLine({ events, eventsPerSecond, timeMs }: ProduceProgress, shar
 }
 
 function rejectionLine(problems: readonly Problem[], event: SourceEvent): string {
-  const place = event.place ?? ('stream' in event ? `an event of ${event.stream}` : 'an event')
+  const location = event.location ?? ('stream' in event ? `an event of ${event.stream}` : 'an event')
   const told = problems.map(
     ({ path, expected, received }) => `${path === '' ? '' : `${path} `}expected ${expected}, received ${received}`,
   )
-  return `not sent: ${place}: ${told.join('; ')}`
+  return `not sent: ${location}: ${told.join('; ')}`
 }
 
 function printSummary(summary: ProduceSummary, isStopped: boolean, terminal: Terminal): void {

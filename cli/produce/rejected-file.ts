@@ -34,8 +34,8 @@ export async function openRejectedFile(
   }
 
   function lineOf(problems: readonly Problem[], event: SourceEvent, row: number): string {
-    const { place } = event
-    const told = { row, place, problems }
+    const { location } = event
+    const told = { row, location, problems }
     if ('problems' in event) return JSON.stringify({ $rejected: { ...told, text: event.text } })
     const stream = streams.find(({ name }) => name === event.stream)
     const values =

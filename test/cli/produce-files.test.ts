@@ -61,7 +61,7 @@ describe('columns', () => {
     await writeFile(file, `${header}\n${csv(0, 3)}`)
     const { code, out, err } = await produce(file, withSemicolons)
     expect(code, err.join('\n')).toBe(0)
-    expect(err).toEqual([`${file}: columns that no field is read from: SHOP.`])
+    expect(err).toEqual([`${file}: columns that are not read: SHOP.`])
     expect(out[0]).toMatch(/^Sent 3 events in \d+\.\d s/)
     expect(await transactionsIn(broker)).toEqual(
       [0, 1, 2].map((n) => ({ txId: `t${n}`, customerId: 'c', terminalId: 'm', amount: n, at: atMs + n * 1_000 })),
@@ -162,7 +162,7 @@ describe('resume', () => {
     const { code, err } = await produce(file, [...withSemicolons, '--resume'])
     expect([code, err[1]]).toEqual([
       1,
-      `error: ${file} was changed since it was sent in part: it was written again. Where its rows are now is not known.`,
+      `error: ${file} has changed since a part of it was sent: it was written again. The position no longer matches its rows.`,
     ])
     expect(await produce(file, withSemicolons)).toMatchObject({ code: 0 })
   })
@@ -198,7 +198,7 @@ describe('rows that are not sent', () => {
         at: '2018-04-01T00:00:01.000Z',
         $rejected: {
           row: 2,
-          place: `${file}, line 3`,
+          location: `${file}, line 3`,
           problems: [
             {
               path: '/amount',
@@ -209,7 +209,7 @@ describe('rows that are not sent', () => {
           ],
         },
       },
-      { $rejected: expect.objectContaining({ row: 3, place: `${file}, line 4`, text: 't2;c' }) },
+      { $rejected: expect.objectContaining({ row: 3, location: `${file}, line 4`, text: 't2;c' }) },
       expect.objectContaining({ txId: 't3', amount: -3 }),
       expect.objectContaining({ txId: '', amount: 1 }),
     ])

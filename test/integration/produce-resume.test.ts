@@ -43,7 +43,7 @@ test('a produce that is killed, resumed and taken over sends every row once', { 
   // A third one while the second is at work: the newer goes on.
   const third = produce('--resume', '--rate', '200')
   expect(await second.exitCode, second.output()).toBe(1)
-  expect(second.output()).toContain(`Another process sends ${file} too and has taken it over`)
+  expect(second.output()).toContain(`Another process is sending ${file} and has taken over`)
   await third.printed(' rows are done')
   third.child.kill('SIGKILL')
   await third.exitCode

@@ -115,10 +115,10 @@ describe('events that are none', () => {
     const bad: SourceEvent[] = [
       { stream: 'transactions', values: { txId: 'x', customerId: 'c', terminalId: 't', amount: -1, at: firstMs } },
       { stream: 'payments', values: {} },
-      { place: 'file, line 9', problems: [{ path: '', code: 'not_json', expected: 'JSON', received: '{' }] },
+      { location: 'file, line 9', problems: [{ path: '', code: 'not_json', expected: 'JSON', received: '{' }] },
     ]
     const { summary, sizes } = await run([[transaction(0), ...bad, transaction(1)]], {
-      onRejected: (problems, event) => told.push([problems.map(({ path, code }) => `${path} ${code}`), event.place]),
+      onRejected: (problems, event) => told.push([problems.map(({ path, code }) => `${path} ${code}`), event.location]),
     })
     expect(sizes).toEqual([2])
     expect(summary).toMatchObject({ events: 2, rejected: 3 })
