@@ -10,13 +10,13 @@ export const baselineReplay = 'baseline-replay'
 /** The same work whatever the options: only then are its figures those of the machine. */
 const slice = { from: 0, count: 50_000 }
 
-export function replayJob(place: BenchEnvironment): Job {
+export function replayJob(environment: BenchEnvironment): Job {
   return {
     measures: {
       [baselineReplay]: 'Vectors of the card-fraud pipeline computed by the replay, without servers, for comparison.',
     },
     baseline: null,
-    run: async () => [runReplay(place)],
+    run: async () => [runReplay(environment)],
   }
 }
 

@@ -13,7 +13,7 @@ export interface Following {
 
 const limits = { maxWaitMs: 50, partitionBytesMax: 1_048_576 }
 
-/** Resolves when the place to begin at is known: what is committed from here on is seen. */
+/** Resolves when the environment to begin at is known: what is committed from here on is seen. */
 export async function follow(
   broker: Broker,
   topics: readonly string[],

@@ -35,7 +35,7 @@ export async function startHelper<Order, Answer>(file: string, order: Order): Pr
     const said = new Promise<Said<Answer>>((resolve, reject) => {
       child.once('error', reject)
       child.once('exit', (code) =>
-        reject(new PipelineError('server_failed', `${file} ended with exit code ${code}; it said why above.`)),
+        reject(new PipelineError('server_failed', `${file} ended with exit code ${code}; see its output above.`)),
       )
       child.on('message', (message: Said<Answer>) => {
         if (message.kind === kind) resolve(message)

@@ -57,7 +57,7 @@ function ended(child: ChildProcess, name: string, isStopping: () => boolean): Pr
         reject(
           new PipelineError(
             'usage',
-            `millrace ${name} ended with ${signal ?? `exit code ${code}`}; it said why above.`,
+            `millrace ${name} ended with ${signal ?? `exit code ${code}`}; see its output above.`,
           ),
         )
     })

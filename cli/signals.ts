@@ -29,11 +29,11 @@ export function createStopping(edge: ProcessEdge, terminal: Terminal): Stopping 
 
   function onSignal(): void {
     if (controller.signal.aborted) {
-      terminal.err('Stopped at once.')
+      terminal.err('Stopped immediately.')
       edge.exit(exitCodes.interrupted)
       return
     }
-    terminal.err('Stopping. A second signal stops at once.')
+    terminal.err('Stopping. A second signal stops immediately.')
     controller.abort()
   }
 

@@ -35,11 +35,11 @@ export async function untilStopped(
   const outcome = await shutdown.close(drainMaxMs)
   const known = (failure as { readonly error: unknown } | null)?.error
   const further = outcome.failures.filter(({ error }) => error !== known)
-  for (const { name, error } of further) terminal.err(`${name} did not close well. ${failureText(error)}`)
+  for (const { name, error } of further) terminal.err(`${name} could not be closed: ${failureText(error)}`)
   if (failure !== null) throw known
   if (outcome.late.length > 0) {
     terminal.err(
-      `Not closed within ${drainMaxMs / 1_000} s: ${outcome.late.join(', ')}. Nothing is lost: the next start goes on.`,
+      `Not closed within ${drainMaxMs / 1_000} s: ${outcome.late.join(', ')}. Nothing is lost: the next start continues.`,
     )
     stopping.exit(exitCodes.failed)
   }

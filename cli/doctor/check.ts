@@ -67,7 +67,7 @@ export function createPart<T, N>(
         return await once()
       } catch (cause) {
         // What that part needs itself is where to begin.
-        throw cause instanceof NotChecked ? cause : new NotChecked(`not checked, since it needs ${name}.`, { cause })
+        throw cause instanceof NotChecked ? cause : new NotChecked(`not checked: it needs ${name}.`, { cause })
       }
     },
   }
@@ -81,9 +81,9 @@ export async function examined(
   try {
     return await bounded(examine(), deadlineAfter, examinationMaxMs)
   } catch (error) {
-    if (error instanceof NotChecked) return [warn(name, error.message, 'Mend that first.')]
+    if (error instanceof NotChecked) return [warn(name, error.message, 'Fix that first.')]
     if (error instanceof Late) {
-      return [fail(name, error.message, 'See whether it is overloaded, or cut off by a firewall.')]
+      return [fail(name, error.message, 'Check whether it is overloaded or blocked by a firewall.')]
     }
     if (error instanceof PipelineError)
       return [fail(name, withFullStop(error.message), errorCatalogue[error.code].remedy)]

@@ -51,7 +51,7 @@ export function definitionExaminations(subject: Subject, faults: PipelineError |
 }
 
 function configurationCheck({ config }: Subject, faults: PipelineError | null): Check {
-  if (faults !== null) return fail('configuration', faults.message, 'Mend each listed variable.')
+  if (faults !== null) return fail('configuration', faults.message, 'Fix each listed variable.')
   const { namespace, worker } = config
   return ok('configuration', `${namespace === '' ? 'no namespace' : `namespace ${namespace}`}, worker ${worker}.`)
 }

@@ -5,7 +5,7 @@ import type { StagePlan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import { shown } from '../terminal.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'
-import { forEachStage, type Place, taskInputs } from './stages.ts'
+import { forEachStage, type InputOffsets, taskInputs } from './stages.ts'
 import type { Subject } from './subject.ts'
 
 const waitedWarnMs = 60_000
@@ -16,10 +16,10 @@ export function lagExamination(subject: Subject): Examination {
 }
 
 async function stageLag(subject: Subject, stage: StagePlan, name: string): Promise<Check> {
-  const places = await taskInputs(subject, stage)
+  const inputsByTask = await taskInputs(subject, stage)
   const { broker } = await subject.kafka.needed()
   const { group } = sharedNames(subject.config, await subject.plan.needed())
-  const lags = lagOf(stage, places, await broker.committedOffsets(group, places.flat()))
+  const lags = lagOf(stage, inputsByTask, await broker.committedOffsets(group, inputsByTask.flat()))
   const isRunning = (await broker.group(group)).state !== 'empty'
   return lagCheck(name, lags, { isRunning, waitedMs: await waitedMs(subject, lags), definition: subject.definition })
 }
@@ -36,14 +36,14 @@ export interface TaskLag {
   readonly lost: number
 }
 
-/** `committed`: in the order of the places. */
+/** `committed`: in the order of all inputs. */
 export function lagOf(
   stage: StagePlan,
-  places: ReadonlyArray<readonly Place[]>,
+  inputsByTask: ReadonlyArray<readonly InputOffsets[]>,
   committed: readonly CommittedOffset[],
 ): TaskLag[] {
   let at = 0
-  return places.map((inputs, partition) => {
+  return inputsByTask.map((inputs, partition) => {
     const offsets = committed.slice(at, at + inputs.length)
     at += inputs.length
     const position = committedPosition(stage.entity.name, partition, offsets)

@@ -19,16 +19,16 @@ async function skewCheck(url: string, definition: string, ask: typeof fetch): Pr
   try {
     const response = await ask(new URL('/audit', url), { signal: AbortSignal.timeout(answerMaxMs) })
     if (!response.ok)
-      return warn('skew', `${url} answered ${response.status}, which is no audit.`, `Start one: ${start}`)
+      return warn('skew', `${url} answered ${response.status}: it is not an audit.`, `Start one: ${start}`)
     figures = (await response.json()) as AuditFigures
   } catch {
-    return ok('skew', `no audit is running at ${url}. To have live vectors compared with their inputs: ${start}`)
+    return ok('skew', `no audit is running at ${url}. To compare live vectors with their inputs: ${start}`)
   }
   const { checked, differing, skipped, pending, sample } = figures
   const unjudged = Object.values(skipped).reduce((total, count) => total + count, 0)
   const told =
     `${shown(differing)} of ${shown(checked)} outputs differ in ${sample * 100} % of the entities; ` +
-    `${shown(unjudged)} not judged, ${shown(pending)} waiting.`
+    `${shown(unjudged)} not checked, ${shown(pending)} pending.`
   if (differing === 0) return ok('skew', told)
-  return fail('skew', told, 'The audit has printed each with its event and both values: see its log.')
+  return fail('skew', told, "See the audit's log: it lists each with its event and both values.")
 }

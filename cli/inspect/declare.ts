@@ -9,15 +9,15 @@ export function declareInspectCommands(declare: Declare): void {
 }
 
 function declareFeatures({ command, act, fetch }: Declare): void {
-  command('features', 'Ask a running process for the features of some keys.', [
+  command('features', 'Query a running process for the features of some keys.', [
     'pipelines/card-fraud.ts customer 596 4961',
     'pipelines/card-fraud.ts terminal 3156 --as-of 2018-05-01T12:00:00Z --knowledge then',
   ])
     .argument('<entity>', 'entity of the definition, such as customer')
     .argument('<keys...>', 'keys of that entity')
-    .option('--as-of <instant>', 'as they were at that day or instant', instantOption)
+    .option('--as-of <instant>', 'as of that day or instant', instantOption)
     .addOption(
-      new Option('--knowledge <when>', 'with all that is known now, or only what was known then')
+      new Option('--knowledge <when>', 'with everything known now, or only what was known then')
         .choices(['then', 'now'])
         .default('now'),
     )

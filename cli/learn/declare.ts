@@ -16,7 +16,7 @@ function declareTrain({ command, act }: Declare): void {
     .option('--out <file>', 'write the model to a file as well', outputFileOption)
     .option(
       '--rows-max <rows>',
-      'train on at most so many of the newest predictions whose label is due',
+      'train on at most this many of the newest predictions with a mature label',
       wholeOption(1, 8_000_000),
     )
     .addOption(jsonFileOption())
@@ -26,14 +26,17 @@ function declareTrain({ command, act }: Declare): void {
 }
 
 function declareTrainer({ command, act }: Declare): void {
-  command('trainer', 'Learn from a running pipeline: labels as they ripen, evaluation, retraining, promotion.', [
+  command('trainer', 'Train on a running pipeline: labels as they mature, evaluation, retraining, promotion.', [
     'pipelines/card-fraud.ts',
     'pipelines/card-fraud.ts --file card-fraud.duckdb',
     'pipelines/card-fraud.ts --rebuild',
   ])
-    .option('--file <file>', 'training store; in the folder of MILLRACE_FOLDER unless told', outputFileOption)
-    .option('--rebuild', 'throw a training store of another definition or cluster away and read the logs anew')
-    .option('--seed <seed>', 'of what is drawn while learning; recorded with every version', wholeOption(0, 2 ** 31), 0)
+    .option('--file <file>', 'training store (default: in MILLRACE_FOLDER)', outputFileOption)
+    .option(
+      '--rebuild',
+      'discard the training store, such as one of another definition or cluster, and rebuild it from Kafka',
+    )
+    .option('--seed <seed>', 'random seed of training; recorded with every version', wholeOption(0, 2 ** 31), 0)
     .action((definition, options) =>
       act(async (context) => (await import('./trainer.ts')).trainerCommand(definition, options, context)),
     )
@@ -45,10 +48,10 @@ function declareData({ command, act }: Declare): void {
     'pipelines/card-fraud.ts --html training-set.html --export training-set.parquet',
     'pipelines/card-fraud.ts --import training-set.parquet',
   ])
-    .option('--store <file>', "instead of the trainer's store or, while that runs, its last snapshot")
-    .option('--export <file>', 'write the ripe rows to a Parquet file', outputFileOption)
+    .option('--store <file>', "training store to read (default: the trainer's, or its last snapshot while it runs)")
+    .option('--export <file>', 'write the rows with a mature label to a Parquet file', outputFileOption)
     .option('--import <file>', "add the rows of such a file to the trainer's store; not while the trainer runs")
-    .option('--html <file>', 'write the profile as a page, too', outputFileOption)
+    .option('--html <file>', 'write the profile as an HTML page as well', outputFileOption)
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./data.ts')).dataCommand(definition, options, context)),

@@ -57,7 +57,7 @@ export async function trainerCommand(
     server.register(trainerRoutes({ plan, store, trainer, state: registry.state }))
     shutdown.add('HTTP server', () => server.close())
     const url = await listen(server, { host: config.httpHost, port: config.trainerPort })
-    terminal.err(`${plan.name} is learnt from. Models, predictions, health and metrics: ${url}/trainer`)
+    terminal.err(`The trainer of ${plan.name} is running. Models, predictions, health and metrics: ${url}/trainer`)
     return { ended: trainer.done }
   }
 

@@ -5,7 +5,7 @@ import { outputFileOption, positiveOption } from '../option-values.ts'
 
 export function declareProduceCommand({ command, act }: Declare): void {
   withSource(
-    command('produce', 'Send events into the raw topics, flat out or paced.', [
+    command('produce', 'Send events into the raw topics, at full speed or paced.', [
       'pipelines/card-fraud.ts --source handbook --until 2018-04-08 --speed 3600',
       'pipelines/card-fraud.ts --source handbook --rate 2000',
       'pipelines/card-fraud.ts --source events.jsonl --resume',
@@ -21,9 +21,13 @@ export function declareProduceCommand({ command, act }: Declare): void {
     .option('--rate <events>', 'pace by rate: events a second', positiveOption)
     .option(
       '--resume',
-      'go on where the last run of the same source stopped; Kafka keeps the position for its offsets.retention (7 days)',
+      'continue where the last run of the same source stopped; Kafka keeps the position for offsets.retention.minutes (7 days)',
     )
-    .option('--rejected <file>', 'write the rows that are not sent, to repair and send again', outputFileOption)
+    .option(
+      '--rejected <file>',
+      'write the rows that are not sent to a file, for repair and another run',
+      outputFileOption,
+    )
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./produce.ts')).produceCommand(definition, options, context)),

@@ -45,7 +45,7 @@ export async function produceCommand(
   if (options.resume && source.identity === null) {
     throw new PipelineError(
       'usage',
-      '--resume goes with a file or a generated source: standard input is not given again.',
+      '--resume goes with a file or a generated source: standard input cannot be read again.',
     )
   }
   const { broker } = openPipelineBroker(plan, config, context)
@@ -120,10 +120,11 @@ async function openSourcePositions(
     say: terminal.err,
   })
   const { found } = positions
-  if (resume && found === null) terminal.err(`${source.name} has no position yet: it is sent from its first row.`)
-  if (resume && found !== null) terminal.err(`${source.name}: ${shown(found)} rows are done, going on after them.`)
+  if (resume && found === null) terminal.err(`${source.name} has no position yet: starting from its first row.`)
+  if (resume && found !== null)
+    terminal.err(`${source.name}: ${shown(found)} rows are completed; continuing after them.`)
   if (!resume && found)
-    terminal.err(`${source.name}: a run before was done with ${shown(found)} rows; all are sent again.`)
+    terminal.err(`${source.name}: an earlier run completed ${shown(found)} rows; all are sent again.`)
   return positions
 }
 
@@ -154,7 +155,7 @@ function printSummary(summary: ProduceSummary, isStopped: boolean, terminal: Ter
   )
   for (const [stream, count] of Object.entries(byStream)) terminal.out(`  ${stream}: ${shown(count)}`)
   if (rejected > rejectionsShownMax) terminal.err(`${shown(rejected - rejectionsShownMax)} more were not sent.`)
-  if (skipped > 0) terminal.out(`  rows that were done with before: ${shown(skipped)}`)
+  if (skipped > 0) terminal.out(`  rows completed by an earlier run: ${shown(skipped)}`)
   if (rejected === 0) return
   const byCode = Object.entries(rejectedByCode).map(([code, count]) => `${code} ${shown(count)}`)
   terminal.out(`  not sent, since they are no valid events: ${shown(rejected)} (${byCode.join(', ')})`)

@@ -111,7 +111,7 @@ function rowOf(line: string, path: string): number {
 function noRejectedFile(path: string, cause?: unknown): PipelineError {
   return new PipelineError(
     'usage',
-    `${path} holds something else than rows that --rejected wrote, and --resume would go on in it: name another file.`,
+    `${path} was not written by --rejected, and --resume would append to it: name another file.`,
     { cause },
   )
 }

@@ -66,7 +66,7 @@ export async function replayCommand(
   const { events, duplicates, rejected } = replay.counts
   terminal.out(
     `${options.out}: ${shown(rows)} rows from ${shown(events)} events in ${seconds.toFixed(1)} s; ` +
-      `${shown(duplicates)} duplicates and ${shown(rejected)} refused events left out.`,
+      `${shown(duplicates)} duplicates and ${shown(rejected)} rejected events left out.`,
   )
   await writeFigures(options.json, { rows, events, duplicates, rejected, seconds, model: scorer?.version ?? null })
   return exitCodes.done

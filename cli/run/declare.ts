@@ -8,7 +8,7 @@ export function declareRunCommand({ command, act }: Declare): void {
     'pipelines/card-fraud.ts --local --create-topics',
   ])
     .option('--create-topics', 'create the topics that are missing')
-    .option('--rebuild', 'throw the stored features away and fold them anew from Kafka')
+    .option('--rebuild', 'discard the stored features and rebuild them from Kafka')
     .option('--local', 'start servers on this machine where KAFKA_BROKERS or REDIS_URL is not set')
     .action((definition, options) =>
       act(async (context) => (await import('./run.ts')).runCommand(definition, options, context)),

@@ -46,7 +46,7 @@ export async function runCommand(
       signal,
       shutdown,
     })
-    terminal.err(`${plan.name} runs. Features, health and metrics: ${live.url}`)
+    terminal.err(`${plan.name} is running. Features, health and metrics: ${live.url}`)
     return live
   }
 

@@ -1,4 +1,4 @@
-/** The name of a source in, its events in chunks out; called by `produce` and `replay`. The only place that knows the sources by name. */
+/** The name of a source in, its events in chunks out; called by every command with `--source`. Only this file knows the sources by name. */
 import { generateHandbook, type HandbookTable, handbookEventChunks, handbookStartMs } from '../../pipelines/handbook.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
@@ -27,7 +27,7 @@ function handbookSource(options: SourceOptions, plan: Pick<Plan, 'name' | 'strea
     if (options[name] === undefined) continue
     throw new PipelineError(
       'usage',
-      `--${name} goes with a file or stdin only: the handbook says itself what it gives.`,
+      `--${name} goes with a file or stdin only: the handbook defines its own streams and fields.`,
     )
   }
   const missing = ['transactions', 'chargebacks'].filter((name) => !plan.streams.some((stream) => stream.name === name))

@@ -13,19 +13,19 @@ export function declareTailCommand({ command, act }: Declare): void {
     'pipelines/card-fraud.ts transactions --since 2018-04-01 --key 596',
   ])
     .argument('<topic>', `${tailTopics.join(', ')}, or a stream of the definition`)
-    .addOption(new Option('--from <place>', 'where to begin').choices(['start', 'end']).default('end'))
+    .addOption(new Option('--from <end>', 'where to begin').choices(['start', 'end']).default('end'))
     .addOption(
-      new Option('--since <instant>', 'begin with what Kafka was given since that day or instant')
+      new Option('--since <instant>', 'start with records appended since that day or instant')
         .argParser(instantOption)
         .conflicts('from'),
     )
-    .option('--until <instant>', 'end with what Kafka was given before that day or instant', instantOption)
-    .option('--count <lines>', 'end after so many lines', wholeOption(1, 1_000_000_000))
+    .option('--until <instant>', 'stop at records appended at or after that day or instant', instantOption)
+    .option('--count <lines>', 'stop after this many lines', wholeOption(1, 1_000_000_000))
     .option('--json', 'print one JSON object a line')
     .option('--id <id>', 'predictions, streams: of that event only')
     .option('--key <key>', 'predictions, rejected, streams: with that record key only')
-    .option('--min-score <score>', 'predictions: scored at least so high', numberOption)
-    .option('--max-score <score>', 'predictions: scored at most so high', numberOption)
+    .option('--min-score <score>', 'predictions: with at least this score', numberOption)
+    .option('--max-score <score>', 'predictions: with at most this score', numberOption)
     .option('--model <version>', 'predictions, models: of that model version only')
     .addOption(
       new Option(

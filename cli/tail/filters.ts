@@ -110,7 +110,7 @@ function keyFilter({ key }: TailFilters): (keyed: { readonly key: Buffer | null 
   return (keyed) => keyed.key?.equals(bytes) ?? false
 }
 
-/** `at`: place of the value among `names`. Nothing is ever true of a missing value. */
+/** `at`: index of the value among `names`. No condition holds for a missing value. */
 function conditionsOn({ where = [] }: TailFilters, names: readonly string[], what: string) {
   return where.map(({ name, comparison, value }) => {
     requireKnown(`--where: ${what}`, name, names)

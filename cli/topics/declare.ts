@@ -2,7 +2,7 @@
 import { type Declare, jsonFileOption } from '../declare.ts'
 
 export function declareTopicsCommand({ command, act }: Declare): void {
-  command('topics', 'List the topics of a pipeline, what is missing or wrong, and the commands that mend it.', [
+  command('topics', 'List the topics of a pipeline, what is missing or wrong, and the commands that fix it.', [
     'pipelines/card-fraud.ts',
     'pipelines/card-fraud.ts --create --json topics.json',
   ])

@@ -161,7 +161,7 @@ function mismatchText(mismatches: readonly SettingMismatch[], brokers: readonly 
   return [
     'Topics of this pipeline have settings with which its results could not be trusted:',
     ...mismatches.map((one) => `  ${one.topic}: ${mismatchSentence(one)}`),
-    'Mend them with these commands (records already there keep their times; lost ones do not come back):',
+    'Fix them with these commands (records already there keep their times; lost ones do not come back):',
     ...commands.map((command) => `  ${command}`),
   ].join('\n')
 }

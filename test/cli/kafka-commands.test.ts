@@ -241,7 +241,7 @@ describe('tail', () => {
         if (line.startsWith('new')) process.emit('SIGINT')
       },
     })
-    expect([code, out.length, err]).toEqual([0, 1, ['Stopping. A second signal stops at once.']])
+    expect([code, out.length, err]).toEqual([0, 1, ['Stopping. A second signal stops immediately.']])
     expect(openBroker()).toBe(broker)
   })
 

@@ -206,19 +206,19 @@ describe('models show', () => {
 describe('a change', () => {
   test('of the champion, back, and again by command', async () => {
     const { writer, models } = await withVersions(3)
-    expect((await models('rollback')).err[0]).toBe('error: There is no champion that could be taken back.')
+    expect((await models('rollback')).err[0]).toBe('error: There is no champion to roll back.')
     expect((await models('promote', 'v1')).out).toEqual(['v1 is the champion now, the first one.'])
     expect((await models('promote', 'v2', '--reason', 'checked', '--keep-former')).out).toEqual([
       'v2 is the champion now instead of v1.',
     ])
     expect((await models('rollback', '--reason', 'alerts')).out).toEqual([
-      'v1 is the champion again; v2 was taken back, and only models promote makes it the champion again.',
+      'v1 is the champion again; v2 was rolled back, and only models promote makes it the champion again.',
     ])
     expect((await models('rollback')).err[0]).toBe(
       'error: Nothing was changed: there is no version before v1 to go back to.',
     )
     expect((await models('promote', 'v2')).out).toEqual([
-      'v2 is the champion now instead of v1. It had been rolled back, which is forgotten.',
+      'v2 is the champion now instead of v1. Its rollback is cleared.',
     ])
     const state = await writer.refresh()
     expect(state.history.map(({ alias, version, by, reason, action }) => [alias, version, by, reason, action])).toEqual(
@@ -248,7 +248,7 @@ describe('a change', () => {
     expect((await models('promote', 'v5', '--as', 'challenger', '--replace', 'v3')).out).toEqual([
       'v5 is a challenger now instead of v3: it scores in shadow from the next batch on.',
     ])
-    expect((await models('dismiss', 'v2')).out).toEqual(['v2 is no challenger any more.'])
+    expect((await models('dismiss', 'v2')).out).toEqual(['v2 is no longer a challenger.'])
     expect((await models('dismiss', 'v2')).err[0]).toBe('error: Nothing was changed: v2 is no challenger.')
     expect((await models('promote', 'v2', '--replace', 'v4')).code).toBe(2)
     expect((await models('promote', 'v2', '--as', 'challenger', '--keep-former')).code).toBe(2)

@@ -106,7 +106,7 @@ describe('columns', () => {
 
 describe('options that do not go together are refused', () => {
   const refusals: Array<[string[], string]> = [
-    [['--source', 'stdin', '--resume'], '--resume goes with a file or a generated source: standard input is not given'],
+    [['--source', 'stdin', '--resume'], '--resume goes with a file or a generated source: standard input cannot be read'],
     [['--source', 'stdin', '--format', 'parquet'], 'Parquet is not read from standard input'],
     [['--source', 'stdin', '--delimiter', ';'], '--delimiter goes with CSV only, and this source is jsonl.'],
     [['--source', 'handbook', '--format', 'csv'], '--format goes with a file or stdin only'],
@@ -142,11 +142,11 @@ describe('resume', () => {
     await appendFile(file, csv(50, 60))
     const figures = join(folder, 'figures.json')
     const resumed = await produce(file, [...withSemicolons, '--resume', '--json', figures])
-    expect(resumed.err[1]).toMatch(/: 2\d rows are done, going on after them\.$/)
+    expect(resumed.err[1]).toMatch(/: 2\d rows are completed; continuing after them\.$/)
     expect(resumed.out.slice(1)).toEqual([
       expect.stringMatching(/transactions: (?:3\d|40)$/),
       '  chargebacks: 0',
-      expect.stringMatching(/ {2}rows that were done with before: 2\d/),
+      expect.stringMatching(/ {2}rows completed by an earlier run: 2\d/),
     ])
     const { events, skipped } = JSON.parse(await readFile(figures, 'utf8'))
     expect(events + skipped).toBe(60)
@@ -173,7 +173,7 @@ describe('resume', () => {
     const { out } = await produce('handbook', day)
     const again = await produce('handbook', [...day, '--resume'])
     expect(again.out[0]).toMatch(/^Sent 0 events/)
-    expect(again.out.at(-1)).toBe(`  rows that were done with before: ${/\d+/.exec(out[0]!)![0]}`)
+    expect(again.out.at(-1)).toBe(`  rows completed by an earlier run: ${/\d+/.exec(out[0]!)![0]}`)
     expect(await idsIn(broker)).toHaveLength(Number(/\d+/.exec(out[0]!)![0]))
   })
 })
@@ -246,7 +246,7 @@ describe('rows that are not sent', () => {
     const { code, err } = await produce(file, [...withSemicolons, '--resume', '--rejected', rejected])
     expect([code, err.at(-2)]).toEqual([
       2,
-      expect.stringContaining('holds something else than rows that --rejected wrote'),
+      expect.stringContaining('was not written by --rejected'),
     ])
     expect(await readFile(rejected, 'utf8')).toBe('{"a":1}\n')
   })

@@ -28,7 +28,7 @@ function setUp() {
   return { process, shutdown, closed, exits, lines, live, run }
 }
 
-const stopLine = 'Stopping. A second signal stops at once.'
+const stopLine = 'Stopping. A second signal stops immediately.'
 const failure = new PipelineError('state_ahead', 'The stored state is ahead.')
 const never = new Promise<void>(() => undefined)
 
@@ -70,7 +70,7 @@ test('a part that does not close well is named and ends with 1', async () => {
   expect(closed).toEqual(['Kafka'])
   expect(lines).toEqual([
     stopLine,
-    'store did not close well. error: Redis did not answer.\nCheck REDIS_URL and that Redis runs.',
+    'store could not be closed: error: Redis did not answer.\nCheck REDIS_URL and that Redis runs.',
   ])
 })
 
@@ -80,5 +80,5 @@ test('a part that does not close in time is named, and the process is left at on
   setImmediate(() => process.emit('SIGTERM'))
   expect(await run(async () => live(never))).toBe(1)
   expect({ closed, exits }).toEqual({ closed: [], exits: [1] })
-  expect(lines[1]).toBe('Not closed within 10 s: worker, Kafka. Nothing is lost: the next start goes on.')
+  expect(lines[1]).toBe('Not closed within 10 s: worker, Kafka. Nothing is lost: the next start continues.')
 })

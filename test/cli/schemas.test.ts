@@ -158,10 +158,10 @@ describe('millrace schemas', () => {
     for (const { name, text } of old) await writeFile(join(own, name), text)
     const { code, out, err } = await call(['schemas', cardFraudPath, '--folder', folder, '--write'])
     expect([code, out]).toEqual([1, []])
-    expect(err[0]).toBe('error: Records that are already in Kafka could not be read with the changed schemas:')
+    expect(err[0]).toBe('error: Records already in Kafka could not be read with the changed schemas:')
     expect(err[1]).toMatch(new RegExp(`^ {2}${join(own, 'raw.transactions.avsc')}: .*terminalId`))
     expect(err).toContain(
-      "Take the change back, or raise the definition's version above 1 and use a namespace of its own.",
+      "Revert the change, or raise the definition's version above 1 and use a new namespace.",
     )
     for (const { name, text } of old) expect(await readFile(join(own, name), 'utf8')).toBe(text)
   })

@@ -20,7 +20,7 @@ describe('signals', () => {
     await expect(aborted(signal)).resolves.toBe('aborted')
     process.emit('SIGINT')
     expect(process.exits).toEqual([130])
-    expect(lines).toEqual(['Stopping. A second signal stops at once.', 'Stopped at once.'])
+    expect(lines).toEqual(['Stopping. A second signal stops immediately.', 'Stopped immediately.'])
   })
 
   test('nothing listens before the signal is asked for, nor after disposal', () => {

@@ -282,7 +282,7 @@ describe('wrong usage', () => {
     ],
     [
       ['--since', '2024-01-01', '--from', 'start'],
-      "error: option '--since <instant>' cannot be used with option '--from <place>'",
+      "error: option '--since <instant>' cannot be used with option '--from <end>'",
     ],
   ])('%j', async (args, message) => {
     const { code, err } = await call(['tail', path, 'predictions', ...args])

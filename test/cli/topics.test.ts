@@ -21,7 +21,7 @@ async function brokerWith(changes: Readonly<Record<string, Readonly<Record<strin
 }
 
 const firstLine = 'Topics of this pipeline have settings with which its results could not be trusted:'
-const mendLine = 'Mend them with these commands (records already there keep their times; lost ones do not come back):'
+const mendLine = 'Fix them with these commands (records already there keep their times; lost ones do not come back):'
 const alter = (topic: string, changes: string) =>
   `  kafka-configs --bootstrap-server kafka-1:9092,kafka-2:9092 --alter --entity-type topics --entity-name ${topic} ` +
   `--add-config ${changes}`

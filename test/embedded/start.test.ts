@@ -61,7 +61,7 @@ test('start --embedded says so in one line and stops at the first signal', { tim
   expect(lines[0]).toBe(
     'Embedded: broker and store are the memory of this process, and nothing of it is kept. REDIS_URL is not used.',
   )
-  expect(output()).toContain('Stopping. A second signal stops at once.')
+  expect(output()).toContain('Stopping. A second signal stops immediately.')
 })
 
 test('verify --embedded compares every vector with the replay', { timeout: 400_000 }, async () => {

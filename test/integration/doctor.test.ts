@@ -87,7 +87,7 @@ test('a pipeline from before its topics exist until it has stopped', async () =>
   expect(grown.code).toBe(1)
   expect(grown.lines('state customer')).toEqual([
     'FAIL  state customer: it was made with 2 partitions, the topics have 3: keys are in other partitions now. ' +
-      `Set MILLRACE_NAMESPACE to a new name, or fold it anew from what Kafka still has: ${rebuild}`,
+      `Set MILLRACE_NAMESPACE to a new name, or rebuild it from what Kafka still holds: ${rebuild}`,
   ])
 })
 
@@ -107,7 +107,7 @@ describe('what is wrong', () => {
     expect(lines('state terminal')).toEqual([
       `FAIL  state terminal: it belongs to Kafka cluster elsewhere, this one is ${await broker.clusterId()}: ` +
         'the offsets of one mean nothing in the other. Set KAFKA_BROKERS to the cluster it belongs to, ' +
-        `or MILLRACE_NAMESPACE to a new name, or fold it anew: ${rebuild}`,
+        `or MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
     ])
     expect(lines('state customer')).toEqual(['ok    state customer: Redis holds nothing yet.'])
     // Nothing was taken over.
@@ -125,7 +125,7 @@ describe('what is wrong', () => {
     const { code, lines } = await doctor()
     expect([code, ...lines('redis policy')]).toEqual([
       1,
-      'FAIL  redis policy: maxmemory-policy is allkeys-lru, expected noeviction: features could vanish unseen. ' +
+      'FAIL  redis policy: maxmemory-policy is allkeys-lru, expected noeviction: features could be evicted unnoticed. ' +
         'Type: redis-cli CONFIG SET maxmemory-policy noeviction (and set it in redis.conf).',
     ])
     expect(lines('redis')[0]).toMatch(/^(?:ok {2}|warn) {2}redis: Redis|^(?:ok {2}|warn) {2}redis: Valkey/)
@@ -143,6 +143,6 @@ describe('what is wrong', () => {
       'FAIL  redis: No answer to connect from Redis at 127.0.0.1:1 (limit 5000 ms): connect ECONNREFUSED 127.0.0.1:1. ' +
         'Check REDIS_URL and that Redis runs.',
     ])
-    expect(lines('lag terminal')).toEqual(['warn  lag terminal: not checked, since it needs Kafka. Mend that first.'])
+    expect(lines('lag terminal')).toEqual(['warn  lag terminal: not checked: it needs Kafka. Fix that first.'])
   })
 })

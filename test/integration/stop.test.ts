@@ -112,7 +112,7 @@ test('while Kafka is gone SIGTERM ends within the bound, a second SIGINT at once
   await hasty.printed('A second signal stops at once')
   hasty.child.kill('SIGINT')
   expect(await hasty.exitCode, hasty.output()).toBe(130)
-  expect(hasty.output()).toContain('Stopped at once.')
+  expect(hasty.output()).toContain('Stopped immediately.')
   expect([0, 1], patient.output()).toContain(await patient.exitCode)
   expect(performance.now() - askedMs).toBeLessThan(drainMaxMs + 10_000)
 })

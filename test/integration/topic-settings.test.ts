@@ -46,7 +46,7 @@ test('topics with other settings keep `run` from starting until they are altered
     `  ${transactions}: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received 604800000 (7d)`,
     `  ${models}: retention.ms expected -1 (for ever), received 604800000 (7d)`,
     `  ${models}: cleanup.policy expected delete, received compact`,
-    'Mend them with these commands (records already there keep their times; lost ones do not come back):',
+    'Fix them with these commands (records already there keep their times; lost ones do not come back):',
     `${alter} ${transactions} --add-config message.timestamp.type=LogAppendTime,retention.ms=3283200000`,
     `${alter} ${models} --add-config retention.ms=-1,cleanup.policy=delete`,
     'Change the topic as the message says, or start with another namespace.',
