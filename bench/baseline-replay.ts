@@ -7,7 +7,7 @@ import { sliceChunks } from './slice.ts'
 
 export const baselineReplay = 'baseline-replay'
 
-/** The same work whatever the options: only then are its figures those of the machine. */
+/** Independent of the options, so that the figures depend on the machine only. */
 const slice = { from: 0, count: 50_000 }
 
 export function replayJob(environment: BenchEnvironment): Job {

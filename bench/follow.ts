@@ -43,7 +43,7 @@ export async function follow(
   }
 
   const ended = run()
-  // Whoever waits for `ended` hears of a failure; until somebody does, it must not count as unheard.
+  // The failure reaches whoever awaits `ended`; until then it must not be an unhandled rejection.
   ended.catch(() => undefined)
   return {
     ended,

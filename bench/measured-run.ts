@@ -144,7 +144,8 @@ async function untilPredicted(state: RunState, predictions: number): Promise<voi
     if (nowMs - progress.atMs > noProgressMaxMs) {
       throw new PipelineError(
         'server_failed',
-        `No prediction arrived for ${noProgressMaxMs / 1_000} s after ${counts.predictions} of ${predictions}; see the output of \`run\` above.`,
+        `No prediction arrived for ${noProgressMaxMs / 1_000} s after ${counts.predictions} of ${predictions}; see the output of ` +
+          '`run` above.',
       )
     }
     await fineClock.sleep(backlogSampleEveryMs)

@@ -74,7 +74,7 @@ export async function runOpenLoop(
   shutdown.add('generator', generator.stop)
 
   const answer = await Promise.race([generator.go(), following.ended])
-  if (!answer) throw new Error('Nobody has closed it')
+  if (!answer) throw new Error('the followed topic was closed')
   let heard = { received: receivedAtMs.size, atMs: fineClock.elapsedMs() }
   while (receivedAtMs.size < numbers.size) {
     await Promise.race([fineClock.sleep(20), following.ended])

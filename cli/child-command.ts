@@ -27,8 +27,8 @@ export function startCommandProcess(
   env: Readonly<Record<string, string | undefined>>,
   nodeOptions: readonly string[] = [],
 ): ChildCommand {
-  // A group of its own: the terminal's Ctrl-C is for this process, which then stops the child in its turn. The channel tells the child
-  // when this process is gone.
+  // A group of its own: the terminal's Ctrl-C is for this process, which then stops the child. The IPC channel
+  // closes when this process is gone, which ends the child.
   const child = spawn(process.execPath, [...nodeOptions, ...main, ...args], {
     env: { ...env },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -36,7 +36,7 @@ export function startCommandProcess(
   })
   let isStopping = false
   const done = ended(child, args[0]!, () => isStopping)
-  // Whoever waits for `done` hears of a failure; until somebody does, it must not count as unheard.
+  // The failure reaches whoever awaits `done`; until then it must not be an unhandled rejection.
   done.catch(() => undefined)
   return {
     done,

@@ -2,12 +2,12 @@
 import { millrace } from './program.ts'
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // The reader of a pipe has gone, as `head` does: there is nobody left to print for.
+  // The reader of the pipe has closed it, as `head` does.
   if (error.code === 'EPIPE') process.exit(0)
   throw error
 })
 
-// Started by another command: without that one nobody watches or stops this one.
+// Started by another command: stops when that command is gone.
 process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
 process.channel?.unref()
 

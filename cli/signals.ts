@@ -1,4 +1,4 @@
-/** Signals: the first one asks the command to stop, the second one ends the process at once. Made by the entry, used by long commands. */
+/** Signals: the first one asks the command to stop, the second one ends the process immediately. Created by `program.ts`. */
 import { exitCodes } from './failure-text.ts'
 import type { Terminal } from './terminal.ts'
 

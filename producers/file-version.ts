@@ -23,7 +23,10 @@ export function fileVersion(path: string): Promise<FileVersion> {
   })
 }
 
-/** How the file differs from `before`; null where it does not, or where only lines were appended and it `canGrow`. `now`: its version today. */
+/**
+ * How the file differs from `before`; null where it does not, or where only lines were appended and it `canGrow`. `now`: its current
+ * version.
+ */
 export function differenceFrom(
   before: FileVersion,
   now: FileVersion,

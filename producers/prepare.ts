@@ -5,8 +5,9 @@ import type { EventValues, Problem } from '../schemas/kernel/event.ts'
 import type { StreamPlan } from '../schemas/plan/plan.ts'
 
 /**
- * A row of a source: an event that is not checked yet, or the problems of what is no event. `location` says where it was read, for messages.
- * `isText`: texts among its values are to be parsed as their fields declare. `text`: what was read instead of an event, where it can be shown.
+ * A row of a source: an event that is not checked yet, or the problems of an invalid row. `location` says where it was read, for
+ * messages. `isText`: texts among its values are to be parsed as their fields declare. `text`: the text of an invalid row, where it can
+ * be shown.
  */
 export type SourceEvent =
   | { readonly stream: string; readonly values: unknown; readonly location?: string; readonly isText?: boolean }

@@ -2,7 +2,30 @@
 import type { Problem } from '../schemas/kernel/event.ts'
 import type { StreamPlan } from '../schemas/plan/plan.ts'
 import type { SentEvent } from './prepare.ts'
-import type { ProduceOptions, ProduceSummary } from './produce.ts'
+
+export interface ProduceProgress {
+  /** Acknowledged so far. */
+  readonly events: number
+  /** Since the previous report. */
+  readonly eventsPerSecond: number
+  /** Ms since 1970, of the last acknowledged event. */
+  readonly timeMs: number | null
+}
+
+export interface ProduceSummary {
+  readonly events: number
+  readonly byStream: Readonly<Record<string, number>>
+  readonly rejected: number
+  /** By the code of an event's first problem. */
+  readonly rejectedByCode: Readonly<Record<string, number>>
+  /** Rows that an earlier run completed. */
+  readonly skipped: number
+  readonly seconds: number
+  readonly eventsPerSecond: number
+  /** Smallest and greatest event time sent, ms since 1970; null when nothing was sent. */
+  readonly firstTime: number | null
+  readonly lastTime: number | null
+}
 
 export interface ProduceCounts {
   acknowledged(events: readonly SentEvent[]): void
@@ -16,7 +39,7 @@ const progressEveryMs = 1_000
 
 export function createProduceCounts(
   streams: ReadonlyArray<Pick<StreamPlan, 'name'>>,
-  onProgress: ProduceOptions['onProgress'],
+  onProgress: ((progress: ProduceProgress) => void) | undefined,
 ): ProduceCounts {
   const byStream: Record<string, number> = Object.fromEntries(streams.map(({ name }) => [name, 0]))
   const rejectedByCode: Record<string, number> = {}

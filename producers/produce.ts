@@ -12,7 +12,7 @@ import type { Problem } from '../schemas/kernel/event.ts'
 import type { StreamPlan } from '../schemas/plan/plan.ts'
 import { createSchedule, type Pace, type Schedule } from './pace.ts'
 import { createPreparation, type PreparedEvent, type SentEvent, type SourceEvent } from './prepare.ts'
-import { createProduceCounts, type ProduceCounts } from './produce-counts.ts'
+import { createProduceCounts, type ProduceCounts, type ProduceProgress, type ProduceSummary } from './produce-counts.ts'
 
 /** Where chunks are sent: a producer of the broker, or a sink that also stores the position (`positions.ts`). */
 export interface Sink {
@@ -35,38 +35,14 @@ export interface ProduceOptions {
   readonly signal: AbortSignal
   readonly chunkEventsMax?: number
   /**
-   * Called for each event just before it is passed to the sink. `scheduledMs`, since 1970: when it was due by the pace; without a pace, when
-   * it is sent.
+   * Called for each event just before it is passed to the sink. `scheduledMs`, since 1970: when it was due by the pace; without a
+   * pace, when it is sent.
    */
   readonly onSent?: (event: SentEvent, scheduledMs: number) => void
   /** A row that is no valid event; it is counted and not sent. `row`: its number in the source, from 1. */
   readonly onRejected?: (problems: readonly Problem[], source: SourceEvent, row: number) => void
   /** At most once a second. */
   readonly onProgress?: (progress: ProduceProgress) => void
-}
-
-export interface ProduceProgress {
-  /** Acknowledged so far. */
-  readonly events: number
-  /** Since the previous report. */
-  readonly eventsPerSecond: number
-  /** Ms since 1970, of the last acknowledged event. */
-  readonly timeMs: number | null
-}
-
-export interface ProduceSummary {
-  readonly events: number
-  readonly byStream: Readonly<Record<string, number>>
-  readonly rejected: number
-  /** By the code of an event's first problem. */
-  readonly rejectedByCode: Readonly<Record<string, number>>
-  /** Rows that an earlier run completed. */
-  readonly skipped: number
-  readonly seconds: number
-  readonly eventsPerSecond: number
-  /** Smallest and greatest event time sent, ms since 1970; null when nothing was sent. */
-  readonly firstTime: number | null
-  readonly lastTime: number | null
 }
 
 const chunkEventsMaxDefault = 2_000

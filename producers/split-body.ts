@@ -1,6 +1,6 @@
 /**
- * The body of a request in, the bytes of each of its events out; called by the HTTP intake. The bytes are left unchanged, so that each event
- * is decoded as one from Kafka, and an invalid event is kept as it was sent. Pure.
+ * The body of a request in, the bytes of each of its events out; called by the HTTP intake. The bytes are left unchanged, so that each
+ * event is decoded as one from Kafka, and an invalid event is kept as it was sent. Pure.
  */
 import type { Problem } from '../schemas/kernel/event.ts'
 import { problem } from '../schemas/wire/event-codec.ts'

@@ -16,7 +16,7 @@ export interface DoctorCommandOptions {
 
 export interface DoctorContext extends Pick<CommandContext, 'env' | 'terminal' | 'clock' | 'openBroker'> {
   readonly fetch: typeof fetch
-  /** Redis unless told otherwise. */
+  /** Default: Redis. */
   readonly openStore?: SubjectOptions['openStore']
 }
 
@@ -54,7 +54,7 @@ function line({ name, status, message, remedy }: Check): string {
   return `${words[status]}  ${name}: ${told.replaceAll('\n', '\n      ')}`
 }
 
-/** What is wrong is told, and the rest is examined as if it had not been set. */
+/** Wrong settings are reported, and the examination continues without them. */
 function soundConfig(env: CommandContext['env']): { config: Config; faults: PipelineError | null } {
   try {
     return { config: parseConfig(env), faults: null }
@@ -62,7 +62,7 @@ function soundConfig(env: CommandContext['env']): { config: Config; faults: Pipe
     if (!(error instanceof PipelineError) || error.code !== 'config_invalid') throw error
     const wrong = (error.details.faults as ReadonlyArray<{ variable: string }>).map(({ variable }) => variable)
     const rest = Object.entries(env).filter(([name]) => !wrong.includes(name))
-    // Without them others may miss their counterpart; nothing set at all is sound.
+    // Without them other settings may be incomplete; an empty environment is always valid.
     const isLess = rest.length < Object.keys(env).length
     return { config: soundConfig(isLess ? Object.fromEntries(rest) : {}).config, faults: error }
   }

@@ -26,13 +26,13 @@ async function stageLag(subject: Subject, stage: StagePlan, name: string): Promi
 
 export interface TaskLag {
   readonly partition: number
-  /** Offsets that nobody has read; markers of transactions are among them. */
+  /** Offsets that have not been read, transaction markers included. */
   readonly unread: number
-  /** At most so many events are read and wait to be put in order. */
+  /** Upper bound of the events that are read and held until they are in order. */
   readonly held: number
   /** The first unread offset of each input that has any. */
   readonly from: ReadonlyArray<{ readonly topic: string; readonly partition: number; readonly offset: number }>
-  /** Offsets that retention removed before they were done. */
+  /** Offsets that retention removed before they were processed. */
   readonly lost: number
 }
 
@@ -60,7 +60,7 @@ export function lagOf(
   })
 }
 
-/** How long the oldest unread record has lain there; null where there is none. */
+/** Age of the oldest unread record; null where there is none. */
 async function waitedMs({ kafka, clock }: Subject, lags: readonly TaskLag[]): Promise<number | null> {
   const from = lags.flatMap((lag) => lag.from)
   if (from.length === 0) return null

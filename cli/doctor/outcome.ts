@@ -1,4 +1,4 @@
-/** What the pipeline has come to: its model, and whether a process of it is ready; called by `doctor`. */
+/** The champion of the registry and the readiness of a process; called by `doctor`. */
 
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import { champion, type RegistryState } from '../../online-model/registry/registry.ts'
@@ -11,7 +11,7 @@ const answerMaxMs = 3_000
 
 export interface Asked {
   readonly url: string
-  /** Somebody named the address, so that a process is expected there. */
+  /** The address was given with --url, so a process is expected there. */
   readonly isGiven: boolean
   readonly fetch: typeof fetch
 }

@@ -1,4 +1,4 @@
-/** What Redis says of itself in, whether features are safe there out; called by `doctor`. */
+/** The state of the Redis server in, checks of whether features are safe there out; called by `doctor`. */
 import type { RedisServer } from '../../feature-store/redis/server.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'
 import { shownBytes } from './machine.ts'

@@ -1,4 +1,4 @@
-/** What a running audit has found; where none runs, how to start one. Called by `examine`. */
+/** The result of a running audit; where none is running, how to start one. Called by `examine`. */
 import type { AuditFigures } from '../proof/audit.ts'
 import { shown } from '../terminal.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'
@@ -12,7 +12,7 @@ export function skewExamination({ definition, config }: Subject, { fetch: ask }:
   return { name: 'skew', examine: async () => [await skewCheck(url, definition, ask)] }
 }
 
-/** An audit is a second opinion: a pipeline without one is as well as it was. */
+/** A pipeline without an audit is not unhealthy. */
 async function skewCheck(url: string, definition: string, ask: typeof fetch): Promise<Check> {
   const start = `millrace audit ${definition}`
   let figures: AuditFigures

@@ -1,4 +1,4 @@
-/** One check for each stage of the plan, and the partitions that its tasks read; called by the examinations that are about tasks. */
+/** One check for each stage of the plan, and the inputs of its tasks; called by the examinations of tasks. */
 import { stageInputs } from '../../processors/stage-inputs.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import type { TopicReport } from '../topics/report.ts'
@@ -13,7 +13,7 @@ export interface InputOffsets {
   readonly end: number
 }
 
-/** `<name> <entity>` for each stage; one that comes to nothing leaves the others alone. */
+/** Names each check `<name> <entity>`; a failure of one does not affect the others. */
 export async function forEachStage(
   subject: Subject,
   name: string,

@@ -40,7 +40,7 @@ async function inspectTasks({ redis }: Subject, { entity }: StagePlan, partition
   return Promise.all(Array.from({ length: partitions }, (_, partition) => store.look(entity.name, partition)))
 }
 
-/** The first difference is told; all of them have the same ways out. */
+/** Reports the first difference only: the remedies are the same for all. */
 export function identityCheck(
   name: string,
   found: readonly TaskLook[],

@@ -1,4 +1,4 @@
-/** Whom the doctor examines: the parts of a pipeline, each opened once and only when an examination asks for it. Made by `doctor`. */
+/** What the doctor examines: the parts of a pipeline, each opened once and only when an examination needs it. Made by `doctor`. */
 import type { RedisServer } from '../../feature-store/redis/server.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
 import type { Broker } from '../../runtime/broker.ts'
@@ -11,7 +11,7 @@ import { loadPlan } from '../load-plan.ts'
 import { reportTopics, type TopicReport } from '../topics/report.ts'
 import { createPart, type Part } from './check.ts'
 
-/** The store as one sees it who takes nothing over. */
+/** The store without the operations that take ownership. */
 export type ReadOnlyStore = Pick<FeatureStore, 'look' | 'ping' | 'close'> & { server(): Promise<RedisServer> }
 
 export interface SubjectOptions {
@@ -47,7 +47,7 @@ export function createSubject(options: SubjectOptions): Subject {
   const plan = createPart('a definition that compiles', nothing, () => loadPlan(definition, config.namespace))
 
   const kafka = createPart('Kafka', nothing, async () => {
-    // What fails is said in a check, not in a log beside it.
+    // Failures are reported by a check, not by the log.
     const broker = options.openBroker({ ...config, logLevel: 'silent' })
     opened.push(broker)
     return { broker, clusterId: await broker.clusterId() }

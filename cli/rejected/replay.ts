@@ -82,7 +82,7 @@ export async function rejectedReplayCommand(
   }
 }
 
-/** What to replay must be said: all of a production's dead letters are not what a forgotten argument means. */
+/** The dead letters must be named: a forgotten argument must not replay all of production's. */
 function refuseUnclear(locations: readonly DeadLetterLocation[], options: RejectedReplayOptions): void {
   const { all = false, value, code, stream, stage, since, until } = options
   const filters = [code, stream, stage, since, until].filter((filter) => filter !== undefined)

@@ -4,7 +4,7 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 
-/** A replay stands for what live must give, so it does not go on over an event that live would refuse. */
+/** A replay defines the expected live results, so it stops at an event that live would reject. */
 export function checkedEvent(event: SourceEvent, plan: Pick<Plan, 'streams'>): { stream: number; values: EventValues } {
   const stream = 'stream' in event ? plan.streams.find(({ name }) => name === event.stream) : undefined
   const location = event.location ?? (stream ? `an event of ${stream.name}` : 'an event')

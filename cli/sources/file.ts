@@ -96,7 +96,7 @@ function readText(
   }
 }
 
-/** Standard input has no position: nobody gives it again. */
+/** Standard input has no position: it cannot be read again. */
 export function openStdinSource(
   options: SourceOptions,
   plan: SourcePlan,
@@ -196,7 +196,7 @@ async function begun(chunks: AsyncGenerator<SourceEvent[]>): Promise<AsyncGenera
       if (!first.done) yield first.value
       yield* chunks
     } finally {
-      // Whoever stops at the first chunk leaves no file open either.
+      // A consumer that stops at the first chunk must not leave the file open.
       await chunks.return(undefined)
     }
   }

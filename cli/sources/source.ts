@@ -36,6 +36,6 @@ export interface Source {
 export interface SourceContext {
   readonly stdin: () => Readable
   readonly signal: AbortSignal
-  /** Told what is worth knowing of a file, such as columns that nobody reads. */
+  /** Gets notes on a file, such as columns that are not read. */
   readonly say: (line: string) => void
 }

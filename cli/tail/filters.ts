@@ -77,7 +77,7 @@ export function eventFilter(filters: TailFilters, stream: StreamPlan): Shown<Eve
   const key = keyFilter(filters)
   return (event, record) => {
     if (!key(record)) return false
-    // What is no event has no values that a filter could ask for.
+    // An invalid event has no values to filter by.
     if (event === null) return id === undefined && conditions.length === 0
     return (
       (id === undefined || event[stream.idField] === id) &&

@@ -63,7 +63,7 @@ function lines<T>(
   }
 }
 
-/** What is no event is shown as what it is: the pipeline will reject it. */
+/** An invalid event is shown with its problems: the pipeline will reject it. */
 function eventLines(stream: StreamPlan, filters: TailFilters, isJson: boolean): TailView['line'] {
   const isShown = eventFilter(filters, stream)
   return (record) => {

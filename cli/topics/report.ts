@@ -1,5 +1,5 @@
 /**
- * The plan in, what Kafka has of its topics out: what is missing, what is not as it must be, and the command that mends it. Called by
+ * The plan in, what Kafka has of its topics out: what is missing or wrong, and the command that fixes it. Called by
  * `topics`, which prints and creates, and by `doctor`.
  */
 import { stageInputs } from '../../processors/stage-inputs.ts'

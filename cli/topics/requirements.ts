@@ -1,4 +1,4 @@
-/** The plan's topics as Kafka is to have them; `run` and `start` create or check them before anything else, `topics` lists them. */
+/** The topics of a plan with the settings they need; `run` and `start` create or check them first, `topics` lists them. */
 import type { Broker, TopicSpec } from '../../runtime/broker.ts'
 import { formatDuration } from '../../schemas/kernel/duration.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -8,7 +8,7 @@ import { deadLetterBytesMax } from '../../schemas/wire/dead-letter.ts'
 /** A setting without which a guarantee of the pipeline is lost. */
 interface NeededSetting {
   readonly name: string
-  /** What a topic is created with, or mended to. */
+  /** The value that a topic is created with, or set to. */
   readonly value: string
   readonly expected: string
   readonly isMetBy: (value: string) => boolean
@@ -90,13 +90,13 @@ export async function requireTopics(
 
 export interface SettingMismatch extends Pick<NeededSetting, 'name' | 'value' | 'expected'> {
   readonly topic: string
-  /** Null where Kafka does not tell. */
+  /** Null where Kafka does not report it. */
   readonly received: string | null
 }
 
 /**
  * Checks the settings of all topics of the plan, whoever created them. Rejects with one `topic_mismatch` that lists
- * every setting that does not do and the commands that mend them. `brokers`: 'host:port', for these commands.
+ * every wrong setting and the commands that fix it. `brokers`: 'host:port', for these commands.
  */
 export async function requireTopicSettings(
   broker: Pick<Broker, 'topicSettings'>,
@@ -126,7 +126,7 @@ export function readTopicSettings(
   return broker.topicSettings(topics, settingNames)
 }
 
-/** A setting that Kafka does not tell is not taken for good. */
+/** A setting that Kafka does not report counts as a mismatch. */
 export function settingMismatches(
   topic: TopicPlan,
   settings: ReadonlyMap<string, string> | undefined,
@@ -142,7 +142,7 @@ export function mismatchSentence({ name, expected, received }: SettingMismatch):
   return `${name} expected ${expected}, received ${shown ?? 'nothing'}`
 }
 
-/** The command that mends all of one topic's settings. */
+/** The command that fixes all settings of one topic. */
 export function fixCommand(mismatches: readonly SettingMismatch[], brokers: readonly string[]): string {
   const changes = mismatches.map(({ name, value }) => `${name}=${value}`)
   return (

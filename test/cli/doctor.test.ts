@@ -169,9 +169,11 @@ describe('a pipeline that is well', () => {
     expect(lines('state user')).toEqual(['ok    state user: Redis holds nothing yet.'])
     expect(lines('position user')).toEqual(['ok    position user: partitions 0, 1 not started.'])
     expect(lines('lag user')).toEqual(['ok    lag user: nothing unread in 2 partitions.'])
-    expect(lines('kafka clock')).toEqual(['ok    kafka clock: nothing was appended yet, so there is no record to compare with.'])
+    expect(lines('kafka clock')).toEqual([
+      'ok    kafka clock: nothing was appended yet, so there is no record to compare with.',
+    ])
     expect(lines('group')).toEqual([
-      'warn  group: nobody is in group clicks: no event is processed. Start a process: millrace run.',
+      'warn  group: group clicks has no members: no event is processed. Start a process: millrace run.',
     ])
     expect(code).toBe(0)
   })

@@ -106,7 +106,10 @@ describe('columns', () => {
 
 describe('options that do not go together are refused', () => {
   const refusals: Array<[string[], string]> = [
-    [['--source', 'stdin', '--resume'], '--resume goes with a file or a generated source: standard input cannot be read'],
+    [
+      ['--source', 'stdin', '--resume'],
+      '--resume goes with a file or a generated source: standard input cannot be read',
+    ],
     [['--source', 'stdin', '--format', 'parquet'], 'Parquet is not read from standard input'],
     [['--source', 'stdin', '--delimiter', ';'], '--delimiter goes with CSV only, and this source is jsonl.'],
     [['--source', 'handbook', '--format', 'csv'], '--format goes with a file or stdin only'],
@@ -244,10 +247,7 @@ describe('rows that are not sent', () => {
     await writeFile(file, `${header}\n${csv(0, 1)}`)
     await writeFile(rejected, '{"a":1}\n')
     const { code, err } = await produce(file, [...withSemicolons, '--resume', '--rejected', rejected])
-    expect([code, err.at(-2)]).toEqual([
-      2,
-      expect.stringContaining('was not written by --rejected'),
-    ])
+    expect([code, err.at(-2)]).toEqual([2, expect.stringContaining('was not written by --rejected')])
     expect(await readFile(rejected, 'utf8')).toBe('{"a":1}\n')
   })
 })

@@ -66,7 +66,8 @@ describe('list', () => {
       expect.stringMatching(
         /^0:2 {7}2018-04-01T00:01:02\.000Z {2}transactions {5}http {6}0 {6}range {2}\/at expected .{60,90}…$/,
       ),
-      `0:1    2018-04-01T00:01:01.000Z  chargebacks-${1 - home}@0  terminal  0      range  /at expected a later one, received 2018-04-01`,
+      `0:1       2018-04-01T00:01:01.000Z  chargebacks-${1 - home}@0  ` +
+        'terminal  0      range  /at expected a later one, received 2018-04-01',
       '3 dead letters, 2 of them shown: 2 range, 1 late.',
     ])
   })
@@ -196,7 +197,7 @@ describe('replay', () => {
     ])
   })
 
-  test('of a value that the dead letter holds in part reads the whole where it lay, or asks for it', async () => {
+  test('of a value that the dead letter holds in part is completed from the original record, or asks for --value', async () => {
     const whole = Buffer.from(`${JSON.stringify(values)}${' '.repeat(1_100_000)}`)
     const { broker, producer, rejected } = await opened([['customer', refused({ value: whole })]])
     const gone = await rejected('replay', path, '0:0')
@@ -204,7 +205,7 @@ describe('replay', () => {
       '0:0  rejected  value_cut: the dead letter holds only a part of the value; supply it with --value',
     )
     expect((await rejected('show', path, '0:0')).out).toContain(
-      'value: 1,100,078 bytes, of which the dead letter holds 1,048,576; the whole is read from its origin while that is kept',
+      'value: 1,100,078 bytes, of which the dead letter holds 1,048,576; the rest is in the original record while that is retained',
     )
     await producer.send([{ topic: 'transactions', partition: 1 - home, key: null, value: whole }])
     expect((await rejected('replay', path, '0:0')).code).toBe(0)
@@ -217,7 +218,7 @@ describe('replay', () => {
     expect((await rejected('replay', path)).err[0]).toBe(unclear)
     expect((await rejected('replay', path, '0:1', '--all')).err[0]).toBe(unclear)
     expect((await rejected('replay', path, '0:1', '0:2', '--value', 'x')).err[0]).toBe(
-      'error: --value is for exactly one location, received 2.',
+      'error: --value goes with exactly one location, received 2.',
     )
   })
 })

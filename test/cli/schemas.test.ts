@@ -160,9 +160,7 @@ describe('millrace schemas', () => {
     expect([code, out]).toEqual([1, []])
     expect(err[0]).toBe('error: Records already in Kafka could not be read with the changed schemas:')
     expect(err[1]).toMatch(new RegExp(`^ {2}${join(own, 'raw.transactions.avsc')}: .*terminalId`))
-    expect(err).toContain(
-      "Revert the change, or raise the definition's version above 1 and use a new namespace.",
-    )
+    expect(err).toContain("Revert the change, or raise the definition's version above 1 and use a new namespace.")
     for (const { name, text } of old) expect(await readFile(join(own, name), 'utf8')).toBe(text)
   })
 })

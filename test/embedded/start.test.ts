@@ -32,7 +32,7 @@ test('start falls back loudly where there are no servers, and shows the whole pa
 
   expect(await exitCode, output()).toBe(0)
   for (const told of [
-    'NO SERVERS: Kafka and Redis cannot be had here',
+    'NO SERVERS: Kafka and Redis are not available here',
     'Why: Kafka needs Java, but there is no "java" on the PATH.',
     'There is no redis-server or valkey-server of version 7 or newer on the PATH',
     'Nothing is durable',

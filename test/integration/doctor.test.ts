@@ -49,7 +49,7 @@ test('a pipeline from before its topics exist until it has stopped', async () =>
     /^warn {2}lag customer: \d+ unread in 2 partitions \([\d: ,]+\), the oldest for \d+ s\. Start a process: millrace run /,
   )
   expect(waiting.lines('group')).toEqual([
-    `warn  group: nobody is in group ${namespace}.card-fraud: no event is processed. Start a process: millrace run.`,
+    `warn  group: group ${namespace}.card-fraud has no members: no event is processed. Start a process: millrace run.`,
   ])
 
   const run = startCommand(['run', definition], environment)

@@ -49,7 +49,7 @@ test('a produce that is killed, resumed and taken over sends every row once', { 
   await third.exitCode
   const last = produce('--resume')
   expect(await last.exitCode, last.output()).toBe(0)
-  const [, done] = /: ([\d,]+) rows are done, going on after them/.exec(last.output())!
+  const [, done] = /: ([\d,]+) rows are completed; continuing after them/.exec(last.output())!
   expect(Number(done!.replace(',', ''))).toBeGreaterThan(1_000)
   expect(Number(done!.replace(',', ''))).toBeLessThan(rows)
 

@@ -196,7 +196,7 @@ describe('Redis store', () => {
     try {
       await expect(createRedisStore({ url, pipeline, namespace: uniqueNamespace() })).rejects.toMatchObject({
         code: 'redis_eviction',
-        message: `Redis at ${new URL(url).host} has maxmemory-policy allkeys-lru, expected noeviction: features could be evicted unnoticed.`,
+        message: `Redis at ${new URL(url).host} has maxmemory-policy allkeys-lru, expected noeviction: features could vanish unseen.`,
       })
     } finally {
       await admin.config('SET', 'maxmemory-policy', 'noeviction')

@@ -109,7 +109,7 @@ test('while Kafka is gone SIGTERM ends within the bound, a second SIGINT at once
   const askedMs = performance.now()
   patient.child.kill('SIGTERM')
   hasty.child.kill('SIGINT')
-  await hasty.printed('A second signal stops at once')
+  await hasty.printed('A second signal stops immediately')
   hasty.child.kill('SIGINT')
   expect(await hasty.exitCode, hasty.output()).toBe(130)
   expect(hasty.output()).toContain('Stopped immediately.')

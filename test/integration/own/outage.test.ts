@@ -38,7 +38,7 @@ test('Kafka killed, Redis killed, Redis full: nothing lost, doubled or changed',
   await run.printed('Features, health and metrics: http')
   const url = /metrics: (http\S+)/.exec(run.output())![1]!
   const trainer = startCommand(['trainer', 'pipelines/card-fraud.ts'], environment)
-  await trainer.printed('is learnt from')
+  await trainer.printed('The trainer of')
   const plan = compile(cardFraud)
   const { expected, until } = quietRun()
   const produce = startCommand(
