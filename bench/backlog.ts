@@ -1,10 +1,11 @@
 /** The backlog jobs: events that lie in the raw topics already are worked off by the production process, as fast as it can. */
 import { createShutdown } from '../cli/shutdown.ts'
+import type { BenchEnvironment } from './environment.ts'
+import { openIsolatedPipeline } from './isolated-pipeline.ts'
 import type { Job, JobRun } from './job.ts'
+import { maxResidentMb } from './measured-run.ts'
 import { middleRates } from './middle.ts'
 import { readOutcome } from './outcome.ts'
-import { greatestResidentMb, openNamespace } from './own-namespace.ts'
-import type { BenchPlace } from './place.ts'
 import { closeAll } from './run-parts.ts'
 
 export interface BacklogOptions {
@@ -16,16 +17,16 @@ export interface BacklogOptions {
   readonly baseline: string
 }
 
-export function backlogJob(place: BenchPlace, options: BacklogOptions): Job {
+export function backlogJob(environment: BenchEnvironment, options: BacklogOptions): Job {
   const { name, measures, baseline } = options
-  return { measures: { [name]: measures }, baseline, run: async () => [await runBacklog(place, options)] }
+  return { measures: { [name]: measures }, baseline, run: async () => [await runBacklog(environment, options)] }
 }
 
-async function runBacklog(place: BenchPlace, options: BacklogOptions): Promise<JobRun> {
+async function runBacklog(environment: BenchEnvironment, options: BacklogOptions): Promise<JobRun> {
   const { name, definition, isScored, events } = options
-  const { broker, redis, model } = place
+  const { broker, redis, model } = environment
   return closeAll(createShutdown(), async (shutdown) => {
-    const pipeline = await openNamespace(place, definition, name, shutdown)
+    const pipeline = await openIsolatedPipeline(environment, definition, name, shutdown)
     if (isScored) await pipeline.publishModel(model)
     await pipeline.produceFlatOut({ from: 0, count: events })
     const redisBytesBefore = await usedBytes(redis)
@@ -43,7 +44,7 @@ async function runBacklog(place: BenchPlace, options: BacklogOptions): Promise<J
       eventsPerSecond: rates?.eventsPerSecond ?? null,
       eventsPerCpuSecond: rates?.eventsPerCpuSecond ?? null,
       latencyMs: null,
-      residentMb: greatestResidentMb(run.usages),
+      residentMb: maxResidentMb(run.usages),
       further: {
         ...counts,
         late: run.counts.late,
@@ -58,6 +59,6 @@ async function runBacklog(place: BenchPlace, options: BacklogOptions): Promise<J
 }
 
 /** Of the whole server: with servers that others use too this is no figure. */
-async function usedBytes(redis: BenchPlace['redis']): Promise<number> {
+async function usedBytes(redis: BenchEnvironment['redis']): Promise<number> {
   return Number(/^used_memory:(\d+)/m.exec(await redis.info('memory'))![1])
 }

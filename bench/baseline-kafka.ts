@@ -1,26 +1,33 @@
 /** The floor of the latency: the same events at the same rate, produced and received without Millrace in between. */
 import { createShutdown } from '../cli/shutdown.ts'
+import { type BenchEnvironment, cardFraud } from './environment.ts'
+import { openIsolatedPipeline } from './isolated-pipeline.ts'
 import type { Job, JobRun } from './job.ts'
 import { runOpenLoop } from './open-loop.ts'
-import { openNamespace } from './own-namespace.ts'
-import { type BenchPlace, cardFraud } from './place.ts'
 import { closeAll } from './run-parts.ts'
 
 export const baselineKafka = (rate: number) => `baseline-kafka-${rate}`
 
-export function kafkaJob(place: BenchPlace, options: { readonly rate: number; readonly seconds: number }): Job {
+export function kafkaJob(
+  environment: BenchEnvironment,
+  options: { readonly rate: number; readonly seconds: number },
+): Job {
   const name = baselineKafka(options.rate)
   const measures = `Bare Kafka at ${options.rate} events a second: scheduled send to receipt from the raw topic, read_committed.`
-  return { measures: { [name]: measures }, baseline: null, run: async () => [await runKafka(place, name, options)] }
+  return {
+    measures: { [name]: measures },
+    baseline: null,
+    run: async () => [await runKafka(environment, name, options)],
+  }
 }
 
 async function runKafka(
-  place: BenchPlace,
+  environment: BenchEnvironment,
   name: string,
   { rate, seconds }: { readonly rate: number; readonly seconds: number },
 ): Promise<JobRun> {
   return closeAll(createShutdown(), async (shutdown) => {
-    const pipeline = await openNamespace(place, cardFraud, 'floor', shutdown)
+    const pipeline = await openIsolatedPipeline(environment, cardFraud, 'floor', shutdown)
     const { scored } = pipeline.plan
     const idOf = (value: Buffer) => {
       const decoded = scored.codec.decode(value)
@@ -28,7 +35,7 @@ async function runKafka(
       return decoded.event[scored.idField] as string
     }
     const loop = await runOpenLoop(
-      place,
+      environment,
       pipeline,
       { definition: cardFraud, rate, from: 0, seconds, topic: scored.topic, idOf },
       shutdown,

@@ -1,26 +1,26 @@
 /** The baseline without servers: how fast this machine, as it is at the moment, computes vectors with the pure core. */
 import { createReplay } from '../processors/replay.ts'
 import { fineClock } from './clock.ts'
+import type { BenchEnvironment } from './environment.ts'
 import type { Job, JobRun } from './job.ts'
-import type { BenchPlace } from './place.ts'
 import { sliceChunks } from './slice.ts'
 
 export const baselineReplay = 'baseline-replay'
 
-/** The same work whatever the options: only then are its figures those of the machine. */
+/** Independent of the options, so that the figures depend on the machine only. */
 const slice = { from: 0, count: 50_000 }
 
-export function replayJob(place: BenchPlace): Job {
+export function replayJob(environment: BenchEnvironment): Job {
   return {
     measures: {
       [baselineReplay]: 'Vectors of the card-fraud pipeline computed by the replay, without servers, for comparison.',
     },
     baseline: null,
-    run: async () => [runReplay(place)],
+    run: async () => [runReplay(environment)],
   }
 }
 
-function runReplay({ plan, table, config }: BenchPlace): JobRun {
+function runReplay({ plan, table, config }: BenchEnvironment): JobRun {
   const indexes = new Map(plan.streams.map(({ name, index }) => [name, index]))
   const events = [...sliceChunks(table, plan, slice)].flat()
   const replay = createReplay(plan, { partitions: config.partitions })

@@ -13,7 +13,7 @@ export interface Following {
 
 const limits = { maxWaitMs: 50, partitionBytesMax: 1_048_576 }
 
-/** Resolves when the place to begin at is known: what is committed from here on is seen. */
+/** Resolves when the environment to begin at is known: what is committed from here on is seen. */
 export async function follow(
   broker: Broker,
   topics: readonly string[],
@@ -43,7 +43,7 @@ export async function follow(
   }
 
   const ended = run()
-  // Whoever waits for `ended` hears of a failure; until somebody does, it must not count as unheard.
+  // The failure reaches whoever awaits `ended`; until then it must not be an unhandled rejection.
   ended.catch(() => undefined)
   return {
     ended,

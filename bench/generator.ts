@@ -4,7 +4,7 @@
  */
 import { openBroker } from '../cli/context.ts'
 import { loadPlan } from '../cli/load-plan.ts'
-import { requireTopics } from '../cli/topics/topics.ts'
+import { requireTopics } from '../cli/topics/requirements.ts'
 import { generateHandbook } from '../pipelines/handbook.ts'
 import { produce } from '../producers/produce.ts'
 import { parseConfig } from '../runtime/config/config.ts'

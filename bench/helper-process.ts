@@ -1,6 +1,6 @@
 /**
- * A load generator as a process of its own, so that neither it nor the one who receives disturbs the other's clock: an order goes in, it
- * says when it is ready, is told to go, and answers. Both sides are here; the jobs start it, the generators' files serve it.
+ * A load generator as a process of its own, so that sending and receiving do not delay each other: it gets an order, reports
+ * ready, starts on request and answers. Both sides are here; the jobs start it, the generators' files serve it.
  */
 import { fork } from 'node:child_process'
 import { createRequire } from 'node:module'
@@ -8,13 +8,13 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 
 export interface Helper<Answer> {
-  /** Tells it to begin; resolves with its answer. */
+  /** Starts the work; resolves with its answer. */
   go(): Promise<Answer>
   stop(): Promise<void>
 }
 
-type Told<Order> = { readonly kind: 'order'; readonly order: Order } | { readonly kind: 'go' }
-type Said<Answer> =
+type ToHelper<Order> = { readonly kind: 'order'; readonly order: Order } | { readonly kind: 'go' }
+type FromHelper<Answer> =
   | { readonly kind: 'ready' }
   | { readonly kind: 'done'; readonly answer: Answer }
   | { readonly kind: 'failed'; readonly text: string }
@@ -29,20 +29,20 @@ export async function startHelper<Order, Answer>(file: string, order: Order): Pr
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => resolve())
   })
-  const tell = (told: Told<Order>) => void child.send(told)
+  const tell = (told: ToHelper<Order>) => void child.send(told)
 
-  function heard(kind: 'ready' | 'done'): Promise<Said<Answer>> {
-    const said = new Promise<Said<Answer>>((resolve, reject) => {
+  function heard(kind: 'ready' | 'done'): Promise<FromHelper<Answer>> {
+    const said = new Promise<FromHelper<Answer>>((resolve, reject) => {
       child.once('error', reject)
       child.once('exit', (code) =>
-        reject(new PipelineError('server_failed', `${file} ended with exit code ${code}; it said why above.`)),
+        reject(new PipelineError('server_failed', `${file} ended with exit code ${code}; see its output above.`)),
       )
-      child.on('message', (message: Said<Answer>) => {
+      child.on('message', (message: FromHelper<Answer>) => {
         if (message.kind === kind) resolve(message)
         else if (message.kind === 'failed') reject(new PipelineError('server_failed', `${file}: ${message.text}`))
       })
     })
-    // Whoever waits hears of a failure; until somebody does, it must not count as unheard.
+    // The failure reaches whoever awaits it; until then it must not be an unhandled rejection.
     said.catch(() => undefined)
     return said
   }
@@ -55,7 +55,7 @@ export async function startHelper<Order, Answer>(file: string, order: Order): Pr
     async go() {
       tell({ kind: 'go' })
       const said = await done
-      if (said.kind !== 'done') throw new Error('It has said that it is done')
+      if (said.kind !== 'done') throw new Error('unexpected message of the helper')
       return said.answer
     },
     async stop() {
@@ -67,10 +67,10 @@ export async function startHelper<Order, Answer>(file: string, order: Order): Pr
 
 /** The helper's side. `prepare` may take its time; what it answers is called when told to go. Ends when whoever started it is gone. */
 export function serveHelper<Order, Answer>(prepare: (order: Order) => Promise<() => Promise<Answer>>): void {
-  const say = (said: Said<Answer>) => void process.send!(said)
+  const say = (said: FromHelper<Answer>) => void process.send!(said)
   const fail = (error: unknown) => say({ kind: 'failed', text: error instanceof Error ? error.message : String(error) })
   let work: Promise<() => Promise<Answer>> | null = null
-  process.on('message', (told: Told<Order>) => {
+  process.on('message', (told: ToHelper<Order>) => {
     if (told.kind === 'order') {
       work = prepare(told.order)
       work.then(() => say({ kind: 'ready' }), fail)

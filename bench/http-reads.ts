@@ -1,13 +1,14 @@
 /** The HTTP job: features of 1 and of 50 entities a request from a running process with real state behind it. */
 import { createShutdown } from '../cli/shutdown.ts'
 import { baselineReplay } from './baseline-replay.ts'
+import { type BenchEnvironment, cardFraud } from './environment.ts'
 import { startHelper } from './helper-process.ts'
 import type { HttpLoadAnswer, HttpLoadOrder } from './http-load.ts'
+import { openIsolatedPipeline } from './isolated-pipeline.ts'
 import type { Job, JobRun } from './job.ts'
+import { type MeasuredRun, maxResidentMb } from './measured-run.ts'
 import { cpuSecondsAt } from './middle.ts'
 import { sendLagMsMax } from './open-loop.ts'
-import { greatestResidentMb, type MeasuredRun, openNamespace } from './own-namespace.ts'
-import { type BenchPlace, cardFraud } from './place.ts'
 import { closeAll } from './run-parts.ts'
 
 export interface HttpReadsOptions {
@@ -23,36 +24,36 @@ const batchKeys = 50
 
 const nameOf = (keys: number) => `http-reads-${keys}`
 
-export function httpReadsJob(place: BenchPlace, options: HttpReadsOptions): Job {
-  const { name, features } = readEntity(place)
+export function httpReadsJob(environment: BenchEnvironment, options: HttpReadsOptions): Job {
+  const { name, features } = readEntity(environment)
   const told = (keys: number) =>
     `Reads over HTTP of ${keys} × ${features} features (${name}), ${connections} connections: reads/s in a closed loop, ` +
     'latency in an open loop at half of that.'
   return {
     measures: { [nameOf(1)]: told(1), [nameOf(batchKeys)]: told(batchKeys) },
     baseline: baselineReplay,
-    run: () => runHttpReads(place, options),
+    run: () => runHttpReads(environment, options),
   }
 }
 
 /** The first entity of the pipeline: the keys of its transactions are known to have facts. */
-function readEntity({ plan }: Pick<BenchPlace, 'plan'>) {
+function readEntity({ plan }: Pick<BenchEnvironment, 'plan'>) {
   const { entity } = plan.stages[0]!
   const features = plan.features.filter((feature) => feature.entity === entity.name).length
   return { name: entity.name, keyField: entity.keyFields.get(plan.scored.index)!, features }
 }
 
-async function runHttpReads(place: BenchPlace, { seconds, before }: HttpReadsOptions): Promise<JobRun[]> {
+async function runHttpReads(environment: BenchEnvironment, { seconds, before }: HttpReadsOptions): Promise<JobRun[]> {
   return closeAll(createShutdown(), async (shutdown) => {
-    const pipeline = await openNamespace(place, cardFraud, 'http-reads', shutdown)
-    await pipeline.publishModel(place.model)
+    const pipeline = await openIsolatedPipeline(environment, cardFraud, 'http-reads', shutdown)
+    await pipeline.publishModel(environment.model)
     await pipeline.produceFlatOut({ from: 0, count: before })
     const run = await pipeline.startRun()
     await run.untilPredicted(before)
-    const keys = Array.from(place.table.customer.subarray(0, before), String)
+    const keys = Array.from(environment.table.customer.subarray(0, before), String)
     const runs: JobRun[] = []
     for (const keysPerRequest of [1, batchKeys]) {
-      const requests = requestsFor(place, run.url, keys, keysPerRequest)
+      const requests = requestsFor(environment, run.url, keys, keysPerRequest)
       const loaded = (requestsPerSecond: number | null) => underLoad(run, { requests, requestsPerSecond, seconds })
       const closed = await loaded(null)
       const answersPerSecond = (closed.answers * 1_000) / (closed.untilMs - closed.fromMs)
@@ -64,7 +65,7 @@ async function runHttpReads(place: BenchPlace, { seconds, before }: HttpReadsOpt
         eventsPerSecond: answersPerSecond,
         eventsPerCpuSecond: closed.answers / cpuSeconds,
         latencyMs: open.latencyMs,
-        residentMb: greatestResidentMb(run.usages),
+        residentMb: maxResidentMb(run.usages),
         further: {
           connections,
           closedLoopMsP99: closed.latencyMs.p99,
@@ -81,12 +82,12 @@ async function runHttpReads(place: BenchPlace, { seconds, before }: HttpReadsOpt
 
 /** Keys in the order in which their customers came by, so that busy ones are asked for more often. */
 function requestsFor(
-  place: BenchPlace,
+  environment: BenchEnvironment,
   url: string,
   keys: readonly string[],
   keysPerRequest: number,
 ): HttpLoadOrder['requests'] {
-  const { name } = readEntity(place)
+  const { name } = readEntity(environment)
   const { host } = new URL(url)
   return Array.from({ length: requestsPrepared }, (_, i) => {
     const asked = Array.from({ length: keysPerRequest }, (_, j) => keys[(i * keysPerRequest + j) % keys.length]!)
@@ -110,7 +111,7 @@ async function underLoad(
     warmUpSeconds,
   })
   try {
-    return await run.lookWhile(helper.go())
+    return await run.sampleWhile(helper.go())
   } finally {
     await helper.stop()
   }

@@ -33,7 +33,7 @@ const program = new Command('bench')
   .option('--events <count>', 'transactions of a backlog', wholeOption(1_000, 1_500_000), 300_000)
   .option('--rate <list>', 'events a second of the paced jobs, with commas', ratesOption, [500, 2_000])
   .option('--seconds <count>', 'counted seconds of a paced run', wholeOption(1, 3_600), 20)
-  .option('--seed <seed>', 'of the generated events; 0 is the published data set', wholeOption(0, 524_287), 0)
+  .option('--seed <seed>', 'seed seed of the generated events; 0 is the published data set', wholeOption(0, 524_287), 0)
   .option('--json <file>', 'write the report to a file as well')
   .option('--profile <folder>', 'write CPU profiles of the measured processes there; the figures suffer')
   .option('--compare <file>', 'print the medians over those of an earlier report as well')
@@ -44,7 +44,7 @@ const program = new Command('bench')
     ]),
   )
   .addHelpText('after', `\nExamples:\n${examples}`)
-  .showHelpAfterError(`Type for example:\n${examples}`)
+  .showHelpAfterError(`For example:\n${examples}`)
   .exitOverride()
 
 try {

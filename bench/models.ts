@@ -5,8 +5,8 @@ import { createScorer } from '../online-model/models/scorer.ts'
 import { logisticRegression, mlp } from '../schemas/definition/definition.ts'
 import type { ModelPlan } from '../schemas/plan/model-plan.ts'
 import { fineClock } from './clock.ts'
+import type { BenchEnvironment } from './environment.ts'
 import type { Job, JobRun } from './job.ts'
-import type { BenchPlace } from './place.ts'
 import { latencyOf, rounded } from './statistics.ts'
 import { firstRows } from './trained-model.ts'
 
@@ -20,7 +20,7 @@ const blocks = 3_000
 /** Before them the code is compiled. */
 const warmUpBlocks = 500
 
-export function modelsJob(place: BenchPlace): Job {
+export function modelsJob(environment: BenchEnvironment): Job {
   let training: TrainingRows | null = null
   return {
     measures: Object.fromEntries(
@@ -31,7 +31,7 @@ export function modelsJob(place: BenchPlace): Job {
     ),
     baseline: null,
     async run() {
-      training ??= firstRows(place.plan, place.table, place.config.partitions)
+      training ??= firstRows(environment.plan, environment.table, environment.config.partitions)
       const runs: JobRun[] = []
       for (const { job, model } of kinds) runs.push(await runModel(job, model, training))
       return runs

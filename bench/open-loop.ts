@@ -6,11 +6,11 @@ import type { Shutdown } from '../cli/shutdown.ts'
 import { createSchedule } from '../producers/pace.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { fineClock } from './clock.ts'
+import type { BenchEnvironment } from './environment.ts'
 import { follow } from './follow.ts'
 import type { GeneratorAnswer, GeneratorOrder } from './generator.ts'
 import { startHelper } from './helper-process.ts'
-import type { OwnNamespace } from './own-namespace.ts'
-import type { BenchPlace } from './place.ts'
+import type { IsolatedPipeline } from './isolated-pipeline.ts'
 import { sliceChunks } from './slice.ts'
 import { type LatencyMs, latencyOf } from './statistics.ts'
 
@@ -42,24 +42,30 @@ export interface OpenLoop {
 export const warmUpSeconds = 5
 /** A generator that is later than this with one event in a hundred does not keep its schedule. */
 export const sendLagMsMax = 100
-const silenceMaxMs = 60_000
+const noProgressMaxMs = 60_000
 
 export async function runOpenLoop(
-  place: BenchPlace,
-  { namespace, plan }: OwnNamespace,
+  environment: BenchEnvironment,
+  { namespace, plan }: IsolatedPipeline,
   options: OpenLoopOptions,
   shutdown: Shutdown,
 ): Promise<OpenLoop> {
   const { definition, rate, from, seconds, topic, idOf } = options
-  const slice = { from, count: Math.min(rate * (warmUpSeconds + seconds), place.table.rows - from) }
-  const numbers = numbersOf([...sliceChunks(place.table, plan, slice)].flat(), plan.scored)
+  const slice = { from, count: Math.min(rate * (warmUpSeconds + seconds), environment.table.rows - from) }
+  const numbers = numbersOf([...sliceChunks(environment.table, plan, slice)].flat(), plan.scored)
   const receivedAtMs = new Map<string, number>()
-  const following = await follow(place.broker, [topic], (_, value, atMs) => {
+  const following = await follow(environment.broker, [topic], (_, value, atMs) => {
     const id = idOf(value)
     if (numbers.has(id) && !receivedAtMs.has(id)) receivedAtMs.set(id, atMs)
   })
   shutdown.add('followed topic', following.close)
-  const order = { kafkaBrokers: place.config.kafkaBrokers, definition, namespace, seed: place.table.seed, slice }
+  const order = {
+    kafkaBrokers: environment.config.kafkaBrokers,
+    definition,
+    namespace,
+    seed: environment.table.seed,
+    slice,
+  }
   const generator = await startHelper<GeneratorOrder, GeneratorAnswer>('generator.ts', {
     ...order,
     eventsPerSecond: rate,
@@ -68,16 +74,16 @@ export async function runOpenLoop(
   shutdown.add('generator', generator.stop)
 
   const answer = await Promise.race([generator.go(), following.ended])
-  if (!answer) throw new Error('Nobody has closed it')
+  if (!answer) throw new Error('the followed topic was closed')
   let heard = { received: receivedAtMs.size, atMs: fineClock.elapsedMs() }
   while (receivedAtMs.size < numbers.size) {
     await Promise.race([fineClock.sleep(20), following.ended])
     const nowMs = fineClock.elapsedMs()
     if (receivedAtMs.size > heard.received) heard = { received: receivedAtMs.size, atMs: nowMs }
-    if (nowMs - heard.atMs > silenceMaxMs) {
+    if (nowMs - heard.atMs > noProgressMaxMs) {
       throw new PipelineError(
         'server_failed',
-        `Nothing came out of ${topic} for ${silenceMaxMs / 1_000} s: ${receivedAtMs.size} of ${numbers.size} events were received.`,
+        `Nothing came out of ${topic} for ${noProgressMaxMs / 1_000} s: ${receivedAtMs.size} of ${numbers.size} events were received.`,
       )
     }
   }

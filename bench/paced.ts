@@ -1,12 +1,13 @@
 /** The paced job: the card-fraud pipeline at a steady rate, from the scheduled send of an event to the receipt of its prediction. */
 import { createShutdown, type Shutdown } from '../cli/shutdown.ts'
 import { baselineKafka } from './baseline-kafka.ts'
+import type { BenchEnvironment } from './environment.ts'
+import { openIsolatedPipeline } from './isolated-pipeline.ts'
 import type { Job, JobRun } from './job.ts'
+import { type MeasuredRun, maxResidentMb } from './measured-run.ts'
 import { cpuSecondsAt } from './middle.ts'
 import { type OpenLoop, runOpenLoop } from './open-loop.ts'
 import { readOutcome } from './outcome.ts'
-import { greatestResidentMb, type MeasuredRun, openNamespace } from './own-namespace.ts'
-import type { BenchPlace } from './place.ts'
 import { closeAll } from './run-parts.ts'
 
 export interface PacedOptions {
@@ -19,41 +20,41 @@ export interface PacedOptions {
   readonly before: number
 }
 
-export function pacedJob(place: BenchPlace, options: PacedOptions): Job {
+export function pacedJob(environment: BenchEnvironment, options: PacedOptions): Job {
   const name = `${options.name}-${options.rate}`
   const what = `${options.definition}, scored, at ${options.rate} events a second`
   const measures = `${what}: scheduled send to receipt of the prediction, read_committed.`
   return {
     measures: { [name]: measures },
     baseline: baselineKafka(options.rate),
-    run: async () => [await runPaced(place, name, options)],
+    run: async () => [await runPaced(environment, name, options)],
   }
 }
 
-async function runPaced(place: BenchPlace, name: string, given: PacedOptions): Promise<JobRun> {
+async function runPaced(environment: BenchEnvironment, name: string, given: PacedOptions): Promise<JobRun> {
   const { definition, rate, seconds, before } = given
   return closeAll(createShutdown(), async (shutdown) => {
-    const { pipeline, run, ends } = await startWorkedOff(place, { definition, name, before }, shutdown)
+    const { pipeline, run, ends } = await startAfterBacklog(environment, { definition, name, before }, shutdown)
     const { plan } = pipeline
     const options = { definition, rate, from: before, seconds, ...ends }
-    const loop = await run.lookWhile(runOpenLoop(place, pipeline, options, shutdown))
+    const loop = await run.sampleWhile(runOpenLoop(environment, pipeline, options, shutdown))
     await run.untilPredicted(before + loop.sent)
     await run.stop()
-    const { counts } = await readOutcome(place.broker, plan, { events: before + loop.sent, isScored: true })
+    const { counts } = await readOutcome(environment.broker, plan, { events: before + loop.sent, isScored: true })
     const { late, releasedEarly } = run.counts
     return openLoopRun(name, run, loop, { ...counts, late, releasedEarly })
   })
 }
 
 /** A process with a model that has worked off so many transactions. `ends`: where its predictions are, for the open loop. */
-export async function startWorkedOff(
-  place: BenchPlace,
+export async function startAfterBacklog(
+  environment: BenchEnvironment,
   { definition, name, before }: Pick<PacedOptions, 'definition' | 'name' | 'before'>,
   shutdown: Shutdown,
 ) {
-  const pipeline = await openNamespace(place, definition, name, shutdown)
+  const pipeline = await openIsolatedPipeline(environment, definition, name, shutdown)
   const { topic, codec } = pipeline.plan.predictions
-  await pipeline.publishModel(place.model)
+  await pipeline.publishModel(environment.model)
   await pipeline.produceFlatOut({ from: 0, count: before })
   const run = await pipeline.startRun()
   await run.untilPredicted(before)
@@ -72,7 +73,7 @@ export function openLoopRun(
     eventsPerSecond: loop.eventsPerSecond,
     eventsPerCpuSecond: (loop.eventsPerSecond * (loop.untilMs - loop.fromMs)) / 1_000 / cpuSeconds,
     latencyMs: loop.latencyMs,
-    residentMb: greatestResidentMb(usages),
+    residentMb: maxResidentMb(usages),
     further: { ...further, sendLagMsP99: loop.sendLagMs.p99, sendLagMsMax: loop.sendLagMs.max },
     invalid: loop.invalid,
   }

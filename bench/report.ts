@@ -24,14 +24,14 @@ export interface BenchSettings {
 export interface JobReport {
   readonly job: string
   readonly measures: string
-  /** That count; a run that does not is in `invalid` instead. */
+  /** Number of valid runs; the reasons of the others are in `invalid`. */
   readonly runs: number
   readonly invalid: readonly string[]
   readonly eventsPerSecond: Spread | null
   readonly eventsPerCpuSecond: Spread | null
   readonly latencyMs: { readonly p50: Spread; readonly p99: Spread; readonly p999: Spread; readonly max: Spread } | null
   readonly residentMb: Spread | null
-  /** Against the baseline's run of the same round, so that they can be compared between machines and hours. */
+  /** Relative to the baseline's run of the same round, so that they can be compared across machines and times. */
   readonly ratios: Readonly<Record<string, Spread>>
   readonly further: Readonly<Record<string, Spread>>
   /** Load average of one minute before the run. */
@@ -116,19 +116,19 @@ function spreads(all: ReadonlyArray<Readonly<Record<string, number>>>): Record<s
   return Object.fromEntries(names.map((name) => [name, spread(all.flatMap((one) => one[name] ?? []))]))
 }
 
-/** `place` names the source in messages. Throws `input_unreadable` for anything but a report that this version writes. */
-export function parseReport(text: string, place: string): BenchReport {
+/** `sourceName`: for messages. Throws `input_unreadable` for anything but a report of this version's format. */
+export function parseReport(text: string, sourceName: string): BenchReport {
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch (cause) {
-    throw new PipelineError('input_unreadable', `${place} is no report of the bench: it is not JSON.`, { cause })
+    throw new PipelineError('input_unreadable', `${sourceName} is no report of the bench: it is not JSON.`, { cause })
   }
   const format = (value as { format?: unknown } | null)?.format
   if (format === reportFormat) return value as BenchReport
   const received = format === undefined ? 'none' : JSON.stringify(format)
   throw new PipelineError(
     'input_unreadable',
-    `${place} is no report of the bench: expected format "${reportFormat}", received ${received}.`,
+    `${sourceName} is no report of the bench: expected format "${reportFormat}", received ${received}.`,
   )
 }

@@ -9,14 +9,14 @@ import { backlogJob } from './backlog.ts'
 import { kafkaJob } from './baseline-kafka.ts'
 import { baselineReplay, replayJob } from './baseline-replay.ts'
 import { fineClock } from './clock.ts'
+import { atLeastOnce, type BenchEnvironment, cardFraud, type Env, openBenchEnvironment } from './environment.ts'
 import { httpReadsJob } from './http-reads.ts'
 import type { Job, JobGroup, JobRun } from './job.ts'
+import { describeMachine, load, revision } from './machine.ts'
 import { modelsJob } from './models.ts'
 import { pacedJob } from './paced.ts'
-import { atLeastOnce, type BenchPlace, cardFraud, type Environment, openPlace } from './place.ts'
 import { type BenchReport, jobReports, type Ran, reportFormat } from './report.ts'
 import { closeAll } from './run-parts.ts'
-import { describeMachine, load, revision } from './surroundings.ts'
 import { circumstances, reportTable } from './table.ts'
 import { trainingJob } from './training.ts'
 
@@ -36,23 +36,19 @@ const eventsBeforeMax = 100_000
 /** Whose figures are divided by those of the replay. */
 const baselineOf: readonly JobGroup[] = ['baseline', 'card-fraud-backlog', 'at-least-once', 'w1', 'http-reads']
 
-export async function runBench(
-  options: BenchOptions,
-  environment: Environment,
-  say: (line: string) => void,
-): Promise<BenchReport> {
+export async function runBench(options: BenchOptions, env: Env, say: (line: string) => void): Promise<BenchReport> {
   const startedAt = new Date(fineClock.nowMs()).toISOString()
-  const given = parseConfig(environment)
+  const given = parseConfig(env)
   return closeAll(createShutdown(), async (shutdown) => {
     const { seed, profile: profileFolder = null } = options
-    const place = await openPlace(given, environment, { seed, profileFolder, say }, shutdown)
-    const jobs = chosenJobs(place, options)
+    const environment = await openBenchEnvironment(given, env, { seed, profileFolder, say }, shutdown)
+    const jobs = chosenJobs(environment, options)
     const rounds: Array<Map<string, Ran>> = []
     for (let round = 1; round <= options.runs; round++) rounds.push(await runRound(jobs, round, say))
     const report: BenchReport = {
       format: reportFormat,
-      machine: await describeMachine(given, place.redis),
-      revision: await revision(environment),
+      machine: await describeMachine(given, environment.redis),
+      revision: await revision(env),
       startedAt,
       seed,
       settings: {
@@ -60,7 +56,7 @@ export async function runBench(
         events: options.events,
         rates: options.rates,
         seconds: options.seconds,
-        partitions: place.config.partitions,
+        partitions: environment.config.partitions,
       },
       jobs: jobReports(jobs, rounds),
     }
@@ -72,16 +68,16 @@ export async function runBench(
 }
 
 /** A baseline runs before the jobs that are compared with it, chosen or not. */
-function chosenJobs(place: BenchPlace, options: BenchOptions): Job[] {
+function chosenJobs(environment: BenchEnvironment, options: BenchOptions): Job[] {
   const { jobs, events, rates, seconds } = options
   const before = Math.min(events, eventsBeforeMax)
   const has = (group: JobGroup) => jobs.has(group)
   const backlog = { events, baseline: baselineReplay }
   return [
-    ...(baselineOf.some(has) ? [replayJob(place)] : []),
+    ...(baselineOf.some(has) ? [replayJob(environment)] : []),
     ...(has('card-fraud-backlog')
       ? [
-          backlogJob(place, {
+          backlogJob(environment, {
             ...backlog,
             name: 'card-fraud-backlog',
             measures: 'Two entities, 15 features, scored, exactly once, features in Redis; a backlog, its middle 80 %.',
@@ -92,7 +88,7 @@ function chosenJobs(place: BenchPlace, options: BenchOptions): Job[] {
       : []),
     ...(has('at-least-once')
       ? [
-          backlogJob(place, {
+          backlogJob(environment, {
             ...backlog,
             name: 'at-least-once-backlog',
             measures: 'As card-fraud-backlog, at least once: without transactions.',
@@ -103,7 +99,7 @@ function chosenJobs(place: BenchPlace, options: BenchOptions): Job[] {
       : []),
     ...(has('w1')
       ? [
-          backlogJob(place, {
+          backlogJob(environment, {
             ...backlog,
             name: 'w1',
             measures: 'One entity, 6 features, exactly once, features in Redis; a backlog, its middle 80 %.',
@@ -114,18 +110,18 @@ function chosenJobs(place: BenchPlace, options: BenchOptions): Job[] {
       : []),
     ...rates.flatMap((rate) => [
       ...(has('baseline') || has('card-fraud-paced') || has('at-least-once')
-        ? [kafkaJob(place, { rate, seconds })]
+        ? [kafkaJob(environment, { rate, seconds })]
         : []),
       ...(has('card-fraud-paced')
-        ? [pacedJob(place, { name: 'card-fraud-paced', definition: cardFraud, rate, seconds, before })]
+        ? [pacedJob(environment, { name: 'card-fraud-paced', definition: cardFraud, rate, seconds, before })]
         : []),
       ...(has('at-least-once')
-        ? [pacedJob(place, { name: 'at-least-once-paced', definition: atLeastOnce, rate, seconds, before })]
+        ? [pacedJob(environment, { name: 'at-least-once-paced', definition: atLeastOnce, rate, seconds, before })]
         : []),
-      ...(has('training') ? [trainingJob(place, { rate, seconds, before: events })] : []),
+      ...(has('training') ? [trainingJob(environment, { rate, seconds, before: events })] : []),
     ]),
-    ...(has('http-reads') ? [httpReadsJob(place, { seconds, before })] : []),
-    ...(has('models') ? [modelsJob(place)] : []),
+    ...(has('http-reads') ? [httpReadsJob(environment, { seconds, before })] : []),
+    ...(has('models') ? [modelsJob(environment)] : []),
   ]
 }
 
@@ -144,6 +140,6 @@ async function runRound(jobs: readonly Job[], round: number, say: (line: string)
 function figuresText({ eventsPerSecond, eventsPerCpuSecond, latencyMs, residentMb, further, invalid }: JobRun): string {
   const figures = { eventsPerSecond, eventsPerCpuSecond, ...latencyMs, residentMb, ...further }
   const known = Object.entries(figures).filter(([, value]) => value !== null)
-  const told = known.map(([name, value]) => `${name} ${Number(value!.toPrecision(4))}`).join(', ')
-  return invalid === null ? told : `INVALID (${invalid}): ${told}`
+  const listed = known.map(([name, value]) => `${name} ${Number(value!.toPrecision(4))}`).join(', ')
+  return invalid === null ? listed : `INVALID (${invalid}): ${listed}`
 }

@@ -24,19 +24,19 @@ const main = isCompiled
 /** `nodeOptions`: those that Node takes on its command line only. */
 export function startCommandProcess(
   args: readonly string[],
-  environment: Readonly<Record<string, string | undefined>>,
+  env: Readonly<Record<string, string | undefined>>,
   nodeOptions: readonly string[] = [],
 ): ChildCommand {
-  // A group of its own: the terminal's Ctrl-C is for this process, which then stops the child in its turn. The channel tells the child
-  // when this process is gone.
+  // A group of its own: the terminal's Ctrl-C is for this process, which then stops the child. The IPC channel
+  // closes when this process is gone, which ends the child.
   const child = spawn(process.execPath, [...nodeOptions, ...main, ...args], {
-    env: { ...environment },
+    env: { ...env },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     detached: true,
   })
   let isStopping = false
   const done = ended(child, args[0]!, () => isStopping)
-  // Whoever waits for `done` hears of a failure; until somebody does, it must not count as unheard.
+  // The failure reaches whoever awaits `done`; until then it must not be an unhandled rejection.
   done.catch(() => undefined)
   return {
     done,
@@ -57,7 +57,7 @@ function ended(child: ChildProcess, name: string, isStopping: () => boolean): Pr
         reject(
           new PipelineError(
             'usage',
-            `millrace ${name} ended with ${signal ?? `exit code ${code}`}; it said why above.`,
+            `millrace ${name} ended with ${signal ?? `exit code ${code}`}; see its output above.`,
           ),
         )
     })

@@ -10,13 +10,13 @@ import { createSchemaAwareBroker } from '../runtime/schema-aware-broker.ts'
 import { createSchemaRegistry, type SchemaRegistry } from '../runtime/schema-registry.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
-import type { Stopping } from './process.ts'
+import type { Stopping } from './signals.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface CommandContext {
   readonly config: Config
   /** As it was given; for the processes that a command starts. */
-  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly env: Readonly<Record<string, string | undefined>>
   readonly terminal: Terminal
   readonly clock: Clock
   /** From 0 to 1. */

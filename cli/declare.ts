@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander'
 import type { CommandContext } from './context.ts'
 import { delimiterOption, instantOption, mapOption, outputFileOption, wholeOption } from './option-values.ts'
-import { fileFormats } from './produce/source.ts'
+import { fileFormats } from './sources/source.ts'
 
 export type Action = (context: CommandContext) => Promise<number>
 
@@ -36,32 +36,32 @@ export function withExamples(command: Command, examples: readonly string[]): Com
   const listed = examples.map((example) => `  millrace ${name} ${example}`.trimEnd()).join('\n')
   return command
     .addHelpText('after', `\nExamples:\n${listed}`)
-    .showHelpAfterError(`Type for example:\n${listed}\nmillrace ${name} --help shows all options.`)
+    .showHelpAfterError(`For example:\n${listed}\nmillrace ${name} --help shows all options.`)
 }
 
 export function withSource(command: Command): Command {
   return withWholeSource(command)
-    .option('--from <day>', 'first event time of a generated source', instantOption)
-    .option('--until <day>', 'event time that a generated source ends before', instantOption)
+    .option('--from <day>', 'start of a generated source, event time', instantOption)
+    .option('--until <day>', 'end of a generated source (exclusive), event time', instantOption)
 }
 
 /** Of commands that say themselves which span of time they need. */
 export function withWholeSource(command: Command): Command {
   return command
     .requiredOption('--source <source>', 'handbook (generated), stdin, or a CSV, JSON-lines or Parquet file (.gz too)')
-    .option('--seed <seed>', 'of a generated source; 0 is the published data set', wholeOption(0, 524_287))
-    .option('--stream <name>', 'stream of every row, where the rows do not name their own in stream')
+    .option('--seed <seed>', 'seed of a generated source; 0 is the published data set', wholeOption(0, 524_287))
+    .option('--stream <name>', 'stream of every row, where rows have no stream column')
     .option(
       '--map <field=column>',
-      'columns (or keys) by fields, where names differ: field=column, with commas or repeated',
+      'columns (or keys) of fields with other names: field=column, comma-separated or repeated',
       mapOption,
     )
     .addOption(
-      new Option('--format <format>', 'of the file, where its ending does not say it, or of stdin (jsonl)').choices(
+      new Option('--format <format>', 'of a file without a known extension, or of stdin (default: jsonl)').choices(
         fileFormats,
       ),
     )
-    .option('--delimiter <character>', 'between the cells of a CSV (a comma; a tab in .tsv)', delimiterOption)
+    .option('--delimiter <character>', 'between the cells of a CSV (default: a comma; a tab in .tsv)', delimiterOption)
 }
 
 /** Of every command that prints figures; its value is for `writeFigures`. */

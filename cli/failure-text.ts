@@ -18,7 +18,7 @@ export function failureText(error: unknown): string {
     return `error: ${withFullStop(error.message)}\n${errorCatalogue[error.code].remedy}`
   }
   const shown = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  return `error: Millrace made a mistake; please report it with the lines below.\n${shown}`
+  return `error: This is a bug in Millrace; please report it with the lines below.\n${shown}`
 }
 
 export function withFullStop(message: string): string {

@@ -2,17 +2,17 @@
 import { millrace } from './program.ts'
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // The reader of a pipe has gone, as `head` does: there is nobody left to print for.
+  // The reader of the pipe has closed it, as `head` does.
   if (error.code === 'EPIPE') process.exit(0)
   throw error
 })
 
-// Started by another command: without that one nobody watches or stops this one.
+// Started by another command: stops when that command is gone.
 process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
 process.channel?.unref()
 
 process.exitCode = await millrace(process.argv.slice(2), {
-  environment: process.env,
+  env: process.env,
   terminal: {
     out: (line) => void process.stdout.write(`${line}\n`),
     err: (line) => void process.stderr.write(`${line}\n`),

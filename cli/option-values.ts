@@ -43,7 +43,7 @@ export function urlOption(text: string): string {
   throw new InvalidArgumentError('Expected an address such as http://127.0.0.1:8080.')
 }
 
-/** A file that can be written, as far as can be known before the work: an hour's figures must not be lost to a slip of the pen. */
+/** A file that can be written, as far as can be known before the work: a typing mistake must not cost an hour's results. */
 export function outputFileOption(path: string): string {
   if (existsSync(path) && statSync(path).isDirectory())
     throw new InvalidArgumentError('Expected a file, this is a folder.')

@@ -1,6 +1,6 @@
 /**
- * The arguments of `millrace` in, its exit code out: has every command declared, runs the one that is called, and prints what goes wrong.
- * Called by `main.ts` and by tests. A command's own file is loaded when it is called, so that help is quick.
+ * The arguments of `millrace` in, its exit code out: declares every command, runs the one that is called and prints what fails. Called by
+ * `main.ts` and by tests. A command's own file is loaded when the command runs, so that help is quick.
  */
 import { Command, CommanderError } from 'commander'
 import { systemClock } from '../runtime/clock.ts'
@@ -8,20 +8,27 @@ import { type Config, parseConfig } from '../runtime/config/config.ts'
 import { declareCompletionCommands } from './completion/declare.ts'
 import type { CommandContext } from './context.ts'
 import { type Declare, definitionCommand } from './declare.ts'
-import { declareCheckCommands } from './doctor/declare.ts'
+import { declareDeriveCommands } from './derive/declare.ts'
+import { declareDoctorCommand } from './doctor/declare.ts'
 import { exitCodeOf, exitCodes, failureText } from './failure-text.ts'
-import { declareLookCommands } from './inspect/declare.ts'
+import { declareInspectCommands } from './inspect/declare.ts'
+import { declareLearnCommands } from './learn/declare.ts'
 import { declareModelsCommands } from './models/declare.ts'
-import { createStopping, type ProcessEdge } from './process.ts'
+import { declareProduceCommand } from './produce/declare.ts'
 import { declareProofCommands } from './proof/declare.ts'
 import { declareRejectedCommands } from './rejected/declare.ts'
-import { declareRunCommands } from './run/declare.ts'
+import { declareRunCommand } from './run/declare.ts'
+import { createStopping, type ProcessEdge } from './signals.ts'
+import { declareStartCommand } from './start/declare.ts'
+import { declareTailCommand } from './tail/declare.ts'
 import type { Terminal } from './terminal.ts'
+import { declareTopicsCommand } from './topics/declare.ts'
 import { declareWorkersCommands } from './workers/declare.ts'
 
-/** What the process gives; tests give their own. */
-export interface Surroundings {
-  readonly environment: Readonly<Record<string, string | undefined>>
+/** What `main.ts` takes from its process; tests pass their own. */
+export interface ProgramDependencies {
+  /** Environment variables. */
+  readonly env: Readonly<Record<string, string | undefined>>
   readonly terminal: Terminal
   readonly process: ProcessEdge
   readonly stdin: CommandContext['stdin']
@@ -33,23 +40,23 @@ export interface Surroundings {
 }
 
 /** Never rejects. */
-export async function millrace(args: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { terminal } = surroundings
-  const stopping = createStopping(surroundings.process, terminal)
+export async function millrace(args: readonly string[], dependencies: ProgramDependencies): Promise<number> {
+  const { terminal } = dependencies
+  const stopping = createStopping(dependencies.process, terminal)
   let exitCode: number = exitCodes.done
 
   const actAnyway: Declare['actAnyway'] = async (action) => {
-    const openBroker = surroundings.openBroker ?? (await import('./context.ts')).openBroker
-    const { environment, random, stdin, clock = systemClock } = surroundings
-    exitCode = await action({ environment, terminal, clock, random, stopping, stdin, openBroker })
+    const openBroker = dependencies.openBroker ?? (await import('./context.ts')).openBroker
+    const { env, random, stdin, clock = systemClock } = dependencies
+    exitCode = await action({ env, terminal, clock, random, stopping, stdin, openBroker })
   }
   const act: Declare['act'] = async (action) => {
-    const config: Config = parseConfig(surroundings.environment)
+    const config: Config = parseConfig(dependencies.env)
     await actAnyway((context) => action({ ...context, config }))
   }
 
   try {
-    await declare({ act, actAnyway }, surroundings).parseAsync(args, { from: 'user' })
+    await declare({ act, actAnyway }, dependencies).parseAsync(args, { from: 'user' })
     return exitCode
   } catch (error) {
     // Commander has printed its own failures already.
@@ -62,7 +69,7 @@ export async function millrace(args: readonly string[], surroundings: Surroundin
 
 function declare(
   acting: Pick<Declare, 'act' | 'actAnyway'>,
-  { terminal, fetch: fetchIt = fetch }: Surroundings,
+  { terminal, fetch: fetchIt = fetch }: ProgramDependencies,
 ): Command {
   const program = new Command('millrace')
     .description('Real-time machine learning on Kafka and Redis, one definition file a pipeline.')
@@ -78,9 +85,15 @@ function declare(
     command: (name, description, examples) => definitionCommand(program, name, description, examples),
     fetch: fetchIt,
   }
-  declareRunCommands(declaring)
-  declareCheckCommands(declaring)
-  declareLookCommands(declaring)
+  declareStartCommand(declaring)
+  declareRunCommand(declaring)
+  declareProduceCommand(declaring)
+  declareLearnCommands(declaring)
+  declareDoctorCommand(declaring)
+  declareTopicsCommand(declaring)
+  declareInspectCommands(declaring)
+  declareTailCommand(declaring)
+  declareDeriveCommands(declaring)
   declareModelsCommands(declaring)
   declareRejectedCommands(declaring)
   declareWorkersCommands(declaring)

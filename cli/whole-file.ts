@@ -2,7 +2,7 @@
 import { open, rename, rm } from 'node:fs/promises'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 
-/** What fails is `output_unwritable`: a full disk shows itself at any of these. */
+/** What fails is `output_unwritable`: a full disk can fail any of these calls. */
 export interface WholeFile {
   write(text: string): Promise<void>
   /** Everything is on the disk when it resolves; the file has its name from then on. */

@@ -1,6 +1,6 @@
 /**
- * How much may wait at once: whoever brings something asks for room and gives it back when it is done. Requests of the HTTP intake call
- * it, so that a slow Kafka fills no memory.
+ * Limits the events and bytes that are in progress at the same time. Each request of the HTTP intake enters and leaves it, so that a slow
+ * Kafka cannot fill the memory.
  */
 export interface Load {
   readonly events: number
@@ -8,23 +8,23 @@ export interface Load {
 }
 
 export interface Backlog {
-  /** Gives the room back, once; null where there is none. */
+  /** Returns a function that releases the load, once; null where the limit would be exceeded. */
   enter(load: Load): (() => void) | null
   readonly now: Load
 }
 
-export function createBacklog(most: Load): Backlog {
+export function createBacklog(max: Load): Backlog {
   let events = 0
   let bytes = 0
   return {
     enter(load) {
-      if (events + load.events > most.events || bytes + load.bytes > most.bytes) return null
+      if (events + load.events > max.events || bytes + load.bytes > max.bytes) return null
       events += load.events
       bytes += load.bytes
-      let isIn = true
+      let isHeld = true
       return () => {
-        if (!isIn) return
-        isIn = false
+        if (!isHeld) return
+        isHeld = false
         events -= load.events
         bytes -= load.bytes
       }

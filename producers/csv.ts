@@ -1,6 +1,6 @@
 /**
- * Bytes of a CSV text with a header row come in, chunks of source events go out; called by `millrace produce` and `replay` for files and
- * standard input. A row that is none is handed on as such, with its line, and the reading goes on.
+ * Bytes of a CSV text with a header row in, chunks of source events out; called by `millrace produce` and `replay` for files and standard
+ * input. A malformed row becomes an event with problems and its line number, and reading continues.
  */
 import { type CsvError, type InfoRecord, type Parser, parse } from 'csv-parse'
 import { stringify } from 'csv-stringify/sync'
@@ -17,63 +17,37 @@ export interface CsvOptions extends RowOptions {
 
 const rowCharactersMaxDefault = 1_048_576
 
-/** Never holds more than one piece of the input and one row. Rejects with `usage` where the columns do not do. */
+/** What `csvRows` keeps while it reads. */
+interface CsvReading {
+  readonly options: CsvOptions
+  readonly rowCharactersMax: number
+  /** Null before the header row. */
+  columns: readonly string[] | null
+  table: Table | null
+  events: SourceEvent[]
+  /** The parser counts a line break of two characters inside a cell twice. */
+  countedTwice: number
+  lineOfLastFault: number
+  /** Of the row that was read last. */
+  lastLine: number
+}
+
+/** Never holds more than one piece of the input and one row. Rejects with `usage` for columns that do not fit the streams. */
 export async function* csvRows(
   bytes: AsyncIterable<Buffer>,
   options: CsvOptions,
 ): AsyncGenerator<SourceEvent[], void, void> {
-  const { place, delimiter, rowCharactersMax = rowCharactersMaxDefault } = options
-  let columns: readonly string[] | null = null
-  let table: Table | null = null
-  let events: SourceEvent[] = []
-  /** The parser counts an end of line of two characters inside a cell as two. */
-  let countedTwice = 0
-  let lineOfLastFault = 0
-  /** Of the row that was read last. */
-  let lastLine = 0
-
-  function onRow(cells: readonly string[], { lines }: InfoRecord): null {
-    const ends = cells.reduce((sum, cell) => sum + (cell.includes('\n') ? cell.split('\n').length - 1 : 0), 0)
-    if (ends > 0) countedTwice += cells.reduce((sum, cell) => sum + cell.split('\r\n').length - 1, 0)
-    lastLine = lines - countedTwice
-    const at = `${place}, line ${lastLine - ends}`
-    if (columns === null || table === null) {
-      columns = cells
-      table = readTable(cells, options)
-    } else if (cells.length !== columns.length) {
-      const expected = `a row of ${columns.length} cells, as the header has`
-      const text = stringify([[...cells]], { delimiter }).trimEnd()
-      events.push({ place: at, problems: [problem('', 'not_csv', expected, `${cells.length} cells`)], text })
-    } else {
-      events.push(table.event((column) => cells[column], at))
-    }
-    return null
+  const { sourceName, delimiter, rowCharactersMax = rowCharactersMaxDefault } = options
+  const reading: CsvReading = {
+    options,
+    rowCharactersMax,
+    columns: null,
+    table: null,
+    events: [],
+    countedTwice: 0,
+    lineOfLastFault: 0,
+    lastLine: 0,
   }
-
-  /** What it throws ends the reading: where no row can be told from the next, none is guessed. */
-  function onFault(fault: CsvError | undefined): undefined {
-    const line = Number(fault?.lines) - countedTwice
-    if (fault?.code !== 'INVALID_OPENING_QUOTE' || columns === null) throw endsHere(fault, line)
-    // The parser goes on with the next row, and tells every wrong quote of this one.
-    if (line === lineOfLastFault) return
-    lineOfLastFault = line
-    const expected = 'a quote around a whole cell only, and doubled inside it'
-    events.push({
-      place: `${place}, line ${line}`,
-      problems: [problem('', 'not_csv', expected, `a quote inside cell ${Number(fault.column) + 1}`)],
-    })
-  }
-
-  function endsHere(fault: CsvError | undefined, line: number): PipelineError {
-    const told: Record<string, string> = {
-      CSV_QUOTE_NOT_CLOSED: `the row after line ${lastLine} has a quote that is never closed`,
-      CSV_MAX_RECORD_SIZE: `the row after line ${lastLine} has more than ${rowCharactersMax} characters, or a quote that is never closed`,
-      CSV_INVALID_CLOSING_QUOTE: `in line ${line} a cell goes on after its closing quote; a quote inside a quoted cell is doubled`,
-    }
-    const why = told[fault?.code ?? ''] ?? `line ${line}: ${fault?.message ?? 'it is no CSV'}`
-    return new PipelineError('input_unreadable', `${place} cannot be read as CSV: ${why}.`, { cause: fault })
-  }
-
   const parser = parse({
     bom: true,
     delimiter,
@@ -82,29 +56,81 @@ export async function* csvRows(
     skip_empty_lines: true,
     skip_records_with_error: true,
     max_record_size: rowCharactersMax,
-    on_record: onRow,
-    on_skip: onFault,
+    on_record: (cells: readonly string[], info) => addRow(reading, cells, info),
+    on_skip: (fault) => addFault(reading, fault),
   })
   const failed = new Promise<never>((_, reject) => parser.once('error', reject))
-  // Whoever waits for a piece hears of it.
+  // The failure reaches whoever awaits the next piece; until then it must not be an unhandled rejection.
   failed.catch(() => undefined)
 
-  const take = () => {
-    const taken = events
-    events = []
-    return taken
-  }
   for await (const piece of bytes) {
     await Promise.race([written(parser, piece), failed])
-    if (events.length > 0) yield take()
+    if (reading.events.length > 0) yield takeEvents(reading)
   }
   await Promise.race([ended(parser), failed])
-  if (columns === null)
-    throw new PipelineError('input_unreadable', `${place} is empty: expected a row with the names of columns.`)
-  if (events.length > 0) yield take()
+  if (reading.columns === null)
+    throw new PipelineError('input_unreadable', `${sourceName} is empty: expected a row with the names of columns.`)
+  if (reading.events.length > 0) yield takeEvents(reading)
 }
 
-/** Every row of the piece has been handed over when it resolves. */
+function takeEvents(reading: CsvReading): SourceEvent[] {
+  const taken = reading.events
+  reading.events = []
+  return taken
+}
+
+/** The first row is the header. Returns null: the parser itself keeps no rows. */
+function addRow(reading: CsvReading, cells: readonly string[], { lines }: InfoRecord): null {
+  const { sourceName, delimiter } = reading.options
+  const { columns, table, events } = reading
+  const lineBreaks = cells.reduce((sum, cell) => sum + (cell.includes('\n') ? cell.split('\n').length - 1 : 0), 0)
+  if (lineBreaks > 0) reading.countedTwice += cells.reduce((sum, cell) => sum + cell.split('\r\n').length - 1, 0)
+  reading.lastLine = lines - reading.countedTwice
+  const location = `${sourceName}, line ${reading.lastLine - lineBreaks}`
+  if (columns === null || table === null) {
+    reading.columns = cells
+    reading.table = readTable(cells, reading.options)
+  } else if (cells.length !== columns.length) {
+    const expected = `a row of ${columns.length} cells, as the header has`
+    const text = stringify([[...cells]], { delimiter }).trimEnd()
+    events.push({ location, problems: [problem('', 'not_csv', expected, `${cells.length} cells`)], text })
+  } else {
+    events.push(table.event((column) => cells[column], location))
+  }
+  return null
+}
+
+/** Throws where the end of the row is unknown, which ends the reading: row boundaries are never guessed. */
+function addFault(reading: CsvReading, fault: CsvError | undefined): undefined {
+  const line = Number(fault?.lines) - reading.countedTwice
+  if (fault?.code !== 'INVALID_OPENING_QUOTE' || reading.columns === null) throw unreadable(reading, fault, line)
+  // The parser continues with the next row, after one call for each wrong quote of this one.
+  if (line === reading.lineOfLastFault) return
+  reading.lineOfLastFault = line
+  const expected = 'a quote around a whole cell only, and doubled inside it'
+  reading.events.push({
+    location: `${reading.options.sourceName}, line ${line}`,
+    problems: [problem('', 'not_csv', expected, `a quote inside cell ${Number(fault.column) + 1}`)],
+  })
+}
+
+function unreadable(
+  { options, lastLine, rowCharactersMax }: CsvReading,
+  fault: CsvError | undefined,
+  line: number,
+): PipelineError {
+  const reasons: Record<string, string> = {
+    CSV_QUOTE_NOT_CLOSED: `the row after line ${lastLine} has a quote that is never closed`,
+    CSV_MAX_RECORD_SIZE: `the row after line ${lastLine} has more than ${rowCharactersMax} characters, or a quote that is never closed`,
+    CSV_INVALID_CLOSING_QUOTE: `in line ${line} a cell goes on after its closing quote; a quote inside a quoted cell is doubled`,
+  }
+  const reason = reasons[fault?.code ?? ''] ?? `line ${line}: ${fault?.message ?? 'it is no CSV'}`
+  return new PipelineError('input_unreadable', `${options.sourceName} cannot be read as CSV: ${reason}.`, {
+    cause: fault,
+  })
+}
+
+/** Resolves when every row of the piece has been parsed. */
 function written(parser: Parser, piece: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     parser.write(piece, (error) => (error ? reject(error) : resolve()))

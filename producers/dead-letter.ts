@@ -1,4 +1,4 @@
-/** An event that came over HTTP and is none in, the record of its dead letter out. Called by the HTTP intake. */
+/** An invalid event received over HTTP in, the record of its dead letter out. Called by the HTTP intake. */
 import type { OutRecord } from '../runtime/broker.ts'
 import type { Problem } from '../schemas/kernel/event.ts'
 import type { Plan, StreamPlan } from '../schemas/plan/plan.ts'
@@ -12,7 +12,7 @@ export interface RejectedEvent {
   readonly receivedAtMs: number
 }
 
-/** Over HTTP an event has no place in its topic yet: partition and offset are −1. */
+/** An event received over HTTP has no offset in its topic yet: partition and offset are −1. */
 export function deadLetterRecord(
   { topic, codec }: Plan['rejected'],
   stream: StreamPlan,

@@ -1,6 +1,6 @@
 /**
- * A file in, what tells it from a changed one out: its size, time and a digest of samples; kept with the position of a source by
- * `positions.ts`, so that a run never goes on in the middle of another file.
+ * A file in, its version out: size, modification time and a digest of samples. Stored with the position of a source by `positions.ts`, so
+ * that a run never resumes in the middle of a different file.
  */
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
@@ -24,8 +24,8 @@ export function fileVersion(path: string): Promise<FileVersion> {
 }
 
 /**
- * What is different from `before`; null where nothing is, or where nothing but lines were added to a file that `canGrow`. `now`: what
- * `fileVersion` says today.
+ * How the file differs from `before`; null where it does not, or where only lines were appended and it `canGrow`. `now`: its current
+ * version.
  */
 export function differenceFrom(
   before: FileVersion,
@@ -37,13 +37,13 @@ export function differenceFrom(
       return `it had ${before.bytes} bytes and has ${now.bytes}`
     }
     if (now.bytes === before.bytes && now.modifiedMs !== before.modifiedMs) return 'it was written again'
-    if ((await digestOf(file, before.bytes)) !== before.digest) return 'what was there before reads differently now'
+    if ((await digestOf(file, before.bytes)) !== before.digest) return 'its earlier content has changed'
     if (now.bytes === before.bytes || (await endsLineAt(file, before.bytes))) return null
-    return 'its last line was not complete then, and was sent as it stood'
+    return 'its last line was incomplete when it was sent'
   })
 }
 
-/** Up to 16 samples of 64 kB, evenly spread: a file of a megabyte is covered whole. */
+/** Up to 16 samples of 64 kB, evenly spread: files of up to a megabyte are covered completely. */
 async function digestOf(file: FileHandle, bytes: number): Promise<string> {
   const hash = createHash('sha256')
   const length = Math.min(bytes, sampleBytes)
@@ -56,7 +56,7 @@ async function digestOf(file: FileHandle, bytes: number): Promise<string> {
   return hash.digest('hex')
 }
 
-/** Whether a line ends with the first `bytes` bytes or goes no further than them. */
+/** Whether the first `bytes` bytes end a line, or the line's end follows them. */
 async function endsLineAt(file: FileHandle, bytes: number): Promise<boolean> {
   if (bytes === 0) return true
   const { buffer } = await file.read(Buffer.alloc(2), 0, 2, bytes - 1)

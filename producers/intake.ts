@@ -84,7 +84,7 @@ export function intakeRoutes(options: IntakeOptions) {
       const limits = `at most ${batchEventsMax} events and ${bodyBytesMax} bytes`
       return reply.code(413).send(failureOf('too_large', `A request holds ${limits}; nothing of this one was taken.`))
     }
-    if (split.kind === 'unreadable') return sent(stream, taker.refuse(stream, body!, split.problem), reply)
+    if (split.kind === 'unreadable') return sent(stream, taker.reject(stream, body!, split.problem), reply)
     const { events } = split
     if (events.length === 0) return reply.code(400).send(invalidRequest('', 'at least one event', undefined))
     return sent(stream, taker.take(stream, events), reply)

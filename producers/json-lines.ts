@@ -1,13 +1,13 @@
 /**
- * Bytes of a text with one JSON object a line come in, chunks of source events go out; called by `millrace produce` for files and
- * standard input. A line that is no event is handed on as such, with its number, and the reading goes on.
+ * Bytes of a text with one JSON object a line in, chunks of source events out; called by `millrace produce` for files and standard input.
+ * A malformed line becomes an event with problems and its line number, and reading continues.
  */
 import { problem } from '../schemas/wire/event-codec.ts'
 import type { SourceEvent } from './prepare.ts'
 
 export interface JsonLinesOptions {
   /** Name of the source, for messages. */
-  readonly place: string
+  readonly sourceName: string
   /** Stream of every line; null: each line names its own in `stream`. */
   readonly stream: string | null
   /** Names in the lines by names of fields, where they differ. */
@@ -19,15 +19,15 @@ const lineBytesMaxDefault = 1_048_576
 const newline = 0x0a
 const carriageReturn = 0x0d
 
-/** Line numbers begin with 1; empty lines are passed over. Never holds more than one piece of the input and one line. */
+/** Line numbers start at 1; empty lines are skipped. Never holds more than one piece of the input and one line. */
 export async function* jsonLines(
   bytes: AsyncIterable<Buffer>,
   options: JsonLinesOptions,
 ): AsyncGenerator<SourceEvent[], void, void> {
-  const { place, stream, map = new Map(), lineBytesMax = lineBytesMaxDefault } = options
+  const { sourceName, stream, map = new Map(), lineBytesMax = lineBytesMaxDefault } = options
   const utf8 = new TextDecoder('utf-8', { fatal: true })
   let line = 0
-  /** Beginning of a line whose end has not come yet. Of a line that is too long only its length is kept. */
+  /** The start of a line whose end has not been read yet. Of a line that is too long only the length is kept. */
   let pending: Buffer[] = []
   let pendingBytes = 0
 
@@ -42,30 +42,30 @@ export async function* jsonLines(
     const [whole, lineBytes] = [Buffer.concat(pending), pendingBytes]
     pending = []
     pendingBytes = 0
-    const at = `${place}, line ${line}`
+    const location = `${sourceName}, line ${line}`
     if (lineBytes > lineBytesMax) {
       return {
-        place: at,
+        location,
         problems: [problem('', 'length', `a line of at most ${lineBytesMax} bytes`, `${lineBytes} bytes`)],
       }
     }
     const end = whole.at(-1) === carriageReturn ? whole.length - 1 : whole.length
-    return end === 0 ? null : parseLine(whole.subarray(0, end), at)
+    return end === 0 ? null : parseLine(whole.subarray(0, end), location)
   }
 
-  function parseLine(text: Buffer, at: string): SourceEvent {
+  function parseLine(text: Buffer, location: string): SourceEvent {
     let values: unknown
     try {
       values = renamed(JSON.parse(utf8.decode(text)), map)
     } catch (error) {
       const problems = [problem('', 'not_json', 'a JSON object in UTF-8', (error as Error).message)]
-      return { place: at, problems, text: text.toString() }
+      return { location, problems, text: text.toString() }
     }
-    if (stream !== null) return { stream, values, place: at }
+    if (stream !== null) return { stream, values, location }
     const named = (values as { stream?: unknown } | null)?.stream
-    if (typeof named === 'string') return { stream: named, values, place: at }
+    if (typeof named === 'string') return { stream: named, values, location }
     const problems = [problem('/stream', 'missing', 'the name of the stream (or --stream)', named)]
-    return { place: at, problems, text: text.toString() }
+    return { location, problems, text: text.toString() }
   }
 
   for await (const piece of bytes) {
@@ -79,7 +79,7 @@ export async function* jsonLines(
       const event = takeLine()
       if (event) events.push(event)
     }
-    // A copy: the source may reuse its memory, and a short rest would otherwise keep the whole piece.
+    // A copy: the source may reuse the buffer, and a short remainder would otherwise keep all of it in memory.
     add(Buffer.from(piece.subarray(from)))
     if (events.length > 0) yield events
   }
@@ -87,7 +87,7 @@ export async function* jsonLines(
   if (last) yield [last]
 }
 
-/** The names of the fields in place of the names in the line; what is no object stays what it is. */
+/** Renames the keys of an object to the names of the fields; any other value is returned as it is. */
 function renamed(values: unknown, map: ReadonlyMap<string, string>): unknown {
   if (map.size === 0 || typeof values !== 'object' || values === null) return values
   const named = values as Readonly<Record<string, unknown>>

@@ -1,6 +1,6 @@
 /**
- * When each event is to be sent: a pace and the events' numbers and times come in, instants on a clock go out. Pure; `produce` sleeps by
- * it. The schedule is fixed by its first event and never shifted by a slow broker (open loop).
+ * When each event is due: a pace and the events' numbers and times in, times since the start out. Pure; `produce` sleeps by it. The schedule
+ * is fixed by its first event and never shifted by a slow broker (open loop).
  */
 import assert from 'node:assert/strict'
 
@@ -12,8 +12,8 @@ export type Pace =
   | { readonly kind: 'event time'; readonly speed: number }
 
 /**
- * Ms after the start at which the event with this number (from 0) and event time (ms since 1970) is due; −∞ is at once. Called once for
- * every event, in the order in which they are sent. An event that is earlier than the first by its time is due at once.
+ * Ms after the start at which the event with this number (from 0) and event time (ms since 1970) is due; −∞: immediately. Called once for
+ * each event, in the order in which they are sent. An event with a time before that of the first is due immediately.
  */
 export type Schedule = (number: number, timeMs: number) => number
 

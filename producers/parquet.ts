@@ -1,6 +1,6 @@
 /**
- * A Parquet file comes in, chunks of source events go out, one row group in memory at a time; called by `millrace produce` and `replay`.
- * No value is rounded on the way: what a number cannot hold is handed on as it is, and the field's check refuses it.
+ * A Parquet file in, chunks of source events out, one row group in memory at a time; called by `millrace produce` and `replay`. No value is
+ * rounded: one that a number cannot represent is passed on unchanged, and the field's check rejects it.
  */
 import { type FileHandle, open } from 'node:fs/promises'
 import {
@@ -20,25 +20,25 @@ import type { SourceEvent } from './prepare.ts'
 import { type RowOptions, readTable } from './table.ts'
 
 export interface ParquetOptions extends RowOptions {
-  /** Called with the number of all rows, before the first is given. */
+  /** Called once with the number of rows, before the first chunk. */
   readonly onRows?: (rows: number) => void
-  /** Columns that are read of one row group, decoded, bytes. */
+  /** Uncompressed bytes of the columns that are read, for one row group. */
   readonly groupBytesMax?: number
 }
 
 const groupBytesMaxDefault = 512 * 1_024 * 1_024
 const chunkRowsMax = 2_000
 
-/** Rejects with `usage` where the columns do not do, with `input_unreadable` where the file is none or broken. */
+/** Rejects with `usage` for columns that do not fit the streams, with `input_unreadable` for a broken file. */
 export async function* parquetRows(path: string, options: ParquetOptions): AsyncGenerator<SourceEvent[], void, void> {
-  const { place, onRows } = options
+  const { sourceName, onRows } = options
   const handle = await open(path).catch((cause: Error) => {
-    throw unreadable(place, cause)
+    throw unreadable(sourceName, cause)
   })
   try {
-    const file = { byteLength: (await handle.stat()).size, slice: sliceOf(handle, place) }
+    const file = { byteLength: (await handle.stat()).size, slice: sliceOf(handle, sourceName) }
     const metadata = await parquetMetadataAsync(file).catch((cause: Error) => {
-      throw unreadable(place, cause)
+      throw unreadable(sourceName, cause)
     })
     onRows?.(Number(metadata.num_rows))
     const columns = columnsOf(metadata)
@@ -46,8 +46,8 @@ export async function* parquetRows(path: string, options: ParquetOptions): Async
       columns.map(({ name }) => name),
       options,
     )
-    for (const column of table.used) requirePlain(columns[column]!, place)
-    const converters = columns.map(takeOverDecimals)
+    for (const column of table.used) requirePlain(columns[column]!, sourceName)
+    const converters = columns.map(converterOf)
     const scans = new Map<number, ParquetScan>()
     for (const column of table.used) scans.set(column, await scanOf(columns[column]!, { file, metadata }))
     let first = 0
@@ -62,13 +62,13 @@ export async function* parquetRows(path: string, options: ParquetOptions): Async
       const read = new Map<number, DecodedArray>()
       for (const [column, scan] of scans) {
         const span = { column: columns[column]!.name, rowStart: first, rowEnd: first + rows }
-        read.set(column, await readSpan(scan, span, `${place}, row group ${group + 1}, column ${span.column}`))
+        read.set(column, await readSpan(scan, span, `${sourceName}, row group ${group + 1}, column ${span.column}`))
       }
       for (let from = 0; from < rows; from += chunkRowsMax) {
         const events: SourceEvent[] = []
         for (let row = from; row < Math.min(rows, from + chunkRowsMax); row++) {
           const cell = (column: number, field: FieldPlan) => converters[column]!(read.get(column)![row], field)
-          events.push(table.event(cell, `${place}, row ${first + row + 1}`))
+          events.push(table.event(cell, `${sourceName}, row ${first + row + 1}`))
         }
         yield events
       }
@@ -95,16 +95,19 @@ function columnsOf(metadata: FileMetaData): Column[] {
   }))
 }
 
-function requirePlain({ name, isNested }: Column, place: string): void {
+function requirePlain({ name, isNested }: Column, sourceName: string): void {
   if (!isNested) return
-  throw new PipelineError('usage', `Column ${name} of ${place} holds lists or records; expected one plain value a row.`)
+  throw new PipelineError(
+    'usage',
+    `Column ${name} of ${sourceName} holds lists or records; expected one plain value a row.`,
+  )
 }
 
 function checkGroupBytes(
   metadata: FileMetaData,
   group: number,
   names: readonly string[],
-  { place, groupBytesMax = groupBytesMaxDefault }: ParquetOptions,
+  { sourceName, groupBytesMax = groupBytesMaxDefault }: ParquetOptions,
 ): void {
   const chunks = metadata.row_groups[group]!.columns.map(({ meta_data }) => meta_data)
   const bytes = chunks
@@ -113,12 +116,12 @@ function checkGroupBytes(
   if (bytes <= groupBytesMax) return
   throw new PipelineError(
     'input_unreadable',
-    `Row group ${group + 1} of ${place} has ${bytes} bytes in the columns that are read, and at most ${groupBytesMax} are ` +
+    `Row group ${group + 1} of ${sourceName} has ${bytes} bytes in the columns that are read, and at most ${groupBytesMax} are ` +
       'taken into memory: write the file with smaller row groups.',
   )
 }
 
-/** Bytes are texts unless the column holds decimals. */
+/** Byte arrays are decoded as text unless the column holds decimals. */
 function scanOf(
   { name, isDecimal }: Column,
   file: { file: AsyncBuffer; metadata: FileMetaData },
@@ -129,20 +132,20 @@ function scanOf(
 async function readSpan(
   scan: ParquetScan,
   span: { column: string; rowStart: number; rowEnd: number },
-  place: string,
+  sourceName: string,
 ): Promise<DecodedArray> {
-  // The reader throws of itself, or rejects.
+  // The reader may throw or reject.
   const values = await Promise.resolve(span)
     .then(scan.readColumn)
     .catch((cause: Error) => {
-      throw unreadable(place, cause)
+      throw unreadable(sourceName, cause)
     })
   const rows = span.rowEnd - span.rowStart
-  if (values.length !== rows) throw unreadable(place, new Error(`${values.length} values for ${rows} rows`))
+  if (values.length !== rows) throw unreadable(sourceName, new Error(`${values.length} values for ${rows} rows`))
   return values
 }
 
-/** Finer digits of an instant are cut off, before 1970 as after it. */
+/** Instants are rounded down to milliseconds, before 1970 too. */
 const parsers = {
   timestampFromMicroseconds: (micros: bigint) => new Date(Number(floorDivided(micros, 1_000n))),
   timestampFromNanoseconds: (nanos: bigint) => new Date(Number(floorDivided(nanos, 1_000_000n))),
@@ -156,10 +159,10 @@ function floorDivided(value: bigint, by: bigint): bigint {
 type Converter = (value: unknown, field: FieldPlan) => unknown
 
 /**
- * hyparquet rounds decimals to doubles. What says that the column holds decimals is taken out of the metadata, so that the digits come
- * as they are, and they become a text here.
+ * hyparquet rounds decimals to doubles. Without the decimal type in the metadata it returns the unscaled digits, which become an exact text
+ * here.
  */
-function takeOverDecimals({ element, isDecimal }: Column): Converter {
+function converterOf({ element, isDecimal }: Column): Converter {
   if (!isDecimal) return valueFor
   const scale = element.scale ?? 0
   delete element.converted_type
@@ -182,7 +185,7 @@ function decimalText(digits: bigint, scale: number): string {
   return `${digits < 0n ? '-' : ''}${whole}${rest === '' ? '' : `.${rest}`}`
 }
 
-/** A value as the field can take it, as a cell of a text file would be; what the field cannot take stays what it is. */
+/** A value in a form that the field accepts, as for a cell of a text file; any other value is returned as it is. */
 function valueFor(value: unknown, { kind }: FieldPlan): unknown {
   if (value === undefined || value === null) return null
   if (value instanceof Date) {
@@ -195,26 +198,26 @@ function valueFor(value: unknown, { kind }: FieldPlan): unknown {
   return value
 }
 
-/** The bigint itself where a number would be another one. */
+/** The bigint itself where a number would be inexact. */
 function exactNumber(value: bigint): number | bigint {
   const number = Number(value)
   return Number.isSafeInteger(number) ? number : value
 }
 
-function sliceOf(handle: FileHandle, place: string): AsyncBuffer['slice'] {
+function sliceOf(handle: FileHandle, sourceName: string): AsyncBuffer['slice'] {
   return async (start, end) => {
     const length = (end ?? (await handle.stat()).size) - start
     const buffer = new ArrayBuffer(length)
     for (let done = 0; done < length; ) {
       const { bytesRead } = await handle.read(new Uint8Array(buffer, done), { position: start + done })
-      if (bytesRead === 0) throw unreadable(place, new Error('it ended early'))
+      if (bytesRead === 0) throw unreadable(sourceName, new Error('it ended early'))
       done += bytesRead
     }
     return buffer
   }
 }
 
-function unreadable(place: string, cause: Error): PipelineError {
+function unreadable(sourceName: string, cause: Error): PipelineError {
   if (cause instanceof PipelineError) return cause
-  return new PipelineError('input_unreadable', `${place} cannot be read as Parquet: ${cause.message}.`, { cause })
+  return new PipelineError('input_unreadable', `${sourceName} cannot be read as Parquet: ${cause.message}.`, { cause })
 }

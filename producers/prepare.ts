@@ -1,21 +1,19 @@
-/**
- * An event as its source gives it in, a record for Kafka or a list of problems out; called by `produce` and by the HTTP intake for every
- * event.
- */
+/** An event of a source in, a record for Kafka or a list of problems out; called by `produce` and by the HTTP intake for every event. */
 import type { OutRecord } from '../runtime/broker.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import type { EventValues, Problem } from '../schemas/kernel/event.ts'
 import type { StreamPlan } from '../schemas/plan/plan.ts'
 
 /**
- * An event on its way in: not checked yet, or already known to be none. `place` says where it stood, for messages. `isText`: texts among
- * its values stand for what their fields declare. `text` is what was read instead of an event, where it can be shown.
+ * A row of a source: an event that is not checked yet, or the problems of an invalid row. `location` says where it was read, for
+ * messages. `isText`: texts among its values are to be parsed as their fields declare. `text`: the text of an invalid row, where it can
+ * be shown.
  */
 export type SourceEvent =
-  | { readonly stream: string; readonly values: unknown; readonly place?: string; readonly isText?: boolean }
-  | { readonly problems: readonly Problem[]; readonly place: string; readonly text?: string }
+  | { readonly stream: string; readonly values: unknown; readonly location?: string; readonly isText?: boolean }
+  | { readonly problems: readonly Problem[]; readonly location: string; readonly text?: string }
 
-/** An event as Kafka would have it: the bytes of a JSON object or of an Avro single object. */
+/** An event as in Kafka: the bytes of a JSON object or of an Avro single object. */
 export interface ReceivedEvent {
   readonly stream: string
   readonly bytes: Buffer
@@ -64,7 +62,7 @@ export function createPreparation(
         : stream.codec.check(source.values, { fromText: source.isText ?? false })
     if (!checked.ok) return checked
     const { event: values } = checked
-    // Id, key and time are required fields of these types in every stream; the codec has just checked them.
+    // Id, key and time are required fields of these types in every stream, and the codec has checked them.
     const sent: SentEvent = {
       stream: stream.name,
       id: values[stream.idField] as string,

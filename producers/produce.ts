@@ -1,23 +1,24 @@
 /**
- * Events of any source into Kafka, checked, encoded and paced; called by `millrace produce`, tests and benchmarks.
+ * Sends the events of any source into Kafka, checked, encoded and paced; called by `millrace produce`, tests and benchmarks.
  *
- * One chunk is in flight at a time and acknowledged before the next is sent, so what comes later in the source is never appended before
- * what comes earlier, over all topics, by more than one chunk. A source in event-time order keeps that order. A slow broker does not
- * shift the schedule: what became due while a chunk was in flight goes along with the next.
+ * One chunk is in flight at a time and is acknowledged before the next is sent, so events are out of source order, over all topics, by at
+ * most one chunk. A source in event-time order keeps that order. A slow broker does not shift the schedule: events that become due while a
+ * chunk is in flight are sent with the next one.
  */
 import type { OutRecord } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { Problem } from '../schemas/kernel/event.ts'
 import type { StreamPlan } from '../schemas/plan/plan.ts'
-import { createSchedule, type Pace } from './pace.ts'
-import { createPreparation, type SentEvent, type SourceEvent } from './prepare.ts'
+import { createSchedule, type Pace, type Schedule } from './pace.ts'
+import { createPreparation, type PreparedEvent, type SentEvent, type SourceEvent } from './prepare.ts'
+import { createProduceCounts, type ProduceCounts, type ProduceProgress, type ProduceSummary } from './produce-counts.ts'
 
-/** Where chunks go: a producer of the broker, or one that keeps the position with them (`positions.ts`). */
+/** Where chunks are sent: a producer of the broker, or a sink that also stores the position (`positions.ts`). */
 export interface Sink {
   /**
-   * Resolves when all of it is written. `rows`: rows of the source that are done with then, refused ones among them, counted from its
-   * first. There may be no record, where all of them were refused.
+   * Resolves when all records are written. `rows`: rows of the source completed by then, counted from its first, rejected ones included.
+   * `records` is empty where all rows of a chunk were rejected.
    */
   send(records: readonly OutRecord[], rows: number): Promise<void>
 }
@@ -25,215 +26,177 @@ export interface Sink {
 export interface ProduceOptions {
   readonly streams: readonly StreamPlan[]
   readonly sink: Sink
-  /** Rows at the beginning of the source that a run before is done with: they are passed over. */
+  /** Rows at the beginning of the source that an earlier run completed: they are skipped. */
   readonly rowsDone?: number
   readonly partitionsOf: (topic: string) => number
   readonly pace: Pace
   readonly clock: Clock
-  /** Stops between two chunks; what is in flight is still waited for. */
+  /** Stops between two chunks; the chunk in flight is still awaited. */
   readonly signal: AbortSignal
   readonly chunkEventsMax?: number
   /**
-   * Called for each event just before it is handed to the producer. `scheduledMs`, since 1970, is when it was to be sent by the pace;
-   * where the pace says at once it is when it was sent.
+   * Called for each event just before it is passed to the sink. `scheduledMs`, since 1970: when it was due by the pace; without a
+   * pace, when it is sent.
    */
   readonly onSent?: (event: SentEvent, scheduledMs: number) => void
-  /** An event that is none; it is counted and not sent. `row`: its number in the source, from 1. */
+  /** A row that is no valid event; it is counted and not sent. `row`: its number in the source, from 1. */
   readonly onRejected?: (problems: readonly Problem[], source: SourceEvent, row: number) => void
   /** At most once a second. */
   readonly onProgress?: (progress: ProduceProgress) => void
 }
 
-export interface ProduceProgress {
-  /** Acknowledged so far. */
-  readonly events: number
-  /** Since the progress before. */
-  readonly eventsPerSecond: number
-  /** Ms since 1970, of the event acknowledged last. */
-  readonly timeMs: number | null
-}
-
-export interface ProduceSummary {
-  readonly events: number
-  readonly byStream: Readonly<Record<string, number>>
-  readonly rejected: number
-  /** By the code of an event's first problem. */
-  readonly rejectedByCode: Readonly<Record<string, number>>
-  /** Rows that a run before was done with. */
-  readonly skipped: number
-  readonly seconds: number
-  readonly eventsPerSecond: number
-  /** Smallest and greatest event time sent, ms since 1970; null when nothing was. */
-  readonly firstTime: number | null
-  readonly lastTime: number | null
-}
-
 const chunkEventsMaxDefault = 2_000
 const chunkBytesMax = 4 * 1_024 * 1_024
-/** A wait is cut into pieces of this length, so that a stop is noticed and progress shown. */
+/** Longest single sleep, so that a stop is noticed and progress is reported. */
 const sleepMaxMs = 200
-const progressEveryMs = 1_000
 
 interface Chunk {
   readonly records: OutRecord[]
   readonly events: SentEvent[]
   readonly dueMs: number[]
   bytes: number
-  /** Rows that it stands for, refused ones among them. */
+  /** Rows of the source, rejected ones included. */
   rows: number
 }
 
 const emptyChunk = (): Chunk => ({ records: [], events: [], dueMs: [], bytes: 0, rows: 0 })
 
-/** Rejects with what the producer or the source rejects with; what was acknowledged before stays sent. */
+/** What one call of `produce` keeps. */
+interface ProduceRun {
+  readonly options: ProduceOptions
+  readonly prepare: ReturnType<typeof createPreparation>
+  readonly schedule: Schedule
+  readonly counts: ProduceCounts
+  /** Start of the schedule, on the monotonic clock and on the wall clock: the first event, since a source may take long to deliver it. */
+  startedMs: number
+  startedAtMs: number
+  chunk: Chunk
+  /** Resolves with the failure of the chunk in flight, null where it was acknowledged. Null: no chunk is in flight. */
+  inFlight: Promise<{ readonly cause: unknown } | null> | null
+  eventsScheduled: number
+  rowsRead: number
+  /** Rows passed to the sink, those of an earlier run included. */
+  rowsSent: number
+}
+
+/** Rejects with the failure of the sink or the source; what was acknowledged before stays sent. */
 export async function produce(
   source: Iterable<readonly SourceEvent[]> | AsyncIterable<readonly SourceEvent[]>,
   options: ProduceOptions,
 ): Promise<ProduceSummary> {
-  const { streams, sink, rowsDone = 0, pace, clock, signal, chunkEventsMax = chunkEventsMaxDefault } = options
-  const prepare = createPreparation(streams, options.partitionsOf)
-  const schedule = createSchedule(pace)
-  /** Begins anew with the first event: a source may take its time to give it. */
-  let startedMs = clock.elapsedMs()
-  let startedAtMs = clock.nowMs()
-  const sinceStartMs = () => clock.elapsedMs() - startedMs
-  const counts = createCounts(streams, sinceStartMs, options.onProgress)
-  let chunk = emptyChunk()
-  let inFlight: Promise<unknown> | null = null
-  let number = 0
-  /** Rows that the source has given, and those of them that were handed to the sink. */
-  let rowsGiven = 0
-  let rowsHandedOver = rowsDone
-
-  /** Failures are kept as values until somebody waits, so that none is ever left unheard. */
-  function send(): void {
-    const { records, events, dueMs, rows } = chunk
-    chunk = emptyChunk()
-    rowsHandedOver += rows
-    const sentAtMs = startedAtMs + sinceStartMs()
-    events.forEach((event, i) => {
-      options.onSent?.(event, dueMs[i]! >= 0 ? startedAtMs + dueMs[i]! : sentAtMs)
-    })
-    inFlight = sink.send(records, rowsHandedOver).then(
-      () => {
-        counts.acknowledged(events)
-        return null
-      },
-      (cause: unknown) => ({ cause }),
-    )
+  const { streams, rowsDone = 0, clock, signal } = options
+  const run: ProduceRun = {
+    options,
+    prepare: createPreparation(streams, options.partitionsOf),
+    schedule: createSchedule(options.pace),
+    counts: createProduceCounts(streams, options.onProgress),
+    startedMs: clock.elapsedMs(),
+    startedAtMs: clock.nowMs(),
+    chunk: emptyChunk(),
+    inFlight: null,
+    eventsScheduled: 0,
+    rowsRead: 0,
+    rowsSent: rowsDone,
   }
-
-  async function acknowledged(): Promise<void> {
-    const failure = (await inFlight) as { cause: unknown } | null
-    inFlight = null
-    if (failure) throw failure.cause
-  }
-
-  /** Comes back when there is room in the chunk for an event that is due then, or when it is time to stop. */
-  async function untilDue(dueMs: number): Promise<void> {
-    while (!signal.aborted) {
-      const isFull = chunk.rows >= chunkEventsMax || chunk.bytes >= chunkBytesMax
-      if (!isFull && dueMs <= sinceStartMs()) return
-      if (inFlight) await acknowledged()
-      else if (chunk.rows > 0) send()
-      else await clock.sleep(Math.min(sleepMaxMs, dueMs - sinceStartMs()))
-      counts.report()
-    }
-  }
-
   try {
-    for await (const sourceChunk of source) {
-      for (const event of sourceChunk) {
-        if (rowsGiven++ < rowsDone) continue
-        const prepared = prepare(event)
-        if (!prepared.ok) {
-          await untilDue(Number.NEGATIVE_INFINITY)
-          if (signal.aborted) break
-          counts.rejected(prepared.problems)
-          options.onRejected?.(prepared.problems, event, rowsGiven)
-          chunk.rows++
-          continue
-        }
-        const { sent, record } = prepared.event
-        if (number === 0) {
-          startedMs = clock.elapsedMs()
-          startedAtMs = clock.nowMs()
-        }
-        const dueMs = schedule(number++, sent.timeMs)
-        await untilDue(dueMs)
-        if (signal.aborted) break
-        const encoded = record()
-        chunk.records.push(encoded)
-        chunk.events.push(sent)
-        chunk.dueMs.push(dueMs)
-        chunk.rows++
-        chunk.bytes += encoded.value.length + (encoded.key?.length ?? 0)
-      }
+    for await (const rows of source) {
+      await addRows(run, rows)
       if (signal.aborted) break
-      // The source may have nothing more for a long time, so what it gave does not wait for it.
-      if (inFlight && chunk.rows > 0) await acknowledged()
-      if (chunk.rows > 0) send()
-      counts.report()
+      // The source may deliver nothing more for a long time, so the rows read so far are sent now.
+      if (run.inFlight && run.chunk.rows > 0) await acknowledged(run)
+      if (run.chunk.rows > 0) sendChunk(run)
+      run.counts.report(sinceStartMs(run))
     }
-    if (inFlight) await acknowledged()
-    if (!signal.aborted && rowsGiven < rowsDone) throw shorterThanBefore(rowsGiven, rowsDone)
+    if (run.inFlight) await acknowledged(run)
+    if (!signal.aborted && run.rowsRead < rowsDone) throw shorterThanBefore(run.rowsRead, rowsDone)
   } finally {
-    // Whoever closes the producer after a failure of the source must not find it at work.
-    await inFlight
+    // The caller may close the producer after a failure of the source: nothing must be in flight then.
+    await run.inFlight
   }
-  return { ...counts.summary(), skipped: Math.min(rowsGiven, rowsDone) }
+  return { ...run.counts.summary(sinceStartMs(run)), skipped: Math.min(run.rowsRead, rowsDone) }
+}
+
+function sinceStartMs({ options, startedMs }: ProduceRun): number {
+  return options.clock.elapsedMs() - startedMs
+}
+
+/** Adds each row to the chunk when it is due, and sends chunks meanwhile. Returns early after a stop. */
+async function addRows(run: ProduceRun, rows: readonly SourceEvent[]): Promise<void> {
+  const { rowsDone = 0, clock, signal, onRejected } = run.options
+  for (const row of rows) {
+    if (run.rowsRead++ < rowsDone) continue
+    const prepared = run.prepare(row)
+    if (!prepared.ok) {
+      await untilDue(run, Number.NEGATIVE_INFINITY)
+      if (signal.aborted) return
+      run.counts.rejected(prepared.problems)
+      onRejected?.(prepared.problems, row, run.rowsRead)
+      run.chunk.rows++
+      continue
+    }
+    if (run.eventsScheduled === 0) {
+      run.startedMs = clock.elapsedMs()
+      run.startedAtMs = clock.nowMs()
+    }
+    const dueMs = run.schedule(run.eventsScheduled++, prepared.event.sent.timeMs)
+    await untilDue(run, dueMs)
+    if (signal.aborted) return
+    addEvent(run.chunk, prepared.event, dueMs)
+  }
+}
+
+function addEvent(chunk: Chunk, { sent, record }: PreparedEvent, dueMs: number): void {
+  const encoded = record()
+  chunk.records.push(encoded)
+  chunk.events.push(sent)
+  chunk.dueMs.push(dueMs)
+  chunk.rows++
+  chunk.bytes += encoded.value.length + (encoded.key?.length ?? 0)
+}
+
+/** Resolves when the event is due and the chunk has room for it, or after a stop. Sends the chunk meanwhile. */
+async function untilDue(run: ProduceRun, dueMs: number): Promise<void> {
+  const { clock, signal, chunkEventsMax = chunkEventsMaxDefault } = run.options
+  while (!signal.aborted) {
+    const isFull = run.chunk.rows >= chunkEventsMax || run.chunk.bytes >= chunkBytesMax
+    if (!isFull && dueMs <= sinceStartMs(run)) return
+    if (run.inFlight) await acknowledged(run)
+    else if (run.chunk.rows > 0) sendChunk(run)
+    else await clock.sleep(Math.min(sleepMaxMs, dueMs - sinceStartMs(run)))
+    run.counts.report(sinceStartMs(run))
+  }
+}
+
+/** A failure becomes the value of `inFlight`, so that it is never an unhandled rejection. */
+function sendChunk(run: ProduceRun): void {
+  const { records, events, dueMs, rows } = run.chunk
+  const { sink, onSent } = run.options
+  run.chunk = emptyChunk()
+  run.rowsSent += rows
+  const sentAtMs = run.startedAtMs + sinceStartMs(run)
+  if (onSent) {
+    events.forEach((event, i) => {
+      onSent(event, dueMs[i]! >= 0 ? run.startedAtMs + dueMs[i]! : sentAtMs)
+    })
+  }
+  run.inFlight = sink.send(records, run.rowsSent).then(
+    () => {
+      run.counts.acknowledged(events)
+      return null
+    },
+    (cause: unknown) => ({ cause }),
+  )
+}
+
+async function acknowledged(run: ProduceRun): Promise<void> {
+  const failure = await run.inFlight
+  run.inFlight = null
+  if (failure) throw failure.cause
 }
 
 function shorterThanBefore(rows: number, rowsDone: number): PipelineError {
   return new PipelineError(
     'source_changed',
-    `The source has ${rows} rows, but ${rowsDone} of it were done with before: it is another one now.`,
+    `The source has ${rows} rows, but an earlier run completed ${rowsDone}: it is not the same source.`,
   )
-}
-
-/** What was sent, refused and how fast; progress is reported from here. */
-function createCounts(
-  streams: readonly StreamPlan[],
-  sinceStartMs: () => number,
-  onProgress: ProduceOptions['onProgress'],
-) {
-  const byStream: Record<string, number> = Object.fromEntries(streams.map(({ name }) => [name, 0]))
-  let events = 0
-  const rejectedByCode: Record<string, number> = {}
-  let timeMs: number | null = null
-  let firstTime: number | null = null
-  let lastTime: number | null = null
-  let reported = { atMs: 0, events: 0 }
-
-  function acknowledged(sent: readonly SentEvent[]): void {
-    events += sent.length
-    for (const { stream, timeMs } of sent) {
-      byStream[stream]!++
-      firstTime = firstTime === null ? timeMs : Math.min(firstTime, timeMs)
-      lastTime = lastTime === null ? timeMs : Math.max(lastTime, timeMs)
-    }
-    timeMs = sent.at(-1)?.timeMs ?? timeMs
-  }
-
-  function report(): void {
-    const atMs = sinceStartMs()
-    if (!onProgress || atMs - reported.atMs < progressEveryMs) return
-    const eventsPerSecond = ((events - reported.events) * 1_000) / (atMs - reported.atMs)
-    reported = { atMs, events }
-    onProgress({ events, eventsPerSecond, timeMs })
-  }
-
-  function rejected(problems: readonly Problem[]): void {
-    const { code } = problems[0]!
-    rejectedByCode[code] = (rejectedByCode[code] ?? 0) + 1
-  }
-
-  function summary(): Omit<ProduceSummary, 'skipped'> {
-    const seconds = sinceStartMs() / 1_000
-    const eventsPerSecond = seconds > 0 ? events / seconds : 0
-    const rejected = Object.values(rejectedByCode).reduce((sum, count) => sum + count, 0)
-    return { events, byStream, rejected, rejectedByCode, seconds, eventsPerSecond, firstTime, lastTime }
-  }
-
-  return { acknowledged, rejected, report, summary }
 }

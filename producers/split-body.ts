@@ -1,19 +1,18 @@
 /**
- * The body of a request in, the bytes of each of its events out; called by the HTTP intake. The bytes stay as they came, so that each
- * event is decoded as one from Kafka is, and what is no event is kept as it was sent. Pure.
+ * The body of a request in, the bytes of each of its events out; called by the HTTP intake. The bytes are left unchanged, so that each
+ * event is decoded as one from Kafka, and an invalid event is kept as it was sent. Pure.
  */
-
 import type { Problem } from '../schemas/kernel/event.ts'
 import { problem } from '../schemas/wire/event-codec.ts'
 import { depthChange, endOfText } from '../schemas/wire/repeated-members.ts'
 
-/** `lines`: one JSON object a line. Else one event, or a JSON array of them. */
+/** `lines`: one JSON object a line. `whole`: one event, or a JSON array of events. */
 export type BodyKind = 'lines' | 'whole'
 
 export type SplitBody =
   | { readonly kind: 'events'; readonly events: readonly Buffer[] }
   | { readonly kind: 'too many' }
-  /** The whole body is none. */
+  /** The body is not a list of events. */
   | { readonly kind: 'unreadable'; readonly problem: Problem }
 
 const newline = 0x0a
@@ -31,7 +30,7 @@ export function splitBody(body: Buffer, kind: BodyKind, eventsMax: number): Spli
   return { kind: 'events', events: text.length === 0 ? [] : [body] }
 }
 
-/** Empty lines are passed over. */
+/** Empty lines are skipped. */
 function splitLines(bytes: Buffer, eventsMax: number): SplitBody {
   const events: Buffer[] = []
   for (let from = 0; from < bytes.length; ) {
@@ -44,7 +43,7 @@ function splitLines(bytes: Buffer, eventsMax: number): SplitBody {
   return { kind: 'events', events }
 }
 
-/** By its commas alone: what stands between two of them is judged by the codec, so that one bad event does not spoil the others. */
+/** Splits at the commas only; the codec validates each part, so that one invalid event does not affect the others. */
 function splitList(text: Buffer, eventsMax: number): SplitBody {
   const events: Buffer[] = []
   let depth = 1
@@ -74,7 +73,7 @@ function trimmed(bytes: Buffer, start: number, end: number): Buffer {
   return bytes.subarray(start, end)
 }
 
-/** What JSON takes for white space. */
+/** White space by JSON's grammar. */
 function isBlank(byte: number): boolean {
   return byte === 0x20 || byte === newline || byte === 0x0d || byte === 0x09
 }

@@ -1,6 +1,6 @@
 /**
- * The events of one request in, what becomes of each and the records to send out: valid ones for their raw topic, the others as dead
- * letters. Called by the HTTP intake, which sends the records before it tells anybody.
+ * The events of one request in, the result of each and the records to send out: valid events for their raw topic, invalid ones as dead
+ * letters. Called by the HTTP intake, which sends the records before it answers.
  */
 import type { OutRecord } from '../runtime/broker.ts'
 import type { Problem } from '../schemas/kernel/event.ts'
@@ -9,7 +9,7 @@ import { problem } from '../schemas/wire/event-codec.ts'
 import { deadLetterRecord } from './dead-letter.ts'
 import { createPreparation, type Prepared } from './prepare.ts'
 
-/** A longer event is refused: in Avro it might be more than a record of Kafka may hold. */
+/** A longer event is rejected: in Avro it could exceed the size limit of a Kafka record. */
 export const eventBytesMax = 524_288
 
 export type EventResult =
@@ -23,15 +23,15 @@ export type EventResult =
   | { readonly status: 'rejected'; readonly problems: readonly Problem[] }
 
 export interface TakenEvents {
-  /** One an event, in their order. */
+  /** One for each event, in their order. */
   readonly results: readonly EventResult[]
   readonly records: readonly OutRecord[]
 }
 
 export interface EventTaker {
   take(stream: StreamPlan, events: readonly Buffer[]): TakenEvents
-  /** What came for this stream and cannot even be split into events. */
-  refuse(stream: StreamPlan, body: Buffer, problem: Problem): TakenEvents
+  /** Rejects a body that cannot be split into events. */
+  reject(stream: StreamPlan, body: Buffer, problem: Problem): TakenEvents
 }
 
 export function createEventTaker(
@@ -43,13 +43,13 @@ export function createEventTaker(
   const deadLetterPartitions = partitionsOf(rejected.topic)
   let deadLetters = 0
 
-  function judge(stream: StreamPlan, bytes: Buffer): Prepared {
+  function check(stream: StreamPlan, bytes: Buffer): Prepared {
     if (bytes.length <= eventBytesMax) return prepare({ stream: stream.name, bytes })
     const problems = [problem('', 'length', `an event of at most ${eventBytesMax} bytes`, `${bytes.length} bytes`)]
     return { ok: false, problems }
   }
 
-  function letterOf(stream: StreamPlan, bytes: Buffer, problems: readonly Problem[]): OutRecord {
+  function rejectedRecord(stream: StreamPlan, bytes: Buffer, problems: readonly Problem[]): OutRecord {
     return deadLetterRecord(
       rejected,
       stream,
@@ -63,22 +63,22 @@ export function createEventTaker(
       const results: EventResult[] = []
       const records: OutRecord[] = []
       for (const bytes of events) {
-        const judged = judge(stream, bytes)
-        if (judged.ok) {
-          const record = judged.event.record()
+        const checked = check(stream, bytes)
+        if (checked.ok) {
+          const record = checked.event.record()
           records.push(record)
-          const { stream: name, id } = judged.event.sent
+          const { stream: name, id } = checked.event.sent
           results.push({ status: 'accepted', stream: name, id, partition: record.partition })
         } else {
-          records.push(letterOf(stream, bytes, judged.problems))
-          results.push({ status: 'rejected', problems: judged.problems })
+          records.push(rejectedRecord(stream, bytes, checked.problems))
+          results.push({ status: 'rejected', problems: checked.problems })
         }
       }
       return { results, records }
     },
-    refuse(stream, body, problem) {
+    reject(stream, body, problem) {
       const problems = [problem]
-      return { results: [{ status: 'rejected', problems }], records: [letterOf(stream, body, problems)] }
+      return { results: [{ status: 'rejected', problems }], records: [rejectedRecord(stream, body, problems)] }
     },
   }
 }

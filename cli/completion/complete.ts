@@ -4,7 +4,7 @@
  */
 import type { Argument, Command, Option } from 'commander'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import { tailTopics } from '../tail/tail-topics.ts'
+import { tailTopics } from '../tail/topics.ts'
 
 export interface Candidate {
   readonly value: string

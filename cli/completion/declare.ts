@@ -10,8 +10,8 @@ const shells = ['bash', 'zsh', 'fish'] as const satisfies readonly Shell[]
 export function declareCompletionCommands({ program, actAnyway }: Declare): void {
   const completion = withExamples(program.command('completion'), ['bash', 'zsh', 'fish'])
   completion
-    .description('Print the script with which a shell completes commands, options, streams and entities.')
-    .addArgument(completion.createArgument('<shell>', 'shell to print it for').choices(shells))
+    .description('Print the shell completion script for commands, options, streams and entities.')
+    .addArgument(completion.createArgument('<shell>', 'shell of the script').choices(shells))
     .action((shell) =>
       actAnyway(async ({ terminal }) => {
         const { completionCommand } = await import('./completion.ts')

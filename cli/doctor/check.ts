@@ -1,4 +1,4 @@
-/** What the doctor finds: a check is a line. An examination in, its checks out, in bounded time and whatever fails; called by `doctor`. */
+/** The checks of the doctor, one line each: an examination in, its checks out, in bounded time whatever fails; called by `doctor`. */
 
 import { createDeadline } from '../../runtime/deadline.ts'
 import { errorCatalogue, PipelineError } from '../../schemas/kernel/errors.ts'
@@ -13,7 +13,7 @@ export interface Check {
 }
 
 export interface Examination {
-  /** Of the one check that says that the examination itself came to nothing. */
+  /** Of the check that reports a failed examination. */
   readonly name: string
   readonly examine: () => Promise<readonly Check[]>
 }
@@ -32,15 +32,15 @@ export const fail = (name: string, message: string, remedy: string): Check => ({
   remedy,
 })
 
-/** Something that several examinations need. It is opened once; who needs what could not be opened is not checked. */
+/** A resource that several examinations need. It is opened once; examinations that need one that failed to open are skipped. */
 export interface Part<T> {
-  /** Rejects with why it could not be had. For the one examination that is about this part. */
+  /** Rejects with the failure. For the examination that is about this part. */
   open(): Promise<T>
   /** Rejects with `NotChecked`. For all others. */
   needed(): Promise<T>
 }
 
-/** Where a part is missing, that is said once, by its own check. */
+/** A missing part is reported once, by its own check. */
 export class NotChecked extends Error {}
 
 class Late extends Error {}
@@ -48,7 +48,7 @@ class Late extends Error {}
 const partMaxMs = 8_000
 const examinationMaxMs = 20_000
 
-/** `needs`: other parts, each of which has its own time. */
+/** `needs`: other parts, each with its own time limit. */
 export function createPart<T, N>(
   name: string,
   needs: () => Promise<N>,
@@ -66,14 +66,14 @@ export function createPart<T, N>(
       try {
         return await once()
       } catch (cause) {
-        // What that part needs itself is where to begin.
-        throw cause instanceof NotChecked ? cause : new NotChecked(`not checked, since it needs ${name}.`, { cause })
+        // The cause is in the part that this one needs.
+        throw cause instanceof NotChecked ? cause : new NotChecked(`not checked: it needs ${name}.`, { cause })
       }
     },
   }
 }
 
-/** Never rejects for a failure of the world; a mistake of ours does. */
+/** Rejects only for a bug: a `PipelineError` becomes a failed check. */
 export async function examined(
   { name, examine }: Examination,
   deadlineAfter = createDeadline,
@@ -81,9 +81,9 @@ export async function examined(
   try {
     return await bounded(examine(), deadlineAfter, examinationMaxMs)
   } catch (error) {
-    if (error instanceof NotChecked) return [warn(name, error.message, 'Mend that first.')]
+    if (error instanceof NotChecked) return [warn(name, error.message, 'Fix that first.')]
     if (error instanceof Late) {
-      return [fail(name, error.message, 'See whether it is overloaded, or cut off by a firewall.')]
+      return [fail(name, error.message, 'Check whether it is overloaded or blocked by a firewall.')]
     }
     if (error instanceof PipelineError)
       return [fail(name, withFullStop(error.message), errorCatalogue[error.code].remedy)]
@@ -96,7 +96,7 @@ async function bounded<T>(answer: Promise<T>, deadlineAfter: typeof createDeadli
   try {
     const first = await Promise.race([answer.then((value) => ({ value })), deadline.reached])
     if (first !== 'late') return first.value
-    // What comes later, a failure too, is of no more interest.
+    // A later answer or failure is ignored.
     answer.catch(() => undefined)
     throw new Late(`no answer within ${maxMs / 1_000} s.`)
   } finally {

@@ -1,35 +1,18 @@
-/** The commands that check what a pipeline needs: their arguments, options and examples. Called by `program.ts`. */
+/** `millrace doctor`: its arguments, options and examples. Called by `program.ts`. */
 import { type Declare, jsonFileOption } from '../declare.ts'
 import { urlOption } from '../option-values.ts'
 
-export function declareCheckCommands(declare: Declare): void {
-  declareDoctor(declare)
-  declareTopics(declare)
-}
-
-function declareDoctor({ command, actAnyway, fetch }: Declare): void {
-  command('doctor', 'Check versions, servers, topics, stored state and lag; say what to do where one is not well.', [
+export function declareDoctorCommand({ command, actAnyway, fetch }: Declare): void {
+  command('doctor', 'Check versions, servers, topics, stored state and lag; say how to fix each problem.', [
     'pipelines/card-fraud.ts',
     'pipelines/card-fraud.ts --url http://127.0.0.1:8080 --json checks.json',
   ])
-    .option('--url <url>', 'HTTP address of a process that should run', urlOption)
+    .option('--url <url>', 'HTTP address of a process that should be running', urlOption)
     .addOption(jsonFileOption())
     .action((definition, options) =>
       actAnyway(async (context) => {
         const { doctorCommand } = await import('./doctor.ts')
         return doctorCommand(definition, options, { ...context, fetch })
       }),
-    )
-}
-
-function declareTopics({ command, act }: Declare): void {
-  command('topics', 'List the topics of a pipeline, what is missing or wrong, and the commands that mend it.', [
-    'pipelines/card-fraud.ts',
-    'pipelines/card-fraud.ts --create --json topics.json',
-  ])
-    .option('--create', 'create those that are missing')
-    .addOption(jsonFileOption())
-    .action((definition, options) =>
-      act(async (context) => (await import('../topics/list-topics.ts')).topicsCommand(definition, options, context)),
     )
 }

@@ -1,8 +1,8 @@
 /** The settings and the definition: whether they are right before anything is started; called by `doctor`. */
 import { join } from 'node:path'
 import type { PipelineError } from '../../schemas/kernel/errors.ts'
-import { compareSchemas, schemaFiles } from '../proof/schema-files.ts'
-import { presentSchemas } from '../proof/schemas.ts'
+import { compareSchemas, schemaFiles } from '../derive/schema-files.ts'
+import { presentSchemas } from '../derive/schemas.ts'
 import { type Check, type Examination, fail, ok } from './check.ts'
 import type { Subject } from './subject.ts'
 
@@ -51,7 +51,7 @@ export function definitionExaminations(subject: Subject, faults: PipelineError |
 }
 
 function configurationCheck({ config }: Subject, faults: PipelineError | null): Check {
-  if (faults !== null) return fail('configuration', faults.message, 'Mend each listed variable.')
+  if (faults !== null) return fail('configuration', faults.message, 'Fix each listed variable.')
   const { namespace, worker } = config
   return ok('configuration', `${namespace === '' ? 'no namespace' : `namespace ${namespace}`}, worker ${worker}.`)
 }

@@ -14,9 +14,9 @@ export interface DoctorCommandOptions {
   readonly json?: string
 }
 
-export interface DoctorContext extends Pick<CommandContext, 'environment' | 'terminal' | 'clock' | 'openBroker'> {
+export interface DoctorContext extends Pick<CommandContext, 'env' | 'terminal' | 'clock' | 'openBroker'> {
   readonly fetch: typeof fetch
-  /** Redis unless told otherwise. */
+  /** Default: Redis. */
   readonly openStore?: SubjectOptions['openStore']
 }
 
@@ -28,7 +28,7 @@ export async function doctorCommand(
   context: DoctorContext,
 ): Promise<number> {
   const { terminal, clock, openBroker, openStore = openRedis } = context
-  const { config, faults } = soundConfig(context.environment)
+  const { config, faults } = soundConfig(context.env)
   const subject = createSubject({ definition, config, clock, openBroker, openStore })
   try {
     const checks = await examine(subject, {
@@ -54,16 +54,16 @@ function line({ name, status, message, remedy }: Check): string {
   return `${words[status]}  ${name}: ${told.replaceAll('\n', '\n      ')}`
 }
 
-/** What is wrong is told, and the rest is examined as if it had not been set. */
-function soundConfig(environment: CommandContext['environment']): { config: Config; faults: PipelineError | null } {
+/** Wrong settings are reported, and the examination continues without them. */
+function soundConfig(env: CommandContext['env']): { config: Config; faults: PipelineError | null } {
   try {
-    return { config: parseConfig(environment), faults: null }
+    return { config: parseConfig(env), faults: null }
   } catch (error) {
     if (!(error instanceof PipelineError) || error.code !== 'config_invalid') throw error
     const wrong = (error.details.faults as ReadonlyArray<{ variable: string }>).map(({ variable }) => variable)
-    const rest = Object.entries(environment).filter(([name]) => !wrong.includes(name))
-    // Without them others may miss their counterpart; nothing set at all is sound.
-    const isLess = rest.length < Object.keys(environment).length
+    const rest = Object.entries(env).filter(([name]) => !wrong.includes(name))
+    // Without them other settings may be incomplete; an empty environment is always valid.
+    const isLess = rest.length < Object.keys(env).length
     return { config: soundConfig(isLess ? Object.fromEntries(rest) : {}).config, faults: error }
   }
 }

@@ -27,7 +27,7 @@ export async function examine(
     skewExamination(subject, more.asked),
   ]
   const under = examinations.map((one) => examined(one))
-  // A mistake of ours in a later one must not end the process before its turn comes.
+  // A rejection of a later one must not be unhandled before it is awaited.
   for (const one of under) one.catch(() => undefined)
   const checks: Check[] = []
   for (const one of under) {

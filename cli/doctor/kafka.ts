@@ -1,7 +1,7 @@
 /** Kafka, the topics and the group: asked without joining the group or writing anything; called by `doctor`. */
 import type { GroupView } from '../../runtime/broker.ts'
 import { sharedNames } from '../context.ts'
-import type { TopicReport } from '../topics/topic-report.ts'
+import type { TopicReport } from '../topics/report.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'
 import type { Subject } from './subject.ts'
 
@@ -18,7 +18,7 @@ export function kafkaExaminations(subject: Subject): Examination[] {
         return [
           ok(
             'kafka',
-            `cluster ${clusterId} answers at ${config.kafkaBrokers.join(', ')} and speaks every request that Millrace sends, ` +
+            `cluster ${clusterId} answers at ${config.kafkaBrokers.join(', ')} and supports every request that Millrace sends, ` +
               'transactions fenced by the group (KIP-447) among them.',
           ),
         ]
@@ -52,27 +52,33 @@ async function clockChecks({ kafka, topics, clock }: Subject): Promise<Check[]> 
   const known = (await topics.needed()).flatMap(({ topic, offsets }) =>
     offsets.map(({ partition, end }) => ({ topic, partition, end })),
   )
-  if (known.every(({ end }) => end === 0)) return [ok('kafka clock', 'nothing was appended yet to tell it from.')]
+  if (known.every(({ end }) => end === 0))
+    return [ok('kafka clock', 'nothing was appended yet, so there is no record to compare with.')]
   const later = await broker.offsetsAt(known, clock.nowMs() + clockAheadMs)
   const isAhead = later.some(({ offset }, i) => offset < known[i]!.end)
   if (!isAhead)
-    return [ok('kafka clock', "not ahead of this machine's by its records; behind cannot be told without writing one.")]
+    return [
+      ok(
+        'kafka clock',
+        "by its records not ahead of this machine's; whether it is behind cannot be checked without writing one.",
+      ),
+    ]
   return [
     warn(
       'kafka clock',
-      `records lie there with an append time more than ${clockAheadMs / 1_000} s ahead of this machine's clock.`,
-      'Let both machines take their time from NTP.',
+      `there are records with an append time more than ${clockAheadMs / 1_000} s ahead of this machine's clock.`,
+      'Synchronize both machines with NTP.',
     ),
   ]
 }
 
 export function groupCheck(name: string, { state, members }: GroupView): Check {
   if (state === 'empty') {
-    return warn('group', `nobody is in group ${name}: no event is processed.`, 'Start a process: millrace run.')
+    return warn('group', `group ${name} has no members: no event is processed.`, 'Start a process: millrace run.')
   }
   const count = members.length === 1 ? '1 process' : `${members.length} processes`
   if (state === 'assigning') {
-    return warn('group', `group ${name} deals its tasks out anew among ${count}.`, 'Look again in some seconds.')
+    return warn('group', `group ${name} is rebalancing among ${count}.`, 'Check again in a few seconds.')
   }
   const owners = members.map(({ worker, host, tasks }) => {
     const stages = [...new Set(tasks.map(({ stage }) => stage))].sort()
@@ -80,7 +86,7 @@ export function groupCheck(name: string, { state, members }: GroupView): Check {
       const partitions = tasks.filter((task) => task.stage === stage).map(({ partition }) => partition)
       return `${stage} ${partitions.sort((a, b) => a - b).join(' ')}`
     })
-    return `${worker} on ${host} has ${owned.join(', ') || 'no task (a spare)'}`
+    return `${worker} on ${host} has ${owned.join(', ') || 'no task (standby)'}`
   })
   return ok('group', `${count} in ${name}: ${owners.join('; ')}.`)
 }

@@ -5,7 +5,7 @@ import type { StagePlan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import { shown } from '../terminal.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'
-import { forEachStage, type Place, taskInputs } from './stages.ts'
+import { forEachStage, type InputOffsets, taskInputs } from './stages.ts'
 import type { Subject } from './subject.ts'
 
 const waitedWarnMs = 60_000
@@ -16,34 +16,34 @@ export function lagExamination(subject: Subject): Examination {
 }
 
 async function stageLag(subject: Subject, stage: StagePlan, name: string): Promise<Check> {
-  const places = await taskInputs(subject, stage)
+  const inputsByTask = await taskInputs(subject, stage)
   const { broker } = await subject.kafka.needed()
   const { group } = sharedNames(subject.config, await subject.plan.needed())
-  const lags = lagOf(stage, places, await broker.committedOffsets(group, places.flat()))
+  const lags = lagOf(stage, inputsByTask, await broker.committedOffsets(group, inputsByTask.flat()))
   const isRunning = (await broker.group(group)).state !== 'empty'
   return lagCheck(name, lags, { isRunning, waitedMs: await waitedMs(subject, lags), definition: subject.definition })
 }
 
 export interface TaskLag {
   readonly partition: number
-  /** Offsets that nobody has read; markers of transactions are among them. */
+  /** Offsets that have not been read, transaction markers included. */
   readonly unread: number
-  /** At most so many events are read and wait to be put in order. */
+  /** Upper bound of the events that are read and held until they are in order. */
   readonly held: number
   /** The first unread offset of each input that has any. */
   readonly from: ReadonlyArray<{ readonly topic: string; readonly partition: number; readonly offset: number }>
-  /** Offsets that retention removed before they were done. */
+  /** Offsets that retention removed before they were processed. */
   readonly lost: number
 }
 
-/** `committed`: in the order of the places. */
+/** `committed`: in the order of all inputs. */
 export function lagOf(
   stage: StagePlan,
-  places: ReadonlyArray<readonly Place[]>,
+  inputsByTask: ReadonlyArray<readonly InputOffsets[]>,
   committed: readonly CommittedOffset[],
 ): TaskLag[] {
   let at = 0
-  return places.map((inputs, partition) => {
+  return inputsByTask.map((inputs, partition) => {
     const offsets = committed.slice(at, at + inputs.length)
     at += inputs.length
     const position = committedPosition(stage.entity.name, partition, offsets)
@@ -60,7 +60,7 @@ export function lagOf(
   })
 }
 
-/** How long the oldest unread record has lain there; null where there is none. */
+/** Age of the oldest unread record; null where there is none. */
 async function waitedMs({ kafka, clock }: Subject, lags: readonly TaskLag[]): Promise<number | null> {
   const from = lags.flatMap((lag) => lag.from)
   if (from.length === 0) return null

@@ -17,9 +17,9 @@ export function machineExaminations(folder: string): Examination[] {
     {
       name: 'disk',
       async examine() {
-        const place = existingFolder(folder)
-        const { bavail, bsize } = await statfs(place)
-        return [diskCheck(bavail * bsize, place)]
+        const existing = existingFolder(folder)
+        const { bavail, bsize } = await statfs(existing)
+        return [diskCheck(bavail * bsize, existing)]
       },
     },
     { name: 'memory', examine: async () => [memoryCheck(freemem(), totalmem())] },
@@ -37,8 +37,7 @@ export function nodeCheck(version: string, kafkajs: string): Check {
 
 export function diskCheck(freeBytes: number, folder: string): Check {
   const message = `${shownBytes(freeBytes)} free at ${folder}.`
-  const remedy =
-    'Make room, or set MILLRACE_FOLDER to another disk; Kafka and Redis have disks of their own to look at.'
+  const remedy = 'Free space, or set MILLRACE_FOLDER to another disk; check the disks of Kafka and Redis as well.'
   if (freeBytes < diskFailBytes) return fail('disk', message, remedy)
   return freeBytes < diskWarnBytes ? warn('disk', message, remedy) : ok('disk', message)
 }
@@ -63,7 +62,7 @@ export function shownBytes(bytes: number): string {
 
 /** The folder itself, or the first one above it that is there already. */
 function existingFolder(folder: string): string {
-  let place = resolve(folder)
-  while (!existsSync(place)) place = dirname(place)
-  return place
+  let existing = resolve(folder)
+  while (!existsSync(existing)) existing = dirname(existing)
+  return existing
 }

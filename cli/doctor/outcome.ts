@@ -1,4 +1,4 @@
-/** What the pipeline has come to: its model, and whether a process of it is ready; called by `doctor`. */
+/** The champion of the registry and the readiness of a process; called by `doctor`. */
 
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import { champion, type RegistryState } from '../../online-model/registry/registry.ts'
@@ -11,7 +11,7 @@ const answerMaxMs = 3_000
 
 export interface Asked {
   readonly url: string
-  /** Somebody named the address, so that a process is expected there. */
+  /** The address was given with --url, so a process is expected there. */
   readonly isGiven: boolean
   readonly fetch: typeof fetch
 }
@@ -23,7 +23,7 @@ export function outcomeExaminations(subject: Subject, asked: Asked): Examination
       async examine() {
         const plan = await subject.plan.needed()
         const models = (await subject.topics.needed()).find(({ role }) => role === 'models')!
-        if (!models.exists) throw new NotChecked(`not checked, since it needs ${models.topic}.`)
+        if (!models.exists) throw new NotChecked(`not checked: it needs ${models.topic}.`)
         const { broker } = await subject.kafka.needed()
         const follower = createRegistryFollower({ broker, plan, topic: plan.models.topic, say: () => undefined })
         try {
@@ -43,7 +43,7 @@ export function registryCheck(
   { fingerprint }: Pick<Plan, 'fingerprint'>,
   definition: string,
 ): Check {
-  const train = `Once labels have ripened, type: millrace train ${definition}`
+  const train = `Once labels are mature, type: millrace train ${definition}`
   const version = champion(state)
   if (version === null) return warn('registry', 'there is no champion: predictions carry no score.', train)
   const { version: name, fingerprint: of, createdAtMs } = version
@@ -78,5 +78,5 @@ async function processCheck({ url, isGiven, fetch: ask }: Asked, definition: str
   }
   const { reasons } = body as Partial<NotReadyResponse>
   const told = reasons?.map(({ part, reason }) => `${part}: ${reason}`).join('; ') ?? `it answered ${response.status}`
-  return fail('process', `not ready at ${url}: ${told}.`, 'See its log; what it waits for is named above.')
+  return fail('process', `not ready at ${url}: ${told}.`, 'See its log; the reasons are listed above.')
 }

@@ -1,4 +1,4 @@
-/** What Redis says of itself in, whether features are safe there out; called by `doctor`. */
+/** The state of the Redis server in, checks of whether features are safe there out; called by `doctor`. */
 import type { RedisServer } from '../../feature-store/redis/server.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'
 import { shownBytes } from './machine.ts'
@@ -44,7 +44,7 @@ function reachable(
   return warn(
     'redis',
     message,
-    'Every batch waits for Redis: bring it nearer, or see what else it is busy with (SLOWLOG GET).',
+    'Every batch waits for Redis: move it closer, or check what else it is doing (SLOWLOG GET).',
   )
 }
 
@@ -52,7 +52,7 @@ function policy({ evictionPolicy }: RedisServer): Check {
   if (evictionPolicy === 'noeviction') return ok('redis policy', 'maxmemory-policy is noeviction.')
   return fail(
     'redis policy',
-    `maxmemory-policy is ${evictionPolicy}, expected noeviction: features could vanish unseen.`,
+    `maxmemory-policy is ${evictionPolicy}, expected noeviction: features could be evicted unnoticed.`,
     'Type: redis-cli CONFIG SET maxmemory-policy noeviction (and set it in redis.conf).',
   )
 }
@@ -62,7 +62,7 @@ function memory({ usedBytes, bytesMax }: RedisServer): Check {
   const share = usedBytes / bytesMax
   const message = `${shownBytes(usedBytes)} of maxmemory ${shownBytes(bytesMax)} used (${Math.floor(share * 100)} %).`
   const remedy =
-    'Raise it (redis-cli CONFIG SET maxmemory …): when it is full, Redis refuses writes and the pipeline stands.'
+    'Raise it (redis-cli CONFIG SET maxmemory …): when it is full, Redis refuses writes and the pipeline stops.'
   if (share >= memoryFailShare) return fail('redis memory', message, remedy)
   return share >= memoryWarnShare ? warn('redis memory', message, remedy) : ok('redis memory', message)
 }
@@ -78,15 +78,15 @@ function persistence({ isAppendOnly, failedWrite }: RedisServer): Check {
   if (isAppendOnly) return ok('redis persistence', 'append-only file is on.')
   return warn(
     'redis persistence',
-    'no append-only file: after a crash of Redis the features are folded anew from Kafka before events go on.',
+    'no append-only file: after a crash of Redis the features are rebuilt from Kafka before processing continues.',
     'Type: redis-cli CONFIG SET appendonly yes (and set it in redis.conf).',
   )
 }
 
 function clocks({ clockMs }: RedisServer, nowMs: number): Check {
-  if (clockMs === null) return ok('redis clock', 'this server does not tell its time.')
+  if (clockMs === null) return ok('redis clock', 'this server does not report its time.')
   const ahead = clockMs - nowMs
   const message = `${(Math.abs(ahead) / 1_000).toFixed(1)} s ${ahead < 0 ? 'behind' : 'ahead of'} this machine's clock.`
   if (Math.abs(ahead) <= clockWarnMs) return ok('redis clock', message)
-  return warn('redis clock', message, 'Let both machines take their time from NTP.')
+  return warn('redis clock', message, 'Synchronize both machines with NTP.')
 }

@@ -1,4 +1,4 @@
-/** What a running audit has found; where none runs, how to start one. Called by `examine`. */
+/** The result of a running audit; where none is running, how to start one. Called by `examine`. */
 import type { AuditFigures } from '../proof/audit.ts'
 import { shown } from '../terminal.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'
@@ -12,23 +12,23 @@ export function skewExamination({ definition, config }: Subject, { fetch: ask }:
   return { name: 'skew', examine: async () => [await skewCheck(url, definition, ask)] }
 }
 
-/** An audit is a second opinion: a pipeline without one is as well as it was. */
+/** A pipeline without an audit is not unhealthy. */
 async function skewCheck(url: string, definition: string, ask: typeof fetch): Promise<Check> {
   const start = `millrace audit ${definition}`
   let figures: AuditFigures
   try {
     const response = await ask(new URL('/audit', url), { signal: AbortSignal.timeout(answerMaxMs) })
     if (!response.ok)
-      return warn('skew', `${url} answered ${response.status}, which is no audit.`, `Start one: ${start}`)
+      return warn('skew', `${url} answered ${response.status}: it is not an audit.`, `Start one: ${start}`)
     figures = (await response.json()) as AuditFigures
   } catch {
-    return ok('skew', `no audit is running at ${url}. To have live vectors compared with their inputs: ${start}`)
+    return ok('skew', `no audit is running at ${url}. To compare live vectors with their inputs: ${start}`)
   }
   const { checked, differing, skipped, pending, sample } = figures
   const unjudged = Object.values(skipped).reduce((total, count) => total + count, 0)
   const told =
     `${shown(differing)} of ${shown(checked)} outputs differ in ${sample * 100} % of the entities; ` +
-    `${shown(unjudged)} not judged, ${shown(pending)} waiting.`
+    `${shown(unjudged)} not checked, ${shown(pending)} pending.`
   if (differing === 0) return ok('skew', told)
-  return fail('skew', told, 'The audit has printed each with its event and both values: see its log.')
+  return fail('skew', told, "See the audit's log: it lists each with its event and both values.")
 }

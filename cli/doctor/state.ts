@@ -8,7 +8,7 @@ import { committedPosition } from '../../processors/recovery/committed-position.
 import type { StagePlan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import { type Check, type Examination, fail, ok } from './check.ts'
-import { forEachStage, type Place, taskInputs } from './stages.ts'
+import { forEachStage, type InputOffsets, taskInputs } from './stages.ts'
 import type { Subject } from './subject.ts'
 
 /** A commit is confirmed a moment before everybody can read it. */
@@ -24,8 +24,8 @@ export function stateExaminations(subject: Subject): Examination[] {
           const partitions = (await taskInputs(subject, stage)).length
           const { clusterId } = await subject.kafka.needed()
           const { stateFingerprint } = await subject.plan.needed()
-          const looks = await lookAt(subject, stage, partitions)
-          return identityCheck(name, looks, { clusterId, stateFingerprint, partitions }, subject.definition)
+          const found = await inspectTasks(subject, stage, partitions)
+          return identityCheck(name, found, { clusterId, stateFingerprint, partitions }, subject.definition)
         }),
     },
     {
@@ -35,42 +35,42 @@ export function stateExaminations(subject: Subject): Examination[] {
   ]
 }
 
-async function lookAt({ redis }: Subject, { entity }: StagePlan, partitions: number): Promise<TaskLook[]> {
+async function inspectTasks({ redis }: Subject, { entity }: StagePlan, partitions: number): Promise<TaskLook[]> {
   const { store } = await redis.needed()
   return Promise.all(Array.from({ length: partitions }, (_, partition) => store.look(entity.name, partition)))
 }
 
-/** The first difference is told; all of them have the same ways out. */
+/** Reports the first difference only: the remedies are the same for all. */
 export function identityCheck(
   name: string,
-  looks: readonly TaskLook[],
+  found: readonly TaskLook[],
   expected: StateIdentity,
   definition: string,
 ): Check {
   const rebuild = `millrace run ${definition} --rebuild`
-  const clearing = looks.flatMap(({ identity }, partition) => (identity === 'clearing' ? [partition] : []))
+  const clearing = found.flatMap(({ identity }, partition) => (identity === 'clearing' ? [partition] : []))
   if (clearing.length > 0) {
     return fail(
       name,
-      `a rebuild of partitions ${clearing.join(', ')} was begun and not finished.`,
-      `Unless one is under way, type: ${rebuild}`,
+      `a rebuild of partitions ${clearing.join(', ')} was started and not finished.`,
+      `Unless one is running, type:  ${rebuild}`,
     )
   }
-  for (const { identity } of looks) {
+  for (const { identity } of found) {
     if (identity === null || identity === 'clearing') continue
     if (identity.clusterId !== expected.clusterId) {
       return fail(
         name,
         `it belongs to Kafka cluster ${identity.clusterId}, this one is ${expected.clusterId}: the offsets of one mean ` +
           'nothing in the other.',
-        `Set KAFKA_BROKERS to the cluster it belongs to, or MILLRACE_NAMESPACE to a new name, or fold it anew: ${rebuild}`,
+        `Set KAFKA_BROKERS to the cluster it belongs to, or MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
       )
     }
     if (identity.partitions !== expected.partitions) {
       return fail(
         name,
         `it was made with ${identity.partitions} partitions, the topics have ${expected.partitions}: keys are in other partitions now.`,
-        `Set MILLRACE_NAMESPACE to a new name, or fold it anew from what Kafka still has: ${rebuild}`,
+        `Set MILLRACE_NAMESPACE to a new name, or rebuild it from what Kafka still holds: ${rebuild}`,
       )
     }
     if (identity.stateFingerprint !== expected.stateFingerprint) {
@@ -78,25 +78,25 @@ export function identityCheck(
         name,
         `it was made by a definition with another layout of state, ${identity.stateFingerprint}; this one has ` +
           `${expected.stateFingerprint}.`,
-        `Start with the definition it belongs to, or set MILLRACE_NAMESPACE to a new name, or fold it anew: ${rebuild}`,
+        `Start with the definition it belongs to, or set MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
       )
     }
   }
-  const held = looks.filter(({ position }) => position !== null).length
+  const held = found.filter(({ position }) => position !== null).length
   if (held === 0) return ok(name, 'Redis holds nothing yet.')
-  return ok(name, `${held} of ${looks.length} partitions hold state of this definition, cluster and partition count.`)
+  return ok(name, `${held} of ${found.length} partitions hold state of this definition, cluster and partition count.`)
 }
 
 type Relation = 'new' | 'equal' | 'behind' | 'empty' | 'ahead' | 'truncated'
 
 async function stagePosition(subject: Subject, stage: StagePlan, name: string): Promise<Check> {
-  const places = await taskInputs(subject, stage)
+  const inputsByTask = await taskInputs(subject, stage)
   // Redis first: a pipeline at work moves on between the two answers, and Redis never is ahead.
-  const looks = await lookAt(subject, stage, places.length)
+  const found = await inspectTasks(subject, stage, inputsByTask.length)
   const relations = await Promise.all(
-    looks.map(async ({ position }, partition): Promise<Relation> => {
+    found.map(async ({ position }, partition): Promise<Relation> => {
       const stored = position === null ? null : decodePosition(position, `store, ${stage.entity.name} ${partition}`)
-      const inputs = places[partition]!
+      const inputs = inputsByTask[partition]!
       for (let tries = 1; ; tries++) {
         const relation = relationOf(stored, await committedOf(subject, stage, partition, inputs), inputs)
         if (relation !== 'ahead' || tries === settleTriesMax) return relation
@@ -107,7 +107,12 @@ async function stagePosition(subject: Subject, stage: StagePlan, name: string): 
   return positionCheck(name, relations, subject.definition)
 }
 
-async function committedOf(subject: Subject, { entity }: StagePlan, partition: number, inputs: readonly Place[]) {
+async function committedOf(
+  subject: Subject,
+  { entity }: StagePlan,
+  partition: number,
+  inputs: readonly InputOffsets[],
+) {
   const { broker } = await subject.kafka.needed()
   const { group } = sharedNames(subject.config, await subject.plan.needed())
   return committedPosition(entity.name, partition, await broker.committedOffsets(group, inputs))
@@ -116,7 +121,7 @@ async function committedOf(subject: Subject, { entity }: StagePlan, partition: n
 export function relationOf(
   stored: TaskPosition | null,
   committed: TaskPosition | null,
-  inputs: readonly Pick<Place, 'start'>[],
+  inputs: readonly Pick<InputOffsets, 'start'>[],
 ): Relation {
   if (stored === null) return committed === null ? 'new' : 'empty'
   if (committed === null || isAhead(stored, committed)) return 'ahead'
@@ -127,7 +132,7 @@ export function relationOf(
 export function positionCheck(name: string, relations: readonly Relation[], definition: string): Check {
   const partitions = (relation: Relation) =>
     relations.flatMap((one, partition) => (one === relation ? [partition] : []))
-  const rebuild = `Fold the state anew: millrace run ${definition} --rebuild`
+  const rebuild = `Rebuild the state: millrace run ${definition} --rebuild`
   const [ahead, truncated] = [partitions('ahead'), partitions('truncated')]
   if (ahead.length > 0) {
     return fail(
@@ -145,9 +150,9 @@ export function positionCheck(name: string, relations: readonly Relation[], defi
   }
   const told = [
     ['equal', "equal to Kafka's committed offsets"],
-    ['behind', 'behind them (folded again at the next start, without publishing)'],
-    ['empty', 'empty in Redis (folded again from the start of the topics at the next start)'],
-    ['new', 'not begun'],
+    ['behind', 'behind them (caught up from Kafka at the next start, without publishing)'],
+    ['empty', 'empty in Redis (rebuilt from the start of the topics at the next start)'],
+    ['new', 'not started'],
   ] as const
   const parts = told.flatMap(([relation, words]) => {
     const named = partitions(relation)

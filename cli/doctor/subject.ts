@@ -1,4 +1,4 @@
-/** Whom the doctor examines: the parts of a pipeline, each opened once and only when an examination asks for it. Made by `doctor`. */
+/** What the doctor examines: the parts of a pipeline, each opened once and only when an examination needs it. Made by `doctor`. */
 import type { RedisServer } from '../../feature-store/redis/server.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
 import type { Broker } from '../../runtime/broker.ts'
@@ -8,11 +8,11 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import { loadPlan } from '../load-plan.ts'
-import { reportTopics, type TopicReport } from '../topics/topic-report.ts'
+import { reportTopics, type TopicReport } from '../topics/report.ts'
 import { createPart, type Part } from './check.ts'
 
-/** The store as one sees it who takes nothing over. */
-export type LookStore = Pick<FeatureStore, 'look' | 'ping' | 'close'> & { server(): Promise<RedisServer> }
+/** The store without the operations that take ownership. */
+export type ReadOnlyStore = Pick<FeatureStore, 'look' | 'ping' | 'close'> & { server(): Promise<RedisServer> }
 
 export interface SubjectOptions {
   /** Path of the definition file. */
@@ -25,7 +25,7 @@ export interface SubjectOptions {
     config: Config & { readonly redisUrl: string },
     plan: Plan,
     keyPrefix: string,
-  ) => Promise<LookStore>
+  ) => Promise<ReadOnlyStore>
 }
 
 export interface Subject {
@@ -35,7 +35,7 @@ export interface Subject {
   readonly plan: Part<Plan>
   readonly kafka: Part<{ readonly broker: Broker; readonly clusterId: string }>
   readonly topics: Part<readonly TopicReport[]>
-  readonly redis: Part<{ readonly store: LookStore; readonly server: RedisServer; readonly pingMs: number }>
+  readonly redis: Part<{ readonly store: ReadOnlyStore; readonly server: RedisServer; readonly pingMs: number }>
   close(): Promise<void>
 }
 
@@ -47,7 +47,7 @@ export function createSubject(options: SubjectOptions): Subject {
   const plan = createPart('a definition that compiles', nothing, () => loadPlan(definition, config.namespace))
 
   const kafka = createPart('Kafka', nothing, async () => {
-    // What fails is said in a check, not in a log beside it.
+    // Failures are reported by a check, not by the log.
     const broker = options.openBroker({ ...config, logLevel: 'silent' })
     opened.push(broker)
     return { broker, clusterId: await broker.clusterId() }

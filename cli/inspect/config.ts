@@ -11,9 +11,9 @@ export interface ConfigCommandOptions {
 /** What is wrong with the settings was said before: the command was not begun then. */
 export async function configCommand(
   { json }: ConfigCommandOptions,
-  { environment, terminal }: Pick<CommandContext, 'environment' | 'terminal'>,
+  { env, terminal }: Pick<CommandContext, 'env' | 'terminal'>,
 ): Promise<number> {
-  const rows = configInForce(environment)
+  const rows = configInForce(env)
   if (json) {
     terminal.out(JSON.stringify(rows, null, 2))
     return exitCodes.done

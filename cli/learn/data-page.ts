@@ -1,7 +1,7 @@
 /** The profile of a training set as one HTML page that needs nothing else: charts are inline SVG. Pure; called by `millrace data`. */
 import type { DataProfile, DayProfile, FeatureProfile } from '../../online-model/training-store/profile.ts'
 import { shown, shownTime } from '../terminal.ts'
-import { missingShare, percent, short } from './data-words.ts'
+import { missingShare, percent, short } from './data-format.ts'
 
 const style = `
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1b2733; background: #fff }

@@ -7,8 +7,8 @@ import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { shown, shownTime, type Terminal, tableLines } from '../terminal.ts'
 import { writeFigures, writeWholeFile } from '../whole-file.ts'
+import { missingShare, percent, short } from './data-format.ts'
 import { dataPage } from './data-page.ts'
-import { missingShare, percent, short } from './data-words.ts'
 import { findTrainingStore, openStoreToImport } from './open-training-store.ts'
 
 export interface DataCommandOptions {

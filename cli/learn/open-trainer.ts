@@ -81,7 +81,7 @@ export async function openTrainer(options: OpenTrainerOptions): Promise<OpenedTr
     limits: defaultTrainerLimits,
     signal: AbortSignal.any([signal, ownStop.signal]),
   })
-  // `done` is awaited later; until then its rejection must not count as unhandled.
+  // The failure reaches whoever awaits `done`; until then it must not be an unhandled rejection.
   trainer.done.catch(() => undefined)
   shutdown.add('trainer', () => {
     ownStop.abort()

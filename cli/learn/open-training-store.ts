@@ -38,16 +38,16 @@ export async function findTrainingStore(
 ): Promise<FoundStore | null> {
   if (file !== undefined && !existsSync(file))
     throw new PipelineError('input_unreadable', `${file} does not exist: expected the file of a training store.`)
-  const place = file ?? trainingStoreFile(context.config, plan)
-  if (existsSync(place)) {
+  const path = file ?? trainingStoreFile(context.config, plan)
+  if (existsSync(path)) {
     try {
-      return await openToRead(plan, place, place)
+      return await openToRead(plan, path, path)
     } catch (error) {
       const isLocked = error instanceof PipelineError && error.code === 'training_store_locked'
-      if (!isLocked || !existsSync(snapshotOf(place))) throw error
+      if (!isLocked || !existsSync(snapshotOf(path))) throw error
     }
   }
-  const snapshot = snapshotOf(place)
+  const snapshot = snapshotOf(path)
   if (existsSync(snapshot)) return openToRead(plan, snapshot, `${snapshot}, the trainer's last snapshot`)
   return buildFromKafka(plan, context)
 }
@@ -99,12 +99,12 @@ export async function openStoreToImport(
   file: string | undefined,
   context: CommandContext,
 ): Promise<FoundStore> {
-  const place = file ?? trainingStoreFile(context.config, plan)
+  const path = file ?? trainingStoreFile(context.config, plan)
   const { broker } = openPipelineBroker(plan, context.config, context)
   try {
-    await mkdir(dirname(place), { recursive: true })
-    const store = await openTrainingStore({ file: place, plan, clusterId: await broker.clusterId() })
-    return { store, source: place, close: () => store.close() }
+    await mkdir(dirname(path), { recursive: true })
+    const store = await openTrainingStore({ file: path, plan, clusterId: await broker.clusterId() })
+    return { store, source: path, close: () => store.close() }
   } finally {
     await broker.close()
   }

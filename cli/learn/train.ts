@@ -8,7 +8,7 @@ import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
-import { requireTopics } from '../topics/topics.ts'
+import { requireTopics } from '../topics/requirements.ts'
 import { writeFigures, writeWholeFile } from '../whole-file.ts'
 
 export interface TrainCommandOptions {

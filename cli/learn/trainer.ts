@@ -7,9 +7,9 @@ import { createHttpServer, listen } from '../../runtime/http/server.ts'
 import { createLog } from '../../runtime/log.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { loadPlan } from '../load-plan.ts'
-import { untilStopped } from '../run/run.ts'
 import { createShutdown } from '../shutdown.ts'
-import { requireTopics } from '../topics/topics.ts'
+import { requireTopics } from '../topics/requirements.ts'
+import { untilStopped } from '../until-stopped.ts'
 import { openTrainer } from './open-trainer.ts'
 import { trainingStoreFile } from './open-training-store.ts'
 
@@ -58,7 +58,7 @@ export async function trainerCommand(
     server.register(trainerRoutes({ plan, store, trainer, state: registry.state }))
     shutdown.add('HTTP server', () => server.close())
     const url = await listen(server, { host: config.httpHost, port: config.trainerPort })
-    terminal.err(`${plan.name} is learnt from. Models, predictions, health and metrics: ${url}/trainer`)
+    terminal.err(`The trainer of ${plan.name} is running. Models, predictions, health and metrics: ${url}/trainer`)
     return { ended: trainer.done }
   }
 

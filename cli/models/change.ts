@@ -52,7 +52,7 @@ function setRole({ writer }: OpenRegistry, name: string, options: ModelsPromoteO
 
 function promoted({ version, previous, action }: AliasChange, role: 'champion' | 'challenger'): string {
   const instead = previous === null ? '' : ` instead of ${previous}`
-  const again = action === 'restore' ? ' It had been rolled back, which is forgotten.' : ''
+  const again = action === 'restore' ? ' Its rollback is cleared.' : ''
   return role === 'champion'
     ? `${version} is the champion now${instead || ', the first one'}.${again}`
     : `${version} is a challenger now${instead}: it scores in shadow from the next batch on.`
@@ -67,7 +67,7 @@ export async function modelsDismissCommand(
   return await withRegistry(definition, context, async (open) => {
     versionNamed(open, name)
     held(await open.writer.dismiss(name, causeOf(options, context)))
-    context.terminal.out(`${name} is no challenger any more.`)
+    context.terminal.out(`${name} is no longer a challenger.`)
     return exitCodes.done
   })
 }
@@ -79,11 +79,11 @@ export async function modelsRollbackCommand(
 ): Promise<number> {
   return await withRegistry(definition, context, async ({ plan, state, writer }) => {
     const from = champion(state)?.version
-    if (from === undefined) throw new PipelineError('model_conflict', 'There is no champion that could be taken back.')
+    if (from === undefined) throw new PipelineError('model_conflict', 'There is no champion to roll back.')
     const fits = (version: Parameters<typeof isFor>[0]) => isFor(version, plan)
     const change = held(await writer.rollback({ ...causeOf(options, context), from, fits }))
     context.terminal.out(
-      `${change.version} is the champion again; ${from} was taken back, and only models promote makes it the champion again.`,
+      `${change.version} is the champion again; ${from} was rolled back, and only models promote makes it the champion again.`,
     )
     return exitCodes.done
   })
@@ -120,7 +120,7 @@ function held(outcome: AliasOutcome): AliasChange {
   throw new PipelineError('model_conflict', `Nothing was changed: ${outcome.why}.`)
 }
 
-function causeOf({ reason }: ReasonOptions, { environment }: CommandContext): Cause {
-  const { USER: user } = environment
+function causeOf({ reason }: ReasonOptions, { env }: CommandContext): Cause {
+  const { USER: user } = env
   return { by: user === undefined || user === '' ? 'millrace models' : `${user} with millrace models`, reason }
 }

@@ -10,7 +10,7 @@ export function declareModelsCommands(declare: Declare): void {
     'promote pipelines/card-fraud.ts v3',
     'rollback pipelines/card-fraud.ts',
     'diff pipelines/card-fraud.ts v2 v3',
-  ]).description('Look at model versions, and say which of them scores.')
+  ]).description('List and compare model versions, and choose which of them scores.')
   declareList(models, declare)
   declareShow(models, declare)
   declarePromote(models, declare)
@@ -24,10 +24,10 @@ function declareList(models: Command, { act }: Declare): void {
   definitionCommand(
     models,
     'list',
-    'List the newest versions: aliases, where they come from, figures, and how they did as served.',
+    'List the newest versions: aliases, origin, figures, and their evaluation in production.',
     ['pipelines/card-fraud.ts', 'pipelines/card-fraud.ts --count 100 --json models.json'],
   )
-    .option('--count <versions>', 'list so many', wholeOption(1, 10_000), 20)
+    .option('--count <versions>', 'list at most this many', wholeOption(1, 10_000), 20)
     .option('--trainer <url>', 'HTTP address of the trainer, where it is not on this machine', urlOption)
     .addOption(jsonFileOption())
     .action((definition, options) =>
@@ -36,7 +36,7 @@ function declareList(models: Command, { act }: Declare): void {
 }
 
 function declareShow(models: Command, { act }: Declare): void {
-  definitionCommand(models, 'show', 'Show a version: lineage, weights, and what became of it and why.', [
+  definitionCommand(models, 'show', 'Show a version: lineage, weights, and its history with reasons.', [
     'pipelines/card-fraud.ts v3',
     'pipelines/card-fraud.ts v3 --out model.json',
   ])
@@ -54,10 +54,12 @@ function declarePromote(models: Command, { act }: Declare): void {
     'pipelines/card-fraud.ts v4 --as challenger',
     'pipelines/card-fraud.ts v5 --as challenger --replace v4',
   ])
-    .argument('<version>', 'as listed; one that was rolled back, too', versionOption)
-    .addOption(new Option('--as <alias>', 'what it is to be').choices(['champion', 'challenger']).default('champion'))
-    .option('--keep-former', 'the former champion scores on in shadow')
-    .option('--replace <version>', 'challenger that gives its place up, where all are taken', versionOption)
+    .argument('<version>', 'as listed; may be one that was rolled back', versionOption)
+    .addOption(
+      new Option('--as <alias>', 'role of the version').choices(['champion', 'challenger']).default('champion'),
+    )
+    .option('--keep-former', 'the former champion keeps scoring in shadow')
+    .option('--replace <version>', 'challenger to replace, where all slots are taken', versionOption)
     .addOption(reasonOption())
     .action((definition, version, options) =>
       act(async (context) => (await import('./change.ts')).modelsPromoteCommand(definition, version, options, context)),
@@ -74,7 +76,7 @@ function declareDismiss(models: Command, { act }: Declare): void {
 }
 
 function declareRollback(models: Command, { act }: Declare): void {
-  definitionCommand(models, 'rollback', 'Take the champion back: the one before it scores again.', [
+  definitionCommand(models, 'rollback', 'Roll back the champion: the one before it scores again.', [
     'pipelines/card-fraud.ts --reason "too many alerts since noon"',
   ])
     .addOption(reasonOption())
@@ -103,7 +105,7 @@ function declareImport(models: Command, { act }: Declare): void {
     'pipelines/card-fraud.ts model.json --as challenger',
   ])
     .argument('<file>', 'written by train --out or models show --out')
-    .addOption(new Option('--as <alias>', 'promote it at once').choices(['champion', 'challenger']))
+    .addOption(new Option('--as <alias>', 'promote it as well').choices(['champion', 'challenger']))
     .addOption(reasonOption())
     .action((definition, file, options) =>
       act(async (context) => (await import('./change.ts')).modelsImportCommand(definition, file, options, context)),

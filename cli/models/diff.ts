@@ -55,7 +55,9 @@ function positionRows(first: ModelVersion, second: ModelVersion): string[][] {
   const offsets = ({ trainedOn }: ModelVersion) =>
     new Map(trainedOn.map(({ topic, partition, offset }) => [`${topic}-${partition}`, offset]))
   const [one, two] = [offsets(first), offsets(second)]
-  return [...new Set([...one.keys(), ...two.keys()])].map((place) => difference(place, one.get(place), two.get(place)))
+  return [...new Set([...one.keys(), ...two.keys()])].map((topicPartition) =>
+    difference(topicPartition, one.get(topicPartition), two.get(topicPartition)),
+  )
 }
 
 function difference(name: string, first: number | undefined, second: number | undefined): string[] {

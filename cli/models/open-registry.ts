@@ -9,7 +9,7 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { loadPlan } from '../load-plan.ts'
-import { requireTopics } from '../topics/topics.ts'
+import { requireTopics } from '../topics/requirements.ts'
 
 export interface OpenRegistry {
   readonly plan: Plan

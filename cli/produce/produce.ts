@@ -2,7 +2,8 @@
 import type { Pace } from '../../producers/pace.ts'
 import { openPositions, type PositionedSink, type SourceIdentity } from '../../producers/positions.ts'
 import type { SourceEvent } from '../../producers/prepare.ts'
-import { type ProduceProgress, type ProduceSummary, produce, type Sink } from '../../producers/produce.ts'
+import { produce, type Sink } from '../../producers/produce.ts'
+import type { ProduceProgress, ProduceSummary } from '../../producers/produce-counts.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Problem } from '../../schemas/kernel/event.ts'
@@ -11,12 +12,12 @@ import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { createShutdown, type Shutdown } from '../shutdown.ts'
+import { openSource } from '../sources/open-source.ts'
+import type { SourceOptions } from '../sources/source.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
-import { requireTopics } from '../topics/topics.ts'
+import { requireTopics } from '../topics/requirements.ts'
 import { writeFigures } from '../whole-file.ts'
-import { openRejectedFile } from './rejected-rows.ts'
-import type { SourceOptions } from './source.ts'
-import { openSource } from './sources.ts'
+import { openRejectedFile } from './rejected-file.ts'
 
 export interface ProduceCommandOptions extends SourceOptions {
   /** Goes on where the run before stopped. */
@@ -45,7 +46,7 @@ export async function produceCommand(
   if (options.resume && source.identity === null) {
     throw new PipelineError(
       'usage',
-      '--resume goes with a file or a generated source: standard input is not given again.',
+      '--resume goes with a file or a generated source: standard input cannot be read again.',
     )
   }
   const { broker } = openPipelineBroker(plan, config, context)
@@ -122,10 +123,11 @@ async function openSourcePositions(
     say: terminal.err,
   })
   const { found } = positions
-  if (resume && found === null) terminal.err(`${source.name} has no position yet: it is sent from its first row.`)
-  if (resume && found !== null) terminal.err(`${source.name}: ${shown(found)} rows are done, going on after them.`)
+  if (resume && found === null) terminal.err(`${source.name} has no position yet: starting from its first row.`)
+  if (resume && found !== null)
+    terminal.err(`${source.name}: ${shown(found)} rows are completed; continuing after them.`)
   if (!resume && found)
-    terminal.err(`${source.name}: a run before was done with ${shown(found)} rows; all are sent again.`)
+    terminal.err(`${source.name}: an earlier run completed ${shown(found)} rows; all are sent again.`)
   return positions
 }
 
@@ -141,11 +143,11 @@ function progressLine({ events, eventsPerSecond, timeMs }: ProduceProgress, shar
 }
 
 function rejectionLine(problems: readonly Problem[], event: SourceEvent): string {
-  const place = event.place ?? ('stream' in event ? `an event of ${event.stream}` : 'an event')
+  const location = event.location ?? ('stream' in event ? `an event of ${event.stream}` : 'an event')
   const told = problems.map(
     ({ path, expected, received }) => `${path === '' ? '' : `${path} `}expected ${expected}, received ${received}`,
   )
-  return `not sent: ${place}: ${told.join('; ')}`
+  return `not sent: ${location}: ${told.join('; ')}`
 }
 
 function printSummary(summary: ProduceSummary, isStopped: boolean, terminal: Terminal): void {
@@ -156,7 +158,7 @@ function printSummary(summary: ProduceSummary, isStopped: boolean, terminal: Ter
   )
   for (const [stream, count] of Object.entries(byStream)) terminal.out(`  ${stream}: ${shown(count)}`)
   if (rejected > rejectionsShownMax) terminal.err(`${shown(rejected - rejectionsShownMax)} more were not sent.`)
-  if (skipped > 0) terminal.out(`  rows that were done with before: ${shown(skipped)}`)
+  if (skipped > 0) terminal.out(`  rows completed by an earlier run: ${shown(skipped)}`)
   if (rejected === 0) return
   const byCode = Object.entries(rejectedByCode).map(([code, count]) => `${code} ${shown(count)}`)
   terminal.out(`  not sent, since they are no valid events: ${shown(rejected)} (${byCode.join(', ')})`)

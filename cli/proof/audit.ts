@@ -11,10 +11,10 @@ import { createLog } from '../../runtime/log.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { drainMaxMs } from '../run/run.ts'
 import { createShutdown } from '../shutdown.ts'
 import { shown } from '../terminal.ts'
-import { requireTopics } from '../topics/topics.ts'
+import { requireTopics } from '../topics/requirements.ts'
+import { drainMaxMs } from '../until-stopped.ts'
 import { writeFigures } from '../whole-file.ts'
 
 export interface AuditCommandOptions {
@@ -76,7 +76,7 @@ export async function auditCommand(
       server.register(metricsRoute(registry))
       shutdown.add('HTTP server', () => server.close())
       const url = await listen(server, { host: config.httpHost, port: config.auditPort })
-      terminal.err(`${plan.name} is audited. Totals, health and metrics: ${url}/audit`)
+      terminal.err(`${plan.name} is being audited. Totals, health and metrics: ${url}/audit`)
     }
     await runAudit({
       plan,
@@ -127,12 +127,12 @@ function createAuditMetrics(registry: Registry) {
   const registers = [registry]
   const counter = (name: string, help: string, labelNames: string[] = []) =>
     new Counter({ name, help, labelNames, registers })
-  const checked = counter('millrace_skew_checked_total', 'Outputs of stages computed again and compared.')
+  const checked = counter('millrace_skew_checked_total', 'Outputs of stages recomputed and compared.')
   const differing = counter(
     'millrace_skew_differing_total',
-    'Outputs with a value that differs from the one computed again.',
+    'Outputs with a value that differs from the recomputed one.',
   )
-  const skipped = counter('millrace_skew_skipped_total', 'Outputs that could not be compared, by reason.', ['reason'])
+  const skipped = counter('millrace_skew_skipped_total', 'Outputs that could not be checked, by reason.', ['reason'])
   const waiting = new Gauge({
     name: 'millrace_skew_pending_outputs',
     help: 'Outputs whose inputs are still to be read.',
@@ -163,6 +163,6 @@ function summaryOf({ checked, predictions, differing, skipped, sample }: AuditFi
     printed > differencesPrintedMax ? ` (${shown(printed - differencesPrintedMax)} more values differ)` : ''
   return (
     `${shown(checked)} outputs of ${sample * 100} % of the entities checked, ${shown(predictions)} of them predictions: ` +
-    `${shown(differing)} differ${unprinted}. Not compared: ${reasons.length > 0 ? reasons.join(', ') : 'none'}.`
+    `${shown(differing)} differ${unprinted}. Not checked: ${reasons.length > 0 ? reasons.join(', ') : 'none'}.`
   )
 }

@@ -16,7 +16,6 @@ export function declareProofCommands(declare: Declare): void {
   declareBacktest(declare)
   declareVerify(declare)
   declareAudit(declare)
-  declareSchemas(declare)
 }
 
 function declareReplay({ command, act }: Declare): void {
@@ -27,7 +26,7 @@ function declareReplay({ command, act }: Declare): void {
     ]),
   )
     .requiredOption('--out <file>', 'CSV file to write', outputFileOption)
-    .option('--partitions <count>', 'partitions of the topics that are replayed', wholeOption(1, 1_024), 4)
+    .option('--partitions <count>', 'partitions of the replayed topics', wholeOption(1, 1_024), 4)
     .option('--model <file>', 'score with a model that train --out wrote')
     .addOption(jsonFileOption())
     .action((definition, options) =>
@@ -37,14 +36,14 @@ function declareReplay({ command, act }: Declare): void {
 
 function declareBacktest({ command, act }: Declare): void {
   withWholeSource(
-    command('backtest', 'Replay a source without servers, learn from its late labels, and measure a week of scores.', [
+    command('backtest', 'Replay a source without servers, train on its late labels, and measure a week of scores.', [
       'pipelines/card-fraud.ts --source handbook',
       'pipelines/card-fraud.ts --source handbook --test-from 2018-08-15 --json backtest.json',
       'pipelines/card-fraud.ts --source events.jsonl --test-from 2026-03-02',
     ]),
   )
-    .option('--test-from <day>', 'first day of the week that is tested (the handbook: 2018-08-08)', dayOption)
-    .addOption(new Option('--lines <name...>', 'only these lines of the table').choices(lineNames))
+    .option('--test-from <day>', 'first day of the test week (default for the handbook: 2018-08-08)', dayOption)
+    .addOption(new Option('--lines <name...>', 'compute compute only these lines of the table').choices(lineNames))
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./backtest.ts')).backtestCommand(definition, options, context)),
@@ -62,20 +61,20 @@ function declareVerify({ command, act }: Declare): void {
     ],
   )
     .option('--embedded', 'without servers: through the memory of this process instead of Kafka and Redis')
-    .requiredOption('--until <day>', 'event time that the stream ends before', instantOption)
+    .requiredOption('--until <day>', 'end of the stream (exclusive), event time', instantOption)
     .addOption(
       new Option('--speed <factor>', 'pace by event time: event seconds a second')
         .argParser(positiveOption)
         .conflicts('rate'),
     )
-    .option('--rate <events>', 'pace by rate: events a second; flat out unless told', positiveOption)
+    .option('--rate <events>', 'pace by rate: events a second (default: full speed)', positiveOption)
     .addOption(
-      new Option('--processes <count>', 'production processes that share the work')
+      new Option('--processes <count>', 'number of production processes')
         .argParser(wholeOption(1, 64))
         .default(1)
         .conflicts('embedded'),
     )
-    .option('--seed <seed>', 'of the generated events; 0 is the published data set', wholeOption(0, 524_287))
+    .option('--seed <seed>', 'seed seed of the generated events; 0 is the published data set', wholeOption(0, 524_287))
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./verify.ts')).verifyCommand(definition, options, context)),
@@ -83,28 +82,14 @@ function declareVerify({ command, act }: Declare): void {
 }
 
 function declareAudit({ command, act }: Declare): void {
-  command(
-    'audit',
-    'Follow a pipeline, compute a sample of its vectors and scores again from its inputs, and compare.',
-    ['pipelines/card-fraud.ts', 'pipelines/card-fraud.ts --sample 1 --once --json audit.json'],
-  )
-    .option('--sample <share>', 'of the entities of each stage, above 0 and up to 1', shareOption, 0.01)
-    .option('--once', 'end once what the topics hold now is compared; the exit code says whether anything differs')
+  command('audit', 'Follow a pipeline, recompute a sample of its vectors and scores from its inputs, and compare.', [
+    'pipelines/card-fraud.ts',
+    'pipelines/card-fraud.ts --sample 1 --once --json audit.json',
+  ])
+    .option('--sample <share>', 'share of the entities of each stage, above 0 and up to 1', shareOption, 0.01)
+    .option('--once', 'stop when all records present now are compared; the exit code says whether anything differs')
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./audit.ts')).auditCommand(definition, options, context)),
-    )
-}
-
-function declareSchemas({ command, act }: Declare): void {
-  command('schemas', 'List, check or write the Avro schemas that the definition derives.', [
-    'pipelines/card-fraud.ts --check',
-    'pipelines/card-fraud.ts --write',
-  ])
-    .addOption(new Option('--check', 'fail when a file differs from the definition').conflicts('write'))
-    .option('--write', 'write the files; refused where old records could not be read any more')
-    .option('--folder <folder>', 'folder that holds one folder a pipeline', 'schemas')
-    .action((definition, options) =>
-      act(async (context) => (await import('./schemas.ts')).schemasCommand(definition, options, context)),
     )
 }

@@ -9,9 +9,9 @@ import type { EntityPlan, Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { checkedEvent } from '../produce/checked-event.ts'
-import type { SourceOptions } from '../produce/source.ts'
-import { openSource } from '../produce/sources.ts'
+import { checkedEvent } from '../sources/checked-event.ts'
+import { openSource } from '../sources/open-source.ts'
+import type { SourceOptions } from '../sources/source.ts'
 import { shown } from '../terminal.ts'
 import { openWholeFile, writeFigures } from '../whole-file.ts'
 
@@ -66,7 +66,7 @@ export async function replayCommand(
   const { events, duplicates, rejected } = replay.counts
   terminal.out(
     `${options.out}: ${shown(rows)} rows from ${shown(events)} events in ${seconds.toFixed(1)} s; ` +
-      `${shown(duplicates)} duplicates and ${shown(rejected)} refused events left out.`,
+      `${shown(duplicates)} duplicates and ${shown(rejected)} rejected events left out.`,
   )
   await writeFigures(options.json, { rows, events, duplicates, rejected, seconds, model: scorer?.version ?? null })
   return exitCodes.done

@@ -1,6 +1,6 @@
 /**
- * `millrace verify`: the proof that live equals replay. A stream of the benchmark goes through real Kafka and Redis in a namespace of its
- * own; every prediction's vector is compared, bit for bit, with what the pure replay gives. Exit code 1 when anything differs.
+ * `millrace verify`: proves that live equals replay. Sends a stream of the benchmark through an isolated pipeline and compares each
+ * prediction's vector, bit for bit, with that of the replay. Exit code 1 when anything differs.
  */
 
 import { createReplay, type Replayed } from '../../processors/replay.ts'
@@ -8,15 +8,15 @@ import type { Pace } from '../../producers/pace.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
+import { openEmbeddedEnvironment } from '../environment/embedded.ts'
+import type { Parts } from '../environment/environment.ts'
+import { createEventSender } from '../environment/event-sender.ts'
+import { openIsolatedPipeline, tickUntil, withParts } from '../environment/isolated-pipeline.ts'
+import { openServerEnvironment } from '../environment/servers.ts'
 import { exitCodes } from '../failure-text.ts'
-import { drawHandbook } from '../produce/sources.ts'
-import { openEmbeddedGround } from '../start/embedded-environment.ts'
-import type { Parts } from '../start/environment.ts'
-import { createFeed } from '../start/feed.ts'
-import { openOwnPipeline, tickUntil, withParts } from '../start/own-pipeline.ts'
-import { openServerGround } from '../start/server-environment.ts'
+import { drawHandbook } from '../sources/open-source.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
-import { requireTopics } from '../topics/topics.ts'
+import { requireTopics } from '../topics/requirements.ts'
 import { writeFigures } from '../whole-file.ts'
 
 export interface VerifyCommandOptions {
@@ -58,26 +58,26 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
   const { context, signal, giveUp } = parts
   const { clock, terminal } = context
   const namespace = `verify-${clock.nowMs().toString(36)}`
-  const pipeline = await openOwnPipeline(
+  const pipeline = await openIsolatedPipeline(
     definition,
     namespace,
-    options.embedded ? openEmbeddedGround : openServerGround,
+    options.embedded ? openEmbeddedEnvironment : openServerEnvironment,
     () => drawHandbook(options.seed ?? 0),
     parts,
-    // Flat out is a backlog: there is no live stream that a wait could hold up.
+    // At full speed the stream is a backlog: waiting for earlier events delays nothing live.
     { processes: options.processes, isReplay: paceOf(options).kind === 'flat out' },
   )
-  const { plan, ground, watched, urls } = pipeline
-  const partitionsOf = await requireTopics(ground.broker, [plan.scored.topic])
+  const { plan, environment, watched, urls } = pipeline
+  const partitionsOf = await requireTopics(environment.broker, [plan.scored.topic])
   const expected = createExpectation(plan, partitionsOf(plan.scored.topic), terminal)
   watched.onPrediction = ({ id, features }) => expected.compare(id, features)
 
-  const feed = await createFeed(pipeline, options, context)
+  const sender = await createEventSender(pipeline, options, context)
   const beganMs = clock.elapsedMs()
-  let timeMs = feed.startMs
+  let timeMs = sender.startMs
   let isSending = true
-  const sent = feed
-    .send({ fromMs: feed.startMs, untilMs: options.until }, paceOf(options), signal, (event) => {
+  const sent = sender
+    .send({ fromMs: sender.startMs, untilMs: options.until }, paceOf(options), signal, (event) => {
       timeMs = event.timeMs
       expected.push(event.stream, event.values)
     })
@@ -85,15 +85,15 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
     .finally(() => {
       isSending = false
     })
-  const tell = () =>
-    terminal.err(`  ${shownTime(timeMs)}: ${shown(feed.sent)} sent, ${shown(watched.counts.predictions)} predicted`)
-  const isOwed = () => feed.sent > watched.counts.predictions
-  await tickUntil(() => !isSending && !isOwed(), tell, { isOwed, watched, clock, signal })
+  const report = () =>
+    terminal.err(`  ${shownTime(timeMs)}: ${shown(sender.sent)} sent, ${shown(watched.counts.predictions)} predicted`)
+  const isOutstanding = () => sender.sent > watched.counts.predictions
+  await tickUntil(() => !isSending && !isOutstanding(), report, { isOutstanding, watched, clock, signal })
   await sent
   if (signal.aborted) return exitCodes.interrupted
   const metrics = await readMetrics(urls)
   const figures: VerifyFigures = {
-    events: feed.sent,
+    events: sender.sent,
     ...expected.finish(),
     late: metrics('millrace_late_events'),
     releasedEarly: metrics('millrace_released_early_events'),
@@ -117,7 +117,7 @@ interface Expectation {
   finish(): Pick<VerifyFigures, 'compared' | 'differing' | 'missing' | 'doubled'>
 }
 
-/** Both sides come as they come; a pair is compared and forgotten, so that only what is on its way is kept. */
+/** The two sides may arrive in any order. A pair is dropped once it is compared, so memory holds only what is outstanding. */
 function createExpectation(plan: Plan, partitions: number, terminal: Terminal): Expectation {
   const replay = createReplay(plan, { partitions })
   const indexes = new Map(plan.streams.map(({ name, index }) => [name, index]))
@@ -152,11 +152,11 @@ function createExpectation(plan: Plan, partitions: number, terminal: Terminal): 
     const differing = plan.features.filter((_, i) => !Object.is(vector[i], features[i]))
     if (differing.length === 0) return
     if (++counts.differing > differencesShownMax) return
-    const told = differing.map(({ name }) => {
+    const differences = differing.map(({ name }) => {
       const at = plan.features.findIndex((feature) => feature.name === name)
       return `${name} replay ${vector[at]}, live ${features[at]}`
     })
-    terminal.err(`event ${id} differs: ${told.join('; ')}`)
+    terminal.err(`event ${id} differs: ${differences.join('; ')}`)
   }
 
   function finish() {
@@ -164,7 +164,10 @@ function createExpectation(plan: Plan, partitions: number, terminal: Terminal): 
     counts.missing = replayed.size
     if (live.size > 0) {
       const [id] = live.keys()
-      throw new PipelineError('server_failed', `${live.size} predictions have no event, the first is of ${id}.`)
+      throw new PipelineError(
+        'server_failed',
+        `${live.size} predictions belong to no event that was sent, the first has id ${id}.`,
+      )
     }
     return counts
   }
@@ -172,7 +175,7 @@ function createExpectation(plan: Plan, partitions: number, terminal: Terminal): 
   return { push: (stream, values) => expect(replay.push(indexes.get(stream)!, values)), compare, finish }
 }
 
-/** Sums of the processes' own counts over their labels. */
+/** Sums of a metric over all processes and labels. */
 async function readMetrics(urls: readonly string[]): Promise<(name: string) => number> {
   const texts = await Promise.all(urls.map(async (url) => (await fetch(`${url}/metrics`)).text()))
   const all = texts.flatMap((text) => text.split('\n'))
@@ -182,10 +185,10 @@ async function readMetrics(urls: readonly string[]): Promise<(name: string) => n
   }
 }
 
-function print(figures: VerifyFigures, ground: string, terminal: Terminal): void {
+function print(figures: VerifyFigures, environment: string, terminal: Terminal): void {
   const { events, compared, differing, missing, doubled, late, releasedEarly, rejected, duplicates, seconds } = figures
   terminal.out(
-    `${shown(events)} events through ${ground} in ${seconds} s: ${shown(compared)} vectors compared with the replay, ` +
+    `${shown(events)} events through ${environment} in ${seconds} s: ${shown(compared)} vectors compared with the replay, ` +
       `${shown(differing)} differing, ${shown(missing)} missing, ${shown(doubled)} doubled.`,
   )
   terminal.out(

@@ -4,7 +4,7 @@ import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { shown, shownTime, tableLines } from '../terminal.ts'
-import { type DeadLetterFilter, type LocatedDeadLetter, readDeadLetters, shownPlace } from './read-dead-letters.ts'
+import { type DeadLetterFilter, type LocatedDeadLetter, readDeadLetters, shownLocation } from './read.ts'
 
 export interface RejectedListOptions extends DeadLetterFilter {
   readonly from: 'start' | 'end'
@@ -31,10 +31,10 @@ export async function rejectedListCommand(
   const byCode = new Map<string, number>()
   let rows: Row[] = []
   try {
-    for await (const placed of readDeadLetters(broker, plan, options)) {
-      const { code } = placed.deadLetter.problems[0] ?? { code: 'none' }
+    for await (const located of readDeadLetters(broker, plan, options)) {
+      const { code } = located.deadLetter.problems[0] ?? { code: 'none' }
       byCode.set(code, (byCode.get(code) ?? 0) + 1)
-      rows.push(rowOf(placed))
+      rows.push(rowOf(located))
       if (rows.length >= 2 * options.count) rows = firstRows(rows, options)
     }
   } finally {
@@ -46,9 +46,9 @@ export async function rejectedListCommand(
   return exitCodes.done
 }
 
-function rowOf({ deadLetter, ...place }: LocatedDeadLetter): Row {
+function rowOf({ deadLetter, ...location }: LocatedDeadLetter): Row {
   const { stage, attempt, problems } = deadLetter
-  return { ...place, origin: originOf(deadLetter), deadLetter: { stage, attempt, problems } }
+  return { ...location, origin: originOf(deadLetter), deadLetter: { stage, attempt, problems } }
 }
 
 /** Where the event lay: nowhere, for one that came over HTTP. */
@@ -63,17 +63,25 @@ function firstRows(rows: Row[], { from, count }: RejectedListOptions): Row[] {
   return rows.sort((a, b) => direction * inOrder(a, b)).slice(0, count)
 }
 
-function jsonOf({ deadLetter, origin, appendedAtMs, ...place }: Row) {
-  return { place: shownPlace(place), appendedAt: shownTime(appendedAtMs), origin, ...deadLetter }
+function jsonOf({ deadLetter, origin, appendedAtMs, ...location }: Row) {
+  return { location: shownLocation(location), appendedAt: shownTime(appendedAtMs), origin, ...deadLetter }
 }
 
 function printTable(rows: readonly Row[], byCode: ReadonlyMap<string, number>, { terminal }: CommandContext): void {
-  const head = ['place', 'appended', 'origin', 'stage', 'tried', 'code', 'first problem']
-  const cells = rows.map(({ deadLetter: { stage, attempt, problems }, origin, appendedAtMs, ...place }) => {
+  const head = ['location', 'appended', 'origin', 'stage', 'tried', 'code', 'first problem']
+  const cells = rows.map(({ deadLetter: { stage, attempt, problems }, origin, appendedAtMs, ...location }) => {
     const [first] = problems
     const told = first ? `${first.path} expected ${first.expected}, received ${first.received}`.trim() : ''
     const cut = told.length > problemShownMax ? `${told.slice(0, problemShownMax)}…` : told
-    return [shownPlace(place), shownTime(appendedAtMs), origin, stage, String(attempt), first?.code ?? 'none', cut]
+    return [
+      shownLocation(location),
+      shownTime(appendedAtMs),
+      origin,
+      stage,
+      String(attempt),
+      first?.code ?? 'none',
+      cut,
+    ]
   })
   if (rows.length > 0) for (const line of tableLines([head, ...cells])) terminal.out(line)
   const total = [...byCode.values()].reduce((sum, count) => sum + count, 0)

@@ -13,7 +13,7 @@ import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { shown } from '../terminal.ts'
-import { requireTopics } from '../topics/topics.ts'
+import { requireTopics } from '../topics/requirements.ts'
 import { writeFigures } from '../whole-file.ts'
 import {
   type DeadLetterFilter,
@@ -22,8 +22,8 @@ import {
   readDeadLetter,
   readDeadLetters,
   recordAt,
-  shownPlace,
-} from './read-dead-letters.ts'
+  shownLocation,
+} from './read.ts'
 
 export interface RejectedReplayOptions extends DeadLetterFilter {
   readonly all?: boolean
@@ -41,12 +41,12 @@ const recordOverheadBytes = 256
 
 export async function rejectedReplayCommand(
   definition: string,
-  places: readonly DeadLetterLocation[],
+  locations: readonly DeadLetterLocation[],
   options: RejectedReplayOptions,
   context: CommandContext,
 ): Promise<number> {
   const { config, terminal, clock } = context
-  refuseUnclear(places, options)
+  refuseUnclear(locations, options)
   const plan = await loadPlan(definition, config.namespace)
   const repaired = options.value === undefined ? null : await readValue(options.value)
   const broker = context.openBroker(config)
@@ -58,18 +58,18 @@ export async function rejectedReplayCommand(
     const tally = createTally(options.dryRun ?? false, terminal.out)
     const sending = createSending(broker, options.dryRun ?? false)
     try {
-      for await (const placed of deadLettersOf(broker, plan, places, options)) {
-        const { deadLetter } = placed
+      for await (const located of deadLettersOf(broker, plan, locations, options)) {
+        const { deadLetter } = located
         const value = repaired ?? (await originalValue(broker, deadLetter))
         const outcome: Requeue =
           value === 'gone'
             ? {
                 ok: false,
                 code: 'value_cut',
-                reason: 'the dead letter holds only a part of the value; hand it in with --value',
+                reason: 'the dead letter holds only a part of the value; supply it with --value',
               }
             : fitting(requeue(deadLetter, value, { plan, partitionsOf, nowMs: clock.nowMs() }), limits)
-        tally.count(placed, outcome)
+        tally.count(located, outcome)
         if (outcome.ok) await sending.add(outcome.record)
       }
     } finally {
@@ -83,19 +83,19 @@ export async function rejectedReplayCommand(
   }
 }
 
-/** What to replay must be said: all of a production's dead letters are not what a forgotten argument means. */
-function refuseUnclear(places: readonly DeadLetterLocation[], options: RejectedReplayOptions): void {
+/** The dead letters must be named: a forgotten argument must not replay all of production's. */
+function refuseUnclear(locations: readonly DeadLetterLocation[], options: RejectedReplayOptions): void {
   const { all = false, value, code, stream, stage, since, until } = options
   const filters = [code, stream, stage, since, until].filter((filter) => filter !== undefined)
   const isFiltered = all || filters.length > 0
-  if (places.length > 0 === isFiltered) {
+  if (locations.length > 0 === isFiltered) {
     throw new PipelineError(
       'usage',
-      'Say which dead letters: places such as 0:17, or filters such as --code late, or --all.',
+      'Name the dead letters: locations such as 0:17, or filters such as --code late, or --all.',
     )
   }
-  if (value !== undefined && places.length !== 1) {
-    throw new PipelineError('usage', `--value is for exactly one place, but there are ${places.length}.`)
+  if (value !== undefined && locations.length !== 1) {
+    throw new PipelineError('usage', `--value goes with exactly one location, received ${locations.length}.`)
   }
 }
 
@@ -108,11 +108,11 @@ async function readValue(path: string): Promise<Buffer> {
 async function* deadLettersOf(
   broker: Broker,
   plan: Plan,
-  places: readonly DeadLetterLocation[],
+  locations: readonly DeadLetterLocation[],
   options: RejectedReplayOptions,
 ): AsyncGenerator<LocatedDeadLetter> {
-  if (places.length === 0) yield* readDeadLetters(broker, plan, options)
-  for (const place of places) yield await readDeadLetter(broker, plan, place)
+  if (locations.length === 0) yield* readDeadLetters(broker, plan, options)
+  for (const location of locations) yield await readDeadLetter(broker, plan, location)
 }
 
 /** The whole value, from where the event lay if the letter holds only a part. */
@@ -172,21 +172,21 @@ function createTally(isDryRun: boolean, out: (line: string) => void) {
   let replayed = 0
   let refused = 0
 
-  function count(placed: LocatedDeadLetter, outcome: Requeue): void {
+  function count(located: LocatedDeadLetter, outcome: Requeue): void {
     if (outcome.ok) replayed++
     else {
       refused++
       byCode.set(outcome.code, (byCode.get(outcome.code) ?? 0) + 1)
     }
     if (replayed + refused > linesShownMax) return
-    const place = shownPlace(placed)
+    const location = shownLocation(located)
     if (!outcome.ok) {
-      out(`${place}  refused  ${outcome.code}: ${outcome.reason}`)
+      out(`${location}  rejected  ${outcome.code}: ${outcome.reason}`)
       return
     }
     const { topic, partition } = outcome.record
     out(
-      `${place}  ${isDryRun ? 'would go' : 'goes'} to ${topic}-${partition}  ${outcome.id}, attempt ${placed.deadLetter.attempt + 1}`,
+      `${location}  ${isDryRun ? 'would be sent' : 'sent'} to ${topic}-${partition}  ${outcome.id}, attempt ${located.deadLetter.attempt + 1}`,
     )
   }
 
@@ -194,8 +194,8 @@ function createTally(isDryRun: boolean, out: (line: string) => void) {
     const more = replayed + refused - linesShownMax
     if (more > 0) out(`… and ${shown(more)} more`)
     const codes = [...byCode].sort(([, a], [, b]) => b - a).map(([code, times]) => `${shown(times)} ${code}`)
-    const told = codes.length > 0 ? `: ${codes.join(', ')}` : ''
-    out(`${shown(replayed)} ${isDryRun ? 'would be put back' : 'put back'}, ${shown(refused)} refused${told}.`)
+    const listed = codes.length > 0 ? `: ${codes.join(', ')}` : ''
+    out(`${shown(replayed)} ${isDryRun ? 'would be requeued' : 'requeued'}, ${shown(refused)} rejected${listed}.`)
     return { replayed, refused, rejectedByCode: Object.fromEntries(byCode), dryRun: isDryRun }
   }
 

@@ -9,16 +9,16 @@ import { createSingleObjectCodec } from '../../schemas/wire/single-object.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { bytesJson } from '../tail/tail-lines.ts'
+import { bytesJson } from '../tail/lines.ts'
 import { shown, shownTime } from '../terminal.ts'
 import { originOf } from './list.ts'
-import { type DeadLetterLocation, readDeadLetter, shownPlace } from './read-dead-letters.ts'
+import { type DeadLetterLocation, readDeadLetter, shownLocation } from './read.ts'
 
 const bytesShownMax = 512
 
 export async function rejectedShowCommand(
   definition: string,
-  place: DeadLetterLocation,
+  location: DeadLetterLocation,
   options: { readonly json?: boolean },
   context: CommandContext,
 ): Promise<number> {
@@ -26,7 +26,7 @@ export async function rejectedShowCommand(
   const plan = await loadPlan(definition, config.namespace)
   const broker = context.openBroker(config)
   try {
-    const { deadLetter, appendedAtMs } = await readDeadLetter(broker, plan, place)
+    const { deadLetter, appendedAtMs } = await readDeadLetter(broker, plan, location)
     if (options.json) {
       const { key, value, headers, ...rest } = deadLetter
       const shownHeaders = Object.fromEntries(Object.entries(headers).map(([name, bytes]) => [name, bytesJson(bytes)]))
@@ -34,20 +34,20 @@ export async function rejectedShowCommand(
       terminal.out(
         JSON.stringify({ ...rest, key: bytesJson(key), value: bytesJson(value), headers: shownHeaders, event }),
       )
-    } else for (const line of linesOf(plan, deadLetter, place, appendedAtMs)) terminal.out(line)
+    } else for (const line of linesOf(plan, deadLetter, location, appendedAtMs)) terminal.out(line)
     return exitCodes.done
   } finally {
     await broker.close()
   }
 }
 
-function linesOf(plan: Plan, deadLetter: DeadLetter, place: DeadLetterLocation, appendedAtMs: number): string[] {
+function linesOf(plan: Plan, deadLetter: DeadLetter, location: DeadLetterLocation, appendedAtMs: number): string[] {
   const { stage, key, keyBytes, value, valueBytes, headers, problems, attempt } = deadLetter
   const lay = deadLetter.partition < 0 ? `sent to ${deadLetter.topic}, never in Kafka` : originOf(deadLetter)
   return [
-    `dead letter ${shownPlace(place)} of ${plan.rejected.topic}, written ${shownTime(appendedAtMs)}`,
+    `dead letter ${shownLocation(location)} of ${plan.rejected.topic}, written ${shownTime(appendedAtMs)}`,
     `  origin: ${lay}, ${shownTime(deadLetter.appendedAtMs)}`,
-    `  refused by: ${stage}${attempt > 0 ? `, put back ${attempt === 1 ? 'once' : `${attempt} times`} before` : ''}`,
+    `  rejected by: ${stage}${attempt > 0 ? `, requeued ${attempt === 1 ? 'once' : `${attempt} times`} before` : ''}`,
     'problems:',
     ...problems.map(({ path, code, expected, received }) => {
       return `  ${path === '' ? '(whole event)' : path} ${code}: expected ${expected}, received ${received}`
@@ -65,7 +65,7 @@ function lengthNote(held: Buffer, bytes: number | null): string {
 
 function cutNote(deadLetter: DeadLetter): string {
   if (!isValueCut(deadLetter)) return ''
-  return `, of which the dead letter holds ${shown(deadLetter.value!.length)}; the whole is read from its origin while that is kept`
+  return `, of which the dead letter holds ${shown(deadLetter.value!.length)}; the rest is in the original record while that is retained`
 }
 
 function quoted(bytes: Buffer): string {

@@ -18,7 +18,7 @@ import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import type { Shutdown } from '../shutdown.ts'
-import { ensureTopics, requireTopicSettings, requireTopics, rightsToRun } from '../topics/topics.ts'
+import { ensureTopics, requireTopicSettings, requireTopics, rightsToRun } from '../topics/requirements.ts'
 import { type FollowedModels, followModels } from './follow-models.ts'
 
 export interface LiveProcessOptions {

@@ -1,13 +1,12 @@
 /** `millrace run`: the production process of one pipeline, until it is told to stop. */
 import { createRedisStore } from '../../feature-store/redis/store.ts'
 import { redisSecurity } from '../../runtime/config/security.ts'
-import { createLog, type Log } from '../../runtime/log.ts'
+import { createLog } from '../../runtime/log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
-import { exitCodes, failureText } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { aborted } from '../process.ts'
 import { createShutdown, type Shutdown } from '../shutdown.ts'
+import { untilStopped } from '../until-stopped.ts'
 import { type LiveProcess, startLiveProcess } from './live-process.ts'
 
 export interface RunCommandOptions {
@@ -16,8 +15,6 @@ export interface RunCommandOptions {
   /** Starts servers on this machine for what the environment does not name. */
   readonly local?: boolean
 }
-
-export const drainMaxMs = 10_000
 
 export async function runCommand(
   definition: string,
@@ -49,52 +46,11 @@ export async function runCommand(
       signal,
       shutdown,
     })
-    terminal.err(`${plan.name} runs. Features, health and metrics: ${live.url}`)
+    terminal.err(`${plan.name} is running. Features, health and metrics: ${live.url}`)
     return live
   }
 
   return untilStopped(open, { shutdown, signal, context, log })
-}
-
-/**
- * Runs what `open` opens until a signal or a failure, then closes it within `drainMaxMs`. Answers the exit code; rejects with the
- * failure.
- */
-export async function untilStopped(
-  open: () => Promise<{ readonly ended: Promise<void> }>,
-  parts: {
-    readonly shutdown: Shutdown
-    readonly signal: AbortSignal
-    readonly context: Pick<CommandContext, 'terminal' | 'stopping'>
-    readonly log: Log
-  },
-): Promise<number> {
-  const { shutdown, signal, log } = parts
-  const { terminal, stopping } = parts.context
-  let isOpen = false
-  let failure: { readonly error: unknown } | null = null
-  const ended = open().then((live) => {
-    isOpen = true
-    return live.ended
-  })
-  await Promise.race([ended, aborted(signal)]).catch((error: unknown) => {
-    failure = { error }
-  })
-  if (failure === null) ended.catch((error: unknown) => log.warn({ err: error }, 'a failure came with the stop'))
-  const outcome = await shutdown.close(drainMaxMs)
-  const known = (failure as { readonly error: unknown } | null)?.error
-  const further = outcome.failures.filter(({ error }) => error !== known)
-  for (const { name, error } of further) terminal.err(`${name} did not close well. ${failureText(error)}`)
-  if (failure !== null) throw known
-  if (outcome.late.length > 0) {
-    terminal.err(
-      `Not closed within ${drainMaxMs / 1_000} s: ${outcome.late.join(', ')}. Nothing is lost: the next start goes on.`,
-    )
-    stopping.exit(exitCodes.failed)
-  }
-  // What was still being opened would keep the process alive.
-  if (!isOpen) stopping.exit(exitCodes.interrupted)
-  return further.length + outcome.late.length > 0 ? exitCodes.failed : exitCodes.done
 }
 
 async function serversFor(options: RunCommandOptions, context: CommandContext, shutdown: Shutdown) {

@@ -1,25 +1,29 @@
-/** What `start` stands on: servers where there are any, else this process alone, and then it says so. Called by `start`. */
+/** The environment of `start`: servers where they are available, else embedded, with a note that says so. Called by `start`. */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import { embeddedBytesMax, openEmbeddedGround } from './embedded-environment.ts'
-import type { Ground, Parts, Subject } from './environment.ts'
-import { openServerGround } from './server-environment.ts'
+import { embeddedBytesMax, openEmbeddedEnvironment } from '../environment/embedded.ts'
+import type { Parts, RunEnvironment, Subject } from '../environment/environment.ts'
+import { openServerEnvironment } from '../environment/servers.ts'
 
-export interface GroundOptions {
+export interface EnvironmentOptions {
   readonly embedded?: boolean
   readonly resume?: boolean
 }
 
 /** Throws `usage` for options that cannot go together. */
-export function checkGroundOptions({ embedded, resume }: GroundOptions): void {
+export function checkEnvironmentOptions({ embedded, resume }: EnvironmentOptions): void {
   if (!embedded || !resume) return
   throw new PipelineError(
     'usage',
-    '--resume goes on with what the servers of the last start have kept; --embedded has no servers and keeps nothing. ' +
+    '--resume continues with the data on the servers of the last start; --embedded has no servers and stores nothing. ' +
       'Leave one of them out.',
   )
 }
 
-export async function openChosenGround(options: GroundOptions, subject: Subject, parts: Parts): Promise<Ground> {
+export async function chooseEnvironment(
+  options: EnvironmentOptions,
+  subject: Subject,
+  parts: Parts,
+): Promise<RunEnvironment> {
   const { terminal, config } = parts.context
   const given = [
     ...(config.kafkaBrokers.length > 0 ? ['KAFKA_BROKERS'] : []),
@@ -27,22 +31,24 @@ export async function openChosenGround(options: GroundOptions, subject: Subject,
   ]
   if (options.embedded) {
     const unused = given.length === 0 ? '' : ` ${given.join(' and ')} ${given.length === 1 ? 'is' : 'are'} not used.`
-    terminal.err(`Embedded: broker and store are the memory of this process, and nothing of it is kept.${unused}`)
-    return openEmbeddedGround(subject, parts)
+    terminal.err(
+      `Embedded: broker and store are in the memory of this process; nothing is stored permanently.${unused}`,
+    )
+    return openEmbeddedEnvironment(subject, parts)
   }
   try {
-    return await openServerGround(subject, parts)
+    return await openServerEnvironment(subject, parts)
   } catch (error) {
     if (!(error instanceof PipelineError) || error.code !== 'server_missing') throw error
     if (given.length > 0) throw halfGiven(given[0]!, error)
-    // What it is to go on with lies in servers, and whoever says where to take them from means real ones.
+    // --resume needs the data on servers, and MILLRACE_SERVERS asks for servers explicitly.
     if (options.resume || config.servers !== 'auto') throw error
     for (const line of fallbackLines(error)) terminal.err(line)
-    return openEmbeddedGround(subject, parts)
+    return openEmbeddedEnvironment(subject, parts)
   }
 }
 
-/** Whoever names one server means real ones: no reason to go on without any. */
+/** One server was configured, so running without any would be a surprise. */
 function halfGiven(given: string, cause: PipelineError): PipelineError {
   const [missing, server] = given === 'REDIS_URL' ? ['KAFKA_BROKERS', 'Kafka'] : ['REDIS_URL', 'Redis']
   return new PipelineError(
@@ -56,10 +62,10 @@ function halfGiven(given: string, cause: PipelineError): PipelineError {
 function fallbackLines(cause: PipelineError): string[] {
   const megabytes = embeddedBytesMax / 1_024 / 1_024
   return [
-    'NO SERVERS: Kafka and Redis cannot be had here, so their places are taken by the memory of this process (--embedded).',
+    'NO SERVERS: Kafka and Redis are not available here, so the memory of this process is used instead (--embedded).',
     ...cause.message.split('\n').map((line, at) => (at === 0 ? `  Why: ${line}` : `       ${line}`)),
-    '  Nothing is durable: events, features, predictions and the model are gone when this command ends, and --resume',
-    `  cannot go on with them. It holds ${megabytes} MB of records; the oldest are dropped. Its figures are not those of Kafka and Redis.`,
-    '  For the real thing: install Docker, or Java 17 with Maven; or set KAFKA_BROKERS and REDIS_URL.',
+    '  Nothing is durable: events, features, predictions and the model are lost when this command ends, and --resume',
+    `  cannot continue with them. It keeps ${megabytes} MB of records and drops the oldest. Its figures are not those of Kafka and Redis.`,
+    '  To use servers: install Docker, or Java 17 with Maven; or set KAFKA_BROKERS and REDIS_URL.',
   ]
 }

@@ -1,8 +1,8 @@
 /**
- * `millrace start`: what a newcomer sees. Real servers and the production process beside this one, or all of it in this one; 45 days of the
- * benchmark flat out, a first model from the labels that have ripened, then events at a steady pace with their scores, rates and latencies.
+ * `millrace start`, the demonstration: on real servers with child processes, or embedded in this one, it sends 45 days of the benchmark
+ * at full speed, trains a first model from the mature labels, then sends paced events and prints their scores, rates and latencies.
  *
- *   ground → namespace and topics → `run` → warm-up → `train` → paced events
+ *   environment → namespace and topics → `run` → warm-up → `train` → paced events
  */
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -11,22 +11,22 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { Prediction } from '../../schemas/wire/records.ts'
 import type { CommandContext } from '../context.ts'
+import type { Parts } from '../environment/environment.ts'
+import { createEventSender, type EventSender } from '../environment/event-sender.ts'
+import { openIsolatedPipeline, tickUntil, type Watched, withParts } from '../environment/isolated-pipeline.ts'
 import { exitCodes } from '../failure-text.ts'
-import { drawHandbook } from '../produce/sources.ts'
+import { drawHandbook } from '../sources/open-source.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
 import { writeFigures, writeWholeFile } from '../whole-file.ts'
-import { checkGroundOptions, openChosenGround } from './choose-environment.ts'
-import type { Parts } from './environment.ts'
-import { createFeed, type Feed } from './feed.ts'
+import { checkEnvironmentOptions, chooseEnvironment } from './choose-environment.ts'
 import { createLatencyRecord, type LatencyPercentiles } from './latency.ts'
-import { openOwnPipeline, tickUntil, type Watched, withParts } from './own-pipeline.ts'
 
 export interface StartCommandOptions {
   /** Without servers, inside this process. */
   readonly embedded?: boolean
-  /** Goes on with the namespace and the place of the last start. */
+  /** Continues in the namespace of the last start, after its newest event. */
   readonly resume?: boolean
-  /** Days of events that are run flat out first. */
+  /** Days of events that are sent at full speed first. */
   readonly days: number
   /** Ends after so many paced and scored events. */
   readonly events?: number
@@ -53,7 +53,7 @@ export async function startCommand(
   options: StartCommandOptions,
   context: CommandContext,
 ): Promise<number> {
-  checkGroundOptions(options)
+  checkEnvironmentOptions(options)
   return withParts(context, (parts) => show(definition, options, parts))
 }
 
@@ -63,37 +63,37 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
   const namespaceFile = join(config.folder, 'start.json')
   const resumed = options.resume ? await readNamespace(namespaceFile) : null
   const namespace = resumed ?? (config.namespace || `start-${clock.nowMs().toString(36)}`)
-  const pipeline = await openOwnPipeline(
+  const pipeline = await openIsolatedPipeline(
     definition,
     namespace,
-    (subject) => openChosenGround(options, subject, parts),
+    (subject) => chooseEnvironment(options, subject, parts),
     () => drawHandbook(options.seed ?? 0),
     parts,
   )
-  const { plan, ground, watched, urls } = pipeline
+  const { plan, environment, watched, urls } = pipeline
   const [url] = urls
-  terminal.out(`${plan.name}: ${resumed ? 'goes on in' : 'begins in the fresh'} namespace ${namespace}.`)
-  const feed = await createFeed(pipeline, options, context)
-  const warmUpEndMs = feed.startMs + options.days * dayMs
+  terminal.out(`${plan.name}: ${resumed ? 'continues in' : 'starts in the new'} namespace ${namespace}.`)
+  const sender = await createEventSender(pipeline, options, context)
+  const warmUpEndMs = sender.startMs + options.days * dayMs
   if (!resumed && !signal.aborted) {
-    terminal.out(`Warm-up: ${options.days} days of events, flat out.`)
-    await warmUp(feed, watched, warmUpEndMs, parts)
+    terminal.out(`Warm-up: ${options.days} days of events at full speed.`)
+    await warmUp(sender, watched, warmUpEndMs, parts)
     if (signal.aborted) return exitCodes.done
-    terminal.out('Training the first model from the labels that have ripened.')
-    await ground.train()
-    if (ground.isKept) await writeNamespace(namespaceFile, namespace)
+    terminal.out('Training the first model on the mature labels.')
+    await environment.train()
+    if (environment.isDurable) await writeNamespace(namespaceFile, namespace)
   }
   if (signal.aborted) return exitCodes.done
   const { continuous, retrain } = plan.learn
-  const trainer = continuous || retrain ? await ground.learn() : null
+  const trainer = continuous || retrain ? await environment.learn() : null
   const first = plan.stages.find(({ kind }) => kind === 'entity')
   terminal.out(
     `Features over HTTP: ${url}/features/${first!.entity.name}/596   metrics: ${url}/metrics   Ctrl-C stops.`,
   )
   if (trainer)
-    terminal.out(`Learning from what ripens: ${trainer}/trainer   Models: millrace models list ${definition}`)
-  const fromMs = resumed ? await feed.afterNewest() : warmUpEndMs
-  await runPaced(plan, feed, watched, { ...options, fromMs }, parts)
+    terminal.out(`Learning from labels as they mature: ${trainer}/trainer   Models: millrace models list ${definition}`)
+  const fromMs = resumed ? await sender.afterNewest() : warmUpEndMs
+  await runPaced(plan, sender, watched, { ...options, fromMs }, parts)
   return exitCodes.done
 }
 
@@ -104,7 +104,7 @@ async function writeNamespace(path: string, namespace: string): Promise<void> {
 
 async function readNamespace(path: string): Promise<string> {
   const missing =
-    'There is nothing to go on with: --resume needs a start that had trained its first model. Leave it out.'
+    'There is nothing to resume: --resume needs an earlier start that had trained its first model. Leave it out.'
   try {
     const { namespace } = JSON.parse(await readFile(path, 'utf8')) as { namespace?: unknown }
     if (typeof namespace === 'string') return namespace
@@ -115,7 +115,7 @@ async function readNamespace(path: string): Promise<string> {
 }
 
 async function warmUp(
-  feed: Feed,
+  sender: EventSender,
   watched: Watched,
   untilMs: number,
   { context, signal, giveUp }: Parts,
@@ -127,23 +127,23 @@ async function warmUp(
     last = prediction
   }
   const shownBefore = { predictions: 0, atMs: beganMs }
-  const tell = () => {
+  const report = () => {
     const nowMs = clock.elapsedMs()
     const rate =
       ((watched.counts.predictions - shownBefore.predictions) * 1_000) / Math.max(1, nowMs - shownBefore.atMs)
     Object.assign(shownBefore, { predictions: watched.counts.predictions, atMs: nowMs })
-    const counts = `${shown(watched.counts.predictions)} of ${shown(feed.sent)} sent, ${shown(Math.round(rate))}/s`
+    const counts = `${shown(watched.counts.predictions)} of ${shown(sender.sent)} sent, ${shown(Math.round(rate))}/s`
     terminal.out(last ? `  ${predictionText(last)}   ${counts}` : `  waiting for the first event   ${counts}`)
   }
   let isSending = true
-  const sent = feed
-    .send({ fromMs: feed.startMs, untilMs }, { kind: 'flat out' }, signal, () => undefined)
+  const sent = sender
+    .send({ fromMs: sender.startMs, untilMs }, { kind: 'flat out' }, signal, () => undefined)
     .catch(giveUp)
     .finally(() => {
       isSending = false
     })
-  const isOwed = () => feed.sent > watched.counts.predictions
-  await tickUntil(() => !isSending && !isOwed(), tell, { isOwed, watched, clock, signal })
+  const isOutstanding = () => sender.sent > watched.counts.predictions
+  await tickUntil(() => !isSending && !isOutstanding(), report, { isOutstanding, watched, clock, signal })
   await sent
   const seconds = (clock.elapsedMs() - beganMs) / 1_000
   if (signal.aborted) return
@@ -154,7 +154,7 @@ async function warmUp(
 
 async function runPaced(
   plan: Plan,
-  feed: Feed,
+  sender: EventSender,
   watched: Watched,
   options: StartCommandOptions & { readonly fromMs: number },
   { context, signal, giveUp }: Parts,
@@ -167,7 +167,7 @@ async function runPaced(
   const wanted = options.events ?? Number.POSITIVE_INFINITY
   const enough = new AbortController()
   const latency = createLatencyRecord()
-  const sentBefore = feed.sent
+  const sentBefore = sender.sent
   const rejectedBefore = watched.counts.rejected
   const received = { predictions: 0, unscored: 0, firstMs: Number.POSITIVE_INFINITY, lastMs: 0 }
   let last: Prediction | null = null
@@ -179,19 +179,19 @@ async function runPaced(
     last = prediction
   }
   let isSending = true
-  const sent = feed
+  const sent = sender
     .send({ fromMs: options.fromMs }, pace, AbortSignal.any([signal, enough.signal]), (event, scheduledMs) => {
       if (event.stream !== plan.scored.name) return
       latency.scheduled(event.id, scheduledMs)
       received.firstMs = Math.min(received.firstMs, scheduledMs)
-      if (feed.sent - sentBefore - received.unscored >= wanted) enough.abort()
+      if (sender.sent - sentBefore - received.unscored >= wanted) enough.abort()
     })
     .catch(giveUp)
     .finally(() => {
       isSending = false
     })
   const rate = () => (received.predictions * 1_000) / Math.max(1, received.lastMs - received.firstMs)
-  const tell = () => {
+  const report = () => {
     const percentiles = latency.percentiles()
     if (!last || !percentiles) return
     const { p50, p99 } = percentiles
@@ -200,11 +200,11 @@ async function runPaced(
         `p99 ${p99.toFixed(0)} ms`,
     )
   }
-  const isOwed = () => latency.waiting > 0
-  await tickUntil(() => !isSending && !isOwed(), tell, { isOwed, watched, clock, signal })
+  const isOutstanding = () => latency.waiting > 0
+  await tickUntil(() => !isSending && !isOutstanding(), report, { isOutstanding, watched, clock, signal })
   await sent
   const figures: StartFigures = {
-    events: feed.sent - sentBefore,
+    events: sender.sent - sentBefore,
     predictions: received.predictions,
     rejected: watched.counts.rejected - rejectedBefore,
     eventsPerSecond: Math.round(rate() * 10) / 10,

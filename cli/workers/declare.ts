@@ -6,7 +6,9 @@ export function declareWorkersCommands(declare: Declare): void {
   const workers = withExamples(declare.program.command('workers'), [
     'list pipelines/card-fraud.ts',
     'remove pipelines/card-fraud.ts worker-2',
-  ]).description('Look at the processes of a pipeline, and give the tasks of one that is gone to the others.')
+  ]).description(
+    'List the processes of a pipeline, and remove one that is gone so that the others take over its tasks.',
+  )
   declareList(workers, declare)
   declareRemove(workers, declare)
 }
@@ -26,7 +28,7 @@ function declareRemove(workers: Command, { act }: Declare): void {
   definitionCommand(
     workers,
     'remove',
-    'Take a process that does not come back out of the group: the others have its tasks at once, not after its session.',
+    'Remove a process that will not return from the group: the others take over its tasks now, not when its session expires.',
     ['pipelines/card-fraud.ts worker-2'],
   )
     .argument('<worker>', 'its MILLRACE_WORKER, as listed', workerOption)

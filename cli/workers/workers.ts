@@ -46,8 +46,11 @@ export async function workersRemoveCommand(
     await broker.removeWorker(group, worker)
     const tookMs = Math.round(clock.elapsedMs() - beganMs)
     const others = members.length - 1
-    const heirs = others === 0 ? 'Nobody else is there: they wait for the next start.' : 'The others take them over.'
-    terminal.out(`Removed ${worker} of group ${group} (${tookMs} ms). Its tasks: ${shownTasks(member.tasks)}. ${heirs}`)
+    const successors =
+      others === 0 ? 'There is no other worker: the tasks wait for the next start.' : 'The others take over.'
+    terminal.out(
+      `Removed ${worker} of group ${group} (${tookMs} ms). Its tasks: ${shownTasks(member.tasks)}. ${successors}`,
+    )
     await writeFigures(options.json, { group, removed: member, tookMs })
     return exitCodes.done
   })
@@ -65,10 +68,10 @@ async function withGroup(definition: string, context: CommandContext, look: Look
 }
 
 function lines({ state, members }: GroupView, group: string): string[] {
-  if (members.length === 0) return [`Nobody is in group ${group}.`]
+  if (members.length === 0) return [`Group ${group} has no members.`]
   const sorted = [...members].sort((a, b) => (a.worker < b.worker ? -1 : 1))
   const rows = sorted.map(({ worker, host, tasks }) => [worker, host, shownTasks(tasks)])
-  const moving = state === 'assigning' ? ['The group is assigning its tasks anew.'] : []
+  const moving = state === 'assigning' ? ['The group is rebalancing.'] : []
   return [...tableLines([['worker', 'host', 'tasks'], ...rows]), ...moving]
 }
 
@@ -82,8 +85,7 @@ function shownTasks(tasks: readonly Task[]): string {
 
 function unknownWorker(worker: string, group: string, members: GroupView['members']): PipelineError {
   const names = members.map(({ worker: name }) => name).sort()
-  if (names.length === 0)
-    return new PipelineError('usage', `Nobody is in group ${group}, so no worker "${worker}" either.`)
+  if (names.length === 0) return new PipelineError('usage', `Group ${group} has no members, so no worker "${worker}".`)
   const meant = names.length === 1 ? '' : ` Did you mean ${nearestName(worker, names)}?`
   return new PipelineError('usage', `Group ${group} has no worker "${worker}", but ${names.join(', ')}.${meant}`)
 }

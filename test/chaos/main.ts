@@ -32,7 +32,7 @@ const program = new Command('chaos')
   .option('--logs <folder>', 'write what the processes say to files there; MILLRACE_LOG_LEVEL chooses how much')
   .option('--json <file>', 'write the report to a file as well', outputFileOption)
   .addHelpText('after', `\nExamples:\n${examples}`)
-  .showHelpAfterError(`Type for example:\n${examples}`)
+  .showHelpAfterError(`For example:\n${examples}`)
   .exitOverride()
 
 try {

@@ -61,7 +61,7 @@ describe('any arguments', () => {
   async function answer(args: readonly string[]): Promise<Called> {
     const clock = createVirtualClock(Date.UTC(2024, 0, 1))
     return call(args, {
-      environment: { KAFKA_BROKERS: 'localhost:1' },
+      env: { KAFKA_BROKERS: 'localhost:1' },
       clock,
       openBroker: () => createMemoryBroker({ clock }),
       fetch: () => Promise.reject(new TypeError('fetch failed')),

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { onTestFinished } from 'vitest'
-import { millrace, type Surroundings } from '../../cli/program.ts'
+import { millrace, type ProgramDependencies } from '../../cli/program.ts'
 
 export interface Called {
   readonly code: number
@@ -13,7 +13,7 @@ export interface Called {
   readonly err: string[]
 }
 
-export interface CallOptions extends Partial<Omit<Surroundings, 'terminal' | 'stdin' | 'process'>> {
+export interface CallOptions extends Partial<Omit<ProgramDependencies, 'terminal' | 'stdin' | 'process'>> {
   readonly stdin?: string
   /** Called with each printed line and the fake process, to which signals can be emitted. */
   readonly onLine?: (line: string, process: EventEmitter) => void
@@ -33,7 +33,7 @@ export async function call(args: readonly string[], options: CallOptions = {}): 
     onLine?.(line, process)
   }
   const code = await millrace(args, {
-    environment: {},
+    env: {},
     terminal: { out: keep(out), err: keep(err) },
     process,
     stdin: () => {

@@ -21,7 +21,7 @@ describe('complete', () => {
     expect(await offered('t')).toEqual(['train', 'trainer', 'topics', 'tail'])
     const { out } = await call(['complete', '--', 'topi'])
     expect(out).toEqual([
-      'topics\tList the topics of a pipeline, what is missing or wrong, and the commands that mend it.',
+      'topics\tList the topics of a pipeline, what is missing or wrong, and the commands that fix it.',
     ])
     expect(await offered('')).toContain('completion')
     expect(await offered('')).not.toContain('complete')
@@ -76,7 +76,7 @@ describe('complete', () => {
   })
 
   test('a wrong setting is no matter of completion', async () => {
-    const { code, out } = await call(['complete', '--', 'prod'], { environment: { MILLRACE_PARTITIONS: 'many' } })
+    const { code, out } = await call(['complete', '--', 'prod'], { env: { MILLRACE_PARTITIONS: 'many' } })
     expect([code, out.length]).toEqual([0, 1])
   })
 
@@ -84,7 +84,7 @@ describe('complete', () => {
     const unknown: string[] = []
     const known = /^(?:file|folder|source|name|entity)$/
     const free =
-      /^(?:days|count|events|factor|seed|rows|day|url|instant|lines|id|key|score|version|condition|place|when|code|format|character|share)$/
+      /^(?:days|count|events|factor|seed|rows|day|url|instant|lines|id|key|score|version|condition|end|when|code|format|character|share)$/
     for (const command of await offered('')) {
       if (command === 'help') continue
       const { out } = await call([command, '--help'])

@@ -3,14 +3,14 @@ import { expect, test } from 'vitest'
 import { configTable } from '../../runtime/config/config.ts'
 import { call } from './call.ts'
 
-const environment = {
+const env = {
   KAFKA_BROKERS: 'kafka:9092',
   REDIS_URL: 'redis://me:hush@redis:6379',
   MILLRACE_COMMIT_EVERY_MS: '25',
 }
 
 test('a line for each setting, in the order of the table', async () => {
-  const { code, out, err } = await call(['config'], { environment })
+  const { code, out, err } = await call(['config'], { env })
   expect([code, err]).toEqual([0, []])
   const [head, ...lines] = out.map((line) => line.split(/ {2,}/))
   expect(head).toEqual(['variable', 'value', 'from', 'type', 'unit', 'meaning'])
@@ -24,7 +24,7 @@ test('a line for each setting, in the order of the table', async () => {
 })
 
 test('the same as JSON', async () => {
-  const { code, out } = await call(['config', '--json'], { environment })
+  const { code, out } = await call(['config', '--json'], { env })
   expect(code).toBe(0)
   const rows = JSON.parse(out.join('\n')) as Array<{ variable: string }>
   expect(rows.find(({ variable }) => variable === 'MILLRACE_COMMIT_EVERY_MS')).toEqual({
@@ -40,7 +40,7 @@ test('the same as JSON', async () => {
 })
 
 test('wrong settings are listed instead', async () => {
-  const { code, out, err } = await call(['config'], { environment: { KAFKA_TLS: 'yes', MILLRACE_PARTITIONS: '0' } })
+  const { code, out, err } = await call(['config'], { env: { KAFKA_TLS: 'yes', MILLRACE_PARTITIONS: '0' } })
   expect([code, out]).toEqual([1, []])
   expect(err.slice(0, 4)).toEqual([
     'error: 3 settings are wrong:',

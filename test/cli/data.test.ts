@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics/topics.ts'
+import { ensureTopics } from '../../cli/topics/requirements.ts'
 import { createStoreFollower } from '../../online-model/training-store/follow.ts'
 import type { DataProfile } from '../../online-model/training-store/profile.ts'
 import { openTrainingStore } from '../../online-model/training-store/store.ts'
@@ -63,9 +63,9 @@ describe('millrace data', () => {
     const folder = await scratchFolder()
     const broker = await filledBroker()
     const [json, html, parquet] = ['profile.json', 'profile.html', 'rows.parquet'].map((name) => join(folder, name))
-    const environment = { MILLRACE_FOLDER: folder }
+    const env = { MILLRACE_FOLDER: folder }
     const args = ['data', definition, '--json', json!, '--html', html!, '--export', parquet!]
-    const { code, out, err } = await call(args, { environment, openBroker: () => broker, clock })
+    const { code, out, err } = await call(args, { env, openBroker: () => broker, clock })
     expect([code, err]).toEqual([0, []])
     // The last label is dated day 22, and predictions have passed day 19.9.
     expect(out.slice(0, 8)).toEqual([
@@ -103,7 +103,7 @@ describe('millrace data', () => {
   test("reads the trainer's store, its snapshot while the trainer has it, and takes rows in", async () => {
     const folder = await scratchFolder()
     const broker = await filledBroker()
-    const environment = { MILLRACE_FOLDER: folder }
+    const env = { MILLRACE_FOLDER: folder }
     const file = join(folder, 'training', 'card-fraud.duckdb')
     const snapshot = join(folder, 'training', 'card-fraud.snapshot.duckdb')
     mkdirSync(join(folder, 'training'))
@@ -115,23 +115,23 @@ describe('millrace data', () => {
     const openBroker = () => {
       throw new Error('asked')
     }
-    const locked = await call(['data', definition], { environment, openBroker })
+    const locked = await call(['data', definition], { env, openBroker })
     expect([locked.code, locked.err[0]]).toEqual([
       1,
       `error: The training store ${file} is taken: this process has it open already, and DuckDB lets one process in. ` +
         'Stop that one, name another file, or read a snapshot.',
     ])
     await store.snapshot(snapshot)
-    const copied = await call(['data', definition], { environment, openBroker })
+    const copied = await call(['data', definition], { env, openBroker })
     expect(copied.out[1]).toBe(`  from: ${snapshot}, the trainer's last snapshot`)
     await store.close()
     const parquet = join(folder, 'rows.parquet')
-    const own = await call(['data', definition, '--export', parquet], { environment, openBroker })
+    const own = await call(['data', definition, '--export', parquet], { env, openBroker })
     expect(own.out.slice(0, 2)).toEqual([copied.out[0], `  from: ${file}`])
 
     const other = { MILLRACE_FOLDER: join(folder, 'other') }
     const taken = await call(['data', definition, '--import', parquet], {
-      environment: other,
+      env: other,
       openBroker: () => createMemoryBroker({ clock }),
     })
     expect([taken.code, ...taken.out.slice(0, 2)]).toEqual([0, `130 new rows from ${parquet}`, copied.out[0]])
@@ -160,7 +160,7 @@ describe('millrace data', () => {
     await ensureTopics(broker, plan, 2)
     const html = join(folder, 'page.html')
     const { code, out } = await call(['data', definition, '--html', html], {
-      environment: { MILLRACE_FOLDER: folder },
+      env: { MILLRACE_FOLDER: folder },
       openBroker: () => broker,
     })
     expect([code, out[0]]).toEqual([0, 'Training set of card-fraud: 0 mature rows, 0 positive (0.0 % of events)'])

@@ -37,14 +37,14 @@ async function answering(status: number, body: unknown): Promise<number> {
 test('an audit that found nothing is well', async () => {
   expect(await examine(await answering(200, sound))).toMatchObject({
     status: 'ok',
-    message: '0 of 12,345 outputs differ in 1 % of the entities; 7 not judged, 3 waiting.',
+    message: '0 of 12,345 outputs differ in 1 % of the entities; 7 not checked, 3 pending.',
   })
 })
 
 test('one that found a difference fails, and says where to look', async () => {
   expect(await examine(await answering(200, { ...sound, differing: 2 }))).toMatchObject({
     status: 'fail',
-    message: '2 of 12,345 outputs differ in 1 % of the entities; 7 not judged, 3 waiting.',
+    message: '2 of 12,345 outputs differ in 1 % of the entities; 7 not checked, 3 pending.',
   })
 })
 

@@ -37,7 +37,7 @@ const server: RedisServer = {
 }
 
 interface Options {
-  readonly environment?: Readonly<Record<string, string>>
+  readonly env?: Readonly<Record<string, string>>
   readonly openBroker?: () => Broker
   readonly url?: string
   readonly json?: string
@@ -65,7 +65,7 @@ async function examine({ runner, broker }: { runner: PipelineRunner; broker: Bro
     definition,
     { ...(options.url === undefined ? {} : { url: options.url }), ...(options.json ? { json: options.json } : {}) },
     {
-      environment: { KAFKA_BROKERS: 'kafka:9092', REDIS_URL: 'redis://cache:6379', ...options.environment },
+      env: { KAFKA_BROKERS: 'kafka:9092', REDIS_URL: 'redis://cache:6379', ...options.env },
       terminal: { out: (line) => void out.push(line), err: (line) => void out.push(line) },
       clock: { ...runner.clock, elapsedMs: () => 0 },
       openBroker: options.openBroker ?? (() => broker),
@@ -114,10 +114,10 @@ describe('a pipeline that is well', () => {
       'ok    definition: clicks version 1: streams clicks, refunds; entities user, page; 6 features; ' +
         `definition ${fingerprint}, state ${stateFingerprint}.`,
       'ok    schemas: no schema files in schemas/clicks to compare with.',
-      'ok    kafka: cluster memory answers at kafka:9092 and speaks every request that Millrace sends, ' +
+      'ok    kafka: cluster memory answers at kafka:9092 and supports every request that Millrace sends, ' +
         'transactions fenced by the group (KIP-447) among them.',
       'ok    topics: all 7 exist as the pipeline needs them.',
-      "ok    kafka clock: not ahead of this machine's by its records; behind cannot be told without writing one.",
+      "ok    kafka clock: by its records not ahead of this machine's; whether it is behind cannot be checked without writing one.",
       'ok    group: 1 process in clicks: worker-1 on memory has page 0 1, user 0 1.',
       'ok    redis: Redis 7.0.15 answers at cache:6379 in 0.0 ms.',
       'ok    redis memory: 1.0 MB used, no maxmemory.',
@@ -126,7 +126,7 @@ describe('a pipeline that is well', () => {
       "ok    redis clock: 0.0 s ahead of this machine's clock.",
       'ok    state user: 2 of 2 partitions hold state of this definition, cluster and partition count.',
       'ok    state page: 2 of 2 partitions hold state of this definition, cluster and partition count.',
-      `warn  registry: there is no champion: predictions carry no score. Once labels have ripened, type: millrace train ${definition}`,
+      `warn  registry: there is no champion: predictions carry no score. Once labels are mature, type: millrace train ${definition}`,
       '22 ok, 2 warn, 0 FAIL.',
     ])
     for (const name of ['node', 'disk', 'memory', 'lag user', 'lag page', 'position user', 'position page', 'skew']) {
@@ -145,7 +145,7 @@ describe('a pipeline that is well', () => {
       name: 'registry',
       status: 'warn',
       message: 'there is no champion: predictions carry no score.',
-      remedy: `Once labels have ripened, type: millrace train ${definition}`,
+      remedy: `Once labels are mature, type: millrace train ${definition}`,
     })
     await subject.started.stop()
   })
@@ -167,11 +167,13 @@ describe('a pipeline that is well', () => {
   test('that never ran holds nothing', async () => {
     const { code, lines } = await examine(await setUp())
     expect(lines('state user')).toEqual(['ok    state user: Redis holds nothing yet.'])
-    expect(lines('position user')).toEqual(['ok    position user: partitions 0, 1 not begun.'])
+    expect(lines('position user')).toEqual(['ok    position user: partitions 0, 1 not started.'])
     expect(lines('lag user')).toEqual(['ok    lag user: nothing unread in 2 partitions.'])
-    expect(lines('kafka clock')).toEqual(['ok    kafka clock: nothing was appended yet to tell it from.'])
+    expect(lines('kafka clock')).toEqual([
+      'ok    kafka clock: nothing was appended yet, so there is no record to compare with.',
+    ])
     expect(lines('group')).toEqual([
-      'warn  group: nobody is in group clicks: no event is processed. Start a process: millrace run.',
+      'warn  group: group clicks has no members: no event is processed. Start a process: millrace run.',
     ])
     expect(code).toBe(0)
   })
@@ -199,9 +201,9 @@ describe('topics', () => {
       `FAIL  topics: refunds: it does not exist. Type: millrace topics ${definition} --create`,
     )
     expect(lines('lag user')).toEqual([
-      'warn  lag user: not checked, since it needs clicks, refunds with the same partitions. Mend that first.',
+      'warn  lag user: not checked: it needs clicks, refunds with the same partitions. Fix that first.',
     ])
-    expect(lines('registry')).toEqual(['warn  registry: not checked, since it needs clicks.models. Mend that first.'])
+    expect(lines('registry')).toEqual(['warn  registry: not checked: it needs clicks.models. Fix that first.'])
   })
 })
 
@@ -274,7 +276,7 @@ describe('stored state', () => {
     expect((await looked({ ...subject, broker: elsewhere })).slice(0, 2)).toEqual([
       1,
       'FAIL  state user: it belongs to Kafka cluster memory, this one is other: the offsets of one mean nothing in the other. ' +
-        `Set KAFKA_BROKERS to the cluster it belongs to, or MILLRACE_NAMESPACE to a new name, or fold it anew: ${rebuild}`,
+        `Set KAFKA_BROKERS to the cluster it belongs to, or MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
     ])
   })
 
@@ -285,7 +287,7 @@ describe('stored state', () => {
     expect((await looked({ runner, broker: grown } as never)).slice(0, 2)).toEqual([
       1,
       'FAIL  state user: it was made with 2 partitions, the topics have 4: keys are in other partitions now. ' +
-        `Set MILLRACE_NAMESPACE to a new name, or fold it anew from what Kafka still has: ${rebuild}`,
+        `Set MILLRACE_NAMESPACE to a new name, or rebuild it from what Kafka still holds: ${rebuild}`,
     ])
   })
 
@@ -297,13 +299,13 @@ describe('stored state', () => {
       name: 'state user',
       status: 'fail',
       message: 'it was made by a definition with another layout of state, a; this one has b.',
-      remedy: `Start with the definition it belongs to, or set MILLRACE_NAMESPACE to a new name, or fold it anew: ${rebuild}`,
+      remedy: `Start with the definition it belongs to, or set MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
     })
     expect(look('clearing')).toEqual({
       name: 'state user',
       status: 'fail',
-      message: 'a rebuild of partitions 0 was begun and not finished.',
-      remedy: `Unless one is under way, type: ${rebuild}`,
+      message: 'a rebuild of partitions 0 was started and not finished.',
+      remedy: `Unless one is running, type:  ${rebuild}`,
     })
   })
 
@@ -312,7 +314,7 @@ describe('stored state', () => {
     subject.runner.store.loseTail('user', 0, 1)
     expect((await looked(subject))[2]).toBe(
       "ok    position user: partitions 1 equal to Kafka's committed offsets; " +
-        'partitions 0 behind them (folded again at the next start, without publishing).',
+        'partitions 0 behind them (caught up from Kafka at the next start, without publishing).',
     )
   })
 
@@ -322,7 +324,7 @@ describe('stored state', () => {
     expect((await looked(subject)).slice(0, 3)).toEqual([
       0,
       'ok    state user: Redis holds nothing yet.',
-      'ok    position user: partitions 0, 1 empty in Redis (folded again from the start of the topics at the next start).',
+      'ok    position user: partitions 0, 1 empty in Redis (rebuilt from the start of the topics at the next start).',
     ])
   })
 
@@ -345,7 +347,7 @@ describe('stored state', () => {
     runner.broker.truncate('clicks', busy.partition, busy.end)
     expect((await looked(subject))[2]).toBe(
       `FAIL  position user: Redis is behind Kafka's committed offsets in partitions ${busy.partition}, and retention has ` +
-        `removed what lies between. Fold the state anew: ${rebuild}`,
+        `removed what lies between. Rebuild the state: ${rebuild}`,
     )
   })
 
@@ -359,7 +361,7 @@ describe('stored state', () => {
     expect([code, line]).toEqual([
       1,
       "FAIL  position user: Redis is AHEAD of Kafka's committed offsets in partitions 0, 1: Kafka lost data or its offsets expired. " +
-        `Fold the state anew: ${rebuild}`,
+        `Rebuild the state: ${rebuild}`,
     ])
   })
 })
@@ -373,7 +375,7 @@ describe('a part that is down', () => {
       definition,
       {},
       {
-        environment: { MILLRACE_WORKR: 'a' },
+        env: { MILLRACE_WORKR: 'a' },
         terminal: { out: (line) => void out.push(line), err: (line) => void out.push(line) },
         clock: subject.runner.clock,
         openBroker,
@@ -384,13 +386,13 @@ describe('a part that is down', () => {
     expect(out.filter((line) => line.startsWith('FAIL'))).toEqual([
       'FAIL  configuration: 1 setting is wrong:\n' +
         '        MILLRACE_WORKR: expected a setting of Millrace; the nearest is MILLRACE_WORKER, received an unknown name\n' +
-        '      Mend each listed variable.',
+        '      Fix each listed variable.',
       'FAIL  kafka: KAFKA_BROKERS is not set: expected the host:port of a Kafka broker, such as KAFKA_BROKERS=localhost:9092. ' +
         'Mend each listed variable.',
       'FAIL  redis: REDIS_URL is not set: expected redis://host:port, such as REDIS_URL=redis://localhost:6379. ' +
         'Mend each listed variable.',
     ])
-    expect(out).toContain('warn  state user: not checked, since it needs Kafka. Mend that first.')
+    expect(out).toContain('warn  state user: not checked: it needs Kafka. Fix that first.')
   })
 
   test('a definition that does not compile', async () => {
@@ -400,7 +402,7 @@ describe('a part that is down', () => {
       'test/cli/fixtures/broken.ts',
       {},
       {
-        environment: {},
+        env: {},
         terminal: { out: (line) => void out.push(line), err: (line) => void out.push(line) },
         clock: subject.runner.clock,
         openBroker: () => subject.broker,
@@ -411,7 +413,7 @@ describe('a part that is down', () => {
       'FAIL  definition: test/cli/fixtures/broken.ts cannot be loaded: the fixture throws. ' +
         'Mend each listed path in the definition file.',
     )
-    expect(out).toContain('warn  topics: not checked, since it needs a definition that compiles. Mend that first.')
+    expect(out).toContain('warn  topics: not checked: it needs a definition that compiles. Fix that first.')
     expect(out.some((line) => line.startsWith('ok    kafka: cluster memory'))).toBe(true)
   })
 
@@ -430,14 +432,14 @@ describe('a part that is down', () => {
         name: 'it',
         status: 'fail',
         message: 'no answer within 8 s.',
-        remedy: 'See whether it is overloaded, or cut off by a firewall.',
+        remedy: 'Check whether it is overloaded or blocked by a firewall.',
       },
     ])
     const dependent = {
       name: 'it',
       status: 'warn',
-      message: 'not checked, since it needs Kafka.',
-      remedy: 'Mend that first.',
+      message: 'not checked: it needs Kafka.',
+      remedy: 'Fix that first.',
     }
     expect(await check(topics.open)).toEqual([dependent])
     expect(await check(topics.needed)).toEqual([dependent])
@@ -472,7 +474,7 @@ describe('a running process', () => {
     const url = await serving(503, { status: 'not ready', reasons })
     const { code, lines } = await examine(await setUp(), { url })
     expect(lines('process')).toEqual([
-      `FAIL  process: not ready at ${url}: tasks: no task is open yet. See its log; what it waits for is named above.`,
+      `FAIL  process: not ready at ${url}: tasks: no task is open yet. See its log; the reasons are listed above.`,
     ])
     expect(code).toBe(1)
   })
@@ -491,8 +493,8 @@ test('the clock of Kafka ahead of this one shows in its records', async () => {
   await subject.runner.send('clicks', click('c', 'u', 1).values)
   const slow = { ...subject.runner, clock: { ...subject.runner.clock, nowMs: () => startMs - 5_000 } }
   expect((await examine({ ...subject, runner: slow })).lines('kafka clock')).toEqual([
-    "warn  kafka clock: records lie there with an append time more than 2 s ahead of this machine's clock. " +
-      'Let both machines take their time from NTP.',
+    "warn  kafka clock: there are records with an append time more than 2 s ahead of this machine's clock. " +
+      'Synchronize both machines with NTP.',
   ])
 })
 
@@ -532,7 +534,7 @@ describe('the registry', () => {
     const { plan, lines } = await withChampion(() => 'f00d')
     expect(lines).toEqual([
       `warn  registry: champion v1 was trained on definition f00d, this one is ${plan.fingerprint}: predictions carry no score. ` +
-        `Once labels have ripened, type: millrace train ${definition}`,
+        `Once labels are mature, type: millrace train ${definition}`,
     ])
   })
 
@@ -553,7 +555,7 @@ describe('figures', () => {
     expect(status({ evictionPolicy: 'allkeys-lru' }, 'redis policy')).toEqual({
       name: 'redis policy',
       status: 'fail',
-      message: 'maxmemory-policy is allkeys-lru, expected noeviction: features could vanish unseen.',
+      message: 'maxmemory-policy is allkeys-lru, expected noeviction: features could be evicted unnoticed.',
       remedy: 'Type: redis-cli CONFIG SET maxmemory-policy noeviction (and set it in redis.conf).',
     })
     const full = (usedBytes: number) => status({ usedBytes, bytesMax: 1_000 }, 'redis memory')

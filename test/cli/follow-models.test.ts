@@ -1,7 +1,7 @@
 /** The followed registry: up to date at start, read anew after a failure that passes, given up after one that does not. */
 import { expect, onTestFinished, test } from 'vitest'
 import { followModels } from '../../cli/run/follow-models.ts'
-import { ensureTopics } from '../../cli/topics/topics.ts'
+import { ensureTopics } from '../../cli/topics/requirements.ts'
 import { publishVersion } from '../../online-model/registry/publish-version.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker } from '../../runtime/broker.ts'

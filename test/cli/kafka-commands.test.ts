@@ -2,7 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { ensureTopics, topicSpecs } from '../../cli/topics/topics.ts'
+import { ensureTopics, topicSpecs } from '../../cli/topics/requirements.ts'
 import { modelFromJson } from '../../online-model/registry/model-file.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker } from '../../runtime/broker.ts'
@@ -14,7 +14,7 @@ import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { call, scratchFolder } from './call.ts'
 
 const namespace = 'cli-test'
-const environment = { MILLRACE_NAMESPACE: namespace }
+const env = { MILLRACE_NAMESPACE: namespace }
 const path = 'pipelines/card-fraud.ts'
 const plan = compile(cardFraud, { namespace })
 const atMs = Date.UTC(2018, 3, 1)
@@ -70,7 +70,7 @@ describe('topics', () => {
 
   test('that are missing are all named', async () => {
     const broker = createMemoryBroker({ clock: systemClock })
-    const { code, err } = await call(['produce', path, '--source', 'stdin'], { environment, openBroker: () => broker })
+    const { code, err } = await call(['produce', path, '--source', 'stdin'], { env, openBroker: () => broker })
     expect([code, err]).toEqual([
       1,
       [
@@ -87,7 +87,7 @@ describe('produce', () => {
     const figures = join(await scratchFolder(), 'figures.json')
     const stdin = [transaction(0), 'nonsense', transaction(1, { amount: 'much' }), transaction(2)].join('\n')
     const args = ['produce', path, '--source', 'stdin', '--json', figures]
-    const { code, out, err } = await call(args, { environment, openBroker, stdin })
+    const { code, out, err } = await call(args, { env, openBroker, stdin })
     expect(code).toBe(0)
     expect(err[0]).toMatch(/^not sent: standard input, line 2: expected a JSON object in UTF-8, received .*nonsense/)
     expect(err[1]).toBe(
@@ -117,7 +117,7 @@ describe('produce', () => {
     const file = join(await scratchFolder(), 'transactions.jsonl')
     await writeFile(file, [transaction(0, { stream: undefined }), transaction(1, { stream: undefined })].join('\r\n'))
     const args = ['produce', path, '--source', file, '--stream', 'transactions']
-    expect((await call(args, { environment, openBroker })).code).toBe(0)
+    expect((await call(args, { env, openBroker })).code).toBe(0)
     expect(await valuesOf(broker, 'cli-test.transactions')).toHaveLength(2)
   })
 
@@ -129,7 +129,7 @@ describe('produce', () => {
     const { openBroker } = await brokerWithTopics()
     const args = ['produce', path, '--source', 'stdin', '--speed', '3600']
     const clock = createVirtualClock(0)
-    const { code, out, err } = await call(args, { environment, openBroker, clock, stdin: minutes(121) })
+    const { code, out, err } = await call(args, { env, openBroker, clock, stdin: minutes(121) })
     expect(code).toBe(0)
     expect(out[0]).toMatch(
       /^Sent 121 events in 2\.0 s \(6[01]\/s\), event time 2018-04-01T00:00:00\.000Z to 2018-04-01T02:00:00\.000Z\.$/,
@@ -146,7 +146,7 @@ describe('produce', () => {
     const onLine = (line: string, process: NodeJS.EventEmitter) => {
       if (line.includes(' events, ') && ++lines === 3) process.emit('SIGTERM')
     }
-    const { code, out } = await call(args, { environment, openBroker, clock, onLine, stdin: minutes(1_000) })
+    const { code, out } = await call(args, { env, openBroker, clock, onLine, stdin: minutes(1_000) })
     expect(code).toBe(0)
     expect(out[0]).toMatch(/^Stopped after 30\d events in 3\.\d s/)
     expect(await valuesOf(broker, 'cli-test.transactions')).toHaveLength(Number(/(\d+) events/.exec(out[0]!)![1]))
@@ -175,7 +175,7 @@ describe('tail', () => {
     const plain = { ...prediction, id: 't2', score: null, modelVersion: null, reasons: [] }
     await send(broker, plan.predictions.topic, [prediction, plain, plain].map(plan.predictions.codec.encode))
     const args = ['tail', path, 'predictions', '--from', 'start', '--count', '2']
-    expect(await call(args, { environment, openBroker })).toEqual({
+    expect(await call(args, { env, openBroker })).toEqual({
       code: 0,
       err: [],
       out: [
@@ -183,7 +183,7 @@ describe('tail', () => {
         't2  2018-04-01T00:00:00.000Z  no score  no model  amount=0  weekend=0.333333  night=missing',
       ],
     })
-    const { out } = await call([...args, '--json'], { environment, openBroker })
+    const { out } = await call([...args, '--json'], { env, openBroker })
     expect(JSON.parse(out[0]!)).toMatchObject({
       id: 't1',
       score: 0.12345,
@@ -213,11 +213,11 @@ describe('tail', () => {
     }
     await send(broker, plan.rejected.topic, [plan.rejected.codec.encode(rejection)])
     const args = ['tail', path, 'rejected', '--from', 'start', '--count', '1']
-    expect((await call(args, { environment, openBroker })).out).toEqual([
+    expect((await call(args, { env, openBroker })).out).toEqual([
       'cli-test.transactions-1@17  customer  /amount range: expected a finite number >= 0, received -1; ' +
         'late: expected an event, received another',
     ])
-    const { out } = await call([...args, '--json'], { environment, openBroker })
+    const { out } = await call([...args, '--json'], { env, openBroker })
     expect(JSON.parse(out[0]!)).toMatchObject({ key: 'ü', value: { base64: '/wA=' }, offset: 17 })
   })
 
@@ -235,20 +235,20 @@ describe('tail', () => {
       },
     }
     const { code, out, err } = await call(['tail', path, 'predictions'], {
-      environment,
+      env,
       openBroker: () => late,
       onLine: (line, process) => {
         if (line.startsWith('new')) process.emit('SIGINT')
       },
     })
-    expect([code, out.length, err]).toEqual([0, 1, ['Stopping. A second signal stops at once.']])
+    expect([code, out.length, err]).toEqual([0, 1, ['Stopping. A second signal stops immediately.']])
     expect(openBroker()).toBe(broker)
   })
 
   test('a record that cannot be decoded ends it', async () => {
     const { broker, openBroker } = await brokerWithTopics()
     await send(broker, plan.models.topic, [Buffer.from('junk')])
-    const { code, err } = await call(['tail', path, 'models', '--from', 'start'], { environment, openBroker })
+    const { code, err } = await call(['tail', path, 'models', '--from', 'start'], { env, openBroker })
     expect([code, err[0]?.startsWith('error: A registry record')]).toEqual([1, true])
   })
 })
@@ -292,7 +292,7 @@ describe('train', () => {
     const folder = await scratchFolder()
     const [model, figures] = [join(folder, 'model.json'), join(folder, 'figures.json')]
     const { code, out, err } = await call(['train', path, '--out', model, '--json', figures], {
-      environment,
+      env,
       openBroker,
     })
     expect(code, err.join('\n')).toBe(0)
@@ -312,10 +312,10 @@ describe('train', () => {
     })
     expect(await valuesOf(broker, plan.models.topic)).toHaveLength(2)
 
-    const again = await call(['train', path], { environment, openBroker })
+    const again = await call(['train', path], { env, openBroker })
     expect(again.out[0]).toBe('Model v2 is the champion now, instead of v1.')
     const { out: models } = await call(['tail', path, 'models', '--from', 'start', '--count', '4'], {
-      environment,
+      env,
       openBroker,
     })
     expect(models.map((line) => line.split('  ').slice(1, 2)[0])).toEqual([
@@ -328,7 +328,7 @@ describe('train', () => {
 
   test('without labels says what is there', async () => {
     const { openBroker } = await brokerWithTopics()
-    const { code, err } = await call(['train', path], { environment, openBroker })
+    const { code, err } = await call(['train', path], { env, openBroker })
     expect(code).toBe(1)
     expect(err.at(-2)).toMatch(/^error: A multilayer perceptron needs labelled rows of both classes, but got 0 rows/)
     expect(err.at(-1)).toBe('Wait until labels have ripened, or see the counts in the message.')

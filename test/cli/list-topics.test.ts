@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { topicSpecs } from '../../cli/topics/topics.ts'
+import { topicSpecs } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
@@ -12,12 +12,12 @@ import { call, scratchFolder } from './call.ts'
 
 const path = 'pipelines/card-fraud.ts'
 const plan = compile(cardFraud)
-const environment = { KAFKA_BROKERS: 'kafka:9092', MILLRACE_PARTITIONS: '2' }
+const env = { KAFKA_BROKERS: 'kafka:9092', MILLRACE_PARTITIONS: '2' }
 
 function setUp() {
   const broker = createMemoryBroker({ clock: systemClock })
   const kept: Broker = { ...broker, close: async () => undefined }
-  const topics = (...more: string[]) => call(['topics', path, ...more], { environment, openBroker: () => kept })
+  const topics = (...more: string[]) => call(['topics', path, ...more], { env, openBroker: () => kept })
   return { broker, topics }
 }
 

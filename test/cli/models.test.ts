@@ -2,7 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics/topics.ts'
+import { ensureTopics } from '../../cli/topics/requirements.ts'
 import { evaluate } from '../../online-model/evaluation/evaluate.ts'
 import { modelFromJson, modelToJson } from '../../online-model/registry/model-file.ts'
 import { createRegistryWriter, type VersionDraft } from '../../online-model/registry/writer.ts'
@@ -16,9 +16,9 @@ import { compile } from '../../schemas/plan/compile.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { call, scratchFolder } from './call.ts'
 
-const environment = { MILLRACE_NAMESPACE: 'models-test', USER: 'anna' }
+const env = { MILLRACE_NAMESPACE: 'models-test', USER: 'anna' }
 const path = 'pipelines/card-fraud.ts'
-const plan = compile(cardFraud, { namespace: environment.MILLRACE_NAMESPACE })
+const plan = compile(cardFraud, { namespace: env.MILLRACE_NAMESPACE })
 const names = plan.features.map(({ name }) => name)
 const startMs = Date.UTC(2024, 0, 1)
 const cause = { by: 'a trainer', reason: 'better' }
@@ -50,7 +50,7 @@ async function withVersions(count: number) {
   for (let i = 1; i <= count; i++) await writer.publish(draft(i))
   const kept: Broker = { ...broker, close: async () => undefined }
   const models = (...args: string[]) =>
-    call(['models', args[0]!, path, ...args.slice(1)], { environment, openBroker: () => kept, clock })
+    call(['models', args[0]!, path, ...args.slice(1)], { env, openBroker: () => kept, clock })
   return { writer, models, broker }
 }
 
@@ -206,19 +206,19 @@ describe('models show', () => {
 describe('a change', () => {
   test('of the champion, back, and again by command', async () => {
     const { writer, models } = await withVersions(3)
-    expect((await models('rollback')).err[0]).toBe('error: There is no champion that could be taken back.')
+    expect((await models('rollback')).err[0]).toBe('error: There is no champion to roll back.')
     expect((await models('promote', 'v1')).out).toEqual(['v1 is the champion now, the first one.'])
     expect((await models('promote', 'v2', '--reason', 'checked', '--keep-former')).out).toEqual([
       'v2 is the champion now instead of v1.',
     ])
     expect((await models('rollback', '--reason', 'alerts')).out).toEqual([
-      'v1 is the champion again; v2 was taken back, and only models promote makes it the champion again.',
+      'v1 is the champion again; v2 was rolled back, and only models promote makes it the champion again.',
     ])
     expect((await models('rollback')).err[0]).toBe(
       'error: Nothing was changed: there is no version before v1 to go back to.',
     )
     expect((await models('promote', 'v2')).out).toEqual([
-      'v2 is the champion now instead of v1. It had been rolled back, which is forgotten.',
+      'v2 is the champion now instead of v1. Its rollback is cleared.',
     ])
     const state = await writer.refresh()
     expect(state.history.map(({ alias, version, by, reason, action }) => [alias, version, by, reason, action])).toEqual(
@@ -248,7 +248,7 @@ describe('a change', () => {
     expect((await models('promote', 'v5', '--as', 'challenger', '--replace', 'v3')).out).toEqual([
       'v5 is a challenger now instead of v3: it scores in shadow from the next batch on.',
     ])
-    expect((await models('dismiss', 'v2')).out).toEqual(['v2 is no challenger any more.'])
+    expect((await models('dismiss', 'v2')).out).toEqual(['v2 is no longer a challenger.'])
     expect((await models('dismiss', 'v2')).err[0]).toBe('error: Nothing was changed: v2 is no challenger.')
     expect((await models('promote', 'v2', '--replace', 'v4')).code).toBe(2)
     expect((await models('promote', 'v2', '--as', 'challenger', '--keep-former')).code).toBe(2)
@@ -273,7 +273,7 @@ describe('a change', () => {
       return producer()
     }
     const raced: Broker = { ...broker, close: async () => undefined }
-    const { code, err } = await call(['models', 'promote', path, 'v2'], { environment, openBroker: () => raced })
+    const { code, err } = await call(['models', 'promote', path, 'v2'], { env, openBroker: () => raced })
     expect([code, err[0]]).toEqual([
       1,
       'error: Nothing was changed: another change came first: a rival set champion to v3 at 2024-01-01T00:00:00.000Z (quick).',

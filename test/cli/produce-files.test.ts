@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics/topics.ts'
+import { ensureTopics } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
@@ -13,7 +13,7 @@ import { compile } from '../../schemas/plan/compile.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
 import { type CallOptions, call, scratchFolder } from './call.ts'
 
-const environment = { MILLRACE_NAMESPACE: 'files-test' }
+const env = { MILLRACE_NAMESPACE: 'files-test' }
 const path = 'pipelines/card-fraud.ts'
 const plan = compile(cardFraud, { namespace: 'files-test' })
 const atMs = Date.UTC(2018, 3, 1)
@@ -26,7 +26,7 @@ async function setUp() {
   const broker: Broker = { ...memory, close: async () => undefined }
   const folder = await scratchFolder()
   const produce = (source: string, args: readonly string[] = asTransactions, more: CallOptions = {}) =>
-    call(['produce', path, '--source', source, ...args], { environment, openBroker: () => broker, ...more })
+    call(['produce', path, '--source', source, ...args], { env, openBroker: () => broker, ...more })
   return { broker, folder, produce }
 }
 
@@ -61,7 +61,7 @@ describe('columns', () => {
     await writeFile(file, `${header}\n${csv(0, 3)}`)
     const { code, out, err } = await produce(file, withSemicolons)
     expect(code, err.join('\n')).toBe(0)
-    expect(err).toEqual([`${file}: columns that no field is read from: SHOP.`])
+    expect(err).toEqual([`${file}: columns that are not read: SHOP.`])
     expect(out[0]).toMatch(/^Sent 3 events in \d+\.\d s/)
     expect(await transactionsIn(broker)).toEqual(
       [0, 1, 2].map((n) => ({ txId: `t${n}`, customerId: 'c', terminalId: 'm', amount: n, at: atMs + n * 1_000 })),
@@ -74,7 +74,7 @@ describe('columns', () => {
     await writeFile(file, `${header}\n${csv(0, 3)}`)
     const args = ['produce', path, '--source', file, '--stream', 'transactions', '--delimiter', ';']
     const openBroker = () => expect.fail('no broker is needed')
-    const { code, err } = await call(args, { environment, openBroker })
+    const { code, err } = await call(args, { env, openBroker })
     expect([code, ...err]).toEqual([
       2,
       `error: ${file} lacks columns that the stream transactions needs: txId, customerId, terminalId, amount, at.`,
@@ -106,7 +106,10 @@ describe('columns', () => {
 
 describe('options that do not go together are refused', () => {
   const refusals: Array<[string[], string]> = [
-    [['--source', 'stdin', '--resume'], '--resume goes with a file or a generated source: standard input is not given'],
+    [
+      ['--source', 'stdin', '--resume'],
+      '--resume goes with a file or a generated source: standard input cannot be read',
+    ],
     [['--source', 'stdin', '--format', 'parquet'], 'Parquet is not read from standard input'],
     [['--source', 'stdin', '--delimiter', ';'], '--delimiter goes with CSV only, and this source is jsonl.'],
     [['--source', 'handbook', '--format', 'csv'], '--format goes with a file or stdin only'],
@@ -121,7 +124,7 @@ describe('options that do not go together are refused', () => {
     [['--source', 'stdin', '--format', 'xml'], 'Allowed choices are csv, jsonl, parquet.'],
   ]
   test.each(refusals)('%s', async (args, expected) => {
-    const { code, err } = await call(['produce', path, ...args], { environment, openBroker: () => expect.fail('none') })
+    const { code, err } = await call(['produce', path, ...args], { env, openBroker: () => expect.fail('none') })
     expect(code).toBeGreaterThan(0)
     expect(err.join('\n')).toContain(expected)
   })
@@ -142,11 +145,11 @@ describe('resume', () => {
     await appendFile(file, csv(50, 60))
     const figures = join(folder, 'figures.json')
     const resumed = await produce(file, [...withSemicolons, '--resume', '--json', figures])
-    expect(resumed.err[1]).toMatch(/: 2\d rows are done, going on after them\.$/)
+    expect(resumed.err[1]).toMatch(/: 2\d rows are completed; continuing after them\.$/)
     expect(resumed.out.slice(1)).toEqual([
       expect.stringMatching(/transactions: (?:3\d|40)$/),
       '  chargebacks: 0',
-      expect.stringMatching(/ {2}rows that were done with before: 2\d/),
+      expect.stringMatching(/ {2}rows completed by an earlier run: 2\d/),
     ])
     const { events, skipped } = JSON.parse(await readFile(figures, 'utf8'))
     expect(events + skipped).toBe(60)
@@ -162,7 +165,7 @@ describe('resume', () => {
     const { code, err } = await produce(file, [...withSemicolons, '--resume'])
     expect([code, err[1]]).toEqual([
       1,
-      `error: ${file} was changed since it was sent in part: it was written again. Where its rows are now is not known.`,
+      `error: ${file} has changed since a part of it was sent: it was written again. The position no longer matches its rows.`,
     ])
     expect(await produce(file, withSemicolons)).toMatchObject({ code: 0 })
   })
@@ -173,7 +176,7 @@ describe('resume', () => {
     const { out } = await produce('handbook', day)
     const again = await produce('handbook', [...day, '--resume'])
     expect(again.out[0]).toMatch(/^Sent 0 events/)
-    expect(again.out.at(-1)).toBe(`  rows that were done with before: ${/\d+/.exec(out[0]!)![0]}`)
+    expect(again.out.at(-1)).toBe(`  rows completed by an earlier run: ${/\d+/.exec(out[0]!)![0]}`)
     expect(await idsIn(broker)).toHaveLength(Number(/\d+/.exec(out[0]!)![0]))
   })
 })
@@ -198,7 +201,7 @@ describe('rows that are not sent', () => {
         at: '2018-04-01T00:00:01.000Z',
         $rejected: {
           row: 2,
-          place: `${file}, line 3`,
+          location: `${file}, line 3`,
           problems: [
             {
               path: '/amount',
@@ -209,7 +212,7 @@ describe('rows that are not sent', () => {
           ],
         },
       },
-      { $rejected: expect.objectContaining({ row: 3, place: `${file}, line 4`, text: 't2;c' }) },
+      { $rejected: expect.objectContaining({ row: 3, location: `${file}, line 4`, text: 't2;c' }) },
       expect.objectContaining({ txId: 't3', amount: -3 }),
       expect.objectContaining({ txId: '', amount: 1 }),
     ])
@@ -244,10 +247,7 @@ describe('rows that are not sent', () => {
     await writeFile(file, `${header}\n${csv(0, 1)}`)
     await writeFile(rejected, '{"a":1}\n')
     const { code, err } = await produce(file, [...withSemicolons, '--resume', '--rejected', rejected])
-    expect([code, err.at(-2)]).toEqual([
-      2,
-      expect.stringContaining('holds something else than rows that --rejected wrote'),
-    ])
+    expect([code, err.at(-2)]).toEqual([2, expect.stringContaining('was not written by --rejected')])
     expect(await readFile(rejected, 'utf8')).toBe('{"a":1}\n')
   })
 })

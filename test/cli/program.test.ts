@@ -1,4 +1,4 @@
-/** What the command answers to wrong usage and wrong surroundings, word for word. */
+/** What the command answers to wrong usage and a wrong environment, word for word. */
 import { describe, expect, test } from 'vitest'
 import { call } from './call.ts'
 
@@ -19,7 +19,7 @@ describe('wrong usage says what to type and ends with 2', () => {
       out: [],
       err: [
         "error: required option '--out <file>' not specified",
-        'Type for example:',
+        'For example:',
         '  millrace replay pipelines/card-fraud.ts --source handbook --out features.csv',
         '  millrace replay pipelines/card-fraud.ts --source handbook --until 2018-05-01 --model model.json --out scores.csv',
         'millrace replay --help shows all options.',
@@ -57,7 +57,7 @@ describe('wrong usage says what to type and ends with 2', () => {
     const { code, out, err } = await call(args)
     expect([code, out, err[0]]).toEqual([2, [], message])
     expect(err.slice(1).join('\n')).toMatch(
-      /^(?:\(Did you mean .*\n)?Type for example:\n {2}millrace .*\nmillrace \w+ --help shows all options\.$/s,
+      /^(?:\(Did you mean .*\n)?For example:\n {2}millrace .*\nmillrace \w+ --help shows all options\.$/s,
     )
   })
 
@@ -106,8 +106,8 @@ describe('help', () => {
 
 describe('other failures are one sentence and its remedy, and end with 1', () => {
   test('settings', async () => {
-    const environment = { MILLRACE_PARTITIONS: 'many', MILLRACE_WORKR: 'a' }
-    expect(await call(['schemas', cardFraud], { environment })).toEqual({
+    const env = { MILLRACE_PARTITIONS: 'many', MILLRACE_WORKR: 'a' }
+    expect(await call(['schemas', cardFraud], { env })).toEqual({
       code: 1,
       out: [],
       err: [
@@ -120,7 +120,7 @@ describe('other failures are one sentence and its remedy, and end with 1', () =>
   })
 
   test('addresses that production needs', async () => {
-    const { code, err } = await call(['run', cardFraud], { environment: { MILLRACE_LOG_LEVEL: 'silent' } })
+    const { code, err } = await call(['run', cardFraud], { env: { MILLRACE_LOG_LEVEL: 'silent' } })
     expect([code, err]).toEqual([
       1,
       [
@@ -175,7 +175,7 @@ describe('other failures are one sentence and its remedy, and end with 1', () =>
     const { code, err } = await call(['tail', cardFraud, 'models'], { openBroker })
     expect([code, err.slice(0, 2)]).toEqual([
       1,
-      ['error: Millrace made a mistake; please report it with the lines below.', 'TypeError: our mistake'],
+      ['error: This is a bug in Millrace; please report it with the lines below.', 'TypeError: our mistake'],
     ])
     expect(err[2]).toContain('    at ')
   })

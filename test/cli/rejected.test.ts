@@ -2,7 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics/topics.ts'
+import { ensureTopics } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker, LogRecord } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
@@ -62,11 +62,12 @@ describe('list', () => {
     const { code, out } = await rejected('list', path, '--count', '2')
     expect(code).toBe(0)
     expect(out).toEqual([
-      'place  appended                  origin           stage     tried  code   first problem',
+      'location  appended                  origin           stage     tried  code   first problem',
       expect.stringMatching(
-        /^0:2 {4}2018-04-01T00:01:02\.000Z {2}transactions {5}http {6}0 {6}range {2}\/at expected .{60,90}…$/,
+        /^0:2 {7}2018-04-01T00:01:02\.000Z {2}transactions {5}http {6}0 {6}range {2}\/at expected .{60,90}…$/,
       ),
-      `0:1    2018-04-01T00:01:01.000Z  chargebacks-${1 - home}@0  terminal  0      range  /at expected a later one, received 2018-04-01`,
+      `0:1       2018-04-01T00:01:01.000Z  chargebacks-${1 - home}@0  ` +
+        'terminal  0      range  /at expected a later one, received 2018-04-01',
       '3 dead letters, 2 of them shown: 2 range, 1 late.',
     ])
   })
@@ -82,7 +83,7 @@ describe('list', () => {
   ])('takes %j', async (args, places) => {
     const { rejected } = await opened(three)
     const { out } = await rejected('list', path, '--json', ...args)
-    expect(out.map((line) => JSON.parse(line).place)).toEqual(places)
+    expect(out.map((line) => JSON.parse(line).location)).toEqual(places)
   })
 
   test('of nothing says so', async () => {
@@ -111,7 +112,7 @@ describe('show', () => {
     expect((await rejected('show', path, '0:0')).out).toEqual([
       'dead letter 0:0 of card-fraud.rejected, written 2018-04-01T00:01:00.000Z',
       `  origin: transactions-${1 - home}@0, 2018-04-01T00:00:00.000Z`,
-      '  refused by: customer',
+      '  rejected by: customer',
       'problems:',
       '  /at late: expected a later one, received 2018-04-01',
       'key: 0xff',
@@ -132,7 +133,7 @@ describe('show', () => {
     const { code, err } = await rejected('show', path, '1:7')
     expect([code, err[0]]).toEqual([
       2,
-      'error: There is no dead letter at 1:7 in card-fraud.rejected; millrace rejected list shows the places.',
+      'error: There is no dead letter at 1:7 in card-fraud.rejected; millrace rejected list shows the locations.',
     ])
     expect((await rejected('show', path, 'seven')).err[0]).toContain('Expected partition:offset, such as 0:17.')
   })
@@ -149,9 +150,9 @@ describe('replay', () => {
     const { code, out } = await rejected('replay', path, '--all', '--json', figures)
     expect(code).toBe(1)
     expect(out).toEqual([
-      `0:0  goes to transactions-${home}  t1, attempt 3`,
-      expect.stringMatching(/^0:1 {2}refused {2}missing: \/txId expected text .* received nothing \(and 4 more\)$/),
-      '1 put back, 1 refused: 1 missing.',
+      `0:0  sent to transactions-${home}  t1, attempt 3`,
+      expect.stringMatching(/^0:1 {2}rejected {2}missing: \/txId expected text .* received nothing \(and 4 more\)$/),
+      '1 requeued, 1 rejected: 1 missing.',
     ])
     expect(JSON.parse(await readFile(figures, 'utf8'))).toEqual({
       replayed: 1,
@@ -176,7 +177,7 @@ describe('replay', () => {
   test('with --dry-run sends nothing', async () => {
     const { broker, rejected } = await opened([['customer', refused()]])
     const { code, out } = await rejected('replay', path, '--code', 'late', '--dry-run')
-    expect([code, out.at(-1)]).toEqual([0, '1 would be put back, 0 refused.'])
+    expect([code, out.at(-1)]).toEqual([0, '1 would be requeued, 0 rejected.'])
     expect((await rawRecords(broker)).flat()).toEqual([])
   })
 
@@ -192,19 +193,19 @@ describe('replay', () => {
     const { code, out } = await rejected('replay', path, '0:1', '--value', file)
     expect([code, out[0]]).toEqual([
       1,
-      '0:1  refused  identity_changed: /terminalId expected m, since earlier stages have folded the event, received other',
+      '0:1  rejected  identity_changed: /terminalId expected m, since earlier stages have folded the event, received other',
     ])
   })
 
-  test('of a value that the dead letter holds in part reads the whole where it lay, or asks for it', async () => {
+  test('of a value that the dead letter holds in part is completed from the original record, or asks for --value', async () => {
     const whole = Buffer.from(`${JSON.stringify(values)}${' '.repeat(1_100_000)}`)
     const { broker, producer, rejected } = await opened([['customer', refused({ value: whole })]])
     const gone = await rejected('replay', path, '0:0')
     expect(gone.out[0]).toBe(
-      '0:0  refused  value_cut: the dead letter holds only a part of the value; hand it in with --value',
+      '0:0  rejected  value_cut: the dead letter holds only a part of the value; supply it with --value',
     )
     expect((await rejected('show', path, '0:0')).out).toContain(
-      'value: 1,100,078 bytes, of which the dead letter holds 1,048,576; the whole is read from its origin while that is kept',
+      'value: 1,100,078 bytes, of which the dead letter holds 1,048,576; the rest is in the original record while that is retained',
     )
     await producer.send([{ topic: 'transactions', partition: 1 - home, key: null, value: whole }])
     expect((await rejected('replay', path, '0:0')).code).toBe(0)
@@ -213,11 +214,11 @@ describe('replay', () => {
 
   test('asks what to replay', async () => {
     const { rejected } = await opened([])
-    const unclear = 'error: Say which dead letters: places such as 0:17, or filters such as --code late, or --all.'
+    const unclear = 'error: Name the dead letters: locations such as 0:17, or filters such as --code late, or --all.'
     expect((await rejected('replay', path)).err[0]).toBe(unclear)
     expect((await rejected('replay', path, '0:1', '--all')).err[0]).toBe(unclear)
     expect((await rejected('replay', path, '0:1', '0:2', '--value', 'x')).err[0]).toBe(
-      'error: --value is for exactly one place, but there are 2.',
+      'error: --value goes with exactly one location, received 2.',
     )
   })
 })

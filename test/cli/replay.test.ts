@@ -94,7 +94,7 @@ describe('the file', () => {
     expect(Object.keys(rows[0]!).at(-1)).toBe('score')
     expect(out[0]).toBe(
       `${source.replace('events.jsonl', 'out.csv')}: 2 rows from 2 events in ${/in (\S+) s/.exec(out[0]!)![1]} s; ` +
-        '0 duplicates and 0 refused events left out.',
+        '0 duplicates and 0 rejected events left out.',
     )
     expect(JSON.parse(await readFile(figures, 'utf8'))).toMatchObject({
       rows: 2,
@@ -108,7 +108,7 @@ describe('the file', () => {
     const { rows, out } = await replayLines([transaction(0), transaction(0, { at: atMs + 5_000 }), transaction(9)])
     expect(rows.map(({ txId }) => txId)).toEqual(['t0', 't9'])
     expect(out[0]).toContain('2 rows from 3 events')
-    expect(out[0]).toContain('1 duplicates and 0 refused')
+    expect(out[0]).toContain('1 duplicates and 0 rejected')
   })
 
   test('of the Handbook counts seconds from its start', async () => {
@@ -167,7 +167,7 @@ describe('nothing is left behind', () => {
     expect(called).toEqual({
       code: 130,
       out: [],
-      err: ['Stopping. A second signal stops at once.', `Stopped: ${out} was not written.`],
+      err: ['Stopping. A second signal stops immediately.', `Stopped: ${out} was not written.`],
     })
     expect(await readFile(out, 'utf8')).toBe('older')
     expect(exits).toEqual([])

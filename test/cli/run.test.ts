@@ -1,10 +1,10 @@
 /** How a production process ends: by a signal, by a failure, before it was open, and with parts that do not close. */
 import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
-import { createStopping } from '../../cli/process.ts'
 import type { LiveProcess } from '../../cli/run/live-process.ts'
-import { untilStopped } from '../../cli/run/run.ts'
 import { createShutdown } from '../../cli/shutdown.ts'
+import { createStopping } from '../../cli/signals.ts'
+import { untilStopped } from '../../cli/until-stopped.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 
 function setUp() {
@@ -28,7 +28,7 @@ function setUp() {
   return { process, shutdown, closed, exits, lines, live, run }
 }
 
-const stopLine = 'Stopping. A second signal stops at once.'
+const stopLine = 'Stopping. A second signal stops immediately.'
 const failure = new PipelineError('state_ahead', 'The stored state is ahead.')
 const never = new Promise<void>(() => undefined)
 
@@ -70,7 +70,7 @@ test('a part that does not close well is named and ends with 1', async () => {
   expect(closed).toEqual(['Kafka'])
   expect(lines).toEqual([
     stopLine,
-    'store did not close well. error: Redis did not answer.\nCheck REDIS_URL and that Redis runs.',
+    'store could not be closed: error: Redis did not answer.\nCheck REDIS_URL and that Redis runs.',
   ])
 })
 
@@ -80,5 +80,5 @@ test('a part that does not close in time is named, and the process is left at on
   setImmediate(() => process.emit('SIGTERM'))
   expect(await run(async () => live(never))).toBe(1)
   expect({ closed, exits }).toEqual({ closed: [], exits: [1] })
-  expect(lines[1]).toBe('Not closed within 10 s: worker, Kafka. Nothing is lost: the next start goes on.')
+  expect(lines[1]).toBe('Not closed within 10 s: worker, Kafka. Nothing is lost: the next start continues.')
 })

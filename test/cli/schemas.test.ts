@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import avro from 'avsc'
 import { describe, expect, test } from 'vitest'
-import { compareSchemas, type SchemaFile, schemaFiles } from '../../cli/proof/schema-files.ts'
+import { compareSchemas, type SchemaFile, schemaFiles } from '../../cli/derive/schema-files.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import {
   count,
@@ -158,11 +158,9 @@ describe('millrace schemas', () => {
     for (const { name, text } of old) await writeFile(join(own, name), text)
     const { code, out, err } = await call(['schemas', cardFraudPath, '--folder', folder, '--write'])
     expect([code, out]).toEqual([1, []])
-    expect(err[0]).toBe('error: Records that are already in Kafka could not be read with the changed schemas:')
+    expect(err[0]).toBe('error: Records already in Kafka could not be read with the changed schemas:')
     expect(err[1]).toMatch(new RegExp(`^ {2}${join(own, 'raw.transactions.avsc')}: .*terminalId`))
-    expect(err).toContain(
-      "Take the change back, or raise the definition's version above 1 and use a namespace of its own.",
-    )
+    expect(err).toContain("Revert the change, or raise the definition's version above 1 and use a new namespace.")
     for (const { name, text } of old) expect(await readFile(join(own, name), 'utf8')).toBe(text)
   })
 })

@@ -1,6 +1,6 @@
 /** The filters of `tail`, and raw events: on the broker in memory. */
 import { describe, expect, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics/topics.ts'
+import { ensureTopics } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker, OutRecord } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
@@ -282,7 +282,7 @@ describe('wrong usage', () => {
     ],
     [
       ['--since', '2024-01-01', '--from', 'start'],
-      "error: option '--since <instant>' cannot be used with option '--from <place>'",
+      "error: option '--since <instant>' cannot be used with option '--from <end>'",
     ],
   ])('%j', async (args, message) => {
     const { code, err } = await call(['tail', path, 'predictions', ...args])

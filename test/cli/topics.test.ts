@@ -1,6 +1,6 @@
 /** What `run` says of topics that exist with other settings than the plan needs, on the broker in memory. */
 import { describe, expect, test } from 'vitest'
-import { ensureTopics, requireTopicSettings, topicSpecs } from '../../cli/topics/topics.ts'
+import { ensureTopics, requireTopicSettings, topicSpecs } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
@@ -21,7 +21,7 @@ async function brokerWith(changes: Readonly<Record<string, Readonly<Record<strin
 }
 
 const firstLine = 'Topics of this pipeline have settings with which its results could not be trusted:'
-const mendLine = 'Mend them with these commands (records already there keep their times; lost ones do not come back):'
+const mendLine = 'Fix them with these commands (records already there keep their times; lost ones do not come back):'
 const alter = (topic: string, changes: string) =>
   `  kafka-configs --bootstrap-server kafka-1:9092,kafka-2:9092 --alter --entity-type topics --entity-name ${topic} ` +
   `--add-config ${changes}`
@@ -108,7 +108,7 @@ describe('topic settings', () => {
   test.each([[['--create-topics']], [[]]])('keep `run %s` from starting, before it asks for Redis', async (more) => {
     const broker = await brokerWith({ 'n.transactions': { 'message.timestamp.type': 'CreateTime' } })
     const { code, out, err } = await call(['run', 'pipelines/card-fraud.ts', ...more], {
-      environment: {
+      env: {
         MILLRACE_NAMESPACE: 'n',
         MILLRACE_PARTITIONS: '2',
         KAFKA_BROKERS: brokers.join(','),

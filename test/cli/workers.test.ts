@@ -23,8 +23,8 @@ async function withWorkers(...names: string[]) {
     const there = workers.slice(0, at + 1).reverse()
     await Promise.all(there.map((worker) => worker.join()))
   }
-  const environment = { MILLRACE_NAMESPACE: 'cli-test' }
-  const millraceWorkers = (...args: string[]) => call(['workers', ...args], { environment, openBroker: () => kept })
+  const env = { MILLRACE_NAMESPACE: 'cli-test' }
+  const millraceWorkers = (...args: string[]) => call(['workers', ...args], { env, openBroker: () => kept })
   return { broker, workers, millraceWorkers }
 }
 
@@ -47,11 +47,11 @@ describe('workers', () => {
 
   test('lists nobody', async () => {
     const { millraceWorkers } = await withWorkers()
-    expect((await millraceWorkers('list', path)).out).toEqual([`Nobody is in group ${group}.`])
+    expect((await millraceWorkers('list', path)).out).toEqual([`Group ${group} has no members.`])
     expect(await millraceWorkers('remove', path, 'w1')).toMatchObject({
       code: 2,
       err: [
-        expect.stringMatching(/^error: Nobody is in group cli-test\.card-fraud, so no worker "w1" either\.$/),
+        expect.stringMatching(/^error: Group cli-test\.card-fraud has no members, so no worker "w1"\.$/),
         expect.anything(),
       ],
     })
@@ -65,14 +65,14 @@ describe('workers', () => {
       0,
       [
         expect.stringMatching(
-          /^Removed w1 of group cli-test\.card-fraud \(\d+ ms\)\. Its tasks: of-a .*, of-b .*\. The others take them over\.$/,
+          /^Removed w1 of group cli-test\.card-fraud \(\d+ ms\)\. Its tasks: of-a .*, of-b .*\. The others take over\.$/,
         ),
       ],
     ])
     expect((await workers[1]!.join()).tasks.length).toBe(6)
     const last = await millraceWorkers('remove', path, 'w2')
     expect(last.out[0]).toContain(
-      'Its tasks: of-a 0 1 2, of-b 0 1 2. Nobody else is there: they wait for the next start.',
+      'Its tasks: of-a 0 1 2, of-b 0 1 2. There is no other worker: the tasks wait for the next start.',
     )
     expect((await broker.group(group)).members).toEqual([])
   })

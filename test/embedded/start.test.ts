@@ -32,7 +32,7 @@ test('start falls back loudly where there are no servers, and shows the whole pa
 
   expect(await exitCode, output()).toBe(0)
   for (const told of [
-    'NO SERVERS: Kafka and Redis cannot be had here',
+    'NO SERVERS: Kafka and Redis are not available here',
     'Why: Kafka needs Java, but there is no "java" on the PATH.',
     'There is no redis-server or valkey-server of version 7 or newer on the PATH',
     'Nothing is durable',
@@ -61,7 +61,7 @@ test('start --embedded says so in one line and stops at the first signal', { tim
   expect(lines[0]).toBe(
     'Embedded: broker and store are the memory of this process, and nothing of it is kept. REDIS_URL is not used.',
   )
-  expect(output()).toContain('Stopping. A second signal stops at once.')
+  expect(output()).toContain('Stopping. A second signal stops immediately.')
 })
 
 test('verify --embedded compares every vector with the replay', { timeout: 400_000 }, async () => {

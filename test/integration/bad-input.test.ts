@@ -5,7 +5,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
-import { watchTopics } from '../../cli/start/watch-topics.ts'
+import { watchTopics } from '../../cli/environment/watch-topics.ts'
 import { generateHandbook, handbookEvents } from '../../pipelines/handbook.ts'
 import { createReplay } from '../../processors/replay.ts'
 import type { OutRecord } from '../../runtime/broker.ts'

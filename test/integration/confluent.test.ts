@@ -1,6 +1,6 @@
 /** Events of the real Confluent client, with schemas from a registry, through `millrace run` on a real Kafka and Redis. */
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { watchTopics } from '../../cli/start/watch-topics.ts'
+import { watchTopics } from '../../cli/environment/watch-topics.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'

@@ -1,7 +1,7 @@
 /** kill -9 in the middle, twice, on real servers: nothing lost, nothing doubled, no vector changed. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { watchTopics } from '../../cli/start/watch-topics.ts'
+import { watchTopics } from '../../cli/environment/watch-topics.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { generateHandbook, handbookEvents } from '../../pipelines/handbook.ts'
 import { createReplay } from '../../processors/replay.ts'

@@ -23,11 +23,11 @@ function setUp() {
     MILLRACE_HTTP_PORT: '0',
   }
   async function doctor(more: Readonly<Record<string, string>> = {}, ...args: string[]) {
-    const { code, out } = await call(['doctor', definition, ...args], { environment: { ...environment, ...more } })
+    const { code, out } = await call(['doctor', definition, ...args], { env: { ...environment, ...more } })
     const lines = (name: string) => out.filter((line) => line.slice(6).startsWith(`${name}:`))
     return { code, out, lines }
   }
-  const topics = (...args: string[]) => call(['topics', definition, ...args], { environment })
+  const topics = (...args: string[]) => call(['topics', definition, ...args], { env: environment })
   return { namespace, environment, doctor, topics }
 }
 
@@ -43,13 +43,13 @@ test('a pipeline from before its topics exist until it has stopped', async () =>
   const created = await topics('--create')
   expect(created.code, created.out.join('\n')).toBe(0)
 
-  expect((await call(['produce', definition, ...source], { environment })).code).toBe(0)
+  expect((await call(['produce', definition, ...source], { env: environment })).code).toBe(0)
   const waiting = await doctor()
   expect(waiting.lines('lag customer')[0]).toMatch(
     /^warn {2}lag customer: \d+ unread in 2 partitions \([\d: ,]+\), the oldest for \d+ s\. Start a process: millrace run /,
   )
   expect(waiting.lines('group')).toEqual([
-    `warn  group: nobody is in group ${namespace}.card-fraud: no event is processed. Start a process: millrace run.`,
+    `warn  group: group ${namespace}.card-fraud has no members: no event is processed. Start a process: millrace run.`,
   ])
 
   const run = startCommand(['run', definition], environment)
@@ -87,7 +87,7 @@ test('a pipeline from before its topics exist until it has stopped', async () =>
   expect(grown.code).toBe(1)
   expect(grown.lines('state customer')).toEqual([
     'FAIL  state customer: it was made with 2 partitions, the topics have 3: keys are in other partitions now. ' +
-      `Set MILLRACE_NAMESPACE to a new name, or fold it anew from what Kafka still has: ${rebuild}`,
+      `Set MILLRACE_NAMESPACE to a new name, or rebuild it from what Kafka still holds: ${rebuild}`,
   ])
 })
 
@@ -107,7 +107,7 @@ describe('what is wrong', () => {
     expect(lines('state terminal')).toEqual([
       `FAIL  state terminal: it belongs to Kafka cluster elsewhere, this one is ${await broker.clusterId()}: ` +
         'the offsets of one mean nothing in the other. Set KAFKA_BROKERS to the cluster it belongs to, ' +
-        `or MILLRACE_NAMESPACE to a new name, or fold it anew: ${rebuild}`,
+        `or MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
     ])
     expect(lines('state customer')).toEqual(['ok    state customer: Redis holds nothing yet.'])
     // Nothing was taken over.
@@ -125,7 +125,7 @@ describe('what is wrong', () => {
     const { code, lines } = await doctor()
     expect([code, ...lines('redis policy')]).toEqual([
       1,
-      'FAIL  redis policy: maxmemory-policy is allkeys-lru, expected noeviction: features could vanish unseen. ' +
+      'FAIL  redis policy: maxmemory-policy is allkeys-lru, expected noeviction: features could be evicted unnoticed. ' +
         'Type: redis-cli CONFIG SET maxmemory-policy noeviction (and set it in redis.conf).',
     ])
     expect(lines('redis')[0]).toMatch(/^(?:ok {2}|warn) {2}redis: Redis|^(?:ok {2}|warn) {2}redis: Valkey/)
@@ -143,6 +143,6 @@ describe('what is wrong', () => {
       'FAIL  redis: No answer to connect from Redis at 127.0.0.1:1 (limit 5000 ms): connect ECONNREFUSED 127.0.0.1:1. ' +
         'Check REDIS_URL and that Redis runs.',
     ])
-    expect(lines('lag terminal')).toEqual(['warn  lag terminal: not checked, since it needs Kafka. Mend that first.'])
+    expect(lines('lag terminal')).toEqual(['warn  lag terminal: not checked: it needs Kafka. Fix that first.'])
   })
 })

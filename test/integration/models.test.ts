@@ -70,7 +70,7 @@ test('promotion, shadow and rollback under load', { timeout: 400_000 }, async ()
   await scoredBy('v1')
   expect(await models('promote', 'v2', '--keep-former')).toContain('v2 is the champion now instead of v1.')
   await scoredBy('v2')
-  expect(await models('rollback', '--reason', 'a test')).toContain('v1 is the champion again; v2 was taken back')
+  expect(await models('rollback', '--reason', 'a test')).toContain('v1 is the champion again; v2 was rolled back')
   await scoredBy('v1')
   expect(await produce.exitCode, produce.output()).toBe(0)
 

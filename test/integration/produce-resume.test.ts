@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics/topics.ts'
+import { ensureTopics } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
@@ -43,13 +43,13 @@ test('a produce that is killed, resumed and taken over sends every row once', { 
   // A third one while the second is at work: the newer goes on.
   const third = produce('--resume', '--rate', '200')
   expect(await second.exitCode, second.output()).toBe(1)
-  expect(second.output()).toContain(`Another process sends ${file} too and has taken it over`)
+  expect(second.output()).toContain(`Another process is sending ${file} and has taken over`)
   await third.printed(' rows are done')
   third.child.kill('SIGKILL')
   await third.exitCode
   const last = produce('--resume')
   expect(await last.exitCode, last.output()).toBe(0)
-  const [, done] = /: ([\d,]+) rows are done, going on after them/.exec(last.output())!
+  const [, done] = /: ([\d,]+) rows are completed; continuing after them/.exec(last.output())!
   expect(Number(done!.replace(',', ''))).toBeGreaterThan(1_000)
   expect(Number(done!.replace(',', ''))).toBeLessThan(rows)
 

@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { watchTopics } from '../../cli/start/watch-topics.ts'
+import { watchTopics } from '../../cli/environment/watch-topics.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { compile } from '../../schemas/plan/compile.ts'
@@ -47,7 +47,7 @@ async function stopped(command: Command): Promise<void> {
   expect(await command.exitCode, command.output()).toBe(0)
 }
 
-test('what is refused can be repaired and put back, whatever its size, and is scored once', async () => {
+test('rejected events can be repaired and requeued, whatever their size, and are scored once', async () => {
   const namespace = unique('rejected')
   const environment = {
     KAFKA_BROKERS: inject('kafkaBrokers'),
@@ -61,7 +61,7 @@ test('what is refused can be repaired and put back, whatever its size, and is sc
     await command.printed('Features, health and metrics: http')
     return command
   }
-  const rejected = (...args: string[]) => call(['rejected', ...args], { environment })
+  const rejected = (...args: string[]) => call(['rejected', ...args], { env: environment })
   const first = await run(broken, '--create-topics')
 
   const plan = compile(ordersPipeline(true), { namespace })
@@ -106,9 +106,9 @@ test('what is refused can be repaired and put back, whatever its size, and is sc
 
   const listed = await rejected('list', broken, '--json')
   const rows = listed.out.map(
-    (line) => JSON.parse(line) as { place: string; stage: string; problems: Array<{ code: string }> },
+    (line) => JSON.parse(line) as { location: string; stage: string; problems: Array<{ code: string }> },
   )
-  const placeOf = (code: string) => rows.find(({ problems }) => problems[0]!.code === code)!.place
+  const placeOf = (code: string) => rows.find(({ problems }) => problems[0]!.code === code)!.location
   const badPlace = placeOf('type')
   expect((await rejected('show', broken, badPlace)).out.join('\n')).toContain('header trace: "t1"')
   const repaired = join(ownFolder(), 'repaired.json')
@@ -116,12 +116,12 @@ test('what is refused can be repaired and put back, whatever its size, and is sc
 
   const second = await run(mended)
   const back = await rejected('replay', mended, badPlace, placeOf('function_threw'))
-  expect(back.out.at(-1)).toBe('1 put back, 1 refused: 1 type.')
+  expect(back.out.at(-1)).toBe('1 requeued, 1 rejected: 1 type.')
   expect(await rejected('replay', mended, badPlace, '--value', repaired)).toMatchObject({ code: 0, err: [] })
   await until('both are scored', () => predictions.length === 200)
   // Again, and all at once: duplicates, and what is still no event.
   await rejected('replay', mended, badPlace, '--value', repaired)
-  expect((await rejected('replay', mended, '--all')).out.at(-1)).toBe('1 put back, 3 refused: 2 not_json, 1 type.')
+  expect((await rejected('replay', mended, '--all')).out.at(-1)).toBe('1 requeued, 3 rejected: 2 not_json, 1 type.')
   await producer.send([{ topic, partition: 0, key: null, value: Buffer.from('the last one') }])
   await until('what was sent last has its fate', () => deadLetters.length === 5)
   await sleep(500)

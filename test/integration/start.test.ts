@@ -22,7 +22,7 @@ test('warms up, trains, scores paced events and ends by itself; then resumes', {
 
   const second = startCommand(['start', '--resume', ...paced], environment)
   expect(await second.exitCode, second.output()).toBe(0)
-  expect(second.output()).toContain('goes on in namespace')
+  expect(second.output()).toContain('continues in namespace')
   expect(second.output()).not.toContain('Warm-up')
   expectWhole(readJson<StartFigures>(file))
 })

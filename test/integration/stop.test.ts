@@ -3,8 +3,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { drainMaxMs } from '../../cli/run/run.ts'
-import { watchTopics } from '../../cli/start/watch-topics.ts'
+import { watchTopics } from '../../cli/environment/watch-topics.ts'
+import { drainMaxMs } from '../../cli/until-stopped.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
@@ -109,10 +109,10 @@ test('while Kafka is gone SIGTERM ends within the bound, a second SIGINT at once
   const askedMs = performance.now()
   patient.child.kill('SIGTERM')
   hasty.child.kill('SIGINT')
-  await hasty.printed('A second signal stops at once')
+  await hasty.printed('A second signal stops immediately')
   hasty.child.kill('SIGINT')
   expect(await hasty.exitCode, hasty.output()).toBe(130)
-  expect(hasty.output()).toContain('Stopped at once.')
+  expect(hasty.output()).toContain('Stopped immediately.')
   expect([0, 1], patient.output()).toContain(await patient.exitCode)
   expect(performance.now() - askedMs).toBeLessThan(drainMaxMs + 10_000)
 })

@@ -1,7 +1,7 @@
 /** `millrace run` on topics that a stock client created: refused until they are altered. */
 import { Kafka, logLevel } from 'kafkajs'
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { requireTopicSettings, topicSpecs } from '../../cli/topics/topics.ts'
+import { requireTopicSettings, topicSpecs } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { compile } from '../../schemas/plan/compile.ts'
@@ -46,7 +46,7 @@ test('topics with other settings keep `run` from starting until they are altered
     `  ${transactions}: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received 604800000 (7d)`,
     `  ${models}: retention.ms expected -1 (for ever), received 604800000 (7d)`,
     `  ${models}: cleanup.policy expected delete, received compact`,
-    'Mend them with these commands (records already there keep their times; lost ones do not come back):',
+    'Fix them with these commands (records already there keep their times; lost ones do not come back):',
     `${alter} ${transactions} --add-config message.timestamp.type=LogAppendTime,retention.ms=3283200000`,
     `${alter} ${models} --add-config retention.ms=-1,cleanup.policy=delete`,
     'Change the topic as the message says, or start with another namespace.',

@@ -1,6 +1,6 @@
 /** A training on a real Kafka: logged predictions and chargebacks in, versions and a champion out, taken up while running. */
 import { expect, inject, onTestFinished, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics/topics.ts'
+import { ensureTopics } from '../../cli/topics/requirements.ts'
 import { modelOf } from '../../online-model/models/model-of.ts'
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import { publishVersion } from '../../online-model/registry/publish-version.ts'

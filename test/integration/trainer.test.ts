@@ -45,13 +45,13 @@ test('learns, is killed, goes on, and says what became of an event', { timeout: 
   const { transactions } = readJson<{ byStream: Record<string, number> }>(figures).byStream
 
   const first = startCommand(['trainer', definition], environment)
-  await first.printed('is learnt from')
+  await first.printed('The trainer of')
   await vi.waitFor(async () => expect((await state()).store.matured).toBeGreaterThan(10_000), retryBudget)
   first.child.kill('SIGKILL')
   await first.exitCode
 
   const second = startCommand(['trainer', definition], environment)
-  await second.printed('is learnt from')
+  await second.printed('The trainer of')
   const rows = async () => {
     const { store } = await state()
     return store.rows.waiting + store.rows.matured

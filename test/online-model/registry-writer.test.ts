@@ -97,7 +97,7 @@ test('a promotion that came second changes nothing, and says who was first', asy
   expect((await fake.broker.bounds([{ topic, partition: 0 }]))[0]!.end).toBe(end)
 })
 
-test('the former champion scores on in shadow under the alias of the one that took its place', async () => {
+test('the former champion keeps scoring in shadow under the alias of the one that took its place', async () => {
   const { writer } = await withVersions(2)
   await writer.promote('v1', cause)
   await writer.challenge('v2', cause)

@@ -18,10 +18,10 @@ describe('rows', () => {
     expect(event).toEqual({
       stream: 'sales',
       values: { id: 'a', amount: '1.50', at: '2018-04-01T00:00:00Z' },
-      place: 'f, line 2',
+      location: 'f, line 2',
       isText: true,
     })
-    expect(told).toEqual(['f: columns that no field is read from: shop.'])
+    expect(told).toEqual(['f: columns that are not read: shop.'])
   })
 
   test('become what their fields declare; an empty cell is a missing value', async () => {
@@ -39,7 +39,7 @@ describe('rows', () => {
   test('may be quoted, hold quotes, delimiters and ends of lines, and end as Windows ends them', async () => {
     const text = `\ufeff${header},note\r\n"a","1",5,"x, ""y"" \r\nz"\r\n\r\n"b",2,6,\nc,3,7,"\n\n"\r\nd,4,8,e`
     const events = await read(text)
-    expect(events.map(({ place }) => place)).toEqual(['f, line 2', 'f, line 5', 'f, line 6', 'f, line 9'])
+    expect(events.map(({ location }) => location)).toEqual(['f, line 2', 'f, line 5', 'f, line 6', 'f, line 9'])
     expect(events.map(checked).map((event) => (event as { note: string | null }).note)).toEqual([
       'x, "y" \r\nz',
       null,
@@ -68,7 +68,7 @@ describe('rows', () => {
       { id: 'g', amount: 9, at: 10, note: null, count: null, first: null },
     ])
     expect(events[1]).toEqual({
-      place: 'f, line 3',
+      location: 'f, line 3',
       problems: [{ path: '', code: 'not_csv', expected: 'a row of 3 cells, as the header has', received: '2 cells' }],
       text: 'b,2',
     })

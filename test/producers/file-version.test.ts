@@ -25,7 +25,7 @@ test('lines may be added at the end, to a file whose lines are all complete', as
   expect(await changed('', (path) => appendFile(path, 'c,3\n'))).toBeNull()
   expect(await changed('a,1\r\nb,2', (path) => appendFile(path, '\r\nc,3'))).toBeNull()
   expect(await changed('a,1\nb,2', (path) => appendFile(path, '0\n'))).toBe(
-    'its last line was not complete then, and was sent as it stood',
+    'its last line was incomplete when it was sent',
   )
   expect(await changed(lines, (path) => appendFile(path, 'c,3\n'), false)).toBe('it had 8 bytes and has 12')
 })
@@ -33,15 +33,13 @@ test('lines may be added at the end, to a file whose lines are all complete', as
 test('a file that was written again, shortened or replaced is another one', async () => {
   expect(await changed(lines, (path) => writeFile(path, lines))).toBe('it was written again')
   expect(await changed(lines, (path) => writeFile(path, 'a,1\n'))).toBe('it had 8 bytes and has 4')
-  expect(await changed(lines, (path) => writeFile(path, 'a,2\nb,2\nc,3\n'))).toBe(
-    'what was there before reads differently now',
-  )
+  expect(await changed(lines, (path) => writeFile(path, 'a,2\nb,2\nc,3\n'))).toBe('its earlier content has changed')
 })
 
 test('of a large file the beginning, the end and places between are compared', async () => {
   const large = 'x'.repeat(3_000_000)
   for (const at of [0, 200_000, 2_999_999]) {
     const other = `${large.slice(0, at)}y${large.slice(at + 1)}\n`
-    expect(await changed(large, (path) => writeFile(path, other))).toBe('what was there before reads differently now')
+    expect(await changed(large, (path) => writeFile(path, other))).toBe('its earlier content has changed')
   }
 })

@@ -2,7 +2,7 @@
 import type { InjectOptions } from 'fastify'
 import { Registry } from 'prom-client'
 import { onTestFinished } from 'vitest'
-import { topicSpecs } from '../../cli/topics/topics.ts'
+import { topicSpecs } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { type IntakeAnswer, type IntakeOptions, intakeRoutes } from '../../producers/intake.ts'
 import type { LogRecord, Producer } from '../../runtime/broker.ts'

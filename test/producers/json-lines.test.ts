@@ -12,24 +12,24 @@ async function read(
   }
   const events: SourceEvent[] = []
   const { stream = null, ...more } = options
-  for await (const chunk of jsonLines(source(), { place: 'f', stream, ...more })) events.push(...chunk)
+  for await (const chunk of jsonLines(source(), { sourceName: 'f', stream, ...more })) events.push(...chunk)
   return events
 }
 
 test('each line names its stream, or all have the one that was told', async () => {
   const text = Buffer.from('{"stream":"a","x":1}\n{"stream":"b"}\n')
   expect(await read([text])).toEqual([
-    { stream: 'a', values: { stream: 'a', x: 1 }, place: 'f, line 1' },
-    { stream: 'b', values: { stream: 'b' }, place: 'f, line 2' },
+    { stream: 'a', values: { stream: 'a', x: 1 }, location: 'f, line 1' },
+    { stream: 'b', values: { stream: 'b' }, location: 'f, line 2' },
   ])
   expect(await read([Buffer.from('{"x":1}')], { stream: 'a' })).toEqual([
-    { stream: 'a', values: { x: 1 }, place: 'f, line 1' },
+    { stream: 'a', values: { x: 1 }, location: 'f, line 1' },
   ])
 })
 
 test('empty lines and Windows ends of lines are passed over, and still counted', async () => {
   const events = await read([Buffer.from('\r\n\n{"stream":"a"}\r\n\n{"stream":"b"}')])
-  expect(events.map(({ place }) => place)).toEqual(['f, line 3', 'f, line 5'])
+  expect(events.map(({ location }) => location)).toEqual(['f, line 3', 'f, line 5'])
 })
 
 test('a line that is no event is told with its number, and the reading goes on', async () => {
@@ -41,7 +41,7 @@ test('a line that is no event is told with its number, and the reading goes on',
   const events = await read(pieces)
   expect(
     events.map((event) =>
-      'problems' in event ? `${event.place} ${event.problems[0]!.path}${event.problems[0]!.code}` : event.stream,
+      'problems' in event ? `${event.location} ${event.problems[0]!.path}${event.problems[0]!.code}` : event.stream,
     ),
   ).toEqual([
     'f, line 1 not_json',
@@ -59,12 +59,12 @@ test('a line that is too long is told and passed over without being kept', async
     lineBytesMax: 60,
   })
   expect(events).toEqual([
-    { stream: 'a', values: { stream: 'a' }, place: 'f, line 1' },
+    { stream: 'a', values: { stream: 'a' }, location: 'f, line 1' },
     {
-      place: 'f, line 2',
+      location: 'f, line 2',
       problems: [{ path: '', code: 'length', expected: 'a line of at most 60 bytes', received: '100 bytes' }],
     },
-    { stream: 'b', values: { stream: 'b' }, place: 'f, line 3' },
+    { stream: 'b', values: { stream: 'b' }, location: 'f, line 3' },
   ])
 })
 

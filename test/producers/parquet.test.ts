@@ -37,7 +37,7 @@ describe('events', () => {
         { id: '9007199254740998', amount: 1e300, at: atMs + 5_000, note: null, ...more },
         { id: '9007199254740999', amount: 0, at: atMs + 6_000, note: 'g', ...more },
       ])
-      expect(told).toEqual(['f: columns that no field is read from: CUSTOMER.'])
+      expect(told).toEqual(['f: columns that are not read: CUSTOMER.'])
     },
   )
 

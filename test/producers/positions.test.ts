@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ensureTopics } from '../../cli/topics/topics.ts'
+import { ensureTopics } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { openPositions, type PositionsOptions, type SourceIdentity } from '../../producers/positions.ts'
 import type { SourceEvent } from '../../producers/prepare.ts'
@@ -23,7 +23,7 @@ const isNone = (n: number) => n % 7 === 3
 const rowsOf = (count: number): SourceEvent[] =>
   Array.from({ length: count }, (_, n) => ({
     stream: 'transactions',
-    place: `row ${n}`,
+    location: `row ${n}`,
     values: { txId: `t${n}`, customerId: `c${n % 11}`, terminalId: 'm', amount: isNone(n) ? -1 : n, at: atMs + n },
   }))
 
@@ -138,7 +138,7 @@ describe('a run', () => {
     await first.send([record], 1)
     const second = await made.open()
     expect(second.found).toBe(1)
-    const rejection = { code: 'source_taken', message: expect.stringContaining('Another process sends tx.csv too') }
+    const rejection = { code: 'source_taken', message: expect.stringContaining('Another process is sending tx.csv') }
     await expect(first.send([record], 2)).rejects.toMatchObject(rejection)
     await second.send([], 2)
     expect(made.said).toEqual([])
@@ -158,7 +158,7 @@ describe('a run', () => {
     await expect(sink.send([], 1)).rejects.toMatchObject({ code: 'kafka_unreachable' })
     expect(made.clock.elapsedMs() - before).toBeGreaterThan(120_000)
     expect(made.clock.elapsedMs() - before).toBeLessThan(130_000)
-    expect(made.said[0]).toBe('No broker answered. It is tried again.')
+    expect(made.said[0]).toBe('No broker answered. Trying again.')
     const tries = made.said.length
     stop.abort()
     await expect(sink.send([], 1)).rejects.toMatchObject({ code: 'kafka_unreachable' })

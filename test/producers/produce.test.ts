@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { SourceEvent } from '../../producers/prepare.ts'
-import { type ProduceOptions, type ProduceProgress, produce } from '../../producers/produce.ts'
+import { type ProduceOptions, produce } from '../../producers/produce.ts'
+import type { ProduceProgress } from '../../producers/produce-counts.ts'
 import type { OutRecord, Producer } from '../../runtime/broker.ts'
 import { type Clock, systemClock } from '../../runtime/clock.ts'
 import { partitionOf } from '../../runtime/partition.ts'
@@ -115,10 +116,10 @@ describe('events that are none', () => {
     const bad: SourceEvent[] = [
       { stream: 'transactions', values: { txId: 'x', customerId: 'c', terminalId: 't', amount: -1, at: firstMs } },
       { stream: 'payments', values: {} },
-      { place: 'file, line 9', problems: [{ path: '', code: 'not_json', expected: 'JSON', received: '{' }] },
+      { location: 'file, line 9', problems: [{ path: '', code: 'not_json', expected: 'JSON', received: '{' }] },
     ]
     const { summary, sizes } = await run([[transaction(0), ...bad, transaction(1)]], {
-      onRejected: (problems, event) => told.push([problems.map(({ path, code }) => `${path} ${code}`), event.place]),
+      onRejected: (problems, event) => told.push([problems.map(({ path, code }) => `${path} ${code}`), event.location]),
     })
     expect(sizes).toEqual([2])
     expect(summary).toMatchObject({ events: 2, rejected: 3 })

@@ -16,7 +16,7 @@ export const sales = { name: 'sales', fields }
 const codec = createEventCodec('sales', 'test', fields)
 
 export function rowOptions(more: Partial<RowOptions> = {}): RowOptions {
-  return { place: 'f', streams: [sales], stream: 'sales', map: new Map(), say: () => undefined, ...more }
+  return { sourceName: 'f', streams: [sales], stream: 'sales', map: new Map(), say: () => undefined, ...more }
 }
 
 export async function* inPieces(text: string | Buffer, bytes: number): AsyncGenerator<Buffer> {
@@ -30,10 +30,10 @@ export async function all(chunks: AsyncIterable<readonly SourceEvent[]>): Promis
   return events
 }
 
-/** A good event's values as they would be sent, a bad one's place and problems. */
+/** A good event's values as they would be sent, a bad one's location and problems. */
 export function checked(event: SourceEvent): EventValues | string {
   const problemsText = (problems: readonly { path: string; code: string }[]) =>
-    `${event.place} ${problems.map(({ path, code }) => `${path} ${code}`).join(', ')}`
+    `${event.location} ${problems.map(({ path, code }) => `${path} ${code}`).join(', ')}`
   if ('problems' in event) return problemsText(event.problems)
   const result = codec.check(event.values, { fromText: event.isText ?? false })
   return result.ok ? result.event : problemsText(result.problems)

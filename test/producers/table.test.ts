@@ -4,7 +4,7 @@ import { rowOptions, sales } from './rows.ts'
 
 const rejection = (columns: string[], more: Partial<RowOptions> = {}) => {
   try {
-    readTable(columns, rowOptions({ place: 'tx.csv', ...more }))
+    readTable(columns, rowOptions({ sourceName: 'tx.csv', ...more }))
   } catch (error) {
     const { code, message } = error as { code: string; message: string }
     return [code, ...message.split('\n')]

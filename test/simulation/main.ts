@@ -44,7 +44,7 @@ const program = new Command('simulate')
   )
   .option('--json <file>', 'write the figures to a file as well', outputFileOption)
   .addHelpText('after', `\nExamples:\n${examples}`)
-  .showHelpAfterError(`Type for example:\n${examples}`)
+  .showHelpAfterError(`For example:\n${examples}`)
   .exitOverride()
 
 try {

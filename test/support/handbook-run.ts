@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished } from 'vitest'
-import { watchTopics } from '../../cli/start/watch-topics.ts'
+import { watchTopics } from '../../cli/environment/watch-topics.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { generateHandbook, handbookEvents } from '../../pipelines/handbook.ts'
 import { createReplay } from '../../processors/replay.ts'

@@ -29,7 +29,7 @@ test('the compiled command scores, answers over HTTP and trains', { timeout: 300
 
   // Nine days: two of them mature.
   const trainer = start('trainer', definition)
-  await trainer.printed('is learnt from')
+  await trainer.printed('The trainer of')
   const state = async () => (await (await fetch(`http://127.0.0.1:${port}/trainer`)).json()) as TrainerResponse
   await vi.waitFor(async () => expect((await state()).store.matured).toBeGreaterThan(9_000), retryBudget)
   expect((await fetch(`http://127.0.0.1:${port}/retrain`, { method: 'POST' })).status).toBe(202)

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
-import { watchTopics } from '../../../cli/start/watch-topics.ts'
+import { watchTopics } from '../../../cli/environment/watch-topics.ts'
 import type { TrainerResponse } from '../../../online-model/trainer/routes.ts'
 import cardFraud from '../../../pipelines/card-fraud.ts'
 import { generateHandbook, handbookEvents } from '../../../pipelines/handbook.ts'
@@ -38,7 +38,7 @@ test('Kafka killed, Redis killed, Redis full: nothing lost, doubled or changed',
   await run.printed('Features, health and metrics: http')
   const url = /metrics: (http\S+)/.exec(run.output())![1]!
   const trainer = startCommand(['trainer', 'pipelines/card-fraud.ts'], environment)
-  await trainer.printed('is learnt from')
+  await trainer.printed('The trainer of')
   const plan = compile(cardFraud)
   const { expected, until } = quietRun()
   const produce = startCommand(

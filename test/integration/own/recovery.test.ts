@@ -24,7 +24,7 @@ async function openAdmin(address: string): Promise<Admin> {
 /** What a start ends with that must not go on. */
 async function sentenceOf(run: HandbookRun): Promise<string> {
   const { code, err } = await call(['run', definition], {
-    environment: { ...run.environment, MILLRACE_LOG_LEVEL: 'silent', MILLRACE_WORKER: 'worker-1' },
+    env: { ...run.environment, MILLRACE_LOG_LEVEL: 'silent', MILLRACE_WORKER: 'worker-1' },
   })
   expect(code, err.join('\n')).toBe(1)
   return err.find((line) => line.startsWith('error: ')) ?? err.join('\n')
@@ -85,7 +85,7 @@ test('whatever is emptied, paused, expired, removed or made anew', { timeout: 24
 
   await admin.deleteTopics({ topics: [topic] })
   await sleep(500)
-  const created = await call(['topics', definition, '--create'], { environment: { ...run.environment } })
+  const created = await call(['topics', definition, '--create'], { env: { ...run.environment } })
   expect(created.out.join('\n')).toContain(`created ${topic}`)
   expect(await sentenceOf(run)).toMatch(
     new RegExp(

@@ -76,7 +76,7 @@ function eventsFile(): string {
 /** Runs a command with the rights of its column, of those in `more` as well. */
 async function withRightsOf(command: string, args: readonly string[], more: readonly string[] = []): Promise<string> {
   await allowInKafka(servers, 'limited', kafkaNeeds(command, ...more))
-  const { code, out, err } = await call(args, { environment: environment({ ...limited, REDIS_USERNAME: 'doctor' }) })
+  const { code, out, err } = await call(args, { env: environment({ ...limited, REDIS_USERNAME: 'doctor' }) })
   expect(code, [args.join(' '), ...out, ...err].join('\n')).toBe(0)
   return out.join('\n')
 }
@@ -158,7 +158,7 @@ describe('a rebuild', () => {
   const refused = async (args: readonly string[], changed: Readonly<Record<string, string>>) => {
     const before = await stored()
     expect(Object.keys(before).length).toBeGreaterThan(4)
-    const { code, err } = await call(args, { environment: environment(changed) })
+    const { code, err } = await call(args, { env: environment(changed) })
     expect(code, err.join('\n')).toBe(1)
     expect(await stored()).toEqual(before)
     return err.find((line) => line.startsWith('error: '))

@@ -56,19 +56,19 @@ test('topics, events, predictions and features over HTTP', { timeout: 180_000 },
   const url = /metrics: (http\S+)/.exec(run.output())![1]!
   const hours = ['--source', 'handbook', '--until', '2018-04-01T03:00:00Z']
   const produced = await call(['produce', definition, ...hours], {
-    environment: environment({ KAFKA_SASL_MECHANISM: 'plain' }),
+    env: environment({ KAFKA_SASL_MECHANISM: 'plain' }),
   })
   expect(produced).toMatchObject({ code: 0 })
   expect(await untilPredicted(url)).toBeGreaterThanOrEqual(300)
   const tail = await call(['tail', definition, 'predictions', '--from', 'start', '--count', '1', '--json'], {
-    environment: environment({ KAFKA_SASL_MECHANISM: 'scram-sha-256' }),
+    env: environment({ KAFKA_SASL_MECHANISM: 'scram-sha-256' }),
   })
   expect(tail.code).toBe(0)
   const { id } = JSON.parse(tail.out[0]!) as { id: string }
   expect(id).toMatch(/\d/)
   const customers = Array.from({ length: 100 }, (_, customer) => String(customer))
   const asked = await call(['features', definition, 'customer', ...customers, '--url', url, '--json'], {
-    environment: environment(),
+    env: environment(),
   })
   const { items } = JSON.parse(asked.out.join('\n')) as { items: Array<{ found: boolean }> }
   expect(items.filter(({ found }) => found).length).toBeGreaterThan(0)
@@ -80,7 +80,7 @@ describe('what does not fit ends the command with one sentence', () => {
   const run = async (changed: Readonly<Record<string, string>>, left: readonly string[] = []) => {
     const given = environment(changed)
     for (const variable of left) delete given[variable]
-    const { code, err } = await call(['run', definition], { environment: given })
+    const { code, err } = await call(['run', definition], { env: given })
     expect(code, err.join('\n')).toBe(1)
     return err.find((line) => line.startsWith('error: '))
   }

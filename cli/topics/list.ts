@@ -5,8 +5,8 @@ import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { shown, tableLines } from '../terminal.ts'
 import { writeFigures } from '../whole-file.ts'
-import { reportTopics, type TopicReport } from './topic-report.ts'
-import { topicSpecs } from './topics.ts'
+import { reportTopics, type TopicReport } from './report.ts'
+import { topicSpecs } from './requirements.ts'
 
 export interface TopicsCommandOptions {
   readonly create?: boolean

@@ -1,4 +1,4 @@
-/** Signals: the first one asks the command to stop, the second one ends the process at once. Made by the entry, used by long commands. */
+/** Signals: the first one asks the command to stop, the second one ends the process immediately. Created by `program.ts`. */
 import { exitCodes } from './failure-text.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -29,11 +29,11 @@ export function createStopping(edge: ProcessEdge, terminal: Terminal): Stopping 
 
   function onSignal(): void {
     if (controller.signal.aborted) {
-      terminal.err('Stopped at once.')
+      terminal.err('Stopped immediately.')
       edge.exit(exitCodes.interrupted)
       return
     }
-    terminal.err('Stopping. A second signal stops at once.')
+    terminal.err('Stopping. A second signal stops immediately.')
     controller.abort()
   }
 

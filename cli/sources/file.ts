@@ -13,7 +13,7 @@ import type { RowOptions } from '../../producers/table.ts'
 import { nearestName } from '../../runtime/nearest-name.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import { type FileFormat, fileFormats, type Source, type SourceOptions, type SourceSurroundings } from './source.ts'
+import { type FileFormat, fileFormats, type Source, type SourceContext, type SourceOptions } from './source.ts'
 
 const formatOfEnding: Readonly<Record<string, FileFormat>> = {
   csv: 'csv',
@@ -31,22 +31,22 @@ type SourcePlan = Pick<Plan, 'name' | 'streams'>
 export async function openFileSource(
   options: SourceOptions,
   plan: SourcePlan,
-  { signal, say }: SourceSurroundings,
+  { signal, say }: SourceContext,
 ): Promise<Source> {
-  const place = options.source
-  const version = await versionOf(place)
+  const sourceName = options.source
+  const version = await versionOf(sourceName)
   const { format, isCompressed, ending } = formatOf(options)
-  const rows = rowOptions(options, plan, place, say, format)
+  const rows = rowOptions(options, plan, sourceName, say, format)
   const delimiter = delimiterOf(options, format, ending)
   const reading =
     format === 'parquet' ? readParquet(rows) : readText(rows, { format, delimiter, isCompressed, version, signal })
-  const path = resolve(place)
+  const path = resolve(sourceName)
   return {
     startMs: null,
     chunks: await begun(reading.chunks),
     shareRead: reading.shareRead,
     identity: {
-      name: place,
+      name: sourceName,
       key: JSON.stringify([format, path, rows.stream, [...rows.map].sort(), format === 'csv' ? delimiter : null]),
       file: { path, canGrow: format !== 'parquet' && !isCompressed, version },
     },
@@ -65,7 +65,7 @@ function readParquet(rows: RowOptions): Reading {
     const onRows = (count: number) => {
       all = count
     }
-    for await (const chunk of parquetRows(rows.place, { ...rows, onRows })) {
+    for await (const chunk of parquetRows(rows.sourceName, { ...rows, onRows })) {
       read += chunk.length
       yield chunk
     }
@@ -86,23 +86,23 @@ function readText(
   const { format, delimiter, isCompressed, version, signal } = options
   // No more than was there when its version was taken: what is added meanwhile is for the next run.
   const end = Math.max(0, version.bytes - 1)
-  const file = createReadStream(rows.place, { highWaterMark: bytesAtOnce, end })
+  const file = createReadStream(rows.sourceName, { highWaterMark: bytesAtOnce, end })
   // A failure of the file becomes one of what is read from it.
   const bytes = isCompressed ? pipeline(file, createGunzip({ chunkSize: bytesAtOnce }), () => undefined) : file
-  const pieces = untilAborted(bytes, rows.place, signal)
+  const pieces = untilAborted(bytes, rows.sourceName, signal)
   return {
     chunks: format === 'csv' ? csvRows(pieces, { ...rows, delimiter }) : jsonLines(pieces, rows),
     shareRead: () => (version.bytes === 0 ? null : file.bytesRead / version.bytes),
   }
 }
 
-/** Standard input has no position: nobody gives it again. */
+/** Standard input has no position: it cannot be read again. */
 export function openStdinSource(
   options: SourceOptions,
   plan: SourcePlan,
-  { stdin, signal, say }: SourceSurroundings,
+  { stdin, signal, say }: SourceContext,
 ): Source {
-  const place = 'standard input'
+  const sourceName = 'standard input'
   const format = options.format ?? 'jsonl'
   if (format === 'parquet') {
     throw new PipelineError(
@@ -110,9 +110,9 @@ export function openStdinSource(
       'Parquet is not read from standard input, since it is read from its end: name a file.',
     )
   }
-  const rows = rowOptions(options, plan, place, say, format)
+  const rows = rowOptions(options, plan, sourceName, say, format)
   const delimiter = delimiterOf(options, format, null)
-  const bytes = untilAborted(stdin(), place, signal)
+  const bytes = untilAborted(stdin(), sourceName, signal)
   const chunks = format === 'csv' ? csvRows(bytes, { ...rows, delimiter }) : jsonLines(bytes, rows)
   return { startMs: null, chunks, shareRead: () => null, identity: null }
 }
@@ -163,7 +163,7 @@ function delimiterOf({ delimiter }: SourceOptions, format: FileFormat, ending: s
 function rowOptions(
   options: SourceOptions,
   plan: SourcePlan,
-  place: string,
+  sourceName: string,
   say: (line: string) => void,
   format: FileFormat,
 ): RowOptions {
@@ -185,7 +185,7 @@ function rowOptions(
         `Expected field=${format === 'jsonl' ? 'key' : 'column'} with a field of: ${fields.join(', ')}.`,
     )
   }
-  return { place, streams, stream, map, say }
+  return { sourceName, streams, stream, map, say }
 }
 
 /** Reads the first chunk now, so that a file that is not what it should be is told before anything else is opened. */
@@ -196,7 +196,7 @@ async function begun(chunks: AsyncGenerator<SourceEvent[]>): Promise<AsyncGenera
       if (!first.done) yield first.value
       yield* chunks
     } finally {
-      // Whoever stops at the first chunk leaves no file open either.
+      // A consumer that stops at the first chunk must not leave the file open.
       await chunks.return(undefined)
     }
   }
@@ -204,7 +204,11 @@ async function begun(chunks: AsyncGenerator<SourceEvent[]>): Promise<AsyncGenera
 }
 
 /** Ends with the signal even while the next piece is being waited for, as it is at a terminal. */
-async function* untilAborted(bytes: Readable, place: string, signal: AbortSignal): AsyncGenerator<Buffer, void, void> {
+async function* untilAborted(
+  bytes: Readable,
+  sourceName: string,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer, void, void> {
   const stop = () => void bytes.destroy()
   if (signal.aborted) return
   signal.addEventListener('abort', stop, { once: true })
@@ -212,7 +216,7 @@ async function* untilAborted(bytes: Readable, place: string, signal: AbortSignal
     for await (const piece of bytes) yield piece as Buffer
   } catch (cause) {
     if (signal.aborted) return
-    throw new PipelineError('input_unreadable', `Source ${place} cannot be read: ${(cause as Error).message}.`, {
+    throw new PipelineError('input_unreadable', `Source ${sourceName} cannot be read: ${(cause as Error).message}.`, {
       cause,
     })
   } finally {

@@ -1,6 +1,6 @@
 /**
- * Follows the predictions and dead letters of a pipeline from their end, read_committed, and hands each record over as it comes. Called by
- * `start` and `verify`, which compare what went in with what came out.
+ * Consumes the predictions and dead letters of a pipeline, read_committed, and passes each record to a callback. Used by `start` and
+ * `verify`, which compare what was sent with what came out.
  */
 import type { Broker, FetchFrom } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
@@ -8,7 +8,7 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 import type { DeadLetter, Prediction } from '../../schemas/wire/records.ts'
 
 export interface WatchedTopics {
-  /** Resolves once `close` was called; rejects with what ended the watching. */
+  /** Resolves after `close`; rejects with the failure that stopped the consumer. */
   readonly ended: Promise<void>
   close(): Promise<void>
 }
@@ -18,7 +18,7 @@ export interface WatchOptions {
   readonly plan: Plan
   readonly clock: Clock
   readonly from: 'start' | 'end'
-  /** Partitions to leave unread must not exist: every prediction of the pipeline is handed over once. */
+  /** Called once for each prediction, of all partitions. */
   readonly onPrediction: (prediction: Prediction, receivedMs: number) => void
   readonly onRejection: (rejection: DeadLetter) => void
 }
@@ -26,7 +26,7 @@ export interface WatchOptions {
 const waitMaxMs = 50
 const partitionBytesMax = 1_024 * 1_024
 
-/** Resolves when the place to begin at is known: what is committed from here on is seen. */
+/** Resolves once the start offsets are known: everything committed after that is delivered. */
 export async function watchTopics(options: WatchOptions): Promise<WatchedTopics> {
   const { broker, plan, clock } = options
   const topics = [plan.predictions.topic, plan.rejected.topic]
@@ -35,7 +35,7 @@ export async function watchTopics(options: WatchOptions): Promise<WatchedTopics>
     Array.from({ length: counts.get(topic) ?? 0 }, (_, partition) => ({ topic, partition })),
   )
   const bounds = await broker.bounds(partitions)
-  let places: FetchFrom[] = bounds.map(({ topic, partition, start, end }) => {
+  let positions: FetchFrom[] = bounds.map(({ topic, partition, start, end }) => {
     return { topic, partition, offset: options.from === 'start' ? start : end }
   })
   const fetcher = await broker.fetcher()
@@ -44,7 +44,7 @@ export async function watchTopics(options: WatchOptions): Promise<WatchedTopics>
   async function follow(): Promise<void> {
     try {
       while (!isClosed) {
-        const fetched = await fetcher.fetch(places, { maxWaitMs: waitMaxMs, partitionBytesMax })
+        const fetched = await fetcher.fetch(positions, { maxWaitMs: waitMaxMs, partitionBytesMax })
         const receivedMs = clock.nowMs()
         for (const { topic, records } of fetched) {
           for (const { value } of records) {
@@ -53,7 +53,7 @@ export async function watchTopics(options: WatchOptions): Promise<WatchedTopics>
             else options.onRejection(plan.rejected.codec.decode(value))
           }
         }
-        places = fetched.map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
+        positions = fetched.map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
       }
     } finally {
       await fetcher.close()
@@ -61,7 +61,7 @@ export async function watchTopics(options: WatchOptions): Promise<WatchedTopics>
   }
 
   const ended = follow()
-  // Whoever waits for `ended` hears of a failure; until somebody does, it must not count as unheard.
+  // The failure reaches whoever awaits `ended`; until then it must not be an unhandled rejection.
   ended.catch(() => undefined)
   return {
     ended,

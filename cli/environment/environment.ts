@@ -1,22 +1,22 @@
 /**
- * What a pipeline of its own stands on: a broker, a way to run the production process and a way to train. There are two: servers with a
- * process for each part, and nothing but this process. Opened by `own-pipeline.ts`.
+ * Where an isolated pipeline runs: a broker, a way to run the production process and a way to train. Implemented twice: on servers with a
+ * process for each part (`servers.ts`), and inside this process (`embedded.ts`). Opened by `isolated-pipeline.ts`.
  */
 import type { Broker } from '../../runtime/broker.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
 import type { Shutdown } from '../shutdown.ts'
 
-/** What the parts of a command that shows or proves a pipeline share. */
+/** What the parts of `start` and `verify` share. */
 export interface Parts {
   readonly context: CommandContext
   readonly shutdown: Shutdown
-  /** Aborted by a signal, or by what failed beside the main line. */
+  /** Aborted by a signal, or by a background failure. */
   readonly signal: AbortSignal
   readonly giveUp: (error: unknown) => void
 }
 
-/** The pipeline that is to stand on it. */
+/** The pipeline to run. */
 export interface Subject {
   /** File of the definition. */
   readonly definition: string
@@ -25,18 +25,18 @@ export interface Subject {
 }
 
 export interface RunOptions {
-  /** One where the ground is this process. */
+  /** One in an embedded environment. */
   readonly processes: number
-  /** Nothing goes before what is earlier, however long that takes. */
+  /** Events are processed strictly in event-time order, without a limit on how long earlier ones are waited for. */
   readonly isReplay: boolean
 }
 
-export interface Ground {
+export interface RunEnvironment {
   readonly broker: Broker
-  /** What it holds outlives this process. */
-  readonly isKept: boolean
-  /** Events that may be sent and without an answer at the same time. */
-  readonly unansweredMax: number
+  /** Its data outlive this process. */
+  readonly isDurable: boolean
+  /** Events that may be sent and not yet predicted at the same time. */
+  readonly inFlightMax: number
   /** Starts the production processes; a failure of one later on is handed to `giveUp`. Resolves with their HTTP addresses. */
   run(options: RunOptions): Promise<readonly [string, ...string[]]>
   /** Trains on what is logged so far and makes the model the champion. */
@@ -45,5 +45,5 @@ export interface Ground {
   learn(): Promise<string | null>
 }
 
-/** Everything it opens is in `closing` by then. */
-export type OpenGround = (subject: Subject, parts: Parts) => Promise<Ground>
+/** Adds everything it opens to `shutdown`. */
+export type OpenEnvironment = (subject: Subject, parts: Parts) => Promise<RunEnvironment>

@@ -1,11 +1,11 @@
 /**
- * The plan in, what Kafka has of its topics out: what is missing, what is not as it must be, and the command that mends it. Called by
+ * The plan in, what Kafka has of its topics out: what is missing or wrong, and the command that fixes it. Called by
  * `topics`, which prints and creates, and by `doctor`.
  */
 import { stageInputs } from '../../processors/stage-inputs.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import type { Plan, TopicPlan } from '../../schemas/plan/plan.ts'
-import { mendCommand, mismatchSentence, readTopicSettings, settingMismatches } from './topics.ts'
+import { fixCommand, mismatchSentence, readTopicSettings, settingMismatches } from './requirements.ts'
 
 export interface TopicReport {
   readonly topic: string
@@ -86,9 +86,7 @@ export async function reportTopics(options: TopicReportOptions): Promise<TopicRe
     function settingProblem(): TopicProblem[] {
       const mismatches = settingMismatches(topic, has)
       if (mismatches.length === 0) return []
-      return [
-        { message: mismatches.map(mismatchSentence).join('; '), remedy: mendCommand(mismatches, options.brokers) },
-      ]
+      return [{ message: mismatches.map(mismatchSentence).join('; '), remedy: fixCommand(mismatches, options.brokers) }]
     }
   })
 }

@@ -1,5 +1,5 @@
 /**
- * A pipeline inside this process and nowhere else: broker and store are its memory, the production process and the trainer run in it.
+ * The embedded environment: broker and store in the memory of this process, which also runs the production process and the trainer.
  * Opened for `start --embedded`, `verify --embedded`, and where `start` finds no servers.
  */
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
@@ -10,27 +10,30 @@ import { createSchemaAwareBroker } from '../../runtime/schema-aware-broker.ts'
 import { openTrainer } from '../learn/open-trainer.ts'
 import { train } from '../learn/train.ts'
 import { startLiveProcess } from '../run/live-process.ts'
-import type { Ground, Parts, Subject } from './environment.ts'
+import type { Parts, RunEnvironment, Subject } from './environment.ts'
 
-/** What all topics take together; the oldest records go first. */
+/** Size limit of all topics together; the oldest records are dropped first. */
 export const embeddedBytesMax = 256 * 1_024 * 1_024
-/** The broker is full at once when nobody waits for the one that reads it, and that one has the same thread. */
-const unansweredMax = 20_000
+/** The producer and the consumer share one thread: without this limit the producer would fill the broker before anything is read. */
+const inFlightMax = 20_000
 
-export async function openEmbeddedGround({ definition, namespace, plan }: Subject, parts: Parts): Promise<Ground> {
+export async function openEmbeddedEnvironment(
+  { definition, namespace, plan }: Subject,
+  parts: Parts,
+): Promise<RunEnvironment> {
   const { context, shutdown, signal, giveUp } = parts
   const { clock, random, terminal } = context
   const config = { ...context.config, namespace }
-  const { logLevel } = parseConfig({ MILLRACE_LOG_LEVEL: 'warn', ...context.environment })
+  const { logLevel } = parseConfig({ MILLRACE_LOG_LEVEL: 'warn', ...context.env })
   const memory = createMemoryBroker({ clock, bytesMax: embeddedBytesMax })
   const broker = createSchemaAwareBroker(memory, { schemas: plan.schemas, registry: null })
   shutdown.add('broker in memory', broker.close)
-  // Nothing takes its last steps back here.
+  // A store in memory never loses its latest writes, so no recent steps need to be kept.
   const store = createMemoryStore({ tailStepsMax: 0 })
   return {
     broker,
-    isKept: false,
-    unansweredMax,
+    isDurable: false,
+    inFlightMax,
     async run({ isReplay }) {
       const live = await startLiveProcess({
         plan,
@@ -67,7 +70,9 @@ export async function openEmbeddedGround({ definition, namespace, plan }: Subjec
       return null
     },
     train() {
-      terminal.out('  Nothing is scored and HTTP does not answer while the model is fitted: it is all one thread.')
+      terminal.out(
+        '  While the model is fitted, nothing is scored and HTTP does not answer: everything runs in one thread.',
+      )
       return train(plan, {}, { broker, clock, terminal })
     },
   }

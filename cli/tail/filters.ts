@@ -77,7 +77,7 @@ export function eventFilter(filters: TailFilters, stream: StreamPlan): Shown<Eve
   const key = keyFilter(filters)
   return (event, record) => {
     if (!key(record)) return false
-    // What is no event has no values that a filter could ask for.
+    // An invalid event has no values to filter by.
     if (event === null) return id === undefined && conditions.length === 0
     return (
       (id === undefined || event[stream.idField] === id) &&
@@ -110,7 +110,7 @@ function keyFilter({ key }: TailFilters): (keyed: { readonly key: Buffer | null 
   return (keyed) => keyed.key?.equals(bytes) ?? false
 }
 
-/** `at`: place of the value among `names`. Nothing is ever true of a missing value. */
+/** `at`: index of the value among `names`. No condition holds for a missing value. */
 function conditionsOn({ where = [] }: TailFilters, names: readonly string[], what: string) {
   return where.map(({ name, comparison, value }) => {
     requireKnown(`--where: ${what}`, name, names)

@@ -1,12 +1,15 @@
-/** A pipeline on real servers, found or started, with `run` and `train` as processes beside this one. Called by `start` and `verify`. */
+/** An environment on real servers, found or started, with `run` and `train` as child processes. Called by `start` and `verify`. */
 import { freePort } from '../../runtime/servers/free-port.ts'
 import { findServers } from '../../runtime/servers/local-servers.ts'
 import { startCommandProcess } from '../child-command.ts'
 import { openPipelineBroker } from '../context.ts'
-import type { Ground, Parts, Subject } from './environment.ts'
+import type { Parts, RunEnvironment, Subject } from './environment.ts'
 
 /** Rejects with `server_missing` where a server can neither be reached nor started on this machine. */
-export async function openServerGround({ definition, namespace, plan }: Subject, parts: Parts): Promise<Ground> {
+export async function openServerEnvironment(
+  { definition, namespace, plan }: Subject,
+  parts: Parts,
+): Promise<RunEnvironment> {
   const { context, shutdown, giveUp } = parts
   const { config } = context
   const servers = await findServers({
@@ -19,23 +22,23 @@ export async function openServerGround({ definition, namespace, plan }: Subject,
   shutdown.add('servers', servers.close)
   const { broker } = openPipelineBroker(plan, { ...config, kafkaBrokers: servers.kafkaBrokers.split(',') }, context)
   shutdown.add('Kafka', broker.close)
-  const environment = {
+  const env = {
     MILLRACE_LOG_LEVEL: 'warn',
-    ...context.environment,
+    ...context.env,
     KAFKA_BROKERS: servers.kafkaBrokers,
     REDIS_URL: servers.redisUrl,
     MILLRACE_NAMESPACE: namespace,
   }
   const command = (args: readonly string[], more: Readonly<Record<string, string>> = {}) => {
-    const child = startCommandProcess(args, { ...environment, ...more })
+    const child = startCommandProcess(args, { ...env, ...more })
     shutdown.add(args[0]!, child.stop)
     return child
   }
   return {
     broker,
-    isKept: true,
-    // Kafka holds whatever is sent to it.
-    unansweredMax: Number.POSITIVE_INFINITY,
+    isDurable: true,
+    // Kafka stores a backlog of any size.
+    inFlightMax: Number.POSITIVE_INFINITY,
     async run({ processes, isReplay }) {
       const ports: number[] = []
       for (let number = 0; number < processes; number++) {

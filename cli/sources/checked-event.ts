@@ -4,22 +4,22 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 
-/** A replay stands for what live must give, so it does not go on over an event that live would refuse. */
+/** A replay defines the expected live results, so it stops at an event that live would reject. */
 export function checkedEvent(event: SourceEvent, plan: Pick<Plan, 'streams'>): { stream: number; values: EventValues } {
   const stream = 'stream' in event ? plan.streams.find(({ name }) => name === event.stream) : undefined
-  const place = event.place ?? (stream ? `an event of ${stream.name}` : 'an event')
-  if ('problems' in event) throw refused(place, event.problems)
+  const location = event.location ?? (stream ? `an event of ${stream.name}` : 'an event')
+  if ('problems' in event) throw refused(location, event.problems)
   if (stream === undefined) {
     const expected = `one of ${plan.streams.map(({ name }) => name).join(', ')}`
-    throw refused(place, [{ path: '/stream', expected, received: event.stream }])
+    throw refused(location, [{ path: '/stream', expected, received: event.stream }])
   }
   const result = stream.codec.check(event.values, { fromText: event.isText ?? false })
-  if (!result.ok) throw refused(place, result.problems)
+  if (!result.ok) throw refused(location, result.problems)
   return { stream: stream.index, values: result.event }
 }
 
 function refused(
-  place: string,
+  location: string,
   problems: ReadonlyArray<{ readonly path: string; readonly expected: string; readonly received: string }>,
 ): PipelineError {
   const told = problems.map(({ path, expected, received }) =>
@@ -27,7 +27,7 @@ function refused(
   )
   return new PipelineError(
     'input_unreadable',
-    `The replay's source holds no valid event at ${place}: ${told.join('; ')}.`,
+    `The replay's source holds no valid event at ${location}: ${told.join('; ')}.`,
     {
       details: { problems },
     },

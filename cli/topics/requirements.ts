@@ -1,4 +1,4 @@
-/** The plan's topics as Kafka is to have them; `run` and `start` create or check them before anything else, `topics` lists them. */
+/** The topics of a plan with the settings they need; `run` and `start` create or check them first, `topics` lists them. */
 import type { Broker, TopicRights, TopicSpec } from '../../runtime/broker.ts'
 import { formatDuration } from '../../schemas/kernel/duration.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -8,7 +8,7 @@ import { deadLetterBytesMax } from '../../schemas/wire/dead-letter.ts'
 /** A setting without which a guarantee of the pipeline is lost. */
 interface NeededSetting {
   readonly name: string
-  /** What a topic is created with, or mended to. */
+  /** The value that a topic is created with, or set to. */
   readonly value: string
   readonly expected: string
   readonly isMetBy: (value: string) => boolean
@@ -104,13 +104,13 @@ export function rightsToRun(plan: Pick<Plan, 'topics'>): TopicRights[] {
 
 export interface SettingMismatch extends Pick<NeededSetting, 'name' | 'value' | 'expected'> {
   readonly topic: string
-  /** Null where Kafka does not tell. */
+  /** Null where Kafka does not report it. */
   readonly received: string | null
 }
 
 /**
  * Checks the settings of all topics of the plan, whoever created them. Rejects with one `topic_mismatch` that lists
- * every setting that does not do and the commands that mend them. `brokers`: 'host:port', for these commands.
+ * every wrong setting and the commands that fix it. `brokers`: 'host:port', for these commands.
  */
 export async function requireTopicSettings(
   broker: Pick<Broker, 'topicSettings'>,
@@ -140,7 +140,7 @@ export function readTopicSettings(
   return broker.topicSettings(topics, settingNames)
 }
 
-/** A setting that Kafka does not tell is not taken for good. */
+/** A setting that Kafka does not report counts as a mismatch. */
 export function settingMismatches(
   topic: TopicPlan,
   settings: ReadonlyMap<string, string> | undefined,
@@ -156,8 +156,8 @@ export function mismatchSentence({ name, expected, received }: SettingMismatch):
   return `${name} expected ${expected}, received ${shown ?? 'nothing'}`
 }
 
-/** The command that mends all of one topic's settings. */
-export function mendCommand(mismatches: readonly SettingMismatch[], brokers: readonly string[]): string {
+/** The command that fixes all settings of one topic. */
+export function fixCommand(mismatches: readonly SettingMismatch[], brokers: readonly string[]): string {
   const changes = mismatches.map(({ name, value }) => `${name}=${value}`)
   return (
     `kafka-configs --bootstrap-server ${brokers.join(',')} --alter --entity-type topics ` +
@@ -167,7 +167,7 @@ export function mendCommand(mismatches: readonly SettingMismatch[], brokers: rea
 
 function mismatchText(mismatches: readonly SettingMismatch[], brokers: readonly string[]): string {
   const commands = [...new Set(mismatches.map(({ topic }) => topic))].map((topic) =>
-    mendCommand(
+    fixCommand(
       mismatches.filter((one) => one.topic === topic),
       brokers,
     ),
@@ -175,7 +175,7 @@ function mismatchText(mismatches: readonly SettingMismatch[], brokers: readonly 
   return [
     'Topics of this pipeline have settings with which its results could not be trusted:',
     ...mismatches.map((one) => `  ${one.topic}: ${mismatchSentence(one)}`),
-    'Mend them with these commands (records already there keep their times; lost ones do not come back):',
+    'Fix them with these commands (records already there keep their times; lost ones do not come back):',
     ...commands.map((command) => `  ${command}`),
   ].join('\n')
 }

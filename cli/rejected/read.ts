@@ -6,7 +6,7 @@ import type { Broker, Fetcher, LogRecord } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { DeadLetter } from '../../schemas/wire/records.ts'
-import { requireTopics } from '../topics/topics.ts'
+import { requireTopics } from '../topics/requirements.ts'
 
 /** Where a dead letter lies in the rejected topic. */
 export interface DeadLetterLocation {
@@ -45,8 +45,8 @@ export async function* readDeadLetters(
   try {
     for (const { partition, start, end } of bounds) {
       for await (const record of recordsOf(fetcher, topic, partition, start, end)) {
-        const placed = locatedDeadLetter(plan, partition, record)
-        if (passes(placed)) yield placed
+        const located = locatedDeadLetter(plan, partition, record)
+        if (passes(located)) yield located
       }
     }
   } finally {
@@ -58,20 +58,20 @@ export async function* readDeadLetters(
 export async function readDeadLetter(
   broker: Broker,
   plan: Plan,
-  place: DeadLetterLocation,
+  location: DeadLetterLocation,
 ): Promise<LocatedDeadLetter> {
-  const record = await recordAt(broker, plan.rejected.topic, place)
-  if (record !== null) return locatedDeadLetter(plan, place.partition, record)
+  const record = await recordAt(broker, plan.rejected.topic, location)
+  if (record !== null) return locatedDeadLetter(plan, location.partition, record)
   throw new PipelineError(
     'usage',
-    `There is no dead letter at ${shownPlace(place)} in ${plan.rejected.topic}; millrace rejected list shows the places.`,
+    `There is no dead letter at ${shownLocation(location)} in ${plan.rejected.topic}; millrace rejected list shows the locations.`,
   )
 }
 
-/** The record at this place; null where there is none, or none any more. */
-export async function recordAt(broker: Broker, topic: string, place: DeadLetterLocation): Promise<LogRecord | null> {
+/** The record at this location; null where there is none, or none any more. */
+export async function recordAt(broker: Broker, topic: string, location: DeadLetterLocation): Promise<LogRecord | null> {
   const partitions = (await broker.partitionCounts([topic])).get(topic) ?? 0
-  const { partition, offset } = place
+  const { partition, offset } = location
   if (partition < 0 || partition >= partitions) return null
   const [bound] = await broker.bounds([{ topic, partition }])
   if (!bound || offset < bound.start || offset >= bound.end) return null
@@ -86,7 +86,7 @@ export async function recordAt(broker: Broker, topic: string, place: DeadLetterL
   }
 }
 
-export function shownPlace({ partition, offset }: DeadLetterLocation): string {
+export function shownLocation({ partition, offset }: DeadLetterLocation): string {
   return `${partition}:${offset}`
 }
 

@@ -34,8 +34,8 @@ export async function openRejectedFile(
   }
 
   function lineOf(problems: readonly Problem[], event: SourceEvent, row: number): string {
-    const { place } = event
-    const told = { row, place, problems }
+    const { location } = event
+    const told = { row, location, problems }
     if ('problems' in event) return JSON.stringify({ $rejected: { ...told, text: event.text } })
     const stream = streams.find(({ name }) => name === event.stream)
     const values =
@@ -111,7 +111,7 @@ function rowOf(line: string, path: string): number {
 function noRejectedFile(path: string, cause?: unknown): PipelineError {
   return new PipelineError(
     'usage',
-    `${path} holds something else than rows that --rejected wrote, and --resume would go on in it: name another file.`,
+    `${path} was not written by --rejected, and --resume would append to it: name another file.`,
     { cause },
   )
 }

@@ -67,8 +67,8 @@ function refuseBreaking(compared: readonly SchemaComparison[], folder: string, v
   const lines = breaking.map(({ name, breaks }) => `  ${join(folder, name)}: ${breaks}`)
   throw new PipelineError(
     'definition_invalid',
-    `Records that are already in Kafka could not be read with the changed schemas:\n${lines.join('\n')}\n` +
-      `Take the change back, or raise the definition's version above ${version} and use a namespace of its own.`,
+    `Records already in Kafka could not be read with the changed schemas:\n${lines.join('\n')}\n` +
+      `Revert the change, or raise the definition's version above ${version} and use a new namespace.`,
     { details: { breaking } },
   )
 }

@@ -11,7 +11,7 @@ import {
   rejectionFilter,
   requireFitting,
   type TailFilters,
-} from './tail-filters.ts'
+} from './filters.ts'
 
 export interface TailView {
   readonly topic: string
@@ -63,7 +63,7 @@ function lines<T>(
   }
 }
 
-/** What is no event is shown as what it is: the pipeline will reject it. */
+/** An invalid event is shown with its problems: the pipeline will reject it. */
 function eventLines(stream: StreamPlan, filters: TailFilters, isJson: boolean): TailView['line'] {
   const isShown = eventFilter(filters, stream)
   return (record) => {

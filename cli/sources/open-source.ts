@@ -1,9 +1,9 @@
-/** The name of a source in, its events in chunks out; called by `produce` and `replay`. The only place that knows the sources by name. */
+/** The name of a source in, its events in chunks out; called by every command with `--source`. Only this file knows the sources by name. */
 import { generateHandbook, type HandbookTable, handbookEventChunks, handbookStartMs } from '../../pipelines/handbook.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import { openFileSource, openStdinSource } from './file-source.ts'
-import type { Source, SourceOptions, SourceSurroundings } from './source.ts'
+import { openFileSource, openStdinSource } from './file.ts'
+import type { Source, SourceContext, SourceOptions } from './source.ts'
 
 const chunkEventsMax = 2_000
 
@@ -11,7 +11,7 @@ const chunkEventsMax = 2_000
 export async function openSource(
   options: SourceOptions,
   plan: Pick<Plan, 'name' | 'streams'>,
-  surroundings: SourceSurroundings,
+  surroundings: SourceContext,
 ): Promise<Source> {
   if (options.source === 'handbook') return handbookSource(options, plan)
   for (const name of ['from', 'until', 'seed'] as const) {
@@ -27,7 +27,7 @@ function handbookSource(options: SourceOptions, plan: Pick<Plan, 'name' | 'strea
     if (options[name] === undefined) continue
     throw new PipelineError(
       'usage',
-      `--${name} goes with a file or stdin only: the handbook says itself what it gives.`,
+      `--${name} goes with a file or stdin only: the handbook defines its own streams and fields.`,
     )
   }
   const missing = ['transactions', 'chargebacks'].filter((name) => !plan.streams.some((stream) => stream.name === name))

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { aborted, createStopping } from '../../cli/process.ts'
 import { createShutdown } from '../../cli/shutdown.ts'
+import { aborted, createStopping } from '../../cli/signals.ts'
 
 function fakeProcess() {
   const exits: number[] = []
@@ -20,7 +20,7 @@ describe('signals', () => {
     await expect(aborted(signal)).resolves.toBe('aborted')
     process.emit('SIGINT')
     expect(process.exits).toEqual([130])
-    expect(lines).toEqual(['Stopping. A second signal stops at once.', 'Stopped at once.'])
+    expect(lines).toEqual(['Stopping. A second signal stops immediately.', 'Stopped immediately.'])
   })
 
   test('nothing listens before the signal is asked for, nor after disposal', () => {

@@ -1,6 +1,6 @@
 /**
- * The example's events into the raw topics, span by span, each at its pace and never too far ahead of the answers. Called by `start` and
- * `verify`.
+ * Sends the benchmark's events into the raw topics, one span of event time after another, each at its own pace and with a bounded number
+ * of events in flight. Used by `start` and `verify`.
  */
 import type { Pace } from '../../producers/pace.ts'
 import { openPositions, type PositionedSink } from '../../producers/positions.ts'
@@ -10,10 +10,10 @@ import type { Broker } from '../../runtime/broker.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
-import type { Source } from '../produce/source.ts'
-import { openSource } from '../produce/sources.ts'
-import { requireTopics } from '../topics/topics.ts'
-import type { OwnPipeline } from './own-pipeline.ts'
+import { openSource } from '../sources/open-source.ts'
+import type { Source } from '../sources/source.ts'
+import { requireTopics } from '../topics/requirements.ts'
+import type { IsolatedPipeline } from './isolated-pipeline.ts'
 
 /** An event that is about to be sent, and when it was to be sent (ms since 1970). */
 export type OnSent = (
@@ -21,8 +21,8 @@ export type OnSent = (
   scheduledMs: number,
 ) => void
 
-export interface Feed {
-  /** The first event time that is not in the raw topics yet, ms since 1970: where a resumed feed goes on. */
+export interface EventSender {
+  /** The first event time that is not in the raw topics yet, ms since 1970: where a resumed `start` continues. */
   afterNewest(): Promise<number>
   /** First event time of the source. */
   readonly startMs: number
@@ -36,16 +36,16 @@ export interface Feed {
   ): Promise<void>
 }
 
-/** How soon a feed that is too far ahead looks again. */
-const lookAgainMs = 5
+/** Pause while too many events are in flight. */
+const inFlightPollMs = 5
 
-export async function createFeed(
-  { plan, ground, watched }: OwnPipeline,
+export async function createEventSender(
+  { plan, environment, watched }: IsolatedPipeline,
   options: { readonly seed?: number },
   context: CommandContext,
-): Promise<Feed> {
+): Promise<EventSender> {
   const { stdin, clock } = context
-  const { broker, unansweredMax } = ground
+  const { broker, inFlightMax } = environment
   const say = context.terminal.err
   const partitionsOf = await requireTopics(
     broker,
@@ -58,8 +58,8 @@ export async function createFeed(
   let sent = 0
 
   /**
-   * Flat out, many events of several partitions are one chunk, and a chunk that is no transaction can be seen in parts: an event before an
-   * earlier one of another partition. Paced chunks are small, and a transaction for each would only delay them.
+   * Unpaced, a chunk holds many events of several partitions. It is sent as a transaction, or a consumer could see an event before an
+   * earlier one of another partition. Paced chunks are small, and a transaction for each would only add latency.
    */
   async function sinkFor({ kind }: Pace, signal: AbortSignal): Promise<Sink> {
     if (kind !== 'flat out') return producer
@@ -76,11 +76,14 @@ export async function createFeed(
     return positions
   }
 
-  const unanswered = () => sent - watched.counts.predictions - watched.counts.rejected
+  const inFlight = () => sent - watched.counts.predictions - watched.counts.rejected
 
-  async function* whileAnswered(chunks: Source['chunks'], stop: AbortSignal): AsyncGenerator<readonly SourceEvent[]> {
+  async function* whileInFlightBounded(
+    chunks: Source['chunks'],
+    stop: AbortSignal,
+  ): AsyncGenerator<readonly SourceEvent[]> {
     for await (const chunk of chunks) {
-      while (unanswered() > unansweredMax && !stop.aborted) await clock.sleep(lookAgainMs)
+      while (inFlight() > inFlightMax && !stop.aborted) await clock.sleep(inFlightPollMs)
       yield chunk
     }
   }
@@ -94,7 +97,7 @@ export async function createFeed(
     async send({ fromMs, untilMs }, pace, stop, onSent) {
       const span = { from: fromMs, ...(untilMs === undefined ? {} : { until: untilMs }) }
       const source = await openSource({ ...sourceOptions, ...span }, plan, { stdin, signal: stop, say })
-      await produce(whileAnswered(source.chunks, stop), {
+      await produce(whileInFlightBounded(source.chunks, stop), {
         streams: plan.streams,
         sink: await sinkFor(pace, stop),
         partitionsOf,

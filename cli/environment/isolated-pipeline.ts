@@ -1,6 +1,6 @@
 /**
- * A pipeline in a namespace of its own, for showing and proving it: the ground it stands on, topics, the production process, its outputs
- * watched. Called by `start` and `verify`.
+ * A pipeline in a namespace of its own: opens its environment, creates its topics, starts the production process and watches its outputs.
+ * Called by `start` and `verify`.
  */
 import type { Broker } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
@@ -11,13 +11,13 @@ import type { CommandContext } from '../context.ts'
 import { exitCodes, failureText } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { createShutdown } from '../shutdown.ts'
-import { ensureTopics } from '../topics/topics.ts'
-import type { Ground, OpenGround, Parts, RunOptions } from './environment.ts'
+import { ensureTopics } from '../topics/requirements.ts'
+import type { OpenEnvironment, Parts, RunEnvironment, RunOptions } from './environment.ts'
 import { watchTopics } from './watch-topics.ts'
 
-export interface OwnPipeline {
+export interface IsolatedPipeline {
   readonly plan: Plan
-  readonly ground: Ground
+  readonly environment: RunEnvironment
   /** HTTP addresses of the production processes. */
   readonly urls: readonly [string, ...string[]]
   readonly watched: Watched
@@ -32,11 +32,11 @@ export interface Watched {
 
 const readyMaxMs = 60_000
 const closeMaxMs = 30_000
-/** With nothing new for this long, what has not come will not come. */
-const silenceMaxMs = 60_000
+/** Longest wait for the next prediction. */
+const noProgressMaxMs = 60_000
 const tickMs = 1_000
 
-/** Runs `main` and closes whatever it opened, also after a failure. Answers the exit code; rejects with the first failure. */
+/** Runs `main` and closes whatever it opened, even after a failure. Returns the exit code; rejects with the first failure. */
 export async function withParts(context: CommandContext, main: (parts: Parts) => Promise<number>): Promise<number> {
   const { terminal } = context
   const shutdown = createShutdown()
@@ -52,31 +52,31 @@ export async function withParts(context: CommandContext, main: (parts: Parts) =>
   const { failures, late } = await shutdown.close(closeMaxMs)
   const known = failure?.error ?? stop.signal.reason
   const further = failures.filter(({ error }) => error !== known)
-  for (const { name, error } of further) terminal.err(`${name} did not close well. ${failureText(error)}`)
+  for (const { name, error } of further) terminal.err(`${name} could not be closed: ${failureText(error)}`)
   if (late.length > 0) terminal.err(`Not closed within ${closeMaxMs / 1_000} s: ${late.join(', ')}.`)
   if (failure) throw failure.error
   if (stop.signal.aborted) throw stop.signal.reason
   return further.length + late.length > 0 ? exitCodes.failed : exitCode
 }
 
-/** `meanwhile`: work that goes on here while the production process comes up. */
-export async function openOwnPipeline(
+/** `meanwhile`: work to do in this process while the production process starts. */
+export async function openIsolatedPipeline(
   definition: string,
   namespace: string,
-  openGround: OpenGround,
+  openEnvironment: OpenEnvironment,
   meanwhile: () => void,
   parts: Parts,
   options: RunOptions = { processes: 1, isReplay: false },
-): Promise<OwnPipeline> {
+): Promise<IsolatedPipeline> {
   const { config } = parts.context
   const plan = await loadPlan(definition, namespace)
-  const ground = await openGround({ definition, namespace, plan }, parts)
-  await ensureTopics(ground.broker, plan, config.partitions)
-  const urls = await ground.run(options)
+  const environment = await openEnvironment({ definition, namespace, plan }, parts)
+  await ensureTopics(environment.broker, plan, config.partitions)
+  const urls = await environment.run(options)
   meanwhile()
   for (const url of urls) await untilReady(url, parts)
-  const watched = await watchPipeline(ground.broker, plan, parts)
-  return { plan, ground, urls, watched }
+  const watched = await watchPipeline(environment.broker, plan, parts)
+  return { plan, environment, urls, watched }
 }
 
 async function untilReady(url: string, { context, signal }: Parts): Promise<void> {
@@ -89,7 +89,7 @@ async function untilReady(url: string, { context, signal }: Parts): Promise<void
       if (response.ok) return
       reason = `${response.status} ${await response.text()}`
     } catch (error) {
-      // Until it listens nobody answers.
+      // Connections are refused until the process listens.
       reason = (error as Error).message
     }
     if (clock.elapsedMs() - beganMs > readyMaxMs) {
@@ -118,31 +118,34 @@ async function watchPipeline(broker: Broker, plan: Plan, { context, shutdown, gi
   return watched
 }
 
-/** Looks often whether it is done and tells every second. Rejects when predictions are owed and none comes any more. */
+/** Polls until `isDone` and reports every second. Rejects when predictions are outstanding and none arrives for a minute. */
 export async function tickUntil(
   isDone: () => boolean,
-  tell: () => void,
+  report: () => void,
   parts: {
-    readonly isOwed: () => boolean
+    readonly isOutstanding: () => boolean
     readonly watched: Watched
     readonly clock: Clock
     readonly signal: AbortSignal
   },
 ): Promise<void> {
-  const { isOwed, watched, clock, signal } = parts
-  let toldMs = clock.elapsedMs()
-  let heard = { predictions: watched.counts.predictions, atMs: toldMs }
+  const { isOutstanding, watched, clock, signal } = parts
+  let reportedMs = clock.elapsedMs()
+  let progress = { predictions: watched.counts.predictions, atMs: reportedMs }
   while (!isDone() && !signal.aborted) {
     await clock.sleep(20)
     const nowMs = clock.elapsedMs()
     const { predictions } = watched.counts
-    if (predictions > heard.predictions || !isOwed()) heard = { predictions, atMs: nowMs }
-    if (nowMs - heard.atMs > silenceMaxMs) {
-      const seconds = silenceMaxMs / 1_000
-      throw new PipelineError('server_failed', `No prediction came for ${seconds} s; see what \`run\` said above.`)
+    if (predictions > progress.predictions || !isOutstanding()) progress = { predictions, atMs: nowMs }
+    if (nowMs - progress.atMs > noProgressMaxMs) {
+      const seconds = noProgressMaxMs / 1_000
+      throw new PipelineError(
+        'server_failed',
+        `No prediction arrived for ${seconds} s; see the output of \`run\` above.`,
+      )
     }
-    if (nowMs - toldMs < tickMs) continue
-    toldMs = nowMs
-    tell()
+    if (nowMs - reportedMs < tickMs) continue
+    reportedMs = nowMs
+    report()
   }
 }

@@ -33,9 +33,9 @@ export interface Source {
   readonly identity: SourceIdentity | null
 }
 
-export interface SourceSurroundings {
+export interface SourceContext {
   readonly stdin: () => Readable
   readonly signal: AbortSignal
-  /** Told what is worth knowing of a file, such as columns that nobody reads. */
+  /** Gets notes on a file, such as columns that are not read. */
   readonly say: (line: string) => void
 }

@@ -1,6 +1,6 @@
 /**
- * Where the bench measures: servers, connections to them, the generated data and a trained model. Opened by
- * `run-bench.ts`, used by every job.
+ * The environment of the bench: servers, connections to them, the generated data and a trained model. Opened by `run-bench.ts`, used by
+ * every job.
  */
 import { Redis } from 'ioredis'
 import { openBroker } from '../cli/context.ts'
@@ -15,12 +15,13 @@ import type { Plan } from '../schemas/plan/plan.ts'
 import type { ModelVersion } from '../schemas/wire/records.ts'
 import { trainModel } from './trained-model.ts'
 
-export type Environment = Readonly<Record<string, string | undefined>>
+/** Environment variables. */
+export type Env = Readonly<Record<string, string | undefined>>
 
-export interface BenchPlace {
+export interface BenchEnvironment {
   /** With the addresses of the servers. */
   readonly config: Config
-  readonly environment: Environment
+  readonly env: Env
   readonly broker: Broker
   readonly redis: Redis
   readonly table: HandbookTable
@@ -35,13 +36,13 @@ export interface BenchPlace {
 export const cardFraud = 'pipelines/card-fraud.ts'
 export const atLeastOnce = 'bench/card-fraud-at-least-once.ts'
 
-/** Servers that the environment does not name are started as in production, and thrown away at the end. */
-export async function openPlace(
+/** Servers that are not configured are started with the settings of production, and removed at the end. */
+export async function openBenchEnvironment(
   config: Config,
-  environment: Environment,
+  env: Env,
   options: { readonly seed: number; readonly profileFolder: string | null; readonly say: (line: string) => void },
   shutdown: Shutdown,
-): Promise<BenchPlace> {
+): Promise<BenchEnvironment> {
   const { say, seed, profileFolder } = options
   const servers = await findServers({
     kafkaBrokers: config.kafkaBrokers.join(','),
@@ -58,9 +59,9 @@ export async function openPlace(
   const redis = new Redis(servers.redisUrl, { ...redisSecurity(found), lazyConnect: true })
   shutdown.add('Redis', async () => redis.disconnect())
   await redis.connect()
-  say(`Drawing the benchmark's data with seed ${seed}, and training a model on its first days.`)
+  say(`Generating the benchmark's data with seed ${seed}, and training a model on its first days.`)
   const table = generateHandbook({ seed })
   const plan = await loadPlan(cardFraud, '')
   const model = await trainModel(plan, table, config.partitions)
-  return { config: found, environment, broker, redis, table, plan, model, profileFolder }
+  return { config: found, env, broker, redis, table, plan, model, profileFolder }
 }

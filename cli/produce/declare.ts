@@ -1,0 +1,35 @@
+/** `millrace produce`: its arguments, options and examples. Called by `program.ts`. */
+import { Option } from 'commander'
+import { type Declare, jsonFileOption, withSource } from '../declare.ts'
+import { outputFileOption, positiveOption } from '../option-values.ts'
+
+export function declareProduceCommand({ command, act }: Declare): void {
+  withSource(
+    command('produce', 'Send events into the raw topics, at full speed or paced.', [
+      'pipelines/card-fraud.ts --source handbook --until 2018-04-08 --speed 3600',
+      'pipelines/card-fraud.ts --source handbook --rate 2000',
+      'pipelines/card-fraud.ts --source events.jsonl --resume',
+      'pipelines/card-fraud.ts --source tx.csv --stream transactions --map txId=TX_ID,customerId=CUSTOMER',
+      'pipelines/card-fraud.ts --source stdin --stream transactions',
+    ]),
+  )
+    .addOption(
+      new Option('--speed <factor>', 'pace by event time: event seconds a second')
+        .argParser(positiveOption)
+        .conflicts('rate'),
+    )
+    .option('--rate <events>', 'pace by rate: events a second', positiveOption)
+    .option(
+      '--resume',
+      'continue where the last run of the same source stopped; Kafka keeps the position for offsets.retention.minutes (7 days)',
+    )
+    .option(
+      '--rejected <file>',
+      'write the rows that are not sent to a file, for repair and another run',
+      outputFileOption,
+    )
+    .addOption(jsonFileOption())
+    .action((definition, options) =>
+      act(async (context) => (await import('./produce.ts')).produceCommand(definition, options, context)),
+    )
+}

@@ -1,0 +1,14 @@
+/** `millrace topics`: its arguments, options and examples. Called by `program.ts`. */
+import { type Declare, jsonFileOption } from '../declare.ts'
+
+export function declareTopicsCommand({ command, act }: Declare): void {
+  command('topics', 'List the topics of a pipeline, what is missing or wrong, and the commands that fix it.', [
+    'pipelines/card-fraud.ts',
+    'pipelines/card-fraud.ts --create --json topics.json',
+  ])
+    .option('--create', 'create those that are missing')
+    .addOption(jsonFileOption())
+    .action((definition, options) =>
+      act(async (context) => (await import('./list.ts')).topicsCommand(definition, options, context)),
+    )
+}
