@@ -1,4 +1,4 @@
-/** Work that goes on while nobody waits for it must not fail unheard: its failure is kept until it is asked for. */
+/** The result of work that runs in the background: its failure is kept until somebody awaits it, so it is neither lost nor unhandled. */
 export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown }
 
 /** Never rejects. */
@@ -10,7 +10,7 @@ export async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
   }
 }
 
-/** The value, or the failure thrown. */
+/** Returns the value, or throws the error. */
 export function got<T>(outcome: Outcome<T>): T {
   if (!outcome.ok) throw outcome.error
   return outcome.value

@@ -1,31 +1,31 @@
 /**
- * Where a task stands. A position is not an offset once events are held back to be put in order: it says where to read on (`low`), how
- * far everything was read and judged (`next`), and up to which place in canonical order everything read was folded (`passed`). It
- * travels as text in the metadata of Kafka's offset commit and in Redis, where it is compared for equality.
+ * The position of a task: where it resumes reading, how far it has read and how far it has folded. Events are held until they are in order,
+ * so an offset alone would not do. A position travels as text in the metadata of Kafka's offset commit and in Redis, where it is compared
+ * for equality.
  */
-
-import type { CanonicalPosition } from '../schemas/kernel/canonical-order.ts'
 import { compareCanonical } from '../schemas/kernel/canonical-order.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
+import type { Frontier } from './watermarks/frontier.ts'
+
+export { initialFrontier } from './watermarks/frontier.ts'
 
 export interface InputPosition {
-  /** First offset that is not done: everything before it was folded or rejected. Offsets committed to Kafka are these. */
+  /** First offset that is not done: everything before it was folded or rejected. This is the offset that is committed to Kafka. */
   readonly resumeOffset: number
-  /** First offset that was not read. Those from `low` on are done if they were rejected or lie at or before `passed`, else held. */
+  /** First offset that was not read. A valid event between the two is folded if the frontier covers it, else held. */
   readonly nextOffset: number
-  /** Greatest event time of valid events before `low`: lateness is judged against it, so reading again judges the same. */
+  /** Greatest event time of valid events before `resumeOffset`: lateness is relative to it, so reading again gives the same result. */
   readonly maxEventTime: number
 }
 
 export interface TaskPosition {
-  readonly frontier: CanonicalPosition
-  /** Event time that facts are kept by, ms: they are dead from retention before it. That of `passed`, unless a source is behind it. */
+  /** Every event at or before it that was read is folded. */
+  readonly frontier: Frontier
+  /** Event time by which facts are kept, ms (`frontier.ts`): the time of the frontier, unless a source is behind it. */
   readonly retentionWatermark: number
   /** Raw topics in stream order, then the repartition topic. */
   readonly inputs: readonly InputPosition[]
 }
-
-export const initialFrontier: CanonicalPosition = { time: Number.NEGATIVE_INFINITY, order: -1 }
 
 const formatVersion = 1
 
@@ -42,12 +42,12 @@ export function encodePosition({ frontier, retentionWatermark, inputs }: TaskPos
   })
 }
 
-/** JSON has no infinity: a clock that has not begun to run is null. */
+/** JSON has no infinity: an event time before the first event is null. */
 function finite(time: number): number | null {
   return Number.isFinite(time) ? time : null
 }
 
-/** Throws `record_unreadable`, naming where the text was found. */
+/** Throws `record_unreadable` with `where` the text was found. */
 export function decodePosition(text: string, where: string): TaskPosition {
   try {
     const parsed: unknown = JSON.parse(text)
@@ -101,12 +101,12 @@ function unreadable(text: string, where: string, cause?: unknown): PipelineError
   )
 }
 
-/** Event time that the task has passed, for queries as of now; −infinity before its first event. */
+/** Event time of the task's frontier, for queries as of now; −infinity before its first event. */
 export function eventTimeOf(position: string): number {
   return decodePosition(position, 'the stored position').frontier.time
 }
 
-/** Whether `a` stands for something that `b` does not stand for yet. */
+/** `a` includes something that `b` does not include yet. */
 export function isAhead(a: TaskPosition, b: TaskPosition): boolean {
   return (
     compareCanonical(a.frontier, b.frontier) > 0 ||

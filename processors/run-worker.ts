@@ -1,51 +1,26 @@
 /**
- * Runs this process's tasks until it is told to stop: joins the group, opens the tasks it is given, runs the batch loop, and after a
- * failure that may pass drops all it had in memory and begins anew. Called by `millrace run` and `millrace start`.
+ * Runs this process's tasks until it is told to stop: supervise, session, generation, each inside the one before. A generation is one
+ * assignment of tasks by the consumer group and ends when the group rebalances. A session is one producer id and ends with a failure, after
+ * which nothing in memory is trusted. The supervision begins a new session until it is stopped or gives up. Called by `millrace run` and
+ * `millrace start`.
  */
 import type { FeatureStore } from '../feature-store/store.ts'
-import type { Broker, Fetcher, Membership, StageTopics, Worker } from '../runtime/broker.ts'
+import type { Broker, Fetcher, StageTopics, Worker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
-import type { Plan, RepartitionPlan, StagePlan } from '../schemas/plan/plan.ts'
-import type { LoopLimits, OpenTask } from './batch/active-batch.ts'
+import type { Plan } from '../schemas/plan/plan.ts'
+import type { OpenTask } from './batch/active-batch.ts'
 import { runBatchLoop } from './batch/batch-loop.ts'
 import type { CurrentModel } from './batch/scoring.ts'
-import { createShadowScoring } from './batch/shadow-scoring.ts'
-import type { TaskLimits } from './batch/task.ts'
+import { createShadowScoring, type ShadowScoring } from './batch/shadow-scoring.ts'
 import type { ProcessingMetrics } from './metrics.ts'
-import { outcomeOf } from './outcome.ts'
-import type { LogBounds } from './recovery/check-log.ts'
-import { openTask } from './recovery/open-task.ts'
-import { restoreOffsets } from './recovery/restore-offsets.ts'
-import { stageInputs } from './stage-inputs.ts'
-import { createProgressConsumer, type ProgressConsumer } from './watermarks/progress-consumer.ts'
-import { createProgressExchange, type ProgressExchange } from './watermarks/progress-exchange.ts'
-import { createSourceFrontiers, type SourceFrontiers } from './watermarks/source-frontiers.ts'
-
-export interface WorkerLimits extends LoopLimits, TaskLimits {
-  /** Rows of entity logs kept in memory by one task. */
-  readonly cacheRowsMax: number
-  readonly sessionTimeoutMs: number
-  readonly transactionTimeoutMs: number
-  /** After so long with nothing but failures the process gives up: whoever restarts it should look. */
-  readonly outageMaxMs: number
-}
-
-export const defaultWorkerLimits: WorkerLimits = {
-  batchEventsMax: 1_000,
-  pollMaxMs: 100,
-  partitionBytesMax: 256 * 1_024,
-  commitEveryMs: 10,
-  positionEveryMs: 10_000,
-  holdMaxMs: 30_000,
-  heldMax: 100_000,
-  readAheadMax: 4_000,
-  cacheRowsMax: 2_000_000,
-  sessionTimeoutMs: 10_000,
-  transactionTimeoutMs: 10_000,
-  outageMaxMs: 300_000,
-}
+import { openTasks } from './recovery/open-tasks.ts'
+import { afterFailure, noOutage, retryDelayMs } from './recovery/outage.ts'
+import { isNameFreed } from './recovery/superseded.ts'
+import { partitionCountsOf, stageTopicsOf } from './stage-topics.ts'
+import { createFrontiersByStage, openExchanges } from './watermarks/open-exchanges.ts'
+import type { WorkerLimits } from './worker-limits.ts'
 
 export interface RunWorkerOptions {
   readonly plan: Plan
@@ -62,253 +37,127 @@ export interface RunWorkerOptions {
   readonly limits: WorkerLimits
   readonly isRebuild: boolean
   readonly signal: AbortSignal
-  /** From 0 to 1, for the spread of retries. */
+  /** From 0 to 1, for the jitter of retries. */
   readonly random: () => number
 }
 
 export interface RunningWorker {
-  /** Tasks at work, and whether they are folding again what the store lacks. */
+  /** Open tasks; ready once none of them is restoring its state. */
   state(): { readonly tasks: ReadonlyArray<OpenTask['task']>; readonly isReady: boolean }
   /** Resolves after a stop, rejects when the worker gave up. */
   readonly done: Promise<void>
 }
 
-const backoffFirstMs = 50
-const backoffMaxMs = 5_000
-const ghostSlackMs = 1_000
+interface WorkerState {
+  readonly options: RunWorkerOptions
+  readonly shadowScoring: ShadowScoring
+  /** Null while no tasks are assigned; a worker without a task of its own has an empty list. */
+  tasks: readonly OpenTask[] | null
+  /** A rebuild clears the stored state once, not again after a failure or for tasks that are assigned later. */
+  isRebuild: boolean
+}
 
 export function runWorker(options: RunWorkerOptions): RunningWorker {
-  const { plan, broker, store, clock, log, metrics, limits, signal } = options
-  const shadowScoring = createShadowScoring(log, metrics)
-  /** Null while there is no assignment; a spare worker has an empty one. */
-  let openTasks: readonly OpenTask[] | null = null
-  /** A rebuild throws away what is stored once, not again after a failure or with tasks that come later. */
-  let isRebuild = options.isRebuild
-
+  const { log, metrics, isRebuild } = options
+  const state: WorkerState = { options, shadowScoring: createShadowScoring(log, metrics), tasks: null, isRebuild }
   return {
     state: () => ({
-      tasks: (openTasks ?? []).map(({ task }) => task),
-      isReady: openTasks?.every(({ task }) => !task.isRestoring) ?? false,
+      tasks: (state.tasks ?? []).map(({ task }) => task),
+      isReady: state.tasks?.every(({ task }) => !task.isRestoring) ?? false,
     }),
-    done: supervise(),
-  }
-
-  async function supervise(): Promise<void> {
-    let failures = 0
-    let failingSinceMs = 0
-    const progress = () => metrics.totals.batches + metrics.totals.restored
-    while (!signal.aborted) {
-      const before = progress()
-      try {
-        await session()
-      } catch (error) {
-        if (progress() > before) failures = 0
-        failures++
-        const nowMs = clock.elapsedMs()
-        if (failures === 1) failingSinceMs = nowMs
-        const isOver = nowMs - failingSinceMs > limits.outageMaxMs
-        const mayPass = error instanceof PipelineError && (error.retry || (await isByGhost(error)))
-        if (!mayPass || isOver) throw error
-        if (signal.aborted) break
-        const delayMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** (failures - 1)) * (0.5 + options.random() / 2)
-        log.warn({ code: error.code, failures, delayMs: Math.round(delayMs) }, error.message)
-        await clock.sleep(delayMs)
-      }
-    }
-  }
-
-  /**
-   * A join of a former self that was killed may be taken by a busy broker after this one's: such a member never speaks, and is gone once a
-   * session is over. Who is still there then is another process.
-   */
-  async function isByGhost({ code }: PipelineError): Promise<boolean> {
-    if (code !== 'superseded' || signal.aborted) return false
-    await clock.sleep(limits.sessionTimeoutMs + ghostSlackMs)
-    const found = await outcomeOf(broker.group(options.group))
-    return found.ok && found.value.members.every(({ worker }) => worker !== options.name)
-  }
-
-  /** One producer id: until the broker or the store refuses it, or something breaks. */
-  async function session(): Promise<void> {
-    const stages = await stageTopics()
-    const worker = await broker.worker({
-      group: options.group,
-      worker: options.name,
-      stages,
-      sessionTimeoutMs: limits.sessionTimeoutMs,
-      transactionTimeoutMs: limits.transactionTimeoutMs,
-    })
-    try {
-      const fetcher = await broker.fetcher()
-      try {
-        while (!signal.aborted) await generation(worker, fetcher, stages)
-      } finally {
-        await fetcher.close()
-      }
-    } finally {
-      openTasks = null
-      if (signal.aborted) await leave(worker)
-      await worker.close()
-    }
-  }
-
-  /** At a planned end the others have the tasks at once; a process that fails keeps its place for its restart. */
-  async function leave(worker: Worker): Promise<void> {
-    try {
-      await worker.leave()
-    } catch (error) {
-      if (!(error instanceof PipelineError)) throw error
-      log.warn({ code: error.code }, `The group was not left: ${error.message}`)
-    }
-  }
-
-  /** One assignment of tasks: until the group assigns anew. */
-  async function generation(worker: Worker, fetcher: Fetcher, stages: readonly StageTopics[]): Promise<void> {
-    try {
-      const membership = await worker.join()
-      const frontiersByStage = sourceFrontiersOf(stages)
-      openTasks = await openAll(worker, membership, stages, frontiersByStage)
-      const partitionsOf = partitionsOfFrom(await partitionCounts())
-      const exchanges = await openExchanges(openTasks, frontiersByStage, partitionsOf)
-      isRebuild = false
-      log.info({ tasks: membership.tasks.length, generation: membership.generation }, 'tasks opened')
-      await runBatchLoop({
-        plan,
-        worker,
-        membership,
-        fetcher,
-        tasks: openTasks,
-        exchanges,
-        partitionsOf,
-        currentModel: options.currentModel,
-        shadowScoring,
-        clock,
-        limits,
-        metrics,
-        isStopping: () => signal.aborted,
-      })
-    } catch (error) {
-      if (!(error instanceof PipelineError) || error.code !== 'rebalance') throw error
-      log.info({}, error.message)
-    } finally {
-      openTasks = null
-    }
-  }
-
-  /** What is heard on each repartition topic, by the stage that reads it. */
-  function sourceFrontiersOf(stages: readonly StageTopics[]): Map<StagePlan, SourceFrontiers> {
-    const partitions = new Map(stages.map(({ stage, partitions }) => [stage, partitions]))
-    return new Map(
-      plan.stages.slice(1).map((stage) => {
-        const sources = partitions.get(plan.stages[stage.index - 1]!.entity.name)!
-        const rawSources = partitions.get(stage.entity.name)! * stage.rawStreams.length
-        return [stage, createSourceFrontiers(sources, rawSources)]
-      }),
-    )
-  }
-
-  async function openExchanges(
-    open: readonly OpenTask[],
-    frontiersByStage: ReadonlyMap<StagePlan, SourceFrontiers>,
-    partitionsOf: (topic: string) => number,
-  ): Promise<ProgressExchange[]> {
-    const tasksOf = (stage: StagePlan) => open.map(({ task }) => task).filter((task) => task.stage === stage)
-    const exchanges: ProgressExchange[] = []
-    for (const [reading, sourceFrontiers] of frontiersByStage) {
-      const stage = plan.stages[reading.index - 1]!
-      const [tasks, readers] = [tasksOf(stage), tasksOf(reading)]
-      if (tasks.length + readers.length === 0) continue
-      const partitions = partitionsOf(stage.repartitionOut!.topic)
-      const progressConsumer =
-        readers.length === 0 ? await consumeProgress(stage.repartitionOut!, sourceFrontiers) : null
-      exchanges.push(createProgressExchange({ stage, tasks, readers, partitions, sourceFrontiers, progressConsumer }))
-    }
-    return exchanges
-  }
-
-  /** Marks lie in every partition. */
-  async function consumeProgress(
-    repartition: RepartitionPlan,
-    sourceFrontiers: SourceFrontiers,
-  ): Promise<ProgressConsumer> {
-    const place = { topic: repartition.topic, partition: 0 }
-    const [bounds] = await broker.bounds([place])
-    return createProgressConsumer(repartition, { ...place, offset: bounds!.end }, sourceFrontiers)
-  }
-
-  async function openAll(
-    worker: Worker,
-    membership: Membership,
-    stages: readonly StageTopics[],
-    frontiersByStage: ReadonlyMap<StagePlan, SourceFrontiers>,
-  ): Promise<OpenTask[]> {
-    const [clusterId, bounds] = await Promise.all([broker.clusterId(), boundsOf(membership)])
-    const partitionsOfStage = new Map(stages.map(({ stage, partitions }) => [stage, partitions]))
-    const opened = membership.tasks.map((assigned) => {
-      const stage = plan.stages.find(({ entity }) => entity.name === assigned.stage)!
-      const partitions = partitionsOfStage.get(assigned.stage)!
-      const before = plan.stages[stage.index - 1]
-      return {
-        plan,
-        stage,
-        partition: assigned.partition,
-        partitions,
-        tasksBefore: before ? partitionsOfStage.get(before.entity.name)! : 0,
-        sourceFrontiers: frontiersByStage.get(stage) ?? null,
-        broker,
-        worker,
-        store,
-        identity: { clusterId, stateFingerprint: plan.stateFingerprint, partitions },
-        limits,
-        clock,
-        log,
-        bounds: stageInputs(plan, stage).map(({ topic }) => bounds.get(`${topic} ${assigned.partition}`)!),
-        isRebuild,
-      }
-    })
-    if (isRebuild) await restoreOffsets(opened, { worker, membership, store, log })
-    return Promise.all(opened.map(openTask))
-  }
-
-  /** Of every input of these tasks, by topic and partition, in one question to each broker. */
-  async function boundsOf({ tasks }: Membership): Promise<Map<string, LogBounds>> {
-    const places = tasks.flatMap(({ stage: name, partition }) => {
-      const stage = plan.stages.find(({ entity }) => entity.name === name)!
-      return stageInputs(plan, stage).map(({ topic }) => ({ topic, partition }))
-    })
-    const bounds = await broker.bounds(places)
-    return new Map(bounds.map((bound) => [`${bound.topic} ${bound.partition}`, bound]))
-  }
-
-  function partitionCounts(): Promise<Map<string, number | null>> {
-    return broker.partitionCounts(plan.topics.map(({ topic }) => topic))
-  }
-
-  /** Inputs of a stage must have the same partition count, or partition p of one would not meet partition p of the other. */
-  async function stageTopics(): Promise<StageTopics[]> {
-    const counts = partitionsOfFrom(await partitionCounts())
-    for (const { topic } of plan.topics) counts(topic)
-    return plan.stages.map((stage) => {
-      const topics = stageInputs(plan, stage).map(({ topic }) => topic)
-      const partitions = counts(topics[0]!)
-      const other = topics.find((topic) => counts(topic) !== partitions)
-      if (other !== undefined) {
-        throw new PipelineError(
-          'topic_mismatch',
-          `Topics ${topics[0]} and ${other} have ${partitions} and ${counts(other)} partitions; stage ${stage.entity.name} ` +
-            'consumes both and needs the same number.',
-        )
-      }
-      return { stage: stage.entity.name, topics, partitions }
-    })
+    done: supervise(state),
   }
 }
 
-function partitionsOfFrom(counts: ReadonlyMap<string, number | null>): (topic: string) => number {
-  return (topic) => {
-    const count = counts.get(topic)
-    if (!count)
-      throw new PipelineError('topic_missing', `Topic ${topic} does not exist. Create it, or run with --create-topics.`)
-    return count
+/** Session after session until the worker is told to stop. Throws an error that cannot be retried, or the last one of a long outage. */
+async function supervise(state: WorkerState): Promise<void> {
+  const { clock, log, limits, metrics, signal, random } = state.options
+  const progress = () => metrics.totals.batches + metrics.totals.restored
+  let outage = noOutage
+  while (!signal.aborted) {
+    const before = progress()
+    try {
+      await runSession(state)
+    } catch (error) {
+      const nowMs = clock.elapsedMs()
+      outage = afterFailure(outage, progress() > before, nowMs)
+      if (!(error instanceof PipelineError) || !(await canRetry(state, error))) throw error
+      if (nowMs - outage.sinceMs > limits.outageMaxMs) throw error
+      if (signal.aborted) return
+      const delayMs = retryDelayMs(outage, random())
+      log.warn({ code: error.code, failures: outage.failures, delayMs: Math.round(delayMs) }, error.message)
+      await clock.sleep(delayMs)
+    }
+  }
+}
+
+async function canRetry({ options }: WorkerState, error: PipelineError): Promise<boolean> {
+  if (error.retry) return true
+  if (error.code !== 'superseded' || options.signal.aborted) return false
+  return isNameFreed({ ...options, sessionTimeoutMs: options.limits.sessionTimeoutMs })
+}
+
+/** One producer id: generation after generation, until the broker or the store fences the worker or anything else fails. */
+async function runSession(state: WorkerState): Promise<void> {
+  const { plan, broker, group, name, limits, log, signal } = state.options
+  const { sessionTimeoutMs, transactionTimeoutMs } = limits
+  const stages = stageTopicsOf(plan, await partitionCountsOf(plan, broker))
+  const worker = await broker.worker({ group, worker: name, stages, sessionTimeoutMs, transactionTimeoutMs })
+  try {
+    const fetcher = await broker.fetcher()
+    try {
+      while (!signal.aborted) await runGeneration(state, worker, fetcher, stages)
+    } finally {
+      await fetcher.close()
+    }
+  } finally {
+    state.tasks = null
+    if (signal.aborted) await leaveGroup(worker, log)
+    await worker.close()
+  }
+}
+
+/** After a planned stop other processes get the tasks at once. A process that fails stays a member until its restart or timeout. */
+async function leaveGroup(worker: Worker, log: Log): Promise<void> {
+  try {
+    await worker.leave()
+  } catch (error) {
+    if (!(error instanceof PipelineError)) throw error
+    log.warn({ code: error.code }, `Could not leave the consumer group: ${error.message}`)
+  }
+}
+
+/** One assignment of tasks: opens them and runs the batch loop until the group rebalances. */
+async function runGeneration(
+  state: WorkerState,
+  worker: Worker,
+  fetcher: Fetcher,
+  stages: readonly StageTopics[],
+): Promise<void> {
+  const { options, shadowScoring, isRebuild } = state
+  const { plan, broker, log, signal } = options
+  try {
+    const membership = await worker.join()
+    const frontiersByStage = createFrontiersByStage(plan, stages)
+    const tasks = await openTasks({ ...options, worker, membership, stages, frontiersByStage, isRebuild })
+    state.tasks = tasks
+    const partitionsOf = await partitionCountsOf(plan, broker)
+    const exchanges = await openExchanges({
+      plan,
+      broker,
+      tasks: tasks.map(({ task }) => task),
+      frontiersByStage,
+      partitionsOf,
+    })
+    state.isRebuild = false
+    log.info({ tasks: membership.tasks.length, generation: membership.generation }, 'tasks opened')
+    const isStopping = () => signal.aborted
+    const parts = { worker, membership, fetcher, tasks, exchanges, partitionsOf, shadowScoring, isStopping }
+    await runBatchLoop({ ...options, ...parts })
+  } catch (error) {
+    if (!(error instanceof PipelineError) || error.code !== 'rebalance') throw error
+    log.info({}, error.message)
+  } finally {
+    state.tasks = null
   }
 }

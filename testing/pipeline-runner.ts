@@ -4,7 +4,7 @@
  */
 import { createMemoryStore, type MemoryStore } from '../feature-store/memory-store.ts'
 import type { CurrentModel } from '../processors/batch/scoring.ts'
-import type { WorkerLimits } from '../processors/run-worker.ts'
+import type { WorkerLimits } from '../processors/worker-limits.ts'
 import type { LogRecord } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { createMemoryBroker, type MemoryBroker, type OnPublish, type OnTransact } from '../runtime/memory/broker.ts'

@@ -4,7 +4,7 @@
  */
 import { createRegistryFollower, type RegistryFollower } from '../../online-model/registry/follower.ts'
 import type { CurrentModel } from '../../processors/batch/scoring.ts'
-import { defaultWorkerLimits } from '../../processors/run-worker.ts'
+import { defaultWorkerLimits } from '../../processors/worker-limits.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'

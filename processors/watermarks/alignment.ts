@@ -1,277 +1,86 @@
 /**
- * Puts a task's inputs in canonical order: events go in as they were read, come out once every source has passed them. Pure: rounds and
- * the time of day are arguments. Called by the task; never waits.
+ * Puts the events of a task's inputs in canonical order: events go in as they were read and come out once no source can send an earlier
+ * one. Synchronous and without a clock: fetch numbers and the time of day are arguments. Called by the task.
  *
- * A source is whatever sends in event-time order of its own: one input partition of a raw topic, or one task of the stage before. A raw
- * source has passed an event when its clock is beyond it, or when a fetch that began after the event was read found the source at its
- * end: whatever was appended before the event was sent has then been seen. A task as a source says itself which place it has passed, and
- * that it has nothing to send: this counts for the events at or before the places that it had heard of when it last looked, never for
- * later ones (`source-frontiers.ts`).
+ * A source sends in event-time order of its own: it is one input partition of a raw topic, or one task of the stage before. A raw source
+ * has passed an event when its greatest event time, less the declared disorder, is beyond it, or when a fetch that began after the event
+ * was read found the partition at its end: that fetch has seen everything that was appended before the event was sent. A task has passed
+ * an event when its frontier is at or beyond it, or when its latest report is an idle report that covers it (`frontier.ts`).
  */
 import assert from 'node:assert/strict'
-import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
-import { initialFrontier } from '../position.ts'
-import { createCanonicalHeap } from './canonical-heap.ts'
+import {
+  type Aligned,
+  type AlignmentCounts,
+  type AlignmentOptions,
+  type AlignmentState,
+  createAlignmentState,
+  type TaskReport,
+} from './alignment-state.ts'
+import { earlierOf, type Frontier, initialFrontier, isCovered, laterOf } from './frontier.ts'
+import { isDue, isWaitingFor, isWaitingForEnd } from './source-progress.ts'
 
-export interface Aligned extends CanonicalPosition {
-  readonly source: number
-  /** Fetch that brought the event; fetches are counted up. */
-  readonly round: number
-  readonly readAtMs: number
-  /** Where the record lies: offsets of different inputs have nothing to do with each other. */
-  readonly input: number
-  readonly offset: number
-}
+export type { Aligned, AlignmentCounts, AlignmentSource, TaskReport } from './alignment-state.ts'
 
-export type AlignmentSource = { readonly input: number } & (
-  | { readonly kind: 'raw'; readonly disorderMs: number }
-  | { readonly kind: 'task' }
-)
-
-export interface AlignmentOptions {
-  readonly sources: readonly AlignmentSource[]
-  /** Under which number the tasks that are sources hear how far this task has read a raw input. */
-  readonly rawSourceOf: (input: number) => number
-}
-
-/** What a task said of itself at this offset. */
-export interface Reported {
-  readonly offset: number
-  readonly isIdle: boolean
-  /** By source; empty where it is not idle. */
-  readonly observed: readonly CanonicalPosition[]
-  /** No further than this, whatever it has heard of. */
-  readonly until: CanonicalPosition | null
-}
-
-/** Which events may go although a source has not passed them, and which may not go although all have. */
+/** Which events are released although a source could send earlier ones, and which are not although none could. */
 export interface ReleaseBounds {
   readonly nowMs: number
-  /** Everything up to here goes. */
-  readonly forced?: CanonicalPosition
-  /** Nothing beyond goes. */
-  readonly ceiling?: CanonicalPosition
-}
-
-export interface AlignmentCounts {
-  /** Events that came after their place in canonical order had been passed. */
-  late: number
-  /** Events released although a source had not passed them. */
-  releasedEarly: number
+  /** Everything at or before it is released. */
+  readonly forced?: Frontier
+  /** Nothing beyond it is released. */
+  readonly ceiling?: Frontier
 }
 
 export interface Alignment<T extends Aligned> {
   readonly held: number
-  /** Held events that are late: they may go, whatever the bounds. */
+  /** Held events that are late: they are released whatever the bounds. */
   readonly lateHeld: number
   readonly counts: Readonly<AlignmentCounts>
-  /** Greatest place in canonical order that was released. */
-  readonly frontier: CanonicalPosition
+  /** Greatest position that was released. */
+  readonly frontier: Frontier
   push(event: T): void
-  /** Its place in canonical order was passed before it came. */
+  /** The event is at or before the frontier. */
   isLate(event: T): boolean
-  /** Event time that the source has come to; minus infinity before it was heard of. */
+  /** Greatest event time of the source; −infinity before anything was read from it. */
   clockOf(source: number): number
-  /** The source sends nothing at or before this place from here on, except late events; a raw one nothing earlier than its time. */
-  advance(source: number, place: CanonicalPosition): void
-  /** A fetch of this round found the input at its end, or not. */
+  /** The source sends nothing at or before this position any more, except late events; a raw source nothing earlier than its time. */
+  advance(source: number, frontier: Frontier): void
+  /** Whether the fetch of this round found the input at its end. */
   fetched(input: number, round: number, isAtEnd: boolean): void
-  /** Nothing more is to be read of the input for now, so that nothing waits for its sources. */
+  /** Nothing more is read from the input for now, so no event waits for its sources. */
   finish(input: number, isFinished: boolean): void
-  /** The task as a source sent something, or said whether it had anything to send. What is read again changes nothing. */
-  said(source: number, said: Reported): void
-  /** Next event in canonical order, if it may go. */
+  /** A task as a source sent an event or reported progress. Reports that are read again change nothing. */
+  said(source: number, report: TaskReport): void
+  /** First event in canonical order, if it may be released. */
   peek(bounds: ReleaseBounds): T | undefined
-  /** First event in canonical order, whether it may go or not. */
+  /** First event in canonical order, whether it may be released or not. */
   top(): T | undefined
-  /** Takes the peeked event out. */
+  /** Removes the event that was peeked with these bounds. */
   release(bounds: ReleaseBounds): T
-  /** The first event waits for something of this input. */
+  /** The first event waits for a source of this input, or there is none to wait. */
   awaits(input: number, nowMs: number): boolean
-  /** The first event waits for no more than news that a raw source is at its end. */
+  /** The first event waits only for a fetch that confirms that raw sources are still at their end. */
   awaitsEnd(nowMs: number): boolean
   /** All inputs are at their end. */
   isAtEnd(): boolean
-  /** Nothing at or before this place is held; null where nothing is. */
-  reach(): CanonicalPosition | null
-  /** Nothing at or before this place will be released any more, except late events. */
-  watermark(): CanonicalPosition
-  /** The task as a source sends nothing that was judged by an earlier event time than this, ms. */
-  judged(source: number, horizon: number): void
+  /** Nothing at or before this position is held; null where nothing is held. */
+  reach(): Frontier | null
+  /** Nothing at or before this position will be released any more, except late events. */
+  watermark(): Frontier
+  /** A task as a source has reported its retention watermark, ms. */
+  judged(source: number, retentionWatermark: number): void
   /**
-   * Event time that some task as a source may still judge by; infinity where there is none. One that has nothing to send holds nothing
-   * back beyond `idleFrom`.
+   * Least retention watermark of the tasks that are sources; infinity where there are none. An idle task holds nothing back beyond
+   * `idleFrom`.
    */
   slowestTask(idleFrom: number): number
   /** Last fetch that found every input at its end. */
   endRound(): number
 }
 
-interface SourceState {
-  readonly kind: 'raw' | 'task'
-  readonly input: number
-  readonly disorderMs: number
-  /** Greatest place that it has come to. */
-  place: CanonicalPosition
-  /** See `judged`. */
-  horizon: number
-  /** The latest of a task's words. */
-  said: Reported
-}
-
-interface InputState {
-  /** Last round that found the input at its end. */
-  endRound: number
-  isAtEnd: boolean
-  isFinished: boolean
-}
-
-export function createAlignment<T extends Aligned>(options: AlignmentOptions, start: CanonicalPosition): Alignment<T> {
-  const heap = createCanonicalHeap<T>()
-  const counts: AlignmentCounts = { late: 0, releasedEarly: 0 }
-  let passed = start
-  /** Two events of one place are in order, although the second is at what the first has passed: it was put back twice. */
-  const lateHeld = new Set<T>()
-  const sources: SourceState[] = options.sources.map((source) => ({
-    kind: source.kind,
-    input: source.input,
-    disorderMs: source.kind === 'raw' ? source.disorderMs : 0,
-    place: initialFrontier,
-    horizon: Number.NEGATIVE_INFINITY,
-    said: { offset: -1, isIdle: false, observed: [], until: null },
-  }))
-  const firstTask = sources.findIndex(({ kind }) => kind === 'task')
-  const inputs: InputState[] = Array.from({ length: 1 + Math.max(-1, ...sources.map(({ input }) => input)) }, () => ({
-    endRound: -1,
-    isAtEnd: false,
-    isFinished: false,
-  }))
-
-  function push(event: T): void {
-    if (isLate(event)) {
-      counts.late++
-      lateHeld.add(event)
-    }
-    heap.push(event)
-  }
-
-  function isLate(event: T): boolean {
-    return compareCanonical(event, passed) <= 0
-  }
-
-  function advance(source: number, place: CanonicalPosition): void {
-    const state = sources[source]!
-    if (compareCanonical(place, state.place) > 0) state.place = { time: place.time, order: place.order }
-  }
-
-  function fetched(input: number, round: number, isAtEnd: boolean): void {
-    const state = inputs[input]!
-    state.isAtEnd = isAtEnd
-    if (isAtEnd) state.endRound = Math.max(state.endRound, round)
-  }
-
-  function finish(input: number, isFinished: boolean): void {
-    inputs[input]!.isFinished = isFinished
-  }
-
-  function said(source: number, said: Reported): void {
-    const state = sources[source]!
-    if (said.offset > state.said.offset) state.said = said
-  }
-
-  function peek({ nowMs, forced = initialFrontier, ceiling }: ReleaseBounds): T | undefined {
-    const event = heap.top()
-    if (!event || isLate(event)) return event
-    if (ceiling && compareCanonical(event, ceiling) > 0) return undefined
-    return compareCanonical(event, forced) <= 0 || isDue(event, nowMs) ? event : undefined
-  }
-
-  function release({ nowMs }: ReleaseBounds): T {
-    const event = heap.pop()
-    assert(event, 'an event was peeked before')
-    if (!isDue(event, nowMs)) counts.releasedEarly++
-    // Events leave in order, so that only one that came late is at or before what has been passed.
-    lateHeld.delete(event)
-    if (!isLate(event)) passed = { time: event.time, order: event.order }
-    return event
-  }
-
-  function isDue(event: T, nowMs: number): boolean {
-    if (isLate(event)) return true
-    for (let i = 0; i < sources.length; i++) if (!hasPassed(i, event, nowMs)) return false
-    return true
-  }
-
-  function hasPassed(index: number, event: T, nowMs: number): boolean {
-    const source = sources[index]!
-    const input = inputs[source.input]!
-    if (input.isFinished) return true
-    if (source.kind === 'task') return hasTaskPassed(source, event)
-    const isEndKnown = input.endRound > event.round
-    if (index === event.source) {
-      if (source.place.time - source.disorderMs >= event.time) return true
-      // At the end of a partition nobody moves the clock: the declared disorder is waited out in time of day.
-      return isEndKnown && nowMs - event.readAtMs >= source.disorderMs
-    }
-    return source.place.time - source.disorderMs > event.time || isEndKnown
-  }
-
-  /** A task sends in canonical order, so that an event itself says that its source has come so far. */
-  function hasTaskPassed({ input, place, said }: SourceState, event: T): boolean {
-    if (compareCanonical(event, place) <= 0) return true
-    if (!said.isIdle || (said.until !== null && compareCanonical(event, said.until) > 0)) return false
-    const fromTask = input === event.input
-    const observed = said.observed[fromTask ? event.source - firstTask : options.rawSourceOf(event.input)]
-    if (observed === undefined) return false
-    return fromTask ? compareCanonical(event, observed) <= 0 : event.offset < observed.time
-  }
-
-  function awaits(input: number, nowMs: number): boolean {
-    const event = heap.top()
-    if (event === undefined) return true
-    return sources.some((source, i) => source.input === input && !hasPassed(i, event, nowMs))
-  }
-
-  function awaitsEnd(nowMs: number): boolean {
-    const event = heap.top()
-    if (event === undefined || isDue(event, nowMs)) return false
-    return sources.every((source, i) => hasPassed(i, event, nowMs) || isAtOldEnd(source, event))
-  }
-
-  /** At its end as far as is known, but by no fetch that began after the event was read. */
-  function isAtOldEnd(source: SourceState, event: T): boolean {
-    const { isAtEnd, endRound } = inputs[source.input]!
-    return source.kind === 'raw' && isAtEnd && endRound <= event.round
-  }
-
-  function reach(): CanonicalPosition | null {
-    const top = heap.top()
-    return top ? { time: top.time, order: top.order - 1 } : null
-  }
-
-  function watermark(): CanonicalPosition {
-    // What a raw partition at its end brings next is not known to be later than what the others brought.
-    if (sources.some(({ kind }) => kind === 'raw')) return passed
-    let least = reach()
-    for (const { place } of sources) if (least === null || compareCanonical(place, least) < 0) least = place
-    return least !== null && compareCanonical(least, passed) > 0 ? least : passed
-  }
-
-  function judged(source: number, horizon: number): void {
-    const state = sources[source]!
-    state.horizon = Math.max(state.horizon, horizon)
-  }
-
-  function slowestTask(idleFrom: number): number {
-    let slowest = Number.POSITIVE_INFINITY
-    for (const { kind, horizon, said } of sources) {
-      if (kind !== 'task') continue
-      slowest = Math.min(slowest, said.isIdle ? Math.max(horizon, idleFrom) : horizon)
-    }
-    return slowest
-  }
-
+export function createAlignment<T extends Aligned>(options: AlignmentOptions, start: Frontier): Alignment<T> {
+  const state = createAlignmentState<T>(options, start)
+  const { heap, lateHeld, inputs, sources, counts } = state
   return {
     get held() {
       return heap.size
@@ -281,25 +90,109 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     },
     counts,
     get frontier() {
-      return passed
+      return state.frontier
     },
-    push,
-    isLate,
-    clockOf: (source) => sources[source]!.place.time,
-    advance,
-    fetched,
-    finish,
-    said,
-    peek,
+    push: (event) => push(state, event),
+    isLate: (event) => isCovered(event, state.frontier),
+    clockOf: (source) => sources[source]!.frontier.time,
+    advance: (source, frontier) => advance(state, source, frontier),
+    fetched: (input, round, isAtEnd) => observeFetch(state, input, round, isAtEnd),
+    finish(input, isFinished) {
+      inputs[input]!.isFinished = isFinished
+    },
+    said: (source, report) => observeReport(state, source, report),
+    peek: (bounds) => peek(state, bounds),
     top: heap.top,
-    release,
-    awaits,
-    awaitsEnd,
+    release: (bounds) => release(state, bounds),
+    awaits(input, nowMs) {
+      const event = heap.top()
+      return event === undefined || isWaitingFor(state, event, input, nowMs)
+    },
+    awaitsEnd(nowMs) {
+      const event = heap.top()
+      return event !== undefined && isWaitingForEnd(state, event, nowMs)
+    },
     isAtEnd: () => inputs.every(({ isAtEnd }) => isAtEnd),
-    reach,
-    watermark,
-    judged,
-    slowestTask,
+    reach: () => justBeforeHeld(state),
+    watermark: () => watermark(state),
+    judged(source, retentionWatermark) {
+      const known = sources[source]!
+      known.retentionWatermark = Math.max(known.retentionWatermark, retentionWatermark)
+    },
+    slowestTask: (idleFrom) => leastRetentionWatermark(state, idleFrom),
     endRound: () => Math.min(...inputs.map(({ endRound }) => endRound)),
   }
+}
+
+function push<T extends Aligned>({ heap, lateHeld, counts, frontier }: AlignmentState<T>, event: T): void {
+  if (isCovered(event, frontier)) {
+    counts.late++
+    lateHeld.add(event)
+  }
+  heap.push(event)
+}
+
+function advance<T extends Aligned>({ sources }: AlignmentState<T>, source: number, frontier: Frontier): void {
+  const state = sources[source]!
+  // Copied: an event that moves the frontier would be kept in memory by it.
+  if (compareCanonical(frontier, state.frontier) > 0) state.frontier = { time: frontier.time, order: frontier.order }
+}
+
+function observeFetch<T extends Aligned>(
+  { inputs }: AlignmentState<T>,
+  input: number,
+  round: number,
+  isAtEnd: boolean,
+): void {
+  const state = inputs[input]!
+  state.isAtEnd = isAtEnd
+  if (isAtEnd) state.endRound = Math.max(state.endRound, round)
+}
+
+function observeReport<T extends Aligned>({ sources }: AlignmentState<T>, source: number, report: TaskReport): void {
+  const state = sources[source]!
+  if (report.offset > state.report.offset) state.report = report
+}
+
+function peek<T extends Aligned>(
+  state: AlignmentState<T>,
+  { nowMs, forced = initialFrontier, ceiling }: ReleaseBounds,
+): T | undefined {
+  const event = state.heap.top()
+  if (!event || isCovered(event, state.frontier)) return event
+  if (ceiling && !isCovered(event, ceiling)) return undefined
+  return isCovered(event, forced) || isDue(state, event, nowMs) ? event : undefined
+}
+
+function release<T extends Aligned>(state: AlignmentState<T>, { nowMs }: ReleaseBounds): T {
+  const event = state.heap.pop()
+  assert(event, 'an event was peeked before')
+  if (!isDue(state, event, nowMs)) state.counts.releasedEarly++
+  state.lateHeld.delete(event)
+  // Events are released in order, so only a late one is at or before the frontier.
+  if (!isCovered(event, state.frontier)) state.frontier = { time: event.time, order: event.order }
+  return event
+}
+
+function justBeforeHeld<T extends Aligned>({ heap }: AlignmentState<T>): Frontier | null {
+  const top = heap.top()
+  return top ? { time: top.time, order: top.order - 1 } : null
+}
+
+function watermark<T extends Aligned>(state: AlignmentState<T>): Frontier {
+  const { sources, frontier } = state
+  // The next record of a raw partition that is at its end may be earlier than what the other sources have sent.
+  if (sources.some(({ kind }) => kind === 'raw')) return frontier
+  let least = justBeforeHeld(state)
+  for (const source of sources) least = least === null ? source.frontier : earlierOf(least, source.frontier)
+  return least === null ? frontier : laterOf(frontier, least)
+}
+
+function leastRetentionWatermark<T extends Aligned>({ sources }: AlignmentState<T>, idleFrom: number): number {
+  let least = Number.POSITIVE_INFINITY
+  for (const { kind, retentionWatermark, report } of sources) {
+    if (kind !== 'task') continue
+    least = Math.min(least, report.isIdle ? Math.max(retentionWatermark, idleFrom) : retentionWatermark)
+  }
+  return least
 }

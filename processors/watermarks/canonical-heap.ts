@@ -1,4 +1,4 @@
-/** A binary heap of events in canonical order: the smallest (time, order) on top. Used to put held events in order. */
+/** A binary heap of events in canonical order, smallest position on top. Holds the events of an alignment. */
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 
 export interface CanonicalHeap<T extends CanonicalPosition> {

@@ -1,6 +1,7 @@
 /**
- * Follows one partition of a repartition topic for its marks alone, where a process has tasks that feed it and none that reads it: what
- * the other sources have come to must be heard by every source. Opened with the tasks, read by the batch loop with its other fetches.
+ * Reads one partition of a repartition topic for its watermark records alone, in a process that has tasks that write to the topic and none
+ * that reads it: every writer must observe the frontiers of the others. Created when the tasks are opened, polled by the batch loop with
+ * its other fetches.
  */
 import assert from 'node:assert/strict'
 import type { FetchedPartition, FetchFrom } from '../../runtime/broker.ts'
@@ -12,7 +13,7 @@ export interface ProgressConsumer {
   accept(fetched: FetchedPartition): void
 }
 
-/** `from`: the end of the partition. Marks before it were said to those who listened then; who needs them again asks. */
+/** `from`: the end of the partition. What was reported before is requested again by the progress exchange. */
 export function createProgressConsumer(
   repartition: RepartitionPlan,
   from: FetchFrom,

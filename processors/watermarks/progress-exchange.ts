@@ -1,25 +1,41 @@
 /**
- * What this process says on one repartition topic, and when: how far its tasks that feed the topic have come, what its readers of the
- * topic have read of raw topics beside it, and, once, a question to the other processes. Made when the tasks are opened; the batch loop
- * asks what is due with each transaction and sends it behind the events.
+ * The progress that this process reports on one repartition topic: the watermarks of its tasks that write to the topic, how far its tasks
+ * that read the topic have read raw topics beside it, and one request for the reports of other processes. Created when the tasks are
+ * opened; the batch loop asks for the update that is due with each transaction and sends it behind the events.
  */
 import type { OutRecord } from '../../runtime/broker.ts'
-import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
-import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
 import type { SourceProgress } from '../../schemas/wire/records.ts'
 import { watermarkRecords } from '../batch/outputs.ts'
 import type { Task } from '../batch/task.ts'
+import { type Frontier, laterOf } from './frontier.ts'
 import type { ProgressConsumer } from './progress-consumer.ts'
-import { createProgressReporter, type Others, type ProgressReporter } from './progress-report.ts'
-import { rawSourceOf, type SourceFrontiers } from './source-frontiers.ts'
+import {
+  type BatchContext,
+  createProgressReporter,
+  isReportDue,
+  isReportPending,
+  type ProgressReporter,
+  type ReportContext,
+  type ReportingTask,
+  report,
+} from './progress-report.ts'
+import { type RawReader, rawProgressOf, unreportedReaders } from './raw-progress.ts'
+import type { ObservedProgress, SourceFrontiers } from './source-frontiers.ts'
+
+export type { BatchContext } from './progress-report.ts'
+
+/** A task that writes to the topic. */
+export type WritingTask = ReportingTask & Pick<Task, 'isRestoring' | 'frontier'>
+/** A task that reads the topic. */
+export type ReadingTask = RawReader & Pick<Task, 'held' | 'topTime'>
 
 export interface ProgressExchangeOptions {
-  /** The stage that feeds the topic. */
+  /** The stage that writes to the topic. */
   readonly stage: StagePlan
-  /** Tasks of this process: those that feed the topic, and those that read it. */
-  readonly tasks: readonly Task[]
-  readonly readers: readonly Task[]
+  /** Tasks of this process: those that write to the topic, and those that read it. */
+  readonly tasks: readonly WritingTask[]
+  readonly readers: readonly ReadingTask[]
   /** Partitions of the topic. */
   readonly partitions: number
   readonly sourceFrontiers: SourceFrontiers
@@ -27,134 +43,117 @@ export interface ProgressExchangeOptions {
   readonly progressConsumer: ProgressConsumer | null
 }
 
-/** What is said in one transaction. */
+/** What is reported in one transaction. */
 export interface ProgressUpdate {
-  readonly tasks: readonly Task[]
-  readonly readers: readonly Task[]
-  readonly asks: boolean
-}
-
-export interface BatchContext {
-  /** Tasks of the stage send events in this transaction. */
-  readonly isSending: boolean
-  /** The fetch that was answered last. */
-  readonly answered: number
+  readonly tasks: readonly WritingTask[]
+  readonly readers: readonly ReadingTask[]
+  readonly requestsProgress: boolean
 }
 
 export interface ProgressExchange {
   readonly stage: StagePlan
   readonly progressConsumer: ProgressConsumer | null
-  /** A fetch is answered; called before anything of it is read. */
+  /** A fetch has returned; called before any of its records is read. */
   turn(): void
-  /** Null: there is nothing to say. */
+  /** Null: there is nothing to report. */
   due(context: BatchContext): ProgressUpdate | null
-  /** There will be something to say after one more fetch. */
+  /** One more fetch will make a report due. */
   isOwed(): boolean
   say(update: ProgressUpdate, context: BatchContext): OutRecord[]
   /**
-   * Event time beyond which the task does not go for now, since readers hold more than `heldMax` events for a source that is behind it;
-   * infinity for one that may itself be waited for and must go on, whatever else. Null: readers hold little.
+   * Event time beyond which the task does not release events for now, because readers hold more than `heldMax` events while they wait for
+   * a slower source; infinity for a task that may itself be that source and must go on. Null: readers hold few events.
    */
-  untilTime(task: Task, heldMax: number): number | null
+  untilTime(task: Pick<Task, 'frontier'>, heldMax: number): number | null
 }
 
-export function createProgressExchange({
-  stage,
-  tasks,
-  readers,
-  partitions,
-  sourceFrontiers,
-  progressConsumer,
-}: ProgressExchangeOptions): ProgressExchange {
-  const reporters = new Map<Task, ProgressReporter>(tasks.map((task) => [task, createProgressReporter()]))
-  const own = new Set(tasks.map(({ partition }) => partition))
-  const isAlone = own.size === sourceFrontiers.sources
-  // Who begins to read or to listen has missed what idle sources said before.
-  let hasAsked = isAlone
+interface ExchangeState extends ProgressExchangeOptions {
+  readonly reporters: ReadonlyMap<WritingTask, ProgressReporter>
+  /** All tasks that write to the topic are of this process. */
+  readonly isAlone: boolean
+  hasRequestedProgress: boolean
+}
 
-  function others(context: BatchContext): Others {
-    return { ...context, observed: withOwn(sourceFrontiers.before.places), asks: sourceFrontiers.before.asks }
+export function createProgressExchange(options: ProgressExchangeOptions): ProgressExchange {
+  const { stage, tasks, sourceFrontiers, progressConsumer } = options
+  const isAlone = new Set(tasks.map(({ partition }) => partition)).size === sourceFrontiers.sources
+  const state: ExchangeState = {
+    ...options,
+    reporters: new Map(tasks.map((task) => [task, createProgressReporter()])),
+    isAlone,
+    // A process that begins to read has missed earlier idle reports of the others.
+    hasRequestedProgress: isAlone,
   }
-
-  /** What tasks of this process have taken, idle ones of it have looked beyond: nothing that the latest fetch brought was taken. */
-  function withOwn(observed: readonly CanonicalPosition[]): readonly CanonicalPosition[] {
-    const all = [...observed]
-    for (const task of tasks) {
-      const place = task.watermark()
-      if (compareCanonical(place, all[task.partition]!) > 0) all[task.partition] = place
-    }
-    return all
-  }
-
-  function due(context: BatchContext): ProgressUpdate | null {
-    const among = others(context)
-    const speaking = tasks.filter((task) => !task.isRestoring && reporters.get(task)!.isDue(task, among))
-    const telling = readers.filter(hasToTell)
-    // The question goes along with the first word, where there is anybody to say one.
-    const isQuestion = !hasAsked && (speaking.length > 0 || tasks.length === 0)
-    // Tasks of this process need no record to hear of it.
-    for (const reader of telling) for (const { source, watermark } of readingOf(reader)) hear(source, watermark)
-    const isTelling = !isAlone && telling.length > 0
-    if (speaking.length === 0 && !isTelling && !isQuestion) return null
-    return { tasks: speaking, readers: isTelling ? telling : [], asks: isQuestion }
-  }
-
-  /** An event of a raw topic waits for all tasks to hear that it was read. */
-  function hasToTell(reader: Task): boolean {
-    const top = reader.stage.rawStreams.length > 0 ? reader.topRaw() : null
-    return top !== null && top.offset >= sourceFrontiers.now[rawSource(reader, top.input)]!.time
-  }
-
-  function rawSource({ stage: reading, partition }: Task, input: number): number {
-    return rawSourceOf(sourceFrontiers.sources, reading, partition, input)
-  }
-
-  function readingOf(reader: Task): SourceProgress[] {
-    return reader.stage.rawStreams.map((_, input) => {
-      return {
-        source: rawSource(reader, input),
-        watermark: reader.inputs[input]!.nextOffset,
-        order: 0,
-        retentionWatermark: null,
-        idle: false,
-        idleUpTo: null,
-      }
-    })
-  }
-
-  function hear(source: number, time: number): void {
-    sourceFrontiers.observed(source, { time, order: 0 })
-  }
-
-  function say(update: ProgressUpdate, context: BatchContext): OutRecord[] {
-    const among = others(context)
-    const spoken = update.tasks.map((task) => reporters.get(task)!.say(task, among))
-    const sources = [...spoken, ...update.readers.flatMap(readingOf)]
-    hasAsked ||= update.asks
-    const observed = spoken.some(({ idle }) => idle) ? among.observed : []
-    return watermarkRecords(
-      stage.repartitionOut!,
-      { kind: 'watermark', sources, observed, requestsProgress: update.asks },
-      partitions,
-    )
-  }
-
-  function untilTime(task: Task, heldMax: number): number | null {
-    let time: number | null = null
-    for (const reader of readers) if (reader.held > heldMax) time = Math.min(time ?? reader.topTime(), reader.topTime())
-    return time === null || task.frontier.time > time ? time : Number.POSITIVE_INFINITY
-  }
-
   return {
     stage,
     progressConsumer,
-    turn: sourceFrontiers.turn,
-    due,
+    turn: sourceFrontiers.startRound,
+    due: (context) => dueUpdate(state, context),
     isOwed() {
-      const among = { observed: withOwn(sourceFrontiers.next.places), asks: sourceFrontiers.next.asks }
-      return tasks.some((task) => reporters.get(task)!.isOwed(task, among))
+      const observed = withOwnWatermarks(state, sourceFrontiers.beforeNextFetch)
+      return tasks.some((task) => isReportPending(reporterOf(state, task), task, observed))
     },
-    say,
-    untilTime,
+    say: (update, context) => reportUpdate(state, update, context),
+    untilTime: (task, heldMax) => maxReleaseTime(state, task, heldMax),
   }
+}
+
+function dueUpdate(state: ExchangeState, batch: BatchContext): ProgressUpdate | null {
+  const { readers, sourceFrontiers, isAlone } = state
+  const context = reportContext(state, batch)
+  const tasks = state.tasks.filter((task) => !task.isRestoring && isReportDue(reporterOf(state, task), task, context))
+  const unreported = unreportedReaders(readers, sourceFrontiers)
+  // The request is sent along with the first report, where this process has tasks that report.
+  const requestsProgress = !state.hasRequestedProgress && (tasks.length > 0 || state.tasks.length === 0)
+  // Tasks of this process observe it without a record.
+  for (const reader of unreported) {
+    for (const { source, watermark, order } of rawProgressOf(reader, sourceFrontiers.sources))
+      sourceFrontiers.observed(source, { time: watermark, order })
+  }
+  const reporting = isAlone ? [] : unreported
+  if (tasks.length === 0 && reporting.length === 0 && !requestsProgress) return null
+  return { tasks, readers: reporting, requestsProgress }
+}
+
+function reportUpdate(
+  state: ExchangeState,
+  { tasks, readers, requestsProgress }: ProgressUpdate,
+  batch: BatchContext,
+): OutRecord[] {
+  const context = reportContext(state, batch)
+  const reports = tasks.map((task) => report(reporterOf(state, task), task, context))
+  const raw = readers.flatMap((reader) => rawProgressOf(reader, state.sourceFrontiers.sources))
+  const sources: SourceProgress[] = [...reports, ...raw]
+  const observed = reports.some(({ idle }) => idle) ? context.observed.frontiers : []
+  state.hasRequestedProgress ||= requestsProgress
+  return watermarkRecords(
+    state.stage.repartitionOut!,
+    { kind: 'watermark', sources, observed, requestsProgress },
+    state.partitions,
+  )
+}
+
+function maxReleaseTime({ readers }: ExchangeState, task: Pick<Task, 'frontier'>, heldMax: number): number | null {
+  const full = readers.filter((reader) => reader.held > heldMax)
+  if (full.length === 0) return null
+  const time = Math.min(...full.map((reader) => reader.topTime()))
+  return task.frontier.time > time ? time : Number.POSITIVE_INFINITY
+}
+
+function reportContext(state: ExchangeState, batch: BatchContext): ReportContext {
+  return { ...batch, observed: withOwnWatermarks(state, state.sourceFrontiers.beforeFetch) }
+}
+
+/**
+ * An idle task of this process covers what the other tasks of the process have released: they share its fetches, and nothing of the latest
+ * one was released yet.
+ */
+function withOwnWatermarks({ tasks }: ExchangeState, { frontiers, requests }: ObservedProgress): ObservedProgress {
+  const all: Frontier[] = [...frontiers]
+  for (const task of tasks) all[task.partition] = laterOf(all[task.partition]!, task.watermark())
+  return { frontiers: all, requests }
+}
+
+function reporterOf({ reporters }: ExchangeState, task: WritingTask): ProgressReporter {
+  return reporters.get(task)!
 }

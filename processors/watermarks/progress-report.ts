@@ -1,82 +1,94 @@
 /**
- * What a task tells the next stage: how far it has come, and whether it has nothing more. Kept with each open task; the batch loop asks
- * when it is due and sends it behind the events of a transaction.
+ * When a task reports its progress to the next stage, and what it reports: its watermark, and whether it is idle. One reporter exists per
+ * open task; the progress exchange asks it with every batch and sends the report behind the events of the transaction.
  *
- * All tasks of a stage speak behind the events of any of them, since those wait until the others are known to have nothing earlier. Else
- * a task speaks when it has come further without an event of its own, as one between two others does, when somebody has asked, and once it
- * has become idle: then again when it has looked since it heard that another task has come further (`source-frontiers.ts`).
+ * All tasks of a stage report behind the events of any of them, because those events wait in the next stage until the others are known to
+ * have nothing earlier. Otherwise a task reports when its watermark has moved without an event of its own, when a process has requested
+ * progress, and when it is idle and its idle report would cover more than the one before.
  */
-
-import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { SourceProgress } from '../../schemas/wire/records.ts'
 import type { Task } from '../batch/task.ts'
-import { initialFrontier } from '../position.ts'
+import { earlierOf, type Frontier, initialFrontier } from './frontier.ts'
+import type { ObservedProgress } from './source-frontiers.ts'
 
-export interface Others {
-  /** A task of the same stage and process sends events in this transaction. */
+/** What a report is made from. */
+export type ReportingTask = Pick<
+  Task,
+  'partition' | 'retentionWatermark' | 'watermark' | 'isAtEnd' | 'endRound' | 'reach'
+>
+
+export interface BatchContext {
+  /** Tasks of the stage send events in this transaction. */
   readonly isSending: boolean
-  /** Places that a task which the latest fetch found at its end has looked for, by source, and how often it was asked by then. */
-  readonly observed: readonly CanonicalPosition[]
-  readonly asks: number
-  /** The fetch that was answered last. */
+  /** The fetch that returned last. */
   readonly answered: number
 }
 
+export interface ReportContext extends BatchContext {
+  /** What this process had observed before that fetch. */
+  readonly observed: ObservedProgress
+}
+
+/** What a task has reported last. */
 export interface ProgressReporter {
-  isDue(task: Task, others: Others): boolean
-  /** Where `others` tells what was heard in the latest fetch: one more will make it due. */
-  isOwed(task: Task, others: Pick<Others, 'observed' | 'asks'>): boolean
-  say(task: Task, others: Others): SourceProgress
+  frontier: Frontier
+  requests: number
+  /** Null: the last report was not an idle one. */
+  idle: IdleReport | null
+}
+
+interface IdleReport {
+  readonly observed: readonly Frontier[]
+  /** The task holds an event beyond it; null where it holds none. */
+  readonly idleUpTo: Frontier | null
 }
 
 export function createProgressReporter(): ProgressReporter {
-  let reportedFrontier: CanonicalPosition = initialFrontier
-  let reportedRequests = 0
-  /** Null: the last word was not an idle one. */
-  let reportedIdle: Look | null = null
-
-  /** The latest fetch has found it at its end: what it had heard of before that, it has looked for. */
-  function isIdle(task: Task, { answered }: Others): boolean {
-    return task.isAtEnd() && task.endRound() === answered
-  }
-
-  /** It could say more than it has said: that it has nothing at all, or that it has looked further for some source. */
-  function isNews(task: Task, { observed, asks }: Pick<Others, 'observed' | 'asks'>): boolean {
-    const look = { observed, until: task.reach() }
-    if (asks > reportedRequests || (look.until === null && reportedIdle?.until !== null)) return true
-    return observed.some((_, source) => compareCanonical(reachOf(look, source), reachOf(reportedIdle, source)) > 0)
-  }
-
-  return {
-    isDue(task, others) {
-      if (
-        others.isSending ||
-        others.asks > reportedRequests ||
-        compareCanonical(task.watermark(), reportedFrontier) > 0
-      )
-        return true
-      return isIdle(task, others) && isNews(task, others)
-    },
-    isOwed: (task, others) => task.isAtEnd() && isNews(task, others),
-    say(task, others) {
-      reportedFrontier = task.watermark()
-      reportedRequests = others.asks
-      reportedIdle = isIdle(task, others) ? { observed: others.observed, until: task.reach() } : null
-      const { time: watermark, order } = reportedFrontier
-      const place = { source: task.partition, watermark, order, retentionWatermark: task.retentionWatermark }
-      return { ...place, idle: reportedIdle !== null, idleUpTo: reportedIdle?.until ?? null }
-    },
-  }
+  return { frontier: initialFrontier, requests: 0, idle: null }
 }
 
-/** How far a task has looked. */
-interface Look {
-  readonly observed: readonly CanonicalPosition[]
-  readonly until: CanonicalPosition | null
+export function isReportDue(reporter: ProgressReporter, task: ReportingTask, context: ReportContext): boolean {
+  if (context.isSending || context.observed.requests > reporter.requests) return true
+  if (compareCanonical(task.watermark(), reporter.frontier) > 0) return true
+  return isIdle(task, context) && coversMore(reporter, task, context.observed)
 }
 
-function reachOf(look: Look | null, source: number): CanonicalPosition {
-  const observed = look?.observed[source] ?? initialFrontier
-  return look?.until && compareCanonical(look.until, observed) < 0 ? look.until : observed
+/** One more fetch that finds the task at its end will make a report due. `observed`: what was observed before that fetch. */
+export function isReportPending(reporter: ProgressReporter, task: ReportingTask, observed: ObservedProgress): boolean {
+  return task.isAtEnd() && coversMore(reporter, task, observed)
+}
+
+export function report(reporter: ProgressReporter, task: ReportingTask, context: ReportContext): SourceProgress {
+  const { partition: source, retentionWatermark } = task
+  reporter.frontier = task.watermark()
+  reporter.requests = context.observed.requests
+  reporter.idle = isIdle(task, context) ? { observed: context.observed.frontiers, idleUpTo: task.reach() } : null
+  const { time: watermark, order } = reporter.frontier
+  const idle = reporter.idle !== null
+  return { source, watermark, order, retentionWatermark, idle, idleUpTo: reporter.idle?.idleUpTo ?? null }
+}
+
+/** The latest fetch has found it at its end, so it has read all that precedes what was observed before that fetch. */
+function isIdle(task: ReportingTask, { answered }: BatchContext): boolean {
+  return task.isAtEnd() && task.endRound() === answered
+}
+
+/** An idle report made now would answer a request, or cover more than the last one: of some source, or without a limit. */
+function coversMore(
+  { idle: last, requests }: ProgressReporter,
+  task: ReportingTask,
+  observed: ObservedProgress,
+): boolean {
+  const idle: IdleReport = { observed: observed.frontiers, idleUpTo: task.reach() }
+  if (observed.requests > requests || (idle.idleUpTo === null && last?.idleUpTo !== null)) return true
+  return observed.frontiers.some(
+    (_, source) => compareCanonical(coverageOf(idle, source), coverageOf(last, source)) > 0,
+  )
+}
+
+/** Events of the source at or before it are covered. */
+function coverageOf(idle: IdleReport | null, source: number): Frontier {
+  const observed = idle?.observed[source] ?? initialFrontier
+  return idle?.idleUpTo ? earlierOf(idle.idleUpTo, observed) : observed
 }

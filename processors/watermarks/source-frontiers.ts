@@ -1,94 +1,115 @@
 /**
- * What a process has heard of the tasks that feed a repartition topic, by reading any partition of it: how far each has come. Kept for
- * every such topic; tasks and listeners write it as they read, words are said by it.
+ * The frontiers of all tasks that write to a repartition topic, as this process has observed them by reading any of its partitions. One
+ * exists per repartition topic; tasks and progress consumers update it as they read, and idle reports are made from it.
  *
- * It is what makes "I have nothing more" exact between processes. A task that has heard that another has passed a place, and then finds
- * its own inputs at their end, has seen all that was in Kafka before the event at that place was sent. So its word names the places that
- * it had heard of before it looked, and counts for events at or before them. Who hears of something new while it has nothing to send
- * looks again and says so again: nobody waits for a timer, and nobody answers an answer, since being idle moves no place.
+ * It makes idle reports exact between processes. A task that has observed a source's frontier, and whose next fetch finds its own inputs at
+ * their end, has read everything that was in Kafka before the event at that frontier was sent. Its idle report therefore names the
+ * frontiers that were observed before that fetch, and covers events at or before them. An idle task that observes a new frontier fetches
+ * once more and reports again. No timer is needed, and reports do not cause each other endlessly, since an idle report moves no frontier.
  *
- * Tasks that read the repartition topic and raw topics beside it need the same for their raw events. Their raw inputs are numbered behind
- * the sources, and the place of one is the next offset that is read of it.
+ * Raw topics that are read beside the repartition topic need the same. Every raw input of every reading task is a source, too: they are
+ * numbered behind the tasks, and the frontier of one is the next offset that will be read from it.
  */
-
-import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
 import type { WatermarkRecord } from '../../schemas/wire/records.ts'
-import { initialFrontier } from '../position.ts'
+import { type Frontier, initialFrontier } from './frontier.ts'
 
 export interface SourceFrontiers {
-  /** How many sources there are; tellers of raw readings come behind them. */
+  /** How many tasks write to the topic; the sources behind them are raw inputs. */
   readonly sources: number
-  /** By number of source or teller, as of all that was read. */
-  readonly now: readonly CanonicalPosition[]
-  /** What whoever is found at its end by the latest fetch has looked for: heard before that fetch. */
-  readonly before: Observed
-  /** What `before` will be with the next fetch. */
-  readonly next: Observed
-  observed(source: number, place: CanonicalPosition): void
-  asked(): void
-  /** Somebody has read all that could be read. */
+  /** By source, as of all that was read. */
+  readonly latest: readonly Frontier[]
+  /** What was observed before the latest fetch began: what an idle report covers that is made from this fetch. */
+  readonly beforeFetch: ObservedProgress
+  /** What `beforeFetch` will be for the next fetch. */
+  readonly beforeNextFetch: ObservedProgress
+  observed(source: number, frontier: Frontier): void
+  /** Some process has requested progress reports. */
+  observeRequest(): void
+  /** A reader has reached the end of its partition of the topic. */
   caughtUp(): void
-  /** Another fetch is answered: called before anything of it is read. */
-  turn(): void
+  /** A fetch has returned; called before any of its records is read. */
+  startRound(): void
 }
 
-export interface Observed {
-  readonly places: readonly CanonicalPosition[]
-  /** How often somebody has asked. */
-  readonly asks: number
+export interface ObservedProgress {
+  /** By source. */
+  readonly frontiers: readonly Frontier[]
+  /** How many requests for progress were read. */
+  readonly requests: number
+}
+
+interface FrontiersState {
+  readonly latest: Frontier[]
+  requests: number
+  beforeFetch: ObservedProgress
+  /** Something was observed that `beforeFetch` does not have. */
+  hasChanged: boolean
+  /** Fetches since `beforeFetch` could last change. */
+  roundsBehind: number
 }
 
 /**
- * While a reader is behind, each fetch brings places that are old already, and to answer each of them would write more than is read: what
- * was heard counts once it has caught up, or after so many fetches.
+ * While a reader is behind, each fetch brings frontiers that are out of date, and reporting on each of them would write more than is read.
+ * What was observed counts once a reader has caught up, or after this many fetches.
  */
-const behindMax = 16
+export const roundsBehindMax = 16
 
-/** `tellers`: raw inputs of all tasks of the stage that reads the topic. */
+/** `rawSources`: raw inputs of all tasks of the stage that reads the topic. */
 export function createSourceFrontiers(sources: number, rawSources: number): SourceFrontiers {
-  const now: CanonicalPosition[] = new Array<CanonicalPosition>(sources + rawSources).fill(initialFrontier)
-  let asks = 0
-  let before: Observed = { places: [...now], asks }
-  let hasChanged = false
-  /** Fetches since something counted. */
-  let behind = 0
-
-  function next(): Observed {
-    return hasChanged && behind >= behindMax ? { places: [...now], asks } : before
+  const latest = new Array<Frontier>(sources + rawSources).fill(initialFrontier)
+  const state: FrontiersState = {
+    latest,
+    requests: 0,
+    beforeFetch: { frontiers: [...latest], requests: 0 },
+    hasChanged: false,
+    roundsBehind: 0,
   }
-
   return {
     sources,
-    now,
-    get before() {
-      return before
+    latest,
+    get beforeFetch() {
+      return state.beforeFetch
     },
-    get next() {
-      return next()
+    get beforeNextFetch() {
+      return beforeNextFetch(state)
     },
-    observed(source, place) {
-      const known = now[source]
-      if (known === undefined || compareCanonical(place, known) <= 0) return
-      now[source] = { time: place.time, order: place.order }
-      hasChanged = true
-    },
-    asked() {
-      asks++
-      hasChanged = true
+    observed: (source, frontier) => observe(state, source, frontier),
+    observeRequest() {
+      state.requests++
+      state.hasChanged = true
     },
     caughtUp() {
-      behind = behindMax
+      state.roundsBehind = roundsBehindMax
     },
-    turn() {
-      before = next()
-      if (behind >= behindMax) {
-        behind = 0
-        hasChanged = false
-      } else behind++
-    },
+    startRound: () => startRound(state),
   }
+}
+
+function observe(state: FrontiersState, source: number, frontier: Frontier): void {
+  const known = state.latest[source]
+  if (known === undefined || compareCanonical(frontier, known) <= 0) return
+  state.latest[source] = { time: frontier.time, order: frontier.order }
+  state.hasChanged = true
+}
+
+function beforeNextFetch({
+  hasChanged,
+  roundsBehind,
+  latest,
+  requests,
+  beforeFetch,
+}: FrontiersState): ObservedProgress {
+  return hasChanged && roundsBehind >= roundsBehindMax ? { frontiers: [...latest], requests } : beforeFetch
+}
+
+function startRound(state: FrontiersState): void {
+  state.beforeFetch = beforeNextFetch(state)
+  if (state.roundsBehind >= roundsBehindMax) {
+    state.roundsBehind = 0
+    state.hasChanged = false
+  } else state.roundsBehind++
 }
 
 export function observeWatermark(
@@ -96,10 +117,10 @@ export function observeWatermark(
   sourceFrontiers: SourceFrontiers,
 ): void {
   for (const { source, watermark, order } of sources) sourceFrontiers.observed(source, { time: watermark, order })
-  if (requestsProgress) sourceFrontiers.asked()
+  if (requestsProgress) sourceFrontiers.observeRequest()
 }
 
-/** Number of a raw input of a task that reads the topic; the raw inputs of a task come first, in the order of its stage's raw streams. */
+/** Source number of a raw input of a reading task; a task's raw inputs come first, in the order of its stage's raw streams. */
 export function rawSourceOf(sources: number, { rawStreams }: StagePlan, partition: number, input: number): number {
   return sources + partition * rawStreams.length + input
 }

@@ -1,6 +1,6 @@
 /** Order of events: equal times, disorder, lateness, labels that count at another time, repeated ids; against the pure core and by hand. */
 import { describe, expect, test } from 'vitest'
-import type { WorkerLimits } from '../../processors/run-worker.ts'
+import type { WorkerLimits } from '../../processors/worker-limits.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import {

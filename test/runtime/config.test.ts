@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { defaultWorkerLimits } from '../../processors/run-worker.ts'
+import { defaultWorkerLimits } from '../../processors/worker-limits.ts'
 import { configTable, parseConfig } from '../../runtime/config/config.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 

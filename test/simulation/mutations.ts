@@ -117,8 +117,8 @@ export const mutations: readonly Mutation[] = [
     name: 'alignment off',
     edits: [
       {
-        file: 'processors/watermarks/alignment.ts',
-        find: 'for (let i = 0; i < sources.length; i++) if (!hasPassed(i, event, nowMs)) return false\n',
+        file: 'processors/watermarks/source-progress.ts',
+        find: 'for (let i = 0; i < sources.length; i++) if (!hasPassed(state, i, event, nowMs)) return false\n',
         replace: '',
       },
     ],

@@ -2,7 +2,7 @@
  * Everything that a simulated run begins with, drawn from one seed: the pipeline, its events and when they are sent, how the workers are
  * set, and the faults. Plain data; `run-scenario.ts` runs it.
  */
-import type { WorkerLimits } from '../../processors/run-worker.ts'
+import type { WorkerLimits } from '../../processors/worker-limits.ts'
 import type { Pipeline } from '../../schemas/definition/definition.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'

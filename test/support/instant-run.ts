@@ -8,7 +8,8 @@ import { createMemoryStore } from '../../feature-store/memory-store.ts'
 import type { Task } from '../../processors/batch/task.ts'
 import type { ProcessingMetrics } from '../../processors/metrics.ts'
 import { requeue } from '../../processors/recovery/requeue.ts'
-import { defaultWorkerLimits, runWorker } from '../../processors/run-worker.ts'
+import { runWorker } from '../../processors/run-worker.ts'
+import { defaultWorkerLimits } from '../../processors/worker-limits.ts'
 import type {
   Broker,
   CommittedOffset,

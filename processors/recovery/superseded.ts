@@ -1,0 +1,27 @@
+/**
+ * Tells a process that took over this worker's name from a stale join of the worker itself. A busy broker may handle a join of an earlier
+ * process, which was killed, after the join of its successor: such a member never sends a heartbeat and is removed after a session timeout.
+ * Called by the worker's supervision.
+ */
+import type { Broker } from '../../runtime/broker.ts'
+import type { Clock } from '../../runtime/clock.ts'
+import { outcomeOf } from '../outcome.ts'
+
+/** The broker removes a member a moment after its session timeout. */
+const removalDelayMs = 1_000
+
+export interface SupersededOptions {
+  readonly broker: Pick<Broker, 'group'>
+  readonly clock: Clock
+  readonly group: string
+  readonly name: string
+  readonly sessionTimeoutMs: number
+}
+
+/** Waits for one session timeout. True: the name is free again. False: a living process uses it, or the group cannot be read. */
+export async function isNameFreed(options: SupersededOptions): Promise<boolean> {
+  const { broker, clock, group, name, sessionTimeoutMs } = options
+  await clock.sleep(sessionTimeoutMs + removalDelayMs)
+  const view = await outcomeOf(broker.group(group))
+  return view.ok && view.value.members.every(({ worker }) => worker !== name)
+}

@@ -1,0 +1,105 @@
+/**
+ * What an alignment knows: the events that it holds, how far each source has come, and which inputs are at their end. Made and changed by
+ * `alignment.ts`, read by `source-progress.ts`.
+ */
+import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
+import { type CanonicalHeap, createCanonicalHeap } from './canonical-heap.ts'
+import { type Frontier, initialFrontier } from './frontier.ts'
+
+/** An event that can be aligned. */
+export interface Aligned extends CanonicalPosition {
+  readonly source: number
+  /** Fetch that brought the event; fetches are numbered in ascending order. */
+  readonly round: number
+  readonly readAtMs: number
+  /** Location of the record. Offsets are comparable within one input only. */
+  readonly input: number
+  readonly offset: number
+}
+
+export type AlignmentSource = { readonly input: number } & (
+  | { readonly kind: 'raw'; readonly disorderMs: number }
+  | { readonly kind: 'task' }
+)
+
+export interface AlignmentOptions {
+  readonly sources: readonly AlignmentSource[]
+  /** Source number under which this task reports to the stage before how far it has read a raw input. */
+  readonly rawSourceOf: (input: number) => number
+}
+
+/** What the record at this offset says about the task that sent it. */
+export interface TaskReport {
+  readonly offset: number
+  readonly isIdle: boolean
+  /** Frontiers that an idle report covers, by source; empty where the task is not idle. */
+  readonly observed: readonly Frontier[]
+  /** Limit of an idle report, whatever it has observed: the task holds an event beyond it. Null where it holds none. */
+  readonly until: Frontier | null
+}
+
+export interface AlignmentCounts {
+  /** Events that arrived at or before the frontier. */
+  late: number
+  /** Events released although a source could still have sent an earlier one. */
+  releasedEarly: number
+}
+
+export interface SourceState {
+  readonly kind: 'raw' | 'task'
+  readonly input: number
+  readonly disorderMs: number
+  frontier: Frontier
+  /** Of a task: the greatest retention watermark that it has reported. */
+  retentionWatermark: number
+  /** Of a task: its latest report. */
+  report: TaskReport
+}
+
+export interface InputState {
+  /** Last fetch that found the input at its end. */
+  endRound: number
+  isAtEnd: boolean
+  isFinished: boolean
+}
+
+export interface AlignmentState<T extends Aligned> {
+  readonly heap: CanonicalHeap<T>
+  /**
+   * Late events in the heap. Kept by identity: of two events at the same position, the one that arrived after the release of the first is
+   * late, as when an event is requeued twice.
+   */
+  readonly lateHeld: Set<T>
+  readonly counts: AlignmentCounts
+  readonly sources: readonly SourceState[]
+  readonly inputs: readonly InputState[]
+  /** Index of the first source that is a task; −1 where there is none. */
+  readonly firstTask: number
+  readonly rawSourceOf: (input: number) => number
+  /** Greatest position that was released. */
+  frontier: Frontier
+}
+
+export function createAlignmentState<T extends Aligned>(
+  { sources, rawSourceOf }: AlignmentOptions,
+  start: Frontier,
+): AlignmentState<T> {
+  const inputCount = 1 + Math.max(-1, ...sources.map(({ input }) => input))
+  return {
+    heap: createCanonicalHeap<T>(),
+    lateHeld: new Set(),
+    counts: { late: 0, releasedEarly: 0 },
+    sources: sources.map((source) => ({
+      kind: source.kind,
+      input: source.input,
+      disorderMs: source.kind === 'raw' ? source.disorderMs : 0,
+      frontier: initialFrontier,
+      retentionWatermark: Number.NEGATIVE_INFINITY,
+      report: { offset: -1, isIdle: false, observed: [], until: null },
+    })),
+    inputs: Array.from({ length: inputCount }, () => ({ endRound: -1, isAtEnd: false, isFinished: false })),
+    firstTask: sources.findIndex(({ kind }) => kind === 'task'),
+    rawSourceOf,
+    frontier: start,
+  }
+}

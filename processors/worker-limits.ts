@@ -1,0 +1,27 @@
+/** The limits of a worker and their defaults; used by the worker, and by configuration, tests and simulations that change some of them. */
+import type { LoopLimits } from './batch/active-batch.ts'
+import type { TaskLimits } from './batch/task.ts'
+
+export interface WorkerLimits extends LoopLimits, TaskLimits {
+  /** Rows of entity logs kept in memory by one task. */
+  readonly cacheRowsMax: number
+  readonly sessionTimeoutMs: number
+  readonly transactionTimeoutMs: number
+  /** After this long without progress the process gives up and leaves the restart to its supervisor. */
+  readonly outageMaxMs: number
+}
+
+export const defaultWorkerLimits: WorkerLimits = {
+  batchEventsMax: 1_000,
+  pollMaxMs: 100,
+  partitionBytesMax: 256 * 1_024,
+  commitEveryMs: 10,
+  positionEveryMs: 10_000,
+  holdMaxMs: 30_000,
+  heldMax: 100_000,
+  readAheadMax: 4_000,
+  cacheRowsMax: 2_000_000,
+  sessionTimeoutMs: 10_000,
+  transactionTimeoutMs: 10_000,
+  outageMaxMs: 300_000,
+}
