@@ -34,7 +34,7 @@ async function runBacklog(environment: BenchEnvironment, options: BacklogOptions
     await run.untilPredicted(events)
     const redisBytes = (await usedBytes(redis)) - redisBytesBefore
     await run.stop()
-    const { appendedAtMs, bytes, predictionBytes, counts } = await readOutcome(broker, pipeline.plan, {
+    const { appendedAtMs, bytes, predictionBytes, counts } = await readOutcome(broker.data, pipeline.plan, {
       events,
       isScored,
     })

@@ -2,7 +2,7 @@
  * Follows topics from their end, read_committed, and hands over each value with the instant at which it was received.
  * Called by the paced jobs.
  */
-import type { Broker, FetchFrom } from '../runtime/broker.ts'
+import type { BrokerData, FetchFrom } from '../runtime/broker.ts'
 import { fineClock } from './clock.ts'
 
 export interface Following {
@@ -15,7 +15,7 @@ const limits = { maxWaitMs: 50, partitionBytesMax: 1_048_576 }
 
 /** Resolves when the environment to begin at is known: what is committed from here on is seen. */
 export async function follow(
-  broker: Broker,
+  broker: BrokerData,
   topics: readonly string[],
   onValue: (topic: string, value: Buffer, receivedAtMs: number) => void,
 ): Promise<Following> {

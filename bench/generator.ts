@@ -36,10 +36,10 @@ serveHelper<GeneratorOrder, GeneratorAnswer>(async (order) => {
   const plan = await loadPlan(order.definition, order.namespace)
   const broker = openBroker({ ...parseConfig(process.env), kafkaBrokers: order.kafkaBrokers })
   const partitionsOf = await requireTopics(
-    broker,
+    broker.data,
     plan.streams.map(({ topic }) => topic),
   )
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   const chunks = [...sliceChunks(generateHandbook({ seed: order.seed }), plan, order.slice)]
   return async () => {
     let beganAtMs: number | null = null

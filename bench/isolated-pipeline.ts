@@ -33,13 +33,13 @@ export async function openIsolatedPipeline(
   const { broker, config, redis } = environment
   const namespace = `bench-${Math.floor(fineClock.nowMs()).toString(36)}-${++opened}-${name}`
   const plan = await loadPlan(definition, namespace)
-  await ensureTopics(broker, plan, config.partitions)
+  await ensureTopics(broker.admin, plan, config.partitions)
   const partitionsOf = await requireTopics(
-    broker,
+    broker.data,
     plan.topics.map(({ topic }) => topic),
   )
   shutdown.add('stored features', () => removeKeys(redis, namespace))
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   shutdown.add('producer', producer.close)
 
   return {

@@ -54,7 +54,7 @@ export async function runOpenLoop(
   const slice = { from, count: Math.min(rate * (warmUpSeconds + seconds), environment.table.rows - from) }
   const numbers = numbersOf([...sliceChunks(environment.table, plan, slice)].flat(), plan.scored)
   const receivedAtMs = new Map<string, number>()
-  const following = await follow(environment.broker, [topic], (_, value, atMs) => {
+  const following = await follow(environment.broker.data, [topic], (_, value, atMs) => {
     const id = idOf(value)
     if (numbers.has(id) && !receivedAtMs.has(id)) receivedAtMs.set(id, atMs)
   })

@@ -3,7 +3,7 @@
  * throw: they are no figures. Called by every job that runs a pipeline.
  */
 import assert from 'node:assert/strict'
-import type { Broker, LogRecord } from '../runtime/broker.ts'
+import type { BrokerData, LogRecord } from '../runtime/broker.ts'
 import { readSpans, wholeLog } from '../runtime/read-log.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
 
@@ -24,7 +24,7 @@ export interface Outcome {
 
 /** `events`: of the scored stream that were sent. */
 export async function readOutcome(
-  broker: Broker,
+  broker: BrokerData,
   plan: Plan,
   expected: { readonly events: number; readonly isScored: boolean },
 ): Promise<Outcome> {

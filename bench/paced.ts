@@ -40,7 +40,7 @@ async function runPaced(environment: BenchEnvironment, name: string, given: Pace
     const loop = await run.sampleWhile(runOpenLoop(environment, pipeline, options, shutdown))
     await run.untilPredicted(before + loop.sent)
     await run.stop()
-    const { counts } = await readOutcome(environment.broker, plan, { events: before + loop.sent, isScored: true })
+    const { counts } = await readOutcome(environment.broker.data, plan, { events: before + loop.sent, isScored: true })
     const { late, releasedEarly } = run.counts
     return openLoopRun(name, run, loop, { ...counts, late, releasedEarly })
   })

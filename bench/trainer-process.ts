@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type ChildCommand, startCommandProcess } from '../cli/child-command.ts'
 import type { Shutdown } from '../cli/shutdown.ts'
 import type { TrainerResponse } from '../online-model/trainer/routes.ts'
-import { got, outcomeOf } from '../processors/outcome.ts'
+import { outcomeOf, unwrap } from '../processors/outcome.ts'
 import { freePort } from '../runtime/servers/free-port.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { fineClock } from './clock.ts'
@@ -62,7 +62,7 @@ export async function startTrainer(
       return {
         async end() {
           stopTraining.abort()
-          return got(await tally)
+          return unwrap(await tally)
         },
       }
     },

@@ -60,7 +60,7 @@ async function runTraining(
     const without = await run.sampleWhile(runOpenLoop(environment, pipeline, { ...span, from: sent }, shutdown))
     await run.untilPredicted(sent + without.sent)
     await run.stop()
-    const { counts } = await readOutcome(environment.broker, plan, { events: sent + without.sent, isScored: true })
+    const { counts } = await readOutcome(environment.broker.data, plan, { events: sent + without.sent, isScored: true })
     const measured = openLoopRun(on, during(run, beside), beside, { ...trained })
     const isIdle = trained.trainingShare < trainingShareMin
     const idle = `the trainer trained ${Math.round(trained.trainingShare * 100)} % of the time: it needs more --events`

@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import type { FeaturePlan, Plan, StagePlan } from '../schemas/plan/plan.ts'
+import { compileRead, type Knowledge, type ReadSlots, reachesBefore } from './aggregates/read-slots.ts'
 import { decodeLog, dropBefore, type EntityLog, liveRows, upperBound } from './entity-log.ts'
-import { compileRead, type Knowledge, type ReadSlots, reachesBefore } from './read-slots.ts'
 import type { FeatureStore } from './store.ts'
 
 export interface ReaderOptions {
@@ -67,9 +67,7 @@ export type KeyAnswer =
 
 export function createFeatureReader(options: ReaderOptions): FeatureReader {
   const { plan, store, partitions, partitionOf, eventTimeOf } = options
-  const entities = new Map(
-    plan.stages.filter(({ kind }) => kind === 'entity').map((stage) => [stage.entity.name, compileEntity(plan, stage)]),
-  )
+  const entities = new Map(plan.entityStages.map((stage) => [stage.entity.name, compileEntity(plan, stage)]))
 
   return {
     read: async (entityName, keys, request) => {

@@ -1,5 +1,6 @@
 /** What the feature routes take and answer, as JSON schemas of one definition; enforced and shown in the API's description by `routes.ts`. */
 import { failureResponse } from '../runtime/http/failure.ts'
+import { aggregateKinds } from '../schemas/definition/aggregates.ts'
 import type { Plan, StagePlan } from '../schemas/plan/plan.ts'
 
 export const keysMax = 1_000
@@ -92,7 +93,7 @@ export const entitiesRoute = {
                     required: ['name', 'kind', 'stream', 'overMs', 'lagMs'],
                     properties: {
                       name: text,
-                      kind: { type: 'string', enum: ['count', 'sum', 'mean', 'min', 'max'] },
+                      kind: { type: 'string', enum: Object.keys(aggregateKinds) },
                       stream: text,
                       overMs: whole,
                       lagMs: whole,

@@ -4,7 +4,8 @@
  */
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { type FailedRequest, type HttpFailure, invalidRequest } from '../runtime/http/failure.ts'
-import type { AggregateKind, Plan, StagePlan } from '../schemas/plan/plan.ts'
+import type { AggregateKind } from '../schemas/definition/aggregates.ts'
+import type { Plan, StagePlan } from '../schemas/plan/plan.ts'
 import type { FeatureReader, KeyAnswer, ReadProblem, ReadRequest } from './reader.ts'
 import {
   entitiesRoute,
@@ -127,7 +128,7 @@ export function featureRoutes(reader: FeatureReader, plan: Plan, { nowMs }: Rout
 
   return async (app: FastifyInstance): Promise<void> => {
     app.get('/entities', { schema: entitiesRoute }, async () => entities)
-    for (const stage of plan.stages) if (stage.kind === 'entity') addEntity(app, stage)
+    for (const stage of plan.entityStages) addEntity(app, stage)
     // An entity that is none: the answer tells those that there are.
     const unknown = { schema: { hide: true } }
     app.get<{ Params: { entity: string; key: string } }>('/features/:entity/:key', unknown, ({ params }, reply) =>
@@ -140,10 +141,9 @@ export function featureRoutes(reader: FeatureReader, plan: Plan, { nowMs }: Rout
 }
 
 function describeEntities(plan: Plan): EntitiesResponse {
-  const entityStages = plan.stages.filter(({ kind }) => kind === 'entity')
   const streamNames = new Map(plan.streams.map(({ index, name }) => [index, name]))
   return {
-    entities: entityStages.map((stage) => ({
+    entities: plan.entityStages.map((stage) => ({
       name: stage.entity.name,
       features: featuresOf(plan, stage),
       aggregates: stage.entity.slots.map(({ name, kind, stream, overMs, lagMs }) => ({

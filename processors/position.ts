@@ -7,8 +7,6 @@ import { compareCanonical } from '../schemas/kernel/canonical-order.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { Frontier } from './watermarks/frontier.ts'
 
-export { initialFrontier } from './watermarks/frontier.ts'
-
 export interface InputPosition {
   /** First offset that is not done: everything before it was folded or rejected. This is the offset that is committed to Kafka. */
   readonly resumeOffset: number

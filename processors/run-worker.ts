@@ -8,6 +8,7 @@ import type { FeatureStore } from '../feature-store/store.ts'
 import type { Broker, Fetcher, StageTopics, Worker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { createOutage, processRetry } from '../runtime/retry.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
 import type { OpenTask } from './batch/active-batch.ts'
@@ -16,7 +17,6 @@ import type { CurrentModel } from './batch/scoring.ts'
 import { createShadowScoring, type ShadowScoring } from './batch/shadow-scoring.ts'
 import type { ProcessingMetrics } from './metrics.ts'
 import { openTasks } from './recovery/open-tasks.ts'
-import { afterFailure, noOutage, retryDelayMs } from './recovery/outage.ts'
 import { isNameFreed } from './recovery/superseded.ts'
 import { partitionCountsOf, stageTopicsOf } from './stage-topics.ts'
 import { createFrontiersByStage, openExchanges } from './watermarks/open-exchanges.ts'
@@ -57,6 +57,9 @@ interface WorkerState {
   isRebuild: boolean
 }
 
+/** Sooner than for other loops: a restarted process should take its tasks up at once. */
+const pauseMsFirst = 50
+
 export function runWorker(options: RunWorkerOptions): RunningWorker {
   const { log, metrics, isRebuild } = options
   const state: WorkerState = { options, shadowScoring: createShadowScoring(log, metrics), tasks: null, isRebuild }
@@ -72,21 +75,23 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
 /** Session after session until the worker is told to stop. Throws an error that cannot be retried, or the last one of a long outage. */
 async function supervise(state: WorkerState): Promise<void> {
   const { clock, log, limits, metrics, signal, random } = state.options
+  const outage = createOutage({
+    policy: { ...processRetry, pauseMsFirst, outageMaxMs: limits.outageMaxMs },
+    clock,
+    random,
+    signal,
+    isRetriable: (error) => canRetry(state, error),
+    onRetry: ({ error, failures, pauseMs }) =>
+      log.warn({ code: error.code, failures, pauseMs: Math.round(pauseMs) }, error.message),
+  })
   const progress = () => metrics.totals.batches + metrics.totals.restored
-  let outage = noOutage
   while (!signal.aborted) {
     const before = progress()
     try {
       await runSession(state)
     } catch (error) {
-      const nowMs = clock.elapsedMs()
-      outage = afterFailure(outage, progress() > before, nowMs)
-      if (!(error instanceof PipelineError) || !(await canRetry(state, error))) throw error
-      if (nowMs - outage.sinceMs > limits.outageMaxMs) throw error
-      if (signal.aborted) return
-      const delayMs = retryDelayMs(outage, random())
-      log.warn({ code: error.code, failures: outage.failures, delayMs: Math.round(delayMs) }, error.message)
-      await clock.sleep(delayMs)
+      if (progress() > before) outage.succeeded()
+      await outage.failed(error)
     }
   }
 }
@@ -94,17 +99,17 @@ async function supervise(state: WorkerState): Promise<void> {
 async function canRetry({ options }: WorkerState, error: PipelineError): Promise<boolean> {
   if (error.retry) return true
   if (error.code !== 'superseded' || options.signal.aborted) return false
-  return isNameFreed({ ...options, sessionTimeoutMs: options.limits.sessionTimeoutMs })
+  return isNameFreed({ ...options, groups: options.broker.groups, sessionTimeoutMs: options.limits.sessionTimeoutMs })
 }
 
 /** One producer id: generation after generation, until the broker or the store fences the worker or anything else fails. */
 async function runSession(state: WorkerState): Promise<void> {
   const { plan, broker, group, name, limits, log, signal } = state.options
   const { sessionTimeoutMs, transactionTimeoutMs } = limits
-  const stages = stageTopicsOf(plan, await partitionCountsOf(plan, broker))
-  const worker = await broker.worker({ group, worker: name, stages, sessionTimeoutMs, transactionTimeoutMs })
+  const stages = stageTopicsOf(plan, await partitionCountsOf(plan, broker.data))
+  const worker = await broker.groups.worker({ group, worker: name, stages, sessionTimeoutMs, transactionTimeoutMs })
   try {
-    const fetcher = await broker.fetcher()
+    const fetcher = await broker.data.fetcher()
     try {
       while (!signal.aborted) await runGeneration(state, worker, fetcher, stages)
     } finally {
@@ -141,10 +146,10 @@ async function runGeneration(
     const frontiersByStage = createFrontiersByStage(plan, stages)
     const tasks = await openTasks({ ...options, worker, membership, stages, frontiersByStage, isRebuild })
     state.tasks = tasks
-    const partitionsOf = await partitionCountsOf(plan, broker)
+    const partitionsOf = await partitionCountsOf(plan, broker.data)
     const exchanges = await openExchanges({
       plan,
-      broker,
+      broker: broker.data,
       tasks: tasks.map(({ task }) => task),
       frontiersByStage,
       partitionsOf,

@@ -1,5 +1,5 @@
 /** Partition counts of a plan's topics, checked before anything is read or written; called by the worker for each session. */
-import type { Broker, StageTopics } from '../runtime/broker.ts'
+import type { BrokerData, StageTopics } from '../runtime/broker.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
 import { stageInputs } from './stage-inputs.ts'
@@ -7,7 +7,7 @@ import { stageInputs } from './stage-inputs.ts'
 /** Partition count of a topic. Throws `topic_missing` where it does not exist. */
 export type PartitionsOf = (topic: string) => number
 
-export async function partitionCountsOf(plan: Plan, broker: Pick<Broker, 'partitionCounts'>): Promise<PartitionsOf> {
+export async function partitionCountsOf(plan: Plan, broker: BrokerData): Promise<PartitionsOf> {
   const counts = await broker.partitionCounts(plan.topics.map(({ topic }) => topic))
   return (topic) => {
     const count = counts.get(topic)

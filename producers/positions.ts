@@ -9,6 +9,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { Broker, Membership, OutRecord, TopicPartition, Worker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
+import { processRetry, type RetryNotice, type RetryPolicy, retry } from '../runtime/retry.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { differenceFrom, type FileVersion } from './file-version.ts'
 import type { Sink } from './produce.ts'
@@ -33,6 +34,8 @@ export interface PositionsOptions {
   /** Continues from the position; otherwise the position is reset to the first row. */
   readonly isResuming: boolean
   readonly clock: Clock
+  /** From 0 to 1, for the jitter of retries. */
+  readonly random: () => number
   /** Stops waiting for an unreachable Kafka. */
   readonly signal: AbortSignal
   readonly say: (line: string) => void
@@ -68,10 +71,8 @@ const memberName = 'produce'
 const sessionTimeoutMs = 10_000
 /** The open transaction of a killed run blocks readers for at most this long, or until the next run of the same source. */
 const transactionTimeoutMs = 10_000
-/** The run gives up after failing for this long without a success. */
-const outageMaxMs = 120_000
-const retryFirstMs = 100
-const retryMaxMs = 5_000
+/** The run gives up after failing for two minutes without a success. */
+const policy: RetryPolicy = { ...processRetry, outageMaxMs: 120_000 }
 
 /** What `openPositions` keeps while the sink is open. */
 interface PositionsState {
@@ -106,7 +107,7 @@ export async function openPositions(options: PositionsOptions): Promise<Position
 }
 
 async function openSession({ options, group }: PositionsState): Promise<Session> {
-  const worker = await options.broker.worker({
+  const worker = await options.broker.groups.worker({
     group,
     worker: memberName,
     stages: [{ stage: 'source', topics: [options.topic], partitions: 1 }],
@@ -128,24 +129,20 @@ async function closeSession(state: PositionsState): Promise<void> {
 }
 
 /** Repeats the attempt, with a new session after each failure, until it succeeds or fails for good. */
-async function withRetries(state: PositionsState, attempt: (session: Session) => Promise<void>): Promise<void> {
-  const { clock, signal, say } = state.options
-  let failingSinceMs: number | null = null
-  for (let failures = 0; ; failures++) {
+function withRetries(state: PositionsState, attempt: (session: Session) => Promise<void>): Promise<void> {
+  const { clock, random, signal, say } = state.options
+  const inSession = async () => {
     try {
       state.session ??= await openSession(state)
-      return await attempt(state.session)
+      await attempt(state.session)
     } catch (error) {
       // The outcome of a failed attempt may be unknown: the next session reads the position.
       await closeSession(state)
-      if (error instanceof PipelineError && error.code === 'superseded') throw sourceTaken(state, error)
-      failingSinceMs ??= clock.elapsedMs()
-      const isOver = clock.elapsedMs() - failingSinceMs > outageMaxMs || signal.aborted
-      if (!(error instanceof PipelineError) || !error.retry || isOver) throw error
-      say(`${error.message}. Trying again.`)
-      await clock.sleep(Math.min(retryMaxMs, retryFirstMs * 2 ** failures))
+      throw error instanceof PipelineError && error.code === 'superseded' ? sourceTaken(state, error) : error
     }
   }
+  const onRetry = ({ error }: RetryNotice) => say(`${error.message}. Trying again.`)
+  return retry(inSession, { policy, clock, random, signal, onRetry })
 }
 
 /** Claims the position for this run. Returns the rows that it found there, null where there was none. */

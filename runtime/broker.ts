@@ -1,6 +1,7 @@
 /**
- * The broker contract: what the rest of Millrace asks of Kafka. Two implementations, `kafka/` (real) and `broker.ts`, pass the
- * same suite (`test/conformance/broker.ts`). Nothing here decodes a value, knows a pipeline or retries for ever.
+ * The broker contract: what the rest of Millrace needs of Kafka, in three parts by who uses it: the data in topics, consumer groups, and
+ * administration. A function takes only the part that it needs. Two implementations, `kafka/` and `memory/`, pass the same suite
+ * (`test/conformance/broker.ts`). Nothing here decodes a value, depends on a pipeline or retries without limit.
  *
  * Failures are `PipelineError`s: `kafka_unreachable`, `kafka_request_failed`, `topic_missing`, `fenced`, `rebalance`,
  * `superseded`, `transaction_aborted`, `log_truncated`.
@@ -18,7 +19,7 @@ export interface OutRecord extends TopicPartition {
   readonly headers?: Readonly<Record<string, Buffer>>
 }
 
-/** A record as it lies in its partition. `appendedAtMs` is the broker's clock: topics of Millrace are LogAppendTime. */
+/** A record in its partition. `appendedAtMs` is the broker's clock: topics of Millrace are LogAppendTime. */
 export interface LogRecord {
   readonly offset: number
   readonly appendedAtMs: number
@@ -28,33 +29,33 @@ export interface LogRecord {
 }
 
 export interface FetchFrom extends TopicPartition {
-  /** The first offset wanted. */
+  /** The first offset to fetch. */
   readonly offset: number
 }
 
 export interface FetchedPartition extends TopicPartition {
-  /** The offset that was asked for. */
+  /** The offset that was requested. */
   readonly from: number
   /** Committed records only, in offset order; empty where there was nothing new. */
   readonly records: readonly LogRecord[]
-  /** Where to go on: past the last record and past control records and aborted records. */
+  /** The next offset to fetch: past the last record, control records and aborted records. */
   readonly next: number
   /** The last stable offset when the broker answered: beyond it nothing can be read yet. */
   readonly stableEnd: number
-  /** The high watermark: between the stable end and this lies what open transactions have not decided. `next >= end`: there is no more. */
+  /** The high watermark: what is between the stable end and this belongs to open transactions. `next >= end`: there is no more. */
   readonly end: number
-  /** How many calls of `fetch` before this one the answer was asked for: what was written since then it does not know. */
+  /** How many calls of `fetch` before this one the answer was requested: it does not cover what was written since then. */
   readonly age: number
 }
 
 /**
- * Reads partitions without a group, at read_committed. Stateless: the caller keeps its offsets. Has connections of its own, so that a
- * waiting fetch blocks nobody else. One fetch at a time.
+ * Reads partitions without a group, at read_committed. The caller keeps the offsets. Has connections of its own, so that a waiting fetch
+ * blocks nothing else. One fetch at a time.
  */
 export interface Fetcher {
   /**
-   * Answers as soon as any partition has something, at the latest after `maxWaitMs`. One entry per partition asked for, in no
-   * particular order; without a wait, one that brings nothing is of age 0. An offset outside the log is `log_truncated`.
+   * Answers as soon as any partition has something, at the latest after `maxWaitMs`. One entry per requested partition, in no
+   * particular order; without a wait, an entry without records has age 0. An offset outside the log is `log_truncated`.
    */
   fetch(
     from: readonly FetchFrom[],
@@ -75,7 +76,10 @@ export interface Task {
   readonly partition: number
 }
 
-/** What the group agreed on. Captured when a batch is fetched and handed back when it is committed, so that a former owner is refused. */
+/**
+ * The result of a rebalance for one member. Captured when a batch is fetched and passed back when it is committed, so that a former owner
+ * is rejected.
+ */
 export interface Membership {
   readonly generation: number
   readonly memberId: string
@@ -113,53 +117,53 @@ export interface WorkerOptions {
 }
 
 /**
- * One process's membership in the group and its one transactional producer. Start order is fixed: the producer id first (it ends a
- * former self's open transaction), then the group.
+ * One process's membership in the group and its one transactional producer. The start order is fixed: the producer id first (which ends
+ * the open transaction of a former process of this name), then the group.
  */
 export interface Worker {
-  /** Producer id and epoch: the fencing token that the store keeps, `id:epoch`. */
+  /** Producer id and epoch, `id:epoch`: the fencing token that the store keeps. */
   readonly owner: string
   /**
    * Joins, or joins again after `rebalance`; `superseded` where another process has joined under this name. Waits until the group is
-   * stable. Heartbeats run by themselves from here on. When a group has assigned anew, the transactions of workers that are no longer in
-   * it are ended, so that nobody waits for them.
+   * stable. Heartbeats are sent in the background from here on. After a rebalance, the transactions of workers that are no longer in the
+   * group are ended, so that no consumer waits for them.
    */
   join(): Promise<Membership>
-  /** False once the group wants to assign anew or this member was expelled: finish or drop the batch, then `join` again. */
+  /** False once the group rebalances or has expelled this member: finish or drop the batch, then `join` again. */
   isCurrent(membership: Membership): boolean
   /** Stable committed offsets only: waits while another member's transaction on them is open. */
   committed(partitions: readonly TopicPartition[]): Promise<CommittedOffset[]>
   /**
    * One transaction: all records and all offsets, or nothing. Resolves when it is committed; its records become readable a moment later.
-   * Rejects with `topic_missing` (nothing was sent), `transaction_aborted` (nothing is visible: do it again), `rebalance` (nothing is
-   * visible: join again), `fenced` (close this worker and make a new one), `superseded` (another process has joined under this name: end)
-   * or `kafka_unreachable` (whether it was committed is not known: make a new worker and read `committed`). Without offsets only the producer's epoch fences it.
+   * Rejects with `topic_missing` (nothing was sent), `transaction_aborted` (nothing is visible: repeat it), `rebalance` (nothing is
+   * visible: join again), `fenced` (close this worker and open a new one), `superseded` (another process has joined under this name: stop)
+   * or `kafka_unreachable` (whether it was committed is unknown: open a new worker and read `committed`). Without offsets only the producer's epoch fences it.
    */
   transact(records: readonly OutRecord[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
   /**
-   * Writes outside a transaction, as `Producer.send`: what was acknowledged stays, and nobody is fenced. Rejects with `topic_missing` or
+   * Writes outside a transaction, as `Producer.send`: what was acknowledged stays, and no fencing applies. Rejects with `topic_missing` or
    * `kafka_unreachable`.
    */
   publish(records: readonly OutRecord[]): Promise<void>
   /** Commits offsets outside a transaction; rejects with `rebalance`, `superseded` or `kafka_unreachable`. */
   commitOffsets(offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
   /**
-   * Gives the place in the group up, so that the others take the tasks over at once; called before `close` at a planned end, with nothing
-   * under way. Nothing happens where another process has the name by then. Rejects with `kafka_unreachable` where nobody answers within a
-   * second: then the place is free when the session times out.
+   * Leaves the group, so that the others take over the tasks at once; called before `close` at a planned shutdown, with nothing in
+   * flight. Nothing happens where another process has the name by then. Rejects with `kafka_unreachable` where there is no answer within
+   * a second: the tasks are then reassigned when the session times out.
    */
   leave(): Promise<void>
-  /** Stops heartbeats and closes connections. Does not leave the group: a restart under the same name takes its tasks up at once. */
+  /** Stops heartbeats and closes connections. Does not leave the group: a restart under the same name gets its tasks back at once. */
   close(): Promise<void>
 }
 
-/** A member of a group as somebody sees it who is not in it. */
+/** A member of a group, as described from outside. */
 export interface GroupMember {
   /** `WorkerOptions.worker`. */
   readonly worker: string
-  /** Where it runs, as the broker names the place. */
+  /** The host that it runs on, as the broker names it. */
   readonly host: string
-  /** Empty while the group assigns anew. */
+  /** Empty during a rebalance. */
   readonly tasks: readonly Task[]
 }
 
@@ -180,22 +184,10 @@ export interface TopicRights {
   readonly rights: ReadonlyArray<'Read' | 'Write'>
 }
 
-export interface Broker {
-  clusterId(): Promise<string>
-  /** Creates those that do not exist; an existing topic with another partition count is `topic_mismatch`. */
-  ensureTopics(topics: readonly TopicSpec[]): Promise<void>
+/** Topics as logs: what is in them, reading and writing. */
+export interface BrokerData {
   /** Partition count of each topic; null where it does not exist. */
   partitionCounts(topics: readonly string[]): Promise<Map<string, number | null>>
-  /**
-   * Whether this user may read and write these topics, before anything is changed. Rejects with one `kafka_refused` that names every
-   * right that is missing; a topic that does not exist is not spoken of, and a broker that does not tell is taken to allow it.
-   */
-  requireRights(needed: readonly TopicRights[]): Promise<void>
-  /**
-   * The settings `names` of each topic as they hold now, the cluster's defaults included; a setting that the broker
-   * does not know or does not tell is left out. A topic that does not exist is `topic_missing`.
-   */
-  topicSettings(topics: readonly string[], names: readonly string[]): Promise<Map<string, ReadonlyMap<string, string>>>
   /** Start of the log and last stable offset of each partition. */
   bounds(partitions: readonly TopicPartition[]): Promise<Array<TopicPartition & { start: number; end: number }>>
   /**
@@ -203,18 +195,46 @@ export interface Broker {
    * there is none.
    */
   offsetsAt(partitions: readonly TopicPartition[], timeMs: number): Promise<FetchFrom[]>
-  /** Who is in the group; nobody where it does not exist. For those who look: joins nothing and disturbs nobody. */
-  group(group: string): Promise<GroupView>
-  /**
-   * For a worker that does not come back: refuses its producer, ends its open transaction and takes it out of the group. One that lives
-   * joins again by itself, with a new producer. Nothing happens to a group that does not know the name.
-   */
-  removeWorker(group: string, worker: string): Promise<void>
-  /** As `Worker.committed`, but joins nothing and waits for nobody: offsets of a transaction that is open do not count yet. */
-  committedOffsets(group: string, partitions: readonly TopicPartition[]): Promise<CommittedOffset[]>
   fetcher(): Promise<Fetcher>
   producer(): Promise<Producer>
+}
+
+/** Consumer groups: as a member, or from outside. */
+export interface BrokerGroups {
+  /** A member of `options.group` with a transactional producer. It has not joined yet. */
   worker(options: WorkerOptions): Promise<Worker>
-  /** Closes whatever was handed out and is still open. */
+  /** State and members of a group, without joining or disturbing it; empty where it does not exist. */
+  describe(group: string): Promise<GroupView>
+  /**
+   * Removes a worker that will not return: fences its producer, ends its open transaction and removes it from the group. A worker that
+   * is still running joins again by itself, with a new producer. Nothing happens where the group has no worker of this name.
+   */
+  removeWorker(group: string, worker: string): Promise<void>
+  /** As `Worker.committed`, without joining or waiting: the offsets of an open transaction do not count yet. */
+  committedOffsets(group: string, partitions: readonly TopicPartition[]): Promise<CommittedOffset[]>
+}
+
+/** Administration of the cluster and its topics. */
+export interface BrokerAdmin {
+  clusterId(): Promise<string>
+  /** Creates those that do not exist; an existing topic with another partition count is `topic_mismatch`. */
+  ensureTopics(topics: readonly TopicSpec[]): Promise<void>
+  /**
+   * Checks before anything is changed that this user may read and write these topics. Rejects with one `kafka_refused` that names every
+   * missing right. A topic that does not exist is not checked, and a broker that does not disclose rights is assumed to grant them.
+   */
+  requireRights(needed: readonly TopicRights[]): Promise<void>
+  /**
+   * The current values of the settings `names` of each topic, the cluster's defaults included; a setting that the broker
+   * does not know or does not disclose is left out. A topic that does not exist is `topic_missing`.
+   */
+  topicSettings(topics: readonly string[], names: readonly string[]): Promise<Map<string, ReadonlyMap<string, string>>>
+}
+
+export interface Broker {
+  readonly data: BrokerData
+  readonly groups: BrokerGroups
+  readonly admin: BrokerAdmin
+  /** Closes everything that was opened through it and is still open. */
   close(): Promise<void>
 }

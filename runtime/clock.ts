@@ -1,13 +1,13 @@
-/** Time as an argument: the real clock is made here once, tests hand in their own. */
+/** Time as an argument: the system clock, and the contract that virtual clocks of tests implement too. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 export interface Clock {
   /** Milliseconds since 1970. */
   nowMs(): number
-  /** Milliseconds from an arbitrary start, never going back; for durations. */
+  /** Milliseconds since an arbitrary origin, monotonic; for durations. */
   elapsedMs(): number
   sleep(ms: number): Promise<void>
-  /** Lets everybody else run first: a turn of the event loop, or what stands for one in virtual time. */
+  /** Yields to everything else that is due: one turn of the event loop, or its equivalent in virtual time. */
   turn(): Promise<void>
 }
 

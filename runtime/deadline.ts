@@ -1,6 +1,6 @@
-/** A bound on waiting: used where a stop, a health check or a request must not hang on a part that does not answer. */
+/** A timeout that can be cancelled: used where a shutdown, a health check or a request must not hang on a part that does not respond. */
 export interface Deadline {
-  /** Resolves when the time is over, unless it was cancelled before. */
+  /** Resolves when the time is up, unless it was cancelled before. */
   readonly reached: Promise<'late'>
   cancel(): void
 }

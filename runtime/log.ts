@@ -1,7 +1,7 @@
-/** The log: structured lines on standard error, made once by the command and handed to whoever logs. */
+/** The log: structured lines on standard error. Created once per command and passed as an argument. */
 import { pino } from 'pino'
 
-/** Details first, then one sentence. */
+/** Details come first, then one sentence. */
 export interface Log {
   info(details: object, message: string): void
   warn(details: object, message: string): void

@@ -1,6 +1,6 @@
-/** A name that is not known and those that are come in, the known one spelt most like it goes out: for messages about slips of the pen. */
+/** An unknown name and the known names come in, the closest known name goes out. Called for messages about misspelt names. */
 
-/** The first of the nearest; `known` must not be empty. */
+/** The first of those with the fewest edits; `known` must not be empty. */
 export function nearestName(name: string, known: readonly string[]): string {
   let best = known[0]!
   let fewest = Number.POSITIVE_INFINITY

@@ -1,13 +1,13 @@
-/** Where the package lies, for files that are read at run time: the same folder for its sources and for what `npm run build` made. */
+/** The folder of the package, for files that are read at run time: the same for its sources and for the output of `npm run build`. */
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** False where a loader of TypeScript is at work, which then takes a definition as well. */
+/** False where a TypeScript loader is active, which can then load a definition as well. */
 export const isCompiled = !import.meta.filename.endsWith('.ts')
 
 export const packageFolder = folderWith('package.json')
 
-/** Where the command's own modules lie: the package itself, or the folder that `npm run build` was told. */
+/** The folder of the command's own modules: the package itself, or the output folder of `npm run build`. */
 export const codeFolder = isCompiled ? folderWith('cli/main.js') : packageFolder
 
 function folderWith(path: string): string {

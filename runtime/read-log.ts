@@ -1,9 +1,9 @@
 /**
- * Spans of topic partitions in, their records out, one at a time and up to captured ends; called by the trainer, the
- * registry follower and the reader of schemas.
+ * Reads spans of topic partitions: their records are passed on one at a time, up to ends captured before; called by the
+ * trainer, the registry follower and the reader of schemas.
  */
 import { PipelineError } from '../schemas/kernel/errors.ts'
-import type { Broker, FetchedPartition, Fetcher, LogRecord, TopicPartition } from './broker.ts'
+import type { BrokerData, FetchedPartition, Fetcher, LogRecord, TopicPartition } from './broker.ts'
 
 export interface LogSpan extends TopicPartition {
   /** First offset to read. */
@@ -14,8 +14,8 @@ export interface LogSpan extends TopicPartition {
 
 const limits = { maxWaitMs: 250, partitionBytesMax: 1_048_576 }
 /**
- * Half a minute of waiting fetches. What lies before a stable end is always readable, so this many empty ones mean a
- * sick broker.
+ * Half a minute of waiting fetches. What lies before a stable end is always readable, so this many empty ones mean that
+ * a broker is failing.
  */
 const emptyFetchesMax = 120
 
@@ -23,10 +23,7 @@ const emptyFetchesMax = 120
  * All partitions of topics from log start to stable end, as they are now. A topic that does not exist is
  * `topic_missing`.
  */
-export async function wholeLog(
-  broker: Pick<Broker, 'partitionCounts' | 'bounds'>,
-  topics: readonly string[],
-): Promise<LogSpan[]> {
+export async function wholeLog(broker: BrokerData, topics: readonly string[]): Promise<LogSpan[]> {
   const counts = await broker.partitionCounts(topics)
   const partitions = topics.flatMap((topic) => {
     const count = counts.get(topic) ?? null
@@ -40,7 +37,7 @@ export async function wholeLog(
 
 /**
  * Hands every committed record of the spans to `take`, in offset order within a partition. Resolves when all ends are
- * reached. `isLossy`: what retention removes before it was read is passed over instead of refused with `log_truncated`.
+ * reached. `isLossy`: what retention removes before it was read is skipped instead of rejected with `log_truncated`.
  */
 export async function readSpans(
   fetcher: Fetcher,

@@ -1,8 +1,7 @@
 /**
- * A broker that knows what records were written with. What it fetches is handed over once the schemas of all its records are known: from
- * the pipeline's topic of schemas by fingerprint, from the schema registry by id. What is written through it is written once this
- * process's own schemas are in the topic, so that whoever reads later can read it. Commands wrap their broker in it; nobody else has to
- * think of schemas.
+ * A broker that resolves the writer schemas of records. Fetched records are returned once the schemas of all of them are known: from the
+ * pipeline's topic of schemas by fingerprint, from the schema registry by id. Producers and workers are opened once this process's own
+ * schemas are in that topic, so that every later reader finds them. Commands wrap their broker in it; nothing else handles schemas.
  */
 
 import { PipelineError } from '../schemas/kernel/errors.ts'
@@ -19,13 +18,13 @@ export interface SchemaAwareOptions {
   readonly registry: SchemaRegistry | null
 }
 
-/** More schemas than this are not kept: a restart begins with none. */
+/** No more schemas than this are kept; a restart begins with none. */
 const idsMax = 10_000
-const questionsAtOnceMax = 8
+const lookupsAtOnceMax = 8
 
 export function createSchemaAwareBroker(broker: Broker, { schemas, registry }: SchemaAwareOptions): Broker {
   const { writers } = schemas
-  const log = createSchemaLog(broker, schemas)
+  const log = createSchemaLog(broker.data, schemas)
   writers.hasRegistry = registry !== null
 
   async function learn(fetched: readonly FetchedPartition[]): Promise<void> {
@@ -39,14 +38,14 @@ export function createSchemaAwareBroker(broker: Broker, { schemas, registry }: S
           ids.add(confluentId(value))
       }
     }
-    // A writer's schema is in the topic before its first record is in any: what is not there now was never announced.
+    // A writer's schema is in the topic before its first record is in any topic: what is not there now was never written.
     if (isLacking) await log.readToEnd()
     if (ids.size > 0 && registry !== null) await learnIds([...ids], registry)
   }
 
   async function learnIds(ids: readonly number[], registry: SchemaRegistry): Promise<void> {
-    for (let begin = 0; begin < ids.length; begin += questionsAtOnceMax) {
-      const asked = ids.slice(begin, begin + questionsAtOnceMax)
+    for (let begin = 0; begin < ids.length; begin += lookupsAtOnceMax) {
+      const asked = ids.slice(begin, begin + lookupsAtOnceMax)
       const answers = await Promise.all(asked.map((id) => registry.schemaOf(id)))
       answers.forEach((schema, i) => {
         if (schema !== null) writers.learnId(asked[i]!, schema)
@@ -73,14 +72,20 @@ export function createSchemaAwareBroker(broker: Broker, { schemas, registry }: S
 
   return {
     ...broker,
-    fetcher: async () => schemaAwareFetcher(await broker.fetcher()),
-    async producer() {
-      await log.register()
-      return broker.producer()
+    data: {
+      ...broker.data,
+      fetcher: async () => schemaAwareFetcher(await broker.data.fetcher()),
+      async producer() {
+        await log.register()
+        return broker.data.producer()
+      },
     },
-    async worker(options) {
-      await log.register()
-      return broker.worker(options)
+    groups: {
+      ...broker.groups,
+      async worker(options) {
+        await log.register()
+        return broker.groups.worker(options)
+      },
     },
   }
 }

@@ -1,13 +1,13 @@
 /**
- * The pipeline's topic of writer schemas: one record a schema, its text as JSON under its fingerprint, kept for ever. Read to its end
- * when a record comes whose schema is not known, appended to before anything is written; called by `schema-aware-broker.ts`.
+ * The pipeline's topic of writer schemas: one record per schema, its JSON text keyed by its fingerprint, kept forever. Read to its end
+ * when a record arrives whose schema is unknown, and appended to before anything is written. Called by `schema-aware-broker.ts`.
  */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { fingerprintBytes } from '../schemas/wire/avro-fingerprint.ts'
 import { type AvroSchema, avroType } from '../schemas/wire/avro-types.ts'
 import type { WriterSchemas } from '../schemas/wire/writer-schemas.ts'
-import type { Broker, Fetcher, LogRecord } from './broker.ts'
+import type { BrokerData, Fetcher, LogRecord } from './broker.ts'
 import { readSpans } from './read-log.ts'
 
 export interface SchemaLog {
@@ -17,75 +17,92 @@ export interface SchemaLog {
   register(): Promise<void>
 }
 
+interface SchemaLogState {
+  readonly broker: BrokerData
+  readonly topic: string
+  readonly writers: WriterSchemas
+  /** Fingerprints of the definition's own schemas, by the text that is appended for them. */
+  readonly ownTexts: ReadonlyMap<string, string>
+  /** Fingerprints that the topic has. */
+  readonly written: Set<string>
+  /** Null before the first read. */
+  nextOffset: number | null
+  fetcher: Fetcher | null
+}
+
 export function createSchemaLog(
-  broker: Pick<Broker, 'bounds' | 'fetcher' | 'producer'>,
+  broker: SchemaLogState['broker'],
   { topic, writers }: { readonly topic: string; readonly writers: WriterSchemas },
 ): SchemaLog {
-  /** Fingerprints of the definition's own schemas by the text that is appended for them. */
-  const ownTexts = new Map([...writers.own].map(([fingerprint, schema]) => [JSON.stringify(schema), fingerprint]))
-  /** Fingerprints that the topic has. */
-  const written = new Set<string>()
-  let next: number | null = null
-  let fetcher: Fetcher | null = null
-  /** One at a time: a fetcher answers one fetch at a time, and what one call has read the next need not. */
+  const state: SchemaLogState = {
+    broker,
+    topic,
+    writers,
+    ownTexts: new Map([...writers.own].map(([fingerprint, schema]) => [JSON.stringify(schema), fingerprint])),
+    written: new Set(),
+    nextOffset: null,
+    fetcher: null,
+  }
+  /** One at a time: a fetcher serves one fetch at a time, and what one call has read the next need not read. */
   let last: Promise<void> = Promise.resolve()
 
-  function inTurn(step: () => Promise<void>): Promise<void> {
-    const turn = last.then(step)
-    // The failure is the caller's; whoever is next tries for themselves.
+  function inTurn(step: (state: SchemaLogState) => Promise<void>): Promise<void> {
+    const turn = last.then(() => step(state))
+    // The caller of this step gets its failure; the next step makes an attempt of its own.
     last = turn.catch(() => undefined)
     return turn
   }
 
-  async function read(): Promise<void> {
-    const [found] = await broker.bounds([{ topic, partition: 0 }])
-    assert(found, 'bounds answer what was asked for')
-    const from = Math.max(next ?? 0, found.start)
-    if (from >= found.end) return
-    // Kept once it is open: a failure to open it is not.
-    fetcher ??= await broker.fetcher()
-    await readSpans(fetcher, [{ topic, partition: 0, from, end: found.end }], take)
-    next = found.end
-  }
+  return { readToEnd: () => inTurn(readNew), register: () => inTurn(appendMissing) }
+}
 
-  function take(record: LogRecord): void {
-    const text = String(record.value)
-    const own = ownTexts.get(text)
-    if (own !== undefined) {
-      // It is known since the definition was compiled: most of what a start finds is.
-      written.add(own)
-      return
-    }
-    try {
-      const schema = JSON.parse(text) as AvroSchema
-      writers.learn(schema)
-      written.add(fingerprintBytes(avroType(schema)).toString('hex'))
-    } catch (cause) {
-      const place = `${topic} partition 0 offset ${record.offset}`
-      throw new PipelineError(
-        'record_unreadable',
-        `The record at ${place} is no Avro schema in JSON: ${(cause as Error).message}.`,
-        { cause, details: { topic, offset: record.offset } },
-      )
-    }
-  }
+async function readNew(state: SchemaLogState): Promise<void> {
+  const { broker, topic } = state
+  const [found] = await broker.bounds([{ topic, partition: 0 }])
+  assert(found, 'bounds are returned for every partition that was asked for')
+  const from = Math.max(state.nextOffset ?? 0, found.start)
+  if (from >= found.end) return
+  // Assigned only once it is open, so that a failure to open it is retried by the next read.
+  state.fetcher ??= await broker.fetcher()
+  await readSpans(state.fetcher, [{ topic, partition: 0, from, end: found.end }], (record) => learn(state, record))
+  state.nextOffset = found.end
+}
 
-  async function append(): Promise<void> {
-    await read()
-    const lacking = [...writers.own].filter(([fingerprint]) => !written.has(fingerprint))
-    if (lacking.length === 0) return
-    const producer = await broker.producer()
-    try {
-      await producer.send(
-        lacking.map(([fingerprint, schema]) => {
-          return { topic, partition: 0, key: Buffer.from(fingerprint), value: Buffer.from(JSON.stringify(schema)) }
-        }),
-      )
-      for (const [fingerprint] of lacking) written.add(fingerprint)
-    } finally {
-      await producer.close()
-    }
+function learn({ topic, writers, ownTexts, written }: SchemaLogState, { offset, value }: LogRecord): void {
+  const text = String(value)
+  const own = ownTexts.get(text)
+  if (own !== undefined) {
+    // Known since the definition was compiled: most of what a start reads is.
+    written.add(own)
+    return
   }
+  try {
+    const schema = JSON.parse(text) as AvroSchema
+    writers.learn(schema)
+    written.add(fingerprintBytes(avroType(schema)).toString('hex'))
+  } catch (cause) {
+    throw new PipelineError(
+      'record_unreadable',
+      `The record at ${topic} partition 0 offset ${offset} is no Avro schema in JSON: ${(cause as Error).message}.`,
+      { cause, details: { topic, offset } },
+    )
+  }
+}
 
-  return { readToEnd: () => inTurn(read), register: () => inTurn(append) }
+async function appendMissing(state: SchemaLogState): Promise<void> {
+  await readNew(state)
+  const { broker, topic, writers, written } = state
+  const missing = [...writers.own].filter(([fingerprint]) => !written.has(fingerprint))
+  if (missing.length === 0) return
+  const producer = await broker.producer()
+  try {
+    await producer.send(
+      missing.map(([fingerprint, schema]) => {
+        return { topic, partition: 0, key: Buffer.from(fingerprint), value: Buffer.from(JSON.stringify(schema)) }
+      }),
+    )
+    for (const [fingerprint] of missing) written.add(fingerprint)
+  } finally {
+    await producer.close()
+  }
 }

@@ -1,6 +1,6 @@
 /**
- * Who works on what: the stages of a pipeline and the group's members with their former tasks come in, each member's
- * tasks go out. Pure and deterministic; called by the leader of the consumer group.
+ * The assignment of tasks: the stages of a pipeline and the group's members with their former tasks come in, each
+ * member's tasks go out. Pure and deterministic; called by the leader of the consumer group.
  */
 import assert from 'node:assert/strict'
 import type { Task } from './broker.ts'
@@ -10,7 +10,7 @@ export interface AssignmentMember {
   readonly name: string
   /** The tasks it had in `generation`; none for a new member. */
   readonly previous: readonly Task[]
-  /** Where two claim a task, the later generation had it last. */
+  /** Where two members list a task, the one with the later generation owned it last. */
   readonly generation: number
 }
 
@@ -20,8 +20,8 @@ export interface AssignableStage {
 }
 
 /**
- * Every task goes to exactly one member. The members' numbers of tasks differ by at most one, over all stages
- * together and within each stage, and among all such assignments it is one that moves as few tasks as possible. The
+ * Every task goes to exactly one member. The numbers of tasks of any two members differ by at most one, over all
+ * stages and within each stage, and no such assignment moves fewer tasks. The
  * order of the arguments does not matter.
  */
 export function assignTasks(
@@ -32,7 +32,7 @@ export function assignTasks(
   const ordered = [...members].sort((a, b) => compare(a.name, b.name))
   const listed = [...stages].sort((a, b) => compare(a.stage, b.stage))
   const kept = formerOwners(listed, ordered)
-  const extras = placeExtras(listed, ordered, kept)
+  const extras = assignExtras(listed, ordered, kept)
   const assigned = new Map<string, Task[]>(ordered.map(({ name }) => [name, []]))
 
   listed.forEach(({ stage, partitions }, stageAt) => {
@@ -58,7 +58,7 @@ export function assignTasks(
   return assigned
 }
 
-/** By stage: which member (its index) had the partition last. */
+/** For each stage, the index of the member that owned the partition last. */
 function formerOwners(
   stages: readonly AssignableStage[],
   members: readonly AssignmentMember[],
@@ -68,8 +68,8 @@ function formerOwners(
     members.forEach(({ previous, generation }, at) => {
       for (const task of previous) {
         if (task.stage !== stage || task.partition >= partitions) continue
-        const rival = owners.get(task.partition)
-        if (rival === undefined || members[rival]!.generation < generation) owners.set(task.partition, at)
+        const other = owners.get(task.partition)
+        if (other === undefined || members[other]!.generation < generation) owners.set(task.partition, at)
       }
     })
     return owners
@@ -77,12 +77,12 @@ function formerOwners(
 }
 
 /**
- * Everybody gets the rounded-down share of each stage. What is left of each stage, one more task for some members, is
- * dealt so that nobody gets more than one more of a stage nor, over all stages, more than one more than another, and
- * preferably to those who had one more before: a cheapest flow from stages over members. Returns, by member, the
- * stages of which it gets one more.
+ * Every member gets the rounded-down quota of each stage. The tasks left over of each stage are distributed so that no
+ * member gets more than one of a stage nor, over all stages, more than one more than another, and preferably to members
+ * that had one more before: a minimum-cost flow from stages to members. Returns, by member, the stages of which it gets
+ * one more.
  */
-function placeExtras(
+function assignExtras(
   stages: readonly AssignableStage[],
   members: readonly AssignmentMember[],
   kept: ReadonlyArray<ReadonlyMap<number, number>>,
@@ -114,7 +114,7 @@ function placeExtras(
   })
 
   const flow = cheapestFlow(sink + 1, edges, source, sink)
-  assert(flow.total === total, 'everything that is left over finds a member')
+  assert(flow.total === total, 'every task left over is assigned')
   return members.map(
     (_, memberAt) =>
       new Set(

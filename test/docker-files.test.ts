@@ -223,7 +223,7 @@ describe('Dockerfile', () => {
     expect(existsSync(join(root, entry.at(-1)!.replace(/^dist\/(.*)\.js$/, '$1.ts')))).toBe(true)
     const healthcheck = texts(last, 'HEALTHCHECK')[0]!
     const route = /\/health\/\w+/.exec(healthcheck)![0]
-    expect(read('cli/run/health-routes.ts')).toContain(`'${route}'`)
+    expect(read('runtime/http/health-routes.ts')).toContain(`'${route}'`)
     expect(texts(last, 'EXPOSE')).toEqual([String(parseConfig(imageEnvironment).httpPort)])
     expect(read('Dockerfile')).not.toMatch(/^(?:ENV|ARG)\s+\S*(?:PASSWORD|SECRET|TOKEN|KEY)/m)
   })

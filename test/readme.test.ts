@@ -77,7 +77,7 @@ describe('README', () => {
     const broker = createMemoryBroker({ clock: systemClock })
     const topics = ['orders', 'returns'].map((topic) => ({ topic, partitions: 2, config: {} }))
     topics.push({ topic: 'order-returns.schemas', partitions: 1, config: {} })
-    await broker.ensureTopics(topics)
+    await broker.admin.ensureTopics(topics)
     const { code, out, err } = await call(placed, { openBroker: () => broker })
     expect([code, err]).toEqual([0, []])
     expect(out.slice(1)).toEqual(['  orders: 2', '  returns: 0'])

@@ -29,6 +29,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'schemas',
   ],
 }
+/** Each may import from those before it. */
+const schemasRooms = ['kernel', 'models', 'wire', 'definition', 'plan']
 /** The folders of `online-model`, each with those that it may import from, besides itself. */
 const modelFoldersMayImport: Readonly<Record<string, readonly string[]>> = {
   models: [],
@@ -85,6 +87,16 @@ describe('imports', () => {
           return to !== room && !mayImport[room]!.includes(to)
         })
         .map((target) => `${path} imports ${target}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  test('point one way between the rooms of schemas', () => {
+    const roomOf = (path: string) => schemasRooms.indexOf(path.split('/')[1]!)
+    const files = sources.filter(({ room }) => room === 'schemas')
+    expect(files.filter(({ path }) => roomOf(path) === -1).map(({ path }) => path)).toEqual([])
+    const wrong = files.flatMap(({ path, imports }) =>
+      imports.filter((target) => roomOf(target) > roomOf(path)).map((target) => `${path} imports ${target}`),
     )
     expect(wrong).toEqual([])
   })

@@ -116,13 +116,13 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
     },
   })
   const store = createMemoryStore()
-  await broker.ensureTopics(
+  await broker.admin.ensureTopics(
     plan.topics.map(({ topic, partitions: own }) => {
       return { topic, partitions: own ?? options.partitionsOf?.(topic) ?? partitions, config: {} }
     }),
   )
-  const producer = await broker.producer()
-  const fetcher = await broker.fetcher()
+  const producer = await broker.data.producer()
+  const fetcher = await broker.data.fetcher()
   /** Every key that was sent, by stage. */
   const keys = new Map<string, Set<string>>(plan.stages.map(({ entity }) => [entity.name, new Set()]))
 

@@ -24,8 +24,8 @@ const readLimits = { maxWaitMs: 0, partitionBytesMax: 2 ** 30 }
 
 export async function readRecords(state: ReadState, topic: string): Promise<LogRecord[][]> {
   const { broker, fetcher } = state
-  const counts = await broker.partitionCounts([topic])
-  const bounds = await broker.bounds(
+  const counts = await broker.data.partitionCounts([topic])
+  const bounds = await broker.data.bounds(
     Array.from({ length: counts.get(topic)! }, (_, partition) => ({ topic, partition })),
   )
   const fetched = await fetcher.fetch(
@@ -62,7 +62,7 @@ export async function readRejections(state: ReadState): Promise<DeadLetter[]> {
 export async function readFacts(state: ReadState): Promise<Record<string, string>> {
   const { plan, partitions, store, keys } = state
   const found: Record<string, string> = {}
-  for (const { entity } of plan.stages.filter(({ kind }) => kind === 'entity')) {
+  for (const { entity } of plan.entityStages) {
     for (const key of [...keys.get(entity.name)!].sort()) {
       const partition = partitionOf(Buffer.from(key), partitions)
       const { position, logs } = await store.read(entity.name, partition, [key])

@@ -134,7 +134,7 @@ async function isDone(state: FaultyRunState): Promise<boolean> {
   const inputs = tasks.flatMap(({ inputs, partition }) =>
     inputs.map(({ topic, nextOffset }) => ({ topic, partition, nextOffset })),
   )
-  const bounds = await state.broker.bounds(inputs)
+  const bounds = await state.broker.data.bounds(inputs)
   return bounds.every(({ end }, i) => inputs[i]!.nextOffset === end)
 }
 

@@ -6,33 +6,41 @@ import { call, type ProcessState } from './simulated-calls.ts'
 export function simulatedBroker(state: ProcessState): Broker {
   const { broker } = state
   return {
-    clusterId: () => call(state, 'other', () => broker.clusterId()),
-    ensureTopics: (specs) => call(state, 'other', () => broker.ensureTopics(specs)),
-    partitionCounts: (topics) => call(state, 'other', () => broker.partitionCounts(topics)),
-    requireRights: (needed) => call(state, 'other', () => broker.requireRights(needed)),
-    topicSettings: (topics, names) => call(state, 'other', () => broker.topicSettings(topics, names)),
-    bounds: (partitions) => call(state, 'other', () => broker.bounds(partitions)),
-    offsetsAt: (partitions, timeMs) => call(state, 'other', () => broker.offsetsAt(partitions, timeMs)),
-    group: (group) => call(state, 'other', () => broker.group(group)),
-    committedOffsets: (group, partitions) => call(state, 'other', () => broker.committedOffsets(group, partitions)),
-    async fetcher() {
-      const opened = await call(state, 'other', () => broker.fetcher())
-      const fetcher: Fetcher = {
-        fetch: (from, limits) => call(state, 'fetch', () => opened.fetch(from, limits)),
-        close: () => opened.close(),
-      }
-      return fetcher
+    data: {
+      partitionCounts: (topics) => call(state, 'other', () => broker.data.partitionCounts(topics)),
+      bounds: (partitions) => call(state, 'other', () => broker.data.bounds(partitions)),
+      offsetsAt: (partitions, timeMs) => call(state, 'other', () => broker.data.offsetsAt(partitions, timeMs)),
+      async fetcher() {
+        const opened = await call(state, 'other', () => broker.data.fetcher())
+        const fetcher: Fetcher = {
+          fetch: (from, limits) => call(state, 'fetch', () => opened.fetch(from, limits)),
+          close: () => opened.close(),
+        }
+        return fetcher
+      },
+      async producer() {
+        const opened = await call(state, 'other', () => broker.data.producer())
+        const producer: Producer = {
+          send: (records) => call(state, 'other', () => opened.send(records)),
+          close: () => opened.close(),
+        }
+        return producer
+      },
     },
-    async producer() {
-      const opened = await call(state, 'other', () => broker.producer())
-      const producer: Producer = {
-        send: (records) => call(state, 'other', () => opened.send(records)),
-        close: () => opened.close(),
-      }
-      return producer
+    groups: {
+      worker: (options) =>
+        call(state, 'other', async () => simulatedWorker(state, await broker.groups.worker(options))),
+      describe: (group) => call(state, 'other', () => broker.groups.describe(group)),
+      removeWorker: (group, worker) => call(state, 'other', () => broker.groups.removeWorker(group, worker)),
+      committedOffsets: (group, partitions) =>
+        call(state, 'other', () => broker.groups.committedOffsets(group, partitions)),
     },
-    worker: (options) => call(state, 'other', async () => simulatedWorker(state, await broker.worker(options))),
-    removeWorker: (group, worker) => call(state, 'other', () => broker.removeWorker(group, worker)),
+    admin: {
+      clusterId: () => call(state, 'other', () => broker.admin.clusterId()),
+      ensureTopics: (specs) => call(state, 'other', () => broker.admin.ensureTopics(specs)),
+      requireRights: (needed) => call(state, 'other', () => broker.admin.requireRights(needed)),
+      topicSettings: (topics, names) => call(state, 'other', () => broker.admin.topicSettings(topics, names)),
+    },
     // The broker is shared: it goes on when one process ends.
     close: async () => undefined,
   }

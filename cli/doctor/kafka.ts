@@ -31,7 +31,7 @@ export function kafkaExaminations(subject: Subject): Examination[] {
       async examine() {
         const { broker } = await kafka.needed()
         const { group } = sharedNames(config, await subject.plan.needed())
-        return [groupCheck(group, await broker.group(group))]
+        return [groupCheck(group, await broker.groups.describe(group))]
       },
     },
   ]
@@ -54,7 +54,7 @@ async function clockChecks({ kafka, topics, clock }: Subject): Promise<Check[]> 
   )
   if (known.every(({ end }) => end === 0))
     return [ok('kafka clock', 'nothing was appended yet, so there is no record to compare with.')]
-  const later = await broker.offsetsAt(known, clock.nowMs() + clockAheadMs)
+  const later = await broker.data.offsetsAt(known, clock.nowMs() + clockAheadMs)
   const isAhead = later.some(({ offset }, i) => offset < known[i]!.end)
   if (!isAhead)
     return [

@@ -19,8 +19,8 @@ async function stageLag(subject: Subject, stage: StagePlan, name: string): Promi
   const inputsByTask = await taskInputs(subject, stage)
   const { broker } = await subject.kafka.needed()
   const { group } = sharedNames(subject.config, await subject.plan.needed())
-  const lags = lagOf(stage, inputsByTask, await broker.committedOffsets(group, inputsByTask.flat()))
-  const isRunning = (await broker.group(group)).state !== 'empty'
+  const lags = lagOf(stage, inputsByTask, await broker.groups.committedOffsets(group, inputsByTask.flat()))
+  const isRunning = (await broker.groups.describe(group)).state !== 'empty'
   return lagCheck(name, lags, { isRunning, waitedMs: await waitedMs(subject, lags), definition: subject.definition })
 }
 
@@ -65,7 +65,7 @@ async function waitedMs({ kafka, clock }: Subject, lags: readonly TaskLag[]): Pr
   const from = lags.flatMap((lag) => lag.from)
   if (from.length === 0) return null
   const { broker } = await kafka.needed()
-  const fetcher = await broker.fetcher()
+  const fetcher = await broker.data.fetcher()
   try {
     const fetched = await fetcher.fetch(from, { maxWaitMs: 100, partitionBytesMax: 4_096 })
     const first = fetched.flatMap(({ records }) => records.slice(0, 1))

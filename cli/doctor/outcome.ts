@@ -2,8 +2,9 @@
 
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import { champion, type RegistryState } from '../../online-model/registry/registry.ts'
+import type { NotReadyResponse } from '../../runtime/http/health-routes.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import type { NotReadyResponse, ReadyResponse } from '../run/health-routes.ts'
+import type { ReadyResponse } from '../run/task-readiness.ts'
 import { type Check, type Examination, fail, NotChecked, ok, warn } from './check.ts'
 import type { Subject } from './subject.ts'
 
@@ -25,7 +26,12 @@ export function outcomeExaminations(subject: Subject, asked: Asked): Examination
         const models = (await subject.topics.needed()).find(({ role }) => role === 'models')!
         if (!models.exists) throw new NotChecked(`not checked: it needs ${models.topic}.`)
         const { broker } = await subject.kafka.needed()
-        const follower = createRegistryFollower({ broker, plan, topic: plan.models.topic, say: () => undefined })
+        const follower = createRegistryFollower({
+          broker: broker.data,
+          plan,
+          topic: plan.models.topic,
+          say: () => undefined,
+        })
         try {
           await follower.loadToEnd()
           return [registryCheck(follower.state(), plan, subject.definition)]

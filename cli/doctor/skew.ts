@@ -1,5 +1,5 @@
 /** The result of a running audit; where none is running, how to start one. Called by `examine`. */
-import type { AuditFigures } from '../proof/audit.ts'
+import type { AuditFigures } from '../proof/audit-route.ts'
 import { shown } from '../terminal.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'
 import type { Asked } from './outcome.ts'

@@ -115,7 +115,7 @@ async function committedOf(
 ) {
   const { broker } = await subject.kafka.needed()
   const { group } = sharedNames(subject.config, await subject.plan.needed())
-  return committedPosition(entity.name, partition, await broker.committedOffsets(group, inputs))
+  return committedPosition(entity.name, partition, await broker.groups.committedOffsets(group, inputs))
 }
 
 export function relationOf(

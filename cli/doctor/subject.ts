@@ -50,7 +50,7 @@ export function createSubject(options: SubjectOptions): Subject {
     // Failures are reported by a check, not by the log.
     const broker = options.openBroker({ ...config, logLevel: 'silent' })
     opened.push(broker)
-    return { broker, clusterId: await broker.clusterId() }
+    return { broker, clusterId: await broker.admin.clusterId() }
   })
 
   const topics = createPart(

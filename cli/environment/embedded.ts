@@ -62,6 +62,7 @@ export async function openEmbeddedEnvironment(
         isRebuild: false,
         seed: 0,
         clock,
+        random,
         log: createLog(logLevel),
         signal,
         shutdown,

@@ -6,7 +6,7 @@ import type { Pace } from '../../producers/pace.ts'
 import { openPositions, type PositionedSink } from '../../producers/positions.ts'
 import type { SourceEvent } from '../../producers/prepare.ts'
 import { produce, type Sink } from '../../producers/produce.ts'
-import type { Broker } from '../../runtime/broker.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
@@ -44,14 +44,14 @@ export async function createEventSender(
   options: { readonly seed?: number },
   context: CommandContext,
 ): Promise<EventSender> {
-  const { stdin, clock } = context
+  const { stdin, clock, random } = context
   const { broker, inFlightMax } = environment
   const say = context.terminal.err
   const partitionsOf = await requireTopics(
-    broker,
+    broker.data,
     plan.streams.map(({ topic }) => topic),
   )
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   let positions: PositionedSink | null = null
   const sourceOptions = { source: 'handbook', ...(options.seed === undefined ? {} : { seed: options.seed }) }
   const first = await openSource(sourceOptions, plan, { stdin, signal: new AbortController().signal, say })
@@ -70,6 +70,7 @@ export async function createEventSender(
       source: { name: 'the benchmark', key: plan.scored.topic, file: null },
       isResuming: false,
       clock,
+      random,
       signal,
       say,
     })
@@ -89,7 +90,7 @@ export async function createEventSender(
   }
 
   return {
-    afterNewest: async () => Math.max(first.startMs!, (await newestSentMs(broker, plan)) + 1),
+    afterNewest: async () => Math.max(first.startMs!, (await newestSentMs(broker.data, plan)) + 1),
     startMs: first.startMs!,
     get sent() {
       return sent
@@ -114,7 +115,7 @@ export async function createEventSender(
 }
 
 /** Greatest event time among the last records of all raw partitions; −infinity where there is none. */
-async function newestSentMs(broker: Broker, plan: Plan): Promise<number> {
+async function newestSentMs(broker: BrokerData, plan: Plan): Promise<number> {
   const counts = await broker.partitionCounts(plan.streams.map(({ topic }) => topic))
   const partitions = plan.streams.flatMap(({ topic }) =>
     Array.from({ length: counts.get(topic) ?? 0 }, (_, partition) => ({ topic, partition })),

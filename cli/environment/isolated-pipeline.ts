@@ -71,7 +71,7 @@ export async function openIsolatedPipeline(
   const { config } = parts.context
   const plan = await loadPlan(definition, namespace)
   const environment = await openEnvironment({ definition, namespace, plan }, parts)
-  await ensureTopics(environment.broker, plan, config.partitions)
+  await ensureTopics(environment.broker.admin, plan, config.partitions)
   const urls = await environment.run(options)
   meanwhile()
   for (const url of urls) await untilReady(url, parts)

@@ -30,15 +30,15 @@ const partitionBytesMax = 1_024 * 1_024
 export async function watchTopics(options: WatchOptions): Promise<WatchedTopics> {
   const { broker, plan, clock } = options
   const topics = [plan.predictions.topic, plan.rejected.topic]
-  const counts = await broker.partitionCounts(topics)
+  const counts = await broker.data.partitionCounts(topics)
   const partitions = topics.flatMap((topic) =>
     Array.from({ length: counts.get(topic) ?? 0 }, (_, partition) => ({ topic, partition })),
   )
-  const bounds = await broker.bounds(partitions)
+  const bounds = await broker.data.bounds(partitions)
   let positions: FetchFrom[] = bounds.map(({ topic, partition, start, end }) => {
     return { topic, partition, offset: options.from === 'start' ? start : end }
   })
-  const fetcher = await broker.fetcher()
+  const fetcher = await broker.data.fetcher()
   let isClosed = false
 
   async function follow(): Promise<void> {

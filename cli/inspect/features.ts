@@ -26,7 +26,7 @@ export async function featuresCommand(
 ): Promise<number> {
   const { terminal } = context
   const plan = await loadPlan(definition, context.config.namespace)
-  const entities = plan.stages.filter(({ kind }) => kind === 'entity').map(({ entity }) => entity.name)
+  const entities = plan.entityStages.map(({ entity }) => entity.name)
   if (!entities.includes(entity)) {
     throw new PipelineError('usage', `${plan.name} has no entity ${entity}: type one of ${entities.join(', ')}.`)
   }

@@ -8,8 +8,8 @@ import { Worker } from 'node:worker_threads'
 import type { Fitted } from '../../online-model/models/model.ts'
 import type { Fit } from '../../online-model/trainer/retraining-rows.ts'
 import { codeFolder, isCompiled } from '../../runtime/package-folder.ts'
-import type { TrainingRows } from '../../schemas/definition/custom-model.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { TrainingRows } from '../../schemas/models/custom.ts'
 
 /** What the thread is given. */
 export interface FitTask {

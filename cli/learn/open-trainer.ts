@@ -29,6 +29,7 @@ export interface OpenTrainerOptions {
   readonly isRebuild: boolean
   readonly seed: number
   readonly clock: Clock
+  readonly random: () => number
   readonly log: Log
   readonly signal: AbortSignal
   readonly shutdown: Shutdown
@@ -51,19 +52,19 @@ export async function openTrainer(options: OpenTrainerOptions): Promise<OpenedTr
   const store = await openTrainingStore({
     file,
     plan,
-    clusterId: await broker.clusterId(),
+    clusterId: await broker.admin.clusterId(),
     consumers: plan.learn.continuous ? [learnerName] : [],
     rebuild: options.isRebuild,
   })
   shutdown.add('training store', store.close)
   const { codec, topic } = plan.models
-  const registry = createRegistryWriter({ broker, codec, topic, clock: clock.nowMs })
+  const registry = createRegistryWriter({ broker: broker.data, codec, topic, clock: clock.nowMs })
   shutdown.add('registry', registry.close)
   const prometheus = new Registry()
   const ownStop = new AbortController()
   const trainer = startTrainer({
     plan,
-    broker,
+    broker: broker.data,
     store,
     registry,
     fit: fitInWorker({
@@ -75,6 +76,7 @@ export async function openTrainer(options: OpenTrainerOptions): Promise<OpenedTr
     }),
     seed: options.seed,
     clock,
+    random: options.random,
     log,
     metrics: createTrainerMetrics(prometheus),
     snapshotFile: file === ':memory:' ? null : snapshotOf(file),

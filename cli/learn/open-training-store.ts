@@ -58,7 +58,7 @@ async function openToRead(plan: Plan, file: string, source: string): Promise<Fou
 }
 
 async function buildFromKafka(plan: Plan, context: CommandContext): Promise<FoundStore | null> {
-  const { clock, config, terminal, stopping } = context
+  const { clock, config, random, terminal, stopping } = context
   const signal = stopping.signal()
   const { broker } = openPipelineBroker(plan, config, context)
   const folder = await mkdtemp(join(tmpdir(), 'millrace-data-'))
@@ -68,9 +68,13 @@ async function buildFromKafka(plan: Plan, context: CommandContext): Promise<Foun
     await rm(folder, { recursive: true, force: true })
   }
   try {
-    store = await openTrainingStore({ file: join(folder, 'store.duckdb'), plan, clusterId: await broker.clusterId() })
+    store = await openTrainingStore({
+      file: join(folder, 'store.duckdb'),
+      plan,
+      clusterId: await broker.admin.clusterId(),
+    })
     const log = createLog(config.logLevel)
-    const follower = createStoreFollower({ broker, plan, store, clock, log, handOut: null })
+    const follower = createStoreFollower({ broker: broker.data, plan, store, clock, log, random, handOut: null })
     let toldAtMs = clock.elapsedMs()
     // The second time at the end, all partitions are known to have been read that far.
     for (let quiet = 0; quiet < 2; ) {
@@ -103,7 +107,7 @@ export async function openStoreToImport(
   const { broker } = openPipelineBroker(plan, context.config, context)
   try {
     await mkdir(dirname(path), { recursive: true })
-    const store = await openTrainingStore({ file: path, plan, clusterId: await broker.clusterId() })
+    const store = await openTrainingStore({ file: path, plan, clusterId: await broker.admin.clusterId() })
     return { store, source: path, close: () => store.close() }
   } finally {
     await broker.close()

@@ -48,10 +48,10 @@ export async function train(
     label: plan.streams[plan.label.stream]!.topic,
     models: plan.models.topic,
   }
-  await requireTopics(broker, Object.values(topics))
-  await broker.requireRights([{ topic: topics.models, rights: ['Write'] }])
+  await requireTopics(broker.data, Object.values(topics))
+  await broker.admin.requireRights([{ topic: topics.models, rights: ['Write'] }])
   const summary = await trainFromLog({
-    broker,
+    broker: broker.data,
     plan,
     topics,
     seed,

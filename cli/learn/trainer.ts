@@ -2,8 +2,8 @@
 import { constants, setPriority } from 'node:os'
 import { collectDefaultMetrics } from 'prom-client'
 import { trainerRoutes } from '../../online-model/trainer/routes.ts'
-import { metricsRoute } from '../../runtime/http/metrics-route.ts'
-import { createHttpServer, listen } from '../../runtime/http/server.ts'
+import { createProcessServer } from '../../runtime/http/process-server.ts'
+import { listen } from '../../runtime/http/server.ts'
 import { createLog } from '../../runtime/log.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { loadPlan } from '../load-plan.ts'
@@ -25,7 +25,7 @@ export async function trainerCommand(
   options: TrainerCommandOptions,
   context: CommandContext,
 ): Promise<number> {
-  const { config, terminal, clock } = context
+  const { config, terminal, clock, random } = context
   const plan = await loadPlan(definition, config.namespace)
   const shutdown = createShutdown()
   const signal = context.stopping.signal()
@@ -36,8 +36,12 @@ export async function trainerCommand(
   async function open(): Promise<{ readonly ended: Promise<void> }> {
     const { broker } = openPipelineBroker(plan, config, context)
     shutdown.add('Kafka', broker.close)
-    await requireTopics(broker, [plan.predictions.topic, plan.models.topic, plan.streams[plan.label.stream]!.topic])
-    await broker.requireRights([{ topic: plan.models.topic, rights: ['Write'] }])
+    await requireTopics(broker.data, [
+      plan.predictions.topic,
+      plan.models.topic,
+      plan.streams[plan.label.stream]!.topic,
+    ])
+    await broker.admin.requireRights([{ topic: plan.models.topic, rights: ['Write'] }])
     const { trainer, store, registry, prometheus } = await openTrainer({
       definition,
       plan,
@@ -47,15 +51,26 @@ export async function trainerCommand(
       isRebuild: options.rebuild ?? false,
       seed: options.seed,
       clock,
+      random,
       log,
       signal,
       shutdown,
     })
     collectDefaultMetrics({ register: prometheus })
-    const server = createHttpServer({ log })
-    server.get('/health/live', async () => ({ status: 'live' }))
-    server.register(metricsRoute(prometheus))
-    server.register(trainerRoutes({ plan, store, trainer, state: registry.state }))
+    const server = createProcessServer({
+      api: {
+        title: `${plan.name}: trainer`,
+        version: String(plan.version),
+        description: `What the models of the pipeline ${plan.name} learn from and how good they are.`,
+      },
+      pages: [trainerRoutes({ plan, store, trainer, state: registry.state })],
+      health: {
+        checks: [{ part: 'Kafka', check: () => broker.data.partitionCounts([plan.predictions.topic]) }],
+        isStopping: () => signal.aborted,
+      },
+      registry: prometheus,
+      log,
+    })
     shutdown.add('HTTP server', () => server.close())
     const url = await listen(server, { host: config.httpHost, port: config.trainerPort })
     terminal.err(`The trainer of ${plan.name} is running. Models, predictions, health and metrics: ${url}/trainer`)

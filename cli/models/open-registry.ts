@@ -28,8 +28,8 @@ export async function withRegistry<T>(
   const { broker } = openPipelineBroker(plan, config, context)
   try {
     const { topic, codec } = plan.models
-    await requireTopics(broker, [topic])
-    const writer = createRegistryWriter({ broker, codec, topic, clock: clock.nowMs })
+    await requireTopics(broker.data, [topic])
+    const writer = createRegistryWriter({ broker: broker.data, codec, topic, clock: clock.nowMs })
     try {
       return await work({ plan, writer, state: await writer.refresh() })
     } finally {

@@ -54,14 +54,14 @@ export async function produceCommand(
   shutdown.add('Kafka', broker.close)
   try {
     const partitionsOf = await requireTopics(
-      broker,
+      broker.data,
       plan.streams.map(({ topic }) => topic),
     )
     const fed = plan.streams.filter(({ name }) => options.stream === undefined || name === options.stream)
-    await broker.requireRights(fed.map(({ topic }) => ({ topic, rights: ['Write'] })))
+    await broker.admin.requireRights(fed.map(({ topic }) => ({ topic, rights: ['Write'] })))
     const positions = source.identity && (await openSourcePositions(source.identity, plan, broker, options, context))
     if (positions) shutdown.add('positions', positions.close)
-    const sink: Sink = positions ?? (await broker.producer())
+    const sink: Sink = positions ?? (await broker.data.producer())
     const rowsDone = options.resume ? (positions?.found ?? 0) : 0
     const rejected =
       options.rejected === undefined
@@ -109,7 +109,7 @@ async function openSourcePositions(
   plan: Plan,
   broker: Broker,
   { resume = false, stream }: ProduceCommandOptions,
-  { config, terminal, clock, stopping }: CommandContext,
+  { config, terminal, clock, random, stopping }: CommandContext,
 ): Promise<PositionedSink> {
   const { topic } = plan.streams.find(({ name }) => name === stream) ?? plan.scored
   const positions = await openPositions({
@@ -119,6 +119,7 @@ async function openSourcePositions(
     source,
     isResuming: resume,
     clock,
+    random,
     signal: stopping.signal(),
     say: terminal.err,
   })

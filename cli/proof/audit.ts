@@ -3,11 +3,12 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { isFor, predictor } from '../../online-model/models/scorer.ts'
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import type { AuditCounts } from '../../processors/audit/audit-state.ts'
-import type { Difference, SkipReason } from '../../processors/audit/audited-output.ts'
+import type { Difference } from '../../processors/audit/audited-output.ts'
 import { runAudit } from '../../processors/audit/run-audit.ts'
-import { metricsRoute } from '../../runtime/http/metrics-route.ts'
-import { createHttpServer, listen } from '../../runtime/http/server.ts'
-import { createLog } from '../../runtime/log.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
+import { createProcessServer } from '../../runtime/http/process-server.ts'
+import { listen } from '../../runtime/http/server.ts'
+import { createLog, type Log } from '../../runtime/log.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
@@ -16,24 +17,12 @@ import { shown } from '../terminal.ts'
 import { requireTopics } from '../topics/requirements.ts'
 import { drainMaxMs } from '../until-stopped.ts'
 import { writeFigures } from '../whole-file.ts'
+import { type AuditFigures, auditRoute } from './audit-route.ts'
 
 export interface AuditCommandOptions {
   readonly sample: number
   readonly once?: boolean
   readonly json?: string
-}
-
-/** What `GET /audit` answers, and `--json` writes. */
-export interface AuditFigures {
-  readonly pipeline: string
-  readonly sample: number
-  /** Outputs of stages that were compared: repartition records and predictions. */
-  readonly checked: number
-  readonly predictions: number
-  readonly differing: number
-  readonly skipped: Partial<Record<SkipReason, number>>
-  /** Outputs whose inputs are still to be read. */
-  readonly pending: number
 }
 
 const differencesPrintedMax = 100
@@ -43,7 +32,7 @@ export async function auditCommand(
   { sample, once: isOnce = false, json }: AuditCommandOptions,
   context: CommandContext,
 ): Promise<number> {
-  const { terminal, clock, config } = context
+  const { terminal, clock, config, random } = context
   const plan = await loadPlan(definition, config.namespace)
   const shutdown = createShutdown()
   const log = createLog(config.logLevel)
@@ -63,27 +52,31 @@ export async function auditCommand(
     const { broker } = openPipelineBroker(plan, config, context)
     shutdown.add('Kafka', broker.close)
     const topics = plan.topics.map(({ topic }) => topic)
-    const partitionsOf = await requireTopics(broker, topics)
-    const models = createRegistryFollower({ broker, plan, topic: plan.models.topic, say: () => undefined })
+    const partitionsOf = await requireTopics(broker.data, topics)
+    const models = createRegistryFollower({ broker: broker.data, plan, topic: plan.models.topic, say: () => undefined })
     shutdown.add('models', models.close)
     const registry = new Registry()
     const observe = createAuditMetrics(registry)
     if (!isOnce) {
-      collectDefaultMetrics({ register: registry })
-      const server = createHttpServer({ log })
-      server.get('/health/live', async () => ({ status: 'live' }))
-      server.get('/audit', async () => figures)
-      server.register(metricsRoute(registry))
+      const server = auditServer({
+        plan,
+        broker: broker.data,
+        registry,
+        log,
+        figures: () => figures,
+        isStopping: () => signal.aborted,
+      })
       shutdown.add('HTTP server', () => server.close())
       const url = await listen(server, { host: config.httpHost, port: config.auditPort })
       terminal.err(`${plan.name} is being audited. Totals, health and metrics: ${url}/audit`)
     }
     await runAudit({
       plan,
-      broker,
+      broker: broker.data,
       partitionsOf,
       clock,
       log,
+      random,
       sample,
       isOnce,
       signal,
@@ -107,6 +100,33 @@ export async function auditCommand(
 }
 
 type Plan = Awaited<ReturnType<typeof loadPlan>>
+
+interface AuditServerOptions {
+  readonly plan: Plan
+  readonly broker: BrokerData
+  readonly registry: Registry
+  readonly log: Log
+  readonly figures: () => AuditFigures
+  readonly isStopping: () => boolean
+}
+
+function auditServer({ plan, broker, registry, log, figures, isStopping }: AuditServerOptions) {
+  collectDefaultMetrics({ register: registry })
+  return createProcessServer({
+    api: {
+      title: `${plan.name}: audit`,
+      version: String(plan.version),
+      description: `How the outputs of the pipeline ${plan.name} compare with what the oracle computes.`,
+    },
+    pages: [auditRoute(figures)],
+    health: {
+      checks: [{ part: 'Kafka', check: () => broker.partitionCounts([plan.scored.topic]) }],
+      isStopping,
+    },
+    registry,
+    log,
+  })
+}
 
 /** Weights are flattened once a version. */
 function scorers(plan: Plan, models: ReturnType<typeof createRegistryFollower>) {

@@ -10,8 +10,8 @@ import { createReplay, type Replayed } from '../../processors/replay.ts'
 import { formatDuration } from '../../schemas/kernel/duration.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
+import type { ModelWeights } from '../../schemas/models/models.ts'
 import { type Outcome, outcomeOf } from '../../schemas/plan/label-outcome.ts'
-import type { ModelWeights } from '../../schemas/plan/model-plan.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import type { CommandContext } from '../context.ts'
@@ -110,8 +110,7 @@ async function replayInto(
 ): Promise<void> {
   const replay = createReplay(plan, { partitions })
   const [scored, labels] = [plan.scored, plan.streams[plan.label.stream]!]
-  const keyField =
-    plan.stages.find(({ kind }) => kind === 'entity')?.entity.keyFields.get(scored.index) ?? scored.keyField
+  const keyField = plan.entityStages[0]?.entity.keyFields.get(scored.index) ?? scored.keyField
   let instantMs = Number.NEGATIVE_INFINITY
   let waiting: Array<{ readonly id: string; readonly outcome: Outcome }> = []
   let toldMs = Number.NEGATIVE_INFINITY

@@ -86,7 +86,7 @@ function columnsOf(plan: Plan, isScored: boolean): string[] {
 }
 
 function entityPlans(plan: Plan): EntityPlan[] {
-  return plan.stages.filter(({ kind }) => kind === 'entity').map(({ entity }) => entity)
+  return plan.entityStages.map(({ entity }) => entity)
 }
 
 /** Cells in the order of the columns. The first event gives the start where the source has none. */

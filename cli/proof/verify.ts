@@ -68,7 +68,7 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
     { processes: options.processes, isReplay: paceOf(options).kind === 'flat out' },
   )
   const { plan, environment, watched, urls } = pipeline
-  const partitionsOf = await requireTopics(environment.broker, [plan.scored.topic])
+  const partitionsOf = await requireTopics(environment.broker.data, [plan.scored.topic])
   const expected = createExpectation(plan, partitionsOf(plan.scored.topic), terminal)
   watched.onPrediction = ({ id, features }) => expected.compare(id, features)
 

@@ -31,7 +31,7 @@ export async function rejectedListCommand(
   const byCode = new Map<string, number>()
   let rows: Row[] = []
   try {
-    for await (const located of readDeadLetters(broker, plan, options)) {
+    for await (const located of readDeadLetters(broker.data, plan, options)) {
       const { code } = located.deadLetter.problems[0] ?? { code: 'none' }
       byCode.set(code, (byCode.get(code) ?? 0) + 1)
       rows.push(rowOf(located))

@@ -2,7 +2,7 @@
  * The dead letters of a pipeline that a filter lets through, one after the other, from the start of the rejected topic to where it ended
  * when reading began; called by `millrace rejected`. One partition at a time, so that no more than one fetch is in memory.
  */
-import type { Broker, Fetcher, LogRecord } from '../../runtime/broker.ts'
+import type { BrokerData, Fetcher, LogRecord } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { DeadLetter } from '../../schemas/wire/records.ts'
@@ -33,7 +33,7 @@ export interface DeadLetterFilter {
 const limits = { maxWaitMs: 250, partitionBytesMax: 1_048_576 }
 
 export async function* readDeadLetters(
-  broker: Broker,
+  broker: BrokerData,
   plan: Plan,
   filter: DeadLetterFilter,
 ): AsyncGenerator<LocatedDeadLetter> {
@@ -56,7 +56,7 @@ export async function* readDeadLetters(
 
 /** Rejects with `usage` where nothing lies there. */
 export async function readDeadLetter(
-  broker: Broker,
+  broker: BrokerData,
   plan: Plan,
   location: DeadLetterLocation,
 ): Promise<LocatedDeadLetter> {
@@ -69,7 +69,11 @@ export async function readDeadLetter(
 }
 
 /** The record at this location; null where there is none, or none any more. */
-export async function recordAt(broker: Broker, topic: string, location: DeadLetterLocation): Promise<LogRecord | null> {
+export async function recordAt(
+  broker: BrokerData,
+  topic: string,
+  location: DeadLetterLocation,
+): Promise<LogRecord | null> {
   const partitions = (await broker.partitionCounts([topic])).get(topic) ?? 0
   const { partition, offset } = location
   if (partition < 0 || partition >= partitions) return null

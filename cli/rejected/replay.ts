@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { type Requeue, requeue } from '../../processors/recovery/requeue.ts'
-import type { Broker, OutRecord } from '../../runtime/broker.ts'
+import type { BrokerData, OutRecord, Producer } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { isValueCut } from '../../schemas/wire/dead-letter.ts'
@@ -52,15 +52,15 @@ export async function rejectedReplayCommand(
   const broker = context.openBroker(config)
   try {
     const topics = plan.streams.map(({ topic }) => topic)
-    const partitionsOf = await requireTopics(broker, topics)
-    if (!options.dryRun) await broker.requireRights(topics.map((topic) => ({ topic, rights: ['Write'] })))
-    const limits = await broker.topicSettings(topics, ['max.message.bytes'])
+    const partitionsOf = await requireTopics(broker.data, topics)
+    if (!options.dryRun) await broker.admin.requireRights(topics.map((topic) => ({ topic, rights: ['Write'] })))
+    const limits = await broker.admin.topicSettings(topics, ['max.message.bytes'])
     const tally = createTally(options.dryRun ?? false, terminal.out)
-    const sending = createSending(broker, options.dryRun ?? false)
+    const sending = createSending(broker.data, options.dryRun ?? false)
     try {
-      for await (const located of deadLettersOf(broker, plan, locations, options)) {
+      for await (const located of deadLettersOf(broker.data, plan, locations, options)) {
         const { deadLetter } = located
-        const value = repaired ?? (await originalValue(broker, deadLetter))
+        const value = repaired ?? (await originalValue(broker.data, deadLetter))
         const outcome: Requeue =
           value === 'gone'
             ? {
@@ -106,7 +106,7 @@ async function readValue(path: string): Promise<Buffer> {
 }
 
 async function* deadLettersOf(
-  broker: Broker,
+  broker: BrokerData,
   plan: Plan,
   locations: readonly DeadLetterLocation[],
   options: RejectedReplayOptions,
@@ -116,7 +116,7 @@ async function* deadLettersOf(
 }
 
 /** The whole value, from where the event lay if the letter holds only a part. */
-async function originalValue(broker: Broker, deadLetter: DeadLetter): Promise<Buffer | null | 'gone'> {
+async function originalValue(broker: BrokerData, deadLetter: DeadLetter): Promise<Buffer | null | 'gone'> {
   if (!isValueCut(deadLetter)) return deadLetter.value
   const record = await recordAt(broker, deadLetter.topic, deadLetter)
   const isSame = record?.value?.length === deadLetter.valueBytes && record.value.indexOf(deadLetter.value!) === 0
@@ -140,10 +140,10 @@ function fitting(outcome: Requeue, limits: ReadonlyMap<string, ReadonlyMap<strin
   }
 }
 
-function createSending(broker: Broker, isDryRun: boolean) {
+function createSending(broker: BrokerData, isDryRun: boolean) {
   let waiting: OutRecord[] = []
   let bytes = 0
-  let producer: Awaited<ReturnType<Broker['producer']>> | null = null
+  let producer: Producer | null = null
 
   async function flush(): Promise<void> {
     const records = waiting

@@ -26,7 +26,7 @@ export async function rejectedShowCommand(
   const plan = await loadPlan(definition, config.namespace)
   const broker = context.openBroker(config)
   try {
-    const { deadLetter, appendedAtMs } = await readDeadLetter(broker, plan, location)
+    const { deadLetter, appendedAtMs } = await readDeadLetter(broker.data, plan, location)
     if (options.json) {
       const { key, value, headers, ...rest } = deadLetter
       const shownHeaders = Object.fromEntries(Object.entries(headers).map(([name, bytes]) => [name, bytesJson(bytes)]))

@@ -1,39 +1,37 @@
 /**
- * The registry topic in, the model that scores out, for as long as the process runs: after a failure that may pass the registry is read
- * anew, and the model known so far scores on meanwhile. Made by `live-process.ts`.
+ * The registry topic comes in, the current champion goes out, for as long as the process runs. After a transient failure the registry is
+ * read again from its start, and the last known model keeps scoring meanwhile. Called by `live-process.ts`.
  */
 import { createRegistryFollower, type RegistryFollower } from '../../online-model/registry/follower.ts'
 import type { CurrentModel } from '../../processors/batch/scoring.ts'
-import { defaultWorkerLimits } from '../../processors/worker-limits.ts'
-import type { Broker } from '../../runtime/broker.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
-import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { createOutage, processRetry } from '../../runtime/retry.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 
 export interface FollowModelsOptions {
   readonly plan: Plan
-  readonly broker: Pick<Broker, 'bounds' | 'fetcher'>
+  readonly broker: BrokerData
   readonly clock: Clock
   readonly log: Log
+  /** From 0 to 1, for the jitter of retries. */
+  readonly random: () => number
 }
 
 export interface FollowedModels {
   readonly current: CurrentModel
-  /** Resolves with what ended the following for good; never after `close`. */
+  /** Resolves with the failure that the follower could not recover from; never after `close`. */
   readonly failed: Promise<unknown>
   close(): Promise<void>
 }
 
-const backoffFirstMs = 100
-const backoffMaxMs = 5_000
-
 /** Resolves once the registry was read to its end. */
 export async function followModels(options: FollowModelsOptions): Promise<FollowedModels> {
-  const { plan, broker, clock, log } = options
+  const { plan, broker, clock, log, random } = options
   const say = (line: string) => log.info({}, line)
   let follower = await load()
-  let isClosed = false
+  const stop = new AbortController()
   let recovering: Promise<void> = Promise.resolve()
   const failed = new Promise<unknown>((resolve) => follow(resolve))
 
@@ -50,38 +48,48 @@ export async function followModels(options: FollowModelsOptions): Promise<Follow
 
   function follow(giveUp: (error: unknown) => void): void {
     follower.follow((error) => {
-      if (!isClosed) recovering = recover(error, giveUp)
+      if (!stop.signal.aborted) recovering = recover(error, giveUp)
     })
   }
 
   async function recover(first: unknown, giveUp: (error: unknown) => void): Promise<void> {
-    const sinceMs = clock.elapsedMs()
-    let error = first
-    for (let failures = 1; ; failures++) {
-      const isOver = clock.elapsedMs() - sinceMs > defaultWorkerLimits.outageMaxMs
-      if (!(error instanceof PipelineError) || !error.retry || isOver) return giveUp(error)
-      const delayMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** (failures - 1))
-      log.warn({ code: error.code, failures, delayMs }, `the registry could not be read: ${error.message}`)
-      await clock.sleep(delayMs)
-      if (isClosed) return
-      try {
-        const next = await load()
-        const former = follower
-        follower = next
-        await former.close()
-        break
-      } catch (again) {
-        error = again
+    const outage = createOutage({
+      policy: processRetry,
+      clock,
+      random,
+      signal: stop.signal,
+      onRetry: ({ error, failures, pauseMs }) =>
+        log.warn({ code: error.code, failures, pauseMs }, `the registry could not be read: ${error.message}`),
+    })
+    let failure: { readonly error: unknown } | null = { error: first }
+    try {
+      while (failure !== null) {
+        await outage.failed(failure.error)
+        if (stop.signal.aborted) return
+        failure = await reload().then(
+          () => null,
+          (error: unknown) => ({ error }),
+        )
       }
+    } catch (error) {
+      if (!stop.signal.aborted) giveUp(error)
+      return
     }
-    if (!isClosed) follow(giveUp)
+    if (!stop.signal.aborted) follow(giveUp)
+  }
+
+  async function reload(): Promise<void> {
+    const next = await load()
+    const former = follower
+    follower = next
+    await former.close()
   }
 
   return {
     current: () => follower.current(),
     failed,
     async close() {
-      isClosed = true
+      stop.abort()
       await recovering
       await follower.close()
     },

@@ -1,41 +1,49 @@
 /**
- * The rooms' routes in, one HTTP server out: events, features, health, metrics and the description of all of them. Made by
- * `live-process.ts`, and by `openapi.ts` for the description alone.
+ * The parts of a live process come in, its HTTP server goes out; `pages` is the list of what it serves. Called by `live-process.ts`, and
+ * by `openapi.ts` for the description alone.
  */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import type { Registry } from 'prom-client'
 import type { FeatureReader } from '../../feature-store/reader.ts'
 import { featureRoutes } from '../../feature-store/routes.ts'
+import type { RunningWorker } from '../../processors/run-worker.ts'
 import { type IntakeOptions, intakeRoutes } from '../../producers/intake.ts'
 import { createDeadline } from '../../runtime/deadline.ts'
-import { metricsRoute } from '../../runtime/http/metrics-route.ts'
-import { describeApi } from '../../runtime/http/openapi.ts'
-import { createHttpServer } from '../../runtime/http/server.ts'
+import type { HealthOptions } from '../../runtime/http/health-routes.ts'
+import { createProcessServer } from '../../runtime/http/process-server.ts'
 import type { Log } from '../../runtime/log.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import { type HealthOptions, healthRoutes } from './health-routes.ts'
+import { taskReadiness } from './task-readiness.ts'
 
-export interface HttpOptions extends HealthOptions, Pick<IntakeOptions, 'producer' | 'partitionsOf'> {
+export interface HttpOptions
+  extends Omit<HealthOptions, 'readiness'>,
+    Pick<IntakeOptions, 'producer' | 'partitionsOf'> {
   readonly plan: Plan
   readonly reader: FeatureReader
+  readonly worker: Pick<RunningWorker, 'state'>
   readonly registry: Registry
   readonly log: Log
   /** The wall clock, ms. */
   readonly nowMs: () => number
 }
 
-/** Listens to nothing yet. */
+function pages(options: HttpOptions): FastifyPluginAsync[] {
+  const { plan, reader, nowMs, deadlineAfter = createDeadline } = options
+  return [intakeRoutes({ ...options, deadlineAfter }), featureRoutes(reader, plan, { nowMs })]
+}
+
+/** Does not listen yet. */
 export function createHttp(options: HttpOptions): FastifyInstance {
-  const { plan, reader, registry, log, nowMs, producer, partitionsOf, deadlineAfter = createDeadline } = options
-  const server = createHttpServer({ log })
-  describeApi(server, {
-    title: plan.name,
-    version: String(plan.version),
-    description: `Events into the pipeline ${plan.name}, features out of it, and the state of its process.`,
+  const { plan, worker, registry, log } = options
+  return createProcessServer({
+    api: {
+      title: plan.name,
+      version: String(plan.version),
+      description: `Events into the pipeline ${plan.name}, features out of it, and the state of its process.`,
+    },
+    pages: pages(options),
+    health: { ...options, readiness: taskReadiness(worker) },
+    registry,
+    log,
   })
-  server.register(intakeRoutes({ plan, producer, partitionsOf, registry, nowMs, deadlineAfter }))
-  server.register(featureRoutes(reader, plan, { nowMs }))
-  server.register(healthRoutes(options))
-  server.register(metricsRoute(registry))
-  return server
 }

@@ -5,7 +5,7 @@
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { createFeatureReader } from '../../feature-store/reader.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
-import { createProcessingMetrics, type ProcessingTotals } from '../../processors/metrics.ts'
+import { createProcessingMetrics, type ProcessingMetrics, type ProcessingTotals } from '../../processors/metrics.ts'
 import { eventTimeOf } from '../../processors/position.ts'
 import { type RunningWorker, runWorker } from '../../processors/run-worker.ts'
 import { stageInputs } from '../../processors/stage-inputs.ts'
@@ -47,43 +47,19 @@ export interface LiveProcess {
   readonly worker: RunningWorker
   readonly models: FollowedModels
   readonly totals: Readonly<ProcessingTotals>
-  /** Resolves after a stop; rejects when the worker or the registry was given up. */
+  /** Resolves after a stop; rejects once the worker or the registry follower gave up. */
   readonly ended: Promise<void>
 }
 
-/** Rejects with what kept a part from opening; what is open by then is in `closing`. */
+/** Rejects with the failure of the part that did not open; what is open by then is in `shutdown`. */
 export async function startLiveProcess(options: LiveProcessOptions): Promise<LiveProcess> {
-  const { plan, config, broker, clock, log, shutdown, signal } = options
-  if (options.isCreatingTopics) await ensureTopics(broker, plan, config.partitions)
+  const { plan, config, broker, clock, signal } = options
+  if (options.isCreatingTopics) await ensureTopics(broker.admin, plan, config.partitions)
   const partitionsOf = await requireTopics(
-    broker,
+    broker.data,
     plan.topics.map(({ topic }) => topic),
   )
-  // Raw topics of rekeyed streams may have another count than the tasks of the entities.
-  const entityStage = plan.stages.find(({ kind }) => kind === 'entity')!
-  const partitions = partitionsOf(stageInputs(plan, entityStage).at(-1)!.topic)
-  const { keyPrefix, group } = sharedNames(config, plan)
-
-  const openStore = async (name: string) => {
-    const store = await options.openStore(keyPrefix)
-    shutdown.add(name, store.close)
-    return store
-  }
-  const openModels = async () => {
-    const models = await followModels({ plan, broker, clock, log })
-    shutdown.add('models', models.close)
-    return models
-  }
-  // Whoever restarts is waited for: what does not need the other is opened side by side.
-  const [store, readerStore, models] = await Promise.all([
-    openStore('store'),
-    // Queries have a connection of their own: a large one must not hold up a batch.
-    openStore('store for queries'),
-    openModels(),
-    requireTopicSettings(broker, plan, config.kafkaBrokers),
-    broker.requireRights(rightsToRun(plan)),
-  ])
-
+  const parts = await openParts(options)
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const metrics = createProcessingMetrics(
@@ -91,6 +67,50 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     plan.streams.map(({ name }) => name),
     clock.elapsedMs,
   )
+  const { totals } = metrics
+  const { worker, ended } = startWorker(options, parts, metrics)
+  await untilAtWork(worker, { totals, ended, clock, signal })
+  const url = await serveHttp(options, { ...parts, worker, registry, partitionsOf })
+  return { url, worker, models: parts.models, totals, ended }
+}
+
+interface OpenParts {
+  readonly store: FeatureStore
+  /** Queries have a connection of their own: a large one must not hold up a batch. */
+  readonly readerStore: FeatureStore
+  readonly models: FollowedModels
+}
+
+/** In parallel, where no part needs another: a restarted process should take up its tasks as early as possible. */
+async function openParts(options: LiveProcessOptions): Promise<OpenParts> {
+  const { plan, config, broker, clock, log, random, shutdown } = options
+  const { keyPrefix } = sharedNames(config, plan)
+  const openStore = async (name: string) => {
+    const store = await options.openStore(keyPrefix)
+    shutdown.add(name, store.close)
+    return store
+  }
+  const openModels = async () => {
+    const models = await followModels({ plan, broker: broker.data, clock, log, random })
+    shutdown.add('models', models.close)
+    return models
+  }
+  const [store, readerStore, models] = await Promise.all([
+    openStore('store'),
+    openStore('store for queries'),
+    openModels(),
+    requireTopicSettings(broker.admin, plan, config.kafkaBrokers),
+    broker.admin.requireRights(rightsToRun(plan)),
+  ])
+  return { store, readerStore, models }
+}
+
+function startWorker(
+  options: LiveProcessOptions,
+  { store, models }: OpenParts,
+  metrics: ProcessingMetrics,
+): Pick<LiveProcess, 'worker' | 'ended'> {
+  const { plan, config, broker, clock, log, random, shutdown, signal } = options
   const ownStop = new AbortController()
   const worker = runWorker({
     plan,
@@ -100,7 +120,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     log,
     metrics,
     currentModel: models.current,
-    group,
+    group: sharedNames(config, plan).group,
     name: config.worker,
     limits: {
       ...defaultWorkerLimits,
@@ -110,16 +130,31 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     },
     isRebuild: options.isRebuild,
     signal: AbortSignal.any([signal, ownStop.signal]),
-    random: options.random,
+    random,
   })
   const ended = Promise.race([worker.done, models.failed.then((error) => Promise.reject(error))])
-  // Whoever waits for `ended` hears of a failure; until somebody does, it must not count as unheard.
+  // The caller that awaits `ended` gets a failure; until it does, the rejection must not count as unhandled.
   ended.catch(() => undefined)
   shutdown.add('worker', () => {
     ownStop.abort()
     return worker.done
   })
+  return { worker, ended }
+}
 
+interface ServedParts extends Pick<OpenParts, 'readerStore'> {
+  readonly worker: RunningWorker
+  readonly registry: Registry
+  readonly partitionsOf: (topic: string) => number
+}
+
+/** Resolves with the URL that the server listens on. */
+async function serveHttp(options: LiveProcessOptions, parts: ServedParts): Promise<string> {
+  const { plan, config, broker, clock, log, shutdown, signal } = options
+  const { readerStore, worker, registry, partitionsOf } = parts
+  // Raw topics of rekeyed streams may have another count than the tasks of the entities.
+  const entityStage = plan.entityStages[0]!
+  const partitions = partitionsOf(stageInputs(plan, entityStage).at(-1)!.topic)
   const reader = createFeatureReader({
     plan,
     store: readerStore,
@@ -127,9 +162,8 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     partitionOf: (key) => partitionOf(Buffer.from(key), partitions),
     eventTimeOf,
   })
-  await untilAtWork(worker, { totals: metrics.totals, ended, clock, signal })
   const [{ createHttp }, { listen }] = await Promise.all([import('./http.ts'), import('../../runtime/http/server.ts')])
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   shutdown.add('producer of the HTTP intake', producer.close)
   const server = createHttp({
     plan,
@@ -142,24 +176,23 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     worker,
     isStopping: () => signal.aborted,
     checks: [
-      { part: 'Kafka', check: () => broker.partitionCounts([plan.scored.topic]) },
+      { part: 'Kafka', check: () => broker.data.partitionCounts([plan.scored.topic]) },
       { part: 'Redis', check: () => readerStore.ping() },
       ...(options.registry ? [{ part: 'schema registry', check: options.registry.check }] : []),
     ],
   })
   shutdown.add('HTTP server', () => server.close())
-  const url = await listen(server, { host: config.httpHost, port: config.httpPort })
-  return { url, worker, models, totals: metrics.totals, ended }
+  return listen(server, { host: config.httpHost, port: config.httpPort })
 }
 
-/** Longest wait for the tasks to be open, and then for the first batch, which may have no event to wait for. */
+/** Longest wait for the tasks to be open, and after that for the first batch, since there may be no event to process. */
 const openMaxMs = 1_000
 const firstBatchMaxMs = 100
-const lookEveryMs = 5
+const pollEveryMs = 5
 
 /**
- * The HTTP server takes this thread a tenth of a second to load and build, in which a restarted process would not take its tasks up: it
- * comes after the first batch. Never rejects: what ended the worker is told by `ended`.
+ * Loading and building the HTTP server blocks the thread for about 100 ms, which would delay the tasks of a restarted process: it starts
+ * after the first batch. Never rejects: a failure of the worker is reported by `ended`.
  */
 async function untilAtWork(
   worker: RunningWorker,
@@ -177,6 +210,6 @@ async function untilAtWork(
     const nowMs = clock.elapsedMs()
     if (openSinceMs === null && worker.state().tasks.length > 0) openSinceMs = nowMs
     if (openSinceMs === null ? nowMs - beganMs > openMaxMs : nowMs - openSinceMs > firstBatchMaxMs) return
-    await clock.sleep(lookEveryMs)
+    await clock.sleep(pollEveryMs)
   }
 }

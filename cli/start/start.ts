@@ -86,7 +86,7 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
   if (signal.aborted) return exitCodes.done
   const { continuous, retrain } = plan.learn
   const trainer = continuous || retrain ? await environment.learn() : null
-  const first = plan.stages.find(({ kind }) => kind === 'entity')
+  const first = plan.entityStages[0]
   terminal.out(
     `Features over HTTP: ${url}/features/${first!.entity.name}/596   metrics: ${url}/metrics   Ctrl-C stops.`,
   )

@@ -1,5 +1,5 @@
 /** `millrace tail`: predictions, dead letters, models or raw events as they are written, one line each. */
-import type { Broker, FetchedPartition, FetchFrom } from '../../runtime/broker.ts'
+import type { BrokerData, FetchedPartition, FetchFrom } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
@@ -37,8 +37,8 @@ export async function tailCommand(
   const { until = Number.POSITIVE_INFINITY } = options
   const { broker } = openPipelineBroker(plan, config, context)
   try {
-    let from = await beginnings(broker, topic, options)
-    const fetcher = await broker.fetcher()
+    let from = await beginnings(broker.data, topic, options)
+    const fetcher = await broker.data.fetcher()
     let left = options.count ?? Number.POSITIVE_INFINITY
     while (left > 0 && from.length > 0 && !signal.aborted) {
       const fetched = await fetcher.fetch(from, limits)
@@ -78,7 +78,7 @@ function isOver({ records, next, stableEnd }: FetchedPartition, untilMs: number,
 }
 
 async function beginnings(
-  broker: Broker,
+  broker: BrokerData,
   topic: string,
   { from, since }: Pick<TailCommandOptions, 'from' | 'since'>,
 ): Promise<FetchFrom[]> {

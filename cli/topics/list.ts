@@ -30,7 +30,7 @@ export async function topicsCommand(
     if (options.create && missing.length > 0) {
       const needed = new Map(missing.map(({ topic, partitions }) => [topic, partitions.needed]))
       const specs = topicSpecs(plan, config.partitions).filter(({ topic }) => needed.has(topic))
-      await broker.ensureTopics(specs.map((spec) => ({ ...spec, partitions: needed.get(spec.topic)! })))
+      await broker.admin.ensureTopics(specs.map((spec) => ({ ...spec, partitions: needed.get(spec.topic)! })))
       created = specs.map(({ topic }) => topic)
       topics = await look()
     }

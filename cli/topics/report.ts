@@ -30,7 +30,7 @@ export interface TopicProblem {
 
 export interface TopicReportOptions {
   readonly plan: Plan
-  readonly broker: Pick<Broker, 'partitionCounts' | 'topicSettings' | 'bounds'>
+  readonly broker: Pick<Broker, 'data' | 'admin'>
   /** Of topics that are yet to be created, where no other topic says how many. */
   readonly partitions: number
   /** 'host:port', for the commands. */
@@ -41,10 +41,10 @@ export interface TopicReportOptions {
 
 export async function reportTopics(options: TopicReportOptions): Promise<TopicReport[]> {
   const { plan, broker } = options
-  const counts = await broker.partitionCounts(plan.topics.map(({ topic }) => topic))
+  const counts = await broker.data.partitionCounts(plan.topics.map(({ topic }) => topic))
   const existing = plan.topics.filter(({ topic }) => counts.get(topic)).map(({ topic }) => topic)
-  const settings = existing.length === 0 ? new Map() : await readTopicSettings(broker, existing)
-  const bounds = await broker.bounds(
+  const settings = existing.length === 0 ? new Map() : await readTopicSettings(broker.admin, existing)
+  const bounds = await broker.data.bounds(
     existing.flatMap((topic) => Array.from({ length: counts.get(topic)! }, (_, partition) => ({ topic, partition }))),
   )
   const needs = neededPartitions(plan, counts, options.partitions)

@@ -1,5 +1,5 @@
 /** The topics of a plan with the settings they need; `run` and `start` create or check them first, `topics` lists them. */
-import type { Broker, TopicRights, TopicSpec } from '../../runtime/broker.ts'
+import type { BrokerAdmin, BrokerData, TopicRights, TopicSpec } from '../../runtime/broker.ts'
 import { formatDuration } from '../../schemas/kernel/duration.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, TopicPlan } from '../../schemas/plan/plan.ts'
@@ -69,15 +69,12 @@ export function topicSpecs(plan: Pick<Plan, 'topics'>, partitions: number): Topi
 }
 
 /** Creates what is missing. Rejects with `topic_mismatch` where a topic has another partition count. */
-export function ensureTopics(broker: Broker, plan: Pick<Plan, 'topics'>, partitions: number): Promise<void> {
+export function ensureTopics(broker: BrokerAdmin, plan: Pick<Plan, 'topics'>, partitions: number): Promise<void> {
   return broker.ensureTopics(topicSpecs(plan, partitions))
 }
 
 /** Partition counts of these topics. Rejects with one `topic_missing` that names all that do not exist. */
-export async function requireTopics(
-  broker: Pick<Broker, 'partitionCounts'>,
-  topics: readonly string[],
-): Promise<(topic: string) => number> {
+export async function requireTopics(broker: BrokerData, topics: readonly string[]): Promise<(topic: string) => number> {
   const counts = await broker.partitionCounts(topics)
   const missing = topics.filter((topic) => !counts.get(topic))
   if (missing.length > 0) {
@@ -113,7 +110,7 @@ export interface SettingMismatch extends Pick<NeededSetting, 'name' | 'value' | 
  * every wrong setting and the commands that fix it. `brokers`: 'host:port', for these commands.
  */
 export async function requireTopicSettings(
-  broker: Pick<Broker, 'topicSettings'>,
+  broker: BrokerAdmin,
   plan: Pick<Plan, 'topics'>,
   brokers: readonly string[],
 ): Promise<void> {
@@ -134,7 +131,7 @@ export const settingNames = ['message.timestamp.type', 'retention.ms', 'cleanup.
 
 /** Of topics that exist. */
 export function readTopicSettings(
-  broker: Pick<Broker, 'topicSettings'>,
+  broker: BrokerAdmin,
   topics: readonly string[],
 ): Promise<Map<string, ReadonlyMap<string, string>>> {
   return broker.topicSettings(topics, settingNames)

@@ -24,7 +24,7 @@ export async function workersListCommand(
 ): Promise<number> {
   const { terminal } = context
   return await withGroup(definition, context, async (broker, group) => {
-    const view = await broker.group(group)
+    const view = await broker.groups.describe(group)
     for (const line of lines(view, group)) terminal.out(line)
     await writeFigures(options.json, { group, ...view })
     return exitCodes.done
@@ -39,11 +39,11 @@ export async function workersRemoveCommand(
 ): Promise<number> {
   const { terminal, clock } = context
   return await withGroup(definition, context, async (broker, group) => {
-    const { members } = await broker.group(group)
+    const { members } = await broker.groups.describe(group)
     const member = members.find((known) => known.worker === worker)
     if (!member) throw unknownWorker(worker, group, members)
     const beganMs = clock.elapsedMs()
-    await broker.removeWorker(group, worker)
+    await broker.groups.removeWorker(group, worker)
     const tookMs = Math.round(clock.elapsedMs() - beganMs)
     const others = members.length - 1
     const successors =

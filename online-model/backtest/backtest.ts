@@ -3,9 +3,10 @@
  * by then. Called by `millrace backtest`, which replays a source into it; nothing here reads a clock or a file.
  */
 import assert from 'node:assert/strict'
+import type { ModelPlan, ModelWeights } from '../../schemas/models/models.ts'
 import type { Outcome } from '../../schemas/plan/label-outcome.ts'
-import type { ModelPlan, ModelWeights } from '../../schemas/plan/model-plan.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
+import { codeOf } from '../models/model-of.ts'
 import { createHistory, type HistoryRow } from './history.ts'
 import {
   type ContinuousLine,
@@ -77,10 +78,13 @@ export async function createBacktest(options: BacktestOptions): Promise<Backtest
   const trained = trainings
     .filter(({ name }) => wanted.includes(name))
     .map(({ name, days, model, window }) =>
-      createTrainedLine({ name, what: `${modelWords(model)}, trained on ${days} days`, model, window }, surroundings),
+      createTrainedLine(
+        { name, what: `${codeOf(model).title(model)}, trained on ${days} days`, model, window },
+        surroundings,
+      ),
     )
   const continuous = async (name: LineName, how: string) => {
-    const what = `${modelWords(plan.model)}, ${how}`
+    const what = `${codeOf(plan.model).title(plan.model)}, ${how}`
     const line = { name, what, model: plan.model, testFromMs: test.fromMs }
     return wanted.includes(name) ? createContinuousLine(line, surroundings) : null
   }
@@ -162,14 +166,9 @@ function finish(state: BacktestState, wanted: readonly LineName[]): BacktestResu
     ['arriving', onArrival],
   ] as const) {
     if (line !== null) lines.push(line)
-    else if (wanted.includes(name)) skipped.push(`${name}: ${modelWords(plan.model)} is only trained as a whole`)
+    else if (wanted.includes(name))
+      skipped.push(`${name}: ${codeOf(plan.model).title(plan.model)} is only trained as a whole`)
   }
   const { metric } = plan.learn.promoteIf
   return { ...resultsOf(lines, { ...surroundings, protocol, metric, recordBytesOf }), skipped }
-}
-
-export function modelWords(plan: ModelPlan): string {
-  if (plan.kind === 'mlp') return `perceptron ${plan.hidden.join('-')}`
-  if (plan.kind === 'logistic') return 'logistic regression'
-  return plan.kind === 'prior' ? 'prior' : `own model ${plan.own.name}`
 }

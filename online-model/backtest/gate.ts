@@ -1,5 +1,6 @@
 /** What the gate would have said of a line's model at the end of the test week, with the first line as the champion. Called by the backtest. */
-import type { ModelWeights, QualityMetric } from '../../schemas/plan/model-plan.ts'
+import type { ModelWeights } from '../../schemas/models/models.ts'
+import type { QualityMetric } from '../../schemas/models/quality-metrics.ts'
 import { evaluateCandidate, type GateDecision } from '../evaluation/gates.ts'
 import { latencyVectorsMax, scoringLatency } from '../evaluation/scoring-latency.ts'
 import type { Predict } from '../models/model.ts'

@@ -2,7 +2,7 @@
  * The ways of learning that a backtest compares, each a line of its table: trained once on a window, or taught label by label with a
  * version published every so often. They see what live learning sees, at the event time at which it would.
  */
-import type { ModelPlan, ModelWeights } from '../../schemas/plan/model-plan.ts'
+import type { ModelPlan, ModelWeights } from '../../schemas/models/models.ts'
 import type { Predict, TrainingRows } from '../models/model.ts'
 import { modelOf, scoringOf } from '../models/model-of.ts'
 import type { History } from './history.ts'

@@ -1,7 +1,8 @@
 /** Lines of a backtest and the week that they scored in, their figures out. Called by the backtest when the last label has come. */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { ModelWeights, QualityMetric } from '../../schemas/plan/model-plan.ts'
+import type { ModelWeights } from '../../schemas/models/models.ts'
+import type { QualityMetric } from '../../schemas/models/quality-metrics.ts'
 import { evaluate } from '../evaluation/evaluate.ts'
 import type { GateDecision } from '../evaluation/gates.ts'
 import type { EvaluationReport, Quality } from '../evaluation/report.ts'

@@ -3,7 +3,7 @@
  * with rows later than both. Pure: what must be timed is handed in.
  */
 import assert from 'node:assert/strict'
-import type { QualityMetric } from '../../schemas/plan/model-plan.ts'
+import type { QualityMetric } from '../../schemas/models/quality-metrics.ts'
 import { registryRecordBytesMax } from '../registry/writer.ts'
 import { calibrationError } from './metrics.ts'
 import { type EvaluationRows, type PairedGain, pairedGain } from './paired-bootstrap.ts'

@@ -3,7 +3,7 @@
  * for a rollback. Pure; all randomness comes from the seed.
  */
 import assert from 'node:assert/strict'
-import type { QualityMetric } from '../../schemas/plan/model-plan.ts'
+import type { QualityMetric } from '../../schemas/models/quality-metrics.ts'
 import { createRandom } from '../models/random.ts'
 import { averagePrecision, brier, logLoss, type MeasureOptions, ranked, rocAuc } from './metrics.ts'
 

@@ -3,7 +3,7 @@
  * matured. Called by the trainer with every evaluation. Pure.
  */
 import assert from 'node:assert/strict'
-import type { QualityMetric } from '../../schemas/plan/model-plan.ts'
+import type { QualityMetric } from '../../schemas/models/quality-metrics.ts'
 import { countClasses, finite, type GateDecision, gainSentence } from './gates.ts'
 import { type EvaluationRows, pairedGain } from './paired-bootstrap.ts'
 

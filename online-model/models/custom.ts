@@ -1,13 +1,32 @@
 /** A definition's own model behind the contract of every model: its weights travel as JSON, and what it returns is checked. */
 import { isDeepStrictEqual } from 'node:util'
-import type { OwnModel } from '../../schemas/definition/custom-model.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { OwnModelPlan, OwnWeights } from '../../schemas/plan/model-plan.ts'
+import type { CustomModel, CustomModelPlan, CustomWeights } from '../../schemas/models/custom.ts'
 import { openState, sealState } from './learner-state.ts'
-import type { LearnerStart, Model, OnlineLearner, Predict, Scoring } from './model.ts'
+import type { LearnerStart, Model, ModelCode, OnlineLearner, Predict, Scoring } from './model.ts'
 import { countClasses } from './training-rows.ts'
 
-export function createOwn({ own }: OwnModelPlan): Model {
+export const customCode: ModelCode<CustomModelPlan, CustomWeights> = {
+  title: ({ own }) => `own model ${own.name}`,
+  create: createCustom,
+  scoring(weights, plan) {
+    if (plan.kind === 'own' && plan.own.name === weights.name) return customScoring(weights, plan.own)
+    throw new PipelineError(
+      'state_foreign',
+      `The version's weights belong to the definition's own model ${weights.name}, but the definition's model is ` +
+        `${plan.kind === 'own' ? `the own model ${plan.own.name}` : plan.kind} now. Train a model on this definition.`,
+      { details: { model: weights.name } },
+    )
+  },
+  summary: ({ name }) => ({ shape: `own ${name}`, parameters: 0, meaning: null, values: [] }),
+  numbers: () => [],
+  fromJson(model, features, check) {
+    const json = check.text(model.json, 'model.json')
+    return { kind: 'own', name: check.text(model.name, 'model.name'), features, json }
+  },
+}
+
+function createCustom({ own }: CustomModelPlan): Model {
   return {
     kind: 'own',
     async fit(training, options) {
@@ -18,14 +37,14 @@ export function createOwn({ own }: OwnModelPlan): Model {
       options.signal?.throwIfAborted()
       const weights = packed(own, training.features, fitted)
       // Weights that cannot score are found out here and not by the first event.
-      ownScoring(weights, own).predict(new Float64Array(training.features.length).fill(Number.NaN))
+      customScoring(weights, own).predict(new Float64Array(training.features.length).fill(Number.NaN))
       return { weights, note: `by the definition's own model ${own.name}` }
     },
     learner: own.learner ? async (features, start) => createLearner(own, features, start) : null,
   }
 }
 
-function packed(own: OwnModel, features: readonly string[], weights: unknown): OwnWeights {
+function packed(own: CustomModel, features: readonly string[], weights: unknown): CustomWeights {
   return { kind: 'own', name: own.name, features: [...features], json: jsonOf(weights, `the weights of ${own.name}`) }
 }
 
@@ -40,7 +59,7 @@ function jsonOf(value: unknown, what: string): string {
   )
 }
 
-function createLearner(own: OwnModel, features: readonly string[], { seed, state }: LearnerStart): OnlineLearner {
+function createLearner(own: CustomModel, features: readonly string[], { seed, state }: LearnerStart): OnlineLearner {
   const owner = { kind: 'own', name: own.name, features }
   const learner = own.learner!(features, { seed, state: state === null ? null : restored(state, owner) })
   let predict: Predict | null = null
@@ -50,7 +69,7 @@ function createLearner(own: OwnModel, features: readonly string[], { seed, state
       learner.learn(vector, label, weight)
     },
     predict(vector) {
-      predict ??= ownScoring(packed(own, features, learner.weights()), own).predict
+      predict ??= customScoring(packed(own, features, learner.weights()), own).predict
       return predict(vector)
     },
     weights: () => packed(own, features, learner.weights()),
@@ -72,7 +91,7 @@ function restored(state: Buffer, owner: unknown): unknown {
   return JSON.parse(json.toString()) as unknown
 }
 
-export function ownScoring({ features, json, name }: OwnWeights, own: OwnModel): Scoring {
+function customScoring({ features, json, name }: CustomWeights, own: CustomModel): Scoring {
   const weights = JSON.parse(json) as unknown
   const predict = own.predictor(weights, features)
   const contributions = own.contributions?.(weights, features)

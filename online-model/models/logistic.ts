@@ -4,13 +4,14 @@
 import assert from 'node:assert/strict'
 import { CholeskyDecomposition, Matrix } from 'ml-matrix'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { LogisticPlan, LogisticWeights } from '../../schemas/plan/model-plan.ts'
-import type { FitOptions, LearnerStart, Model, OnlineLearner, Scoring, TrainingRows } from './model.ts'
+import type { LogisticPlan, LogisticWeights } from '../../schemas/models/logistic.ts'
+import type { FitOptions, LearnerStart, Model, ModelCode, OnlineLearner, Scoring, TrainingRows } from './model.ts'
 import { networkOf } from './network.ts'
 import { createNetworkLearner, type NetworkLearning, type Tuning } from './network-learner.ts'
 import { columnScales } from './standardise.ts'
 import { openTensors, type Tensors } from './tensors.ts'
 import { giveWay, requireBothClasses } from './training-rows.ts'
+import { oneEach, standardising } from './weights-checks.ts'
 
 export interface LogisticTraining extends TrainingRows {
   /** Inverse of scikit-learn's C: weight of 0.5·‖w‖² against the summed log-loss. Not negative. */
@@ -27,7 +28,30 @@ export interface LogisticFit {
   readonly objective: number
 }
 
-export function createLogistic({ l2 }: LogisticPlan, iterationsMax = 100): Model {
+export const logisticCode: ModelCode<LogisticPlan, LogisticWeights> = {
+  title: () => 'logistic regression',
+  create: createLogistic,
+  scoring: logisticScoring,
+  summary: ({ features, weights }) => ({
+    shape: 'logistic',
+    parameters: features.length + 1,
+    meaning: 'log odds added by one standard deviation',
+    values: features.map((feature, i) => ({ feature, value: weights[i]! })),
+  }),
+  numbers: ({ weights, intercept }) => [...weights, intercept],
+  fromJson: (model, features, check) => ({
+    kind: 'logistic',
+    features,
+    ...standardising(model, features, check),
+    weights: oneEach('weights', model, features, check),
+    intercept: check.number(model.intercept, 'model.intercept'),
+  }),
+}
+
+/** A fit that has not converged after so many of Newton's steps will not. */
+const iterationsMax = 100
+
+function createLogistic({ l2 }: LogisticPlan): Model {
   return {
     kind: 'logistic',
     async fit(training, options) {

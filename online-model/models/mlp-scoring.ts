@@ -1,6 +1,6 @@
 /** Weights of a multilayer perceptron in, its score and the contributions to it out: plain loops over flat arrays. */
 import assert from 'node:assert/strict'
-import type { LayerWeights, MlpWeights } from '../../schemas/plan/model-plan.ts'
+import type { LayerWeights, MlpWeights } from '../../schemas/models/mlp.ts'
 import { standardise } from './input-scales.ts'
 import type { Scoring } from './model.ts'
 

@@ -4,20 +4,47 @@
  */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { MlpPlan, MlpWeights } from '../../schemas/plan/model-plan.ts'
+import type { LayerWeights, MlpPlan, MlpWeights } from '../../schemas/models/mlp.ts'
 import { createAdam } from './adam.ts'
 import { type Batch, createBatch, createGradient } from './gradient.ts'
 import { type InputScales, signedLog, standardise } from './input-scales.ts'
+import type { Checks } from './json-checks.ts'
 import { mlpScoring } from './mlp-scoring.ts'
-import type { FitOptions, Fitted, LearnerStart, Model, OnlineLearner, TrainingRows } from './model.ts'
+import type {
+  FitOptions,
+  Fitted,
+  LearnerStart,
+  Model,
+  ModelCode,
+  OnlineLearner,
+  TrainingRows,
+  WeightsSummary,
+} from './model.ts'
 import { firstParameters, layerWeights, type Network, networkOf } from './network.ts'
 import { createNetworkLearner, type NetworkLearning, type Tuning } from './network-learner.ts'
+import { norm } from './norm.ts'
 import { createRandom, type Random } from './random.ts'
 import { columnScales } from './standardise.ts'
 import { openTensors, type Tensors } from './tensors.ts'
 import { giveWay, requireBothClasses } from './training-rows.ts'
+import { positiveEach, standardising } from './weights-checks.ts'
 
-export function createMlp(plan: MlpPlan): Model {
+export const mlpCode: ModelCode<MlpPlan, MlpWeights> = {
+  title: ({ hidden }) => `perceptron ${hidden.join('-')}`,
+  create: createMlp,
+  scoring: mlpScoring,
+  summary: summaryOf,
+  numbers: ({ layers }) => layers.flatMap((layer) => [...layer.weights, ...layer.biases]),
+  fromJson: (model, features, check) => ({
+    kind: 'mlp',
+    features,
+    units: positiveEach('units', model, features, check),
+    ...standardising(model, features, check),
+    layers: layersFrom(model.layers, features.length, check),
+  }),
+}
+
+function createMlp(plan: MlpPlan): Model {
   return {
     kind: 'mlp',
     fit: (training, options) => fitMlp(plan, training, options),
@@ -25,9 +52,9 @@ export function createMlp(plan: MlpPlan): Model {
   }
 }
 
-/** Found on July of the Handbook's data: what costs more was worth less than .01 of average precision there. */
 /** A learner's step size never falls, so it is a part of the fit's highest. */
 const learnerRateShare = 0.4
+/** Found on July of the Handbook's data: what costs more was worth less than .01 of average precision there. */
 const tuning: Tuning = {
   newRows: 256,
   positiveDraws: 16,
@@ -165,4 +192,36 @@ function fill(batch: Batch, rows: Uint32Array, { training, inputs, meanWeight }:
     batch.labels[at] = training.labels[row]!
     batch.weights[at] = (training.weights === null ? 1 : training.weights[row]! / meanWeight) / rows.length
   }
+}
+
+function summaryOf({ features, layers }: MlpWeights): WeightsSummary {
+  const hidden = layers.slice(0, -1).map(({ biases }) => biases.length)
+  const units = hidden[0] ?? 1
+  const first = layers[0]!.weights
+  return {
+    shape: `mlp ${hidden.join('-')}`,
+    parameters: layers.reduce((sum, layer) => sum + layer.weights.length + layer.biases.length, 0),
+    meaning: 'norm of the weights out of each input',
+    values: features.map((feature, i) => ({ feature, value: norm(first.slice(i * units, (i + 1) * units)) })),
+  }
+}
+
+function layersFrom(value: unknown, width: number, check: Checks): LayerWeights[] {
+  const found = check.list(value, 'model.layers')
+  let inputs = width
+  const layers = found.map((entry, l) => {
+    const path = `model.layers[${l}]`
+    const layer = check.object(entry, path)
+    const weights = check.numbers(layer.weights, `${path}.weights`)
+    const biases = check.numbers(layer.biases, `${path}.biases`)
+    if (weights.length !== inputs * biases.length) {
+      const expected = `${inputs * biases.length} values, one for each of ${inputs} inputs and ${biases.length} units`
+      check.note(`${path}.weights`, expected, `${weights.length}`)
+    }
+    inputs = biases.length
+    return { weights, biases }
+  })
+  if (found.length === 0 || inputs !== 1)
+    check.note('model.layers', 'layers of which the last has one unit', `${inputs}`)
+  return layers
 }

@@ -1,12 +1,14 @@
 /**
- * The contract of every model: what training and learning call (`modelOf`), and what scoring calls (`scoringOf`). A model kind is data in
- * the plan and one file here.
+ * The contract of every model: what training and learning call (`modelOf`), what scoring calls (`scoringOf`), and what a kind of model
+ * implements (`ModelCode`). `model-of.ts` lists the kinds; what a definition says of each is in `schemas/models/`.
  */
 
-import type { FitOptions, Predict, TrainingRows } from '../../schemas/definition/custom-model.ts'
-import type { ModelName, ModelWeights } from '../../schemas/plan/model-plan.ts'
+import type { Parts } from '../../schemas/kernel/report.ts'
+import type { FitOptions, Predict, TrainingRows } from '../../schemas/models/custom.ts'
+import type { ModelName, ModelPlan, ModelWeights } from '../../schemas/models/models.ts'
+import type { Checks } from './json-checks.ts'
 
-export type { FitOptions, Predict, TrainingRows } from '../../schemas/definition/custom-model.ts'
+export type { FitOptions, Predict, TrainingRows } from '../../schemas/models/custom.ts'
 
 export interface Model {
   readonly kind: ModelName
@@ -49,4 +51,29 @@ export interface Scoring {
   readonly predict: Predict
   /** Writes what each feature adds to the log odds, against its mean; 0 where missing. */
   contributions(vector: ArrayLike<number>, into: Float64Array): void
+}
+
+export interface WeightsSummary {
+  /** Such as `logistic` or `mlp 64-32`. */
+  readonly shape: string
+  /** How many numbers were learned. */
+  readonly parameters: number
+  /** What `values` are; null where the weights say nothing by feature. */
+  readonly meaning: string | null
+  /** By feature, in vector order. */
+  readonly values: ReadonlyArray<{ readonly feature: string; readonly value: number }>
+}
+
+/** A kind of model. Its plan and its weights are those of the same kind in `schemas/models/`. */
+export interface ModelCode<P extends ModelPlan = ModelPlan, W extends ModelWeights = ModelWeights> {
+  /** A name for people, such as `logistic regression`. */
+  title(plan: P): string
+  create(plan: P): Model
+  /** `plan`: the definition's model, of whatever kind. */
+  scoring(weights: W, plan: ModelPlan): Scoring
+  summary(weights: W): WeightsSummary
+  /** All learned numbers, so that two versions can be compared; empty where they are not known. */
+  numbers(weights: W): readonly number[]
+  /** The members of a model file; notes every mistake and goes on. */
+  fromJson(model: Parts, features: readonly string[], check: Checks): W
 }

@@ -2,7 +2,7 @@
  * A multilayer perceptron in one flat array: the layout of its parameters, their first values, and their form in a version. Shared by
  * the fit and the learner.
  */
-import type { LayerWeights } from '../../schemas/plan/model-plan.ts'
+import type { LayerWeights } from '../../schemas/models/mlp.ts'
 import type { Random } from './random.ts'
 
 export interface Layer {

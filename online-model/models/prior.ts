@@ -1,12 +1,25 @@
 /** The share of positives as the score of every event: the baseline that any other model must beat. */
 
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { PriorPlan, PriorWeights } from '../../schemas/plan/model-plan.ts'
+import type { PriorPlan, PriorWeights } from '../../schemas/models/prior.ts'
 import { openState, sealState } from './learner-state.ts'
-import type { Model, OnlineLearner, Scoring } from './model.ts'
+import type { Model, ModelCode, OnlineLearner, Scoring } from './model.ts'
 import { countClasses } from './training-rows.ts'
 
-export function createPrior(_plan: PriorPlan): Model {
+export const priorCode: ModelCode<PriorPlan, PriorWeights> = {
+  title: () => 'prior',
+  create: createPrior,
+  scoring: priorScoring,
+  summary: ({ probability }) => ({ shape: `prior ${probability}`, parameters: 1, meaning: null, values: [] }),
+  numbers: ({ probability }) => [probability],
+  fromJson(model, features, check) {
+    const probability = check.number(model.probability, 'model.probability')
+    if (probability < 0 || probability > 1) check.note('model.probability', '0 to 1', `${probability}`)
+    return { kind: 'prior', features, probability }
+  },
+}
+
+function createPrior(): Model {
   return {
     kind: 'prior',
     fit: async (training, { signal }) => {
@@ -47,7 +60,7 @@ function createLearner(features: readonly string[], state: Buffer | null): Onlin
   }
 }
 
-export function priorScoring({ probability }: PriorWeights): Scoring {
+function priorScoring({ probability }: PriorWeights): Scoring {
   return {
     predict: () => probability,
     contributions: (_vector, into) => {

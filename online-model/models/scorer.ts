@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { ModelPlan, ModelWeights } from '../../schemas/plan/model-plan.ts'
+import type { ModelPlan, ModelWeights } from '../../schemas/models/models.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import type { Predict, Scoring } from './model.ts'
 import { scoringOf } from './model-of.ts'

@@ -1,44 +1,11 @@
 /** Weights in, what a person can read of them out: size, shape, and what each feature counts for. Called by `millrace models`. Pure. */
-import type { ModelWeights } from '../../schemas/plan/model-plan.ts'
-
-export interface WeightsSummary {
-  /** Such as `logistic` or `mlp 64-32`. */
-  readonly shape: string
-  /** Numbers that were learnt. */
-  readonly parameters: number
-  /** What `values` are; null where nothing can be said by feature. */
-  readonly meaning: string | null
-  /** By feature, in vector order. */
-  readonly values: ReadonlyArray<{ readonly feature: string; readonly value: number }>
-}
+import type { ModelWeights } from '../../schemas/models/models.ts'
+import type { WeightsSummary } from './model.ts'
+import { codeOf } from './model-of.ts'
+import { norm } from './norm.ts'
 
 export function summaryOf(weights: ModelWeights): WeightsSummary {
-  const { features } = weights
-  switch (weights.kind) {
-    case 'logistic':
-      return {
-        shape: 'logistic',
-        parameters: features.length + 1,
-        meaning: 'log odds added by one standard deviation',
-        values: features.map((feature, i) => ({ feature, value: weights.weights[i]! })),
-      }
-    case 'mlp': {
-      const { layers } = weights
-      const hidden = layers.slice(0, -1).map(({ biases }) => biases.length)
-      const units = hidden[0] ?? 1
-      const first = layers[0]!.weights
-      return {
-        shape: `mlp ${hidden.join('-')}`,
-        parameters: layers.reduce((sum, layer) => sum + layer.weights.length + layer.biases.length, 0),
-        meaning: 'norm of the weights out of each input',
-        values: features.map((feature, i) => ({ feature, value: norm(first.slice(i * units, (i + 1) * units)) })),
-      }
-    }
-    case 'prior':
-      return { shape: `prior ${weights.probability}`, parameters: 1, meaning: null, values: [] }
-    case 'own':
-      return { shape: `own ${weights.name}`, parameters: 0, meaning: null, values: [] }
-  }
+  return codeOf(weights).summary(weights)
 }
 
 export interface WeightsDifference {
@@ -71,18 +38,8 @@ export function differenceOf(first: ModelWeights, second: ModelWeights): Weights
 function distanceTold(first: ModelWeights, second: ModelWeights, one: WeightsSummary, two: WeightsSummary): string {
   if (JSON.stringify(first) === JSON.stringify(second)) return 'The weights are the same.'
   if (first.kind !== second.kind || one.shape !== two.shape) return `The models are ${one.shape} and ${two.shape}.`
-  const [a, b] = [numbersOf(first), numbersOf(second)]
+  const [a, b] = [codeOf(first).numbers(first), codeOf(second).numbers(second)]
   if (a.length === 0 || a.length !== b.length) return `Both models are ${one.shape}, with other weights.`
   const share = norm(a.map((value, i) => b[i]! - value)) / norm(a)
   return `Both models are ${one.shape}; the weights differ by ${Number((100 * share).toPrecision(3))} % of their norm.`
-}
-
-function numbersOf(weights: ModelWeights): readonly number[] {
-  if (weights.kind === 'logistic') return [...weights.weights, weights.intercept]
-  if (weights.kind === 'mlp') return weights.layers.flatMap((layer) => [...layer.weights, ...layer.biases])
-  return weights.kind === 'prior' ? [weights.probability] : []
-}
-
-function norm(values: readonly number[]): number {
-  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0))
 }

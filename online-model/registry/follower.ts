@@ -2,7 +2,7 @@
  * The registry topic in, the scorers of the champion and its challengers out: read to its end at start, followed in the background, asked
  * once per batch.
  */
-import type { Broker } from '../../runtime/broker.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import { createScorer, isFor, type Scorer } from '../models/scorer.ts'
@@ -10,7 +10,7 @@ import { createRegistryReader, type RegistryReader } from './reader.ts'
 import { challengers, champion, type RegistryState } from './registry.ts'
 
 export interface RegistryFollowerOptions {
-  readonly broker: Pick<Broker, 'bounds' | 'fetcher'>
+  readonly broker: BrokerData
   readonly plan: Pick<Plan, 'models' | 'features' | 'fingerprint' | 'model'>
   /** The registry topic under its full name. One partition. */
   readonly topic: string

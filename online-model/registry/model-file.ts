@@ -4,7 +4,7 @@
  */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { ModelVersion, VersionOrigin } from '../../schemas/wire/records.ts'
-import { checksInto, isObject, show } from './json-checks.ts'
+import { checksInto, isObject, show } from '../models/json-checks.ts'
 import { weightsFrom } from './weights-json.ts'
 
 const format = 'millrace-model/1'

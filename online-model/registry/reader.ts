@@ -1,6 +1,6 @@
 /** The registry topic in, the state of the registry out: read to its end, and followed in the background. Used by all who need it. */
 import assert from 'node:assert/strict'
-import type { Broker, Fetcher, LogRecord } from '../../runtime/broker.ts'
+import type { BrokerData, Fetcher, LogRecord } from '../../runtime/broker.ts'
 import { readSpans } from '../../runtime/read-log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { RecordCodec } from '../../schemas/wire/codec.ts'
@@ -8,7 +8,7 @@ import type { RegistryRecord } from '../../schemas/wire/records.ts'
 import { emptyRegistry, foldRegistry, type RegistryState } from './registry.ts'
 
 export interface RegistryReaderOptions {
-  readonly broker: Pick<Broker, 'bounds' | 'fetcher'>
+  readonly broker: BrokerData
   readonly codec: RecordCodec<RegistryRecord>
   /** The registry topic under its full name. One partition. */
   readonly topic: string

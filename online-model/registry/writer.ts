@@ -2,7 +2,7 @@
  * A change of the registry in, whether it was accepted out: versions, aliases and notes are appended, and the topic is read again, since
  * only its order decides between several writers. Called by the trainer and by `millrace models`.
  */
-import type { Broker, Producer } from '../../runtime/broker.ts'
+import type { BrokerData, Producer } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { RecordCodec } from '../../schemas/wire/codec.ts'
 import type { AliasChange, ModelVersion, RegistryRecord, VersionNote } from '../../schemas/wire/records.ts'
@@ -27,7 +27,7 @@ export const registryRecordBytesMax = 1_000_000
 export const attemptsMax = 8
 
 export interface RegistryWriterOptions {
-  readonly broker: Pick<Broker, 'bounds' | 'fetcher' | 'producer'>
+  readonly broker: BrokerData
   readonly codec: RecordCodec<RegistryRecord>
   /** The registry topic under its full name. */
   readonly topic: string

@@ -3,7 +3,7 @@
  * number of the last row in it, so that after a crash the same rows are learnt again from the same state. Called by steps 2 and 3.
  */
 import assert from 'node:assert/strict'
-import type { ModelWeights } from '../../schemas/plan/model-plan.ts'
+import type { ModelWeights } from '../../schemas/models/models.ts'
 import type { Model, OnlineLearner } from '../models/model.ts'
 import type { MatureRows, TrainingStore } from '../training-store/store.ts'
 import { createRecentScores, type ScoredRows } from './recent-scores.ts'

@@ -2,7 +2,7 @@
  * When the trainer publishes its learner's weights and when it retrains, in event time. Called by steps 1 to 4 of the trainer. Pure; its
  * state is saved in the training store, so that a restart neither repeats nor forgets what was due.
  */
-import type { LearnPlan, RetrainPlan } from '../../schemas/plan/model-plan.ts'
+import type { LearnPlan, RetrainPlan } from '../../schemas/plan/learn-plan.ts'
 
 export interface Schedule {
   /** Event time of the newest row learnt from when weights were last published, ms; before that of the first row, null without one. */

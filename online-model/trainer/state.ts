@@ -2,7 +2,7 @@
  * What the trainer works with and what it remembers between two steps, as one value. Made by `trainer.ts`; every numbered step is a plain
  * function over it.
  */
-import type { Broker } from '../../runtime/broker.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
@@ -16,7 +16,7 @@ import type { ServedEvaluation } from './served-evaluation.ts'
 
 export interface TrainerOptions {
   readonly plan: Plan
-  readonly broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher'>
+  readonly broker: BrokerData
   readonly store: TrainingStore
   readonly registry: RegistryWriter
   /** The fit of a retraining; runs where it does not block the loop. */
@@ -24,6 +24,8 @@ export interface TrainerOptions {
   /** Source of all randomness. */
   readonly seed: number
   readonly clock: Clock
+  /** From 0 to 1, for the jitter of retries. */
+  readonly random: () => number
   readonly log: Log
   readonly metrics: TrainerMetrics
   /** File for snapshots of the store; null: none are written. */
@@ -93,8 +95,6 @@ export interface TrainerState extends TrainerOptions {
   evaluatedSeq: number
   snapshotAtMs: number
   snapshotSeq: number
-  /** The outage that the loop is in; null where the last step succeeded. */
-  outage: { readonly sinceMs: number; readonly failures: number } | null
 }
 
 export function createTrainerState(options: TrainerOptions): TrainerState {
@@ -108,7 +108,6 @@ export function createTrainerState(options: TrainerOptions): TrainerState {
     evaluatedSeq: 0,
     snapshotAtMs: Number.NEGATIVE_INFINITY,
     snapshotSeq: 0,
-    outage: null,
   }
 }
 

@@ -1,6 +1,6 @@
 /** The logged predictions and the label stream in, a filled label join and its watermark out; called by `train.ts`. */
 import assert from 'node:assert/strict'
-import type { Broker, Fetcher, LogRecord, TopicPartition } from '../../runtime/broker.ts'
+import type { BrokerData, Fetcher, LogRecord, TopicPartition } from '../../runtime/broker.ts'
 import { type LogSpan, readSpans, wholeLog } from '../../runtime/read-log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { LabelPlan, Plan, StreamPlan } from '../../schemas/plan/plan.ts'
@@ -35,7 +35,7 @@ export interface TrainInputs {
  * the broker's codes.
  */
 export async function readTrainInputs(
-  broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher'>,
+  broker: BrokerData,
   plan: InputPlan,
   topics: { readonly predictions: string; readonly label: string },
   rowsMax: number,

@@ -2,7 +2,7 @@
  * The logged predictions and the label stream in, a new champion in the registry out; called by the `train` command.
  * Step by step below.
  */
-import type { Broker } from '../../runtime/broker.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
@@ -21,7 +21,7 @@ export type TrainingPlan = Pick<
 >
 
 export interface TrainOptions {
-  readonly broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher' | 'producer'>
+  readonly broker: BrokerData
   readonly plan: TrainingPlan
   /** Full topic names: logged predictions, raw topic of the label stream, registry. */
   readonly topics: { readonly predictions: string; readonly label: string; readonly models: string }

@@ -7,7 +7,7 @@
  * Every step continues from what the previous one has saved, so that a crash between any two repeats work and loses none. Processes that
  * score need nothing from this one but its registry records. Called by `millrace trainer` and an embedded `start`.
  */
-import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { createOutage, processRetry } from '../../runtime/retry.ts'
 import { modelOf } from '../models/model-of.ts'
 import { createStoreFollower, type StoreFollower } from '../training-store/follow.ts'
 import { type ContinuousLearning, openContinuous } from './continuous.ts'
@@ -51,7 +51,14 @@ export function startTrainer(options: TrainerOptions): Trainer {
 }
 
 async function run(state: TrainerState): Promise<void> {
-  const { clock, limits, signal, store, metrics } = state
+  const { clock, random, limits, log, signal, store, metrics } = state
+  const outage = createOutage({
+    policy: { ...processRetry, outageMaxMs: limits.outageMaxMs },
+    clock,
+    random,
+    signal,
+    onRetry: ({ error, failures, pauseMs }) => log.warn({ code: error.code, failures, pauseMs }, error.message),
+  })
   await loadSchedule(state)
   const continuous = await openLearning(state)
   const follower = openFollower(state, continuous)
@@ -71,12 +78,12 @@ async function run(state: TrainerState): Promise<void> {
         await evaluateIfDue(state)
         await snapshotIfDue(state)
         metrics.status(store.status())
-        state.outage = null
+        outage.succeeded()
 
         // 6 next
         await (isAtEnd ? clock.sleep(limits.pollMs) : clock.turn())
       } catch (error) {
-        await waitOut(state, error)
+        await outage.failed(error)
       }
     }
     await continuous?.save()
@@ -95,32 +102,18 @@ async function openLearning({ plan, store, seed, limits }: TrainerState): Promis
 }
 
 function openFollower(state: TrainerState, continuous: ContinuousLearning | null): StoreFollower {
-  const { broker, plan, store, clock, log, limits } = state
+  const { broker, plan, store, clock, log, random, limits } = state
   return createStoreFollower({
     broker,
     plan,
     store,
     clock,
     log,
+    random,
     handOut: continuous && {
       afterSeq: continuous.upToSeq,
       rowsMax: limits.matureRowsMax,
       onMatured: (rows) => learnMatured(state, continuous, rows),
     },
   })
-}
-
-const backoffFirstMs = 100
-const backoffMaxMs = 5_000
-
-/** Waits before the next attempt where the failure may pass; throws it where it may not, or the outage has lasted too long. */
-async function waitOut(state: TrainerState, error: unknown): Promise<void> {
-  if (!(error instanceof PipelineError) || !error.retry) throw error
-  const { clock, limits, log } = state
-  const { sinceMs, failures } = state.outage ?? { sinceMs: clock.elapsedMs(), failures: 0 }
-  state.outage = { sinceMs, failures: failures + 1 }
-  if (clock.elapsedMs() - sinceMs > limits.outageMaxMs) throw error
-  const delayMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** failures)
-  log.warn({ code: error.code, failures: failures + 1, delayMs }, error.message)
-  await clock.sleep(delayMs)
 }

@@ -3,10 +3,11 @@
  * rows that matured. Called by the trainer's loop (step 1) and `millrace data`. Reads without a group, from the store's own positions.
  */
 import assert from 'node:assert/strict'
-import type { Broker, FetchedPartition, Fetcher, LogRecord } from '../../runtime/broker.ts'
+import type { BrokerData, FetchedPartition, Fetcher, LogRecord } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
 import { wholeLog } from '../../runtime/read-log.ts'
+import { createOutage, type Outage, processRetry } from '../../runtime/retry.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import { readLabel } from '../labels/read-label.ts'
@@ -17,11 +18,13 @@ import type { StoreStatus, TrainingStore } from './store.ts'
 import { type InputName, type PartitionRead, partitionKey } from './watermark.ts'
 
 export interface FollowStoreOptions {
-  readonly broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher'>
+  readonly broker: BrokerData
   readonly plan: Pick<Plan, 'predictions' | 'fingerprint' | 'streams' | 'label'>
   readonly store: Pick<TrainingStore, 'status' | 'apply' | 'matured'>
   readonly clock: Pick<Clock, 'elapsedMs' | 'sleep'>
   readonly log: Pick<Log, 'warn'>
+  /** From 0 to 1, for the jitter of retries. */
+  readonly random: () => number
   /** The consumer of rows that mature; null: there is none. */
   readonly handOut: {
     /** `seq` after which rows are handed out: what the consumer has saved (`TrainingStore.state`), or 0. */
@@ -61,11 +64,8 @@ export interface StoreFollower {
   close(): Promise<void>
 }
 
-const backoffFirstMs = 100
-const backoffMaxMs = 5_000
 const matureRowsMaxDefault = 4_096
 const stepBytesMaxDefault = 8 * 1_048_576
-const outageMaxMsDefault = 300_000
 const partitionBytesMin = 65_536
 
 /** A partition of one of the two topics, and the offset to read next. */
@@ -80,32 +80,36 @@ interface FollowerState extends FollowStoreOptions {
   readonly labelStream: StreamPlan
   readonly topics: Readonly<Record<InputName, string>>
   readonly stepBytesMax: number
-  readonly outageMaxMs: number
   /** `seq` of the last row that was handed out. */
   upToSeq: number
   /** Null before the first read. */
   positions: readonly InputPosition[] | null
   fetcher: Fetcher | null
-  /** Null where the last read succeeded. */
-  outage: { readonly sinceMs: number; readonly failures: number } | null
+  readonly outage: Outage
   /** Offsets that were removed from the logs before they were read, not applied yet. */
   passedOver: number
 }
 
 /** Connects with the first step. */
 export function createStoreFollower(options: FollowStoreOptions): StoreFollower {
-  const { plan, stepBytesMax = stepBytesMaxDefault, outageMaxMs = outageMaxMsDefault } = options
+  const { plan, clock, log, random, stepBytesMax = stepBytesMaxDefault } = options
+  const { outageMaxMs = processRetry.outageMaxMs } = options
   const labelStream = labelStreamOf(plan)
   const state: FollowerState = {
     ...options,
     labelStream,
     topics: { predictions: plan.predictions.topic, label: labelStream.topic },
     stepBytesMax,
-    outageMaxMs,
     upToSeq: options.handOut?.afterSeq ?? 0,
     positions: null,
     fetcher: null,
-    outage: null,
+    outage: createOutage({
+      policy: { ...processRetry, outageMaxMs },
+      clock,
+      random,
+      onRetry: ({ error, failures, pauseMs }) =>
+        log.warn({ code: error.code, failures, pauseMs }, `training store: ${error.message}`),
+    }),
     passedOver: 0,
   }
   let closed: Promise<void> | null = null
@@ -168,23 +172,16 @@ async function read(state: FollowerState): Promise<readonly FetchedPartition[]> 
 
 /** Null after a failure that may pass. */
 async function readOrWait(state: FollowerState): Promise<readonly FetchedPartition[] | null> {
-  const { clock, log, outageMaxMs } = state
   try {
     const fetched = await read(state)
-    state.outage = null
+    state.outage.succeeded()
     return fetched
   } catch (error) {
-    if (!(error instanceof PipelineError)) throw error
-    if (error.code === 'log_truncated') return passOver(state, error)
-    if (!error.retry) throw error
-    const { sinceMs, failures } = state.outage ?? { sinceMs: clock.elapsedMs(), failures: 0 }
-    state.outage = { sinceMs, failures: failures + 1 }
-    if (clock.elapsedMs() - sinceMs > outageMaxMs) throw error
-    const delayMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** failures)
-    log.warn({ code: error.code, failures: failures + 1, delayMs }, `training store: ${error.message}`)
-    await state.fetcher?.close()
+    if (error instanceof PipelineError && error.code === 'log_truncated') return passOver(state, error)
+    const broken = state.fetcher
     state.fetcher = null
-    await clock.sleep(delayMs)
+    await broken?.close()
+    await state.outage.failed(error)
     return null
   }
 }

@@ -5,7 +5,7 @@
  */
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { AggregateSlot, StagePlan } from '../../schemas/plan/plan.ts'
-import { bigSum } from './big-sum.ts'
+import { slowAggregates } from './oracle-aggregates.ts'
 
 /** What canonical order compares, in this order. */
 export interface OracleSortKey {
@@ -72,7 +72,8 @@ export function createOracle(stage: StagePlan): Oracle {
 
   function slotValue(slot: AggregateSlot, list: readonly OracleFact[], sortKey: OracleSortKey): number {
     const inWindow = list.filter((fact) => counts(slot, fact, sortKey))
-    if (slot.kind === 'count') return inWindow.length
+    const aggregate = slowAggregates[slot.kind]
+    if (slot.column === null) return aggregate([], { facts: inWindow.length, scale: 1 })
     const field = sources.get(slot.stream)!.values.find(({ column }) => column === slot.column)!.field
     const scale = slot.decimals === null ? 1 : 10 ** slot.decimals
     const values: number[] = []
@@ -80,7 +81,7 @@ export function createOracle(stage: StagePlan): Oracle {
       const value = event[field]
       if (value !== null && value !== undefined) values.push(scaled(Number(value), slot.decimals))
     }
-    return aggregate(slot.kind, values, scale)
+    return aggregate(values, { facts: inWindow.length, scale })
   }
 }
 
@@ -103,24 +104,4 @@ export function isAfter(a: OracleSortKey, b: OracleSortKey): boolean {
 /** Where decimals are declared, values are whole numbers of the last of them; 0 has no sign. */
 function scaled(value: number, decimals: number | null): number {
   return (decimals === null ? value : Math.round(value * 10 ** decimals)) + 0
-}
-
-/** Larger values make a sum missing: it could be beyond the largest double. */
-const summandMax = 2 ** 1000
-
-function aggregate(kind: Exclude<AggregateSlot['kind'], 'count'>, values: readonly number[], scale: number): number {
-  switch (kind) {
-    case 'sum':
-      return exactSum(values) / scale
-    case 'mean':
-      return values.length === 0 ? Number.NaN : exactSum(values) / (values.length * scale)
-    case 'min':
-      return values.length === 0 ? Number.NaN : values.reduce((least, value) => Math.min(least, value)) / scale
-    case 'max':
-      return values.length === 0 ? Number.NaN : values.reduce((most, value) => Math.max(most, value)) / scale
-  }
-}
-
-function exactSum(values: readonly number[]): number {
-  return values.some((value) => Math.abs(value) > summandMax) ? Number.NaN : bigSum(values)
 }

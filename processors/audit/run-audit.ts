@@ -2,19 +2,21 @@
  * Follows a pipeline without joining its group and audits its outputs: fetches in a loop, reports differences. Called by `millrace audit`.
  * Writes nothing, so that it can run beside anything, and more than once.
  */
-import type { Broker, Fetcher } from '../../runtime/broker.ts'
+import type { BrokerData, Fetcher } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
-import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { createOutage, processRetry } from '../../runtime/retry.ts'
 import { createAudit } from './audit.ts'
 import type { AuditCounts, AuditOptions } from './audit-state.ts'
 import type { Difference } from './audited-output.ts'
 
 export interface RunAuditOptions extends Pick<AuditOptions, 'plan' | 'sample' | 'scoreOf'> {
-  readonly broker: Pick<Broker, 'bounds' | 'fetcher'>
+  readonly broker: BrokerData
   readonly partitionsOf: (topic: string) => number
   readonly clock: Clock
   readonly log: Log
+  /** From 0 to 1, for the jitter of retries. */
+  readonly random: () => number
   /** Reads the model versions published so far; called before outputs are compared. */
   readonly loadModels: () => Promise<void>
   /** Ends once everything that was in the topics at the start has been compared. */
@@ -26,7 +28,6 @@ export interface RunAuditOptions extends Pick<AuditOptions, 'plan' | 'sample' | 
 const limits = { maxWaitMs: 500, partitionBytesMax: 1_048_576 }
 /** A transaction becomes readable partition by partition: after so long its dead letters are readable, too. */
 const settleMs = 1_000
-const backoffMaxMs = 5_000
 
 /** Returns the counts, after a stop or with `isOnce` at the end. */
 export async function runAudit(options: RunAuditOptions): Promise<Readonly<AuditCounts>> {
@@ -50,7 +51,13 @@ export async function runAudit(options: RunAuditOptions): Promise<Readonly<Audit
       .every((at) => audit.nextOf(at) >= boundsOf.get(`${at.topic} ${at.partition}`)!.end)
 
   let fetcher: Fetcher | null = null
-  let failures = 0
+  const outage = createOutage({
+    policy: processRetry,
+    clock,
+    random: options.random,
+    signal,
+    onRetry: ({ error, failures, pauseMs }) => options.log.warn({ code: error.code, failures, pauseMs }, error.message),
+  })
   let round = 0
   /** When the fetches were answered whose outputs are not compared yet. */
   const answered: Array<{ readonly round: number; readonly ms: number }> = []
@@ -63,14 +70,12 @@ export async function runAudit(options: RunAuditOptions): Promise<Readonly<Audit
         const fetched = await fetcher.fetch(audit.wanted({ outputs: isReading }), limits)
         for (const part of fetched) audit.accept(part, round)
         await options.loadModels()
-        failures = 0
+        outage.succeeded()
       } catch (error) {
-        if (!(error instanceof PipelineError) || !error.retry) throw error
-        failures++
-        options.log.warn({ code: error.code, failures }, error.message)
-        await fetcher?.close()
+        const broken: Fetcher | null = fetcher
         fetcher = null
-        await clock.sleep(Math.min(backoffMaxMs, 100 * 2 ** failures))
+        await broken?.close()
+        await outage.failed(error)
         continue
       }
       answered.push({ round: round++, ms: clock.elapsedMs() })

@@ -10,7 +10,7 @@
  * 7 of this one. Any failure ends the loop: nothing in memory is trusted after it, and the tasks are opened anew.
  */
 
-import { got, outcomeOf } from '../outcome.ts'
+import { outcomeOf, unwrap } from '../outcome.ts'
 import type { ActiveBatch } from './active-batch.ts'
 import { apply, type PendingStep, takeSteps } from './apply.ts'
 import { decode } from './decode.ts'
@@ -37,7 +37,7 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
     while (!parts.isStopping()) await runBatch(loop)
   } finally {
     await loop.fetching
-    got(await loop.committing)
+    unwrap(await loop.committing)
   }
 }
 
@@ -70,7 +70,7 @@ async function runBatch(loop: LoopState): Promise<void> {
   const publication = metrics.time('encode', () => publicationOf(loop, batches, updates))
   trimCaches(loop)
   const steps = takeSteps(batches)
-  got(await loop.committing)
+  unwrap(await loop.committing)
   loop.commitBeganMs = clock.elapsedMs()
   loop.committing = outcomeOf(commit(loop, publication, steps, batches, beganMs))
 }

@@ -88,8 +88,8 @@ function readInput(state: TaskState, index: number): void {
   input.lag = Math.max(0, stableEnd - input.nextOffset)
   // What an open transaction has not decided may still come, and be earlier than what other inputs bring.
   input.isAtEnd = input.nextOffset >= end
-  alignment.fetched(index, askedRound, input.isAtEnd)
-  if (!input.stream && input.lag === 0) frontiersOf(state).caughtUp()
+  alignment.observeFetch(index, askedRound, input.isAtEnd)
+  if (!input.stream && input.lag === 0) frontiersOf(state).setCaughtUp()
   finishRestoredInputs(state)
 }
 
@@ -127,9 +127,9 @@ function readRepartitionRecord(state: TaskState, input: ReadInput, index: number
   const event = stageEventOf(plan, stage, decoded, readAt(input, source, index, record))
   hold(state, input, event)
   if (event.time > input.maxEventTime) input.maxEventTime = event.time
-  frontiersOf(state).observed(decoded.source, event)
+  frontiersOf(state).observe(decoded.source, event)
   state.alignment.advance(source, event)
-  state.alignment.said(source, { offset: record.offset, isIdle: false, observed: [], until: null })
+  state.alignment.observeReport(source, { offset: record.offset, isIdle: false, observed: [], idleUpTo: null })
 }
 
 function readWatermark(state: TaskState, input: ReadInput, watermark: WatermarkRecord, offset: number): void {
@@ -138,10 +138,10 @@ function readWatermark(state: TaskState, input: ReadInput, watermark: WatermarkR
   for (const progress of watermark.sources) {
     if (progress.source >= options.tasksBefore) continue
     const source = input.firstSource + progress.source
-    const { idle: isIdle, idleUpTo: until, retentionWatermark } = progress
+    const { idle: isIdle, idleUpTo, retentionWatermark } = progress
     alignment.advance(source, { time: progress.watermark, order: progress.order })
-    alignment.said(source, { offset, isIdle, observed: watermark.observed, until })
-    if (retentionWatermark !== null) alignment.judged(source, retentionWatermark)
+    alignment.observeReport(source, { offset, isIdle, observed: watermark.observed, idleUpTo })
+    if (retentionWatermark !== null) alignment.observeRetentionWatermark(source, retentionWatermark)
   }
 }
 
@@ -165,7 +165,7 @@ function hold({ options, alignment }: TaskState, input: ReadInput, event: StageE
   const { start } = options
   if (event.offset < start.inputs[event.input]!.nextOffset && compareCanonical(event, start.frontier) <= 0) return
   // Only an event out of order can overtake one of its own id that was read before it: the first one read wins, now and on a replay.
-  if (event.time < alignment.clockOf(event.source)) event.isRepeat = isRepeated(input, event)
+  if (event.time < alignment.maxEventTimeOf(event.source)) event.isRepeat = isRepeated(input, event)
   input.held.push(event)
   alignment.push(event)
 }

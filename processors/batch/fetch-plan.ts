@@ -21,7 +21,7 @@ export function wantedFetches(state: TaskState, nowMs: number): FetchFrom[] {
       if (hasUnread(input) || isInputRestored(state, i)) return false
       if (isBehindStart(state, input, i) || heldCount(input) < readAheadMax) return true
       // The held events do not wait for an input that is far ahead of the others.
-      return isWaiting && (isRestoring || alignment.awaits(i, nowMs))
+      return isWaiting && (isRestoring || alignment.isWaitingFor(i, nowMs))
     })
     .map(({ topic, partition, nextOffset }) => ({ topic, partition, offset: nextOffset }))
 }

@@ -2,6 +2,8 @@
  * Step 4 of a batch, pure: an event and its entity's log in, the event's slots or its fate out. The fact goes into the log, the windows
  * are read with it, and what fails leaves no trace. Called by the batch loop for live events and refolds, and by `replay`.
  */
+
+import { compileRead } from '../../feature-store/aggregates/read-slots.ts'
 import {
   dropBefore,
   type EntityLog,
@@ -11,7 +13,6 @@ import {
   removeLastInserted,
 } from '../../feature-store/entity-log.ts'
 import { compileFactRow, idHash } from '../../feature-store/fact-row.ts'
-import { compileRead } from '../../feature-store/read-slots.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues, Problem } from '../../schemas/kernel/event.ts'
 import { FeatureFailed } from '../../schemas/plan/feature-plan.ts'

@@ -7,7 +7,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ProcessingMetrics, Step } from '../metrics.ts'
-import { got, type Outcome } from '../outcome.ts'
+import { type Outcome, unwrap } from '../outcome.ts'
 import type { ProgressConsumer } from '../watermarks/progress-consumer.ts'
 import type { ProgressExchange } from '../watermarks/progress-exchange.ts'
 import type { LoopLimits, OpenTask } from './active-batch.ts'
@@ -69,15 +69,15 @@ export function beginFetch(loop: LoopState, maxWaitMs: number): void {
 export async function nextFetched(loop: LoopState): Promise<FetchedPartition[]> {
   requireMembership(loop)
   if (!isBacklogged(loop.tasks)) {
-    got(await loop.committing)
+    unwrap(await loop.committing)
     await pace(loop)
   }
   if (!loop.fetching) beginFetch(loop, pollWaitMs(loop, loop.answered))
-  const fetched = got(await loop.fetching!)
+  const fetched = unwrap(await loop.fetching!)
   loop.fetching = null
   // One fetch is under way at a time, so the last one begun is the one that was answered.
   loop.answered = loop.round
-  for (const exchange of loop.exchanges) exchange.turn()
+  for (const exchange of loop.exchanges) exchange.startRound()
   return fetched
 }
 

@@ -20,11 +20,12 @@ export function order({ tasks, exchanges, limits }: OrderParts, answered: number
   const batches: ActiveBatch[] = []
   for (const open of tasks) {
     const { task } = open
-    const maxTime = exchanges.find(({ stage }) => stage === task.stage)?.untilTime(task, limits.heldMax / 2) ?? null
+    const maxTime =
+      exchanges.find(({ stage }) => stage === task.stage)?.maxReleaseTime(task, limits.heldMax / 2) ?? null
     const batch = task.take(nowMs, {
       eventsMax: limits.batchEventsMax,
       keysMax: storeKeysMax,
-      untilTime: maxTime ?? readTimes.get(task.stage) ?? Number.POSITIVE_INFINITY,
+      maxReleaseTime: maxTime ?? readTimes.get(task.stage) ?? Number.POSITIVE_INFINITY,
       // What goes on to the next stage waits for one more fetch, which tells how far the other tasks are.
       beforeRound: task.stage.repartitionOut ? answered : Number.POSITIVE_INFINITY,
     })

@@ -40,7 +40,7 @@ export function isBacklogged(tasks: readonly OpenTask[]): boolean {
 
 /** Some task waits for no more than news that its inputs are at their end, which a fetch that does not wait brings. */
 export function isEndAwaited(tasks: readonly OpenTask[], nowMs: number): boolean {
-  return tasks.some(({ task }) => task.awaitsEnd(nowMs))
+  return tasks.some(({ task }) => task.isWaitingForEnd(nowMs))
 }
 
 /**
@@ -57,6 +57,6 @@ export function pollWaitMs({ tasks, exchanges, clock, limits }: PollParts, answe
     tasks.some(({ task }) => task.isRestoring) ||
     isEndAwaited(tasks, clock.nowMs()) ||
     isConfirmationAwaited(tasks, answered) ||
-    exchanges.some((exchange) => exchange.isOwed())
+    exchanges.some((exchange) => exchange.isReportPending())
   return isUrgent ? 0 : limits.pollMaxMs
 }

@@ -30,12 +30,12 @@ export interface PublicationParts {
 export function dueUpdates(
   exchanges: readonly ProgressExchange[],
   batches: readonly ActiveBatch[],
-  answered: number,
+  answeredRound: number,
 ): DueUpdate[] {
   const sending = new Set(batches.filter(sendsEvents).map(({ open }) => open.task.stage))
   return exchanges.flatMap((exchange) => {
-    const context = { isSending: sending.has(exchange.stage), answered }
-    const update = exchange.due(context)
+    const context = { isSending: sending.has(exchange.stage), answeredRound }
+    const update = exchange.dueUpdate(context)
     return update ? [{ exchange, update, context }] : []
   })
 }
@@ -58,7 +58,7 @@ export function publicationOf(
     for (const offset of offsetsOf(active)) offsets.push(offset)
   }
   // Behind the events: a watermark record stands for what lies before it.
-  for (const { exchange, update, context } of updates) records.push(...exchange.say(update, context))
+  for (const { exchange, update, context } of updates) records.push(...exchange.report(update, context))
   return { records, offsets }
 }
 

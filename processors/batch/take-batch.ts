@@ -5,8 +5,9 @@
 import assert from 'node:assert/strict'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
-import { initialFrontier, type TaskPosition } from '../position.ts'
+import type { TaskPosition } from '../position.ts'
 import type { ReleaseBounds } from '../watermarks/alignment.ts'
+import { initialFrontier } from '../watermarks/frontier.ts'
 import { readUnread } from './decode.ts'
 import type { StageEvent } from './stage-event.ts'
 import type { TakeBounds, TaskBatch } from './task-contract.ts'
@@ -34,7 +35,7 @@ export function takeMovedPosition(state: TaskState): TaskBatch | null {
 
 function releaseEvents(state: TaskState, nowMs: number, bounds: TakeBounds): StageEvent[] {
   const { alignment } = state
-  const release = releaseBounds(state, nowMs, bounds.untilTime)
+  const release = releaseBounds(state, nowMs, bounds.maxReleaseTime)
   const everything = { ...release, forced: { time: Number.POSITIVE_INFINITY, order: 0 } }
   const releaseNow = () => (alignment.held > heldMaxOf(state) ? everything : release)
   const beforeRound = state.isRestoring ? Number.POSITIVE_INFINITY : bounds.beforeRound
@@ -54,7 +55,7 @@ function releaseEvents(state: TaskState, nowMs: number, bounds: TakeBounds): Sta
   return events
 }
 
-export function releaseBounds(state: TaskState, nowMs: number, untilTime: number): ReleaseBounds {
+export function releaseBounds(state: TaskState, nowMs: number, maxReleaseTime: number): ReleaseBounds {
   const { restoreTo } = state.options
   if (restoreTo && state.isRestoring) {
     return {
@@ -64,7 +65,7 @@ export function releaseBounds(state: TaskState, nowMs: number, untilTime: number
     }
   }
   const forced = overdueUpTo(state, nowMs)
-  const until = { time: untilTime, order: Number.POSITIVE_INFINITY }
+  const until = { time: maxReleaseTime, order: Number.POSITIVE_INFINITY }
   // A task of the stage that is behind is waited for no longer than anything else.
   return { nowMs, forced, ceiling: compareCanonical(forced, until) > 0 ? forced : until }
 }

@@ -53,7 +53,7 @@ export interface TakeBounds {
   readonly eventsMax: number
   readonly keysMax: number
   /** Nothing of a later event time goes. */
-  readonly untilTime: number
+  readonly maxReleaseTime: number
   /** Nothing that this fetch or a later one brought goes, unless it came late. */
   readonly beforeRound: number
 }
@@ -90,7 +90,7 @@ export interface Task {
   take(nowMs: number, bounds: TakeBounds): TaskBatch | null
   /** The position moved without a batch since the last call: markers were read. */
   takePosition(): TaskBatch | null
-  awaitsEnd(nowMs: number): boolean
+  isWaitingForEnd(nowMs: number): boolean
   /** Fetch that brought the first event in order; −1 when none is held. */
   topRound(): number
   /** Where the first event in order lies, if that is a raw topic; null for one of a repartition topic, and when none is held. */
@@ -104,5 +104,5 @@ export interface Task {
   /** All that is to be had was read. */
   isAtEnd(): boolean
   /** Nothing at or before this place is held; null where nothing is. */
-  reach(): CanonicalPosition | null
+  idleUpTo(): CanonicalPosition | null
 }

@@ -33,7 +33,7 @@ export function slowestEventTime({ options, inputs, alignment, isRestoring, fact
   const { restoreTo } = options
   if (restoreTo && isRestoring) return restoreTo.retentionWatermark
   const idleFrom = alignment.frontier.time - factsKeptMs
-  let slowest = alignment.slowestTask(idleFrom)
+  let slowest = alignment.minRetentionWatermark(idleFrom)
   for (const input of inputs) {
     if (!input.stream) continue
     const oldest = oldestHeld(input)

@@ -97,6 +97,6 @@ export function isInputRestored({ options, inputs, isRestoring }: TaskState, ind
 /** Inputs that were read up to the end of the restore are waited for no longer. */
 export function finishRestoredInputs(state: TaskState): void {
   state.inputs.forEach((_, i) => {
-    state.alignment.finish(i, isInputRestored(state, i))
+    state.alignment.setFinished(i, isInputRestored(state, i))
   })
 }

@@ -38,10 +38,10 @@ export function createTask(options: TaskOptions): Task {
     take: (nowMs, bounds) => takeBatch(state, nowMs, bounds),
     takePosition: () => takeMovedPosition(state),
     // A restore takes what was read as soon as all of it is there.
-    awaitsEnd: (nowMs) =>
+    isWaitingForEnd: (nowMs) =>
       !state.isRestoring &&
       state.rejections.length === 0 &&
-      alignment.awaitsEnd(nowMs) &&
+      alignment.isWaitingForEnd(nowMs) &&
       !isReleaseForced(state, nowMs),
     topRound: () => alignment.top()?.round ?? -1,
     topRaw() {
@@ -52,6 +52,6 @@ export function createTask(options: TaskOptions): Task {
     endRound: alignment.endRound,
     watermark: alignment.watermark,
     isAtEnd: () => !state.isRestoring && alignment.isAtEnd(),
-    reach: alignment.reach,
+    idleUpTo: alignment.idleUpTo,
   }
 }

@@ -1,8 +1,9 @@
 /**
- * Whether Kafka's log still holds what a task is about to read: where it stands and where the logs of its inputs begin and end come in, one
- * clear sentence goes out where they do not fit. Called when a task is opened, so that nobody waits in silence for what will not come.
+ * Checks that Kafka's log still holds what a task is about to read: takes a position and the log bounds of the task's inputs, throws an
+ * error that names topic, partition and offsets where they do not match. Called when a task is opened, so that no task waits for records
+ * that never come.
  */
-import type { Broker, LogRecord, TopicPartition } from '../../runtime/broker.ts'
+import type { BrokerData, LogRecord, TopicPartition } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
@@ -19,17 +20,17 @@ export interface CheckedLog {
   readonly plan: Plan
   readonly stage: StagePlan
   readonly partition: number
-  readonly broker: Pick<Broker, 'bounds' | 'fetcher'>
+  readonly broker: BrokerData
   readonly clock: Clock
   /** In the order of the stage's inputs. */
   readonly bounds: readonly LogBounds[]
 }
 
-/** An end may be told a moment late, by a leader that is new or to whom a commit is not yet readable. */
+/** A new leader, or one on which a commit is not readable yet, reports an old end for a moment. */
 export const settleMs = 200
 export const settleTriesMax = 10
 
-/** What was read has an offset below the end, unless records are lost. Throws `state_ahead`. */
+/** Everything that was read lies before the end of the log. Throws `state_ahead` where it does not: records were lost. */
 export async function requireEnds(log: CheckedLog, position: TaskPosition): Promise<void> {
   const { stage, partition, broker, clock } = log
   const inputs = stageInputs(log.plan, stage)
@@ -43,17 +44,17 @@ export async function requireEnds(log: CheckedLog, position: TaskPosition): Prom
       throw new PipelineError(
         'state_ahead',
         `Topic ${topic}, partition ${partition}, ends at offset ${ends[at]}, but ${stage.entity.name} ${partition} has read up to ` +
-          `offset ${nextOffset}: Kafka lost records, or the topic was made anew. Start with --rebuild to go on from its end.`,
+          `offset ${nextOffset}: Kafka lost records, or the topic was recreated. Start with --rebuild to continue from its end.`,
         { details: { topic, partition, end: ends[at], next: nextOffset } },
       )
     }
     await clock.sleep(settleMs)
-    const bounds = await broker.bounds(placesOf(inputs, partition))
+    const bounds = await broker.bounds(partitionsOf(inputs, partition))
     ends = inputs.map((input) => bounds.find((bound) => bound.topic === input.topic)!.end)
   }
 }
 
-/** What is to be read has an offset from the start on, unless retention has overtaken. Throws `log_truncated`. */
+/** Everything that is still to be read is in the log. Throws `log_truncated` where retention has already removed some of it. */
 export function requireStarts({ plan, stage, partition, bounds }: CheckedLog, position: TaskPosition): void {
   const at = position.inputs.findIndex(({ resumeOffset }, i) => resumeOffset < bounds[i]!.start)
   if (at === -1) return
@@ -61,26 +62,26 @@ export function requireStarts({ plan, stage, partition, bounds }: CheckedLog, po
   const { resumeOffset } = position.inputs[at]!
   throw new PipelineError(
     'log_truncated',
-    `${stage.entity.name} ${partition} is to go on from offset ${resumeOffset} of ${topic}, partition ${partition}, which is ` +
-      `gone: the log starts at ${bounds[at]!.start}`,
+    `${stage.entity.name} ${partition} has to resume at offset ${resumeOffset} of ${topic}, partition ${partition}, which was ` +
+      `removed: the log starts at ${bounds[at]!.start}`,
     { details: { topic, partition, offset: resumeOffset, start: bounds[at]!.start } },
   )
 }
 
 export interface ShortLog {
   readonly topic: string
-  /** Everything that was removed is of this event time or earlier; infinity where that is not known. */
+  /** Latest event time that may have been removed; infinity where it is not known. */
   readonly removedUntil: number
-  /** Event time that must not have been removed. */
+  /** Events later than this are needed. */
   readonly needed: number
-  /** Only the windows of late events reach back so far. */
+  /** Only windows of late events reach back that far. */
   readonly isLateOnly: boolean
 }
 
 /**
- * Where a store that holds nothing is to be folded from the start of the log: the input that does not reach back as far as the windows of
- * what comes next, which would then be short. What was removed has offsets below the start, so that it came before the first event that is
- * left: it is not of a later event time than that one and its lateness, nor was it dated further ahead of its append time than is allowed.
+ * For an empty store that is restored from the start of the log: the input whose log does not reach back as far as the windows of the next
+ * events, which would then be incomplete. Null where all do. Removed events were appended before the first one that is left. So their event
+ * time is at most that of this event plus the stream's lateness, and at most its append time plus how far ahead the stream allows.
  */
 export async function shortLog(log: CheckedLog, target: TaskPosition): Promise<ShortLog | null> {
   const { plan, stage, bounds } = log
@@ -104,12 +105,12 @@ async function removedBy(log: CheckedLog, input: StageInput, { start, end }: Log
   const latenessMs = Math.max(...streams.map((stream) => stream.latenessMs))
   const first = await firstEvent(log, input, { start, end })
   if (first) return Math.min(first.time + latenessMs, first.appendedAtMs + aheadMs)
-  // Nothing is left: retention, which is checked at every start, has removed it for its age.
+  // Nothing is left, so retention has removed it; the topic's setting is checked at every start.
   const retentionMs = plan.topics.find(({ topic }) => topic === input.topic)?.retentionMs ?? null
   return retentionMs === null ? Number.POSITIVE_INFINITY : clock.nowMs() - retentionMs + aheadMs
 }
 
-/** The first record that is left and holds an event; null where there is none. */
+/** The first record of the log that holds an event; null where there is none. */
 async function firstEvent(
   { plan, stage, partition, broker }: CheckedLog,
   input: StageInput,
@@ -144,6 +145,6 @@ function timeOf(plan: Plan, stage: StagePlan, { stream }: StageInput, { value }:
   return carried.kind === 'event' ? (carried.event[plan.streams[carried.stream]!.timeField] as number) : null
 }
 
-function placesOf(inputs: readonly StageInput[], partition: number): TopicPartition[] {
+function partitionsOf(inputs: readonly StageInput[], partition: number): TopicPartition[] {
   return inputs.map(({ topic }) => ({ topic, partition }))
 }

@@ -1,11 +1,14 @@
-/** The committed offsets of a task's inputs in, the position that was committed with them out; called when a task is opened or looked at. */
+/**
+ * Takes the committed offsets of a task's inputs and returns the position that was committed with them. Called when a task is opened, and
+ * by `millrace doctor`.
+ */
 import type { CommittedOffset } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { decodePosition, type TaskPosition } from '../position.ts'
 
 /**
  * All inputs of a task carry the same position, which was committed in one transaction. Null where nothing was ever committed. Throws
- * `state_ahead` where some have none any more, `state_foreign` where the offsets do not belong together.
+ * `state_ahead` where some inputs have lost their offset, `state_foreign` where the offsets do not belong together.
  */
 export function committedPosition(
   entity: string,
@@ -14,14 +17,14 @@ export function committedPosition(
 ): TaskPosition | null {
   if (offsets.every(({ offset }) => offset === null)) return null
   const first = offsets.find(({ offset }) => offset !== null)!
-  const gone = offsets.find(({ offset }) => offset === null)
-  if (gone !== undefined) {
+  const lost = offsets.find(({ offset }) => offset === null)
+  if (lost !== undefined) {
     throw new PipelineError(
       'state_ahead',
-      `Kafka has no committed offset of ${gone.topic}, partition ${partition}, any more, but one of ${first.topic}, which ${entity} ` +
-        `${partition} reads with it: the topic was made anew, or its offset expired. Start with --rebuild: it is then read from its ` +
-        'start.',
-      { details: { topic: gone.topic, partition } },
+      `Kafka no longer has a committed offset for ${lost.topic}, partition ${partition}, but has one for ${first.topic}, which ` +
+        `${entity} ${partition} reads with it: the topic was recreated, or its offset expired. Start with --rebuild to read it from ` +
+        'its start.',
+      { details: { topic: lost.topic, partition } },
     )
   }
   const position = decodePosition(first.metadata, `committed offset of ${first.topic} ${partition}`)
@@ -31,8 +34,8 @@ export function committedPosition(
   if (!agrees || offsets.length !== position.inputs.length) {
     throw new PipelineError(
       'state_foreign',
-      `The committed offsets of ${entity} ${partition} do not belong together: something else commits in this ` +
-        'group. Use a namespace of your own, or delete the group and start with --rebuild.',
+      `The committed offsets of ${entity} ${partition} do not belong together: another application commits ` +
+        'in this group. Use a separate namespace, or delete the group and start with --rebuild.',
     )
   }
   return position

@@ -1,13 +1,13 @@
 /**
- * Takes a task over: claims its part of the store, finds where the store and Kafka stand, and says what must be folded again. Called for
- * every task after each join of the group, before its first batch.
+ * Takes over a task: claims its part of the store, compares the positions of the store and of Kafka, and decides what has to be restored.
+ * Called for every task after each join of the group, before its first batch.
  *
- * Exactly once, the store is never ahead of Kafka, since a batch is applied after its transaction. It may be behind (a crash between the
- * two), or empty (lost, or never filled): then what lies between is folded again without publishing. Ahead means that Kafka lost something.
- * At least once, it may be ahead of the committed offsets, and the task goes on from where the store stands.
+ * Exactly once, the store is never ahead of Kafka, because a batch is applied after its transaction. It may be behind (a crash between the
+ * two) or empty (lost, or never filled): the difference is then restored, that is, folded without publishing. A store that is ahead means
+ * that Kafka lost something. At least once, the store may be ahead of the committed offsets, and the task continues from the store.
  */
 import type { FeatureStore, StateIdentity } from '../../feature-store/store.ts'
-import type { Broker, Worker } from '../../runtime/broker.ts'
+import type { BrokerData, Worker } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -16,8 +16,9 @@ import type { OpenTask } from '../batch/active-batch.ts'
 import { createEntityCache } from '../batch/entity-cache.ts'
 import { createFold } from '../batch/fold-event.ts'
 import { createTask, type TaskLimits } from '../batch/task.ts'
-import { decodePosition, initialFrontier, isAhead, type TaskPosition } from '../position.ts'
+import { decodePosition, isAhead, type TaskPosition } from '../position.ts'
 import { stageInputs } from '../stage-inputs.ts'
+import { initialFrontier } from '../watermarks/frontier.ts'
 import type { SourceFrontiers } from '../watermarks/source-frontiers.ts'
 import {
   type CheckedLog,
@@ -39,7 +40,7 @@ export interface OpenTaskOptions {
   readonly tasksBefore: number
   /** Of the stage's repartition topic; null for the first stage. */
   readonly sourceFrontiers: SourceFrontiers | null
-  readonly broker: Broker
+  readonly broker: BrokerData
   readonly worker: Worker
   readonly store: FeatureStore
   readonly identity: StateIdentity
@@ -48,7 +49,7 @@ export interface OpenTaskOptions {
   readonly log: Log
   /** Of the stage's inputs, in their order. */
   readonly bounds: readonly LogBounds[]
-  /** Throw the stored state away and fold it anew from what Kafka has. */
+  /** Clear the stored state and restore it from Kafka. */
   readonly isRebuild: boolean
 }
 
@@ -56,33 +57,18 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
   const { plan, stage, partition, partitions, tasksBefore, sourceFrontiers, store, identity, worker, limits, clock } =
     options
   const entity = stage.entity.name
-  // The order matters: once the token is written nobody else applies, and only then are the positions read.
+  // The order matters: positions are read once the owner token is written, after which no other process can apply a batch.
   const taskStore = await store.claim(entity, partition, worker.owner, identity, { rebuild: options.isRebuild })
   const stored =
     taskStore.position === null ? null : decodePosition(taskStore.position, `store, ${entity} ${partition}`)
-  const committed = await fittingCommitted(options)
-  const start = stored ?? beginning(options.bounds)
+  const committed = await checkedCommitted(options)
+  const start = stored ?? startOfLog(options.bounds)
   const target = committed ?? start
-  // Exactly once, nothing is applied before its offsets are committed, so a filled store without any is ahead, too.
-  const isExactlyOnce = plan.delivery === 'exactly-once'
-  if (isExactlyOnce && stored && !committed) {
-    throw new PipelineError(
-      'state_ahead',
-      `The stored state of ${entity} ${partition} stands at offsets ${offsetsOf(stored)}, Kafka's committed offsets at none: its ` +
-        'offsets expired, or the group or the topics were deleted. Start with --rebuild: the state is folded anew up to there.',
-    )
-  }
-  if (isExactlyOnce && stored && committed && isAhead(stored, committed)) {
-    throw new PipelineError(
-      'state_ahead',
-      `The stored state of ${entity} ${partition} stands at offsets ${offsetsOf(stored)}, Kafka's committed offsets at ` +
-        `${offsetsOf(committed)}: Kafka lost data, or something else committed in this group. Start with --rebuild.`,
-    )
-  }
-  if (!isExactlyOnce && stored) await requireEnds(options, stored)
+  if (plan.delivery === 'exactly-once') requireNotAhead(options, stored, committed)
+  else if (stored) await requireEnds(options, stored)
   if (stored) requireStarts(options, stored)
   const restoreTo = isAhead(target, start) ? target : null
-  if (!stored && restoreTo) await requireReach(options, restoreTo)
+  if (!stored && restoreTo) await requireWindows(options, restoreTo)
   return {
     task: createTask({ plan, stage, partition, partitions, tasksBefore, limits, start, restoreTo, sourceFrontiers }),
     store: taskStore,
@@ -94,9 +80,32 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
   }
 }
 
-/** The committed position, which lies within the log; a rebuild has made it so (`restore-offsets.ts`). */
-async function fittingCommitted(options: OpenTaskOptions): Promise<TaskPosition | null> {
-  const committed = await settledPosition(options)
+/** Exactly once, a batch is applied after its offsets are committed. Throws `state_ahead` where the store has more than Kafka. */
+function requireNotAhead(
+  { stage, partition }: OpenTaskOptions,
+  stored: TaskPosition | null,
+  committed: TaskPosition | null,
+): void {
+  if (!stored) return
+  const state = `The stored state of ${stage.entity.name} ${partition} is at offsets ${offsetsOf(stored)}`
+  if (!committed) {
+    throw new PipelineError(
+      'state_ahead',
+      `${state}, but Kafka has no committed offsets: they expired, or the group or the topics were deleted. Start with --rebuild ` +
+        'to restore the state up to there.',
+    )
+  }
+  if (!isAhead(stored, committed)) return
+  throw new PipelineError(
+    'state_ahead',
+    `${state}, and Kafka's committed offsets are at ${offsetsOf(committed)}: Kafka lost data, or another application committed in this ` +
+      'group. Start with --rebuild.',
+  )
+}
+
+/** The committed position, checked against the log; a rebuild has adjusted it before (`restore-offsets.ts`). */
+async function checkedCommitted(options: OpenTaskOptions): Promise<TaskPosition | null> {
+  const committed = await consistentPosition(options)
   if (committed) {
     await requireEnds(options, committed)
     requireUnread(options, committed)
@@ -105,29 +114,29 @@ async function fittingCommitted(options: OpenTaskOptions): Promise<TaskPosition 
 }
 
 /**
- * Offsets are committed together, but a coordinator that has just come back may tell for a moment some as they are and some as they were
- * (Kafka 4.1, killed and restarted under load): those that do not belong together are asked for again.
+ * Offsets are committed together, but a coordinator that has just restarted may return a mix of old and new ones for a moment (Kafka 4.1,
+ * killed and restarted under load), so offsets that do not belong together are requested again.
  */
-async function settledPosition({
+async function consistentPosition({
   plan,
   stage,
   partition,
   worker,
   clock,
 }: OpenTaskOptions): Promise<TaskPosition | null> {
-  const places = stageInputs(plan, stage).map(({ topic }) => ({ topic, partition }))
+  const inputs = stageInputs(plan, stage).map(({ topic }) => ({ topic, partition }))
   for (let tries = 1; ; tries++) {
     try {
-      return committedPosition(stage.entity.name, partition, await worker.committed(places))
+      return committedPosition(stage.entity.name, partition, await worker.committed(inputs))
     } catch (error) {
-      const mayPass = error instanceof PipelineError && error.code === 'state_foreign' && tries < settleTriesMax
-      if (!mayPass) throw error
+      const canRetry = error instanceof PipelineError && error.code === 'state_foreign' && tries < settleTriesMax
+      if (!canRetry) throw error
     }
     await clock.sleep(settleMs)
   }
 }
 
-/** What nobody has read yet must be there; a rebuild goes on with what is left and says so. */
+/** Records that are still to be read must be in the log; a rebuild warns and continues with what is left. */
 function requireUnread(options: OpenTaskOptions, committed: TaskPosition): void {
   try {
     requireStarts(options, committed)
@@ -137,25 +146,25 @@ function requireUnread(options: OpenTaskOptions, committed: TaskPosition): void 
   }
 }
 
-/** Throws `log_truncated` where windows would be short; a rebuild goes on with what is left and says so. */
-async function requireReach(options: OpenTaskOptions, restoreTo: TaskPosition): Promise<void> {
+/** Throws `log_truncated` where windows would be incomplete; a rebuild warns and continues with what is left. */
+async function requireWindows(options: OpenTaskOptions, restoreTo: TaskPosition): Promise<void> {
   const short = await shortLog(options, restoreTo)
   if (!short) return
-  const sentence = shortSentence(options, short)
-  if (short.isLateOnly) options.log.warn({}, `${sentence} This concerns the windows of late events only.`)
+  const sentence = describeShortLog(options, short)
+  if (short.isLateOnly) options.log.warn({}, `${sentence} Only windows of late events are affected.`)
   else if (options.isRebuild) options.log.warn({}, sentence)
   else {
-    throw new PipelineError('log_truncated', `${sentence} Start with --rebuild to go on with what is left.`, {
+    throw new PipelineError('log_truncated', `${sentence} Start with --rebuild to continue with what is left.`, {
       details: { topic: short.topic, partition: options.partition },
     })
   }
 }
 
-function shortSentence({ stage, partition }: CheckedLog, { topic, removedUntil, needed }: ShortLog): string {
+function describeShortLog({ stage, partition }: CheckedLog, { topic, removedUntil, needed }: ShortLog): string {
   const removed = Number.isFinite(removedUntil) ? `up to ${instant(removedUntil)}` : 'of any time'
   return (
-    `The store holds nothing of ${stage.entity.name} ${partition}, and ${topic}, partition ${partition}, no longer has all that its ` +
-    `windows are folded from: they reach back to ${instant(needed)}, and events ${removed} may have been removed.`
+    `The store is empty for ${stage.entity.name} ${partition}, and ${topic}, partition ${partition}, no longer has all events of its ` +
+    `windows: they reach back to ${instant(needed)}, and events ${removed} may have been removed.`
   )
 }
 
@@ -167,8 +176,8 @@ function offsetsOf(position: TaskPosition): string {
   return position.inputs.map((input) => input.nextOffset).join(', ')
 }
 
-/** The start of every input's log: all that can be folded anew. */
-function beginning(bounds: readonly LogBounds[]): TaskPosition {
+/** The start of every input's log: everything that can be restored. */
+function startOfLog(bounds: readonly LogBounds[]): TaskPosition {
   return {
     frontier: initialFrontier,
     retentionWatermark: Number.NEGATIVE_INFINITY,

@@ -32,7 +32,7 @@ export interface OpenTasksOptions {
 
 export async function openTasks(options: OpenTasksOptions): Promise<OpenTask[]> {
   const { broker, isRebuild } = options
-  const [clusterId, bounds] = await Promise.all([broker.clusterId(), inputBounds(options)])
+  const [clusterId, bounds] = await Promise.all([broker.admin.clusterId(), inputBounds(options)])
   const tasks = options.membership.tasks.map((assigned) => taskOptions(options, assigned, clusterId, bounds))
   if (isRebuild) await restoreOffsets(tasks, options)
   return Promise.all(tasks.map(openTask))
@@ -55,7 +55,7 @@ function taskOptions(
     partitions,
     tasksBefore: stageBefore ? partitionsOfStage(options, stageBefore) : 0,
     sourceFrontiers: options.frontiersByStage.get(stage) ?? null,
-    broker,
+    broker: broker.data,
     worker,
     store,
     identity: { clusterId, stateFingerprint: plan.stateFingerprint, partitions },
@@ -72,7 +72,7 @@ async function inputBounds({ plan, broker, membership }: OpenTasksOptions): Prom
   const inputs = membership.tasks.flatMap(({ stage, partition }) =>
     stageInputs(plan, stageNamed(plan, stage)).map(({ topic }) => ({ topic, partition })),
   )
-  const bounds = await broker.bounds(inputs)
+  const bounds = await broker.data.bounds(inputs)
   return new Map(bounds.map((bound) => [`${bound.topic} ${bound.partition}`, bound]))
 }
 

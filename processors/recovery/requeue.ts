@@ -1,6 +1,6 @@
 /**
- * A dead letter and the bytes to try again come in, the record that goes back into the raw topic comes out, or why it would be refused
- * again. Pure; called by `millrace rejected replay`.
+ * Takes a dead letter and the bytes to retry, and returns the record for the raw topic, or why it would be rejected again. Pure; called by
+ * `millrace rejected replay`.
  */
 import type { OutRecord } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
@@ -22,8 +22,8 @@ export interface RequeueOptions {
 }
 
 /**
- * Judged by all that does not depend on what else lies in the topic: `late` is known only once it is there again. The key and the partition
- * are those of the definition, whatever they were.
+ * Validates everything that does not depend on other records of the topic: lateness is known once the event is read again. Key and
+ * partition follow the definition, whatever they were before.
  */
 export function requeue(deadLetter: DeadLetter, value: Buffer | null, options: RequeueOptions): Requeue {
   const { plan, partitionsOf, nowMs } = options
@@ -37,7 +37,7 @@ export function requeue(deadLetter: DeadLetter, value: Buffer | null, options: R
     }
   }
   const decoded = stream.codec.decode(value)
-  if (!decoded.ok) return refusedBy(decoded.problems)
+  if (!decoded.ok) return rejectedFor(decoded.problems)
   const changed = changedIdentity(deadLetter, decoded.event, stream, plan)
   if (changed) return changed
   const key = Buffer.from(decoded.event[stream.keyField] as string)
@@ -45,13 +45,15 @@ export function requeue(deadLetter: DeadLetter, value: Buffer | null, options: R
   const partition = partitionOf(key, partitions)
   const record = { topic: stream.topic, partition, key, value, headers: replayHeaders(deadLetter) }
   const asAppended = { ...record, offset: 0, appendedAtMs: nowMs }
-  const verdict = validateRecord(asAppended, { stream, partition, partitions }, Number.NEGATIVE_INFINITY)
-  return verdict.ok ? { ok: true, record, id: verdict.event[stream.idField] as string } : refusedBy(verdict.problems)
+  const validated = validateRecord(asAppended, { stream, partition, partitions }, Number.NEGATIVE_INFINITY)
+  return validated.ok
+    ? { ok: true, record, id: validated.event[stream.idField] as string }
+    : rejectedFor(validated.problems)
 }
 
 /**
- * The stages before the one that rejected the event keep what they have folded of it, and let it pass by its id: what tells them, and the
- * later ones, that it is the same event must not change.
+ * Stages before the one that rejected the event have already folded it, and recognise it by id, time and keys when it comes again. These
+ * fields must not change.
  */
 function changedIdentity(deadLetter: DeadLetter, event: EventValues, stream: StreamPlan, plan: Plan): Requeue | null {
   const stage = plan.stages.find(({ entity }) => entity.name === deadLetter.stage)
@@ -69,7 +71,7 @@ function changedIdentity(deadLetter: DeadLetter, event: EventValues, stream: Str
   }
 }
 
-function refusedBy(problems: readonly Problem[]): Requeue {
+function rejectedFor(problems: readonly Problem[]): Requeue {
   const [{ path, code, expected, received }] = problems as [Problem]
   const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : ''
   return { ok: false, code, reason: `${path} expected ${expected}, received ${received}${more}`.trim() }

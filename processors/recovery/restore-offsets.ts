@@ -1,7 +1,7 @@
 /**
- * Before a rebuild: committed offsets that are gone, or that no longer fit Kafka's log, are committed anew as far as it is known what was
- * published, so that the state is folded up to there in silence. Called by `run-worker.ts`, for all tasks in one transaction, before the
- * stored state is thrown away.
+ * Before a rebuild: replaces committed offsets that are lost, or that lie outside Kafka's log, by the best known position of what was
+ * published, so that a restore up to there publishes nothing again. Called by `open-tasks.ts` for all tasks, in one transaction, before the
+ * stored state is cleared.
  */
 import type { FeatureStore, StateIdentity } from '../../feature-store/store.ts'
 import type { CommittedOffset, Membership, Worker } from '../../runtime/broker.ts'
@@ -38,15 +38,20 @@ async function restoredOffsets(task: RestoredTask, { worker, store, log }: Resto
     ? decodePosition(known.metadata, `committed offset of ${known.topic} ${partition}`)
     : await storedPosition(task, store, log)
   if (!position || position.inputs.length !== topics.length) return []
-  const fitting = await fitted(task, position, known ? committed : null)
-  const metadata = encodePosition(fitting)
+  const adjusted = await adjustToLog(task, position, known ? committed : null)
+  const metadata = encodePosition(adjusted)
   if (known && metadata === known.metadata && committed.every(({ offset }) => offset !== null)) return []
-  const places = fitting.inputs.map(({ nextOffset }) => nextOffset).join(', ')
-  log.warn({}, `The committed offsets of ${name} were gone or did not fit Kafka's log: set to ${places}.`)
-  return fitting.inputs.map(({ resumeOffset }, i) => ({ topic: topics[i]!, partition, offset: resumeOffset, metadata }))
+  const offsets = adjusted.inputs.map(({ nextOffset }) => nextOffset).join(', ')
+  log.warn({}, `The committed offsets of ${name} were lost or outside Kafka's log: reset to ${offsets}.`)
+  return adjusted.inputs.map(({ resumeOffset }, i) => ({
+    topic: topics[i]!,
+    partition,
+    offset: resumeOffset,
+    metadata,
+  }))
 }
 
-/** Where no offset is left, the store says how far it was: at most the batch of a crash behind. Null where that is of no use. */
+/** Where no offset is left, the store's position is used: a crash leaves it one batch behind at most. Null where it cannot be used. */
 async function storedPosition(
   task: RestoredTask,
   store: RestoreParts['store'],
@@ -61,16 +66,16 @@ async function storedPosition(
     if (position.inputs.length === task.bounds.length) await requireEnds(task, position)
     return position
   } catch (error) {
-    // Of another version, or of topics that are not these any more.
+    // The position is of another version, or the topics were recreated.
     if (!(error instanceof PipelineError) || !['record_unreadable', 'state_ahead'].includes(error.code)) throw error
-    log.warn({ code: error.code }, `All that Kafka's log holds is published again: ${error.message}`)
+    log.warn({ code: error.code }, `Everything in Kafka's log is published again: ${error.message}`)
     return null
   }
 }
 
-/** An input without an offset is another topic by now and begins at its start; one that lost its tail was read up to its end. */
-async function fitted(task: RestoredTask, position: TaskPosition, committed: readonly CommittedOffset[] | null) {
-  const fits = (bounds: readonly LogBounds[]): TaskPosition => ({
+/** An input without an offset was recreated and is read from its start; one that lost its tail counts as read up to its end. */
+async function adjustToLog(task: RestoredTask, position: TaskPosition, committed: readonly CommittedOffset[] | null) {
+  const within = (bounds: readonly LogBounds[]): TaskPosition => ({
     frontier: position.frontier,
     retentionWatermark: position.retentionWatermark,
     inputs: position.inputs.map((input, i): InputPosition => {
@@ -80,12 +85,12 @@ async function fitted(task: RestoredTask, position: TaskPosition, committed: rea
       return { ...input, resumeOffset: Math.min(input.resumeOffset, end), nextOffset: Math.min(input.nextOffset, end) }
     }),
   })
-  const asItIs = fits(task.bounds.map(({ start }) => ({ start, end: Number.POSITIVE_INFINITY })))
+  const unchanged = within(task.bounds.map(({ start }) => ({ start, end: Number.POSITIVE_INFINITY })))
   try {
-    await requireEnds(task, asItIs)
-    return asItIs
+    await requireEnds(task, unchanged)
+    return unchanged
   } catch (error) {
     if (!(error instanceof PipelineError) || error.code !== 'state_ahead') throw error
-    return fits(task.bounds)
+    return within(task.bounds)
   }
 }

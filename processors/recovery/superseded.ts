@@ -3,7 +3,7 @@
  * process, which was killed, after the join of its successor: such a member never sends a heartbeat and is removed after a session timeout.
  * Called by the worker's supervision.
  */
-import type { Broker } from '../../runtime/broker.ts'
+import type { BrokerGroups } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import { outcomeOf } from '../outcome.ts'
 
@@ -11,7 +11,7 @@ import { outcomeOf } from '../outcome.ts'
 const removalDelayMs = 1_000
 
 export interface SupersededOptions {
-  readonly broker: Pick<Broker, 'group'>
+  readonly groups: BrokerGroups
   readonly clock: Clock
   readonly group: string
   readonly name: string
@@ -20,8 +20,8 @@ export interface SupersededOptions {
 
 /** Waits for one session timeout. True: the name is free again. False: a living process uses it, or the group cannot be read. */
 export async function isNameFreed(options: SupersededOptions): Promise<boolean> {
-  const { broker, clock, group, name, sessionTimeoutMs } = options
+  const { groups, clock, group, name, sessionTimeoutMs } = options
   await clock.sleep(sessionTimeoutMs + removalDelayMs)
-  const view = await outcomeOf(broker.group(group))
+  const view = await outcomeOf(groups.describe(group))
   return view.ok && view.value.members.every(({ worker }) => worker !== name)
 }

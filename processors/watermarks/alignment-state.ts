@@ -35,7 +35,7 @@ export interface TaskReport {
   /** Frontiers that an idle report covers, by source; empty where the task is not idle. */
   readonly observed: readonly Frontier[]
   /** Limit of an idle report, whatever it has observed: the task holds an event beyond it. Null where it holds none. */
-  readonly until: Frontier | null
+  readonly idleUpTo: Frontier | null
 }
 
 export interface AlignmentCounts {
@@ -95,7 +95,7 @@ export function createAlignmentState<T extends Aligned>(
       disorderMs: source.kind === 'raw' ? source.disorderMs : 0,
       frontier: initialFrontier,
       retentionWatermark: Number.NEGATIVE_INFINITY,
-      report: { offset: -1, isIdle: false, observed: [], until: null },
+      report: { offset: -1, isIdle: false, observed: [], idleUpTo: null },
     })),
     inputs: Array.from({ length: inputCount }, () => ({ endRound: -1, isAtEnd: false, isFinished: false })),
     firstTask: sources.findIndex(({ kind }) => kind === 'task'),

@@ -42,15 +42,15 @@ export interface Alignment<T extends Aligned> {
   /** The event is at or before the frontier. */
   isLate(event: T): boolean
   /** Greatest event time of the source; −infinity before anything was read from it. */
-  clockOf(source: number): number
+  maxEventTimeOf(source: number): number
   /** The source sends nothing at or before this position any more, except late events; a raw source nothing earlier than its time. */
   advance(source: number, frontier: Frontier): void
   /** Whether the fetch of this round found the input at its end. */
-  fetched(input: number, round: number, isAtEnd: boolean): void
+  observeFetch(input: number, round: number, isAtEnd: boolean): void
   /** Nothing more is read from the input for now, so no event waits for its sources. */
-  finish(input: number, isFinished: boolean): void
+  setFinished(input: number, isFinished: boolean): void
   /** A task as a source sent an event or reported progress. Reports that are read again change nothing. */
-  said(source: number, report: TaskReport): void
+  observeReport(source: number, report: TaskReport): void
   /** First event in canonical order, if it may be released. */
   peek(bounds: ReleaseBounds): T | undefined
   /** First event in canonical order, whether it may be released or not. */
@@ -58,22 +58,22 @@ export interface Alignment<T extends Aligned> {
   /** Removes the event that was peeked with these bounds. */
   release(bounds: ReleaseBounds): T
   /** The first event waits for a source of this input, or there is none to wait. */
-  awaits(input: number, nowMs: number): boolean
+  isWaitingFor(input: number, nowMs: number): boolean
   /** The first event waits only for a fetch that confirms that raw sources are still at their end. */
-  awaitsEnd(nowMs: number): boolean
+  isWaitingForEnd(nowMs: number): boolean
   /** All inputs are at their end. */
   isAtEnd(): boolean
   /** Nothing at or before this position is held; null where nothing is held. */
-  reach(): Frontier | null
+  idleUpTo(): Frontier | null
   /** Nothing at or before this position will be released any more, except late events. */
   watermark(): Frontier
   /** A task as a source has reported its retention watermark, ms. */
-  judged(source: number, retentionWatermark: number): void
+  observeRetentionWatermark(source: number, retentionWatermark: number): void
   /**
    * Least retention watermark of the tasks that are sources; infinity where there are none. An idle task holds nothing back beyond
    * `idleFrom`.
    */
-  slowestTask(idleFrom: number): number
+  minRetentionWatermark(idleFrom: number): number
   /** Last fetch that found every input at its end. */
   endRound(): number
 }
@@ -94,32 +94,32 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     },
     push: (event) => push(state, event),
     isLate: (event) => isCovered(event, state.frontier),
-    clockOf: (source) => sources[source]!.frontier.time,
+    maxEventTimeOf: (source) => sources[source]!.frontier.time,
     advance: (source, frontier) => advance(state, source, frontier),
-    fetched: (input, round, isAtEnd) => observeFetch(state, input, round, isAtEnd),
-    finish(input, isFinished) {
+    observeFetch: (input, round, isAtEnd) => observeFetch(state, input, round, isAtEnd),
+    setFinished(input, isFinished) {
       inputs[input]!.isFinished = isFinished
     },
-    said: (source, report) => observeReport(state, source, report),
+    observeReport: (source, report) => observeReport(state, source, report),
     peek: (bounds) => peek(state, bounds),
     top: heap.top,
     release: (bounds) => release(state, bounds),
-    awaits(input, nowMs) {
+    isWaitingFor(input, nowMs) {
       const event = heap.top()
       return event === undefined || isWaitingFor(state, event, input, nowMs)
     },
-    awaitsEnd(nowMs) {
+    isWaitingForEnd(nowMs) {
       const event = heap.top()
       return event !== undefined && isWaitingForEnd(state, event, nowMs)
     },
     isAtEnd: () => inputs.every(({ isAtEnd }) => isAtEnd),
-    reach: () => justBeforeHeld(state),
+    idleUpTo: () => justBeforeHeld(state),
     watermark: () => watermark(state),
-    judged(source, retentionWatermark) {
+    observeRetentionWatermark(source, retentionWatermark) {
       const known = sources[source]!
       known.retentionWatermark = Math.max(known.retentionWatermark, retentionWatermark)
     },
-    slowestTask: (idleFrom) => leastRetentionWatermark(state, idleFrom),
+    minRetentionWatermark: (idleFrom) => minRetentionWatermark(state, idleFrom),
     endRound: () => Math.min(...inputs.map(({ endRound }) => endRound)),
   }
 }
@@ -188,7 +188,7 @@ function watermark<T extends Aligned>(state: AlignmentState<T>): Frontier {
   return least === null ? frontier : laterOf(frontier, least)
 }
 
-function leastRetentionWatermark<T extends Aligned>({ sources }: AlignmentState<T>, idleFrom: number): number {
+function minRetentionWatermark<T extends Aligned>({ sources }: AlignmentState<T>, idleFrom: number): number {
   let least = Number.POSITIVE_INFINITY
   for (const { kind, retentionWatermark, report } of sources) {
     if (kind !== 'task') continue

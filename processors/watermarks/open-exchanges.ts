@@ -2,7 +2,7 @@
  * Creates what the tasks of a process need to observe and report progress: the source frontiers of every repartition topic before the tasks
  * are opened, and afterwards a progress exchange for each topic that these tasks write to or read. Called by the worker.
  */
-import type { Broker, StageTopics } from '../../runtime/broker.ts'
+import type { BrokerData, StageTopics } from '../../runtime/broker.ts'
 import type { Plan, RepartitionPlan, StagePlan } from '../../schemas/plan/plan.ts'
 import type { Task } from '../batch/task.ts'
 import type { PartitionsOf } from '../stage-topics.ts'
@@ -24,7 +24,7 @@ export function createFrontiersByStage(plan: Plan, stages: readonly StageTopics[
 
 export interface OpenExchangesOptions {
   readonly plan: Plan
-  readonly broker: Pick<Broker, 'bounds'>
+  readonly broker: BrokerData
   /** All tasks of this process. */
   readonly tasks: readonly Task[]
   readonly frontiersByStage: ReadonlyMap<StagePlan, SourceFrontiers>
@@ -49,7 +49,7 @@ export async function openExchanges(options: OpenExchangesOptions): Promise<Prog
 
 /** Every partition has the same watermark records, so the first one is enough. */
 async function consumeProgress(
-  broker: Pick<Broker, 'bounds'>,
+  broker: BrokerData,
   repartition: RepartitionPlan,
   sourceFrontiers: SourceFrontiers,
 ): Promise<ProgressConsumer> {

@@ -29,7 +29,7 @@ export function createProgressConsumer(
         if (decoded.kind === 'watermark') observeWatermark(decoded, sourceFrontiers)
       }
       offset = next
-      if (next >= stableEnd) sourceFrontiers.caughtUp()
+      if (next >= stableEnd) sourceFrontiers.setCaughtUp()
     },
   }
 }

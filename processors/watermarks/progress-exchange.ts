@@ -54,17 +54,17 @@ export interface ProgressExchange {
   readonly stage: StagePlan
   readonly progressConsumer: ProgressConsumer | null
   /** A fetch has returned; called before any of its records is read. */
-  turn(): void
+  startRound(): void
   /** Null: there is nothing to report. */
-  due(context: BatchContext): ProgressUpdate | null
+  dueUpdate(context: BatchContext): ProgressUpdate | null
   /** One more fetch will make a report due. */
-  isOwed(): boolean
-  say(update: ProgressUpdate, context: BatchContext): OutRecord[]
+  isReportPending(): boolean
+  report(update: ProgressUpdate, context: BatchContext): OutRecord[]
   /**
    * Event time beyond which the task does not release events for now, because readers hold more than `heldMax` events while they wait for
    * a slower source; infinity for a task that may itself be that source and must go on. Null: readers hold few events.
    */
-  untilTime(task: Pick<Task, 'frontier'>, heldMax: number): number | null
+  maxReleaseTime(task: Pick<Task, 'frontier'>, heldMax: number): number | null
 }
 
 interface ExchangeState extends ProgressExchangeOptions {
@@ -87,14 +87,14 @@ export function createProgressExchange(options: ProgressExchangeOptions): Progre
   return {
     stage,
     progressConsumer,
-    turn: sourceFrontiers.startRound,
-    due: (context) => dueUpdate(state, context),
-    isOwed() {
+    startRound: sourceFrontiers.startRound,
+    dueUpdate: (context) => dueUpdate(state, context),
+    isReportPending() {
       const observed = withOwnWatermarks(state, sourceFrontiers.beforeNextFetch)
       return tasks.some((task) => isReportPending(reporterOf(state, task), task, observed))
     },
-    say: (update, context) => reportUpdate(state, update, context),
-    untilTime: (task, heldMax) => maxReleaseTime(state, task, heldMax),
+    report: (update, context) => reportUpdate(state, update, context),
+    maxReleaseTime: (task, heldMax) => maxReleaseTime(state, task, heldMax),
   }
 }
 
@@ -108,7 +108,7 @@ function dueUpdate(state: ExchangeState, batch: BatchContext): ProgressUpdate | 
   // Tasks of this process observe it without a record.
   for (const reader of unreported) {
     for (const { source, watermark, order } of rawProgressOf(reader, sourceFrontiers.sources))
-      sourceFrontiers.observed(source, { time: watermark, order })
+      sourceFrontiers.observe(source, { time: watermark, order })
   }
   const reporting = isAlone ? [] : unreported
   if (tasks.length === 0 && reporting.length === 0 && !requestsProgress) return null

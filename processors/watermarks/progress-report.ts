@@ -15,14 +15,14 @@ import type { ObservedProgress } from './source-frontiers.ts'
 /** What a report is made from. */
 export type ReportingTask = Pick<
   Task,
-  'partition' | 'retentionWatermark' | 'watermark' | 'isAtEnd' | 'endRound' | 'reach'
+  'partition' | 'retentionWatermark' | 'watermark' | 'isAtEnd' | 'endRound' | 'idleUpTo'
 >
 
 export interface BatchContext {
   /** Tasks of the stage send events in this transaction. */
   readonly isSending: boolean
   /** The fetch that returned last. */
-  readonly answered: number
+  readonly answeredRound: number
 }
 
 export interface ReportContext extends BatchContext {
@@ -63,15 +63,15 @@ export function report(reporter: ProgressReporter, task: ReportingTask, context:
   const { partition: source, retentionWatermark } = task
   reporter.frontier = task.watermark()
   reporter.requests = context.observed.requests
-  reporter.idle = isIdle(task, context) ? { observed: context.observed.frontiers, idleUpTo: task.reach() } : null
+  reporter.idle = isIdle(task, context) ? { observed: context.observed.frontiers, idleUpTo: task.idleUpTo() } : null
   const { time: watermark, order } = reporter.frontier
   const idle = reporter.idle !== null
   return { source, watermark, order, retentionWatermark, idle, idleUpTo: reporter.idle?.idleUpTo ?? null }
 }
 
 /** The latest fetch has found it at its end, so it has read all that precedes what was observed before that fetch. */
-function isIdle(task: ReportingTask, { answered }: BatchContext): boolean {
-  return task.isAtEnd() && task.endRound() === answered
+function isIdle(task: ReportingTask, { answeredRound }: BatchContext): boolean {
+  return task.isAtEnd() && task.endRound() === answeredRound
 }
 
 /** An idle report made now would answer a request, or cover more than the last one: of some source, or without a limit. */
@@ -80,7 +80,7 @@ function coversMore(
   task: ReportingTask,
   observed: ObservedProgress,
 ): boolean {
-  const idle: IdleReport = { observed: observed.frontiers, idleUpTo: task.reach() }
+  const idle: IdleReport = { observed: observed.frontiers, idleUpTo: task.idleUpTo() }
   if (observed.requests > requests || (idle.idleUpTo === null && last?.idleUpTo !== null)) return true
   return observed.frontiers.some(
     (_, source) => compareCanonical(coverageOf(idle, source), coverageOf(last, source)) > 0,

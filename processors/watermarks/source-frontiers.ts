@@ -24,11 +24,11 @@ export interface SourceFrontiers {
   readonly beforeFetch: ObservedProgress
   /** What `beforeFetch` will be for the next fetch. */
   readonly beforeNextFetch: ObservedProgress
-  observed(source: number, frontier: Frontier): void
+  observe(source: number, frontier: Frontier): void
   /** Some process has requested progress reports. */
   observeRequest(): void
   /** A reader has reached the end of its partition of the topic. */
-  caughtUp(): void
+  setCaughtUp(): void
   /** A fetch has returned; called before any of its records is read. */
   startRound(): void
 }
@@ -75,12 +75,12 @@ export function createSourceFrontiers(sources: number, rawSources: number): Sour
     get beforeNextFetch() {
       return beforeNextFetch(state)
     },
-    observed: (source, frontier) => observe(state, source, frontier),
+    observe: (source, frontier) => observe(state, source, frontier),
     observeRequest() {
       state.requests++
       state.hasChanged = true
     },
-    caughtUp() {
+    setCaughtUp() {
       state.roundsBehind = roundsBehindMax
     },
     startRound: () => startRound(state),
@@ -116,7 +116,7 @@ export function observeWatermark(
   { sources, requestsProgress }: WatermarkRecord,
   sourceFrontiers: SourceFrontiers,
 ): void {
-  for (const { source, watermark, order } of sources) sourceFrontiers.observed(source, { time: watermark, order })
+  for (const { source, watermark, order } of sources) sourceFrontiers.observe(source, { time: watermark, order })
   if (requestsProgress) sourceFrontiers.observeRequest()
 }
 

@@ -51,7 +51,7 @@ function hasTaskPassed<T extends Aligned>(
   event: T,
 ): boolean {
   if (isCovered(event, frontier)) return true
-  if (!report.isIdle || (report.until !== null && compareCanonical(event, report.until) > 0)) return false
+  if (!report.isIdle || (report.idleUpTo !== null && compareCanonical(event, report.idleUpTo) > 0)) return false
   const isFromTask = input === event.input
   const observed = report.observed[isFromTask ? event.source - state.firstTask : state.rawSourceOf(event.input)]
   if (observed === undefined) return false

@@ -1,6 +1,5 @@
 /**
- * What settings must have beside them to make sense: those that were given come in, what is wrong with them goes out.
- * Called by `config.ts`.
+ * Rules between settings: those that are set come in, the faults of their combination go out. Called by `config.ts`.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import type { Config } from './config-table.ts'
@@ -12,7 +11,7 @@ export interface Fault {
   readonly received: string
 }
 
-/** `given`: the variables that are set. `values`: what could be parsed of them. */
+/** `given`: the variables that are set. `values`: those that could be parsed. */
 export function faultsTogether(given: ReadonlySet<string>, values: Partial<Config>): Fault[] {
   const has = (variable: string) => given.has(variable)
   const among = (...variables: string[]) => variables.filter(has)
@@ -69,7 +68,7 @@ function hasUser(url: string): boolean {
   return username !== '' || password !== ''
 }
 
-/** A key of another certificate would only show when the first connection fails. */
+/** Checked at start, because a key of another certificate would otherwise only show with the first connection. */
 function pair(keyVariable: string, certificate?: NamedFile | null, key?: NamedFile | null): Fault[] {
   if (!certificate || !key) return []
   const fault = (received: string): Fault[] => [

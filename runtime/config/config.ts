@@ -1,6 +1,6 @@
 /**
- * The environment goes in once at start, the frozen configuration comes out, and everything that is wrong is reported together. The
- * command calls it; nobody else reads the environment.
+ * The environment comes in once at start, the frozen configuration goes out, and all faults are reported together. Called by the command;
+ * nothing else reads the environment.
  */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { nearestName } from '../nearest-name.ts'
@@ -18,7 +18,7 @@ export interface ConfigRow {
   readonly sentence: string
 }
 
-/** A row with what holds in this process; secrets are hidden. */
+/** A row with its value in this process; secrets are hidden. */
 export interface ConfigRowInForce extends ConfigRow {
   readonly value: string
   readonly from: 'environment' | 'default'
@@ -29,7 +29,7 @@ type Environment = Readonly<Record<string, string | undefined>>
 const ownPrefix = 'MILLRACE_'
 const settings = Object.entries(settingsTable) as Array<[string, Setting<unknown>]>
 
-/** An empty variable counts as not set. Throws `config_invalid` with all faults in `details.faults`. */
+/** An empty variable counts as unset. Throws `config_invalid` with all faults in `details.faults`. */
 export function parseConfig(environment: Environment): Config {
   const faults: Fault[] = []
   const values: Record<string, unknown> = {}
@@ -46,13 +46,13 @@ export function parseConfig(environment: Environment): Config {
     else values[key] = value
   }
   faults.push(...faultsTogether(given, values as Partial<Config>), ...unknownNames(environment))
-  if (faults.length > 0) throw refused(faults)
+  if (faults.length > 0) throw invalid(faults)
   for (const value of Object.values(values)) Object.freeze(value)
-  // The loop has filled every key of the table with a value of its row's type, which the compiler cannot see.
+  // The loop has set every key of the table to a value of its row's type, which the compiler cannot infer.
   return Object.freeze(values) as unknown as Config
 }
 
-/** The rows of the documentation's table, in the table's order. */
+/** The rows of the documentation, in the order of the table. */
 export function configTable(): ConfigRow[] {
   return settings.map(([, { variable, type, fallback, unit, sentence }]) => ({
     variable,
@@ -63,7 +63,7 @@ export function configTable(): ConfigRow[] {
   }))
 }
 
-/** The same rows with what holds in an environment that `parseConfig` takes. */
+/** The same rows with their values in an environment that `parseConfig` accepts. */
 export function configInForce(environment: Environment): ConfigRowInForce[] {
   return configTable().map((row, at) => {
     const text = environment[row.variable]
@@ -84,7 +84,7 @@ function unknownNames(environment: Environment): Fault[] {
     }))
 }
 
-function refused(faults: readonly Fault[]): PipelineError {
+function invalid(faults: readonly Fault[]): PipelineError {
   const lines = faults.map(
     ({ variable, expected, received }) => `  ${variable}: expected ${expected}, received ${received}`,
   )

@@ -1,6 +1,6 @@
 /**
- * The settings about TLS, SASL and ACL users come in, what the clients of Kafka and Redis are to be given goes out. Called by the wiring of
- * the command, once for each.
+ * The settings about TLS, SASL and ACL users come in, the options for the clients of Kafka and Redis go out. Called where the command
+ * creates each client.
  */
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import type { SASLOptions } from 'kafkajs'
@@ -24,7 +24,7 @@ export function kafkaSecurity(config: Config): KafkaSecurity {
     ...tlsFiles(config.kafkaTlsCa, config.kafkaTlsCert, config.kafkaTlsKey),
     ...(kafkaTlsServerNameCheck === 'off' ? { checkServerIdentity: () => undefined } : {}),
   }
-  // Both are there with a mechanism: the configuration was refused otherwise.
+  // Both are set where a mechanism is: the configuration is invalid otherwise.
   const username = config.kafkaSaslUsername ?? ''
   const password = config.kafkaSaslPassword ?? config.kafkaSaslPasswordFile ?? ''
   return {
@@ -33,7 +33,7 @@ export function kafkaSecurity(config: Config): KafkaSecurity {
   }
 }
 
-/** Without TLS files a `rediss://` address is checked against the authorities of Node. */
+/** Without a CA file, the certificate behind a `rediss://` address is verified against Node's certificate authorities. */
 export function redisSecurity(config: Config): RedisSecurity {
   const tls = tlsFiles(config.redisTlsCa, config.redisTlsCert, config.redisTlsKey)
   const password = config.redisPassword ?? config.redisPasswordFile

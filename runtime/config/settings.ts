@@ -1,10 +1,10 @@
 /**
- * The kinds of settings: a variable and its sentence come in, a row goes out that knows how its text is read, what it should be and how it
- * may be shown. Called by `config-table.ts`.
+ * The kinds of settings: a variable and its description come in, a row goes out with how to parse its text, what is expected and how the
+ * value may be shown. Called by `config-table.ts`.
  */
 import { readFileSync, statSync } from 'node:fs'
 
-/** One row. `parse` answers null where the text is no such value; `expected` says what it should be. */
+/** One row. `parse` returns null where the text is invalid; `expected` describes a valid value. */
 export interface Setting<T> {
   readonly variable: string
   readonly type: string
@@ -15,15 +15,15 @@ export interface Setting<T> {
   readonly parse: (text: string) => T | null
   /** A given text as it may be printed and logged: without secrets. */
   readonly shown: (text: string) => string
-  /** What a fault says was received, where that is not the text as shown. */
+  /** The received value in a fault, where it is not the text as shown. */
   readonly received?: (text: string) => string
 }
 
-type Told<T> = Pick<Setting<T>, 'variable' | 'fallback' | 'sentence'> & { readonly unit?: string }
+type SettingOptions<T> = Pick<Setting<T>, 'variable' | 'fallback' | 'sentence'> & { readonly unit?: string }
 /** A setting that may be missing. */
-type Optional = Omit<Told<null>, 'fallback'>
+type Optional = Omit<SettingOptions<null>, 'fallback'>
 
-/** A file of the environment's naming, read with the configuration. */
+/** A file that a variable names, read with the configuration. */
 export interface NamedFile {
   readonly path: string
   readonly text: string
@@ -33,26 +33,26 @@ const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 const fileBytesMax = 1_048_576
 const hidden = '***'
 
-export function brokers(told: Told<readonly string[]>): Setting<readonly string[]> {
-  const place = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})$/
+export function brokers(options: SettingOptions<readonly string[]>): Setting<readonly string[]> {
+  const hostAndPort = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})$/
   return {
-    ...plain(told),
+    ...base(options),
     type: 'list of host:port',
     expected: 'host:port, several separated by commas, ports from 1 to 65535',
     parse: (text) => {
-      const places = text.split(',').map((part) => part.trim())
-      const isGood = places.every((part) => {
-        const port = Number(place.exec(part)?.[1])
+      const addresses = text.split(',').map((part) => part.trim())
+      const isValid = addresses.every((part) => {
+        const port = Number(hostAndPort.exec(part)?.[1])
         return port >= 1 && port <= 65_535
       })
-      return isGood ? places : null
+      return isValid ? addresses : null
     },
   }
 }
 
-export function redis(told: Told<string | null>): Setting<string | null> {
+export function redis(options: SettingOptions<string | null>): Setting<string | null> {
   return {
-    ...plain(told),
+    ...base(options),
     type: 'URL',
     expected: 'redis://host:port or rediss://host:port',
     parse: (text) => (/^rediss?:\/\/[^\s/]+/.test(text) && URL.canParse(text) ? text : null),
@@ -60,9 +60,9 @@ export function redis(told: Told<string | null>): Setting<string | null> {
   }
 }
 
-export function registry(told: Told<string | null>): Setting<string | null> {
+export function registry(options: SettingOptions<string | null>): Setting<string | null> {
   return {
-    ...plain(told),
+    ...base(options),
     type: 'URL',
     expected: 'http://host:port or https://host:port',
     parse: (text) => (/^https?:\/\/[^\s/?#]+/.test(text) && URL.canParse(text) ? text : null),
@@ -70,28 +70,30 @@ export function registry(told: Told<string | null>): Setting<string | null> {
   }
 }
 
-export function name(told: Told<string>): Setting<string> {
+export function name(options: SettingOptions<string>): Setting<string> {
   return {
-    ...plain(told),
+    ...base(options),
     type: 'name',
     expected: '1 to 64 letters, digits, dots, dashes and underscores, the first a letter or digit',
     parse: (text) => (namePattern.test(text) ? text : null),
   }
 }
 
-export function text<T extends string | null>(told: Told<T>): Setting<T | string> {
+export function text<T extends string | null>(options: SettingOptions<T>): Setting<T | string> {
   return {
-    ...plain<T | string>(told),
+    ...base<T | string>(options),
     type: 'text',
     expected: 'text without blanks at its ends',
     parse: (given) => (given === given.trim() ? given : null),
   }
 }
 
-export function whole(told: Told<number> & { readonly min: number; readonly max: number }): Setting<number> {
-  const { min, max, ...rest } = told
+export function whole(
+  options: SettingOptions<number> & { readonly min: number; readonly max: number },
+): Setting<number> {
+  const { min, max, ...rest } = options
   return {
-    ...plain(rest),
+    ...base(rest),
     type: 'whole number',
     expected: `a whole number from ${min} to ${max}`,
     parse: (given) => (/^\d{1,9}$/.test(given) && Number(given) >= min && Number(given) <= max ? Number(given) : null),
@@ -99,21 +101,21 @@ export function whole(told: Told<number> & { readonly min: number; readonly max:
 }
 
 export function choice<T extends string, F extends T | null>(
-  told: Told<F> & { readonly of: readonly T[] },
+  options: SettingOptions<F> & { readonly of: readonly T[] },
 ): Setting<T | F> {
-  const { of, ...rest } = told
+  const { of, ...rest } = options
   return {
-    ...plain<T | F>(rest),
+    ...base<T | F>(rest),
     type: `one of ${of.join(', ')}`,
     expected: `one of ${of.join(', ')}`,
     parse: (given) => of.find((one) => one === given) ?? null,
   }
 }
 
-/** A text that is never printed. */
-export function secret(told: Optional): Setting<string | null> {
+/** A text that is never shown. */
+export function secret(options: Optional): Setting<string | null> {
   return {
-    ...plain<string | null>({ ...told, fallback: null }),
+    ...base<string | null>({ ...options, fallback: null }),
     type: 'secret',
     expected: 'text without line breaks',
     parse: (given) => (/[\r\n]/.test(given) ? null : given),
@@ -121,10 +123,10 @@ export function secret(told: Optional): Setting<string | null> {
   }
 }
 
-/** A file that holds one secret, as secrets are mounted; a line break at its end does not count. */
-export function secretFile(told: Optional): Setting<string | null> {
+/** A file that holds one secret, as secrets are mounted; a trailing line break is ignored. */
+export function secretFile(options: Optional): Setting<string | null> {
   return {
-    ...plain<string | null>({ ...told, fallback: null }),
+    ...base<string | null>({ ...options, fallback: null }),
     type: 'file',
     expected: 'the path of a file that holds one line',
     parse: (path) => {
@@ -132,36 +134,36 @@ export function secretFile(told: Optional): Setting<string | null> {
       const line = 'text' in read ? read.text.replace(/\r?\n$/, '') : ''
       return line === '' || /[\r\n]/.test(line) ? null : line
     },
-    received: (path) => whatIsWrong(path, 'it is empty or holds several lines'),
+    received: (path) => faultOf(path, 'it is empty or holds several lines'),
   }
 }
 
 /** A file with certificates or a key, as OpenSSL writes them. */
 export function pemFile(
-  told: Optional & { readonly holds: 'certificates' | 'a private key' },
+  options: Optional & { readonly holds: 'certificates' | 'a private key' },
 ): Setting<NamedFile | null> {
-  const { holds, ...rest } = told
+  const { holds, ...rest } = options
   const block =
     holds === 'certificates' ? /-----BEGIN (?:TRUSTED )?CERTIFICATE-----/ : /-----BEGIN [A-Z ]*PRIVATE KEY-----/
   return {
-    ...plain<NamedFile | null>({ ...rest, fallback: null }),
+    ...base<NamedFile | null>({ ...rest, fallback: null }),
     type: 'file',
     expected: `the path of a PEM file with ${holds}`,
     parse: (path) => {
       const read = readNamed(path)
       return 'text' in read && block.test(read.text) ? read : null
     },
-    received: (path) => whatIsWrong(path, `it holds no PEM block with ${holds}`),
+    received: (path) => faultOf(path, `it holds no PEM block with ${holds}`),
   }
 }
 
-/** An address as it may be printed: a password in it must not be. */
+/** A URL without its credentials, for messages and logs. */
 export function withoutPassword(url: string): string {
   return url.replace(/\/\/.*@/, `//${hidden}@`)
 }
 
-function plain<T>(told: Told<T>): Told<T> & Pick<Setting<T>, 'unit' | 'shown'> {
-  return { ...told, unit: told.unit ?? '', shown: (given) => given }
+function base<T>(options: SettingOptions<T>): SettingOptions<T> & Pick<Setting<T>, 'unit' | 'shown'> {
+  return { ...options, unit: options.unit ?? '', shown: (given) => given }
 }
 
 function readNamed(path: string): NamedFile | { readonly reason: string } {
@@ -175,7 +177,7 @@ function readNamed(path: string): NamedFile | { readonly reason: string } {
   }
 }
 
-function whatIsWrong(path: string, otherwise: string): string {
+function faultOf(path: string, otherwise: string): string {
   const read = readNamed(path)
   return `${path} (${'reason' in read ? read.reason : otherwise})`
 }

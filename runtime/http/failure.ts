@@ -1,6 +1,6 @@
 /**
- * What every answer that is no success looks like, as a type, as a schema and made from what failed. The HTTP server answers with it by
- * itself; routes that refuse a request make theirs here.
+ * The shape of every error response, as a type and as a schema: errors come in, error responses go out. Called by the HTTP server for
+ * errors that are thrown, and by routes that reject a request.
  */
 import type { FastifyError } from 'fastify'
 import { errorCatalogue, PipelineError } from '../../schemas/kernel/errors.ts'
@@ -9,11 +9,11 @@ export interface HttpFailure {
   readonly error: {
     readonly code: string
     readonly message: string
-    /** Place of what is wrong in the body or the query, and what should have been there. */
+    /** JSON pointer to the invalid value in the body or the query, and what was expected there. */
     readonly path?: string
     readonly expected?: unknown
     readonly received?: unknown
-    /** What there is, where a path is unknown. */
+    /** The known routes, where the path is unknown. */
     readonly routes?: readonly string[]
   }
 }
@@ -50,7 +50,7 @@ export function failureOf(code: string, message: string): HttpFailure {
   return { error: { code, message } }
 }
 
-/** A request that has the wrong value at a place. */
+/** A request with an invalid value at `path`. */
 export function invalidRequest(path: string, expected: string, received: unknown): HttpFailure {
   const shown = received === undefined ? 'nothing' : JSON.stringify(received).slice(0, 200)
   const message = `${path === '' ? 'The body' : path} should be ${expected}; received ${shown}.`
@@ -62,15 +62,15 @@ export interface FailedRequest {
   readonly failure: HttpFailure
 }
 
-/** Null: the mistake is ours, and the answer must not tell of it. */
+/** Null for a bug of ours, whose details must not be sent. */
 export function failureFrom(error: FastifyError | Error): FailedRequest | null {
-  // The world failed: the caller can do nothing about it, whether it passes by itself or somebody must mend it.
+  // An outage: the client cannot help it, whether it is transient or an operator has to fix it.
   if (error instanceof PipelineError) {
     const { remedy } = errorCatalogue[error.code]
     return { status: 503, failure: failureOf(error.code, `${sentence(error.message)} ${remedy}`) }
   }
   const { validation, statusCode = 500 } = error as Partial<FastifyError>
-  // Of alternatives the last violation is the one that speaks of all.
+  // Where a value matches none of several alternatives, the last violation is about all of them.
   const violation = validation?.at(-1) as Violation | undefined
   if (violation !== undefined) return { status: 400, failure: violated(violation) }
   return statusCode < 500 ? { status: statusCode, failure: failureOf('request_invalid', error.message) } : null
@@ -80,7 +80,7 @@ export function sentence(text: string): string {
   return text.endsWith('.') ? text : `${text}.`
 }
 
-/** As ajv tells it when it is verbose. */
+/** As ajv reports it with `verbose`. */
 interface Violation {
   readonly keyword: string
   readonly instancePath: string
@@ -95,7 +95,7 @@ interface Schema {
   readonly properties?: Readonly<Record<string, Schema>>
 }
 
-/** A schema's description says what should be there. */
+/** `expected` is the description of the schema that is violated. */
 function violated({ keyword, instancePath, message, params, data, parentSchema }: Violation): HttpFailure {
   const { properties = {}, description } = parentSchema ?? {}
   switch (keyword) {

@@ -1,4 +1,4 @@
-/** A Prometheus registry in, the route that shows it out; registered with the HTTP server by the command. */
+/** A Prometheus registry comes in, its route goes out. Registered by `process-server.ts`. */
 import type { FastifyPluginAsync } from 'fastify'
 import type { Registry } from 'prom-client'
 

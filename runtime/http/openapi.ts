@@ -1,6 +1,6 @@
 /**
- * The OpenAPI description of an HTTP server, made from the schemas of its routes. The command calls it before it registers any route;
- * `/openapi.json` and `millrace openapi` show the same document.
+ * The OpenAPI description of an HTTP server, generated from the schemas of its routes. Called by `process-server.ts` before any route is
+ * registered; `/openapi.json` and `millrace openapi` show the same document.
  */
 import swagger from '@fastify/swagger'
 import type { FastifyInstance } from 'fastify'
@@ -11,7 +11,7 @@ export interface ApiTitle {
   readonly description: string
 }
 
-/** Routes registered after it are in the document, with the route that shows it. */
+/** Routes that are registered afterwards are in the document, and so is `/openapi.json` itself. */
 export function describeApi(server: FastifyInstance, info: ApiTitle): void {
   server.register(swagger, {
     openapi: { openapi: '3.1.0', info, servers: [{ url: '/', description: 'The process that shows this.' }] },
@@ -28,7 +28,7 @@ export function describeApi(server: FastifyInstance, info: ApiTitle): void {
   })
 }
 
-/** Of a server that is ready. */
+/** The server must be ready. */
 export function openApiText(server: FastifyInstance): string {
   return `${JSON.stringify(server.swagger(), null, 2)}\n`
 }

@@ -1,6 +1,6 @@
 /**
- * The HTTP server without any route of its own: failures and unknown paths are answered as JSON, a taken port is one sentence. The
- * command makes it, registers the rooms' routes and listens.
+ * The HTTP server without routes: a log comes in, a Fastify server with our limits and JSON error responses goes out. Called by
+ * `process-server.ts`, which registers the routes.
  */
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -13,8 +13,8 @@ const requestTimeoutMs = 10_000
 const pathPartMax = 2_304
 
 /**
- * Listens to nothing yet. Schemas of requests are enforced and bend nothing; schemas of answers describe and change nothing. From
- * `close` on, what is being answered is answered and new requests get 503.
+ * Does not listen yet. Request schemas validate without coercion; response schemas document and never filter. After `close`, requests in
+ * flight are finished and new ones get 503.
  */
 export function createHttpServer({ log }: { readonly log: Log }): FastifyInstance {
   const server = fastify({
@@ -22,9 +22,9 @@ export function createHttpServer({ log }: { readonly log: Log }): FastifyInstanc
     bodyLimit: bodyBytesMax,
     requestTimeout: requestTimeoutMs,
     routerOptions: { maxParamLength: pathPartMax },
-    // Keep-alive connections of clients that never hang up would hold up a stop for ever.
+    // Idle keep-alive connections would keep the server from closing.
     forceCloseConnections: 'idle',
-    // Its own answer would have another shape.
+    // Fastify's own 503 has another shape.
     return503OnClosing: false,
     ajv: {
       customOptions: {
@@ -35,12 +35,12 @@ export function createHttpServer({ log }: { readonly log: Log }): FastifyInstanc
         allowUnionTypes: true,
       },
     },
-    // Fastify's own would leave out of an answer, in silence, what its schema does not name.
+    // Fastify's own serializer silently drops properties that the response schema does not name.
     schemaController: { compilersFactory: { buildSerializer: () => () => JSON.stringify } },
-    frameworkErrors: answerFailure,
+    frameworkErrors: sendFailure,
   })
 
-  function answerFailure(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  function sendFailure(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
     const failed = failureFrom(error)
     if (failed === null) log.error({ err: error, url: request.url }, 'a request failed')
     const { status, failure } = failed ?? {
@@ -51,13 +51,13 @@ export function createHttpServer({ log }: { readonly log: Log }): FastifyInstanc
   }
 
   server.addSchema(failureSchema)
-  server.setErrorHandler(answerFailure)
-  refuseWhileClosing(server)
-  answerUnknown(server)
+  server.setErrorHandler(sendFailure)
+  rejectWhileClosing(server)
+  handleUnknownRoutes(server)
   return server
 }
 
-function refuseWhileClosing(server: FastifyInstance): void {
+function rejectWhileClosing(server: FastifyInstance): void {
   let isClosing = false
   server.addHook('preClose', (done) => {
     isClosing = true
@@ -78,8 +78,8 @@ interface KnownPath {
   readonly methods: Set<string>
 }
 
-/** Before any body is read: an unknown path is answered with what there is, an unknown method with those of the path. */
-function answerUnknown(server: FastifyInstance): void {
+/** Before any body is read: 404 with the known routes for an unknown path, 405 with the allowed methods for an unknown method. */
+function handleUnknownRoutes(server: FastifyInstance): void {
   const paths = new Map<string, KnownPath>()
   const routes = new Set<string>()
   server.addHook('onRoute', ({ method, url, schema }) => {
@@ -111,12 +111,12 @@ function answerUnknown(server: FastifyInstance): void {
   })
 }
 
-/** Names of streams and entities hold no sign of regular expressions but dots. */
+/** Names of streams and entities contain no special characters of regular expressions but dots. */
 function patternOf(url: string): RegExp {
   return new RegExp(`^${url.replaceAll('.', '\\.').replaceAll(/:\w+/g, '[^/]+')}$`)
 }
 
-/** Answers the URL to reach it by. Rejects with `port_in_use`. */
+/** Resolves with the server's URL. Rejects with `port_in_use`. */
 export async function listen(
   server: FastifyInstance,
   { host, port }: { readonly host: string; readonly port: number },

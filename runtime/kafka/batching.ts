@@ -6,7 +6,7 @@ import type { OutRecord, TopicPartition } from '../broker.ts'
 import type { Batch } from './produce-request.ts'
 import { batchOverheadBytes, recordBytesMax } from './record-batch-encoder.ts'
 
-/** A batch of several records stays below this; brokers take 1,048,588 bytes a batch unless told otherwise. */
+/** A batch of several records stays below this; brokers take 1,048,588 bytes a batch by default. */
 export const batchBytesMax = 1_000_000
 
 /**

@@ -5,7 +5,7 @@
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import type { SASLOptions } from 'kafkajs'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { Broker } from '../broker.ts'
+import type { Broker, Worker, WorkerOptions } from '../broker.ts'
 import { currentOffsets } from './committed-offsets.ts'
 import { type Connections, createConnections } from './connections.ts'
 import { createFetcher } from './fetcher.ts'
@@ -24,13 +24,13 @@ export interface KafkaBrokerOptions {
   readonly clientId: string
   readonly ssl?: boolean | TlsOptions
   readonly sasl?: SASLOptions
-  /** Told of connections that failed; nothing is logged without it. */
+  /** Receives failed connections; nothing is logged without it. */
   readonly log?: KafkaLog
 }
 
 const connectTimeoutMs = 5_000
 /**
- * A broker that takes a request and does not answer is given up after this; what it may take on purpose comes on top.
+ * How long a broker may take to answer a request; a wait that the request asks for is added.
  */
 const requestTimeoutMs = 10_000
 const retryBudgetMs = 30_000
@@ -65,34 +65,38 @@ export function createKafkaBroker(options: KafkaBrokerOptions): Broker {
     return tracked
   }
 
-  const admin = handOut(connect())
+  const shared = handOut(connect())
+
+  async function openWorker(workerOptions: WorkerOptions): Promise<Worker> {
+    const records = handOut(connect())
+    const offsets = handOut(connect())
+    try {
+      return handOut(await createWorker({ records, offsets }, workerOptions, nowMs))
+    } catch (error) {
+      await Promise.all([records.close(), offsets.close()])
+      throw error
+    }
+  }
 
   return {
-    async clusterId() {
-      const { clusterId } = await admin.metadata([])
-      if (clusterId === null) throw new PipelineError('kafka_request_failed', 'This Kafka cluster has no id')
-      return clusterId
+    data: {
+      partitionCounts: (topics) => partitionCounts(shared, topics),
+      bounds: (partitions) => bounds(shared, partitions),
+      offsetsAt: (partitions, timeMs) => offsetsAt(shared, partitions, timeMs),
+      fetcher: async () => handOut(createFetcher(connect())),
+      producer: async () => handOut(createProducer(connect(), nowMs)),
     },
-    ensureTopics: (topics) => ensureTopics(admin, topics),
-    partitionCounts: (topics) => partitionCounts(admin, topics),
-    requireRights: (needed) => requireRights(admin, needed),
-    topicSettings: (topics, names) => topicSettings(admin, topics, names),
-    bounds: (partitions) => bounds(admin, partitions),
-    offsetsAt: (partitions, timeMs) => offsetsAt(admin, partitions, timeMs),
-    group: (group) => groupView(admin, group),
-    removeWorker: (group, worker) => removeWorker(admin, group, worker),
-    committedOffsets: (group, partitions) => currentOffsets(admin, group, partitions),
-    fetcher: async () => handOut(createFetcher(connect())),
-    producer: async () => handOut(createProducer(connect(), nowMs)),
-    async worker(workerOptions) {
-      const records = handOut(connect())
-      const offsets = handOut(connect())
-      try {
-        return handOut(await createWorker({ records, offsets }, workerOptions, nowMs))
-      } catch (error) {
-        await Promise.all([records.close(), offsets.close()])
-        throw error
-      }
+    groups: {
+      worker: openWorker,
+      describe: (group) => groupView(shared, group),
+      removeWorker: (group, worker) => removeWorker(shared, group, worker),
+      committedOffsets: (group, partitions) => currentOffsets(shared, group, partitions),
+    },
+    admin: {
+      clusterId: () => clusterId(shared),
+      ensureTopics: (topics) => ensureTopics(shared, topics),
+      requireRights: (needed) => requireRights(shared, needed),
+      topicSettings: (topics, names) => topicSettings(shared, topics, names),
     },
     close() {
       closing ??= Promise.allSettled([...handedOut].map((part) => part.close())).then((results) => {
@@ -102,4 +106,10 @@ export function createKafkaBroker(options: KafkaBrokerOptions): Broker {
       return closing
     },
   }
+}
+
+async function clusterId(connections: Connections): Promise<string> {
+  const { clusterId } = await connections.metadata([])
+  if (clusterId === null) throw new PipelineError('kafka_request_failed', 'This Kafka cluster has no id')
+  return clusterId
 }

@@ -15,7 +15,7 @@ export interface TopicMetadata {
   readonly error: KafkaError
   /** Node id of the leader by partition; -1 where there is none at the moment. */
   readonly leaders: readonly number[]
-  /** Null where they were not asked for or the broker does not tell. */
+  /** Null where they were not requested or the broker does not disclose them. */
   readonly operations: ReadonlySet<string> | null
 }
 
@@ -50,7 +50,7 @@ export function metadataRequest(topics: readonly string[], withOperations = fals
         reader.int8() // internal or not
         const leaders: number[] = []
         reader.array(() => {
-          reader.int16() // a partition without leader says so by its leader too
+          reader.int16() // a partition without a leader has leader -1 as well
           const partition = reader.int32()
           leaders[partition] = reader.int32()
           reader.int32() // leader epoch

@@ -1,6 +1,6 @@
 /**
  * The group's committed offsets: partitions come in, offsets with their metadata go out; called by `worker.ts` for
- * stable ones only and by `broker.ts` for those of now.
+ * stable ones only and by `broker.ts` for the current ones.
  */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { CommittedOffset, TopicPartition } from '../broker.ts'
@@ -13,10 +13,10 @@ import { createRetryBudget } from './retry-budget.ts'
 
 const unstable: ReadonlySet<KafkaError> = new Set<KafkaError>(['UNSTABLE_OFFSET_COMMIT'])
 
-/** The coordinator looks for transactions that have timed out this often, ms, unless it is told otherwise. */
+/** How often the coordinator looks for transactions that have timed out, ms (the broker's default). */
 const timeoutCheckMs = 10_000
 
-/** As they are now; those of a transaction that is open do not count yet. */
+/** As they are now; the offsets of an open transaction do not count yet. */
 export async function currentOffsets(
   connections: Connections,
   group: string,
@@ -34,7 +34,7 @@ export async function currentOffsets(
 }
 
 /**
- * Waits while another member's transaction on one of the partitions is open, at most until that one must have timed
+ * Waits while another member's transaction on one of the partitions is open, at most until it must have timed
  * out.
  */
 export async function committedOffsets(
@@ -49,7 +49,7 @@ export async function committedOffsets(
     key: group,
     request: offsetFetchRequest(group, partitions, true),
     errorOf,
-    passing: unstable,
+    transient: unstable,
     retryBudget: createRetryBudget(transactionTimeoutMs + timeoutCheckMs + 5_000, 5, 50),
   })
   return inOrder(answer, group, partitions)
@@ -61,7 +61,7 @@ function inOrder(answer: OffsetsFound, group: string, partitions: readonly Topic
     const why = error === 'UNSTABLE_OFFSET_COMMIT' ? ' (a transaction on them stays open)' : ''
     throw new PipelineError(
       failureCode(error),
-      `Kafka does not tell the committed offsets of group ${group}: ${error}${why}`,
+      `Kafka does not return the committed offsets of group ${group}: ${error}${why}`,
       {
         details: { group, error },
       },

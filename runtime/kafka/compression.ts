@@ -9,7 +9,7 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { TopicPartition } from '../broker.ts'
 import { unpackZstd } from './zstd.ts'
 
-/** A batch that unpacks to more than this is refused. */
+/** A batch that unpacks to more than this is rejected. */
 const unpackedBytesMax = 128 * 1_024 * 1_024
 
 interface Codec {
@@ -31,10 +31,10 @@ const codecs: readonly (Codec | undefined)[] = [
 export function decompress(
   compression: number,
   packed: Buffer,
-  place: TopicPartition & { readonly offset: number },
+  location: TopicPartition & { readonly offset: number },
   bytesMax = unpackedBytesMax,
 ): Buffer {
-  const { topic, partition, offset } = place
+  const { topic, partition, offset } = location
   const codec = codecs[compression]
   const name = codec?.name ?? `codec ${compression}`
   try {

@@ -1,6 +1,6 @@
 /**
- * A failure of kafkajs's connection to a broker comes in, what it means for the operator goes out: the broker is away, which passes, or it
- * and this process do not agree on TLS, user or password, which does not. Called by `endpoints.ts`.
+ * A failure of kafkajs's connection to a broker comes in, what it means for the operator goes out: the broker is unreachable, which is
+ * retried, or it denied access because TLS, user or password do not match, which is not. Called by `endpoints.ts`.
  */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { speaksTls, tlsFailure } from '../tls-failure.ts'
@@ -11,54 +11,54 @@ export interface Address {
   readonly port: number
 }
 
-/** kafkajs reports a connection that broke while it logged in as a failed login too. */
+/** kafkajs also reports a connection that broke during the login as a failed login. */
 const brokeOff = /Closed connection|Connection error|timed out|timeout|disconnect/i
-/** Answers to the first words of a login: the mechanism is not offered, or the listener knows none. */
+/** Errors at the start of a login: the mechanism is not offered, or the listener has no logins. */
 const noLogin: readonly unknown[] = ['UNSUPPORTED_SASL_MECHANISM', 'ILLEGAL_SASL_STATE']
 
-/** For a place that has not answered yet, so that a closed connection may be a matter of settings. Asks the port whether it speaks TLS. */
+/** For an address that has not answered yet, where settings may be why a connection was closed. Checks whether the port uses TLS. */
 export async function connectionFailure(
   address: Address,
   error: unknown,
   { ssl, sasl }: Pick<KafkaEndpointOptions, 'ssl' | 'sasl'>,
 ): Promise<PipelineError> {
-  const place = placeOf(address)
+  const text = addressText(address)
   const { name, type, message } = error as { readonly name?: string; readonly type?: unknown; readonly message: string }
   const ofTls = tlsFailure(error)
-  if (ofTls !== null) return refused(place, ofTls, error)
+  if (ofTls !== null) return accessDenied(text, ofTls, error)
   if (name === 'KafkaJSSASLAuthenticationError' && !brokeOff.test(message))
-    return refused(place, `refused this process: ${message}`, error)
+    return accessDenied(text, `refused this process: ${message}`, error)
   if (noLogin.includes(type)) {
-    return refused(
-      place,
-      `does not take this login (SASL ${sasl?.mechanism} ${ssl ? 'in' : 'without'} TLS): ${message}`,
+    return accessDenied(
+      text,
+      `does not accept this login (SASL ${sasl?.mechanism} ${ssl ? 'in' : 'without'} TLS): ${message}`,
       error,
     )
   }
-  if (!wasClosed(error)) return unreachable(place, error)
+  if (!wasClosed(error)) return unreachable(text, error)
   if (!ssl && (await speaksTls(address.host, address.port))) {
-    return refused(place, 'speaks TLS on this port: set KAFKA_TLS=on', error)
+    return accessDenied(text, 'uses TLS on this port: set KAFKA_TLS=on', error)
   }
-  const doubt = sasl
+  const hint = sasl
     ? 'if the broker is up, this port expects other settings of KAFKA_TLS'
     : 'if the broker is up, this port expects KAFKA_SASL_MECHANISM, or other settings of KAFKA_TLS'
-  return unreachable(place, new Error(`it closed the connection; ${doubt}`, { cause: error }))
+  return unreachable(text, new Error(`it closed the connection; ${hint}`, { cause: error }))
 }
 
-export function unreachable(place: string, cause: unknown): PipelineError {
+export function unreachable(address: string, cause: unknown): PipelineError {
   const why = cause instanceof Error ? cause.message : String(cause)
-  return new PipelineError('kafka_unreachable', `Kafka at ${place} did not answer: ${why}`, {
+  return new PipelineError('kafka_unreachable', `Kafka at ${address} did not answer: ${why}`, {
     cause,
-    details: { place },
+    details: { address },
   })
 }
 
-export function placeOf({ host, port }: Address): string {
+export function addressText({ host, port }: Address): string {
   return `${host}:${port}`
 }
 
-function refused(place: string, how: string, cause: unknown): PipelineError {
-  return new PipelineError('kafka_refused', `Kafka at ${place} ${how}`, { cause, details: { place } })
+function accessDenied(address: string, how: string, cause: unknown): PipelineError {
+  return new PipelineError('kafka_refused', `Kafka at ${address} ${how}`, { cause, details: { address } })
 }
 
 function wasClosed(error: unknown): boolean {

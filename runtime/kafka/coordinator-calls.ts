@@ -1,5 +1,6 @@
 /**
- * Asks a coordinator with patience: looks it up, follows it when it moves, tries again what passes; used by workers.
+ * Asks a coordinator: finds it, follows it when it moves, and retries transient errors within a budget; used by
+ * everything that concerns groups and transactions.
  */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { CoordinatorKind } from './cluster-requests.ts'
@@ -13,14 +14,14 @@ export interface CoordinatorCall<T> {
   readonly key: string
   readonly request: KafkaRequest<T>
   readonly errorOf: (answer: T) => KafkaError
-  /** Further errors that pass by themselves. */
-  readonly passing?: ReadonlySet<KafkaError>
+  /** Further errors to retry. */
+  readonly transient?: ReadonlySet<KafkaError>
   readonly retryBudget: RetryBudget
 }
 
 /**
- * The first answer that will not change by asking again, its error for the caller to judge. When patience ends: the
- * last such answer, or `kafka_unreachable`.
+ * The first answer that a retry would not change; its error is the caller's to interpret. When the budget is spent: the
+ * last answer, or `kafka_unreachable`.
  */
 export async function askCoordinator<T>(connections: Connections, call: CoordinatorCall<T>): Promise<T> {
   const { kind, key, retryBudget } = call
@@ -30,7 +31,7 @@ export async function askCoordinator<T>(connections: Connections, call: Coordina
       const answer = await connections.send(nodeId, call.request)
       const error = call.errorOf(answer)
       if (staleCoordinator.has(error)) connections.forgetCoordinator(kind, key)
-      else if (call.passing?.has(error) !== true) return answer
+      else if (call.transient?.has(error) !== true) return answer
       if (!(await retryBudget.again())) return answer
     } catch (error) {
       if (!(error instanceof PipelineError) || error.code !== 'kafka_unreachable') throw error

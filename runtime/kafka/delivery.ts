@@ -1,7 +1,7 @@
 /**
- * Numbered batches go to their leaders: in parallel over brokers, in order within a partition, again where a failure
- * passes, with the same numbers, so that the broker recognises what it already has. Called by the producer and by
- * transactions.
+ * Sends numbered batches to their leaders: in parallel over brokers, in order within a partition. Transient failures are
+ * retried with the same sequence numbers, so that the broker recognises what it already has. Called by the producer and
+ * by transactions.
  */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { partitionKey } from './batching.ts'
@@ -10,7 +10,7 @@ import { type KafkaError, retriableWrite, staleLeader, uncertainWrite } from './
 import { type Batch, type ProduceOptions, produceRequest } from './produce-request.ts'
 import { createRetryBudget } from './retry-budget.ts'
 
-/** One Produce request carries at most about this much, bytes; a single larger batch travels alone. */
+/** One Produce request carries at most about this much, bytes; a single larger batch is sent alone. */
 export const requestBytesMax = 1_048_576
 
 export interface Delivery {
@@ -24,17 +24,17 @@ export interface DeliveryFailure {
   /** The batch that failed first, and all that are not acknowledged, in order within a partition. */
   readonly batch: Batch
   readonly unacknowledged: readonly Batch[]
-  /** Some of the unacknowledged may nevertheless lie in the log: their sequence numbers are neither used nor free. */
+  /** Some of the unacknowledged may be in the log nevertheless: their sequence numbers are neither used nor free. */
   readonly uncertain: boolean
 }
 
-interface Refusal {
+interface Rejection {
   readonly batch: Batch
   readonly error: KafkaError | 'UNREACHABLE'
   readonly cause: unknown
 }
 
-/** Never rejects for what a broker answers. Rejects with `topic_missing` before anything is sent. */
+/** An error in a broker's answer is returned as the failure. Rejects with `topic_missing` before anything is sent. */
 export async function deliver(
   connections: Connections,
   batches: readonly Batch[],
@@ -49,26 +49,26 @@ export async function deliver(
     const [led, leaderless] = byLeader(connections, left)
     const rounds = [...led].map(([nodeId, list]) => sendInOrder(connections, nodeId, list, options, uncertain))
     const results = await Promise.all(rounds)
-    const refusals = results.flatMap(({ refused }) => refused)
-    for (const batch of leaderless) refusals.push({ batch, error: 'LEADER_NOT_AVAILABLE', cause: undefined })
+    const rejections = results.flatMap(({ rejected }) => rejected)
+    for (const batch of leaderless) rejections.push({ batch, error: 'LEADER_NOT_AVAILABLE', cause: undefined })
     const acknowledged = new Set(results.flatMap((result) => result.acknowledged))
     left = left.filter((batch) => !acknowledged.has(batch))
     if (left.length === 0) return { failure: null }
 
-    const final = refusals.find(({ error }) => error !== 'UNREACHABLE' && !retriableWrite.has(error))
-    const worst = final ?? refusals[0]!
+    const final = rejections.find(({ error }) => error !== 'UNREACHABLE' && !retriableWrite.has(error))
+    const worst = final ?? rejections[0]!
     if (final !== undefined || connections.isClosed() || !(await retryBudget.again())) {
       return { failure: { ...worst, unacknowledged: left, uncertain: left.some((batch) => uncertain.has(batch)) } }
     }
-    // Kafka also says NOT_ENOUGH_REPLICAS for a moment when it cannot yet verify a transaction: the leader is no
-    // matter then.
-    if (refusals.some(({ error }) => error === 'UNREACHABLE' || staleLeader.has(error))) {
+    // Kafka also answers NOT_ENOUGH_REPLICAS for a moment when it cannot verify a transaction yet: the leader is the
+    // right one then.
+    if (rejections.some(({ error }) => error === 'UNREACHABLE' || staleLeader.has(error))) {
       await findLeadersAgain(connections, left)
     }
   }
 }
 
-/** A failure here is one of the next round: the old leaders are asked once more, and patience ends by itself. */
+/** A failure here is left to the next round, which asks the former leaders and spends the same budget. */
 async function findLeadersAgain(connections: Connections, batches: readonly Batch[]): Promise<void> {
   try {
     await connections.findLeaders(batches)
@@ -89,16 +89,16 @@ function byLeader(connections: Connections, batches: readonly Batch[]): [Map<num
   return [led, leaderless]
 }
 
-/** Sends one leader's batches, request after request; a partition that was refused gets nothing more in this round. */
+/** Sends one leader's batches, request after request; a partition with a rejected batch gets nothing more in this round. */
 async function sendInOrder(
   connections: Connections,
   nodeId: number,
   batches: readonly Batch[],
   options: ProduceOptions,
   uncertain: Set<Batch>,
-): Promise<{ acknowledged: Batch[]; refused: Refusal[] }> {
+): Promise<{ acknowledged: Batch[]; rejected: Rejection[] }> {
   const acknowledged: Batch[] = []
-  const refused: Refusal[] = []
+  const rejected: Rejection[] = []
   const stopped = new Set<string>()
   let left: readonly Batch[] = batches
   while (left.length > 0) {
@@ -114,20 +114,20 @@ async function sendInOrder(
           continue
         }
         if (uncertainWrite.has(error)) uncertain.add(batch)
-        refused.push({ batch, error, cause: undefined })
+        rejected.push({ batch, error, cause: undefined })
         stopped.add(partitionKey(batch))
       }
     } catch (cause) {
       if (!(cause instanceof PipelineError) || cause.code !== 'kafka_unreachable') throw cause
       for (const batch of now) {
         uncertain.add(batch)
-        refused.push({ batch, error: 'UNREACHABLE', cause })
+        rejected.push({ batch, error: 'UNREACHABLE', cause })
       }
       break
     }
     if (stopped.size > 0) left = left.filter((batch) => !stopped.has(partitionKey(batch)))
   }
-  return { acknowledged, refused }
+  return { acknowledged, rejected }
 }
 
 /** As many batches as one request may carry, at most one of each partition; the rest keep their order. */

@@ -1,56 +1,56 @@
 /**
- * The open connections by address: a request to 'host:port' comes in, its answer goes out; `connections.ts` decides
- * whom to ask.
+ * The open connections by address: a request to 'host:port' comes in, its answer goes out; `connections.ts` chooses
+ * the broker.
  */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import { type Address, connectionFailure, placeOf, unreachable } from './connection-failure.ts'
+import { type Address, addressText, connectionFailure, unreachable } from './connection-failure.ts'
 import { type KafkaEndpoint, type KafkaEndpointOptions, openEndpoint } from './kafkajs-connection.ts'
 import { type Api, apis, type KafkaRequest } from './request.ts'
 
 export interface Endpoints {
   /**
-   * Connects where needed. Rejects with `kafka_unreachable` when no answer came and with `kafka_refused` when this process was not let in;
+   * Connects where needed. Rejects with `kafka_unreachable` when no answer came and with `kafka_refused` when the broker denied access;
    * that connection is not used again.
    */
   send<T>(address: Address, request: KafkaRequest<T>): Promise<T>
-  /** As `send`; null where the broker does not speak this API. */
-  sendIfSpoken<T>(address: Address, request: KafkaRequest<T>): Promise<T | null>
-  /** True from the moment of `close`: nothing more will be answered, so nobody should try again. */
+  /** As `send`; null where the broker does not support this API. */
+  sendIfSupported<T>(address: Address, request: KafkaRequest<T>): Promise<T | null>
+  /** True from the moment of `close`: nothing more will be answered, so retries are useless. */
   isClosed(): boolean
   close(): Promise<void>
 }
 
 export function createEndpoints(options: KafkaEndpointOptions): Endpoints {
   const opened = new Map<string, Promise<KafkaEndpoint>>()
-  /** Places that have answered: what breaks there later is no matter of settings. */
+  /** Addresses that have answered: a later failure there is not caused by settings. */
   const proven = new Set<string>()
   let closing: Promise<void> | null = null
 
   function endpointAt({ host, port }: Address): Promise<KafkaEndpoint> {
-    const place = placeOf({ host, port })
-    let opening = opened.get(place)
+    const address = addressText({ host, port })
+    let opening = opened.get(address)
     if (opening === undefined) {
       opening = openEndpoint(host, port, options)
-      opened.set(place, opening)
+      opened.set(address, opening)
     }
     return opening
   }
 
   /** kafkajs keeps half-read bytes of a broken connection: an endpoint that failed once is never used again. */
   async function discard(address: Address, failed: KafkaEndpoint): Promise<void> {
-    const opening = opened.get(placeOf(address))
-    if (opening !== undefined && (await opening) === failed) opened.delete(placeOf(address))
+    const opening = opened.get(addressText(address))
+    if (opening !== undefined && (await opening) === failed) opened.delete(addressText(address))
     await failed.close()
   }
 
   async function send<T>(address: Address, request: KafkaRequest<T>): Promise<T> {
-    const answer = await sendIfSpoken(address, request)
+    const answer = await sendIfSupported(address, request)
     assert(answer !== null, 'checked when the connection was made')
     return answer
   }
 
-  async function sendIfSpoken<T>(address: Address, request: KafkaRequest<T>): Promise<T | null> {
+  async function sendIfSupported<T>(address: Address, request: KafkaRequest<T>): Promise<T | null> {
     if (closing !== null) throw closedHere()
     const endpoint = await endpointAt(address)
     try {
@@ -68,21 +68,21 @@ export function createEndpoints(options: KafkaEndpointOptions): Endpoints {
         timeoutMs: options.requestTimeoutMs + request.parkedMs,
         decode: request.decode,
       })
-      proven.add(placeOf(address))
+      proven.add(addressText(address))
       return answer
     } catch (error) {
       if (closing !== null) await endpoint.close()
       if (!isConnectionFailure(error)) throw error
       await discard(address, endpoint)
-      throw proven.has(placeOf(address))
-        ? unreachable(placeOf(address), error)
+      throw proven.has(addressText(address))
+        ? unreachable(addressText(address), error)
         : await connectionFailure(address, error, options)
     }
   }
 
   return {
     send,
-    sendIfSpoken,
+    sendIfSupported,
     isClosed: () => closing !== null,
     close() {
       closing ??= Promise.all([...opened.values()].map(async (opening) => (await opening).close())).then(
@@ -106,7 +106,7 @@ export function parseAddress(address: string): Address {
 }
 
 /**
- * Failures of kafkajs itself: no connection, no answer, no authentication. Anything else is no matter of the network.
+ * Failures of kafkajs itself: no connection, no answer, no authentication. Anything else is not a network failure.
  */
 function isConnectionFailure(error: unknown): boolean {
   return error instanceof Error && (error.name.startsWith('KafkaJS') || error.name === 'ClosedHere')
@@ -122,7 +122,7 @@ function checkApis(endpoint: KafkaEndpoint): void {
   const list = lacking.map(({ name, version }) => `${name} v${version}`).join(', ')
   throw new PipelineError(
     'kafka_request_failed',
-    `The broker at ${placeOf(endpoint)} does not speak ${list}: Kafka 2.5 or newer is needed`,
+    `The broker at ${addressText(endpoint)} does not support ${list}: Kafka 2.5 or newer is needed`,
     { details: { lacking: list } },
   )
 }

@@ -1,4 +1,4 @@
-/** Kafka's error codes by name, and what each kind of failure means for us; read by whoever interprets a response. */
+/** Kafka's error codes by name, and what each kind of failure means for us; used wherever a response is interpreted. */
 
 /** In the order of their codes, from 0; -1 is UNKNOWN_SERVER_ERROR. */
 const names = [
@@ -145,25 +145,25 @@ export function kafkaError(code: number): KafkaError {
   return names[code] ?? 'UNKNOWN_SERVER_ERROR'
 }
 
-/** Not allowed to this user by the brokers' access control lists. */
-export const rightMissing: ReadonlySet<KafkaError> = new Set([
+/** Denied to this user by the brokers' access control lists. */
+export const accessDenied: ReadonlySet<KafkaError> = new Set([
   'TOPIC_AUTHORIZATION_FAILED',
   'GROUP_AUTHORIZATION_FAILED',
   'CLUSTER_AUTHORIZATION_FAILED',
   'TRANSACTIONAL_ID_AUTHORIZATION_FAILED',
 ])
 
-/** The code for an answered error that nothing else is known to follow from. */
+/** Our code for an error that has no more specific meaning. */
 export function failureCode(error: KafkaError): 'kafka_refused' | 'kafka_request_failed' {
-  return rightMissing.has(error) ? 'kafka_refused' : 'kafka_request_failed'
+  return accessDenied.has(error) ? 'kafka_refused' : 'kafka_request_failed'
 }
 
-/** An error in words: with the right whose lack it tells, where it is one of rights. */
+/** The text of an error; with the right that is missing, where access was denied. */
 export function namingRight(error: KafkaError, right: string, reason: string = error): string {
-  return rightMissing.has(error) ? `${reason.replace(/\.$/, '')} (the right ${right} is missing)` : reason
+  return accessDenied.has(error) ? `${reason.replace(/\.$/, '')} (the right ${right} is missing)` : reason
 }
 
-/** The partition moved, or our picture of it is old: ask for metadata and try again. */
+/** The partition moved, or our metadata is stale: refresh it and try again. */
 export const staleLeader: ReadonlySet<KafkaError> = new Set([
   'UNKNOWN_TOPIC_OR_PARTITION',
   'LEADER_NOT_AVAILABLE',
@@ -190,7 +190,7 @@ export const retriableWrite: ReadonlySet<KafkaError> = new Set([
   'THROTTLING_QUOTA_EXCEEDED',
 ])
 
-/** After these the batch may lie in the log although it was refused. */
+/** After these errors the batch may be in the log nevertheless. */
 export const uncertainWrite: ReadonlySet<KafkaError> = new Set([
   'REQUEST_TIMED_OUT',
   'NETWORK_EXCEPTION',
@@ -205,14 +205,14 @@ export const staleCoordinator: ReadonlySet<KafkaError> = new Set([
   'NOT_COORDINATOR',
 ])
 
-/** Another producer took over the transactional id, or the coordinator gave this one up. */
+/** Another producer took over the transactional id, or the coordinator dropped this one. */
 export const producerFenced: ReadonlySet<KafkaError> = new Set([
   'INVALID_PRODUCER_EPOCH',
   'PRODUCER_FENCED',
   'INVALID_PRODUCER_ID_MAPPING',
 ])
 
-/** The group goes on without this member as it was. */
+/** This membership has ended: join again. */
 export const memberExpelled: ReadonlySet<KafkaError> = new Set([
   'ILLEGAL_GENERATION',
   'UNKNOWN_MEMBER_ID',

@@ -1,4 +1,4 @@
-/** What the errors of fetched partitions mean: nothing, ask again, or the end; called by the fetcher. */
+/** The errors of fetched partitions come in; they are dropped to be fetched again, or thrown; called by the fetcher. */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { listOffsetsRequest } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
@@ -7,9 +7,9 @@ import type { PartitionFetched } from './fetch-request.ts'
 
 /**
  * Removes failed partitions from `found`; true where there were any and they may be asked for again from their (new)
- * leaders. Throws `log_truncated` for an offset outside of the log and `kafka_request_failed` for what does not pass.
+ * leaders. Throws `log_truncated` for an offset outside of the log and `kafka_request_failed` for a permanent error.
  */
-export async function judgeFetchErrors(
+export async function handleFetchErrors(
   connections: Connections,
   found: Map<string, PartitionFetched>,
 ): Promise<boolean> {
@@ -33,7 +33,7 @@ export async function judgeFetchErrors(
   return again
 }
 
-/** Returns without complaint where the leader is not sure any more. */
+/** Returns where the leader cannot answer at the moment: the partition is fetched again. */
 async function checkRange(connections: Connections, partition: PartitionFetched): Promise<void> {
   const nodeId = connections.leaderOf(partition)
   if (nodeId === undefined) return
@@ -43,12 +43,12 @@ async function checkRange(connections: Connections, partition: PartitionFetched)
   const { topic, partition: number, from } = partition
   if (from >= start.offset && from <= end.offset) return
   const details = { topic, partition: number, offset: from, start: start.offset, end: end.offset }
-  const place = `Offset ${from} of ${topic}, partition ${number},`
+  const subject = `Offset ${from} of ${topic}, partition ${number},`
   throw from < start.offset
-    ? new PipelineError('log_truncated', `${place} is gone: the log starts at ${start.offset}`, { details })
+    ? new PipelineError('log_truncated', `${subject} is gone: the log starts at ${start.offset}`, { details })
     : new PipelineError(
         'log_truncated',
-        `${place} lies beyond the end of the log at ${end.offset}: Kafka lost records, or the topic was made anew`,
+        `${subject} lies beyond the end of the log at ${end.offset}: Kafka lost records, or the topic was created again`,
         { details },
       )
 }

@@ -49,8 +49,8 @@ export function encodeSubscription(stages: readonly StageTopics[], subscription:
 
 export function decodeSubscription(bytes: Buffer): Subscription {
   const { json } = open(bytes, (reader) => reader.array(() => reader.text()))
-  const said = json as { stages: AssignableStage[]; previous: TasksByStage; generation: number; round: number }
-  return { ...said, previous: toTasks(said.previous) }
+  const subscription = json as { stages: AssignableStage[]; previous: TasksByStage; generation: number; round: number }
+  return { ...subscription, previous: toTasks(subscription.previous) }
 }
 
 export function encodeAssignment(stages: readonly StageTopics[], assignment: Assignment): Buffer {
@@ -79,8 +79,8 @@ export function decodeAssignment(bytes: Buffer): Assignment {
       reader.array(() => reader.int32())
     }),
   )
-  const said = json as { tasks: TasksByStage; stages: AssignableStage[] }
-  return { tasks: toTasks(said.tasks), stages: said.stages }
+  const assignment = json as { tasks: TasksByStage; stages: AssignableStage[] }
+  return { tasks: toTasks(assignment.tasks), stages: assignment.stages }
 }
 
 /**
@@ -124,7 +124,7 @@ function open<T>(bytes: Buffer, list: (reader: ReturnType<typeof createByteReade
   } catch (cause) {
     throw new PipelineError(
       'kafka_request_failed',
-      'A member of the consumer group speaks another protocol than Millrace: give this pipeline a group of its own',
+      'A member of the consumer group uses another protocol than Millrace: give this pipeline a group of its own',
       { cause },
     )
   }

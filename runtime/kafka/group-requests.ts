@@ -1,14 +1,19 @@
-/** Requests to the group coordinator: join, sync, heartbeat, leave, offsets to commit and committed ones, and who is there. */
+/** Requests to the group coordinator: join, sync, heartbeat, leave, committing and fetching offsets, and describing a group. */
 import assert from 'node:assert/strict'
 import type { CommittedOffset, Membership, OffsetToCommit, TopicPartition } from '../broker.ts'
 import { type KafkaError, kafkaError } from './error-codes.ts'
 import { apis, groupByTopic, type KafkaRequest, request } from './request.ts'
 
-/** Who speaks: `instanceId` is the static name, `memberId` what the coordinator gave it, '' before that. */
+/** The sender: `instanceId` is its static name, `memberId` is assigned by the coordinator, '' before that. */
 export interface GroupMember {
   readonly group: string
   readonly instanceId: string
   readonly memberId: string
+}
+
+export interface Synced {
+  readonly error: KafkaError
+  readonly assignment: Buffer
 }
 
 export interface Joined {
@@ -16,7 +21,7 @@ export interface Joined {
   readonly generation: number
   readonly leaderId: string
   readonly memberId: string
-  /** Everybody, to the leader only. */
+  /** All members; sent to the leader only. */
   readonly members: ReadonlyArray<{ memberId: string; instanceId: string | null; subscription: Buffer }>
 }
 
@@ -57,13 +62,13 @@ export function joinGroupRequest(
   )
 }
 
-/** The leader hands in everybody's assignment, the others an empty list; all get their own back. */
+/** The leader sends the assignment of all members, the others an empty list; each gets its own in the answer. */
 export function syncGroupRequest(
   member: GroupMember,
   generation: number,
   assignments: ReadonlyArray<{ readonly memberId: string; readonly assignment: Buffer }>,
   rebalanceTimeoutMs: number,
-): KafkaRequest<{ error: KafkaError; assignment: Buffer }> {
+): KafkaRequest<Synced> {
   return request(
     apis.syncGroup,
     (writer) => {
@@ -94,7 +99,7 @@ export function heartbeatRequest(member: GroupMember, generation: number): Kafka
   )
 }
 
-/** A member id of '' stands for whoever has the name. The answer is the error of the one who leaves. */
+/** A member id of '' stands for whichever member has the name. The answer is the error of the leaving member. */
 export function leaveGroupRequest({ group, instanceId, memberId }: GroupMember): KafkaRequest<KafkaError> {
   return request(
     apis.leaveGroup,
@@ -117,7 +122,7 @@ export function leaveGroupRequest({ group, instanceId, memberId }: GroupMember):
   )
 }
 
-/** Outside a transaction; the group refuses it where the generation or the member is no longer its own. */
+/** Outside a transaction; rejected where the generation or the member id is not the group's current one. */
 export function offsetCommitRequest(
   { group, instanceId }: Omit<GroupMember, 'memberId'>,
   { generation, memberId }: Membership,
@@ -160,8 +165,8 @@ export interface OffsetsFound {
 }
 
 /**
- * Committed offsets. `isStable`: only those that no open transaction may still change, UNSTABLE_OFFSET_COMMIT stands
- * for those that one may.
+ * Committed offsets. `isStable`: only those that no open transaction may still change; for the
+ * others the error is UNSTABLE_OFFSET_COMMIT.
  */
 export function offsetFetchRequest(
   group: string,
@@ -202,13 +207,13 @@ export function offsetFetchRequest(
 
 export interface DescribedGroup {
   readonly error: KafkaError
-  /** In Kafka's words, such as Stable; Dead where it does not exist. */
+  /** As Kafka names it, such as Stable; Dead where it does not exist. */
   readonly state: string
   readonly members: ReadonlyArray<{
     readonly memberId: string
     readonly instanceId: string | null
     readonly host: string
-    /** Empty while the group assigns anew. */
+    /** Empty during a rebalance. */
     readonly assignment: Buffer
   }>
 }
@@ -218,7 +223,7 @@ export function describeGroupRequest(group: string): KafkaRequest<DescribedGroup
     apis.describeGroups,
     (writer) => {
       writer.array([group], (name) => writer.string(name))
-      writer.int8(0) // without who may do what
+      writer.int8(0) // without authorized operations
     },
     (reader) => {
       const [described] = reader.array(() => {
@@ -235,7 +240,7 @@ export function describeGroupRequest(group: string): KafkaRequest<DescribedGroup
           reader.byteString() // subscription
           return { memberId, instanceId, host, assignment: reader.byteString() ?? Buffer.alloc(0) }
         })
-        reader.int32() // who may do what
+        reader.int32() // authorized operations
         return { error, state, members }
       })
       assert(described !== undefined, 'Kafka describes the group that it was asked for')

@@ -1,4 +1,4 @@
-/** Who is in a group, for those who only look: its name comes in, members with their tasks go out; called by `broker.ts`. */
+/** Describes a group from outside: its name comes in, members with their tasks go out; called by `broker.ts`. */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { GroupView } from '../broker.ts'
 import type { Connections } from './connections.ts'

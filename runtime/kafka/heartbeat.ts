@@ -1,15 +1,15 @@
 /**
- * The heartbeat of one membership: beats by its own timer from join to the next join, and tells whether the place is
- * still held.
+ * The heartbeat of one membership: sent by its own timer from one join to the next; it knows whether the membership is
+ * still valid. Used by `membership.ts`.
  */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { type KafkaError, staleCoordinator } from './error-codes.ts'
 import { monotonicMs } from './retry-budget.ts'
 
 export interface Heartbeat {
-  /** False once the group rebalances, expelled this member, or could not be told of it for a whole session. */
+  /** False once the group rebalances, has expelled this member, or has not answered for a whole session. */
   isCurrent(): boolean
-  /** Still true while the group rebalances: the coordinator goes on knowing this member until it has joined again. */
+  /** Still true while the group rebalances: the coordinator keeps this member until it has joined again. */
   isMember(): boolean
   stop(): void
 }
@@ -19,26 +19,26 @@ export interface HeartbeatOptions {
   readonly sessionTimeoutMs: number
   /** Sends one heartbeat; resolves to the coordinator's answer. */
   beat(): Promise<KafkaError>
-  /** The coordinator did not answer or is another one by now. */
+  /** The coordinator did not answer, or another broker is the coordinator by now. */
   lostCoordinator(): void
 }
 
 /**
- * Goes on beating during a rebalance, so that the member may finish its batch before it joins again. Ends by itself
+ * Continues during a rebalance, so that the member may finish its batch before it joins again. Ends by itself
  * once the coordinator no longer knows the member.
  */
 export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
   let current = true
   let member = true
   let stopped = false
-  let heardAt = monotonicMs()
+  let answeredAt = monotonicMs()
   let timer = setTimeout(tick, options.intervalMs)
 
   async function beat(): Promise<void> {
     const sentAt = monotonicMs()
     try {
       const error = await options.beat()
-      if (error === 'NONE') heardAt = sentAt
+      if (error === 'NONE') answeredAt = sentAt
       else if (error === 'REBALANCE_IN_PROGRESS') current = false
       else if (staleCoordinator.has(error)) options.lostCoordinator()
       else {
@@ -54,7 +54,7 @@ export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
 
   function tick(): void {
     beat().then(schedule, (error) => {
-      // Not a failure of the world: the next `isCurrent` must not say yes for ever.
+      // A bug, not a failure of the broker: from here on `isCurrent` must be false.
       current = false
       member = false
       stopped = true
@@ -68,11 +68,11 @@ export function createHeartbeat(options: HeartbeatOptions): Heartbeat {
     if (!stopped) timer = setTimeout(tick, options.intervalMs)
   }
 
-  const heard = () => monotonicMs() - heardAt < options.sessionTimeoutMs
+  const isSessionAlive = () => monotonicMs() - answeredAt < options.sessionTimeoutMs
 
   return {
-    isCurrent: () => current && heard(),
-    isMember: () => member && heard(),
+    isCurrent: () => current && isSessionAlive(),
+    isMember: () => member && isSessionAlive(),
     stop() {
       stopped = true
       current = false

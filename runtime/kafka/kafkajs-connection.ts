@@ -208,22 +208,22 @@ function openSocket(at: {
   return socket
 }
 
-/** While a broker is down each try of each connection fails alike: the same is told once a second. */
-const tellAgainMs = 1_000
+/** While a broker is down, every attempt of every connection fails alike: the same message is logged once a second. */
+const repeatAfterMs = 1_000
 const messagesMax = 100
-const toldByLog = new WeakMap<KafkaLog, Map<string, number>>()
+const loggedByLog = new WeakMap<KafkaLog, Map<string, number>>()
 
 function loggerTo(log: KafkaLog): KafkajsLogger {
   const quiet = () => undefined
-  const toldAtMs = toldByLog.get(log) ?? new Map<string, number>()
-  toldByLog.set(log, toldAtMs)
+  const loggedAtMs = loggedByLog.get(log) ?? new Map<string, number>()
+  loggedByLog.set(log, loggedAtMs)
   const tell =
     (level: 'error' | 'warn') =>
     (message: string, details: Readonly<Record<string, unknown>> = {}) => {
       const nowMs = monotonicMs()
-      if (nowMs - (toldAtMs.get(message) ?? Number.NEGATIVE_INFINITY) < tellAgainMs) return
-      if (toldAtMs.size >= messagesMax) toldAtMs.clear()
-      toldAtMs.set(message, nowMs)
+      if (nowMs - (loggedAtMs.get(message) ?? Number.NEGATIVE_INFINITY) < repeatAfterMs) return
+      if (loggedAtMs.size >= messagesMax) loggedAtMs.clear()
+      loggedAtMs.set(message, nowMs)
       log(level, message, details)
     }
   const logger: KafkajsLogger = {

@@ -38,22 +38,22 @@ const noHeaders: LogRecord['headers'] = Object.freeze(Object.create(null))
 /** Throws `kafka_request_failed` where the bytes are damaged or in a form that is not read here. */
 export function decodeRecordSet(
   bytes: Buffer,
-  place: TopicPartition & { readonly offset: number },
+  location: TopicPartition & { readonly offset: number },
   aborted: readonly AbortedTransaction[],
 ): DecodedRecords {
   const abortedFirst = [...aborted].sort((a, b) => a.firstOffset - b.firstOffset)
   const open = new Set<number>()
   let abortedSeen = 0
   const records: LogRecord[] = []
-  let next = place.offset
+  let next = location.offset
 
   let end = 0
   for (let start = 0; start + headerBytes <= bytes.length || isOldFormat(bytes, start); start = end) {
     end = start + 12 + bytes.readInt32BE(start + 8)
     const baseOffset = readInt64(bytes, start)
-    checkFormat(bytes, start, baseOffset, place)
+    checkFormat(bytes, start, baseOffset, location)
     if (end > bytes.length) break
-    checkBatch(bytes, start, end, baseOffset, place)
+    checkBatch(bytes, start, end, baseOffset, location)
     const attributes = bytes.readInt16BE(start + attributesAt)
     const lastOffset = baseOffset + bytes.readInt32BE(start + 23)
     const producerId = readInt64(bytes, start + 43)
@@ -71,16 +71,16 @@ export function decodeRecordSet(
     const compression = attributes & compressionMask
     const packed = compression === 0 ? null : bytes.subarray(start + headerBytes, end)
     const batch: Batch = {
-      bytes: packed === null ? bytes : decompress(compression, packed, { ...place, offset: baseOffset }),
+      bytes: packed === null ? bytes : decompress(compression, packed, { ...location, offset: baseOffset }),
       from: packed === null ? start + headerBytes : 0,
       baseOffset,
       count: bytes.readInt32BE(start + 57),
       firstTimestamp: readInt64(bytes, start + 27),
       appendTime: attributes & logAppendTimeBit ? readInt64(bytes, start + 35) : null,
     }
-    const stop = readRecords(batch, place.offset, records)
+    const stop = readRecords(batch, location.offset, records)
     if (stop !== (packed === null ? end : batch.bytes.length)) {
-      throw damaged(place, baseOffset, 'its records do not fill the batch')
+      throw damaged(location, baseOffset, 'its records do not fill the batch')
     }
   }
   return { records, next }
@@ -102,20 +102,20 @@ function isOldFormat(bytes: Buffer, start: number): boolean {
   return start + magicAt < bytes.length && bytes.readInt8(start + magicAt) < 2
 }
 
-function checkFormat(bytes: Buffer, start: number, offset: number, place: TopicPartition): void {
+function checkFormat(bytes: Buffer, start: number, offset: number, location: TopicPartition): void {
   const magic = bytes.readInt8(start + magicAt)
-  if (magic !== 2) throw damaged(place, offset, `its format is v${magic}, only v2 (Kafka 0.11 and later) is read`)
+  if (magic !== 2) throw damaged(location, offset, `its format is v${magic}, only v2 (Kafka 0.11 and later) is read`)
 }
 
-function checkBatch(bytes: Buffer, start: number, end: number, offset: number, place: TopicPartition): void {
-  if (end < start + headerBytes) throw damaged(place, offset, 'its length is shorter than its header')
+function checkBatch(bytes: Buffer, start: number, end: number, offset: number, location: TopicPartition): void {
+  if (end < start + headerBytes) throw damaged(location, offset, 'its length is shorter than its header')
   if (crc32c(bytes, start + attributesAt, end) !== bytes.readUInt32BE(start + crcAt)) {
-    throw damaged(place, offset, 'its checksum does not match its bytes')
+    throw damaged(location, offset, 'its checksum does not match its bytes')
   }
 }
 
-function damaged(place: TopicPartition, offset: number, reason: string): PipelineError {
-  const { topic, partition } = place
+function damaged(location: TopicPartition, offset: number, reason: string): PipelineError {
+  const { topic, partition } = location
   return new PipelineError(
     'kafka_request_failed',
     `The record batch at offset ${offset} of ${topic}, partition ${partition}, cannot be read: ${reason}`,

@@ -1,4 +1,4 @@
-/** Takes a worker that does not come back out of its group, so that the others have its tasks; called by `broker.ts`. */
+/** Removes a worker that will not return from its group, so that the others get its tasks; called by `broker.ts`. */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
@@ -7,11 +7,11 @@ import { leaveGroupRequest } from './group-requests.ts'
 import { createRetryBudget } from './retry-budget.ts'
 import { takeOverProducer, transactionalIdOf } from './transactional-ids.ts'
 
-/** Of the id until its next owner says its own. */
+/** For the id until its next owner sets its own. */
 const transactionTimeoutMs = 10_000
 
 export async function removeWorker(connections: Connections, group: string, worker: string): Promise<void> {
-  // First, so that whoever gets its tasks finds its offsets decided.
+  // First, so that the next owner of its tasks finds its offsets decided.
   await takeOverProducer(connections, transactionalIdOf(group, worker), transactionTimeoutMs)
   const error = await askCoordinator(connections, {
     kind: 'group',

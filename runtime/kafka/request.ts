@@ -21,7 +21,7 @@ export interface Answer<T> {
   readonly answer: T
 }
 
-/** One API in the one version that we speak. All of them exist from Kafka 2.5 on and still in 4.x. */
+/** One API in the one version that is used. All of them exist from Kafka 2.5 on and still in 4.x. */
 export interface Api {
   readonly key: number
   readonly version: number
@@ -52,7 +52,7 @@ export const apis = {
   describeConfigs: { key: 32, version: 2, name: 'DescribeConfigs', flexible: false },
 } as const satisfies Record<string, Api>
 
-/** Newer ones, which brokers may lack: asked with `Connections.sendIfSpoken`. */
+/** Newer ones, which brokers may lack: sent with `Connections.sendIfSupported`. */
 export const newerApis = {
   listTransactions: { key: 66, version: 0, name: 'ListTransactions', flexible: true },
 } as const satisfies Record<string, Api>

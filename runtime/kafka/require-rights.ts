@@ -1,4 +1,4 @@
-/** Refuses to go on where this user lacks a right on a topic, before anything is changed; called by `broker.ts`. */
+/** Checks this user's rights on topics before anything is changed; a missing right is `kafka_refused`. Called by `broker.ts`. */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { TopicRights } from '../broker.ts'
 import type { Connections } from './connections.ts'

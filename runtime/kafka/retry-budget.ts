@@ -1,7 +1,9 @@
 /**
- * How long and how often something is tried again: every bounded retry of the Kafka rooms asks here for its pauses
- * and its end.
+ * A time budget for the retries of one Kafka request: a number of milliseconds comes in, the pauses between attempts and the end of them
+ * go out. Called by every request loop of `runtime/kafka`.
  */
+import { backoffMs } from '../retry.ts'
+
 export interface RetryBudget {
   /** Pauses before the next try, longer each time with some jitter; false, without a pause, once the time is over. */
   again(): Promise<boolean>
@@ -9,10 +11,10 @@ export interface RetryBudget {
   readonly totalMs: number
 }
 
-/** Ends after `totalMs`; pauses grow from `firstPauseMs` by a half each time up to `pauseMsMax`. */
-export function createRetryBudget(totalMs: number, firstPauseMs = 10, pauseMsMax = 250): RetryBudget {
+/** Ends after `totalMs`; pauses back off from `pauseMsFirst` up to `pauseMsMax`. */
+export function createRetryBudget(totalMs: number, pauseMsFirst = 10, pauseMsMax = 250): RetryBudget {
   const end = monotonicMs() + totalMs
-  let pauseMs = firstPauseMs
+  let failures = 0
   const leftMs = () => Math.max(0, end - monotonicMs())
   return {
     totalMs,
@@ -20,8 +22,7 @@ export function createRetryBudget(totalMs: number, firstPauseMs = 10, pauseMsMax
     async again() {
       const left = leftMs()
       if (left === 0) return false
-      await delay(Math.min(left, pauseMs * (0.75 + Math.random() / 2)))
-      pauseMs = Math.min(pauseMsMax, pauseMs * 1.5)
+      await delay(Math.min(left, backoffMs({ pauseMsFirst, pauseMsMax }, ++failures, Math.random)))
       return true
     },
   }

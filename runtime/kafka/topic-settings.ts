@@ -18,18 +18,18 @@ export async function topicSettings(
   const retryBudget = createRetryBudget(Math.min(newTopicMs, connections.retryBudgetMs), 50)
   for (;;) {
     const answers = await connections.sendToAny(describeTopicsRequest([...new Set(topics)], names))
-    const refused = answers.find(({ error }) => error !== 'NONE' && error !== 'UNKNOWN_TOPIC_OR_PARTITION')
-    if (refused !== undefined) {
-      const { topic, error, reason } = refused
+    const failed = answers.find(({ error }) => error !== 'NONE' && error !== 'UNKNOWN_TOPIC_OR_PARTITION')
+    if (failed !== undefined) {
+      const { topic, error, reason } = failed
       throw new PipelineError(
         failureCode(error),
-        `Kafka refuses to tell the settings of topic ${topic}: ${namingRight(error, 'DescribeConfigs', reason ?? error)}`,
+        `Kafka does not return the settings of topic ${topic}: ${namingRight(error, 'DescribeConfigs', reason ?? error)}`,
         { details: { topic, error } },
       )
     }
     const unknown = answers.find(({ error }) => error !== 'NONE')
     if (unknown === undefined) {
-      // Asked for no names, Kafka tells all.
+      // Without names, Kafka returns all settings.
       return new Map(
         answers.map(({ topic, settings }) => [topic, new Map([...settings].filter(([name]) => names.includes(name)))]),
       )

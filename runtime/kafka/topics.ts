@@ -23,7 +23,7 @@ export async function partitionCounts(
     else {
       throw new PipelineError(
         failureCode(error),
-        `Kafka refuses to describe topic ${topic}: ${namingRight(error, 'Read')}`,
+        `Kafka does not describe topic ${topic}: ${namingRight(error, 'Read')}`,
         {
           details: { topic, error },
         },
@@ -60,20 +60,20 @@ async function create(connections: Connections, specs: readonly TopicSpec[]): Pr
     const { controllerId } = await connections.metadata([])
     const outcomes = await connections.send(controllerId, createTopicsRequest(left, createTimeoutMs))
     // Somebody else may have created it meanwhile: its partition count is checked afterwards.
-    const refused = outcomes.filter(({ error }) => error !== 'NONE' && error !== 'TOPIC_ALREADY_EXISTS')
-    if (refused.length === 0) return
-    const final = refused.find(({ error }) => error !== 'NOT_CONTROLLER' && error !== 'REQUEST_TIMED_OUT')
+    const failed = outcomes.filter(({ error }) => error !== 'NONE' && error !== 'TOPIC_ALREADY_EXISTS')
+    if (failed.length === 0) return
+    const final = failed.find(({ error }) => error !== 'NOT_CONTROLLER' && error !== 'REQUEST_TIMED_OUT')
     if (final !== undefined || !(await retryBudget.again())) {
-      const { topic, error, reason } = final ?? refused[0]!
+      const { topic, error, reason } = final ?? failed[0]!
       throw new PipelineError(
         failureCode(error),
-        `Kafka refused to create topic ${topic}: ${namingRight(error, 'Create', reason ?? error)}`,
+        `Kafka did not create topic ${topic}: ${namingRight(error, 'Create', reason ?? error)}`,
         {
           details: { topic, error },
         },
       )
     }
-    left = left.filter(({ topic }) => refused.some((outcome) => outcome.topic === topic))
+    left = left.filter(({ topic }) => failed.some((outcome) => outcome.topic === topic))
   }
 }
 

@@ -53,7 +53,7 @@ export function addPartitionsRequest(
           errors.push(kafkaError(reader.int16()))
         })
       })
-      // Where one partition is refused, the others are "not attempted": the refusal is what matters.
+      // Where one partition is rejected, the others are "not attempted": the error of the rejected one matters.
       return firstError(errors.filter((error) => error !== 'OPERATION_NOT_ATTEMPTED')) ?? firstError(errors) ?? 'NONE'
     },
   )
@@ -77,7 +77,7 @@ export function addOffsetsRequest(
 }
 
 /**
- * Carries generation and member (KIP-447), so that the group coordinator refuses a former owner. The answer is the
+ * Carries generation and member (KIP-447), so that the group coordinator rejects a former owner. The answer is the
  * first error.
  */
 export function txnOffsetCommitRequest(

@@ -1,22 +1,22 @@
 /**
- * Who may write under which transactional id: takes an id over, and ends what members that are gone have left open. Called by the
- * transactor, by a group's leader, and where an operator removes a worker.
+ * Ownership of transactional ids: takes an id over, and ends the transactions that former members left open. Called by the transactor,
+ * by a group's leader, and when an operator removes a worker.
  */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
-import { failureCode, type KafkaError, namingRight, rightMissing, staleCoordinator } from './error-codes.ts'
+import { accessDenied, failureCode, type KafkaError, namingRight, staleCoordinator } from './error-codes.ts'
 import { createRetryBudget } from './retry-budget.ts'
 import { initProducerIdRequest, listTransactionsRequest, type ProducerIdentity } from './transaction-requests.ts'
 
 const concurrent: ReadonlySet<KafkaError> = new Set<KafkaError>(['CONCURRENT_TRANSACTIONS'])
 
-/** Neither a group's name nor a worker's has a slash, so that an id says whose it is. */
+/** Neither a group's name nor a worker's has a slash, so an id can be split into the two again. */
 export function transactionalIdOf(group: string, worker: string): string {
   return `${group}/${worker}`
 }
 
-/** Takes over the id: its former producer is refused from here on, and its open transaction is ended. */
+/** Takes over the id: its former producer is fenced from here on, and its open transaction is ended. */
 export async function takeOverProducer(
   connections: Connections,
   transactionalId: string,
@@ -27,7 +27,7 @@ export async function takeOverProducer(
     key: transactionalId,
     request: initProducerIdRequest(transactionalId, transactionTimeoutMs),
     errorOf: ({ error }) => error,
-    passing: concurrent,
+    transient: concurrent,
     retryBudget: createRetryBudget(transactionTimeoutMs + connections.retryBudgetMs),
   })
   if (answer.error === 'NONE') return { id: answer.id, epoch: answer.epoch }
@@ -41,8 +41,8 @@ export async function takeOverProducer(
 }
 
 /**
- * Ends the open transactions of workers that are not in the group: nobody else would before they time out, and until then they hold up
- * whoever reads behind them. A worker that only was too slow makes a new producer, as after a time-out.
+ * Ends the open transactions of workers that are not in the group. Otherwise they would stay open until they time out and block all
+ * consumers behind them until then. A worker that was only slow makes a new producer, as after a timeout.
  */
 export async function endAbandoned(
   connections: Connections,
@@ -51,7 +51,7 @@ export async function endAbandoned(
   transactionTimeoutMs: number,
 ): Promise<void> {
   const prefix = transactionalIdOf(group, '')
-  const abandoned = (await ongoing(connections)).filter(
+  const abandoned = (await ongoingTransactions(connections)).filter(
     (id) => id.startsWith(prefix) && !members.has(id.slice(prefix.length)),
   )
   await Promise.all(
@@ -59,7 +59,7 @@ export async function endAbandoned(
       try {
         await takeOverProducer(connections, id, transactionTimeoutMs)
       } catch (error) {
-        // Allowed to see it, but not to end it: it ends by its timeout.
+        // This user may see it, but not end it: it ends by its timeout.
         if (error instanceof PipelineError && error.code === 'kafka_refused') return
         throw error
       }
@@ -67,8 +67,8 @@ export async function endAbandoned(
   )
 }
 
-/** Every coordinator knows its own. */
-async function ongoing(connections: Connections): Promise<string[]> {
+/** Every coordinator lists its own. */
+async function ongoingTransactions(connections: Connections): Promise<string[]> {
   const { nodes } = await connections.metadata([])
   const lists = await Promise.all(nodes.map(({ nodeId }) => ongoingAt(connections, nodeId)))
   return lists.flat()
@@ -78,9 +78,9 @@ async function ongoingAt(connections: Connections, nodeId: number): Promise<stri
   const retryBudget = createRetryBudget(connections.retryBudgetMs)
   for (;;) {
     const request = listTransactionsRequest('Ongoing')
-    const answer = await connections.sendIfSpoken(nodeId, request)
-    // Before Kafka 3.0 nobody tells: they end by their timeout.
-    if (answer === null || rightMissing.has(answer.error)) return []
+    const answer = await connections.sendIfSupported(nodeId, request)
+    // Before Kafka 3.0 they cannot be listed: they end by their timeout.
+    if (answer === null || accessDenied.has(answer.error)) return []
     if (answer.error === 'NONE') return [...answer.transactionalIds]
     if (!staleCoordinator.has(answer.error) || !(await retryBudget.again())) {
       throw new PipelineError(

@@ -1,6 +1,6 @@
 /**
- * One transaction after the other for a worker: records and offsets come in, all of it committed or nothing. Made by
- * `worker.ts`.
+ * One transaction after the other for a worker: records and offsets come in, all of it is committed or nothing. Opened
+ * by `worker.ts`.
  */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -8,11 +8,10 @@ import type { Membership, OffsetToCommit, OutRecord, TopicPartition } from '../b
 import { partitionKey, type Sequences, toBatches } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
-import { deliver } from './delivery.ts'
+import { type DeliveryFailure, deliver } from './delivery.ts'
 import { type KafkaError, producerFenced, staleCoordinator } from './error-codes.ts'
 import type { Batch } from './produce-request.ts'
 import { undelivered } from './producer.ts'
-import { refusal, worstOf } from './refusal.ts'
 import type { KafkaRequest } from './request.ts'
 import { createRetryBudget } from './retry-budget.ts'
 import {
@@ -23,11 +22,9 @@ import {
   txnOffsetCommitRequest,
 } from './transaction-requests.ts'
 import { takeOverProducer } from './transactional-ids.ts'
+import { decisiveFailure, type WorkerName, workerError } from './worker-errors.ts'
 
-export interface TransactorOptions {
-  readonly transactionalId: string
-  readonly group: string
-  readonly worker: string
+export interface TransactorOptions extends WorkerName {
   readonly transactionTimeoutMs: number
   readonly nowMs: () => number
 }
@@ -46,171 +43,226 @@ export interface Transactor {
   transact(records: readonly OutRecord[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
 }
 
+interface TransactorState {
+  readonly connections: TransactorConnections
+  readonly options: TransactorOptions
+  readonly identity: ProducerIdentity
+  readonly sequences: Sequences
+  isBusy: boolean
+  /** Why this producer can write nothing more; null while it can. */
+  over: string | null
+}
+
 const concurrent: ReadonlySet<KafkaError> = new Set<KafkaError>(['CONCURRENT_TRANSACTIONS'])
 const concurrentOrUnknown: ReadonlySet<KafkaError> = new Set<KafkaError>([
   'CONCURRENT_TRANSACTIONS',
   'UNKNOWN_TOPIC_OR_PARTITION',
 ])
 
-/** Takes over the transactional id: its former producer is refused from here on, and its open transaction is ended. */
+/** Takes over the transactional id: its former producer is fenced from here on, and its open transaction is ended. */
 export async function createTransactor(
   connections: TransactorConnections,
   options: TransactorOptions,
 ): Promise<Transactor> {
-  const { transactionalId, group, worker, transactionTimeoutMs } = options
+  const { transactionalId, transactionTimeoutMs } = options
   const identity = await takeOverProducer(connections.records, transactionalId, transactionTimeoutMs)
-  const sequences: Sequences = new Map()
-  let busy = false
-  /** Why nothing more can be written under this producer; null while all is well. */
-  let over: string | null = null
-
-  /**
-   * Asks the coordinator of the transaction or the group until it is done; throws what this means for the transaction
-   * otherwise.
-   */
-  async function ask(
-    via: Connections,
-    kind: 'group' | 'transaction',
-    request: KafkaRequest<KafkaError>,
-    passing: ReadonlySet<KafkaError>,
-  ): Promise<void> {
-    const error = await askCoordinator(via, {
-      kind,
-      key: kind === 'group' ? group : transactionalId,
-      request,
-      errorOf: (answer) => answer,
-      passing,
-      retryBudget: createRetryBudget(transactionTimeoutMs, 1.5, 20),
-    })
-    if (error !== 'NONE') throw refusal(options, request.api.name, error)
-  }
-
-  async function addPartitions(batches: readonly Batch[]): Promise<void> {
-    const partitions = new Map<string, TopicPartition>(batches.map((batch) => [partitionKey(batch), batch]))
-    const request = addPartitionsRequest(transactionalId, identity, [...partitions.values()])
-    await ask(connections.records, 'transaction', request, concurrent)
-  }
-
-  async function writeRecords(batches: readonly Batch[]): Promise<void> {
-    const produce = {
-      transactionalId,
-      identity: { producerId: identity.id, producerEpoch: identity.epoch, timestampMs: options.nowMs() },
-      ackTimeoutMs: Math.min(transactionTimeoutMs, 15_000),
-    }
-    const { failure } = await deliver(connections.records, batches, produce, transactionTimeoutMs).catch((error) => {
-      over = `the delivery of its records broke off (${String(error)})`
-      throw error
-    })
-    if (failure === null) return
-    // What was not written must not leave a gap: its numbers are given to the next records.
-    for (const batch of [...failure.unacknowledged].reverse()) sequences.set(partitionKey(batch), batch.baseSequence)
-    const error = undelivered(failure)
-    if (failure.error !== 'UNREACHABLE' && producerFenced.has(failure.error))
-      throw refusal(options, 'Produce', failure.error)
-    if (
-      failure.uncertain ||
-      failure.error === 'OUT_OF_ORDER_SEQUENCE_NUMBER' ||
-      failure.error === 'UNKNOWN_PRODUCER_ID'
-    ) {
-      over = `it is not known which records of an aborted transaction were written (${error.message})`
-    }
-    throw new PipelineError('transaction_aborted', `A transaction of "${worker}" was aborted. ${error.message}`, {
-      cause: failure.cause ?? error,
-      details: error.details,
-    })
-  }
-
-  async function writeOffsets(offsets: readonly OffsetToCommit[], membership: Membership): Promise<void> {
-    await ask(connections.offsets, 'transaction', addOffsetsRequest(transactionalId, identity, group), concurrent)
-    const member = { group, instanceId: worker }
-    const request = txnOffsetCommitRequest(transactionalId, identity, member, membership, offsets)
-    await ask(connections.offsets, 'group', request, concurrentOrUnknown)
-  }
-
-  /** Nothing of it will be seen: ended by us, or by the coordinator when the transaction times out. */
-  async function abort(): Promise<void> {
-    try {
-      await ask(connections.records, 'transaction', endTransactionRequest(transactionalId, identity, false), concurrent)
-    } catch (error) {
-      if (!(error instanceof PipelineError)) throw error
-      // INVALID_TXN_STATE: it had not begun.
-      if (error.details.error !== 'INVALID_TXN_STATE')
-        over ??= `its last transaction could not be ended (${error.message})`
-    }
-  }
-
-  async function commit(): Promise<void> {
-    try {
-      await ask(connections.records, 'transaction', endTransactionRequest(transactionalId, identity, true), concurrent)
-    } catch (error) {
-      if (!(error instanceof PipelineError)) throw error
-      over = `its last transaction could not be committed (${error.message})`
-      const answered = error.details.error as KafkaError | undefined
-      const known = answered !== undefined && !staleCoordinator.has(answered) && !concurrent.has(answered)
-      if (known) throw error
-      throw new PipelineError(
-        'kafka_unreachable',
-        `Whether the last transaction of "${worker}" was committed is not known: ` +
-          'close this worker; the next one reads the committed offsets',
-        { cause: error, details: error.details },
-      )
-    }
-  }
-
-  async function run(
-    batches: readonly Batch[],
-    offsets: readonly OffsetToCommit[],
-    membership: Membership,
-  ): Promise<void> {
-    let failed: unknown = null
-    try {
-      if (batches.length > 0) await addPartitions(batches)
-      const halves = [
-        batches.length > 0 ? writeRecords(batches) : null,
-        offsets.length > 0 ? writeOffsets(offsets, membership) : null,
-      ]
-      const refusals = (await Promise.allSettled(halves)).filter((half) => half.status === 'rejected')
-      failed = worstOf(refusals.map(({ reason }) => reason))
-    } catch (error) {
-      failed = error
-      // Not begun, or not known whether: these numbers were given out, but nothing was written under them.
-      for (const batch of [...batches].reverse()) sequences.set(partitionKey(batch), batch.baseSequence)
-    }
-    if (failed === null) return await commit()
-    if (!(failed instanceof PipelineError)) {
-      over = `it failed in a way that must not happen (${String(failed)})`
-      throw failed
-    }
-    if (failed.code === 'fenced') over = failed.message
-    else await abort()
-    throw failed.code === 'kafka_unreachable'
-      ? new PipelineError('transaction_aborted', `A transaction of "${worker}" was aborted. ${failed.message}`, {
-          cause: failed,
-        })
-      : failed
-  }
-
-  return {
+  const state: TransactorState = {
+    connections,
+    options,
     identity,
-    async transact(records, offsets, membership) {
-      assert(!busy, 'one transaction at a time')
-      assert(membership.generation >= 0, 'a commit without generation would be accepted from anyone')
-      if (over !== null) {
-        throw new PipelineError('fenced', `Worker "${worker}" of group ${group} must be closed and made anew: ${over}`)
-      }
-      if (records.length === 0 && offsets.length === 0) return
-      busy = true
-      try {
-        await knowLeaders(connections.records, records)
-        await run(toBatches(records, sequences), offsets, membership)
-      } finally {
-        busy = false
-      }
-    },
+    sequences: new Map(),
+    isBusy: false,
+    over: null,
+  }
+  return { identity, transact: (records, offsets, membership) => transact(state, records, offsets, membership) }
+}
+
+async function transact(
+  state: TransactorState,
+  records: readonly OutRecord[],
+  offsets: readonly OffsetToCommit[],
+  membership: Membership,
+): Promise<void> {
+  const { group, worker } = state.options
+  assert(!state.isBusy, 'one transaction at a time')
+  assert(membership.generation >= 0, 'a commit without generation would be accepted from anyone')
+  if (state.over !== null) {
+    throw new PipelineError(
+      'fenced',
+      `Worker "${worker}" of group ${group} must be closed and opened again: ${state.over}`,
+    )
+  }
+  if (records.length === 0 && offsets.length === 0) return
+  state.isBusy = true
+  try {
+    await requireLeaders(state.connections.records, records)
+    await runTransaction(state, toBatches(records, state.sequences), offsets, membership)
+  } finally {
+    state.isBusy = false
   }
 }
 
-/** A missing topic is refused before the transaction begins. */
-async function knowLeaders(connections: Connections, records: readonly OutRecord[]): Promise<void> {
+/** A missing topic is rejected before the transaction begins. */
+async function requireLeaders(connections: Connections, records: readonly OutRecord[]): Promise<void> {
   if (records.some((record) => connections.leaderOf(record) === undefined)) await connections.findLeaders(records)
+}
+
+async function runTransaction(
+  state: TransactorState,
+  batches: readonly Batch[],
+  offsets: readonly OffsetToCommit[],
+  membership: Membership,
+): Promise<void> {
+  const failure = await writeAll(state, batches, offsets, membership)
+  if (failure === null) return await commit(state)
+  if (!(failure instanceof PipelineError)) {
+    state.over = `it failed in a way that must not happen (${String(failure)})`
+    throw failure
+  }
+  if (failure.code === 'fenced') state.over = failure.message
+  else await abort(state)
+  if (failure.code !== 'kafka_unreachable') throw failure
+  throw new PipelineError(
+    'transaction_aborted',
+    `A transaction of "${state.options.worker}" was aborted. ${failure.message}`,
+    { cause: failure },
+  )
+}
+
+/** Everything of a transaction but its end. Answers with the failure instead of rejecting; null where all was written. */
+async function writeAll(
+  state: TransactorState,
+  batches: readonly Batch[],
+  offsets: readonly OffsetToCommit[],
+  membership: Membership,
+): Promise<unknown> {
+  try {
+    if (batches.length > 0) await addPartitions(state, batches)
+    const writes = [
+      batches.length > 0 ? writeRecords(state, batches) : null,
+      offsets.length > 0 ? writeOffsets(state, offsets, membership) : null,
+    ]
+    const failed = (await Promise.allSettled(writes)).filter((write) => write.status === 'rejected')
+    return decisiveFailure(failed.map(({ reason }) => reason))
+  } catch (error) {
+    // The transaction has not begun, or may not have: nothing was written under these sequence numbers.
+    takeBackSequences(state, batches)
+    return error
+  }
+}
+
+async function addPartitions(state: TransactorState, batches: readonly Batch[]): Promise<void> {
+  const partitions = new Map<string, TopicPartition>(batches.map((batch) => [partitionKey(batch), batch]))
+  const request = addPartitionsRequest(state.options.transactionalId, state.identity, [...partitions.values()])
+  await ask(state, state.connections.records, 'transaction', request, concurrent)
+}
+
+async function writeRecords(state: TransactorState, batches: readonly Batch[]): Promise<void> {
+  const { connections, identity } = state
+  const { transactionalId, transactionTimeoutMs, nowMs } = state.options
+  const produce = {
+    transactionalId,
+    identity: { producerId: identity.id, producerEpoch: identity.epoch, timestampMs: nowMs() },
+    ackTimeoutMs: Math.min(transactionTimeoutMs, 15_000),
+  }
+  const { failure } = await deliver(connections.records, batches, produce, transactionTimeoutMs).catch((error) => {
+    state.over = `the delivery of its records broke off (${String(error)})`
+    throw error
+  })
+  if (failure !== null) throw deliveryError(state, failure)
+}
+
+function deliveryError(state: TransactorState, failure: DeliveryFailure): PipelineError {
+  // What was not written must not leave a gap: the next records get these sequence numbers.
+  takeBackSequences(state, failure.unacknowledged)
+  const error = undelivered(failure)
+  if (failure.error !== 'UNREACHABLE' && producerFenced.has(failure.error))
+    return workerError(state.options, 'Produce', failure.error)
+  if (
+    failure.uncertain ||
+    failure.error === 'OUT_OF_ORDER_SEQUENCE_NUMBER' ||
+    failure.error === 'UNKNOWN_PRODUCER_ID'
+  ) {
+    state.over = `it is not known which records of an aborted transaction were written (${error.message})`
+  }
+  return new PipelineError(
+    'transaction_aborted',
+    `A transaction of "${state.options.worker}" was aborted. ${error.message}`,
+    { cause: failure.cause ?? error, details: error.details },
+  )
+}
+
+function takeBackSequences({ sequences }: TransactorState, batches: readonly Batch[]): void {
+  for (const batch of [...batches].reverse()) sequences.set(partitionKey(batch), batch.baseSequence)
+}
+
+async function writeOffsets(
+  state: TransactorState,
+  offsets: readonly OffsetToCommit[],
+  membership: Membership,
+): Promise<void> {
+  const { connections, identity } = state
+  const { transactionalId, group, worker } = state.options
+  const add = addOffsetsRequest(transactionalId, identity, group)
+  await ask(state, connections.offsets, 'transaction', add, concurrent)
+  const member = { group, instanceId: worker }
+  const request = txnOffsetCommitRequest(transactionalId, identity, member, membership, offsets)
+  await ask(state, connections.offsets, 'group', request, concurrentOrUnknown)
+}
+
+/** Nothing of it becomes visible: it is ended here, or by the coordinator when the transaction times out. */
+async function abort(state: TransactorState): Promise<void> {
+  try {
+    await endTransaction(state, false)
+  } catch (error) {
+    if (!(error instanceof PipelineError)) throw error
+    // INVALID_TXN_STATE: it had not begun.
+    if (error.details.error !== 'INVALID_TXN_STATE')
+      state.over ??= `its last transaction could not be ended (${error.message})`
+  }
+}
+
+async function commit(state: TransactorState): Promise<void> {
+  try {
+    await endTransaction(state, true)
+  } catch (error) {
+    if (!(error instanceof PipelineError)) throw error
+    state.over = `its last transaction could not be committed (${error.message})`
+    const answered = error.details.error as KafkaError | undefined
+    const isDecided = answered !== undefined && !staleCoordinator.has(answered) && !concurrent.has(answered)
+    if (isDecided) throw error
+    throw new PipelineError(
+      'kafka_unreachable',
+      `Whether the last transaction of "${state.options.worker}" was committed is not known: ` +
+        'close this worker; the next one reads the committed offsets',
+      { cause: error, details: error.details },
+    )
+  }
+}
+
+async function endTransaction(state: TransactorState, isCommit: boolean): Promise<void> {
+  const request = endTransactionRequest(state.options.transactionalId, state.identity, isCommit)
+  await ask(state, state.connections.records, 'transaction', request, concurrent)
+}
+
+/**
+ * Asks the coordinator of the transaction or the group until there is a final answer; throws what an error in it means
+ * for the transaction.
+ */
+async function ask(
+  { options }: TransactorState,
+  via: Connections,
+  kind: 'group' | 'transaction',
+  request: KafkaRequest<KafkaError>,
+  transient: ReadonlySet<KafkaError>,
+): Promise<void> {
+  const error = await askCoordinator(via, {
+    kind,
+    key: kind === 'group' ? options.group : options.transactionalId,
+    request,
+    errorOf: (answer) => answer,
+    transient,
+    retryBudget: createRetryBudget(options.transactionTimeoutMs, 1.5, 20),
+  })
+  if (error !== 'NONE') throw workerError(options, request.api.name, error)
 }

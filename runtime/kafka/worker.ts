@@ -1,4 +1,4 @@
-/** A worker on Kafka: one transactional producer and one static member of the group, as one; made by `broker.ts`. */
+/** A worker on Kafka: one transactional producer and one static member of the group, as one; opened by `broker.ts`. */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Producer, Worker, WorkerOptions } from '../broker.ts'
@@ -7,22 +7,21 @@ import { askCoordinator } from './coordinator-calls.ts'
 import { offsetCommitRequest } from './group-requests.ts'
 import { createMembership } from './membership.ts'
 import { createProducer } from './producer.ts'
-import { refusal, superseded } from './refusal.ts'
 import { createRetryBudget } from './retry-budget.ts'
 import { transactionalIdOf } from './transactional-ids.ts'
 import { createTransactor, type TransactorConnections } from './transactor.ts'
+import { superseded, workerError } from './worker-errors.ts'
 
 /**
- * Takes over the transactional id first, so that a former self of the same name is refused before the group is joined.
+ * Takes over the transactional id first, so that a former process of the same name is fenced before the group is joined.
  *
- * What a rejected `transact` means for this worker: after `rebalance` it is used further by joining again, after
- * `transaction_aborted` by doing the batch again. After `fenced` it is over: every later call of `transact` is
- * refused with `fenced`, and the caller closes it and makes a new one. `superseded` says that the name is another's. The same
- * follows after a `transaction_aborted` that left it unknown which records were written. `kafka_unreachable` says
- * that the answer to the commit was lost: close the worker, make a new one and see in `committed` whether it
- * happened; a `fenced` can hide the same, where the answer to a commit was lost before. Records without offsets are
- * fenced by the producer epoch and by what this worker knows of its membership; only offsets make the group's
- * coordinator check the generation.
+ * What a rejected `transact` means for this worker: after `rebalance` it joins again, after `transaction_aborted` the
+ * batch is repeated. After `fenced` it is over: every later call of `transact` is rejected with `fenced`, and the caller
+ * closes it and opens a new one; so it is after a `transaction_aborted` that left it unknown which records were written.
+ * `superseded` means that another process has the name. `kafka_unreachable` means that the answer to the commit was
+ * lost: close the worker, open a new one and read from `committed` whether it happened; a `fenced` can have the same
+ * cause, where the answer to an earlier commit was lost. Records without offsets are fenced by the producer epoch and by
+ * this worker's own knowledge of its membership; only offsets make the group's coordinator check the generation.
  */
 export async function createWorker(
   connections: TransactorConnections,
@@ -39,7 +38,7 @@ export async function createWorker(
     nowMs,
   })
   const membership = createMembership(connections.offsets, options)
-  /** For what is written outside transactions; it has numbers of its own. */
+  /** For writes outside transactions; it has sequence numbers of its own. */
   let producer: Producer | null = null
   let closing: Promise<void> | null = null
 
@@ -61,9 +60,9 @@ export async function createWorker(
       try {
         await transactor.transact(records, offsets, held)
       } catch (error) {
-        // By its epoch alone a producer does not know whether its transaction timed out or another process took its name.
-        const isRefused = error instanceof PipelineError && error.code === 'fenced' && error.details.error !== undefined
-        if (isRefused && (await membership.isSuperseded())) throw superseded(options)
+        // The error alone does not tell a transaction that timed out from another process that took over the name.
+        const isFenced = error instanceof PipelineError && error.code === 'fenced' && error.details.error !== undefined
+        if (isFenced && (await membership.isSuperseded())) throw superseded(options)
         throw error
       }
     },
@@ -80,7 +79,7 @@ export async function createWorker(
         errorOf: (answer) => answer,
         retryBudget: createRetryBudget(transactionTimeoutMs, 1.5, 20),
       })
-      if (error !== 'NONE') throw refusal({ transactionalId, group, worker }, 'OffsetCommit', error)
+      if (error !== 'NONE') throw workerError({ transactionalId, group, worker }, 'OffsetCommit', error)
     },
     leave: membership.leave,
     close() {

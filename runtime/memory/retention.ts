@@ -1,6 +1,6 @@
 /**
- * Retention by size of the memory broker: the oldest full segments go first, whatever partition they lie in; what a group has not consumed
- * yet and what is kept for ever stays. Called before a write for which there is no room.
+ * Retention by size of the memory broker: the oldest full segments of all partitions are removed first, except what a group has not
+ * consumed yet and what is kept for ever. Called before a write for which there is no room.
  */
 import type { TopicPartition } from '../broker.ts'
 import type { HeldBytes, PartitionLog } from './partition-log.ts'
@@ -11,18 +11,18 @@ export interface RetainedLog extends TopicPartition {
 }
 
 /**
- * Removes segments until at most `bytesWanted` are held, or nothing more can go. `consumedTo`: the offset below which no group needs the
- * partition any more.
+ * Removes segments until at most `bytesWanted` are held, or nothing more can be removed. `consumedTo`: the offset below which no group
+ * needs the partition any more.
  */
 export function removeOldest(
   logs: readonly RetainedLog[],
   held: HeldBytes,
   bytesWanted: number,
-  consumedTo: (place: TopicPartition) => number,
+  consumedTo: (topicPartition: TopicPartition) => number,
 ): void {
   const removable = logs
     .filter(({ isKeptForEver }) => !isKeptForEver)
-    .map((place) => ({ log: place.log, floor: Math.min(place.log.stableEnd, consumedTo(place)) }))
+    .map((retained) => ({ log: retained.log, floor: Math.min(retained.log.stableEnd, consumedTo(retained)) }))
   while (held.bytes > bytesWanted) {
     let oldest: { readonly log: PartitionLog; readonly end: number; readonly newestMs: number } | null = null
     for (const { log, floor } of removable) {

@@ -1,6 +1,6 @@
 /**
- * A run of neighbouring entries of one partition in memory, packed: keys and values lie in one buffer, all else in typed arrays, so that a
- * million records are few objects for the garbage collector. Written and read by `partition-log.ts`.
+ * A run of consecutive entries of one partition in memory, packed: keys and values in one buffer, everything else in typed arrays, so that
+ * a million records are few objects for the garbage collector. Written and read by `partition-log.ts`.
  */
 import assert from 'node:assert/strict'
 import type { LogRecord } from '../broker.ts'
@@ -12,21 +12,21 @@ export interface Segment {
   readonly start: number
   readonly count: number
   readonly isFull: boolean
-  /** What it takes in memory, about. */
+  /** Approximate size in memory. */
   readonly bytes: number
   /** When its last record was appended, ms since 1970; −∞ where there is none. */
   readonly newestMs: number
   append(record: SegmentRecord): void
-  /** An entry that nobody reads: it only takes an offset. */
+  /** An entry that is never read: it only takes an offset. */
   appendMarker(): void
-  /** Nobody reads this record any more: its transaction was aborted. */
+  /** Hides a record from readers: its transaction was aborted. */
   hide(index: number): void
-  /** Null: a marker or hidden. Key and value lie in the segment's own memory and must not be written to. */
+  /** Null for a marker or a hidden record. Key and value are views of the segment's own memory and must not be written to. */
   record(index: number): LogRecord | null
 }
 
 const entriesMax = 1_024
-/** A segment with more is full, whatever it counts: one large value more is what it may hold at most. */
+/** A segment with this many bytes is full, however few entries it has; the last record may exceed the limit. */
 const bytesMax = 1_048_576
 const firstCapacity = 4_096
 const bytesOfEntry = Float64Array.BYTES_PER_ELEMENT + 2 * Uint32Array.BYTES_PER_ELEMENT + 1
@@ -34,96 +34,117 @@ const bytesOfEntry = Float64Array.BYTES_PER_ELEMENT + 2 * Uint32Array.BYTES_PER_
 const flags = { unread: 1, nullKey: 2, nullValue: 4 } as const
 const noHeaders: LogRecord['headers'] = Object.freeze({})
 
-export function createSegment(start: number): Segment {
-  const times = new Float64Array(entriesMax)
+interface SegmentState {
+  readonly start: number
+  readonly times: Float64Array
   /** Where the key ends, and where the value ends and the next key begins. */
-  const keyEnds = new Uint32Array(entriesMax)
-  const valueEnds = new Uint32Array(entriesMax)
-  const marks = new Uint8Array(entriesMax)
-  /** Few records have any. By index. */
-  const headersOf = new Map<number, LogRecord['headers']>()
-  let packed = Buffer.allocUnsafeSlow(0)
-  let used = 0
-  let headerBytes = 0
-  let count = 0
-  let newestMs = Number.NEGATIVE_INFINITY
+  readonly keyEnds: Uint32Array
+  readonly valueEnds: Uint32Array
+  readonly marks: Uint8Array
+  /** By index; few records have headers. */
+  readonly headersOf: Map<number, LogRecord['headers']>
+  packed: Buffer
+  used: number
+  headerBytes: number
+  count: number
+  newestMs: number
+}
 
-  const isFull = () => count === entriesMax || used >= bytesMax
-
-  function makeRoom(bytes: number): void {
-    if (used + bytes <= packed.length) return
-    const wider = Buffer.allocUnsafeSlow(Math.max(firstCapacity, packed.length * 2, used + bytes))
-    packed.copy(wider, 0, 0, used)
-    packed = wider
+export function createSegment(start: number): Segment {
+  const segment: SegmentState = {
+    start,
+    times: new Float64Array(entriesMax),
+    keyEnds: new Uint32Array(entriesMax),
+    valueEnds: new Uint32Array(entriesMax),
+    marks: new Uint8Array(entriesMax),
+    headersOf: new Map(),
+    packed: Buffer.allocUnsafeSlow(0),
+    used: 0,
+    headerBytes: 0,
+    count: 0,
+    newestMs: Number.NEGATIVE_INFINITY,
   }
-
-  function end(mark: number, atMs: number): void {
-    times[count] = atMs
-    valueEnds[count] = used
-    marks[count] = mark
-    count++
-    // Nothing is added to a full one: what it has in reserve is given back.
-    if (isFull() && used < packed.length) {
-      const exact = Buffer.allocUnsafeSlow(used)
-      packed.copy(exact, 0, 0, used)
-      packed = exact
-    }
-  }
-
-  function append({ key, value, headers, appendedAtMs }: SegmentRecord): void {
-    assert(!isFull(), 'a full segment takes nothing more')
-    makeRoom((key?.length ?? 0) + (value?.length ?? 0))
-    used += key?.copy(packed, used) ?? 0
-    keyEnds[count] = used
-    used += value?.copy(packed, used) ?? 0
-    if (Object.keys(headers).length > 0) {
-      headersOf.set(count, copyOf(headers))
-      headerBytes += bytesOfHeaders(headers)
-    }
-    newestMs = appendedAtMs
-    end((key === null ? flags.nullKey : 0) | (value === null ? flags.nullValue : 0), appendedAtMs)
-  }
-
-  function appendMarker(): void {
-    assert(!isFull(), 'a full segment takes nothing more')
-    keyEnds[count] = used
-    end(flags.unread, Number.NaN)
-  }
-
-  function record(index: number): LogRecord | null {
-    const mark = marks[index]!
-    if ((mark & flags.unread) !== 0) return null
-    const from = index === 0 ? 0 : valueEnds[index - 1]!
-    const keyEnd = keyEnds[index]!
-    return {
-      offset: start + index,
-      appendedAtMs: times[index]!,
-      key: (mark & flags.nullKey) !== 0 ? null : packed.subarray(from, keyEnd),
-      value: (mark & flags.nullValue) !== 0 ? null : packed.subarray(keyEnd, valueEnds[index]!),
-      headers: headersOf.get(index) ?? noHeaders,
-    }
-  }
-
   return {
     start,
     get count() {
-      return count
+      return segment.count
     },
     get isFull() {
-      return isFull()
+      return isFull(segment)
     },
     get bytes() {
-      return packed.length + entriesMax * bytesOfEntry + headerBytes
+      return segment.packed.length + entriesMax * bytesOfEntry + segment.headerBytes
     },
     get newestMs() {
-      return newestMs
+      return segment.newestMs
     },
-    append,
-    appendMarker,
+    append: (record) => append(segment, record),
+    appendMarker: () => appendMarker(segment),
     hide(index) {
-      marks[index]! |= flags.unread
+      segment.marks[index]! |= flags.unread
     },
-    record,
+    record: (index) => recordAt(segment, index),
+  }
+}
+
+function isFull({ count, used }: SegmentState): boolean {
+  return count === entriesMax || used >= bytesMax
+}
+
+function append(segment: SegmentState, { key, value, headers, appendedAtMs }: SegmentRecord): void {
+  assert(!isFull(segment), 'a full segment takes nothing more')
+  reserve(segment, (key?.length ?? 0) + (value?.length ?? 0))
+  segment.used += key?.copy(segment.packed, segment.used) ?? 0
+  segment.keyEnds[segment.count] = segment.used
+  segment.used += value?.copy(segment.packed, segment.used) ?? 0
+  if (Object.keys(headers).length > 0) {
+    segment.headersOf.set(segment.count, copyOf(headers))
+    segment.headerBytes += bytesOfHeaders(headers)
+  }
+  segment.newestMs = appendedAtMs
+  finishEntry(segment, (key === null ? flags.nullKey : 0) | (value === null ? flags.nullValue : 0), appendedAtMs)
+}
+
+function appendMarker(segment: SegmentState): void {
+  assert(!isFull(segment), 'a full segment takes nothing more')
+  segment.keyEnds[segment.count] = segment.used
+  finishEntry(segment, flags.unread, Number.NaN)
+}
+
+function reserve(segment: SegmentState, bytes: number): void {
+  const { packed, used } = segment
+  if (used + bytes <= packed.length) return
+  segment.packed = Buffer.allocUnsafeSlow(Math.max(firstCapacity, packed.length * 2, used + bytes))
+  packed.copy(segment.packed, 0, 0, used)
+}
+
+function finishEntry(segment: SegmentState, mark: number, atMs: number): void {
+  segment.times[segment.count] = atMs
+  segment.valueEnds[segment.count] = segment.used
+  segment.marks[segment.count] = mark
+  segment.count++
+  const { packed, used } = segment
+  // A full segment never grows, so its spare memory is given back.
+  if (isFull(segment) && used < packed.length) {
+    segment.packed = Buffer.allocUnsafeSlow(used)
+    packed.copy(segment.packed, 0, 0, used)
+  }
+}
+
+function recordAt(
+  { start, times, keyEnds, valueEnds, marks, headersOf, packed }: SegmentState,
+  index: number,
+): LogRecord | null {
+  const mark = marks[index]!
+  if ((mark & flags.unread) !== 0) return null
+  const from = index === 0 ? 0 : valueEnds[index - 1]!
+  const keyEnd = keyEnds[index]!
+  return {
+    offset: start + index,
+    appendedAtMs: times[index]!,
+    key: (mark & flags.nullKey) !== 0 ? null : packed.subarray(from, keyEnd),
+    value: (mark & flags.nullValue) !== 0 ? null : packed.subarray(keyEnd, valueEnds[index]!),
+    headers: headersOf.get(index) ?? noHeaders,
   }
 }
 

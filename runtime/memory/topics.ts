@@ -1,4 +1,4 @@
-/** The topics of the memory broker: specs come in, partition logs go out. What does not exist is `topic_missing`. */
+/** The topics of the memory broker: specs come in, partition logs go out. A topic or partition that does not exist is `topic_missing`. */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { TopicPartition, TopicSpec } from '../broker.ts'
 import { createPartitionLog, type HeldBytes, type PartitionLog } from './partition-log.ts'
@@ -9,10 +9,10 @@ export interface Topics {
   delete(topic: string): void
   /** Null where the topic does not exist. */
   partitionCount(topic: string): number | null
-  /** What the topic was created with, over the defaults of Kafka. */
+  /** The settings that the topic was created with, and Kafka's defaults for the others. */
   settings(topic: string): ReadonlyMap<string, string>
-  log(place: TopicPartition): PartitionLog
-  /** Every partition there is. */
+  log(topicPartition: TopicPartition): PartitionLog
+  /** Every partition of every topic. */
   logs(): RetainedLog[]
 }
 
@@ -21,7 +21,7 @@ interface Topic {
   readonly settings: ReadonlyMap<string, string>
 }
 
-/** A stock Kafka's, but for the time: as on Kafka, a topic of ours is LogAppendTime unless told otherwise. */
+/** Kafka's defaults, except that topics use LogAppendTime, as `ensureTopics` creates them on Kafka. */
 const defaultSettings = {
   'message.timestamp.type': 'LogAppendTime',
   'retention.ms': '604800000',

@@ -18,24 +18,24 @@ export interface Transaction extends LogTransaction {
 }
 
 export interface Transactions {
-  /** A new epoch: the former producer is refused from here on, and its open transaction is aborted. */
+  /** A new epoch: the former producer is fenced from here on, and its open transaction is aborted. */
   takeOver(transactionalId: string): ProducerIdentity
-  /** Takes over the ids of workers that are not in the group and have a transaction open. */
+  /** Takes over the ids of workers that have an open transaction but are not in the group. */
   endAbandoned(group: string, members: ReadonlySet<string>): void
   isCurrent(producer: ProducerIdentity): boolean
   begin(producer: ProducerIdentity, group: string, offsets: readonly OffsetToCommit[], timeoutMs: number): Transaction
   end(transaction: Transaction, state: 'committed' | 'aborted'): void
   /** Outside a transaction. */
   commit(group: string, offsets: readonly OffsetToCommit[]): void
-  /** Aborts what was open for too long and refuses its producer; true where there was any. */
+  /** Aborts the transactions that timed out and fences their producers; true where there was any. */
   expire(nowMs: number): boolean
   nextExpiryMs(): number
-  /** Those of an open transaction do not count yet. */
-  committed(group: string, place: TopicPartition): CommittedOffset
-  /** Of a group, or of a topic in every group. */
+  /** The offsets of an open transaction do not count yet. */
+  committed(group: string, topicPartition: TopicPartition): CommittedOffset
+  /** Removes the offsets of a group, or those of a topic in every group. */
   forget(of: { readonly group?: string; readonly topic?: string }): void
   /** Whether a transaction with an offset of the partition is open. */
-  isUnstable(group: string, place: TopicPartition): boolean
+  isUnstable(group: string, topicPartition: TopicPartition): boolean
 }
 
 interface OpenTransaction extends Transaction {
@@ -49,105 +49,115 @@ export function transactionalIdOf(group: string, worker: string): string {
   return `${group}/${worker}`
 }
 
+interface CoordinatorState {
+  readonly elapsedMs: () => number
+  /** By transactional id. */
+  readonly producers: Map<string, { readonly id: number; epoch: number }>
+  readonly open: Set<OpenTransaction>
+  readonly offsetsByGroup: Map<string, Map<string, CommittedOffset>>
+}
+
 export function createTransactions(elapsedMs: () => number): Transactions {
-  const producers = new Map<string, { readonly id: number; epoch: number }>()
-  const open = new Set<OpenTransaction>()
-  const offsetsByGroup = new Map<string, Map<string, CommittedOffset>>()
-
-  function takeOver(transactionalId: string): ProducerIdentity {
-    for (const transaction of open) if (transaction.transactionalId === transactionalId) end(transaction, 'aborted')
-    const producer = producers.get(transactionalId) ?? { id: producers.size + 1, epoch: -1 }
-    producer.epoch++
-    producers.set(transactionalId, producer)
-    return { transactionalId, id: producer.id, epoch: producer.epoch }
-  }
-
-  function endAbandoned(group: string, members: ReadonlySet<string>): void {
-    const prefix = transactionalIdOf(group, '')
-    for (const { transactionalId } of open) {
-      if (!transactionalId.startsWith(prefix) || members.has(transactionalId.slice(prefix.length))) continue
-      takeOver(transactionalId)
-    }
-  }
-
-  function begin(
-    { transactionalId }: ProducerIdentity,
-    group: string,
-    offsets: readonly OffsetToCommit[],
-    timeoutMs: number,
-  ): Transaction {
-    const endsAtMs = elapsedMs() + timeoutMs
-    const transaction: OpenTransaction = {
-      state: 'open',
-      partitions: new Set(),
-      group,
-      offsets,
-      transactionalId,
-      endsAtMs,
-    }
-    open.add(transaction)
-    return transaction
-  }
-
-  function end(transaction: Transaction, state: 'committed' | 'aborted'): void {
-    const ending = transaction as OpenTransaction
-    ending.state = state
-    open.delete(ending)
-    for (const log of ending.partitions) log.mark(ending)
-    if (state === 'committed') commit(ending.group, ending.offsets)
-  }
-
-  function commit(group: string, offsets: readonly OffsetToCommit[]): void {
-    const committed = offsetsByGroup.get(group) ?? new Map<string, CommittedOffset>()
-    offsetsByGroup.set(group, committed)
-    for (const { topic, partition, offset, metadata } of offsets) {
-      committed.set(placeName({ topic, partition }), { topic, partition, offset, metadata })
-    }
-  }
-
-  function expire(nowMs: number): boolean {
-    let hasExpired = false
-    for (const transaction of open) {
-      if (transaction.endsAtMs > nowMs) continue
-      producers.get(transaction.transactionalId)!.epoch++
-      end(transaction, 'aborted')
-      hasExpired = true
-    }
-    return hasExpired
-  }
-
-  function committed(group: string, { topic, partition }: TopicPartition): CommittedOffset {
-    const found = offsetsByGroup.get(group)?.get(placeName({ topic, partition }))
-    return found ?? { topic, partition, offset: null, metadata: '' }
-  }
-
-  function forget({ group, topic }: { readonly group?: string; readonly topic?: string }): void {
-    if (group !== undefined) offsetsByGroup.delete(group)
-    for (const offsets of offsetsByGroup.values()) {
-      for (const [name, offset] of offsets) if (offset.topic === topic) offsets.delete(name)
-    }
-  }
-
-  function isUnstable(group: string, { topic, partition }: TopicPartition): boolean {
-    const isHere = (offset: TopicPartition) => offset.topic === topic && offset.partition === partition
-    return [...open].some((transaction) => transaction.group === group && transaction.offsets.some(isHere))
-  }
-
+  const state: CoordinatorState = { elapsedMs, producers: new Map(), open: new Set(), offsetsByGroup: new Map() }
+  const { producers, open } = state
   return {
-    takeOver,
-    endAbandoned,
+    takeOver: (transactionalId) => takeOver(state, transactionalId),
+    endAbandoned: (group, members) => endAbandoned(state, group, members),
     isCurrent: ({ transactionalId, epoch }) => producers.get(transactionalId)?.epoch === epoch,
-    begin,
-    end,
-    commit,
-    expire,
+    begin: (producer, group, offsets, timeoutMs) => begin(state, producer, group, offsets, timeoutMs),
+    end: (transaction, outcome) => end(state, transaction as OpenTransaction, outcome),
+    commit: (group, offsets) => commit(state, group, offsets),
+    expire: (nowMs) => expire(state, nowMs),
     nextExpiryMs: () => Math.min(Number.POSITIVE_INFINITY, ...[...open].map(({ endsAtMs }) => endsAtMs)),
-    committed,
-    forget,
-    isUnstable,
+    committed: (group, topicPartition) => committed(state, group, topicPartition),
+    forget: (of) => forget(state, of),
+    isUnstable: (group, topicPartition) => isUnstable(state, group, topicPartition),
   }
 }
 
-function placeName({ topic, partition }: TopicPartition): string {
+function takeOver(state: CoordinatorState, transactionalId: string): ProducerIdentity {
+  const { producers, open } = state
+  for (const transaction of open) {
+    if (transaction.transactionalId === transactionalId) end(state, transaction, 'aborted')
+  }
+  const producer = producers.get(transactionalId) ?? { id: producers.size + 1, epoch: -1 }
+  producer.epoch++
+  producers.set(transactionalId, producer)
+  return { transactionalId, id: producer.id, epoch: producer.epoch }
+}
+
+function endAbandoned(state: CoordinatorState, group: string, members: ReadonlySet<string>): void {
+  const prefix = transactionalIdOf(group, '')
+  for (const { transactionalId } of state.open) {
+    if (!transactionalId.startsWith(prefix) || members.has(transactionalId.slice(prefix.length))) continue
+    takeOver(state, transactionalId)
+  }
+}
+
+function begin(
+  { elapsedMs, open }: CoordinatorState,
+  { transactionalId }: ProducerIdentity,
+  group: string,
+  offsets: readonly OffsetToCommit[],
+  timeoutMs: number,
+): Transaction {
+  const endsAtMs = elapsedMs() + timeoutMs
+  const partitions = new Set<PartitionLog>()
+  const transaction: OpenTransaction = { state: 'open', partitions, group, offsets, transactionalId, endsAtMs }
+  open.add(transaction)
+  return transaction
+}
+
+function end(state: CoordinatorState, transaction: OpenTransaction, outcome: 'committed' | 'aborted'): void {
+  transaction.state = outcome
+  state.open.delete(transaction)
+  for (const log of transaction.partitions) log.mark(transaction)
+  if (outcome === 'committed') commit(state, transaction.group, transaction.offsets)
+}
+
+function commit({ offsetsByGroup }: CoordinatorState, group: string, offsets: readonly OffsetToCommit[]): void {
+  const committed = offsetsByGroup.get(group) ?? new Map<string, CommittedOffset>()
+  offsetsByGroup.set(group, committed)
+  for (const { topic, partition, offset, metadata } of offsets) {
+    committed.set(keyOf({ topic, partition }), { topic, partition, offset, metadata })
+  }
+}
+
+function expire(state: CoordinatorState, nowMs: number): boolean {
+  let hasExpired = false
+  for (const transaction of state.open) {
+    if (transaction.endsAtMs > nowMs) continue
+    state.producers.get(transaction.transactionalId)!.epoch++
+    end(state, transaction, 'aborted')
+    hasExpired = true
+  }
+  return hasExpired
+}
+
+function committed(
+  { offsetsByGroup }: CoordinatorState,
+  group: string,
+  { topic, partition }: TopicPartition,
+): CommittedOffset {
+  const found = offsetsByGroup.get(group)?.get(keyOf({ topic, partition }))
+  return found ?? { topic, partition, offset: null, metadata: '' }
+}
+
+function forget(
+  { offsetsByGroup }: CoordinatorState,
+  { group, topic }: { readonly group?: string; readonly topic?: string },
+): void {
+  if (group !== undefined) offsetsByGroup.delete(group)
+  for (const offsets of offsetsByGroup.values()) {
+    for (const [key, offset] of offsets) if (offset.topic === topic) offsets.delete(key)
+  }
+}
+
+function isUnstable({ open }: CoordinatorState, group: string, { topic, partition }: TopicPartition): boolean {
+  const isHere = (offset: TopicPartition) => offset.topic === topic && offset.partition === partition
+  return [...open].some((transaction) => transaction.group === group && transaction.offsets.some(isHere))
+}
+
+function keyOf({ topic, partition }: TopicPartition): string {
   return `${topic} ${partition}`
 }

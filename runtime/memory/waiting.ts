@@ -1,14 +1,14 @@
-/** Waiting without polling: what somebody waits for is looked at again after every change and when its time has come. */
+/** Waiting without polling: a condition is checked again after every change and when a timeout is due. Used by all of `memory/`. */
 import type { Clock } from '../clock.ts'
 
 export interface Waiting {
-  /** Something changed: everybody who waits looks again. */
+  /** Something changed: every waiting condition is checked again. */
   changed(): void
   /**
-   * The first answer of `look` that is not null; null when `elapsedMs` of the clock has reached `untilMs`. `wakeAtMs`: when to look
-   * again although nothing changed. Rejects with what `look` throws.
+   * The first result of `check` that is not null; null when `elapsedMs` of the clock has reached `untilMs`. `wakeAtMs`: when to check
+   * again although nothing changed. Rejects with what `check` throws.
    */
-  until<T>(look: () => T | null, times: { untilMs: number; wakeAtMs: () => number }): Promise<T | null>
+  until<T>(check: () => T | null, times: { untilMs: number; wakeAtMs: () => number }): Promise<T | null>
 }
 
 export function createWaiting(clock: Clock): Waiting {
@@ -33,9 +33,9 @@ export function createWaiting(clock: Clock): Waiting {
 
   return {
     changed,
-    async until(look, { untilMs, wakeAtMs }) {
+    async until(check, { untilMs, wakeAtMs }) {
       for (;;) {
-        const found = look()
+        const found = check()
         if (found !== null) return found
         const nowMs = clock.elapsedMs()
         if (nowMs >= untilMs) return null

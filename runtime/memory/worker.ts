@@ -1,4 +1,4 @@
-/** A worker of the memory broker: one transactional producer and one static member of the group, as one. */
+/** A worker of the memory broker: one transactional producer and one static member of the group, as one. Opened by `broker.ts`. */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type {
@@ -10,245 +10,299 @@ import type {
   Worker,
   WorkerOptions,
 } from '../broker.ts'
+import { type Cluster, nextExpiryMs, settle, writeRecords } from './cluster.ts'
 import type { Group } from './group.ts'
-import type { Topics } from './topics.ts'
-import { type Transaction, type Transactions, transactionalIdOf } from './transactions.ts'
-import type { Waiting } from './waiting.ts'
+import { type ProducerIdentity, type Transaction, transactionalIdOf } from './transactions.ts'
 
-/** Between fencing the producer of a name and joining under it a process does nothing else, ms. */
+/** A process that starts fences the former producer of its name and joins the group at most this much later, ms. */
 const supersededWithinMs = 1_500
 /** The broker's default limit on the metadata of an offset, bytes. */
 const metadataBytesMax = 4_096
 
 /**
- * Called on the way through each transaction: at `begin` its records lie in the log and nothing is decided, at `committed` everything is
- * visible and the caller has not heard of it. What it throws at `begin` aborts the transaction; either way the caller gets it.
- * `owner` tells workers of one name apart.
+ * Called during each transaction: at `begin` its records are in the log and nothing is decided, at `committed` everything is
+ * visible and the caller has no answer yet. What it throws at `begin` aborts the transaction; either way the caller gets it.
+ * `owner` distinguishes workers of one name.
  */
 export type OnTransact = (stage: 'begin' | 'committed', worker: string, owner: string) => Promise<void>
 
-/** Called when records that were written outside a transaction lie in the log, and the caller has not heard of it. */
+/** Called when records that were written outside a transaction are in the log, before the caller has an answer. */
 export type OnPublish = (worker: string, owner: string) => Promise<void>
 
-export interface WorkerParts {
-  readonly topics: Topics
-  readonly transactions: Transactions
-  readonly group: Group
-  readonly waiting: Waiting
-  /** Whatever time has brought about happens now. */
-  readonly settle: () => void
-  readonly nextExpiryMs: () => number
-  readonly elapsedMs: () => number
-  /** Lets others run. */
-  readonly turn: () => Promise<void>
-  readonly write: (records: readonly OutRecord[], transaction: Transaction | null) => void
+/** For tests: what they throw, the caller gets. */
+export interface FaultHooks {
   readonly onTransact: OnTransact | undefined
   readonly onPublish: OnPublish | undefined
 }
 
 export interface MemoryWorker extends Worker {
-  /** The process died: no call of its own is answered any more, and what it had open stays open. */
+  /** The process dies: its calls are not answered any more, and its open transaction stays open. */
   crash(): void
-  /** The process stands still: no heartbeat is sent until it goes on. */
+  /** The process stands still: no heartbeat is sent until it resumes. */
   pause(): void
   resume(): void
 }
 
+interface WorkerState {
+  readonly cluster: Cluster
+  readonly group: Group
+  readonly options: WorkerOptions
+  readonly hooks: FaultHooks
+  readonly producer: ProducerIdentity
+  readonly owner: string
+  readonly memberId: string
+  /** The last membership, so that tasks stay where they were. */
+  previous: Membership | null
+  isBusy: boolean
+  /** Why no call is answered any more. */
+  over: 'closed' | 'dead' | null
+  closing: Promise<void> | null
+}
+
 /** Takes over the transactional id; the group is entered by `join`. */
-export function createMemoryWorker(parts: WorkerParts, options: WorkerOptions): MemoryWorker {
-  const { topics, transactions, group, waiting, settle, nextExpiryMs } = parts
-  const { worker: name, transactionTimeoutMs, sessionTimeoutMs } = options
-  settle()
-  const producer = transactions.takeOver(transactionalIdOf(options.group, name))
-  waiting.changed()
-  const owner = `${producer.id}:${producer.epoch}`
-  const memberId = `${name}-${owner}`
-  let previous: Membership | null = null
-  let isBusy = false
-  /** Why nothing is answered any more. */
-  let over: 'closed' | 'dead' | null = null
-  let closing: Promise<void> | null = null
-
-  function assertAlive(): void {
-    settle()
-    if (over === null) return
-    throw new PipelineError('kafka_unreachable', `Worker "${name}" of group ${options.group} is ${over}`)
-  }
-
-  /** The producer's epoch is not the newest: another process took the name, or a transaction of this one timed out. */
-  function fenced(): PipelineError {
-    const details = { group: options.group, worker: name, owner }
-    if (group.isTaken(name, memberId)) {
-      const message = `Another process works under the name "${name}" in group ${options.group}`
-      return new PipelineError('superseded', message, { details })
-    }
-    const message = `The producer of "${name}" in group ${options.group} is no longer the newest of its name`
-    return new PipelineError('fenced', message, { details })
-  }
-
-  /** One that takes over fences the producer a moment before it joins: which of the two it is takes as long to be known. */
-  async function fencedFor(waitMs: number): Promise<PipelineError> {
-    const isTaken = () => (group.isTaken(name, memberId) ? true : null)
-    const untilMs = parts.elapsedMs() + waitMs
-    await waiting.until(isTaken, { untilMs, wakeAtMs: nextExpiryMs })
-    return fenced()
-  }
-
-  async function join(): Promise<Membership> {
-    await parts.turn()
-    assertAlive()
-    if (!transactions.isCurrent(producer)) throw fenced()
-    const rebalanceTimeoutMs = Math.max(sessionTimeoutMs, transactionTimeoutMs)
-    const enter = () => {
-      group.enter({ name, memberId, stages: options.stages, previous, sessionTimeoutMs, rebalanceTimeoutMs })
-      waiting.changed()
-    }
-    enter()
-    const seat = await waiting.until(
-      () => {
-        assertAlive()
-        if (!transactions.isCurrent(producer)) throw fenced()
-        // One that was paused for longer than its session meanwhile has been expelled.
-        if (!group.names().has(name)) enter()
-        return group.seat(name, memberId)
-      },
-      { untilMs: Number.POSITIVE_INFINITY, wakeAtMs: nextExpiryMs },
-    )
-    assert(seat, 'without an end the wait ends with a seat')
-    previous = seat
-    transactions.endAbandoned(options.group, group.names())
-    waiting.changed()
-    return seat
-  }
-
-  function isCurrent(membership: Membership): boolean {
-    settle()
-    return over === null && group.isCurrent(name, membership)
-  }
-
-  async function committed(places: readonly TopicPartition[]): Promise<CommittedOffset[]> {
-    await parts.turn()
-    const found = await waiting.until(
-      () => {
-        assertAlive()
-        if (places.some((place) => transactions.isUnstable(options.group, place))) return null
-        return places.map((place) => transactions.committed(options.group, place))
-      },
-      { untilMs: Number.POSITIVE_INFINITY, wakeAtMs: nextExpiryMs },
-    )
-    assert(found, 'without an end the wait ends with offsets')
-    return found
-  }
-
-  async function transact(
-    records: readonly OutRecord[],
-    offsets: readonly OffsetToCommit[],
-    membership: Membership,
-  ): Promise<void> {
-    assert(!isBusy, 'one transaction at a time')
-    if (records.length === 0 && offsets.length === 0) return
-    isBusy = true
-    try {
-      await parts.turn()
-      assertAlive()
-      if (!transactions.isCurrent(producer)) throw await fencedFor(supersededWithinMs)
-      for (const record of records) topics.log(record)
-      const transaction = transactions.begin(producer, options.group, offsets, transactionTimeoutMs)
-      try {
-        parts.write(records, transaction)
-        checkOffsets(offsets)
-        checkMembership(membership)
-        await parts.onTransact?.('begin', name, owner)
-        assertAlive()
-      } catch (error) {
-        // A dead process aborts nothing: its transaction stays open until it times out or a successor comes.
-        if (over === null && transaction.state === 'open') end(transaction, 'aborted')
-        throw error
-      }
-      if (transaction.state !== 'open') throw await fencedFor(supersededWithinMs)
-      end(transaction, 'committed')
-      await parts.onTransact?.('committed', name, owner)
-      assertAlive()
-    } finally {
-      isBusy = false
-    }
-  }
-
-  function end(transaction: Transaction, state: 'committed' | 'aborted'): void {
-    transactions.end(transaction, state)
-    waiting.changed()
-  }
-
-  function checkOffsets(offsets: readonly OffsetToCommit[]): void {
-    const large = offsets.find(({ metadata }) => Buffer.byteLength(metadata) > metadataBytesMax)
-    if (!large) return
-    throw new PipelineError(
-      'transaction_aborted',
-      `A transaction of "${name}" was aborted: the metadata of the offset of ${large.topic}, partition ${large.partition}, has ` +
-        `${Buffer.byteLength(large.metadata)} bytes, expected at most ${metadataBytesMax}`,
-    )
-  }
-
-  function checkMembership(membership: Membership): void {
-    const refusal = group.refusal(name, membership)
-    if (refusal === 'fenced') throw fenced()
-    if (refusal === null) return
-    throw new PipelineError(
-      'rebalance',
-      `"${name}" no longer holds generation ${membership.generation} of group ${options.group}`,
-      {
-        details: { group: options.group, worker: name, generation: membership.generation },
-      },
-    )
-  }
-
-  function stop(why: 'closed' | 'dead'): void {
-    if (over !== null) return
-    over = why
-    group.silence(name, memberId)
-    waiting.changed()
-  }
-
+export function createMemoryWorker(
+  cluster: Cluster,
+  group: Group,
+  options: WorkerOptions,
+  hooks: FaultHooks,
+): MemoryWorker {
+  const state = startWorker(cluster, group, options, hooks)
+  const { memberId } = state
+  const name = options.worker
   return {
-    owner,
-    join,
-    isCurrent,
-    committed,
-    transact,
-    async publish(records) {
-      await parts.turn()
-      assertAlive()
-      parts.write(records, null)
-      waiting.changed()
-      await parts.onPublish?.(name, owner)
-      assertAlive()
+    owner: state.owner,
+    join: () => join(state),
+    isCurrent(membership) {
+      settle(cluster)
+      return state.over === null && group.isCurrent(name, membership)
     },
-    async commitOffsets(offsets, membership) {
-      await parts.turn()
-      assertAlive()
-      checkOffsets(offsets)
-      checkMembership(membership)
-      transactions.commit(options.group, offsets)
-    },
-    async leave() {
-      assertAlive()
-      group.leave(name, memberId)
-      waiting.changed()
-      await parts.turn()
-    },
+    committed: (partitions) => committed(state, partitions),
+    transact: (records, offsets, membership) => transact(state, records, offsets, membership),
+    publish: (records) => publish(state, records),
+    commitOffsets: (offsets, membership) => commitOffsets(state, offsets, membership),
+    leave: () => leave(state),
     close() {
-      stop('closed')
-      closing ??= Promise.resolve()
-      return closing
+      stop(state, 'closed')
+      state.closing ??= Promise.resolve()
+      return state.closing
     },
-    crash: () => stop('dead'),
+    crash: () => stop(state, 'dead'),
     pause() {
-      settle()
-      group.silence(name, memberId)
+      settle(cluster)
+      group.stopHeartbeats(name, memberId)
     },
     resume() {
-      settle()
-      if (over === null) group.hear(name, memberId)
+      settle(cluster)
+      if (state.over === null) group.resumeHeartbeats(name, memberId)
     },
   }
+}
+
+function startWorker(cluster: Cluster, group: Group, options: WorkerOptions, hooks: FaultHooks): WorkerState {
+  settle(cluster)
+  const producer = cluster.transactions.takeOver(transactionalIdOf(options.group, options.worker))
+  cluster.waiting.changed()
+  const owner = `${producer.id}:${producer.epoch}`
+  const memberId = `${options.worker}-${owner}`
+  return {
+    cluster,
+    group,
+    options,
+    hooks,
+    producer,
+    owner,
+    memberId,
+    previous: null,
+    isBusy: false,
+    over: null,
+    closing: null,
+  }
+}
+
+async function join(state: WorkerState): Promise<Membership> {
+  const { cluster, group, options, memberId } = state
+  const { transactions, waiting } = cluster
+  await cluster.clock.turn()
+  assertActive(state)
+  enterGroup(state)
+  const membership = await waitFor(state, () => {
+    assertActive(state)
+    // A worker that was paused for longer than its session has been expelled meanwhile.
+    if (!group.names().has(options.worker)) enterGroup(state)
+    return group.membershipOf(options.worker, memberId)
+  })
+  state.previous = membership
+  transactions.endAbandoned(options.group, group.names())
+  waiting.changed()
+  return membership
+}
+
+function enterGroup({ cluster, group, options, memberId, previous }: WorkerState): void {
+  const { worker: name, stages, sessionTimeoutMs, transactionTimeoutMs } = options
+  const rebalanceTimeoutMs = Math.max(sessionTimeoutMs, transactionTimeoutMs)
+  group.enter({ name, memberId, stages, previous, sessionTimeoutMs, rebalanceTimeoutMs })
+  cluster.waiting.changed()
+}
+
+async function committed(state: WorkerState, partitions: readonly TopicPartition[]): Promise<CommittedOffset[]> {
+  const { transactions, clock } = state.cluster
+  const { group } = state.options
+  await clock.turn()
+  return waitFor(state, () => {
+    assertAlive(state)
+    if (partitions.some((at) => transactions.isUnstable(group, at))) return null
+    return partitions.map((at) => transactions.committed(group, at))
+  })
+}
+
+/** The first answer that is not null, however long it takes. */
+async function waitFor<T>({ cluster }: WorkerState, find: () => T | null): Promise<T> {
+  const untilMs = Number.POSITIVE_INFINITY
+  const found = await cluster.waiting.until(find, { untilMs, wakeAtMs: () => nextExpiryMs(cluster) })
+  assert(found !== null, 'a wait without a limit ends with an answer')
+  return found
+}
+
+async function transact(
+  state: WorkerState,
+  records: readonly OutRecord[],
+  offsets: readonly OffsetToCommit[],
+  membership: Membership,
+): Promise<void> {
+  const { cluster, options } = state
+  const { transactions, topics } = cluster
+  assert(!state.isBusy, 'one transaction at a time')
+  if (records.length === 0 && offsets.length === 0) return
+  state.isBusy = true
+  try {
+    await cluster.clock.turn()
+    assertAlive(state)
+    if (!transactions.isCurrent(state.producer)) throw await fencedAfterWait(state)
+    for (const record of records) topics.log(record)
+    const transaction = transactions.begin(state.producer, options.group, offsets, options.transactionTimeoutMs)
+    await writeTransaction(state, transaction, records, membership)
+    if (transaction.state !== 'open') throw await fencedAfterWait(state)
+    endTransaction(state, transaction, 'committed')
+    await state.hooks.onTransact?.('committed', options.worker, state.owner)
+    assertAlive(state)
+  } finally {
+    state.isBusy = false
+  }
+}
+
+/** Everything of a transaction up to its decision; where that fails, it is aborted. */
+async function writeTransaction(
+  state: WorkerState,
+  transaction: Transaction,
+  records: readonly OutRecord[],
+  membership: Membership,
+): Promise<void> {
+  try {
+    writeRecords(state.cluster, records, transaction)
+    checkOffsets(state, transaction.offsets)
+    checkMembership(state, membership)
+    await state.hooks.onTransact?.('begin', state.options.worker, state.owner)
+    assertAlive(state)
+  } catch (error) {
+    // A dead process aborts nothing: its transaction stays open until it times out or a successor starts.
+    if (state.over === null && transaction.state === 'open') endTransaction(state, transaction, 'aborted')
+    throw error
+  }
+}
+
+function endTransaction({ cluster }: WorkerState, transaction: Transaction, outcome: 'committed' | 'aborted'): void {
+  cluster.transactions.end(transaction, outcome)
+  cluster.waiting.changed()
+}
+
+async function publish(state: WorkerState, records: readonly OutRecord[]): Promise<void> {
+  const { cluster, options, hooks, owner } = state
+  await cluster.clock.turn()
+  assertAlive(state)
+  writeRecords(cluster, records, null)
+  cluster.waiting.changed()
+  await hooks.onPublish?.(options.worker, owner)
+  assertAlive(state)
+}
+
+async function commitOffsets(
+  state: WorkerState,
+  offsets: readonly OffsetToCommit[],
+  membership: Membership,
+): Promise<void> {
+  const { cluster, options } = state
+  await cluster.clock.turn()
+  assertAlive(state)
+  checkOffsets(state, offsets)
+  checkMembership(state, membership)
+  cluster.transactions.commit(options.group, offsets)
+}
+
+async function leave(state: WorkerState): Promise<void> {
+  const { cluster, group, options, memberId } = state
+  assertAlive(state)
+  group.leave(options.worker, memberId)
+  cluster.waiting.changed()
+  await cluster.clock.turn()
+}
+
+function stop(state: WorkerState, why: 'closed' | 'dead'): void {
+  if (state.over !== null) return
+  state.over = why
+  state.group.stopHeartbeats(state.options.worker, state.memberId)
+  state.cluster.waiting.changed()
+}
+
+function assertAlive({ cluster, options, over }: WorkerState): void {
+  settle(cluster)
+  if (over === null) return
+  throw new PipelineError('kafka_unreachable', `Worker "${options.worker}" of group ${options.group} is ${over}`)
+}
+
+function assertActive(state: WorkerState): void {
+  assertAlive(state)
+  if (!state.cluster.transactions.isCurrent(state.producer)) throw fenced(state)
+}
+
+/** The producer's epoch is not the newest: another process took the name, or a transaction of this one timed out. */
+function fenced({ group, options, memberId, owner }: WorkerState): PipelineError {
+  const { worker } = options
+  const details = { group: options.group, worker, owner }
+  if (group.isTaken(worker, memberId)) {
+    const message = `Another process works under the name "${worker}" in group ${options.group}`
+    return new PipelineError('superseded', message, { details })
+  }
+  const message = `The producer of "${worker}" in group ${options.group} is no longer the newest of its name`
+  return new PipelineError('fenced', message, { details })
+}
+
+/** A process that takes over fences the producer shortly before it joins: waits for that join, to tell the two cases apart. */
+async function fencedAfterWait(state: WorkerState): Promise<PipelineError> {
+  const { cluster, group, options, memberId } = state
+  const untilMs = cluster.clock.elapsedMs() + supersededWithinMs
+  const isTaken = () => (group.isTaken(options.worker, memberId) ? true : null)
+  await cluster.waiting.until(isTaken, { untilMs, wakeAtMs: () => nextExpiryMs(cluster) })
+  return fenced(state)
+}
+
+function checkOffsets({ options }: WorkerState, offsets: readonly OffsetToCommit[]): void {
+  const large = offsets.find(({ metadata }) => Buffer.byteLength(metadata) > metadataBytesMax)
+  if (!large) return
+  throw new PipelineError(
+    'transaction_aborted',
+    `A transaction of "${options.worker}" was aborted: the metadata of the offset of ${large.topic}, partition ${large.partition}, has ` +
+      `${Buffer.byteLength(large.metadata)} bytes, expected at most ${metadataBytesMax}`,
+  )
+}
+
+function checkMembership(state: WorkerState, membership: Membership): void {
+  const { group, worker } = state.options
+  const error = state.group.commitError(worker, membership)
+  if (error === 'fenced') throw fenced(state)
+  if (error === null) return
+  throw new PipelineError(
+    'rebalance',
+    `"${worker}" no longer holds generation ${membership.generation} of group ${group}`,
+    { details: { group, worker, generation: membership.generation } },
+  )
 }

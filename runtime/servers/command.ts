@@ -1,6 +1,6 @@
 /**
- * Runs a short command to its end and answers how it went; called for the version questions, Maven, pip and the
- * formatting of Kafka.
+ * Runs a short command to its end: its exit code and output go out; called to read versions and to run Maven, pip and
+ * Kafka's storage tool.
  */
 
 import { spawn } from 'node:child_process'

@@ -1,6 +1,6 @@
 /**
- * Kafka and Redis of `docker-compose.yml` for development, where Docker's engine answers; called by `local-servers.ts`. Every command to
- * Docker is bounded, and a failure says in one sentence what it was.
+ * Kafka and Redis of `docker-compose.yml` for development, where Docker's engine is available; called by `local-servers.ts`. Every
+ * Docker command has a time limit, and a failure is one sentence.
  */
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
@@ -29,7 +29,7 @@ const upMs = 420_000
 const healthyWithinSeconds = 180
 const stopMs = 90_000
 const composeFile = join(packageFolder, 'docker-compose.yml')
-/** Words of Docker's engine and of registries. */
+/** Messages of Docker's engine and of registries. */
 const portTaken = /port is already allocated|address already in use|ports are not available/i
 const cannotPull = new RegExp(
   'pull access denied|manifest (?:unknown|for)|failed to (?:resolve|do request)|no such host|TLS handshake|error pulling|' +
@@ -75,7 +75,7 @@ export async function startComposeServers(
       published,
     )
   } catch (error) {
-    // Half of it may run; what was wrong with the start is what matters.
+    // Some services may be running; the failure of the start is the one to report.
     await stopComposeServers(place, services).catch((stopping: Error) => place.say(stopping.message))
     throw error
   }

@@ -1,6 +1,6 @@
 /**
- * Makes a folder appear whole or not at all: filled under another name, then renamed; called for downloads and Kafka's
- * formatted log.
+ * Creates a folder atomically: it is filled under another name, then renamed; called for downloads and Kafka's formatted
+ * log.
  */
 
 import { randomUUID } from 'node:crypto'
@@ -9,9 +9,9 @@ import { mkdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 
 /**
- * Answers at once where `target` exists. Otherwise `fill` writes into an empty neighbour folder `.partial-<pid>-…`,
- * which becomes `target` when `fill` has resolved, so a broken or interrupted fill is never taken for a whole one. When
- * two processes fill the same target, the first to be done wins and the other's copy is dropped.
+ * Returns at once where `target` exists. Otherwise `fill` writes into an empty neighbour folder `.partial-<pid>-…`,
+ * which becomes `target` when `fill` has resolved, so a broken or interrupted fill is never mistaken for a complete one. When
+ * two processes fill the same target, the first to finish wins and the other's copy is dropped.
  */
 export async function fillOnce(target: string, fill: (partial: string) => Promise<void>): Promise<void> {
   if (existsSync(target)) return

@@ -1,12 +1,11 @@
-/** Finds a port of 127.0.0.1 that nobody listens on; called before a local server is started. */
+/** Finds a port of 127.0.0.1 that is free; called before a local server is started. */
 
 import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 
 /**
- * Below the ports that operating systems hand out to outgoing connections, so that none of those takes it before the
- * server is up.
+ * Below the ephemeral ports of operating systems, so that no outgoing connection takes it before the server is up.
  */
 const portMin = 20_000
 const portEnd = 30_000

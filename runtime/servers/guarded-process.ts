@@ -1,4 +1,4 @@
-/** Starts a server that cannot outlive this process, not even its kill -9; called by `start-server.ts`. */
+/** Starts a server that ends with this process, even when this is killed with SIGKILL; called by `start-server.ts`. */
 
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
@@ -12,25 +12,25 @@ export interface GuardedOptions {
   readonly environment: NodeJS.ProcessEnv
   /** Emptied at the start; gets stdout and stderr. */
   readonly logPath: string
-  /** Gets the process group's id, for `leftovers.ts`; removed by nobody but the caller. */
+  /** Gets the process group's id, for `leftovers.ts`; the caller removes it. */
   readonly groupPath: string
   /** How long the server may take between SIGTERM and SIGKILL. */
   readonly stopGraceMs: number
 }
 
 export interface GuardedProcess {
-  /** Resolves with a few words once the server is gone, for whatever reason; never rejects. */
+  /** Resolves with the exit code or signal once the server has ended; never rejects. */
   readonly ended: Promise<string>
-  /** SIGTERM, then SIGKILL after `stopGraceMs`; resolves when the server is gone. */
+  /** SIGTERM, then SIGKILL after `stopGraceMs`; resolves when the server has ended. */
   stop(): Promise<void>
   /** Lets this process end by itself while the server runs; the server then ends with it. */
   release(): void
 }
 
 /**
- * A shell as the leader of a process group of its own, so that Ctrl-C reaches us and not the server. Its stdin is a
- * pipe that only this process holds: it closes when we stop the server and when we die, and then the shell stops the
- * server. One way out for both, and it needs nothing but a POSIX shell.
+ * A shell as the leader of a process group of its own, so that Ctrl-C reaches this process and not the server. Its
+ * stdin is a pipe that only this process holds: it closes when this process stops the server or dies, and then the shell
+ * stops the server. It needs nothing but a POSIX shell.
  */
 const guardScript = `
 exec 3<&0 </dev/null
@@ -63,12 +63,12 @@ export async function startGuarded(options: GuardedOptions): Promise<GuardedProc
   closeSync(log)
   const { stdin, pid } = child
   if (stdin === null) throw new Error('A piped stdin exists')
-  // Without a listener, a pipe that breaks because the shell died would end this process; `ended` tells of that death.
+  // Without a listener, a pipe that breaks because the shell died would end this process; `ended` reports that.
   stdin.on('error', () => stdin.destroy())
   const ended = new Promise<string>((resolve) => {
     child.once('exit', (code, signal) => {
       stdin.destroy()
-      // The shell may have been killed alone: nothing of its group is left unguarded.
+      // The shell may have been killed alone: the rest of its group is killed too.
       if (pid !== undefined) killGroup(pid)
       resolve(signal === null ? `exit code ${code}` : `signal ${signal}`)
     })
@@ -103,7 +103,7 @@ export async function startGuarded(options: GuardedOptions): Promise<GuardedProc
   }
 }
 
-/** SIGKILL to a whole process group; one that is gone already is what was wanted. */
+/** SIGKILL to a whole process group; one that has already ended is no failure. */
 export function killGroup(group: number): void {
   try {
     process.kill(-group, 'SIGKILL')

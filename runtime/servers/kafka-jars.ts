@@ -14,7 +14,7 @@ const instead = 'or set KAFKA_BROKERS to a running Kafka'
 
 export interface Java {
   readonly file: string
-  /** As Java itself says it: '17.0.15'. */
+  /** As Java prints it: '17.0.15'. */
   readonly version: string
 }
 
@@ -33,9 +33,9 @@ export async function findJava(environment: NodeJS.ProcessEnv): Promise<Java> {
   }
   const version = asked.exitCode === 0 ? javaVersion(asked.output) : undefined
   if (version === undefined) {
-    // macOS has a placeholder of that name which only says where to get Java.
-    const said = `Kafka needs Java, but "${file} -version" named no version:\n${lastLines(asked.output, 5)}`
-    throw new PipelineError('server_missing', `${said}\n${install}`)
+    // macOS has a placeholder of that name which only prints where to get Java.
+    const sentence = `Kafka needs Java, but "${file} -version" named no version:\n${lastLines(asked.output, 5)}`
+    throw new PipelineError('server_missing', `${sentence}\n${install}`)
   }
   if (javaMajor(version) < serverVersions.javaMajorMin) {
     const needed = `Kafka ${serverVersions.kafka} needs Java ${serverVersions.javaMajorMin} or newer`

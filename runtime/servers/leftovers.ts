@@ -17,10 +17,10 @@ interface Surroundings {
 }
 
 /**
- * Stops what is still there of the process groups noted in `folder`. Normally nothing: each server is guarded and ends
- * with its parent, but it may still be on its way out. A process counts as ours only while its command line names
- * `folder`, because numbers of processes are used again. Error: `server_failed` where a group lives and `ps` is
- * missing, so that it cannot be known.
+ * Stops the process groups noted in `folder` that still run. Normally there are none: each server is guarded and ends
+ * with its parent, but it may still be shutting down. A process counts as ours only while its command line names
+ * `folder`, because process ids are reused. Error: `server_failed` where a group lives and `ps` is
+ * missing, so that its owner cannot be determined.
  */
 export async function stopLeftovers(folder: string, { environment, say }: Surroundings): Promise<void> {
   const notes = (await readdir(folder)).filter((name) => name.endsWith('.group'))
@@ -74,7 +74,7 @@ function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch (error) {
-    // Gone in the meantime, which is what was wanted.
+    // It has ended in the meantime.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }
@@ -86,7 +86,7 @@ export async function sweepFolder(folder: string, around: Surroundings): Promise
     if (pid === undefined) continue
     const path = join(folder, name)
     const marked = await stat(path).catch((error: NodeJS.ErrnoException) => {
-      // Another process sweeps the same folder.
+      // Another process removes the same folder.
       if (error.code === 'ENOENT') return undefined
       throw error
     })

@@ -10,7 +10,7 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { lastLines, runCommand } from './command.ts'
 import { fillOnce } from './fill-once.ts'
 import { findJava, kafkaJars } from './kafka-jars.ts'
-import type { LocalPlace } from './local-place.ts'
+import type { LocalSetup } from './local-setup.ts'
 import { type RunningServer, startServer } from './start-server.ts'
 import { serverVersions } from './versions.ts'
 
@@ -33,25 +33,25 @@ export interface LocalKafkaAdditions {
   readonly settings?: Readonly<Record<string, string>>
   /** Further arguments of the storage tool's `format`. */
   readonly formatArgs?: readonly string[]
-  /** Of a cluster of several: all are formatted with the same; a new one unless told. */
+  /** Of a cluster of several: all are formatted with the same; a new one by default. */
   readonly clusterId?: string
-  /** It is up when it sees so many brokers, itself among them. */
+  /** It is ready when it sees this many brokers, itself included. */
   readonly brokersMin?: number
   readonly heapMb?: number
 }
 
 /** Errors: `server_missing`, `server_failed`, `port_in_use`. */
 export async function startLocalKafka(
-  place: LocalPlace,
+  setup: LocalSetup,
   ports: LocalKafkaPorts,
   additions: LocalKafkaAdditions = {},
 ): Promise<RunningServer> {
-  const { folder, environment, say } = place
+  const { folder, environment, say } = setup
   const { settings: added = {}, formatArgs = [], brokersMin = 1, heapMb = 768 } = additions
   const javaOptions = [`-Xmx${heapMb}m`, ...quietJava]
   const name = `Kafka ${serverVersions.kafka}`
   const java = await findJava(environment)
-  const jars = await kafkaJars(place.cacheFolder, environment, say)
+  const jars = await kafkaJars(setup.cacheFolder, environment, say)
   const classPath = join(jars, 'jars', '*')
 
   await fillOnce(join(folder, logFolder), async (partial) => {
@@ -90,7 +90,7 @@ export async function startLocalKafka(
     args: [
       ...javaOptions,
       // Kept servers live long enough for the better compiler, those of a test run do not.
-      ...(place.ephemeral ? [briefJava] : []),
+      ...(setup.ephemeral ? [briefJava] : []),
       '-cp',
       classPath,
       'kafka.Kafka',
@@ -113,7 +113,7 @@ const quietJava = [
   '-XX:+UseSerialGC',
   '-Dorg.slf4j.simpleLogger.showDateTime=true',
   '-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS',
-  // At info every start and stop writes hundreds of lines, in which the reason of a failure drowns.
+  // At info every start and stop writes hundreds of lines, which hide the reason of a failure.
   '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
   '-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info',
 ]

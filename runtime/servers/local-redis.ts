@@ -3,7 +3,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import type { LocalPlace } from './local-place.ts'
+import type { LocalSetup } from './local-setup.ts'
 import { findRedisBinary } from './redis-binary.ts'
 import { type RunningServer, startServer } from './start-server.ts'
 
@@ -16,16 +16,16 @@ const stopGraceMs = 10_000
  * `server_failed`, `port_in_use`.
  */
 export async function startLocalRedis(
-  place: LocalPlace,
+  setup: LocalSetup,
   port: number,
   added: readonly string[] = [],
 ): Promise<RunningServer> {
-  const { folder, environment, say } = place
-  const binary = await findRedisBinary(place.cacheFolder, environment, say)
+  const { folder, environment, say } = setup
+  const binary = await findRedisBinary(setup.cacheFolder, environment, say)
   const cwd = join(folder, 'redis')
   await mkdir(cwd, { recursive: true })
   const settings = join(folder, 'redis.conf')
-  await writeFile(settings, redisSettings(port, place.ephemeral, added))
+  await writeFile(settings, redisSettings(port, setup.ephemeral, added))
   const address = `redis://127.0.0.1:${port}`
   const logPath = join(folder, 'redis.log')
   const running = await startServer({

@@ -1,6 +1,6 @@
 /**
- * Answers the addresses of a Kafka and a Redis for development and tests, starting what is not given; called by `npm
- * start` and tests.
+ * Provides a Kafka and a Redis for development and tests: their addresses go out, and what is not given is started;
+ * called by `npm start` and tests.
  */
 
 import { randomUUID } from 'node:crypto'
@@ -12,8 +12,8 @@ import { type ComposeService, findDocker, startComposeServers, stopComposeServer
 import { choosePorts } from './kept-ports.ts'
 import { stopLeftovers, sweepFolder } from './leftovers.ts'
 import { startLocalKafka } from './local-kafka.ts'
-import type { LocalPlace } from './local-place.ts'
 import { startLocalRedis } from './local-redis.ts'
+import type { LocalSetup } from './local-setup.ts'
 import { lockFolder } from './lock.ts'
 import type { RunningServer } from './start-server.ts'
 
@@ -45,7 +45,7 @@ export interface FindServersOptions {
 export interface Servers {
   readonly kafkaBrokers: string
   readonly redisUrl: string
-  /** Stops what was started here, and only that. Calling it again answers the same promise. */
+  /** Stops what was started here, and only that. Calling it again returns the same promise. */
   close(): Promise<void>
 }
 
@@ -67,14 +67,14 @@ export async function findServers(options: FindServersOptions): Promise<Servers>
     return { kafkaBrokers: kafkaGiven.address, redisUrl: redisGiven.address, close }
   }
   try {
-    const place = await preparePlace(options, closers)
+    const setup = await prepareSetup(options, closers)
     const wanted = { kafka: kafkaGiven, redis: redisGiven }
     const way = options.ephemeral ? 'local' : (options.servers ?? 'auto')
-    const docker = way === 'local' ? null : await fromDocker(place, wanted, closers, way === 'docker')
+    const docker = way === 'local' ? null : await fromDocker(setup, wanted, closers, way === 'docker')
     const { kafka, redis } =
-      docker instanceof Error || docker === null ? await fromPrograms(place, wanted, closers, docker) : docker
-    // Last of all; after a failed start the folder stays for its logs, and the next start sweeps it away.
-    if (options.ephemeral) closers.unshift(() => rm(place.folder, { recursive: true }))
+      docker instanceof Error || docker === null ? await fromPrograms(setup, wanted, closers, docker) : docker
+    // Last of all; after a failed start the folder stays for its logs, and the next start removes it.
+    if (options.ephemeral) closers.unshift(() => rm(setup.folder, { recursive: true }))
     return { kafkaBrokers: kafka.address, redisUrl: redis.address, close }
   } catch (error) {
     await close()
@@ -94,37 +94,37 @@ type Given = { readonly [K in keyof Both]: RunningServer | undefined }
 
 /** What kept Docker from serving is the answer where something else may serve instead. */
 async function fromDocker(
-  place: LocalPlace,
+  setup: LocalSetup,
   given: Given,
   closers: Closer[],
   isOnlyWay: boolean,
 ): Promise<Both | PipelineError> {
   const services = (['kafka', 'redis'] as const).filter((service) => given[service] === undefined)
   try {
-    place.say(`Docker ${await findDocker(place.environment)} answers: starting ${services.join(' and ')} in it`)
-    await stopComposeServers(place, services)
-    const started = await startComposeServers(place, services, await choosePorts(place.folder, place.say))
+    setup.say(`Docker ${await findDocker(setup.environment)} answers: starting ${services.join(' and ')} in it`)
+    await stopComposeServers(setup, services)
+    const started = await startComposeServers(setup, services, await choosePorts(setup.folder, setup.say))
     closers.push(() => closeServers(started))
     const of = (service: ComposeService) => given[service] ?? started[services.indexOf(service)]!
     return { kafka: of('kafka'), redis: of('redis') }
   } catch (error) {
     if (isOnlyWay || !(error instanceof PipelineError)) throw error
-    place.say(`${error.message}\nLooking for programs of this machine instead`)
+    setup.say(`${error.message}\nLooking for programs of this machine instead`)
     return error
   }
 }
 
 /** `docker`: why it did not serve. */
 async function fromPrograms(
-  place: LocalPlace,
+  setup: LocalSetup,
   given: Given,
   closers: Closer[],
   docker: PipelineError | null,
 ): Promise<Both> {
-  const ports = await choosePorts(place.folder, place.say)
+  const ports = await choosePorts(setup.folder, setup.say)
   const started = await Promise.allSettled([
-    given.kafka ?? startLocalKafka(place, ports),
-    given.redis ?? startLocalRedis(place, ports.redis),
+    given.kafka ?? startLocalKafka(setup, ports),
+    given.redis ?? startLocalRedis(setup, ports.redis),
   ])
   const running = started.flatMap((server) => (server.status === 'fulfilled' ? [server.value] : []))
   closers.push(() => closeServers(running))
@@ -143,8 +143,8 @@ function given(name: string, address: string, say: (line: string) => void): Runn
   return { address, close: async () => undefined }
 }
 
-/** Makes the folders, takes the lock of kept ones, and clears away what former starts left. */
-async function preparePlace(options: FindServersOptions, closers: Closer[]): Promise<LocalPlace> {
+/** Makes the folders, takes the lock of kept ones, and removes what former starts left. */
+async function prepareSetup(options: FindServersOptions, closers: Closer[]): Promise<LocalSetup> {
   const { say, ephemeral = false, isMeasured = false, environment = process.env } = options
   const root = resolve(options.folder)
   const cacheFolder = join(root, 'cache')
@@ -179,7 +179,7 @@ async function closeServers(running: readonly RunningServer[]): Promise<void> {
   for (const one of closed) if (one.status === 'rejected') throw one.reason
 }
 
-/** In reverse order; every step runs, and the first failure is told at the end. */
+/** In reverse order; every step runs, and the first failure is thrown at the end. */
 function closeOnce(closers: readonly Closer[]): Closer {
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {

@@ -9,12 +9,12 @@ import { ownerIsGone } from './processes.ts'
 const takeoversMax = 5
 
 /**
- * Answers the function that gives the lock back. A lock whose process is gone is taken over. Error: `server_failed`
+ * Returns the function that releases the lock. A lock whose process has ended is taken over. Error: `server_failed`
  * where a living process holds it.
  */
 export async function lockFolder(folder: string, environment: NodeJS.ProcessEnv): Promise<() => Promise<void>> {
   const path = join(folder, 'lock')
-  // The mark tells our lock from a later one of the same pid.
+  // The random part distinguishes this lock from a later one of the same pid.
   const mine = `${process.pid} ${randomUUID()}\n`
   for (let takeovers = 0; takeovers < takeoversMax; takeovers += 1) {
     if (await createNew(path, mine)) return () => unlockFolder(path, mine)
@@ -37,7 +37,7 @@ export async function lockFolder(folder: string, environment: NodeJS.ProcessEnv)
   )
 }
 
-/** Written whole under another name and then linked, so that nobody ever reads a half-written lock. */
+/** Written whole under another name and then linked, so that a half-written lock is never read. */
 async function createNew(path: string, text: string): Promise<boolean> {
   const draft = `${path}.${randomUUID()}`
   await writeFile(draft, text)
@@ -77,7 +77,7 @@ async function readLock(path: string): Promise<HeldLock | undefined> {
   }
 }
 
-/** Takes away the lock that was judged stale, and no other: what was moved aside and is not that one goes back. */
+/** Removes the lock that was found stale, and no other: a different one that was moved aside is moved back. */
 async function removeStale(path: string, staleText: string): Promise<void> {
   const aside = `${path}.${randomUUID()}`
   try {

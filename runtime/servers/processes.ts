@@ -1,11 +1,11 @@
 /**
- * Questions about processes of this machine, asked of the kernel and of `ps`; called by `lock.ts` and `leftovers.ts`.
+ * Facts about processes of this machine, from the kernel and `ps`; called by `lock.ts` and `leftovers.ts`.
  */
 
 import { runCommand } from './command.ts'
 
 const psMs = 10_000
-/** `ps` tells ages in whole seconds, and file times are rounded too. */
+/** `ps` prints ages in whole seconds, and file times are rounded too. */
 const clockSlackMs = 2_000
 
 export interface ListedProcess {
@@ -28,8 +28,8 @@ export function isAlive(pid: number): boolean {
 }
 
 /**
- * Whether the process that left a mark (a lock, a folder) at `markedAtMs` under its pid is gone. A process of that pid
- * that started after the mark is another one: pids come round again, in containers after every restart. Where `ps` is
+ * Whether the process that left a mark (a lock, a folder) at `markedAtMs` under its pid has ended. A process of that pid
+ * that started after the mark is another one: pids are reused, in containers after every restart. Where `ps` is
  * missing, a living pid counts as the owner.
  */
 export async function ownerIsGone(pid: number, markedAtMs: number, environment: NodeJS.ProcessEnv): Promise<boolean> {

@@ -31,7 +31,7 @@ export async function findRedisBinary(
     if (version === undefined) continue
     const name = `${version.product} ${version.version}`
     if (version.major >= serverVersions.redisMajorMin) return { file, name }
-    say(`${name} (${file} on the PATH) is passed over: version ${serverVersions.redisMajorMin} or newer is needed`)
+    say(`${name} (${file} on the PATH) is skipped: version ${serverVersions.redisMajorMin} or newer is needed`)
   }
   return await wheelBinary(cacheFolder, environment, say)
 }

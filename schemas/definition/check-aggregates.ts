@@ -4,19 +4,13 @@
  */
 
 import { durationExpected, parseDuration } from '../kernel/duration.ts'
-import type { Aggregate, AnyStream, Entity, FieldRef } from './definition.ts'
-import {
-  either,
-  fieldName,
-  identifierExpected,
-  isEntity,
-  isField,
-  isIdentifier,
-  isStream,
-  type Report,
-} from './definition-problem.ts'
+import { either, type Report } from '../kernel/report.ts'
+import { type Aggregate, aggregateKinds } from './aggregates.ts'
+import { fieldName, identifierExpected, isEntity, isField, isIdentifier, isStream } from './definition-problem.ts'
+import type { Entity } from './entity.ts'
 import { inStageOrder, keyOf, type ReachedAggregates, stageEntered } from './reach.ts'
 import { slotIdentity, slotName } from './slot-name.ts'
+import type { AnyStream, FieldRef } from './stream.ts'
 
 export function checkEntity(entity: Entity, scored: AnyStream, report: Report): void {
   const path = `entities.${entity.name}`
@@ -45,7 +39,9 @@ export function isDeclared(field: FieldRef): boolean {
 
 export function checkAggregate(path: string, aggregate: Aggregate, report: Report): void {
   const { of, stream, field, by, over, lag, at } = aggregate
-  if (of === 'count') {
+  if (!Object.hasOwn(aggregateKinds, of)) {
+    report(path, `an aggregate: ${either(Object.keys(aggregateKinds))}`, of)
+  } else if (aggregateKinds[of].of === 'facts') {
     if (!isStream(stream)) report(`${path}.stream`, 'a stream', stream)
   } else if (!isField(field) || !isStream(field.stream)) {
     report(`${path}.field`, 'a number or integer field of a stream', field)

@@ -2,6 +2,7 @@
 import { partitionsMax, streamsMax } from '../kernel/canonical-order.ts'
 import { durationExpected, parseDuration } from '../kernel/duration.ts'
 import type { FieldKind } from '../kernel/event.ts'
+import { isRecord, type Report } from '../kernel/report.ts'
 import {
   checkAggregate,
   checkEntity,
@@ -24,9 +25,7 @@ import {
   isEntity,
   isField,
   isIdentifier,
-  isRecord,
   isStream,
-  type Report,
 } from './definition-problem.ts'
 import { inStageOrder, keyOf, type Reached, reach } from './reach.ts'
 

@@ -3,9 +3,9 @@
  * `checkDefinition`.
  */
 
+import type { Report } from '../kernel/report.ts'
 import { avroName } from '../wire/record-codecs.ts'
 import type { AnyStream, Entity, Pipeline } from './definition.ts'
-import type { Report } from './definition-problem.ts'
 import type { Reached } from './reach.ts'
 
 const ownTopics = ['predictions', 'rejected', 'models', 'schemas'] as const

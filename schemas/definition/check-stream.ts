@@ -2,8 +2,9 @@
 
 import { durationExpected, parseDuration } from '../kernel/duration.ts'
 import type { FieldKind } from '../kernel/event.ts'
+import { either, isRecord, type Report } from '../kernel/report.ts'
 import type { AnyStream, FieldSpec } from './definition.ts'
-import { either, identifierExpected, isIdentifier, isRecord, type Report } from './definition-problem.ts'
+import { identifierExpected, isIdentifier } from './definition-problem.ts'
 
 const streamName = /^[A-Za-z_][A-Za-z0-9._-]{0,127}$/
 const topicName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/

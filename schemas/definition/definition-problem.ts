@@ -1,5 +1,6 @@
 /** One mistake of a definition, and how the checks of a definition report it and tell its parts apart. */
 
+import { isRecord, type Report } from '../kernel/report.ts'
 import { showValue } from '../kernel/show-value.ts'
 import type { Aggregate, AnyStream, Derived, Entity, FieldRef } from './definition.ts'
 
@@ -8,8 +9,6 @@ export interface DefinitionProblem {
   readonly expected: string
   readonly received: string
 }
-
-export type Report = (path: string, expected: string, received: unknown) => void
 
 /** A list, and the function that adds to it. */
 export function createReport(): { readonly problems: DefinitionProblem[]; readonly report: Report } {
@@ -28,10 +27,6 @@ export const isField = (value: unknown): value is FieldRef => kindOf(value) === 
 export const isEntity = (value: unknown): value is Entity => kindOf(value) === 'entity'
 export const isAggregate = (value: unknown): value is Aggregate => kindOf(value) === 'aggregate'
 export const isDerived = (value: unknown): value is Derived => kindOf(value) === 'derived'
-
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
 
 function kindOf(value: unknown): unknown {
   return isRecord(value) ? value.kind : undefined
@@ -60,9 +55,4 @@ export function describe(value: unknown): string {
 
 export function fieldName(field: FieldRef): string {
   return isStream(field.stream) ? `${showValue(field.stream.name)}.${showValue(field.name)}` : showValue(field.name)
-}
-
-/** `a, b or c`. */
-export function either(names: readonly string[]): string {
-  return names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`
 }

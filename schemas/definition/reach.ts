@@ -1,6 +1,8 @@
 /** What a definition reaches: streams, entities, aggregates, and the order of stages. Called by the checks and by `compile`. */
+
+import { isRecord } from '../kernel/report.ts'
 import type { Aggregate, AnyStream, Entity, Pipeline } from './definition.ts'
-import { isAggregate, isDerived, isEntity, isRecord, isStream } from './definition-problem.ts'
+import { isAggregate, isDerived, isEntity, isStream } from './definition-problem.ts'
 
 export type ReachedAggregates = ReadonlyArray<{ readonly path: string; readonly aggregate: Aggregate }>
 

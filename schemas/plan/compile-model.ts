@@ -1,8 +1,8 @@
 /** The checked model and way of learning of a definition in, their part of the plan out. Called by `compile`. */
 
-import type { LearnDefinition } from '../definition/model-definition.ts'
+import type { LearnDefinition } from '../definition/learn-definition.ts'
 import { parseDuration } from '../kernel/duration.ts'
-import type { LearnPlan } from './model-plan.ts'
+import type { LearnPlan } from './learn-plan.ts'
 
 /**
  * The registry keeps every version for ever: a network of 64 and 32 units takes 15 kB, so this is 22 MB a year.

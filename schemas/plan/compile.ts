@@ -111,6 +111,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
     streams,
     scored,
     stages,
+    entityStages: stages.filter(({ kind }) => kind === 'entity'),
     slots: slots.all,
     features,
     label,

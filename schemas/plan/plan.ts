@@ -3,11 +3,13 @@
  * none spells a field, topic or key of its own.
  */
 
+import type { AggregateKind } from '../definition/aggregates.ts'
 import type { EventValues, FieldPlan } from '../kernel/event.ts'
+import type { ModelPlan } from '../models/models.ts'
 import type { EventCodec, RecordCodec } from '../wire/codec.ts'
 import type { DeadLetter, Prediction, RegistryRecord, RepartitionRecord } from '../wire/records.ts'
 import type { WriterSchemas } from '../wire/writer-schemas.ts'
-import type { LearnPlan, ModelPlan } from './model-plan.ts'
+import type { LearnPlan } from './learn-plan.ts'
 
 export interface StreamPlan {
   readonly name: string
@@ -31,8 +33,6 @@ export interface StreamPlan {
   /** Index of the stage whose tasks consume the raw topic; null for a label stream that no feature is computed from. */
   readonly entersAt: number | null
 }
-
-export type AggregateKind = 'count' | 'sum' | 'mean' | 'min' | 'max'
 
 /** A number computed from one entity's log. The same aggregate written twice is one slot. */
 export interface AggregateSlot {
@@ -144,6 +144,8 @@ export interface Plan {
   readonly streams: readonly StreamPlan[]
   readonly scored: StreamPlan
   readonly stages: readonly StagePlan[]
+  /** Those of `stages` that keep the facts of an entity: all but the one that only rekeys. */
+  readonly entityStages: readonly StagePlan[]
   readonly slots: readonly AggregateSlot[]
   /** In vector order. */
   readonly features: readonly FeaturePlan[]

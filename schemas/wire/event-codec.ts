@@ -5,12 +5,19 @@
 
 import type avro from 'avsc'
 import type { FieldPlan, FieldValue, Problem, RejectCode } from '../kernel/event.ts'
+import { isRecord } from '../kernel/report.ts'
 import { showValue } from '../kernel/show-value.ts'
 import { confluentHeaderBytes, confluentId, isConfluent, isSingleObject } from './avro-fingerprint.ts'
 import { type AvroSchema, avroType } from './avro-types.ts'
 import type { EventCodec } from './codec.ts'
 import { repeatedMembers } from './repeated-members.ts'
-import { createSingleObjectCodec, type Decoded, fingerprintIn, SchemaIncompatible } from './single-object.ts'
+import {
+  createSingleObjectCodec,
+  type Decoded,
+  fingerprintIn,
+  SchemaIncompatible,
+  type SingleObjectCodec,
+} from './single-object.ts'
 import { createWriterSchemas, type WriterSchemas } from './writer-schemas.ts'
 
 /** 9999-12-31T23:59:59.999Z, the last instant with a four-digit year. */
@@ -54,31 +61,51 @@ function readerSchema(name: string, fields: readonly FieldPlan[]): AvroSchema {
   return { type: 'record', name, fields: fields.map(optional) }
 }
 
+type Decode = ReturnType<EventCodec['decode']>
+
+/** What decoding events of one stream works from. */
+interface EventReading {
+  readonly name: string
+  readonly fields: readonly FieldPlan[]
+  readonly writers: WriterSchemas
+  readonly singleObjects: SingleObjectCodec
+  readonly check: EventCodec['check']
+}
+
 export function createEventCodec(
   name: string,
   namespace: string,
   fields: readonly FieldPlan[],
   writers: WriterSchemas = createWriterSchemas(),
 ): EventCodec {
-  const schema = eventSchema(name, namespace, fields)
-  const schemas = new Map([[name, schema]])
+  const schemas = new Map([[name, eventSchema(name, namespace, fields)]])
   const readerFor = (writer: avro.Type) => {
-    if (isOfInternalTopic(writer)) return null
+    if (isOfInternalTopic(writer, `${namespace}.`, name, writers)) return null
     return { name, type: avroType(readerSchema(writer.name ?? name, fields)) }
   }
   const singleObjects = createSingleObjectCodec(schemas, { writers, topics: 'raw', readerFor })
-  const fieldChecks = fields.map((field) => ({ field, check: checkOf(field) }))
-  const utf8 = new TextDecoder('utf-8', { fatal: true })
-
-  /** By its name in this definition, and in others by its shape: no raw event of Millrace's holds records, arrays or maps. */
-  function isOfInternalTopic(writer: avro.Type): boolean {
-    if (!writer.name?.startsWith(`${namespace}.`) || writer.name === `${namespace}.${name}`) return false
-    return writers.isInternal(writer.name) || !isFlat(writer)
+  const check = createEventCheck(fields)
+  const reading: EventReading = { name, fields, writers, singleObjects, check }
+  return {
+    schemas,
+    encode: (event) => singleObjects.encode(name, event),
+    decode: (bytes) => decodeEvent(reading, bytes),
+    check,
   }
+}
 
-  function check(values: unknown, options: { fromText?: boolean } = {}) {
+/** By its name in this definition, and in others by its shape: no raw event of Millrace's holds records, arrays or maps. */
+function isOfInternalTopic(writer: avro.Type, prefix: string, name: string, writers: WriterSchemas): boolean {
+  if (!writer.name?.startsWith(prefix) || writer.name === `${prefix}${name}`) return false
+  return writers.isInternal(writer.name) || !isFlat(writer)
+}
+
+/** Choices that depend on the declarations are taken here, once. */
+function createEventCheck(fields: readonly FieldPlan[]): EventCodec['check'] {
+  const fieldChecks = fields.map((field) => ({ field, check: checkOf(field) }))
+  return (values, options = {}) => {
     if (!isRecord(values)) {
-      return refused([problem('', 'type', 'an object with the fields of the event', values)])
+      return rejected([problem('', 'type', 'an object with the fields of the event', values)])
     }
     const event: Record<string, FieldValue> = {}
     const problems: Problem[] = []
@@ -95,80 +122,82 @@ export function createEventCodec(
       if (checked.ok) event[field.name] = checked.value
       else problems.push(problem(`/${field.name}`, checked.code, checked.expected, value))
     }
-    return problems.length === 0 ? ({ ok: true, event } as const) : refused(problems)
+    return problems.length === 0 ? { ok: true, event } : rejected(problems)
   }
+}
 
-  function decode(bytes: Buffer | null) {
-    if (bytes === null || bytes.length === 0) {
-      return refused([problem('', 'empty', 'an event', bytes === null ? 'a tombstone' : 'no bytes')])
-    }
-    if (isSingleObject(bytes)) return decodeAvro(bytes)
-    return isConfluent(bytes) ? decodeConfluent(bytes) : decodeJson(bytes)
+function decodeEvent(reading: EventReading, bytes: Buffer | null): Decode {
+  if (bytes === null || bytes.length === 0) {
+    return rejected([problem('', 'empty', 'an event', bytes === null ? 'a tombstone' : 'no bytes')])
   }
+  if (isSingleObject(bytes)) return decodeSingleObject(reading, bytes)
+  return isConfluent(bytes) ? decodeConfluent(reading, bytes) : decodeJson(reading, bytes)
+}
 
-  function decodeAvro(bytes: Buffer) {
-    const written = `schema fingerprint ${fingerprintIn(bytes)}`
-    return decoded(() => singleObjects.decode(bytes), written, `Avro with a schema of ${name}`)
+function decodeSingleObject({ name, singleObjects, check }: EventReading, bytes: Buffer): Decode {
+  let found: Decoded | null
+  try {
+    found = singleObjects.decode(bytes)
+  } catch (error) {
+    return unreadable(name, `schema fingerprint ${fingerprintIn(bytes)}`, error)
   }
+  if (found !== null) return check(found.record)
+  const written = `schema fingerprint ${fingerprintIn(bytes)}`
+  return rejected([problem('', 'schema_unknown', `Avro with a schema of ${name}`, written)])
+}
 
-  function decodeConfluent(bytes: Buffer) {
-    const id = confluentId(bytes)
-    const written = `schema id ${id}`
-    const writer = writers.findId(id)
-    if (writer === undefined || 'notAvro' in writer) {
-      if (writer) return refused([problem('', 'schema_incompatible', `an Avro schema for ${name}`, writer.notAvro)])
-      const expected = writers.hasRegistry
-        ? `an id of the schema registry for ${name}`
-        : 'SCHEMA_REGISTRY_URL to be set, since the record is in the Confluent wire format'
-      return refused([problem('', 'schema_unknown', expected, written)])
-    }
-    return decoded(() => singleObjects.decodeAs(writer, bytes, confluentHeaderBytes), written, '')
+function decodeConfluent({ name, writers, singleObjects, check }: EventReading, bytes: Buffer): Decode {
+  const id = confluentId(bytes)
+  const writer = writers.findId(id)
+  if (writer === undefined) {
+    const expected = writers.hasRegistry
+      ? `an id of the schema registry for ${name}`
+      : 'SCHEMA_REGISTRY_URL to be set, since the record is in the Confluent wire format'
+    return rejected([problem('', 'schema_unknown', expected, `schema id ${id}`)])
   }
-
-  /** `known`: what is expected where `decode` finds no schema. */
-  function decoded(decode: () => Decoded | null, written: string, known: string) {
-    let found: Decoded | null
-    try {
-      found = decode()
-    } catch (error) {
-      const reason = (error as Error).message
-      return error instanceof SchemaIncompatible
-        ? refused([
-            problem(
-              '',
-              'schema_incompatible',
-              `a schema whose records can be read as ${name}`,
-              `${written}: ${reason}`,
-            ),
-          ])
-        : refused([problem('', 'not_avro', `one Avro record of ${name}`, reason)])
-    }
-    return found ? check(found.record) : refused([problem('', 'schema_unknown', known, written)])
+  if ('notAvro' in writer) {
+    return rejected([problem('', 'schema_incompatible', `an Avro schema for ${name}`, writer.notAvro)])
   }
-
-  function decodeJson(bytes: Buffer) {
-    let values: unknown
-    try {
-      values = JSON.parse(utf8.decode(bytes))
-    } catch (error) {
-      const expected = 'a JSON object in UTF-8, an Avro single object or the Confluent wire format'
-      return refused([problem('', 'not_json', expected, (error as Error).message)])
-    }
-    const checked = check(values)
-    const repeated = isRecord(values) ? repeatedFields(bytes, values) : []
-    if (repeated.length === 0) return checked
-    return refused([...repeated, ...(checked.ok ? [] : checked.problems)])
+  let found: Decoded
+  try {
+    found = singleObjects.decodeAs(writer, bytes, confluentHeaderBytes)
+  } catch (error) {
+    return unreadable(name, `schema id ${id}`, error)
   }
+  return check(found.record)
+}
 
-  function repeatedFields(bytes: Buffer, values: object): Problem[] {
-    const repeated = repeatedMembers(bytes, values)
-    if (repeated.length === 0) return []
-    return fields
-      .filter((field) => repeated.includes(field.name))
-      .map((field) => problem(`/${field.name}`, 'repeated', 'one value', 'several'))
+/** `written`: what the record was written with. */
+function unreadable(name: string, written: string, error: unknown): Decode {
+  const reason = (error as Error).message
+  if (!(error instanceof SchemaIncompatible))
+    return rejected([problem('', 'not_avro', `one Avro record of ${name}`, reason)])
+  const expected = `a schema whose records can be read as ${name}`
+  return rejected([problem('', 'schema_incompatible', expected, `${written}: ${reason}`)])
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+function decodeJson({ fields, check }: EventReading, bytes: Buffer): Decode {
+  let values: unknown
+  try {
+    values = JSON.parse(utf8.decode(bytes))
+  } catch (error) {
+    const expected = 'a JSON object in UTF-8, an Avro single object or the Confluent wire format'
+    return rejected([problem('', 'not_json', expected, (error as Error).message)])
   }
+  const checked = check(values)
+  const repeated = isRecord(values) ? repeatedFields(fields, bytes, values) : []
+  if (repeated.length === 0) return checked
+  return rejected([...repeated, ...(checked.ok ? [] : checked.problems)])
+}
 
-  return { schemas, encode: (event) => singleObjects.encode(name, event), decode, check }
+function repeatedFields(fields: readonly FieldPlan[], bytes: Buffer, values: object): Problem[] {
+  const repeated = repeatedMembers(bytes, values)
+  if (repeated.length === 0) return []
+  return fields
+    .filter((field) => repeated.includes(field.name))
+    .map((field) => problem(`/${field.name}`, 'repeated', 'one value', 'several'))
 }
 
 /** Every field is one value. */
@@ -178,11 +207,7 @@ function isFlat(writer: avro.Type): boolean {
   return fields.flatMap((field) => typesOf(field.type)).every(({ typeName }) => !nestingTypes.has(typeName))
 }
 
-function isRecord(values: unknown): values is Readonly<Record<string, unknown>> {
-  return values !== null && typeof values === 'object' && !Array.isArray(values)
-}
-
-function refused(problems: readonly Problem[]): { ok: false; problems: readonly Problem[] } {
+function rejected(problems: readonly Problem[]): { ok: false; problems: readonly Problem[] } {
   return { ok: false, problems }
 }
 

@@ -4,10 +4,9 @@
  */
 
 import type { FieldPlan, FieldValue } from '../kernel/event.ts'
-import type { StreamPlan } from '../plan/plan.ts'
 import { describeField, lengthMaxDefault, timestampMax } from './event-codec.ts'
 
-export function eventJsonSchema({ name, fields }: Pick<StreamPlan, 'name' | 'fields'>) {
+export function eventJsonSchema({ name, fields }: { readonly name: string; readonly fields: readonly FieldPlan[] }) {
   return {
     type: 'object',
     description: `An event of the stream ${name}. Fields that are not listed are passed over.`,

@@ -3,7 +3,7 @@
  * which held the weights of a logistic regression and nothing else, are read as its first branch.
  */
 
-import type { ModelWeights } from '../plan/model-plan.ts'
+import { type ModelWeights, modelKinds } from '../models/models.ts'
 import type { AvroSchema } from './avro-types.ts'
 
 export interface WeightsCodec {
@@ -14,28 +14,10 @@ export interface WeightsCodec {
 }
 
 export function createWeightsCodec(namespace: string): WeightsCodec {
-  const list = (items: unknown) => ({ type: 'array', items })
-  const record = (name: string, fields: Readonly<Record<string, unknown>>): AvroSchema => ({
-    type: 'record',
-    name,
-    namespace,
-    fields: Object.entries(fields).map(([field, type]) => ({ name: field, type })),
+  const schema = Object.entries(modelKinds).map(([name, { weightsFields }]): AvroSchema => {
+    const fields = Object.entries(weightsFields(namespace)).map(([field, type]) => ({ name: field, type }))
+    return { type: 'record', name, namespace, fields }
   })
-  const [names, doubles, floats] = [list('string'), list('double'), list('float')]
-  const layer = record('layer', { weights: floats, biases: floats })
-  const schema = [
-    record('logistic', {
-      kind: { type: 'enum', name: 'logistic_kind', namespace, symbols: ['logistic'] },
-      features: names,
-      means: doubles,
-      scales: doubles,
-      weights: doubles,
-      intercept: 'double',
-    }),
-    record('mlp', { features: names, units: doubles, means: doubles, scales: doubles, layers: list(layer) }),
-    record('prior', { features: names, probability: 'double' }),
-    record('own', { name: 'string', features: names, json: 'string' }),
-  ]
   return {
     schema,
     wrap: (weights) => ({ [`${namespace}.${weights.kind}`]: weights }),

@@ -2,9 +2,8 @@
 
 import type { CanonicalPosition } from '../kernel/canonical-order.ts'
 import type { EventValues } from '../kernel/event.ts'
-import type { AggregateSlot, StreamPlan } from '../plan/plan.ts'
 import type { AvroSchema } from './avro-types.ts'
-import type { RecordCodec } from './codec.ts'
+import type { EventCodec, RecordCodec } from './codec.ts'
 import { createWeightsCodec } from './model-weights-codec.ts'
 import type {
   AliasChange,
@@ -59,15 +58,22 @@ function record(
 /** Avro's names take letters, digits and underscores only. */
 export const avroName = (name: string) => name.replaceAll(/[^A-Za-z0-9_]/g, '_')
 
+/** A stream whose events a repartition topic carries. */
+export interface CarriedStream {
+  readonly name: string
+  readonly index: number
+  readonly codec: EventCodec
+}
+
 export interface RepartitionCodecOptions {
   readonly entity: string
   readonly namespace: string
   /** Carried over. */
-  readonly streams: readonly StreamPlan[]
-  readonly scored: StreamPlan
-  readonly slots: readonly AggregateSlot[]
+  readonly streams: readonly CarriedStream[]
+  readonly scored: CarriedStream
+  readonly slots: ReadonlyArray<{ readonly name: string }>
   /** Whether something that later stages compute is computed from the field. */
-  readonly isNeeded: (stream: StreamPlan, field: string) => boolean
+  readonly isNeeded: (stream: CarriedStream, field: string) => boolean
   readonly writers: WriterSchemas
 }
 
@@ -77,7 +83,7 @@ export interface RepartitionCodecOptions {
  */
 export function createRepartitionCodec(options: RepartitionCodecOptions): RecordCodec<RepartitionRecord> {
   const { entity, namespace, streams, scored, slots, isNeeded, writers } = options
-  const nameOf = (stream: StreamPlan) => avroName(`${entity}_${stream.name}`)
+  const nameOf = (stream: CarriedStream) => avroName(`${entity}_${stream.name}`)
   const watermarkName = avroName(`${entity}_mark`)
   const schemas = new Map<string, AvroSchema>()
   for (const stream of streams) {

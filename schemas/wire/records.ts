@@ -4,7 +4,7 @@
  */
 import type { CanonicalPosition } from '../kernel/canonical-order.ts'
 import type { EventValues, Problem } from '../kernel/event.ts'
-import type { ModelWeights } from '../plan/model-plan.ts'
+import type { ModelWeights } from '../models/models.ts'
 
 export type RepartitionRecord = RepartitionEvent | WatermarkRecord
 

@@ -130,7 +130,7 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
 
   /** None as well while Kafka, back a moment ago on a busy machine, does not tell. */
   async function tasksOf(worker: string): Promise<readonly Task[]> {
-    const { members } = await broker.group(parts.group).catch((error: unknown) => {
+    const { members } = await broker.groups.describe(parts.group).catch((error: unknown) => {
       if (!(error instanceof PipelineError)) throw error
       say(`          ${error.message}`)
       return { members: [] }

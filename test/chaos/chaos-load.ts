@@ -2,7 +2,7 @@
 import { type Slice, sliceChunks } from '../../bench/slice.ts'
 import type { HandbookTable } from '../../pipelines/handbook.ts'
 import { produce } from '../../producers/produce.ts'
-import type { Broker } from '../../runtime/broker.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
@@ -32,7 +32,7 @@ export interface ChaosLoad {
 }
 
 export async function startLoad(
-  broker: Broker,
+  broker: BrokerData,
   parts: {
     readonly plan: Plan
     readonly table: HandbookTable

@@ -51,9 +51,9 @@ async function ran() {
   await started.stop()
   const sent = events.map(({ stream, values }) => ({ stream, id: values.txId, timeMs: values.at, values }))
   const expected = expectOutcome(plan, model, sent, partitions)
-  const compare = () => comparePredictions(broker, plan, expected.predictions, 'v1')
+  const compare = () => comparePredictions(broker.data, plan, expected.predictions, 'v1')
   const add = async (...predictions: readonly Prediction[]) => {
-    const producer = await broker.producer()
+    const producer = await broker.data.producer()
     const { topic, codec } = plan.predictions
     await producer.send(predictions.map((one) => ({ topic, partition: 0, key: null, value: codec.encode(one) })))
   }
@@ -97,7 +97,7 @@ test('every kind of wrong prediction is found, and the last bit counts', async (
     { ...right('more2'), modelVersion: 'v0' },
     { ...first!, id: 'never sent' },
   )
-  const found = await comparePredictions(runner.broker, plan, expected.predictions, 'v1')
+  const found = await comparePredictions(runner.broker.data, plan, expected.predictions, 'v1')
   expect(found).toMatchObject({ lost: ['more3'], doubled: [second!.id], foreign: ['never sent'], rejected: [] })
   expect(found.differing).toEqual([
     expect.stringMatching(/^event more0 at .*: amount 100\.00000000000003, undisturbed 100$/),

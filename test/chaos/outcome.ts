@@ -2,7 +2,7 @@
 import { createFeatureReader, type ReadAnswer } from '../../feature-store/reader.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
 import { eventTimeOf } from '../../processors/position.ts'
-import type { Broker } from '../../runtime/broker.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { readSpans, wholeLog } from '../../runtime/read-log.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
@@ -24,7 +24,7 @@ export interface ComparedPredictions {
 
 /** Everything that is committed in the predictions topic and among the dead letters. */
 export async function comparePredictions(
-  broker: Broker,
+  broker: BrokerData,
   plan: Plan,
   expected: ReadonlyMap<string, ExpectedPrediction>,
   modelVersion: string,

@@ -1,6 +1,6 @@
 /** Follows the committed predictions through outages of Kafka: how many came, and when from which task. Used by `run-chaos.ts`. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Broker, FetchFrom, Task } from '../../runtime/broker.ts'
+import type { BrokerData, FetchFrom, Task } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 
@@ -25,7 +25,7 @@ interface Waiting {
 const limits = { maxWaitMs: 50, partitionBytesMax: 1_048_576 }
 const retryMs = 100
 
-export function watchPredictions(broker: Broker, plan: Plan, partitions: number): PredictionWatch {
+export function watchPredictions(broker: BrokerData, plan: Plan, partitions: number): PredictionWatch {
   const { topic, codec } = plan.predictions
   let places: FetchFrom[] = Array.from({ length: partitions }, (_, partition) => ({ topic, partition, offset: 0 }))
   const waiting = new Set<Waiting>()

@@ -16,7 +16,7 @@ import { ensureTopics, requireTopics } from '../../cli/topics/requirements.ts'
 import { createRedisStore } from '../../feature-store/redis/store.ts'
 import { publishVersion } from '../../online-model/registry/publish-version.ts'
 import { generateHandbook } from '../../pipelines/handbook.ts'
-import type { Broker } from '../../runtime/broker.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
@@ -128,10 +128,10 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
     const plan = await loadPlan(definition, namespace)
     const table = generateHandbook()
     const model = await trainModel(plan, table, partitions)
-    await ensureTopics(broker, plan, partitions)
-    await pinModel(broker, plan, model)
+    await ensureTopics(broker.admin, plan, partitions)
+    await pinModel(broker.data, plan, model)
     const partitionsOf = await requireTopics(
-      broker,
+      broker.data,
       plan.topics.map(({ topic }) => topic),
     )
 
@@ -151,9 +151,9 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
     closing.add('processes', () => Promise.all(processes.map((one) => (one.isRunning() ? one.kill() : null))))
     for (const one of processes) one.start()
     await untilReady(processes)
-    const watch = watchPredictions(broker, plan, partitionsOf(plan.predictions.topic))
+    const watch = watchPredictions(broker.data, plan, partitionsOf(plan.predictions.topic))
     closing.add('watched predictions', watch.close)
-    const load = await startLoad(broker, { plan, table, eventsPerSecond: rate, partitionsOf })
+    const load = await startLoad(broker.data, { plan, table, eventsPerSecond: rate, partitionsOf })
     closing.add('load', load.stop)
     const looking = setInterval(() => void Promise.all(processes.map((one) => one.look())), lookEveryMs)
     closing.add('looking', async () => clearInterval(looking))
@@ -174,7 +174,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
     await carryOut.stopAll()
 
     const expected = expectOutcome(plan, model, load.sent, partitions)
-    const compared = await comparePredictions(broker, plan, expected.predictions, model.version)
+    const compared = await comparePredictions(broker.data, plan, expected.predictions, model.version)
     const { keyPrefix } = sharedNames({ namespace }, plan)
     const store = await createRedisStore({ url: servers.redis.address, pipeline: plan.name, namespace: keyPrefix })
     closing.add('store', store.close)
@@ -218,7 +218,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
 }
 
 /** The one model of the whole run, in the registry before any process starts. */
-async function pinModel(broker: Broker, { models }: Plan, version: ModelVersion): Promise<void> {
+async function pinModel(broker: BrokerData, { models }: Plan, version: ModelVersion): Promise<void> {
   const producer = await broker.producer()
   try {
     const change = { previous: null, by: 'chaos', reason: 'every event is scored by it', changedAtMs: 0 }

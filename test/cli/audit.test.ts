@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest'
 import { runAudit } from '../../processors/audit/run-audit.ts'
 import type { Log } from '../../runtime/log.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { createPipelineRunner } from '../../testing/index.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
 
@@ -22,10 +23,11 @@ test('follows a pipeline to its end, batch by batch, and finds the one changed b
   const follow = () =>
     runAudit({
       plan: runner.plan,
-      broker: runner.broker,
+      broker: runner.broker.data,
       partitionsOf: () => 2,
       clock: runner.clock,
       log: silent,
+      random: () => 1,
       sample: 1,
       scoreOf: () => null,
       loadModels: async () => void learned++,
@@ -40,8 +42,34 @@ test('follows a pipeline to its end, batch by batch, and finds the one changed b
   const [first] = await runner.predictions()
   const features = first!.features.map((value, i) => (i === 3 ? value + value * Number.EPSILON : value))
   const value = runner.plan.predictions.codec.encode({ ...first!, features })
-  const producer = await runner.broker.producer()
+  const producer = await runner.broker.data.producer()
   await producer.send([{ topic: runner.plan.predictions.topic, partition: 1, key: null, value }])
   expect(await follow()).toMatchObject({ checked: 121, predictions: 61, differing: 1 })
   expect(names).toEqual([`${first!.id} userSum`])
+})
+
+test('gives up after five minutes without Kafka, and says how long it tried', async () => {
+  const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 1, startMs: clicksStartMs })
+  const beganMs = runner.clock.elapsedMs()
+  const away = new PipelineError('kafka_unreachable', 'No broker answered.')
+  const audit = runAudit({
+    plan: runner.plan,
+    broker: { ...runner.broker.data, fetcher: () => Promise.reject(away) },
+    partitionsOf: () => 1,
+    clock: runner.clock,
+    log: silent,
+    random: () => 1,
+    sample: 1,
+    scoreOf: () => null,
+    loadModels: async () => undefined,
+    isOnce: false,
+    signal: new AbortController().signal,
+    onCompared: () => undefined,
+  })
+  await expect(audit).rejects.toMatchObject({
+    code: 'kafka_unreachable',
+    message: 'No broker answered. Gave up after 66 failed attempts in 301 s.',
+    cause: away,
+  })
+  expect(runner.clock.elapsedMs() - beganMs).toBeGreaterThan(300_000)
 })

@@ -22,8 +22,8 @@ const clock = { ...systemClock, nowMs: () => startMs + 60 * dayMs }
 async function filledBroker(): Promise<MemoryBroker> {
   const broker = createMemoryBroker({ clock })
   onTestFinished(() => broker.close())
-  await ensureTopics(broker, plan, 2)
-  const producer = await broker.producer()
+  await ensureTopics(broker.admin, plan, 2)
+  const producer = await broker.data.producer()
   const chargebacks = plan.streams[1]!
   for (let i = 0; i < 200; i++) {
     const time = startMs + (i * dayMs) / 10
@@ -107,8 +107,16 @@ describe('millrace data', () => {
     const file = join(folder, 'training', 'card-fraud.duckdb')
     const snapshot = join(folder, 'training', 'card-fraud.snapshot.duckdb')
     mkdirSync(join(folder, 'training'))
-    const store = await openTrainingStore({ file, plan, clusterId: await broker.clusterId() })
-    const follower = createStoreFollower({ broker, plan, store, clock, log: { warn: () => undefined }, handOut: null })
+    const store = await openTrainingStore({ file, plan, clusterId: await broker.admin.clusterId() })
+    const follower = createStoreFollower({
+      broker: broker.data,
+      plan,
+      store,
+      clock,
+      log: { warn: () => undefined },
+      random: () => 1,
+      handOut: null,
+    })
     for (let quiet = 0; quiet < 2; ) quiet = (await follower.step()).isAtEnd ? quiet + 1 : 0
     await follower.close()
     // Kafka is not asked where there is a file.
@@ -157,7 +165,7 @@ describe('millrace data', () => {
   test('of nothing says so', async () => {
     const folder = await scratchFolder()
     const broker = createMemoryBroker({ clock })
-    await ensureTopics(broker, plan, 2)
+    await ensureTopics(broker.admin, plan, 2)
     const html = join(folder, 'page.html')
     const { code, out } = await call(['data', definition, '--html', html], {
       env: { MILLRACE_FOLDER: folder },

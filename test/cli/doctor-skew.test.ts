@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { skewExamination } from '../../cli/doctor/skew.ts'
 import type { Subject } from '../../cli/doctor/subject.ts'
-import type { AuditFigures } from '../../cli/proof/audit.ts'
+import type { AuditFigures } from '../../cli/proof/audit-route.ts'
 import { parseConfig } from '../../runtime/config/config.ts'
 
 const sound: AuditFigures = {

@@ -50,9 +50,12 @@ async function setUp(
   // The topics of the runner have what a stock Kafka has.
   const broker: Broker = {
     ...runner.broker,
-    topicSettings: async (topics, names) => {
-      const found = await runner.broker.topicSettings(topics, names)
-      return new Map([...found].map(([topic, has]) => [topic, new Map([...has, ...Object.entries(settings)])]))
+    admin: {
+      ...runner.broker.admin,
+      topicSettings: async (topics, names) => {
+        const found = await runner.broker.admin.topicSettings(topics, names)
+        return new Map([...found].map(([topic, has]) => [topic, new Map([...has, ...Object.entries(settings)])]))
+      },
     },
     close: async () => undefined,
   }
@@ -223,7 +226,7 @@ describe('lag', () => {
     const subject = await setUp()
     const { runner } = subject
     // A member that reads nothing.
-    const worker = await runner.broker.worker({
+    const worker = await runner.broker.groups.worker({
       group,
       worker: 'idle',
       stages: [{ stage: 'user', topics: ['clicks'], partitions: 2 }],
@@ -246,12 +249,12 @@ describe('lag', () => {
   test('that retention has cut off is a failure', async () => {
     const subject = await stopped()
     const { runner } = subject
-    const [busy] = (await runner.broker.bounds([0, 1].map((partition) => ({ topic: 'clicks', partition })))).filter(
-      ({ end }) => end > 0,
-    )
+    const [busy] = (
+      await runner.broker.data.bounds([0, 1].map((partition) => ({ topic: 'clicks', partition })))
+    ).filter(({ end }) => end > 0)
     const more = Array.from({ length: 5 }, (_, n) => click(`m${n}`, `u${n % 3}`, 20 + n))
     await runner.sendAll(more)
-    const [bound] = await runner.broker.bounds([busy!])
+    const [bound] = await runner.broker.data.bounds([busy!])
     runner.broker.truncate('clicks', busy!.partition, bound!.end)
     const { code, lines } = await examine(subject)
     expect(code).toBe(1)
@@ -272,7 +275,10 @@ describe('stored state', () => {
 
   test('of another cluster is recognised before a start', async () => {
     const subject = await stopped()
-    const elsewhere: Broker = { ...subject.broker, clusterId: async () => 'other' }
+    const elsewhere: Broker = {
+      ...subject.broker,
+      admin: { ...subject.broker.admin, clusterId: async () => 'other' },
+    }
     expect((await looked({ ...subject, broker: elsewhere })).slice(0, 2)).toEqual([
       1,
       'FAIL  state user: it belongs to Kafka cluster memory, this one is other: the offsets of one mean nothing in the other. ' +
@@ -283,7 +289,11 @@ describe('stored state', () => {
   test('of another partition count is recognised before a start', async () => {
     const { runner, broker } = await stopped()
     const wider = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 4, startMs })
-    const grown: Broker = { ...wider.broker, topicSettings: broker.topicSettings, close: async () => undefined }
+    const grown: Broker = {
+      ...wider.broker,
+      admin: { ...wider.broker.admin, topicSettings: broker.admin.topicSettings },
+      close: async () => undefined,
+    }
     expect((await looked({ runner, broker: grown } as never)).slice(0, 2)).toEqual([
       1,
       'FAIL  state user: it was made with 2 partitions, the topics have 4: keys are in other partitions now. ' +
@@ -331,7 +341,7 @@ describe('stored state', () => {
   test('that lost its tail, where retention has removed what lies between', async () => {
     const subject = await stopped()
     const { runner } = subject
-    const busy = (await runner.broker.bounds([0, 1].map((partition) => ({ topic: 'clicks', partition })))).find(
+    const busy = (await runner.broker.data.bounds([0, 1].map((partition) => ({ topic: 'clicks', partition })))).find(
       ({ end }) => end > 0,
     )!
     const { identity } = await runner.store.look('user', busy.partition)
@@ -355,7 +365,10 @@ describe('stored state', () => {
     const subject = await stopped()
     const forgetful: Broker = {
       ...subject.broker,
-      committedOffsets: async (_, partitions) => partitions.map((place) => ({ ...place, offset: null, metadata: '' })),
+      groups: {
+        ...subject.broker.groups,
+        committedOffsets: async (_, partitions) => partitions.map((at) => ({ ...at, offset: null, metadata: '' })),
+      },
     }
     const [code, , line] = await looked({ ...subject, broker: forgetful })
     expect([code, line]).toEqual([
@@ -526,7 +539,7 @@ describe('the registry', () => {
       reason: 'r',
       changedAtMs: startMs,
     }
-    await publishVersion(await broker.producer(), { topic, codec, ...more })
+    await publishVersion(await broker.data.producer(), { topic, codec, ...more })
     return { plan, lines: (await examine(subject)).lines('registry') }
   }
 

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { fitInWorker } from '../../cli/learn/fit-in-worker.ts'
 import { loadPlan } from '../../cli/load-plan.ts'
 import { modelOf } from '../../online-model/models/model-of.ts'
-import type { TrainingRows } from '../../schemas/definition/custom-model.ts'
+import type { TrainingRows } from '../../schemas/models/custom.ts'
 import { createRandom } from '../../testing/random.ts'
 
 const definition = 'pipelines/card-fraud.ts'

@@ -4,7 +4,7 @@ import { followModels } from '../../cli/run/follow-models.ts'
 import { ensureTopics } from '../../cli/topics/requirements.ts'
 import { publishVersion } from '../../online-model/registry/publish-version.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import type { Broker } from '../../runtime/broker.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { compile } from '../../schemas/plan/compile.ts'
@@ -16,16 +16,16 @@ const features = plan.features.map(({ name }) => name)
 async function setUp() {
   const clock = createVirtualClock(0)
   const broker = createMemoryBroker({ clock })
-  await ensureTopics(broker, plan, 1)
+  await ensureTopics(broker.admin, plan, 1)
   onTestFinished(() => broker.close())
   const messages: string[] = []
   const note = (_: object, message: string) => void messages.push(message)
   /** What the next fetches reject with. */
   const failures: unknown[] = []
-  const faulty: Pick<Broker, 'bounds' | 'fetcher'> = {
-    bounds: broker.bounds,
+  const faulty: BrokerData = {
+    ...broker.data,
     fetcher: async () => {
-      const fetcher = await broker.fetcher()
+      const fetcher = await broker.data.fetcher()
       return {
         close: fetcher.close,
         fetch: async (from, limits) => {
@@ -58,7 +58,7 @@ async function setUp() {
     }
     const previous = published === 1 ? null : `v${published - 1}`
     const { topic, codec } = plan.models
-    await publishVersion(await broker.producer(), {
+    await publishVersion(await broker.data.producer(), {
       topic,
       codec,
       version,
@@ -70,7 +70,7 @@ async function setUp() {
   }
   const follow = async () => {
     const log = { info: note, warn: note, error: note }
-    const models = await followModels({ plan, broker: faulty, clock, log })
+    const models = await followModels({ plan, broker: faulty, clock, log, random: () => 1 })
     onTestFinished(() => models.close())
     return models
   }
@@ -132,7 +132,7 @@ test('is given up when failures have not passed for five minutes', async () => {
   const gone = new PipelineError('kafka_unreachable', 'No broker answered.')
   failures.push(...Array<unknown>(200).fill(gone))
   await publish()
-  await expect(models.failed).resolves.toBe(gone)
+  await expect(models.failed).resolves.toMatchObject({ code: 'kafka_unreachable', cause: gone })
   // The first, six while the waits double up to 5 s, and one every 5 s from then on.
   expect(failures).toHaveLength(200 - 66)
 })

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { ensureTopics, topicSpecs } from '../../cli/topics/requirements.ts'
 import { modelFromJson } from '../../online-model/registry/model-file.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import type { Broker } from '../../runtime/broker.ts'
+import type { Broker, BrokerData } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { compile } from '../../schemas/plan/compile.ts'
@@ -23,12 +23,12 @@ const dayMs = 86_400_000
 /** A command closes the broker that it opened; the one in memory outlives it here. */
 async function brokerWithTopics() {
   const broker = createMemoryBroker({ clock: systemClock })
-  await ensureTopics(broker, plan, 2)
+  await ensureTopics(broker.admin, plan, 2)
   const kept: Broker = { ...broker, close: async () => undefined }
   return { broker: kept, openBroker: () => kept }
 }
 
-async function valuesOf(broker: Broker, topic: string): Promise<Buffer[]> {
+async function valuesOf(broker: BrokerData, topic: string): Promise<Buffer[]> {
   const partitions = (await broker.partitionCounts([topic])).get(topic)!
   const fetcher = await broker.fetcher()
   const from = Array.from({ length: partitions }, (_, partition) => ({ topic, partition, offset: 0 }))
@@ -38,7 +38,7 @@ async function valuesOf(broker: Broker, topic: string): Promise<Buffer[]> {
 }
 
 const send = async (broker: Broker, topic: string, values: readonly Buffer[]) =>
-  (await broker.producer()).send(values.map((value) => ({ topic, partition: 0, key: null, value })))
+  (await broker.data.producer()).send(values.map((value) => ({ topic, partition: 0, key: null, value })))
 
 function transaction(n: number, more: object = {}): string {
   const values = {
@@ -101,7 +101,7 @@ describe('produce', () => {
       '  chargebacks: 0',
       '  not sent, since they are no valid events: 2 (not_json 1, type 1)',
     ])
-    const sent = (await valuesOf(broker, 'cli-test.transactions')).map((value) => plan.scored.codec.decode(value))
+    const sent = (await valuesOf(broker.data, 'cli-test.transactions')).map((value) => plan.scored.codec.decode(value))
     expect(sent.map((one) => one.ok && one.event.txId).sort()).toEqual(['t0', 't2'])
     expect(JSON.parse(await readFile(figures, 'utf8'))).toMatchObject({
       events: 2,
@@ -118,7 +118,7 @@ describe('produce', () => {
     await writeFile(file, [transaction(0, { stream: undefined }), transaction(1, { stream: undefined })].join('\r\n'))
     const args = ['produce', path, '--source', file, '--stream', 'transactions']
     expect((await call(args, { env, openBroker })).code).toBe(0)
-    expect(await valuesOf(broker, 'cli-test.transactions')).toHaveLength(2)
+    expect(await valuesOf(broker.data, 'cli-test.transactions')).toHaveLength(2)
   })
 
   /** One transaction a minute. */
@@ -149,7 +149,7 @@ describe('produce', () => {
     const { code, out } = await call(args, { env, openBroker, clock, onLine, stdin: minutes(1_000) })
     expect(code).toBe(0)
     expect(out[0]).toMatch(/^Stopped after 30\d events in 3\.\d s/)
-    expect(await valuesOf(broker, 'cli-test.transactions')).toHaveLength(Number(/(\d+) events/.exec(out[0]!)![1]))
+    expect(await valuesOf(broker.data, 'cli-test.transactions')).toHaveLength(Number(/(\d+) events/.exec(out[0]!)![1]))
   })
 })
 
@@ -228,10 +228,13 @@ describe('tail', () => {
     let isSent = false
     const late: Broker = {
       ...broker,
-      fetcher: async () => {
-        if (!isSent) await send(broker, plan.predictions.topic, [encode({ ...prediction, id: 'new' })])
-        isSent = true
-        return broker.fetcher()
+      data: {
+        ...broker.data,
+        fetcher: async () => {
+          if (!isSent) await send(broker, plan.predictions.topic, [encode({ ...prediction, id: 'new' })])
+          isSent = true
+          return broker.data.fetcher()
+        },
       },
     }
     const { code, out, err } = await call(['tail', path, 'predictions'], {
@@ -310,7 +313,7 @@ describe('train', () => {
       rows: 60,
       positives: 10,
     })
-    expect(await valuesOf(broker, plan.models.topic)).toHaveLength(2)
+    expect(await valuesOf(broker.data, plan.models.topic)).toHaveLength(2)
 
     const again = await call(['train', path], { env, openBroker })
     expect(again.out[0]).toBe('Model v2 is the champion now, instead of v1.')

@@ -58,7 +58,9 @@ describe('topics', () => {
       offsets: [{ partition: 0, start: 0, end: 0 }],
       problems: [],
     })
-    await (await broker.producer()).send([{ topic: 'transactions', partition: 1, key: null, value: Buffer.from('x') }])
+    await (await broker.data.producer()).send([
+      { topic: 'transactions', partition: 1, key: null, value: Buffer.from('x') },
+    ])
     const after = await topics()
     expect([after.code, after.out[1]]).toEqual([
       0,
@@ -70,9 +72,9 @@ describe('topics', () => {
   test('that are yet to be created get the partitions of those that exist', async () => {
     const { broker, topics } = setUp()
     const specs = topicSpecs(plan, 12)
-    await broker.ensureTopics(specs.slice(0, 1))
+    await broker.admin.ensureTopics(specs.slice(0, 1))
     expect((await topics('--create')).code).toBe(0)
-    const counts = await broker.partitionCounts(plan.topics.map(({ topic }) => topic))
+    const counts = await broker.data.partitionCounts(plan.topics.map(({ topic }) => topic))
     expect([...counts.values()]).toEqual([12, 12, 12, 12, 12, 1, 1])
   })
 
@@ -80,7 +82,7 @@ describe('topics', () => {
     const { broker, topics } = setUp()
     const specs = topicSpecs(plan, 2)
     const wrong = { 'message.timestamp.type': 'CreateTime', 'retention.ms': '604800000' }
-    await broker.ensureTopics(
+    await broker.admin.ensureTopics(
       specs.map((spec, i) => (i === 1 ? { ...spec, config: { ...spec.config, ...wrong } } : spec)),
     )
     const { code, out } = await topics()
@@ -106,7 +108,9 @@ describe('topics', () => {
       'card-fraud.rejected': 1,
       'card-fraud.schemas': 1,
     }
-    await broker.ensureTopics(topicSpecs(plan, 4).map((spec) => ({ ...spec, partitions: counts[spec.topic] ?? 4 })))
+    await broker.admin.ensureTopics(
+      topicSpecs(plan, 4).map((spec) => ({ ...spec, partitions: counts[spec.topic] ?? 4 })),
+    )
     const wrong = async () => (await topics()).out.filter((line) => /^card|^charge|^ {2}(?:kafka|delete)/.test(line))
     expect(await wrong()).toEqual([
       'chargebacks: it has 2 partitions, expected 4 as transactions has, since the tasks of customer read both, partition by partition.',
@@ -114,7 +118,9 @@ describe('topics', () => {
       'card-fraud.models: it has 3 partitions, expected 1.',
       `  delete it and type millrace topics ${path} --create, or set MILLRACE_NAMESPACE to a new name`,
     ])
-    await (await broker.producer()).send([{ topic: 'chargebacks', partition: 0, key: null, value: Buffer.from('x') }])
+    await (await broker.data.producer()).send([
+      { topic: 'chargebacks', partition: 0, key: null, value: Buffer.from('x') },
+    ])
     // Its keys would move.
     expect((await wrong())[1]).toBe(
       `  delete it and type millrace topics ${path} --create, or set MILLRACE_NAMESPACE to a new name`,

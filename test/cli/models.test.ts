@@ -43,9 +43,9 @@ async function withVersions(count: number) {
   const clock = createVirtualClock(startMs)
   const broker = createMemoryBroker({ clock })
   onTestFinished(() => broker.close())
-  await ensureTopics(broker, plan, 1)
+  await ensureTopics(broker.admin, plan, 1)
   const { topic, codec } = plan.models
-  const writer = createRegistryWriter({ broker, codec, topic, clock: clock.nowMs })
+  const writer = createRegistryWriter({ broker: broker.data, codec, topic, clock: clock.nowMs })
   onTestFinished(() => writer.close())
   for (let i = 1; i <= count; i++) await writer.publish(draft(i))
   const kept: Broker = { ...broker, close: async () => undefined }
@@ -263,9 +263,9 @@ describe('a change', () => {
     const { writer, models, broker } = await withVersions(3)
     await writer.promote('v1', cause)
     // The rival's record is there before that of the command.
-    const { producer } = broker
+    const { producer } = broker.data
     let isRivalSent = false
-    broker.producer = async () => {
+    broker.data.producer = async () => {
       if (!isRivalSent) {
         isRivalSent = true
         await writer.promote('v3', { by: 'a rival', reason: 'quick' })

@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { ensureTopics } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import type { Broker } from '../../runtime/broker.ts'
+import type { Broker, BrokerData } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { compile } from '../../schemas/plan/compile.ts'
@@ -22,7 +22,7 @@ const asTransactions = ['--stream', 'transactions', '--map', map]
 
 async function setUp() {
   const memory = createMemoryBroker({ clock: systemClock })
-  await ensureTopics(memory, plan, 2)
+  await ensureTopics(memory.admin, plan, 2)
   const broker: Broker = { ...memory, close: async () => undefined }
   const folder = await scratchFolder()
   const produce = (source: string, args: readonly string[] = asTransactions, more: CallOptions = {}) =>
@@ -31,7 +31,7 @@ async function setUp() {
 }
 
 /** In the order of the partitions, which hold one customer each here. */
-async function transactionsIn(broker: Broker): Promise<Array<Record<string, unknown>>> {
+async function transactionsIn(broker: BrokerData): Promise<Array<Record<string, unknown>>> {
   const { topic, codec } = plan.scored
   const fetcher = await broker.fetcher()
   const from = [0, 1].map((partition) => ({ topic, partition, offset: 0 }))
@@ -45,7 +45,7 @@ async function transactionsIn(broker: Broker): Promise<Array<Record<string, unkn
   )
 }
 
-const idsIn = async (broker: Broker) => (await transactionsIn(broker)).map(({ txId }) => txId)
+const idsIn = async (broker: Broker) => (await transactionsIn(broker.data)).map(({ txId }) => txId)
 
 const header = 'TX_ID;CUSTOMER;TERMINAL;AMOUNT;TIME;SHOP'
 const row = (n: number, amount: string = String(n)) =>
@@ -63,7 +63,7 @@ describe('columns', () => {
     expect(code, err.join('\n')).toBe(0)
     expect(err).toEqual([`${file}: columns that are not read: SHOP.`])
     expect(out[0]).toMatch(/^Sent 3 events in \d+\.\d s/)
-    expect(await transactionsIn(broker)).toEqual(
+    expect(await transactionsIn(broker.data)).toEqual(
       [0, 1, 2].map((n) => ({ txId: `t${n}`, customerId: 'c', terminalId: 'm', amount: n, at: atMs + n * 1_000 })),
     )
   })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ensureTopics } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import type { Broker, LogRecord } from '../../runtime/broker.ts'
+import type { Broker, BrokerData, LogRecord } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { compile } from '../../schemas/plan/compile.ts'
@@ -29,9 +29,9 @@ async function opened(deadLetters: ReadonlyArray<readonly [stage: string, Reject
   const broker = createMemoryBroker({ clock })
   // A raw topic that takes more than one of a stock Kafka.
   const config = { 'message.timestamp.type': 'LogAppendTime', 'retention.ms': '-1', 'max.message.bytes': '2000000' }
-  await broker.ensureTopics([{ topic: plan.scored.topic, partitions: 2, config }])
-  await ensureTopics(broker, plan, 2)
-  const producer = await broker.producer()
+  await broker.admin.ensureTopics([{ topic: plan.scored.topic, partitions: 2, config }])
+  await ensureTopics(broker.admin, plan, 2)
+  const producer = await broker.data.producer()
   for (const [stage, record] of deadLetters) {
     const value = plan.rejected.codec.encode(deadLetterOf(stage, record))
     await producer.send([{ topic: plan.rejected.topic, partition: 0, key: null, value }])
@@ -42,7 +42,7 @@ async function opened(deadLetters: ReadonlyArray<readonly [stage: string, Reject
   return { broker, producer, rejected }
 }
 
-async function rawRecords(broker: Broker): Promise<LogRecord[][]> {
+async function rawRecords(broker: BrokerData): Promise<LogRecord[][]> {
   const fetcher = await broker.fetcher()
   const from = [0, 1].map((partition) => ({ topic: 'transactions', partition, offset: 0 }))
   const fetched = await fetcher.fetch(from, { maxWaitMs: 0, partitionBytesMax: 1e9 })
@@ -160,7 +160,7 @@ describe('replay', () => {
       rejectedByCode: { missing: 1 },
       dryRun: false,
     })
-    const raw = (await rawRecords(broker))[home]!
+    const raw = (await rawRecords(broker.data))[home]!
     expect(raw.map(({ key, value, headers }) => [key?.toString(), value?.toString(), headers])).toEqual([
       [
         'c1',
@@ -178,7 +178,7 @@ describe('replay', () => {
     const { broker, rejected } = await opened([['customer', refused()]])
     const { code, out } = await rejected('replay', path, '--code', 'late', '--dry-run')
     expect([code, out.at(-1)]).toEqual([0, '1 would be requeued, 0 rejected.'])
-    expect((await rawRecords(broker)).flat()).toEqual([])
+    expect((await rawRecords(broker.data)).flat()).toEqual([])
   })
 
   test('with --value sends repaired bytes; not with another id, time or key than earlier stages have folded', async () => {
@@ -189,7 +189,7 @@ describe('replay', () => {
     ])
     await writeFile(file, JSON.stringify({ ...values, terminalId: 'other' }))
     expect((await rejected('replay', path, '0:0', '--value', file)).code).toBe(0)
-    expect((await rawRecords(broker))[home]).toHaveLength(1)
+    expect((await rawRecords(broker.data))[home]).toHaveLength(1)
     const { code, out } = await rejected('replay', path, '0:1', '--value', file)
     expect([code, out[0]]).toEqual([
       1,
@@ -209,7 +209,7 @@ describe('replay', () => {
     )
     await producer.send([{ topic: 'transactions', partition: 1 - home, key: null, value: whole }])
     expect((await rejected('replay', path, '0:0')).code).toBe(0)
-    expect((await rawRecords(broker))[home]![0]!.value!.equals(whole)).toBe(true)
+    expect((await rawRecords(broker.data))[home]![0]!.value!.equals(whole)).toBe(true)
   })
 
   test('asks what to replay', async () => {

@@ -18,8 +18,8 @@ const nightAt = plan.features.findIndex(({ name }) => name === 'night')
 async function setUp() {
   const clock = createVirtualClock(startMs)
   const broker = createMemoryBroker({ clock })
-  await ensureTopics(broker, plan, 2)
-  const producer = await broker.producer()
+  await ensureTopics(broker.admin, plan, 2)
+  const producer = await broker.data.producer()
   const kept: Broker = { ...broker, close: async () => undefined }
   const send = (topic: string, values: ReadonlyArray<{ value: Buffer | null; key?: string; partition?: number }>) =>
     producer.send(

@@ -16,7 +16,9 @@ async function brokerWith(changes: Readonly<Record<string, Readonly<Record<strin
   const broker = createMemoryBroker({ clock: systemClock })
   const specs = topicSpecs(plan, 2)
   expect(specs.map(({ topic }) => topic)).toEqual(expect.arrayContaining(Object.keys(changes)))
-  await broker.ensureTopics(specs.map((spec) => ({ ...spec, config: { ...spec.config, ...changes[spec.topic] } })))
+  await broker.admin.ensureTopics(
+    specs.map((spec) => ({ ...spec, config: { ...spec.config, ...changes[spec.topic] } })),
+  )
   return broker
 }
 
@@ -29,13 +31,13 @@ const alter = (topic: string, changes: string) =>
 describe('topic settings', () => {
   test('as they are created pass, and so do longer retentions', async () => {
     const created = createMemoryBroker({ clock: systemClock })
-    await ensureTopics(created, plan, 2)
-    await expect(requireTopicSettings(created, plan, brokers)).resolves.toBeUndefined()
+    await ensureTopics(created.admin, plan, 2)
+    await expect(requireTopicSettings(created.admin, plan, brokers)).resolves.toBeUndefined()
     const longer = await brokerWith({
       'n.transactions': { 'retention.ms': '-1' },
       'n.chargebacks': { 'retention.ms': String(38 * dayMs + 1) },
     })
-    await expect(requireTopicSettings(longer, plan, brokers)).resolves.toBeUndefined()
+    await expect(requireTopicSettings(longer.admin, plan, brokers)).resolves.toBeUndefined()
   })
 
   test('take records as large as Millrace writes: dead letters are the largest', async () => {
@@ -50,7 +52,7 @@ describe('topic settings', () => {
       ['n.card-fraud.schemas', undefined],
     ])
     const small = await brokerWith({ 'n.card-fraud.rejected': { 'max.message.bytes': '1048588' } })
-    await expect(requireTopicSettings(small, plan, brokers)).rejects.toMatchObject({
+    await expect(requireTopicSettings(small.admin, plan, brokers)).rejects.toMatchObject({
       message: expect.stringContaining(
         '  n.card-fraud.rejected: max.message.bytes expected at least 2097152, received 1048588',
       ),
@@ -65,7 +67,7 @@ describe('topic settings', () => {
       'n.card-fraud.predictions': { 'cleanup.policy': 'compact,delete' },
       'n.card-fraud.models': { 'retention.ms': String(36_500 * dayMs), 'cleanup.policy': 'compact' },
     })
-    await expect(requireTopicSettings(broker, plan, brokers)).rejects.toMatchObject({
+    await expect(requireTopicSettings(broker.admin, plan, brokers)).rejects.toMatchObject({
       code: 'topic_mismatch',
       message: [
         firstLine,
@@ -91,9 +93,10 @@ describe('topic settings', () => {
     })
   })
 
-  test('that the broker does not tell are not taken for good', async () => {
+  test('that the broker does not disclose are not assumed to be right', async () => {
     const [transactions] = plan.topics
-    const silent = { topicSettings: async () => new Map([['n.transactions', new Map([['cleanup.policy', 'delete']])]]) }
+    const settings = new Map([['n.transactions', new Map([['cleanup.policy', 'delete']])]])
+    const silent = { ...(await brokerWith({})).admin, topicSettings: async () => settings }
     await expect(requireTopicSettings(silent, { topics: [transactions!] }, brokers)).rejects.toMatchObject({
       message: [
         firstLine,

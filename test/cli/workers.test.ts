@@ -14,10 +14,10 @@ const stages = topics.map((topic) => ({ stage: `of-${topic}`, topics: [topic], p
 
 async function withWorkers(...names: string[]) {
   const broker = createMemoryBroker({ clock: systemClock })
-  await broker.ensureTopics(topics.map((topic) => ({ topic, partitions: 3, config: {} })))
+  await broker.admin.ensureTopics(topics.map((topic) => ({ topic, partitions: 3, config: {} })))
   const kept: Broker = { ...broker, close: async () => undefined }
   const options = { group, stages, sessionTimeoutMs: 60_000, transactionTimeoutMs: 10_000 }
-  const workers = await Promise.all(names.map((worker) => broker.worker({ ...options, worker })))
+  const workers = await Promise.all(names.map((worker) => broker.groups.worker({ ...options, worker })))
   // Those who are there join again when somebody comes.
   for (const at of workers.keys()) {
     const there = workers.slice(0, at + 1).reverse()
@@ -74,7 +74,7 @@ describe('workers', () => {
     expect(last.out[0]).toContain(
       'Its tasks: of-a 0 1 2, of-b 0 1 2. There is no other worker: the tasks wait for the next start.',
     )
-    expect((await broker.group(group)).members).toEqual([])
+    expect((await broker.groups.describe(group)).members).toEqual([])
   })
 
   test('refuses a name that is not there, and says which are', async () => {
@@ -84,6 +84,6 @@ describe('workers', () => {
       2,
       `error: Group ${group} has no worker "worker2", but worker-1, worker-2. Did you mean worker-2?`,
     ])
-    expect((await broker.group(group)).members.length).toBe(2)
+    expect((await broker.groups.describe(group)).members.length).toBe(2)
   })
 })

@@ -81,7 +81,7 @@ export function createBrokerFixture(
   async function withTopic(partitions = 1): Promise<{ broker: Broker; topic: string }> {
     const broker = await open()
     const topic = unique('topic')
-    await broker.ensureTopics([{ topic, partitions, config: {} }])
+    await broker.admin.ensureTopics([{ topic, partitions, config: {} }])
     return { broker, topic }
   }
 
@@ -93,7 +93,7 @@ export function createBrokerFixture(
     const { broker, topic } = await withTopic(partitions)
     const group = unique('group')
     const stages = [{ stage: 'only', topics: [topic], partitions }]
-    const worker = await broker.worker(workerOptions(group, 'w', stages))
+    const worker = await broker.groups.worker(workerOptions(group, 'w', stages))
     return { broker, topic, group, stages, worker, membership: await worker.join() }
   }
 

@@ -20,7 +20,7 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       const broker = await open()
       const group = unique('group')
       const topics = ['a1', 'a2', 'b1'].map(unique)
-      await broker.ensureTopics(topics.map((topic) => ({ topic, partitions: 4, config: {} })))
+      await broker.admin.ensureTopics(topics.map((topic) => ({ topic, partitions: 4, config: {} })))
       const stages = [
         { stage: 'a', topics: topics.slice(0, 2), partitions: 4 },
         { stage: 'b', topics: topics.slice(2), partitions: 4 },
@@ -28,7 +28,7 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       const workers = new Map<string, Worker>()
       const memberships = new Map<string, Membership>()
       for (const member of ['x', 'y', 'z']) {
-        const worker = await broker.worker(workerOptions(group, member, stages))
+        const worker = await broker.groups.worker(workerOptions(group, member, stages))
         const joining = worker.join()
         // Those who are there join again as soon as they notice.
         for (const [other, there] of workers) {
@@ -56,8 +56,8 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
 
     test('is seen by anybody, with who has which tasks', async () => {
       const { broker, group, memberships } = await threeMembers()
-      expect(await broker.group(unique('nobody'))).toEqual({ state: 'empty', members: [] })
-      const { state, members } = await broker.group(group)
+      expect(await broker.groups.describe(unique('nobody'))).toEqual({ state: 'empty', members: [] })
+      const { state, members } = await broker.groups.describe(group)
       expect(state).toBe('stable')
       expect(members.map(({ worker }) => worker).sort()).toEqual(['x', 'y', 'z'])
       for (const { worker, host, tasks } of members) {
@@ -69,7 +69,7 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
     test('gives a restarted member its tasks back without disturbing the others', async () => {
       const { broker, group, stages, workers, memberships } = await threeMembers()
       await workers.get('y')!.close()
-      const again = await broker.worker(workerOptions(group, 'y', stages))
+      const again = await broker.groups.worker(workerOptions(group, 'y', stages))
       const back = await again.join()
       expect(back.tasks).toEqual(memberships.get('y')!.tasks)
       expect(back.generation).toBe(memberships.get('y')!.generation)
@@ -101,19 +101,19 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       for (const [at, { before }] of left.entries())
         expect(after[at]!.tasks).toEqual(expect.arrayContaining([...before.tasks]))
       await workers.get('z')!.close()
-      expect((await broker.group(group)).members.map(({ worker }) => worker).sort()).toEqual(['x', 'y'])
+      expect((await broker.groups.describe(group)).members.map(({ worker }) => worker).sort()).toEqual(['x', 'y'])
       // The last ones leave nothing behind.
       for (const { worker } of left) await worker.leave()
-      expect(await broker.group(group)).toEqual({ state: 'empty', members: [] })
+      expect(await broker.groups.describe(group)).toEqual({ state: 'empty', members: [] })
     })
 
     test('takes offsets outside a transaction from members of its generation, and what is published with them stays', async () => {
       const { broker, topic, group, worker, membership } = await soloWorker()
       await worker.publish([record(topic, 0, 'a'), record(topic, 0, 'b')])
-      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 2))).toEqual(['a', 'b'])
+      expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 2))).toEqual(['a', 'b'])
       const offsets = [{ topic, partition: 0, offset: 2, metadata: 'here' }]
       await worker.commitOffsets(offsets, membership)
-      expect(await broker.committedOffsets(group, [{ topic, partition: 0 }])).toEqual(offsets)
+      expect(await broker.groups.committedOffsets(group, [{ topic, partition: 0 }])).toEqual(offsets)
       const former = { ...membership, generation: membership.generation + 1 }
       await expect(worker.commitOffsets([{ ...offsets[0]!, offset: 1 }], former)).rejects.toMatchObject({
         code: 'rebalance',
@@ -124,11 +124,11 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
 
     test('is not left by one whose name another process has taken', async () => {
       const { broker, group, stages, worker } = await soloWorker()
-      const twin = await broker.worker(workerOptions(group, 'w', stages))
+      const twin = await broker.groups.worker(workerOptions(group, 'w', stages))
       const membership = await twin.join()
       await worker.leave()
       await pass(1_000)
-      expect((await broker.group(group)).members.map(({ worker: name }) => name)).toEqual(['w'])
+      expect((await broker.groups.describe(group)).members.map(({ worker: name }) => name)).toEqual(['w'])
       expect(twin.isCurrent(membership)).toBe(true)
     })
 
@@ -138,20 +138,20 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       await worker.transact([record(topic, 0, 'before')], offsets, membership)
       await worker.close()
       await openTransaction(broker, { group, worker: 'w', records: [record(topic, 0, 'half')], offsets })
-      const other = await broker.worker(workerOptions(group, 'other', stages))
+      const other = await broker.groups.worker(workerOptions(group, 'other', stages))
       const joining = other.join()
-      await broker.removeWorker(group, 'w')
+      await broker.groups.removeWorker(group, 'w')
       const taken = await joining
       expect(taken.tasks.map(({ partition }) => partition)).toEqual([0, 1])
       expect(offsetsOf(await other.committed(partitions(topic, 1)))).toEqual([4])
       await other.transact([record(topic, 0, 'after')], [], taken)
-      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 2))).toEqual([
+      expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 2))).toEqual([
         'before',
         'after',
       ])
       // Whoever is not there can be removed as well.
-      await broker.removeWorker(group, 'w')
-      expect((await broker.group(group)).members.map(({ worker: name }) => name)).toEqual(['other'])
+      await broker.groups.removeWorker(group, 'w')
+      expect((await broker.groups.describe(group)).members.map(({ worker: name }) => name)).toEqual(['other'])
     })
 
     test('ends the transaction of a member that is gone as soon as its tasks are dealt out', async () => {
@@ -160,7 +160,7 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       await worker.close()
       const places = [{ topic, partition: 0, offset: 5 }]
       await openTransaction(broker, { group, worker: 'w', records: [record(topic, 0, 'half')], offsets: places })
-      const other = await broker.worker(workerOptions(group, 'other', stages))
+      const other = await broker.groups.worker(workerOptions(group, 'other', stages))
       const began = performance.now()
       const taken = await other.join()
       // Its session has ended; its transaction would have had up to twice the time.
@@ -168,30 +168,30 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       expect(taken.tasks.length).toBe(1)
       await other.transact([record(topic, 0, 'after')], [], taken)
       expect(offsetsOf(await other.committed(partitions(topic, 1)))).toEqual([4])
-      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 1))).toEqual(['after'])
+      expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['after'])
     })
 
     test('a member that was removed and lives joins again, with a new producer', async () => {
       const { broker, group, stages, topic, worker, membership } = await soloWorker()
-      await broker.removeWorker(group, 'w')
+      await broker.groups.removeWorker(group, 'w')
       await until('it notices', () => !worker.isCurrent(membership))
       const offsets = [{ topic, partition: 0, offset: 1, metadata: '' }]
       // Kafka lets it join and refuses what it writes.
       const goesOn = worker.join().then((back) => worker.transact([record(topic, 0, 'old')], offsets, back))
       await expect(goesOn).rejects.toMatchObject({ code: 'fenced' })
       await worker.close()
-      const anew = await broker.worker(workerOptions(group, 'w', stages))
+      const anew = await broker.groups.worker(workerOptions(group, 'w', stages))
       await anew.transact([record(topic, 0, 'new')], offsets, await anew.join())
-      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 1))).toEqual(['new'])
+      expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['new'])
     })
 
     test('assigns anew when a member comes back with another stage', async () => {
       const { broker, group, stages, worker } = await soloWorker(2)
       await worker.close()
       const more = unique('more')
-      await broker.ensureTopics([{ topic: more, partitions: 1, config: {} }])
+      await broker.admin.ensureTopics([{ topic: more, partitions: 1, config: {} }])
       const extended = [...stages, { stage: 'second', topics: [more], partitions: 1 }]
-      const again = await broker.worker(workerOptions(group, 'w', extended))
+      const again = await broker.groups.worker(workerOptions(group, 'w', extended))
       expect((await again.join()).tasks).toEqual([
         { stage: 'only', partition: 0 },
         { stage: 'only', partition: 1 },
@@ -201,7 +201,7 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
 
     test('two workers under one name: the earlier one is told so', async () => {
       const { broker, group, stages, worker, membership } = await soloWorker()
-      const twin = await broker.worker(workerOptions(group, 'w', stages))
+      const twin = await broker.groups.worker(workerOptions(group, 'w', stages))
       await twin.join()
       await until('the earlier one notices', () => !worker.isCurrent(membership))
       await expect(worker.join()).rejects.toMatchObject({ code: 'superseded' })
@@ -218,7 +218,7 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
   describe('close', () => {
     test('is one promise, of each part and of the whole', async () => {
       const { broker, topic, worker } = await soloWorker()
-      const parts = [await broker.fetcher(), await broker.producer(), worker]
+      const parts = [await broker.data.fetcher(), await broker.data.producer(), worker]
       const parked = parts[0] as Fetcher
       const waiting = parked
         .fetch([{ topic, partition: 0, offset: 0 }], { maxWaitMs: 20_000, partitionBytesMax: 1_000 })

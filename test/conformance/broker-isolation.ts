@@ -23,8 +23,8 @@ export function brokerIsolationSuite(fixture: BrokerFixture): void {
       ] as const) {
         await (await writing(broker, topic, [`${text}1`, `${text}2`]))[end]()
       }
-      await (await broker.producer()).send([record(topic, 0, 'plain')])
-      const fetcher = await broker.fetcher()
+      await (await broker.data.producer()).send([record(topic, 0, 'plain')])
+      const fetcher = await broker.data.fetcher()
       const whole = await readPartition(fetcher, { topic, partition: 0 }, 5)
       expect(values(whole)).toEqual(['yes1', 'yes2', 'maybe1', 'maybe2', 'plain'])
       // Offsets: two records and a marker each, then the plain one.
@@ -42,14 +42,14 @@ export function brokerIsolationSuite(fixture: BrokerFixture): void {
 
     test('tells transactions apart that lie in each other', async () => {
       const { broker, topic } = await withTopic()
-      const producer = await broker.producer()
+      const producer = await broker.data.producer()
       const lost = await writing(broker, topic, ['lost1', 'lost2'])
       await producer.send([record(topic, 0, 'plain1')])
       const kept = await writing(broker, topic, ['kept1', 'kept2'])
       await producer.send([record(topic, 0, 'plain2')])
       await lost.abort()
       await kept.commit()
-      const read = await readPartition(await broker.fetcher(), { topic, partition: 0 }, 4)
+      const read = await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 4)
       expect(values(read)).toEqual(['plain1', 'kept1', 'kept2', 'plain2'])
     })
   })
@@ -57,16 +57,16 @@ export function brokerIsolationSuite(fixture: BrokerFixture): void {
   describe('an open transaction', () => {
     test('holds the stable end back; a parked fetch answers when it ends', async () => {
       const { broker, topic } = await withTopic()
-      const producer = await broker.producer()
+      const producer = await broker.data.producer()
       await producer.send([record(topic, 0, 'before')])
       const transaction = await writing(broker, topic, ['inside'])
       await producer.send([record(topic, 0, 'behind')])
-      const fetcher = await broker.fetcher()
+      const fetcher = await broker.data.fetcher()
       const [held] = await fetcher.fetch([{ topic, partition: 0, offset: 0 }], brief)
       expect([values(held!.records), held!.next, held!.stableEnd]).toEqual([['before'], 1, 1])
       // Before it ends it has no marker.
       expect(held!.end).toBe(3)
-      expect(await broker.bounds([{ topic, partition: 0 }])).toEqual([{ topic, partition: 0, start: 0, end: 1 }])
+      expect(await broker.data.bounds([{ topic, partition: 0 }])).toEqual([{ topic, partition: 0, start: 0, end: 1 }])
       const parked = fetcher.fetch([{ topic, partition: 0, offset: 1 }], { ...brief, maxWaitMs: 20_000 })
       await transaction.commit()
       expect(values((await parked)[0]!.records)).toEqual(['inside', 'behind'])
@@ -83,7 +83,7 @@ export function brokerIsolationSuite(fixture: BrokerFixture): void {
         openTransaction(broker, { group, worker: unique('other'), records: [], offsets: offset(to) })
       await (await open(5)).commit()
       const stages = [{ stage: 'only', topics: [topic], partitions: 1 }]
-      const worker = await broker.worker(workerOptions(group, 'w', stages))
+      const worker = await broker.groups.worker(workerOptions(group, 'w', stages))
       const transaction = await open(6)
       let isAnswered = false
       const asked = worker.committed(partitions(topic, 1)).finally(() => {
@@ -100,13 +100,13 @@ export function brokerIsolationSuite(fixture: BrokerFixture): void {
       const group = unique('group')
       const offsets = [{ topic, partition: 0, offset: 3 }]
       await openTransaction(broker, { group, worker: 'w', records: [record(topic, 0, 'half')], offsets })
-      await (await broker.producer()).send([record(topic, 0, 'behind')])
+      await (await broker.data.producer()).send([record(topic, 0, 'behind')])
       const stages = [{ stage: 'only', topics: [topic], partitions: 1 }]
-      const successor = await broker.worker(workerOptions(group, 'w', stages))
+      const successor = await broker.groups.worker(workerOptions(group, 'w', stages))
       expect(await successor.committed(partitions(topic, 1))).toEqual([
         { topic, partition: 0, offset: null, metadata: '' },
       ])
-      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 1))).toEqual(['behind'])
+      expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['behind'])
     })
   })
 }

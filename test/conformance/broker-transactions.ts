@@ -19,13 +19,13 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
     test('makes records of several topics and offsets with their metadata visible together', async () => {
       const { broker, topic, group, worker, membership } = await soloWorker(2)
       const other = unique('other')
-      await broker.ensureTopics([{ topic: other, partitions: 1, config: {} }])
+      await broker.admin.ensureTopics([{ topic: other, partitions: 1, config: {} }])
       const metadata = `{"low":3,"größe":"${'x'.repeat(3_000)}"}`
       expect(await worker.committed(partitions(topic, 2))).toEqual([
         { topic, partition: 0, offset: null, metadata: '' },
         { topic, partition: 1, offset: null, metadata: '' },
       ])
-      expect(offsetsOf(await broker.committedOffsets(group, partitions(topic, 2)))).toEqual([null, null])
+      expect(offsetsOf(await broker.groups.committedOffsets(group, partitions(topic, 2)))).toEqual([null, null])
       await worker.transact(
         [record(topic, 0, 'a'), record(topic, 1, 'b'), record(other, 0, 'c'), record(topic, 0, 'd')],
         [
@@ -34,7 +34,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
         ],
         membership,
       )
-      const fetcher = await broker.fetcher()
+      const fetcher = await broker.data.fetcher()
       expect(values(await readPartition(fetcher, { topic, partition: 0 }, 2))).toEqual(['a', 'd'])
       expect(values(await readPartition(fetcher, { topic, partition: 1 }, 1))).toEqual(['b'])
       expect(values(await readPartition(fetcher, { topic: other, partition: 0 }, 1))).toEqual(['c'])
@@ -43,18 +43,21 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
         { topic, partition: 1, offset: 42, metadata },
       ])
       // Whoever is not in the group sees them, too, in the order asked for.
-      expect(await broker.committedOffsets(group, partitions(topic, 2).reverse())).toEqual([
+      expect(await broker.groups.committedOffsets(group, partitions(topic, 2).reverse())).toEqual([
         { topic, partition: 1, offset: 42, metadata },
         { topic, partition: 0, offset: 7, metadata: '' },
       ])
-      expect(offsetsOf(await broker.committedOffsets(unique('nobody'), partitions(topic, 2)))).toEqual([null, null])
-      expect(await broker.committedOffsets(group, [])).toEqual([])
+      expect(offsetsOf(await broker.groups.committedOffsets(unique('nobody'), partitions(topic, 2)))).toEqual([
+        null,
+        null,
+      ])
+      expect(await broker.groups.committedOffsets(group, [])).toEqual([])
     })
 
     test('leaves a reader at the end, past its markers', async () => {
       const { broker, topic, worker, membership } = await soloWorker()
       for (let at = 0; at < 3; at++) await worker.transact([record(topic, 0, String(at))], [], membership)
-      const fetcher = await broker.fetcher()
+      const fetcher = await broker.data.fetcher()
       const read: LogRecord[] = []
       let offset = 0
       for (let tries = 0; tries < 50; tries++) {
@@ -63,7 +66,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
         offset = part!.next
         if (read.length === 3 && offset >= part!.stableEnd) break
       }
-      const [bound] = await broker.bounds([{ topic, partition: 0 }])
+      const [bound] = await broker.data.bounds([{ topic, partition: 0 }])
       expect(values(read)).toEqual(['0', '1', '2'])
       expect(offset).toBe(bound!.end)
       expect(await fetcher.fetch([{ topic, partition: 0, offset }], brief)).toEqual([
@@ -76,7 +79,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
       await worker.transact([record(topic, 0, 'a')], [], membership)
       await worker.transact([], [{ topic, partition: 0, offset: 5, metadata: 'm' }], membership)
       await worker.transact([], [], membership)
-      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 1))).toEqual(['a'])
+      expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['a'])
       expect(await worker.committed(partitions(topic, 1))).toEqual([{ topic, partition: 0, offset: 5, metadata: 'm' }])
     })
 
@@ -85,7 +88,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
       const large = 'y'.repeat(900_000)
       const records = Array.from({ length: 6 }, (_, at) => record(topic, at % 2, `${at}:${large}`))
       await worker.transact(records, [{ topic, partition: 0, offset: 1, metadata: '' }], membership)
-      const fetcher = await broker.fetcher()
+      const fetcher = await broker.data.fetcher()
       const heads = async (partition: number) =>
         values(await readPartition(fetcher, { topic, partition }, 3)).map((text) => text.split(':')[0])
       expect(await heads(0)).toEqual(['0', '2', '4'])
@@ -106,7 +109,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
         { topic, partition: 0, offset: 9, metadata: 'first' },
       ])
       await worker.transact([record(topic, 0, 'after')], offset('last'), membership)
-      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 2))).toEqual([
+      expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 2))).toEqual([
         'before',
         'after',
       ])
@@ -124,7 +127,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
           membership,
         )
       }
-      const fetcher = await broker.fetcher()
+      const fetcher = await broker.data.fetcher()
       const expected = (deadLetter: string) => Array.from({ length: 30 }, (_, at) => `${at}${deadLetter}`)
       expect(values(await readPartition(fetcher, { topic, partition: 0 }, 30))).toEqual(expected('a'))
       expect(values(await readPartition(fetcher, { topic, partition: 1 }, 30))).toEqual(expected('b'))
@@ -136,7 +139,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
     test('a former self is refused from the moment its successor exists', async () => {
       const { broker, topic, group, stages, worker, membership } = await soloWorker()
       await worker.transact([record(topic, 0, 'old')], [{ topic, partition: 0, offset: 1, metadata: '' }], membership)
-      const successor = await broker.worker(workerOptions(group, 'w', stages))
+      const successor = await broker.groups.worker(workerOptions(group, 'w', stages))
       expect(successor.owner).not.toBe(worker.owner)
       const late = () =>
         worker.transact([record(topic, 0, 'zombie')], [{ topic, partition: 0, offset: 2, metadata: '' }], membership)
@@ -146,12 +149,15 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
       expect(taken.tasks).toEqual(membership.tasks)
       expect(offsetsOf(await successor.committed(partitions(topic, 1)))).toEqual([1])
       await successor.transact([record(topic, 0, 'new')], [{ topic, partition: 0, offset: 3, metadata: '' }], taken)
-      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 2))).toEqual(['old', 'new'])
+      expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 2))).toEqual([
+        'old',
+        'new',
+      ])
     })
 
     test('a commit under a former generation is refused, under the new one it passes', async () => {
       const { broker, topic, group, stages, worker, membership } = await soloWorker(2)
-      const newcomer = await broker.worker(workerOptions(group, 'x', stages))
+      const newcomer = await broker.groups.worker(workerOptions(group, 'x', stages))
       const theirs = newcomer.join()
       await until('the rebalance is noticed', () => !worker.isCurrent(membership))
       const mine = await worker.join()
@@ -166,7 +172,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
       })
       expect(offsetsOf(await worker.committed(partitions(topic, 1)))).toEqual([null])
       await worker.transact([record(topic, 0, 'fresh')], offsets, mine)
-      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 1))).toEqual(['fresh'])
+      expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['fresh'])
     })
 
     test('a member that the group no longer knows is refused', async () => {
@@ -176,9 +182,9 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
       await expect(worker.transact([record(topic, 0, 'x')], offsets, stranger)).rejects.toMatchObject({
         code: expect.stringMatching(/^(superseded|fenced|rebalance)$/),
       })
-      const successor = await broker.worker(workerOptions(group, 'w', stages))
+      const successor = await broker.groups.worker(workerOptions(group, 'w', stages))
       await successor.transact([record(topic, 0, 'mine')], offsets, await successor.join())
-      expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 1))).toEqual(['mine'])
+      expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['mine'])
     })
   })
 }

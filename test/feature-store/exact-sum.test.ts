@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { addExact, clearExactSum, createExactSum, exactSumOf } from '../../feature-store/exact-sum.ts'
+import { addExact, clearExactSum, createExactSum, exactSumOf } from '../../feature-store/aggregates/exact-sum.ts'
 import { bigSum } from '../../processors/audit/big-sum.ts'
 
 function sumOf(values: readonly number[]): number {

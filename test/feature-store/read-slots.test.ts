@@ -1,11 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { compileRead, reachesBefore } from '../../feature-store/aggregates/read-slots.ts'
 import { decodeLog, type EntityLog, insertFact, orderOfFact } from '../../feature-store/entity-log.ts'
-import { compileRead, reachesBefore } from '../../feature-store/read-slots.ts'
 import { bigSum } from '../../processors/audit/big-sum.ts'
+import type { AggregateKind } from '../../schemas/definition/aggregates.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical, orderOf } from '../../schemas/kernel/canonical-order.ts'
-import type { AggregateKind, AggregateSlot, EntityPlan } from '../../schemas/plan/plan.ts'
+import type { AggregateSlot, EntityPlan } from '../../schemas/plan/plan.ts'
 
 const knownColumn = 3
 const centsColumn = 4

@@ -60,11 +60,14 @@ const features: readonly FeaturePlan[] = [
   },
 ]
 
+const stage = { kind: 'entity', index: 0, entity: shop, rawStreams: [0, 1], repartitionIn: null, repartitionOut: null }
+
 export const plan = {
   name: 'shops',
   streams,
   scored: streams[0],
-  stages: [{ kind: 'entity', index: 0, entity: shop, rawStreams: [0, 1], repartitionIn: null, repartitionOut: null }],
+  stages: [stage],
+  entityStages: [stage],
   slots,
   features,
 } as unknown as Plan

@@ -1,7 +1,7 @@
 /** The audit of a pipeline at work on real servers: nothing differs, and a prediction with one changed bit is found. */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { AuditFigures } from '../../cli/proof/audit.ts'
+import type { AuditFigures } from '../../cli/proof/audit-route.ts'
 import { ownFolder, readJson, startCommand } from '../support/command.ts'
 import { runPipeline } from '../support/running-pipeline.ts'
 
@@ -13,9 +13,9 @@ test('run, produce, audit: 0 differ; a tampered prediction is found', { timeout:
   )
   expect(await produce.exitCode, produce.output()).toBe(0)
   const topic = plan.predictions.topic
-  const partitions = (await broker.partitionCounts([topic])).get(topic)!
+  const partitions = (await broker.data.partitionCounts([topic])).get(topic)!
   const places = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }))
-  const ends = async () => (await broker.bounds(places)).reduce((total, { end }) => total + end, 0)
+  const ends = async () => (await broker.data.bounds(places)).reduce((total, { end }) => total + end, 0)
   for (let before = -1, now = await ends(); now === 0 || now !== before; ) {
     await new Promise((resolve) => setTimeout(resolve, 2_000))
     before = now
@@ -35,7 +35,7 @@ test('run, produce, audit: 0 differ; a tampered prediction is found', { timeout:
   expect(whole, whole.output).toMatchObject({ exitCode: 0, figures: { differing: 0, skipped: {}, pending: 0 } })
   expect(whole.figures.predictions).toBeGreaterThan(5_000)
 
-  const fetcher = await broker.fetcher()
+  const fetcher = await broker.data.fetcher()
   const [fetched] = await fetcher.fetch([{ topic, partition: 0, offset: 0 }], {
     maxWaitMs: 5_000,
     partitionBytesMax: 10_000,
@@ -44,7 +44,7 @@ test('run, produce, audit: 0 differ; a tampered prediction is found', { timeout:
   const prediction = plan.predictions.codec.decode(fetched!.records[0]!.value!)
   const at = plan.features.findIndex(({ name }) => name === 'amount')
   const features = prediction.features.map((value, i) => (i === at ? value * (1 + Number.EPSILON) : value))
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   await producer.send([
     { topic, partition: 0, key: null, value: plan.predictions.codec.encode({ ...prediction, features }) },
   ])

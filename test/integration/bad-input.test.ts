@@ -48,7 +48,7 @@ test(`bad events by the thousand (SEED=${seed})`, { timeout: 300_000 }, async ()
     .slice(0, goodMax)
     .map(({ values }) => values as EventValues)
   const all = [...good]
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   const expectedCodes = new Map<RejectCode, number>()
   const deadLetters = new Map<string, number>()
   let bad = 0

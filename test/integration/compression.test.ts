@@ -23,9 +23,9 @@ describe.each(clients.filter(({ write }) => write !== null))('$name', ({ write }
     const broker = createKafkaBroker({ brokers: brokers.split(','), clientId: 'millrace-test' })
     onTestFinished(() => broker.close())
     const topics = compressions.map((compression) => ({ compression, topic: unique(compression) }))
-    await broker.ensureTopics(topics.map(({ topic }) => ({ topic, partitions: 1, config: {} })))
+    await broker.admin.ensureTopics(topics.map(({ topic }) => ({ topic, partitions: 1, config: {} })))
     await Promise.all(topics.map((to) => write!({ brokers, lines, ...to })))
-    const fetcher = await broker.fetcher()
+    const fetcher = await broker.data.fetcher()
     for (const { compression, topic } of topics) {
       // A batch that compression would lengthen (one event, sent early) goes out as it is.
       const used = (await compressionsOf(topic)).filter((name) => name !== undefined)

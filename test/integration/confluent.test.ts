@@ -86,7 +86,7 @@ test.skipIf(python === null)(
 
     await run(python!, ['-c', program, environment.KAFKA_BROKERS, plan.scored.topic, registry.url, 'me:secret'], [])
     // An id that the registry does not have.
-    const producer = await kafka.producer()
+    const producer = await kafka.data.producer()
     await producer.send([
       { topic: plan.scored.topic, partition: 0, key: null, value: Buffer.from([0, 0, 0, 3, 231, 0]) },
     ])

@@ -105,7 +105,7 @@ describe('what is wrong', () => {
     const broker = createKafkaBroker({ brokers: kafkaBrokers.split(','), clientId: namespace })
     onTestFinished(() => broker.close())
     expect(lines('state terminal')).toEqual([
-      `FAIL  state terminal: it belongs to Kafka cluster elsewhere, this one is ${await broker.clusterId()}: ` +
+      `FAIL  state terminal: it belongs to Kafka cluster elsewhere, this one is ${await broker.admin.clusterId()}: ` +
         'the offsets of one mean nothing in the other. Set KAFKA_BROKERS to the cluster it belongs to, ' +
         `or MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
     ])

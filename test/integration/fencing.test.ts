@@ -10,7 +10,7 @@ import { createHandbookRun, eventually, type HandbookRun } from '../support/hand
 const sessionTimeoutMs = 6_000
 
 async function tasksOf(run: HandbookRun): Promise<Record<string, number>> {
-  const { state, members } = await run.broker.group(run.group)
+  const { state, members } = await run.broker.groups.describe(run.group)
   if (state !== 'stable') return {}
   return Object.fromEntries(members.map(({ worker, tasks }) => [worker, tasks.length]))
 }

@@ -1,7 +1,7 @@
 /** Events over HTTP into a running pipeline on a real Kafka: what was accepted is scored, what was not is a dead letter, by either way. */
 import { expect, test } from 'vitest'
 import type { IntakeAnswer } from '../../producers/intake.ts'
-import type { Broker, LogRecord } from '../../runtime/broker.ts'
+import type { BrokerData, LogRecord } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import type { DeadLetter } from '../../schemas/wire/records.ts'
 import { readPartition } from '../conformance/broker.ts'
@@ -39,8 +39,8 @@ const bad: ReadonlyArray<readonly [string, Buffer]> = [
 
 test('good and bad events, at once, alone and together, and the bad ones by Kafka too', async () => {
   const { plan, url, broker } = await runPipeline('intake')
-  const counts = await broker.partitionCounts([plan.scored.topic, plan.rejected.topic, plan.predictions.topic])
-  const read = (topic: string, count: number) => readTopic(broker, topic, counts.get(topic)!, count)
+  const counts = await broker.data.partitionCounts([plan.scored.topic, plan.rejected.topic, plan.predictions.topic])
+  const read = (topic: string, count: number) => readTopic(broker.data, topic, counts.get(topic)!, count)
   const post = async (body: Buffer, type = 'application/json') => {
     const headers = { 'content-type': type }
     const response = await fetch(`${url}/streams/transactions/events`, { method: 'POST', headers, body })
@@ -80,7 +80,7 @@ test('good and bad events, at once, alone and together, and the bad ones by Kafk
 
   const partitions = counts.get(plan.scored.topic)!
   const key = Buffer.from('c1')
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   await producer.send(
     bad.map(([, value]) => ({ topic: plan.scored.topic, partition: partitionOf(key, partitions), key, value })),
   )
@@ -102,7 +102,7 @@ test('good and bad events, at once, alone and together, and the bad ones by Kafk
   expect(rejected.reduce((sum, count) => sum + count)).toBe(7 * bad.length)
 })
 
-async function readTopic(broker: Broker, topic: string, count: number, expected: number) {
+async function readTopic(broker: BrokerData, topic: string, count: number, expected: number) {
   const fetcher = await broker.fetcher()
   const until = performance.now() + 30_000
   for (;;) {

@@ -15,11 +15,11 @@ async function openGroup() {
     group,
     async stage(name: string, partitions: number): Promise<StageTopics> {
       const topic = unique(name)
-      await broker.ensureTopics([{ topic, partitions, config: {} }])
+      await broker.admin.ensureTopics([{ topic, partitions, config: {} }])
       return { stage: name, topics: [topic], partitions }
     },
     worker: (name: string, stages: readonly StageTopics[]): Promise<Worker> =>
-      broker.worker({ group, worker: name, stages, sessionTimeoutMs: 6_000, transactionTimeoutMs: 10_000 }),
+      broker.groups.worker({ group, worker: name, stages, sessionTimeoutMs: 6_000, transactionTimeoutMs: 10_000 }),
   }
 }
 

@@ -19,7 +19,7 @@ async function withTopic(
   const broker = createKafkaBroker({ brokers, clientId: 'millrace-test' })
   onTestFinished(() => broker.close())
   const topic = unique('topic')
-  await broker.ensureTopics([{ topic, partitions, config }])
+  await broker.admin.ensureTopics([{ topic, partitions, config }])
   return { broker, topic }
 }
 
@@ -76,10 +76,10 @@ describe('stock clients', () => {
       { topic, partition: 0, key: Buffer.from('large'), value: Buffer.alloc(900_000, 'abc') },
       ...Array.from({ length: 300 }, (_, at) => record(topic, 0, String(at))),
     ]
-    const producer = await broker.producer()
+    const producer = await broker.data.producer()
     await producer.send(written)
     const stages = [{ stage: 's', topics: [topic], partitions: 1 }]
-    const worker = await broker.worker({
+    const worker = await broker.groups.worker({
       group: unique('g'),
       worker: 'w',
       stages,
@@ -117,7 +117,7 @@ describe('stock clients', () => {
       { key: 'large', value: Buffer.alloc(900_000, 'z'), timestamp: '1700000090000' },
     ]
     await producer.send({ topic, messages, compression })
-    const read = await readPartition(await broker.fetcher(), { topic, partition: 0 }, 4)
+    const read = await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 4)
     expect(read.map(({ offset, appendedAtMs }) => [offset, appendedAtMs])).toEqual([
       [0, 1700000000000],
       [1, 1700000000123],
@@ -168,8 +168,8 @@ describe('topics', () => {
     expect(await settings(own.topic)).toMatchObject({ 'message.timestamp.type': 'LogAppendTime' })
     expect(await settings(given.topic)).toEqual({ 'message.timestamp.type': 'CreateTime', 'retention.ms': '3600000' })
     const before = Date.now()
-    await (await own.broker.producer()).send([record(own.topic, 0, 'now')])
-    const [read] = await readPartition(await own.broker.fetcher(), { topic: own.topic, partition: 0 }, 1)
+    await (await own.broker.data.producer()).send([record(own.topic, 0, 'now')])
+    const [read] = await readPartition(await own.broker.data.fetcher(), { topic: own.topic, partition: 0 }, 1)
     expect(read!.appendedAtMs).toBeGreaterThanOrEqual(before)
     expect(read!.appendedAtMs).toBeLessThanOrEqual(Date.now())
   })
@@ -198,8 +198,8 @@ describe('transactions of others', () => {
     await write(two, topic, 'maybe', 'commit')
     await write(one, topic, 'never', 'abort')
     await write(two, topic, 'not', 'abort')
-    await (await broker.producer()).send([record(topic, 0, 'plain')])
-    const fetcher = await broker.fetcher()
+    await (await broker.data.producer()).send([record(topic, 0, 'plain')])
+    const fetcher = await broker.data.fetcher()
     const whole = await readPartition(fetcher, { topic, partition: 0 }, 5)
     expect(values(whole)).toEqual(['yes1', 'yes2', 'maybe1', 'maybe2', 'plain'])
     const [answer] = await fetcher.fetch(part(topic), brief)
@@ -223,7 +223,7 @@ describe('transactions of others', () => {
     }
     await lost.abort()
     await kept.commit()
-    const read = await readPartition(await broker.fetcher(), { topic, partition: 0 }, 4)
+    const read = await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 4)
     expect(values(read)).toEqual(['kept0', 'kept1', 'kept2', 'kept3'])
   })
 
@@ -237,7 +237,7 @@ describe('transactions of others', () => {
       sessionTimeoutMs: 6_000,
       transactionTimeoutMs: 10_000,
     }
-    const worker = await broker.worker(options)
+    const worker = await broker.groups.worker(options)
     const membership = await worker.join()
     // What the coordinator does to a transaction that has timed out looks the same from here.
     await stockProducer({ transactionalId: `${group}/w` }).then(async (thief) => (await thief.transaction()).abort())
@@ -252,20 +252,20 @@ describe('transactions of others', () => {
 describe('failures', () => {
   test('a value that the topic does not take is refused with the reason, and the producer goes on', async () => {
     const { broker, topic } = await withTopic(1, { 'max.message.bytes': '2000' })
-    const producer = await broker.producer()
+    const producer = await broker.data.producer()
     await expect(producer.send([record(topic, 0, 'x'.repeat(5_000))])).rejects.toMatchObject({
       code: 'kafka_request_failed',
       message: expect.stringMatching(/MESSAGE_TOO_LARGE: raise the topic's max.message.bytes/),
     })
     await producer.send([record(topic, 0, 'small')])
-    expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 1))).toEqual(['small'])
+    expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['small'])
   })
 
   test('a transaction with such a value is aborted, and the worker goes on without a gap in its numbers', async () => {
     const { broker, topic } = await withTopic(1, { 'max.message.bytes': '2000' })
     const stages = [{ stage: 's', topics: [topic], partitions: 1 }]
     const timeouts = { sessionTimeoutMs: 6_000, transactionTimeoutMs: 10_000 }
-    const worker = await broker.worker({ group: unique('group'), worker: 'w', stages, ...timeouts })
+    const worker = await broker.groups.worker({ group: unique('group'), worker: 'w', stages, ...timeouts })
     const membership = await worker.join()
     await worker.transact([record(topic, 0, 'before')], [], membership)
     await expect(worker.transact([record(topic, 0, 'x'.repeat(5_000))], [], membership)).rejects.toMatchObject({
@@ -273,7 +273,10 @@ describe('failures', () => {
       message: expect.stringContaining('MESSAGE_TOO_LARGE'),
     })
     await worker.transact([record(topic, 0, 'after')], [], membership)
-    expect(values(await readPartition(await broker.fetcher(), { topic, partition: 0 }, 2))).toEqual(['before', 'after'])
+    expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 2))).toEqual([
+      'before',
+      'after',
+    ])
   })
 
   test('a join that waits for others ends at once when the worker is closed', async () => {
@@ -285,8 +288,8 @@ describe('failures', () => {
       sessionTimeoutMs: 6_000,
       transactionTimeoutMs: 10_000,
     }
-    await (await broker.worker({ ...options, worker: 'sits' })).join()
-    const waiting = await broker.worker({ ...options, worker: 'waits' })
+    await (await broker.groups.worker({ ...options, worker: 'sits' })).join()
+    const waiting = await broker.groups.worker({ ...options, worker: 'waits' })
     const joining = waiting.join().catch((error) => error)
     await new Promise((resolve) => setTimeout(resolve, 300))
     const closedAt = performance.now()
@@ -297,7 +300,7 @@ describe('failures', () => {
 
   test('no broker at the address is said at once, with the address', async () => {
     const broker = createKafkaBroker({ brokers: ['127.0.0.1:1'], clientId: 'millrace-test' })
-    await expect(broker.clusterId()).rejects.toMatchObject({
+    await expect(broker.admin.clusterId()).rejects.toMatchObject({
       code: 'kafka_unreachable',
       message: expect.stringContaining('127.0.0.1:1'),
     })
@@ -307,6 +310,6 @@ describe('failures', () => {
   test('a configured broker that is away does not matter while another is there', async () => {
     const broker = createKafkaBroker({ brokers: ['127.0.0.1:1', ...brokers], clientId: 'millrace-test' })
     onTestFinished(() => broker.close())
-    expect(await broker.clusterId()).toMatch(/\S+/)
+    expect(await broker.admin.clusterId()).toMatch(/\S+/)
   })
 })

@@ -5,7 +5,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { AuditFigures } from '../../cli/proof/audit.ts'
+import type { AuditFigures } from '../../cli/proof/audit-route.ts'
 import { predictor } from '../../online-model/models/scorer.ts'
 import { modelToJson } from '../../online-model/registry/model-file.ts'
 import { readSpans, wholeLog } from '../../runtime/read-log.ts'
@@ -108,8 +108,8 @@ test('promotion, shadow and rollback under load', { timeout: 400_000 }, async ()
     const { topic, codec } = plan.predictions
     for (let tries = 0; ; tries++) {
       const found: Array<Prediction & { readonly partition: number }> = []
-      const fetcher = await broker.fetcher()
-      const spans = await wholeLog(broker, [topic])
+      const fetcher = await broker.data.fetcher()
+      const spans = await wholeLog(broker.data, [topic])
       await readSpans(fetcher, spans, ({ value }, { partition }) => found.push({ ...codec.decode(value!), partition }))
       await fetcher.close()
       if (found.length >= count || tries > 100) return found

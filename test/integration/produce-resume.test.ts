@@ -20,7 +20,7 @@ test('a produce that is killed, resumed and taken over sends every row once', { 
   const environment = { KAFKA_BROKERS: inject('kafkaBrokers'), MILLRACE_NAMESPACE: namespace }
   const broker = createKafkaBroker({ brokers: environment.KAFKA_BROKERS.split(','), clientId: namespace })
   onTestFinished(() => broker.close())
-  await ensureTopics(broker, plan, partitions)
+  await ensureTopics(broker.admin, plan, partitions)
 
   const file = join(ownFolder(), 'tx.csv')
   const lines = Array.from(
@@ -58,8 +58,8 @@ test('a produce that is killed, resumed and taken over sends every row once', { 
   // What is committed becomes readable a moment later.
   for (let tries = 0; ids.flat().length < rows && tries < 100; tries++) {
     ids = Array.from({ length: partitions }, () => [])
-    const fetcher = await broker.fetcher()
-    await readSpans(fetcher, await wholeLog(broker, [topic]), ({ value }, { partition }) => {
+    const fetcher = await broker.data.fetcher()
+    await readSpans(fetcher, await wholeLog(broker.data, [topic]), ({ value }, { partition }) => {
       const decoded = codec.decode(value)
       ids[partition]!.push(decoded.ok ? (decoded.event.txId as string) : 'undecodable')
     })

@@ -12,7 +12,7 @@ const handOverMaxMs = 4_000
 
 /** Partitions of the last stage by worker; empty while the group assigns anew. */
 async function tasksOf(run: HandbookRun): Promise<Map<string, number[]>> {
-  const { state, members } = await run.broker.group(run.group)
+  const { state, members } = await run.broker.groups.describe(run.group)
   if (state !== 'stable') return new Map()
   const last = run.plan.stages.at(-1)!.entity.name
   const ofLast = (tasks: (typeof members)[number]['tasks']) => tasks.filter(({ stage }) => stage === last)
@@ -104,5 +104,5 @@ test('tasks move when a process stops, is removed, or never comes back', { timeo
   const last = processes.get('worker-2')!
   last.child.kill('SIGTERM')
   expect(await last.exitCode, last.output()).toBe(0)
-  expect(await run.broker.group(run.group)).toEqual({ state: 'empty', members: [] })
+  expect(await run.broker.groups.describe(run.group)).toEqual({ state: 'empty', members: [] })
 })

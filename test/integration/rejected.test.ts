@@ -82,7 +82,7 @@ test('rejected events can be repaired and requeued, whatever their size, and are
   const { topic, codec } = plan.scored
   const orders = someOrders()
   const spoilt = orders.at(-1)!
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   for (const { values, partition } of orders.slice(0, -1)) {
     await producer.send([{ topic, partition: partition!, key: null, value: codec.encode(values) }])
   }

@@ -64,7 +64,7 @@ test('topics with other settings keep `run` from starting until they are altered
   const broker = createKafkaBroker({ brokers, clientId: namespace })
   onTestFinished(() => broker.close())
   // Those that the refused `run` created itself are among them.
-  await requireTopicSettings(broker, plan, brokers)
+  await requireTopicSettings(broker.admin, plan, brokers)
   const started = run()
   await started.printed('Features, health and metrics: http')
   started.child.kill('SIGTERM')

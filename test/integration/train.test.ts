@@ -6,7 +6,7 @@ import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import { publishVersion } from '../../online-model/registry/publish-version.ts'
 import { trainFromLog } from '../../online-model/trainer/train.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import type { Broker, OutRecord } from '../../runtime/broker.ts'
+import type { Broker, BrokerData, OutRecord } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
@@ -34,7 +34,7 @@ test('a training ends in the registry, and whoever follows it scores with the ne
     heard.push(line)
     waiting.get(line)?.()
   }
-  const follower = createRegistryFollower({ broker, plan, topic: models, say })
+  const follower = createRegistryFollower({ broker: broker.data, plan, topic: models, say })
   onTestFinished(() => follower.close())
   const failures: unknown[] = []
   await follower.loadToEnd()
@@ -43,7 +43,7 @@ test('a training ends in the registry, and whoever follows it scores with the ne
 
   const train = (by: string, rowsMax: number) =>
     trainFromLog({
-      broker,
+      broker: broker.data,
       plan,
       topics: { predictions, label, models },
       seed: 0,
@@ -74,7 +74,7 @@ test('a training ends in the registry, and whoever follows it scores with the ne
     version: { version: 'v1', fingerprint: plan.fingerprint, model: await weightsOf(plan, 600, 2_600) },
   })
   expect(trainedOn(first.version.trainedOn)).toEqual({ [predictions]: 4_000, [label]: 201 })
-  expect(await registryRecords(broker, plan)).toEqual([
+  expect(await registryRecords(broker.data, plan)).toEqual([
     first.version,
     {
       kind: 'alias',
@@ -102,7 +102,7 @@ test('a training ends in the registry, and whoever follows it scores with the ne
     waiting: 1_400,
     version: { version: 'v2', model: await weightsOf(plan, 0, 2_600) },
   })
-  const records = await registryRecords(broker, plan)
+  const records = await registryRecords(broker.data, plan)
   expect(records.slice(2)).toMatchObject([
     second.version,
     { kind: 'alias', version: 'v2', previous: 'v1', by: 'second' },
@@ -114,7 +114,7 @@ test('a training ends in the registry, and whoever follows it scores with the ne
   expect(scorer.version).toBe('v1')
 
   // Somebody who still takes v1 for the champion changes nothing; who knows of v2 does.
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   const publish = (version: string, previous: string) =>
     publishVersion(producer, {
       topic: models,
@@ -126,7 +126,7 @@ test('a training ends in the registry, and whoever follows it scores with the ne
       changedAtMs: systemClock.nowMs(),
     })
   await publish('v3', 'v1')
-  const late = createRegistryFollower({ broker, plan, topic: models, say: () => undefined })
+  const late = createRegistryFollower({ broker: broker.data, plan, topic: models, say: () => undefined })
   onTestFinished(() => late.close())
   await late.loadToEnd()
   expect(late.current()?.version).toBe('v2')
@@ -145,7 +145,7 @@ async function filledTopics(namespace: string): Promise<{ broker: Broker; plan: 
   const plan = compile(cardFraud, { namespace })
   const broker = createKafkaBroker({ brokers: inject('kafkaBrokers').split(','), clientId: namespace })
   onTestFinished(() => broker.close())
-  await ensureTopics(broker, plan, partitions)
+  await ensureTopics(broker.admin, plan, partitions)
   const chargebacks = plan.streams[1]!
   const records: OutRecord[] = []
   for (let i = 0; i < predictionCount; i++) {
@@ -171,7 +171,7 @@ async function filledTopics(namespace: string): Promise<{ broker: Broker; plan: 
     records.push({ topic: chargebacks.topic, partition, key, value: chargebacks.codec.encode(reported) })
   }
   records.push({ topic: chargebacks.topic, partition: 0, key: null, value: Buffer.from('{"txId":1}') })
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   await producer.send(records)
   return { broker, plan }
 }
@@ -206,7 +206,7 @@ function trainedOn(positions: ReadonlyArray<{ topic: string; offset: number }>):
   return sums
 }
 
-async function registryRecords(broker: Broker, plan: Plan): Promise<RegistryRecord[]> {
+async function registryRecords(broker: BrokerData, plan: Plan): Promise<RegistryRecord[]> {
   const { topic, codec } = plan.models
   const records: RegistryRecord[] = []
   const fetcher = await broker.fetcher()

@@ -39,8 +39,8 @@ test('kill -9 of the process that follows: every row matures once, with its labe
   const plan = compile(cardFraud, { namespace })
   const broker = createKafkaBroker({ brokers: brokers.split(','), clientId: namespace })
   onTestFinished(() => broker.close())
-  await ensureTopics(broker, plan, partitions)
-  const producer = await broker.producer()
+  await ensureTopics(broker.admin, plan, partitions)
+  const producer = await broker.data.producer()
   const file = join(ownFolder(), 'store.duckdb')
   const vectorOf = (i: number) => plan.features.map((_, column) => (i * (column + 3)) % 997)
   const isFraud = (i: number) => i % 20 === 0

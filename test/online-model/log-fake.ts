@@ -1,12 +1,12 @@
 /**
  * An in-memory log that satisfies the parts of the broker contract which online-model uses; only for these unit tests.
  */
-import type { Broker, LogRecord, OutRecord } from '../../runtime/broker.ts'
+import type { BrokerData, LogRecord, OutRecord } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { RecordCodec } from '../../schemas/wire/codec.ts'
 
 export interface LogFake {
-  readonly broker: Pick<Broker, 'partitionCounts' | 'bounds' | 'fetcher' | 'producer'>
+  readonly broker: BrokerData
   append(topic: string, partition: number, value: Buffer | null, appendedAtMs?: number): void
   /** Runs before every send, so that a test can slip records in between. */
   beforeSend: (() => void) | null
@@ -46,6 +46,12 @@ export function createLogFake(topics: Record<string, number>, recordsMax = 3): L
       partitionCounts: async (names) => new Map(names.map((name) => [name, topics[name] ?? null])),
       bounds: async (partitions) =>
         partitions.map(({ topic, partition }) => ({ topic, partition, start: 0, end: logOf(topic, partition).length })),
+      offsetsAt: async (partitions, timeMs) =>
+        partitions.map(({ topic, partition }) => {
+          const log = logOf(topic, partition)
+          const at = log.findIndex((record) => record.appendedAtMs >= timeMs)
+          return { topic, partition, offset: at === -1 ? log.length : at }
+        }),
       fetcher: async () => {
         open++
         return {

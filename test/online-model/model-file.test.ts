@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { modelFromJson, modelToJson } from '../../online-model/registry/model-file.ts'
-import type { ModelWeights } from '../../schemas/plan/model-plan.ts'
+import type { ModelWeights } from '../../schemas/models/models.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 
 const version: ModelVersion = {

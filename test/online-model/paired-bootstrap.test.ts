@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { averagePrecision } from '../../online-model/evaluation/metrics.ts'
 import { type EvaluationRows, metrics, pairedGain } from '../../online-model/evaluation/paired-bootstrap.ts'
 import { createRandom } from '../../online-model/models/random.ts'
-import { qualityMetrics } from '../../schemas/plan/model-plan.ts'
+import { qualityMetrics } from '../../schemas/models/quality-metrics.ts'
 
 /** Labels by a known probability, and scores that see it through noise of the given deviations. */
 function drawn(seed: number, count: number, noises: readonly number[]) {

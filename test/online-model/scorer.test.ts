@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { scoringOf } from '../../online-model/models/model-of.ts'
 import { createScorer, isFor, predictor } from '../../online-model/models/scorer.ts'
-import { logisticRegression, ownModel, prior } from '../../schemas/definition/definition.ts'
-import type { LogisticWeights, ModelPlan } from '../../schemas/plan/model-plan.ts'
+import { customModel, logisticRegression, prior } from '../../schemas/definition/definition.ts'
+import type { LogisticWeights } from '../../schemas/models/logistic.ts'
+import type { ModelPlan } from '../../schemas/models/models.ts'
 
 const weights: LogisticWeights = {
   kind: 'logistic',
@@ -86,7 +87,7 @@ describe('reasons', () => {
 })
 
 describe('a version', () => {
-  const own = (name: string) => ownModel({ name, fit: () => 0.25, predictor: (share: number) => () => share })
+  const own = (name: string) => customModel({ name, fit: () => 0.25, predictor: (share: number) => () => share })
   const version = (name: string) => ({
     version: 'v1',
     fingerprint: 'f',

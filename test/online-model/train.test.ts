@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { fitLogistic } from '../../online-model/models/logistic.ts'
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import { type TrainingPlan, type TrainOptions, trainFromLog } from '../../online-model/trainer/train.ts'
-import { ownModel } from '../../schemas/definition/definition.ts'
+import { customModel } from '../../schemas/definition/definition.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import type { EventCodec } from '../../schemas/wire/codec.ts'
@@ -284,7 +284,7 @@ describe('trainFromLog', () => {
 
   test('a fit that fails is not published', async () => {
     const fake = filledLog()
-    const broken = ownModel({
+    const broken = customModel({
       name: 'broken',
       fit: ({ rowCount }) => [rowCount, Number.NaN],
       predictor: () => () => 0.5,

@@ -1,15 +1,15 @@
-/** Alignment: when an event may go, source by source; nothing here waits, rounds and times are given. */
+/** Alignment: when an event is released, source by source; fetch numbers and times are arguments. */
 import { describe, expect, test } from 'vitest'
-import { initialFrontier } from '../../processors/position.ts'
 import { type Aligned, type AlignmentSource, createAlignment } from '../../processors/watermarks/alignment.ts'
+import { initialFrontier } from '../../processors/watermarks/frontier.ts'
 
 type Sources = ReadonlyArray<{ readonly kind: 'raw'; readonly disorderMs: number } | { readonly kind: 'task' }>
 const raw = (disorderMs = 0) => ({ kind: 'raw' as const, disorderMs })
 const task = { kind: 'task' as const }
 
-/** Behind all tasks that are sources. */
+/** Numbered behind all tasks that are sources. */
 const rawSourceOf = (sources: Sources) => sources.filter(({ kind }) => kind === 'task').length
-/** Before all that is of this time. */
+/** Before all events of this time. */
 const justBefore = (time: number) => ({ time, order: -1 })
 
 interface Named extends Aligned {
@@ -17,12 +17,12 @@ interface Named extends Aligned {
 }
 
 function aligned(sources: Sources, start = initialFrontier) {
-  // Every raw source is an input of its own, all tasks are of one.
+  // Every raw source has an input of its own; all tasks share one.
   const firstTask = sources.findIndex(({ kind }) => kind === 'task')
-  const placed = sources.map(
+  const withInputs = sources.map(
     (source, i): AlignmentSource => ({ ...source, input: source.kind === 'raw' ? i : firstTask }),
   )
-  const alignment = createAlignment<Named>({ sources: placed, rawSourceOf: () => rawSourceOf(sources) }, start)
+  const alignment = createAlignment<Named>({ sources: withInputs, rawSourceOf: () => rawSourceOf(sources) }, start)
   let nowMs = 0
   let offset = 0
   function push(name: string, source: number, time: number, rest: Partial<Aligned> = {}): void {
@@ -34,13 +34,13 @@ function aligned(sources: Sources, start = initialFrontier) {
       order,
       round: 1,
       readAtMs: nowMs,
-      input: placed[source]!.input,
+      input: withInputs[source]!.input,
       offset: offset++,
       ...rest,
     })
     alignment.advance(source, { time, order })
   }
-  /** Names of those that may go, in the order in which they do. */
+  /** Releases what may be released and returns the names in order. */
   function released(bounds: Parameters<typeof alignment.peek>[0] = { nowMs }): string[] {
     const names: string[] = []
     while (alignment.peek(bounds)) names.push(alignment.release(bounds).name)
@@ -57,7 +57,7 @@ function aligned(sources: Sources, start = initialFrontier) {
 }
 
 describe('raw inputs', () => {
-  test('of one source go at once', () => {
+  test('of one source are released at once', () => {
     const { push, released } = aligned([raw()])
     push('a', 0, 10)
     push('b', 0, 20)
@@ -70,48 +70,48 @@ describe('raw inputs', () => {
     push('b', 0, 20)
     expect(released()).toEqual([])
     push('c', 1, 20)
-    // At 20 the other source may have more of the same instant.
+    // The other source may have more events with time 20.
     expect(released()).toEqual(['a'])
     push('d', 1, 21)
     expect(released()).toEqual(['b'])
   })
 
-  test('go when a fetch that began after they were read found the others at their end', () => {
+  test('are released when a fetch that began after they were read found the other sources at their end', () => {
     const { alignment, push, released } = aligned([raw(), raw()])
-    alignment.fetched(1, 1, true)
+    alignment.observeFetch(1, 1, true)
     push('a', 0, 10, { round: 1 })
     expect(released()).toEqual([])
-    expect(alignment.awaitsEnd(0)).toBe(true)
-    alignment.fetched(1, 2, true)
+    expect(alignment.isWaitingForEnd(0)).toBe(true)
+    alignment.observeFetch(1, 2, true)
     expect(released()).toEqual(['a'])
   })
 
   test('wait for a source that was found with more to read', () => {
     const { alignment, push, released } = aligned([raw(), raw()])
     push('a', 0, 10)
-    alignment.fetched(1, 2, false)
+    alignment.observeFetch(1, 2, false)
     expect(released()).toEqual([])
     expect(alignment.isAtEnd()).toBe(false)
   })
 
-  test('wait out the declared disorder of their own source, by its clock or at its end in time of day', () => {
+  test('wait for the declared disorder of their own source: in event time, or in processing time at its end', () => {
     const { alignment, push, released, at } = aligned([raw(5)])
     push('a', 0, 10)
     push('b', 0, 15)
     expect(released()).toEqual(['a'])
-    // More is to be had: that is no waiting for the end.
-    expect(alignment.awaitsEnd(0)).toBe(false)
-    alignment.fetched(0, 1, true)
-    expect(alignment.awaitsEnd(0)).toBe(true)
-    alignment.fetched(0, 2, true)
-    expect(alignment.awaitsEnd(0)).toBe(false)
+    // The source is not at its end, so no fetch could confirm it.
+    expect(alignment.isWaitingForEnd(0)).toBe(false)
+    alignment.observeFetch(0, 1, true)
+    expect(alignment.isWaitingForEnd(0)).toBe(true)
+    alignment.observeFetch(0, 2, true)
+    expect(alignment.isWaitingForEnd(0)).toBe(false)
     at(4)
     expect(released()).toEqual([])
     at(5)
     expect(released()).toEqual(['b'])
   })
 
-  test('of another source wait for its disorder, too', () => {
+  test('wait for the declared disorder of other sources, too', () => {
     const { push, released } = aligned([raw(), raw(5)])
     push('a', 0, 10)
     push('b', 1, 15)
@@ -122,7 +122,7 @@ describe('raw inputs', () => {
 })
 
 describe('tasks as sources', () => {
-  test('are passed when the place that they have passed is at or beyond', () => {
+  test('have passed an event when their frontier is at or beyond it', () => {
     const { alignment, push, released } = aligned([task, task])
     push('a', 0, 10, { order: 5 })
     alignment.advance(1, justBefore(10))
@@ -133,92 +133,102 @@ describe('tasks as sources', () => {
     expect(released()).toEqual(['a'])
   })
 
-  test('that are idle are passed for what lies at or before the place of its sender that they had heard of', () => {
+  test('that are idle have passed the events at or before the frontier that they had observed of the sender', () => {
     const { alignment, push, released } = aligned([task, task])
     push('a', 0, 10, { order: 1 })
     push('b', 0, 10, { order: 2 })
-    const says = (offset: number, order: number) =>
-      alignment.said(1, {
+    const reports = (offset: number, order: number) =>
+      alignment.observeReport(1, {
         offset,
         isIdle: true,
         observed: [{ time: 10, order }, justBefore(99), justBefore(99)],
-        until: null,
+        idleUpTo: null,
       })
-    says(6, 0)
+    reports(6, 0)
     expect(released()).toEqual([])
-    says(7, 1)
+    reports(7, 1)
     expect(released()).toEqual(['a'])
-    says(8, 2)
+    reports(8, 2)
     expect(released()).toEqual(['b'])
   })
 
-  test('that send something are idle no more; what is read again changes nothing', () => {
+  test('that send an event are no longer idle; reports that are read again change nothing', () => {
     const { alignment, push, released } = aligned([task, task])
     const observed = [justBefore(99), justBefore(99), justBefore(99)]
     push('a', 0, 10, { offset: 5 })
-    alignment.said(1, { offset: 6, isIdle: true, observed, until: null })
-    alignment.said(1, { offset: 7, isIdle: false, observed: [], until: null })
-    alignment.said(1, { offset: 6, isIdle: true, observed, until: null })
+    alignment.observeReport(1, { offset: 6, isIdle: true, observed, idleUpTo: null })
+    alignment.observeReport(1, { offset: 7, isIdle: false, observed: [], idleUpTo: null })
+    alignment.observeReport(1, { offset: 6, isIdle: true, observed, idleUpTo: null })
     expect(released()).toEqual([])
-    alignment.said(1, { offset: 8, isIdle: true, observed, until: null })
-    alignment.said(1, { offset: 7, isIdle: false, observed: [], until: null })
+    alignment.observeReport(1, { offset: 8, isIdle: true, observed, idleUpTo: null })
+    alignment.observeReport(1, { offset: 7, isIdle: false, observed: [], idleUpTo: null })
     expect(released()).toEqual(['a'])
   })
 
-  test('must have heard what was read of raw topics before an event of these goes', () => {
+  test('must have observed how far a raw topic was read before an event of it is released', () => {
     const { alignment, push, released } = aligned([raw(), task])
     push('a', 0, 10, { offset: 3 })
-    alignment.fetched(0, 2, true)
-    const says = (offset: number, next: number) =>
-      alignment.said(1, { offset, isIdle: true, observed: [justBefore(99), { time: next, order: 0 }], until: null })
-    says(6, 3)
+    alignment.observeFetch(0, 2, true)
+    const reports = (offset: number, next: number) =>
+      alignment.observeReport(1, {
+        offset,
+        isIdle: true,
+        observed: [justBefore(99), { time: next, order: 0 }],
+        idleUpTo: null,
+      })
+    reports(6, 3)
     expect(released()).toEqual([])
-    says(7, 4)
+    reports(7, 4)
     expect(released()).toEqual(['a'])
   })
 
-  test('that are idle as far as a place are passed so far', () => {
+  test('that are idle up to a position have passed the events up to there', () => {
     const { alignment, push, released } = aligned([task, task])
     push('a', 0, 10)
     push('b', 0, 20)
-    alignment.said(1, { offset: 6, isIdle: true, observed: [justBefore(99), justBefore(99)], until: justBefore(15) })
+    alignment.observeReport(1, {
+      offset: 6,
+      isIdle: true,
+      observed: [justBefore(99), justBefore(99)],
+      idleUpTo: justBefore(15),
+    })
     expect(released()).toEqual(['a'])
   })
 
-  test('bring whoever reads them as far as the slowest, idle or not, and not beyond what is held', () => {
+  test('move the watermark of their reader up to the slowest of them, idle or not, and not beyond a held event', () => {
     const { alignment, push, released } = aligned([task, task])
-    expect(alignment.reach()).toBeNull()
+    expect(alignment.idleUpTo()).toBeNull()
     alignment.advance(0, justBefore(50))
     expect(alignment.watermark()).toEqual(initialFrontier)
     alignment.advance(1, justBefore(40))
     expect(alignment.watermark()).toEqual(justBefore(40))
-    alignment.said(1, { offset: 1, isIdle: true, observed: [justBefore(45), justBefore(40)], until: null })
+    alignment.observeReport(1, { offset: 1, isIdle: true, observed: [justBefore(45), justBefore(40)], idleUpTo: null })
     expect(alignment.watermark()).toEqual(justBefore(40))
     push('a', 0, 55, { order: 7 })
     alignment.advance(1, justBefore(70))
     alignment.advance(0, justBefore(80))
-    expect(alignment.reach()).toEqual({ time: 55, order: 6 })
+    expect(alignment.idleUpTo()).toEqual({ time: 55, order: 6 })
     expect(alignment.watermark()).toEqual({ time: 55, order: 6 })
     expect(released()).toEqual(['a'])
     expect(alignment.watermark()).toEqual(justBefore(70))
   })
 
-  test('keep facts as far back as the slowest judges, one that is idle no longer than told', () => {
-    const idle = { offset: 1, isIdle: true, observed: [], until: null }
+  test('limit the retention watermark by the slowest of them; an idle one only down to a floor', () => {
+    const idle = { offset: 1, isIdle: true, observed: [], idleUpTo: null }
     const { alignment } = aligned([task, task])
-    expect(alignment.slowestTask(0)).toBe(Number.NEGATIVE_INFINITY)
-    alignment.judged(0, 100)
-    expect(alignment.slowestTask(0)).toBe(Number.NEGATIVE_INFINITY)
-    alignment.said(1, idle)
-    expect(alignment.slowestTask(70)).toBe(70)
-    alignment.judged(1, 40)
-    expect(alignment.slowestTask(0)).toBe(40)
-    expect(alignment.slowestTask(60)).toBe(60)
-    alignment.said(1, { ...idle, offset: 2, isIdle: false })
-    expect(alignment.slowestTask(60)).toBe(40)
-    // What is heard again goes back nowhere.
-    alignment.judged(1, 30)
-    expect(alignment.slowestTask(60)).toBe(40)
+    expect(alignment.minRetentionWatermark(0)).toBe(Number.NEGATIVE_INFINITY)
+    alignment.observeRetentionWatermark(0, 100)
+    expect(alignment.minRetentionWatermark(0)).toBe(Number.NEGATIVE_INFINITY)
+    alignment.observeReport(1, idle)
+    expect(alignment.minRetentionWatermark(70)).toBe(70)
+    alignment.observeRetentionWatermark(1, 40)
+    expect(alignment.minRetentionWatermark(0)).toBe(40)
+    expect(alignment.minRetentionWatermark(60)).toBe(60)
+    alignment.observeReport(1, { ...idle, offset: 2, isIdle: false })
+    expect(alignment.minRetentionWatermark(60)).toBe(40)
+    // It never goes back.
+    alignment.observeRetentionWatermark(1, 30)
+    expect(alignment.minRetentionWatermark(60)).toBe(40)
   })
 })
 
@@ -236,7 +246,7 @@ describe('order', () => {
     expect(alignment.counts).toEqual({ late: 0, releasedEarly: 0 })
   })
 
-  test('late events go at once, are counted, and move nothing back', () => {
+  test('late events are released at once, are counted, and do not move the frontier back', () => {
     const { alignment, push, released } = aligned([raw(), raw()], { time: 50, order: 7 })
     push('late', 0, 50, { order: 7 })
     push('later', 0, 40)
@@ -249,7 +259,7 @@ describe('order', () => {
     expect(alignment.held).toBe(1)
   })
 
-  test('a bound on waiting releases early and counts it; a ceiling holds back what is due', () => {
+  test('a forced position releases early and counts it; a ceiling holds back events that are due', () => {
     const { alignment, push, released } = aligned([raw(), raw()])
     push('a', 0, 10)
     push('b', 0, 20)
@@ -260,11 +270,11 @@ describe('order', () => {
     expect(released({ nowMs: 0, ceiling: { time: 20, order: 0 } })).toEqual(['b'])
   })
 
-  test('the clock of a source is its latest word', () => {
+  test('the event time of a source never goes back', () => {
     const { alignment, push } = aligned([raw(), task])
-    expect(alignment.clockOf(0)).toBe(Number.NEGATIVE_INFINITY)
+    expect(alignment.maxEventTimeOf(0)).toBe(Number.NEGATIVE_INFINITY)
     push('a', 0, 20)
     push('b', 0, 10)
-    expect(alignment.clockOf(0)).toBe(20)
+    expect(alignment.maxEventTimeOf(0)).toBe(20)
   })
 })

@@ -72,7 +72,7 @@ async function run({ seed = 1, clicks = {}, delaySeconds = 0, start = {}, ...opt
 /** Every second dead letter repaired, the others unchanged: those are rejected again. */
 async function requeueAll(runner: PipelineRunner): Promise<void> {
   const { plan, broker, clock } = runner
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   const partitionsOf = () => 2
   const deadLetters = (await runner.rejections()).filter(({ problems }) => problems[0]!.code === 'function_threw')
   // One of each event: of two that arrive together, late, the second counts as a duplicate before the first is folded.
@@ -205,7 +205,7 @@ describe('is found:', () => {
     const [first] = await runner.predictions()
     const features = first!.features.map((value, i) => (i === 3 ? value + value * Number.EPSILON : value))
     const value = runner.plan.predictions.codec.encode({ ...first!, features })
-    const producer = await runner.broker.producer()
+    const producer = await runner.broker.data.producer()
     await producer.send([{ topic: runner.plan.predictions.topic, partition: 0, key: null, value }])
     const { differences } = await audit(runner)
     const { id, origin } = first!
@@ -219,7 +219,7 @@ describe('is found:', () => {
     const [first] = await runner.predictions()
     const origin = { partition: first!.origin.partition, offset: 1_000_000 }
     const value = runner.plan.predictions.codec.encode({ ...first!, origin })
-    const producer = await runner.broker.producer()
+    const producer = await runner.broker.data.producer()
     await producer.send([{ topic: runner.plan.predictions.topic, partition: 0, key: null, value }])
     expect((await audit(runner)).differences).toMatchObject([{ id: first!.id, origin, name: 'event' }])
   })

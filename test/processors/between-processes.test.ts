@@ -1,6 +1,6 @@
 /**
- * Order between processes: events come one after the other, each in Kafka before the next is sent, while several workers with nothing but
- * each other's words to go by fold them. Whatever their transactions take, no event is late, and none waits for a timer.
+ * Order between processes: each event is in Kafka before the next one is sent, and several workers that know of each other only by their
+ * progress reports fold them. However long their transactions take, no event is late and none waits for a timer.
  */
 import { describe, expect, test } from 'vitest'
 import { partitionOf } from '../../runtime/partition.ts'
@@ -32,7 +32,12 @@ function someEvents(random: Random, count: number, isAnywhere: boolean, partitio
 
 describe.each([
   { workers: 2, partitions: 4, rekey: [], what: 'two workers' },
-  { workers: 3, partitions: 2, rekey: [], what: 'more workers than partitions, so that some only listen' },
+  {
+    workers: 3,
+    partitions: 2,
+    rekey: [],
+    what: 'more workers than partitions, so that some only consume progress',
+  },
   { workers: 2, partitions: 3, rekey: ['refunds'] as const, what: 'a stage with raw and repartitioned inputs' },
 ])('$what', ({ workers, partitions, rekey }) => {
   test.each([1, 2, 3, 4, 5])('events that follow each other are never late: seed %i', async (seed) => {
@@ -66,7 +71,7 @@ describe.each([
 })
 
 test.each(Array.from({ length: 10 }, (_, i) => i))(
-  'a backlog gets through the smallest buffers: seed %i',
+  'a backlog is processed with the smallest buffers: seed %i',
   async (seed) => {
     const random = createRandom(100 + seed)
     const partitions = 3
@@ -86,13 +91,13 @@ test.each(Array.from({ length: 10 }, (_, i) => i))(
   },
 )
 
-describe('live, the wait for others is bounded, and what it lets go is counted', () => {
+describe('the wait of a live event is bounded, and events that are released early are counted', () => {
   const holdMaxMs = 1_000
 
-  test('by a process that does not get on', async () => {
+  test('when another process is stuck', async () => {
     let isStuck = false
     const onTransact: RunnerOptions['onTransact'] = async (stage, name) => {
-      // Not in the middle of a transaction: that holds everybody up until it times out.
+      // Not in the middle of a transaction, which would block all readers until it times out.
       while (isStuck && stage === 'committed' && name === 'b') await runner.clock.sleep(100)
     }
     const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 2, startMs, onTransact })
@@ -105,7 +110,7 @@ describe('live, the wait for others is bounded, and what it lets go is counted',
       users.find((user) => mine.includes(partitionOf(Buffer.from(user), 2)) === isMine)!
     const page = ['home', 'list', 'help'].find((name) => mine.includes(partitionOf(Buffer.from(name), 2)))!
     await runner.sendAll([click('before', userOf(false), 1, { page })])
-    await a.until('it goes through both', () => a.metrics.totals.predictions + b.metrics.totals.predictions === 1)
+    await a.until('it passes both stages', () => a.metrics.totals.predictions + b.metrics.totals.predictions === 1)
     isStuck = true
     await runner.sendAll([click('stuck', userOf(false), 2, { page })])
     await runner.clock.sleep(100)
@@ -122,14 +127,14 @@ describe('live, the wait for others is bounded, and what it lets go is counted',
     expect((await runner.predictions()).map(({ id }) => id).sort()).toEqual(['before', 'live', 'stuck'])
   })
 
-  test('by a partition of the same process that has a backlog', async () => {
+  test('when another partition of the same process has a backlog', async () => {
     const [slow, fast] = [0, 1].map(
       (wanted) => ['user0', 'user1', 'user2', 'user3'].find((user) => partitionOf(Buffer.from(user), 2) === wanted)!,
     )
     const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 2, startMs })
     await runner.sendAll(Array.from({ length: 4_000 }, (_, i) => click(`old${i}`, slow!, i / 10, { amount: 100 })))
     const worker = runner.start({ limits: { holdMaxMs, batchEventsMax: 1, partitionBytesMax: 1, readAheadMax: 1 } })
-    await worker.until('it is at work', () => worker.metrics.totals.predictions > 10)
+    await worker.until('it is processing', () => worker.metrics.totals.predictions > 10)
     const sentMs = runner.clock.elapsedMs()
     await runner.sendAll([click('live', fast!, 1_000, { amount: 100 })])
     const isPredicted = async () => (await runner.predictions()).some(({ id }) => id === 'live')

@@ -1,4 +1,4 @@
-/** The heap that puts events in canonical order, against sorting. */
+/** The heap of events in canonical order, compared with a sorted array. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createCanonicalHeap } from '../../processors/watermarks/canonical-heap.ts'
@@ -6,7 +6,7 @@ import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 
 const item = fc.record({ time: fc.integer({ min: 0, max: 9 }), order: fc.integer({ min: 0, max: 9 }) })
 
-test('whatever is pushed and popped in between, the smallest comes first', () => {
+test('in any sequence of pushes and pops the smallest position comes first', () => {
   fc.assert(
     fc.property(fc.array(fc.oneof(item, fc.constant('pop' as const))), (steps) => {
       const heap = createCanonicalHeap<{ time: number; order: number }>()

@@ -70,7 +70,7 @@ describe('at least once', () => {
     expect(calls).toBeGreaterThan(10)
     expect(transactions).toBe(0)
     const { topic } = runner.plan.scored
-    const committed = await runner.broker.committedOffsets(
+    const committed = await runner.broker.groups.committedOffsets(
       'workers',
       [0, 1].map((partition) => ({ topic, partition })),
     )

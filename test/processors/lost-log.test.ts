@@ -1,6 +1,6 @@
 /**
- * Kafka lost something, or no longer keeps it: each case ends in the predictions of an undisturbed run, or in a stop with one sentence that
- * says what is missing where. None of them in silence.
+ * Kafka lost records or offsets, or retention removed them: every case ends with the predictions of an undisturbed run, or stops with an
+ * error that names what is missing.
  */
 import { describe, expect, test } from 'vitest'
 import type { TopicPartition } from '../../runtime/broker.ts'
@@ -20,7 +20,7 @@ import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.
 const partitions = 2
 const pages = ['home', 'list', 'item']
 const minute = 60
-/** Longer than a label may be late: what was removed is then known to be dead. */
+/** Longer than a label may be late, so that facts of removed events have expired. */
 const startMs = clicksStartMs + 72 * 3_600_000
 
 /** One event every ten minutes: 300 of them span two days. */
@@ -35,11 +35,11 @@ function someEvents(count: number): StreamEvent[] {
 }
 
 const events = someEvents(300)
-/** What comes later. */
+/** Sent later. */
 const more = [click('new1', 'user1', 300 * 10 * minute), click('new2', 'user2', 300 * 10 * minute + 1)]
 const clickIds = (list: readonly StreamEvent[]) =>
   list.filter(({ stream }) => stream === 'clicks').map(({ values }) => String(values.clickId))
-const clicksOf = (list: readonly StreamEvent[]) => list.filter(({ stream }) => stream === 'clicks').length
+const clickCount = (list: readonly StreamEvent[]) => list.filter(({ stream }) => stream === 'clicks').length
 
 async function runnerWith(list: readonly StreamEvent[]): Promise<PipelineRunner> {
   const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions, startMs })
@@ -47,7 +47,7 @@ async function runnerWith(list: readonly StreamEvent[]): Promise<PipelineRunner>
   return runner
 }
 
-/** Runs until `count` predictions are in Kafka, whoever made them. */
+/** Runs until `count` predictions are in Kafka, earlier runs included. */
 async function predict(runner: PipelineRunner, count: number, isRebuild = false): Promise<Started> {
   const worker = runner.start({ isRebuild })
   const base = (await runner.predictions()).length
@@ -62,7 +62,7 @@ async function expectAll(runner: PipelineRunner, list: readonly StreamEvent[]): 
   expect(predictedVectors(await runner.predictions())).toEqual(replayedVectors(expected))
 }
 
-function placesOf(runner: PipelineRunner): TopicPartition[] {
+function inputPartitions(runner: PipelineRunner): TopicPartition[] {
   const { plan } = runner
   const topics = [
     ...plan.streams.map(({ topic }) => topic),
@@ -71,18 +71,18 @@ function placesOf(runner: PipelineRunner): TopicPartition[] {
   return topics.flatMap((topic) => [0, 1].map((partition) => ({ topic, partition })))
 }
 
-/** The topic is made anew with only the first half of each partition, and the group's offsets are as they were: the tail is lost. */
+/** Recreates the topic with only the first half of each partition and keeps the group's offsets: the tail is lost. */
 async function loseTail(runner: PipelineRunner, topic: string): Promise<void> {
   const { broker, plan } = runner
-  const before = await broker.committedOffsets(defaultGroup, placesOf(runner))
+  const before = await broker.groups.committedOffsets(defaultGroup, inputPartitions(runner))
   const kept = (await runner.records(topic)).map((list) => list.slice(0, list.length / 2))
   broker.deleteTopic(topic)
-  await broker.ensureTopics([{ topic, partitions, config: {} }])
-  const producer = await broker.producer()
+  await broker.admin.ensureTopics([{ topic, partitions, config: {} }])
+  const producer = await broker.data.producer()
   await producer.send(kept.flatMap((list, partition) => list.map((record) => ({ ...record, topic, partition }))))
   const stages = plan.stages.map((stage) => ({ stage: stage.entity.name, topics: [], partitions }))
   const options = { group: defaultGroup, worker: 'meddler', stages, sessionTimeoutMs: 100, transactionTimeoutMs: 100 }
-  const meddler = await broker.worker(options)
+  const meddler = await broker.groups.worker(options)
   const membership = await meddler.join()
   const offsets = before.map(({ offset, ...rest }) => ({ ...rest, offset: offset! }))
   await meddler.transact([], offsets, membership)
@@ -91,11 +91,11 @@ async function loseTail(runner: PipelineRunner, topic: string): Promise<void> {
 
 describe('the tail of a log is lost', () => {
   test.each([
-    ['and the store has it', false],
+    ['and the store is filled', false],
     ['and the store is empty, too', true],
-  ])('%s: one sentence at once', async (_, isEmptied) => {
+  ])('%s: the worker stops at once with an error', async (_, isEmptied) => {
     const runner = await runnerWith(events)
-    await predict(runner, clicksOf(events))
+    await predict(runner, clickCount(events))
     await loseTail(runner, 'clicks')
     if (isEmptied) runner.store.empty()
     const began = runner.clock.elapsedMs()
@@ -108,9 +108,9 @@ describe('the tail of a log is lost', () => {
     expect(runner.clock.elapsedMs() - began).toBeLessThan(5_000)
   })
 
-  test('between two stages: the later one says so', async () => {
+  test('of a repartition topic: the stage that reads it stops with an error', async () => {
     const runner = await runnerWith(events)
-    await predict(runner, clicksOf(events))
+    await predict(runner, clickCount(events))
     await loseTail(runner, 'clicks.page')
     await expect(runner.start().done).rejects.toMatchObject({
       code: 'state_ahead',
@@ -118,9 +118,9 @@ describe('the tail of a log is lost', () => {
     })
   })
 
-  test('a rebuild goes on from its end, and publishes nothing again', async () => {
+  test('a rebuild continues from the end of the log and publishes nothing again', async () => {
     const runner = await runnerWith(events)
-    await predict(runner, clicksOf(events))
+    await predict(runner, clickCount(events))
     await loseTail(runner, 'clicks')
     const worker = runner.start({ isRebuild: true })
     await worker.until('it works', () => worker.state().tasks.length === 4 && worker.state().isReady)
@@ -131,56 +131,56 @@ describe('the tail of a log is lost', () => {
     await worker.stop()
     const ids = (await runner.predictions()).map(({ id }) => id)
     expect(ids.sort()).toEqual([...clickIds(events), 'new'].sort())
-    // Its offsets are in order from then on.
+    // Its committed offsets match the log from then on.
     await predict(runner, ids.length)
   })
 })
 
 describe('committed offsets', () => {
-  test('that have expired: a filled store is ahead, and says why', async () => {
+  test('that have expired: a filled store is ahead of Kafka, and the error says why', async () => {
     const runner = await runnerWith(events)
-    await predict(runner, clicksOf(events))
+    await predict(runner, clickCount(events))
     runner.broker.forgetOffsets(defaultGroup)
     await expect(runner.start().done).rejects.toMatchObject({
       code: 'state_ahead',
       message: expect.stringMatching(
-        /^The stored state of (user|page) [01] stands at offsets [\d, ]+, Kafka's committed offsets at none: its offsets expired,/,
+        /^The stored state of (user|page) [01] is at offsets [\d, ]+, but Kafka has no committed offsets: they expired,/,
       ),
     })
     await runner.sendAll(more)
-    const worker = await predict(runner, clicksOf([...events, ...more]), true)
+    const worker = await predict(runner, clickCount([...events, ...more]), true)
     expect(worker.metrics.totals.restored).toBe(2 * events.length)
     await expectAll(runner, [...events, ...more])
   })
 
-  test('that have expired, with topics that were made anew: a rebuild publishes what is there', async () => {
+  test('that have expired, with recreated topics: a rebuild publishes everything in the log', async () => {
     const runner = await runnerWith(events)
-    await predict(runner, clicksOf(events))
+    await predict(runner, clickCount(events))
     for (const topic of ['clicks', 'refunds', 'clicks.page']) {
       runner.broker.deleteTopic(topic)
-      await runner.broker.ensureTopics([{ topic, partitions, config: {} }])
+      await runner.broker.admin.ensureTopics([{ topic, partitions, config: {} }])
     }
     await runner.sendAll(more)
     await expect(runner.start().done).rejects.toMatchObject({ code: 'state_ahead' })
-    const worker = await predict(runner, clicksOf([...events, ...more]), true)
-    expect(worker.messages.some((message) => message.startsWith("All that Kafka's log holds is published"))).toBe(true)
+    const worker = await predict(runner, clickCount([...events, ...more]), true)
+    expect(worker.messages.some((message) => message.startsWith("Everything in Kafka's log is published"))).toBe(true)
     const ids = (await runner.predictions()).map(({ id }) => id)
     expect(ids.sort()).toEqual(clickIds([...events, ...more]).sort())
   })
 
-  test('of a topic that was made anew while the others stay', async () => {
+  test('of one recreated topic among others: a rebuild reads it from its start', async () => {
     const runner = await runnerWith(events)
-    await predict(runner, clicksOf(events))
+    await predict(runner, clickCount(events))
     runner.broker.deleteTopic('refunds')
-    await runner.broker.ensureTopics([{ topic: 'refunds', partitions, config: {} }])
+    await runner.broker.admin.ensureTopics([{ topic: 'refunds', partitions, config: {} }])
     await expect(runner.start().done).rejects.toMatchObject({
       code: 'state_ahead',
       message: expect.stringMatching(
-        /^Kafka has no committed offset of refunds, partition [01], any more, but one of clicks, which user [01] reads with it/,
+        /^Kafka no longer has a committed offset for refunds, partition [01], but has one for clicks, which user [01] reads with it/,
       ),
     })
     await runner.sendAll(more)
-    await predict(runner, clicksOf([...events, ...more]), true)
+    await predict(runner, clickCount([...events, ...more]), true)
     const ids = (await runner.predictions()).map(({ id }) => id)
     expect(ids.sort()).toEqual(clickIds([...events, ...more]).sort())
   })
@@ -188,13 +188,13 @@ describe('committed offsets', () => {
 
 describe('retention', () => {
   async function cutAll(runner: PipelineRunner, topic: string, share: number): Promise<void> {
-    const bounds = await runner.broker.bounds([0, 1].map((partition) => ({ topic, partition })))
+    const bounds = await runner.broker.data.bounds([0, 1].map((partition) => ({ topic, partition })))
     for (const { partition, end } of bounds) runner.broker.truncate(topic, partition, Math.floor(end * share))
   }
 
-  test('has overtaken what nobody has read yet', async () => {
+  test('has removed records that were not read yet', async () => {
     const runner = await runnerWith(events.slice(0, 150))
-    await predict(runner, clicksOf(events.slice(0, 150)))
+    await predict(runner, clickCount(events.slice(0, 150)))
     await runner.sendAll(events.slice(150))
     await cutAll(runner, 'clicks', 1)
     for (const prepare of [() => undefined, () => runner.store.empty()]) {
@@ -202,63 +202,66 @@ describe('retention', () => {
       await expect(runner.start().done).rejects.toMatchObject({
         code: 'log_truncated',
         message: expect.stringMatching(
-          /^user [01] is to go on from offset \d+ of clicks, partition [01], which is gone: the log starts at \d+$/,
+          /^user [01] has to resume at offset \d+ of clicks, partition [01], which was removed: the log starts at \d+$/,
         ),
       })
     }
   })
 
-  test('has removed what a store that is behind would be folded from', async () => {
+  test('has removed records that a store that is behind would be restored from', async () => {
     const runner = await runnerWith(events.slice(0, 150))
     const worker = runner.start({ limits: { batchEventsMax: 10, partitionBytesMax: 500 } })
-    await worker.until('all are predicted', () => worker.metrics.totals.predictions === clicksOf(events.slice(0, 150)))
+    await worker.until(
+      'all are predicted',
+      () => worker.metrics.totals.predictions === clickCount(events.slice(0, 150)),
+    )
     await worker.stop()
     runner.store.loseTail('user', 0, 3)
     await cutAll(runner, 'clicks', 1)
     await expect(runner.start().done).rejects.toMatchObject({
       code: 'log_truncated',
-      message: expect.stringContaining('user 0 is to go on from offset'),
+      message: expect.stringContaining('user 0 has to resume at offset'),
     })
   })
 
-  test('has removed only what is dead: an emptied store is folded from the rest, to the same predictions', async () => {
+  test('has removed only expired facts: an emptied store is restored from the rest, with the same predictions', async () => {
     const runner = await runnerWith(events.slice(0, 250))
-    await predict(runner, clicksOf(events.slice(0, 250)))
-    // The tenth part of two days; labels may be a day late, and a window is ten minutes and an hour of lateness.
+    await predict(runner, clickCount(events.slice(0, 250)))
+    // A tenth of two days; labels may be a day late, and a window is ten minutes plus an hour of lateness.
     for (const topic of ['clicks', 'refunds', 'clicks.page']) await cutAll(runner, topic, 0.1)
     runner.store.empty()
     await runner.sendAll(events.slice(250))
-    const worker = await predict(runner, clicksOf(events))
+    const worker = await predict(runner, clickCount(events))
     expect(worker.metrics.totals.restored).toBeGreaterThan(100)
     expect(worker.messages.join()).not.toContain('removed')
     await expectAll(runner, events)
   })
 
-  test('has removed what windows reach back to: an emptied store is not folded from the rest in silence', async () => {
+  test('has removed events of live windows: an emptied store is not restored without a rebuild', async () => {
     const runner = await runnerWith(events)
-    await predict(runner, clicksOf(events))
+    await predict(runner, clickCount(events))
     await cutAll(runner, 'clicks', 0.99)
     runner.store.empty()
     await expect(runner.start().done).rejects.toMatchObject({
       code: 'log_truncated',
       message: expect.stringMatching(
-        /^The store holds nothing of user [01], and clicks, partition [01], no longer has all .* back to 2024-\S+Z, and events up to 2024-/,
+        /^The store is empty for user [01], and clicks, partition [01], no longer has all .* back to 2024-\S+Z, and events up to 2024-/,
       ),
     })
     const worker = runner.start({ isRebuild: true })
     await worker.until('it works', () => worker.state().tasks.length === 4 && worker.state().isReady)
     await worker.stop()
-    expect(worker.messages.some((message) => message.startsWith('The store holds nothing of user'))).toBe(true)
-    // Nothing is published again: what was committed is known.
-    expect((await runner.predictions()).length).toBe(clicksOf(events))
+    expect(worker.messages.some((message) => message.startsWith('The store is empty for user'))).toBe(true)
+    // The committed offsets say what was published, so nothing is published again.
+    expect((await runner.predictions()).length).toBe(clickCount(events))
   })
 
-  test('has left nothing: what it removed is as old as it lets things become', async () => {
+  test('has left an empty log: the retention setting bounds the age of what was removed', async () => {
     const runner = await runnerWith(events)
-    await predict(runner, clicksOf(events))
+    await predict(runner, clickCount(events))
     await cutAll(runner, 'refunds', 1)
     runner.store.empty()
-    // The events are days older than their append time, so that nothing is known of those that are gone.
+    // The events are days older than their append times, so the setting says nothing about their event times.
     await expect(runner.start().done).rejects.toMatchObject({ code: 'log_truncated' })
   })
 })

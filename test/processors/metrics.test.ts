@@ -3,7 +3,7 @@ import { Registry } from 'prom-client'
 import { expect, test } from 'vitest'
 import { createTask } from '../../processors/batch/task.ts'
 import { createProcessingMetrics } from '../../processors/metrics.ts'
-import { initialFrontier } from '../../processors/position.ts'
+import { initialFrontier } from '../../processors/watermarks/frontier.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import { rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
@@ -33,7 +33,7 @@ test('a committed batch shows its events, its lag in records and in event time, 
   task.accept({ ...place, topic: 'clicks', records, next: 3, stableEnd: 8, end: 8, age: 0 }, 1, 0)
   task.accept({ ...place, topic: 'refunds', records: [], next: 0, stableEnd: 0, end: 0, age: 0 }, 2, 0)
   const unbounded = Number.POSITIVE_INFINITY
-  const batch = task.take(0, { eventsMax: 100, keysMax: 100, untilTime: unbounded, beforeRound: unbounded })!
+  const batch = task.take(0, { eventsMax: 100, keysMax: 100, maxReleaseTime: unbounded, beforeRound: unbounded })!
   expect(batch.events.map(({ id }) => id)).toEqual(['a'])
 
   const registry = new Registry()

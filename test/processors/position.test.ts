@@ -1,14 +1,8 @@
-/** Positions as text: exact, back again, and refused where they are none. */
+/** Positions as text: exact format, round trip, and rejection of other text. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import {
-  decodePosition,
-  encodePosition,
-  eventTimeOf,
-  initialFrontier,
-  isAhead,
-  type TaskPosition,
-} from '../../processors/position.ts'
+import { decodePosition, encodePosition, eventTimeOf, isAhead, type TaskPosition } from '../../processors/position.ts'
+import { initialFrontier } from '../../processors/watermarks/frontier.ts'
 
 const start: TaskPosition = {
   frontier: initialFrontier,
@@ -32,7 +26,7 @@ describe('a position', () => {
     expect(encodePosition(behind)).toContain('"passed":[1704067200000,7],"horizon":1704067100000,"inputs"')
   })
 
-  test('comes back as it was', () => {
+  test('survives encoding and decoding', () => {
     const time = fc.oneof(fc.constant(Number.NEGATIVE_INFINITY), fc.integer({ min: 0, max: 253_402_300_799_999 }))
     const offset = fc.maxSafeNat()
     const position = fc.record({
@@ -47,14 +41,14 @@ describe('a position', () => {
     )
   })
 
-  test('of a task with many inputs fits into the metadata of an offset', () => {
+  test('of a task with many inputs fits in the metadata of an offset commit', () => {
     const input = { resumeOffset: 2 ** 52, nextOffset: 2 ** 52, maxEventTime: 253_402_300_799_999 }
     const frontier = { time: 253_402_300_799_999, order: 2 ** 53 - 1 }
     const position = { frontier, retentionWatermark: frontier.time - 1, inputs: new Array(9).fill(input) }
     expect(Buffer.byteLength(encodePosition(position))).toBeLessThan(4_096)
   })
 
-  test('tells the event time that was passed', () => {
+  test('gives the event time of its frontier', () => {
     expect(eventTimeOf(encodePosition(later))).toBe(1_704_067_200_000)
     expect(eventTimeOf(encodePosition(start))).toBe(Number.NEGATIVE_INFINITY)
   })
@@ -69,7 +63,7 @@ describe('a position', () => {
     ['{"v":1,"passed":[1,2],"inputs":[[0,0.5,null]]}', '{"v":1,"passed":[1,2],"inputs":[[0,0.5,null]]}'],
     ['{"v":1,"passed":[1,2],"horizon":"x","inputs":[]}', '{"v":1,"passed":[1,2],"horizon":"x","inputs":[]}'],
     ['{"v":1,"passed":[1,2],"inputs":[[0,0,"x"]]}', '{"v":1,"passed":[1,2],"inputs":[[0,0,"x"]]}'],
-  ])('is refused as %j', (text, shown) => {
+  ])('rejects %j', (text, shown) => {
     expect(() => decodePosition(text, 'store, user 3')).toThrow(
       expect.objectContaining({
         code: 'record_unreadable',
@@ -81,7 +75,7 @@ describe('a position', () => {
   })
 })
 
-test('a position is ahead when it stands for anything more', () => {
+test('a position is ahead when it includes anything more', () => {
   const one = { ...later, inputs: [later.inputs[0]!] }
   expect(isAhead(start, start)).toBe(false)
   expect(isAhead(one, one)).toBe(false)
@@ -89,6 +83,6 @@ test('a position is ahead when it stands for anything more', () => {
   expect(isAhead(start, one)).toBe(false)
   expect(isAhead({ ...one, inputs: [{ ...one.inputs[0]!, nextOffset: 10 }] }, one)).toBe(true)
   expect(isAhead({ ...one, frontier: { ...one.frontier, order: 8 } }, one)).toBe(true)
-  // Less was held back, but nothing more was read or passed.
+  // Fewer events are held, but nothing more was read or released.
   expect(isAhead({ ...one, inputs: [{ ...one.inputs[0]!, resumeOffset: 4 }] }, one)).toBe(false)
 })

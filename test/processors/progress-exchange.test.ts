@@ -29,7 +29,7 @@ function writer(partition: number, rest: Partial<WritingTask> = {}): WritingTask
     watermark: () => at(50),
     isAtEnd: () => true,
     endRound: () => 1,
-    reach: () => null,
+    idleUpTo: () => null,
     ...rest,
   }
 }
@@ -68,12 +68,12 @@ function decoded({ value }: Pick<OutRecord, 'value'>): WatermarkRecord {
   return record
 }
 
-const context = { isSending: false, answered: 1 }
+const context = { isSending: false, answeredRound: 1 }
 
 /** What the exchange sends in this batch; null where nothing is due. */
 function sent(exchange: ProgressExchange, batch = context): WatermarkRecord | null {
-  const update = exchange.due(batch)
-  return update && decoded(exchange.say(update, batch)[0]!)
+  const update = exchange.dueUpdate(batch)
+  return update && decoded(exchange.report(update, batch)[0]!)
 }
 
 const sourcesOf = (record: WatermarkRecord | null) => record?.sources.map(({ source }) => source)
@@ -81,8 +81,8 @@ const sourcesOf = (record: WatermarkRecord | null) => record?.sources.map(({ sou
 describe('tasks that write to the topic', () => {
   test('report once they are idle, in every partition, with the frontiers that they cover', () => {
     const { exchange } = exchangeOf([writer(0), writer(1, { watermark: () => at(60, 3) })])
-    const update = exchange.due(context)!
-    const records = exchange.say(update, context)
+    const update = exchange.dueUpdate(context)!
+    const records = exchange.report(update, context)
     expect(records.map(({ topic, partition }) => [topic, partition])).toEqual([
       [repartition.topic, 0],
       [repartition.topic, 1],
@@ -93,7 +93,7 @@ describe('tasks that write to the topic', () => {
       { source: 1, watermark: 60, order: 3, idle: true },
     ] satisfies Array<Partial<SourceProgress>>)
     expect(record.observed.slice(0, 2)).toEqual([at(50), at(60, 3)])
-    expect(exchange.due(context)).toBeNull()
+    expect(exchange.dueUpdate(context)).toBeNull()
   })
 
   test('do not report while they restore their state', () => {
@@ -111,15 +111,15 @@ describe('tasks that write to the topic', () => {
     const task = writer(0)
     const { exchange, sourceFrontiers } = exchangeOf([task])
     expect(sourcesOf(sent(exchange))).toEqual([0])
-    sourceFrontiers.observed(1, at(80))
-    sourceFrontiers.caughtUp()
+    sourceFrontiers.observe(1, at(80))
+    sourceFrontiers.setCaughtUp()
     // The fetch that found the end began before the frontier was observed.
     expect(sent(exchange)).toBeNull()
-    expect(exchange.isOwed()).toBe(true)
-    exchange.turn()
+    expect(exchange.isReportPending()).toBe(true)
+    exchange.startRound()
     const record = sent(exchange)
     expect(record?.observed[1]).toEqual(at(80))
-    expect(exchange.isOwed()).toBe(false)
+    expect(exchange.isReportPending()).toBe(false)
   })
 })
 
@@ -147,9 +147,9 @@ describe('a request for progress', () => {
     sent(exchange)
     expect(sent(exchange)).toBeNull()
     sourceFrontiers.observeRequest()
-    sourceFrontiers.caughtUp()
+    sourceFrontiers.setCaughtUp()
     expect(sent(exchange)).toBeNull()
-    exchange.turn()
+    exchange.startRound()
     expect(sourcesOf(sent(exchange))).toEqual([0])
     expect(sent(exchange)).toBeNull()
   })
@@ -167,6 +167,16 @@ describe('tasks that read the topic', () => {
     expect(sent(exchange)).toBeNull()
   })
 
+  test('report again once the first event is at the offset that was reported', () => {
+    let offset = 8
+    const task = reader(0, { topRaw: () => ({ input: 0, offset }) })
+    const { exchange } = exchangeOf([], [task])
+    expect(sourcesOf(sent(exchange))).toEqual([2])
+    expect(sent(exchange)).toBeNull()
+    offset = 9
+    expect(sourcesOf(sent(exchange))).toEqual([2])
+  })
+
   test('report it to tasks of the same process without a record', () => {
     const { exchange, sourceFrontiers } = exchangeOf([writer(0), writer(1)], [waiting()])
     expect(sourcesOf(sent(exchange))).toEqual([0, 1])
@@ -175,9 +185,9 @@ describe('tasks that read the topic', () => {
 
   test('limit tasks that are ahead while they hold too many events, and never the one that they wait for', () => {
     const { exchange } = exchangeOf([], [reader(0, { held: 101 }), reader(1, { held: 101, topTime: () => 65 })])
-    expect(exchange.untilTime({ frontier: at(66) }, 100)).toBe(65)
-    expect(exchange.untilTime({ frontier: at(65) }, 100)).toBe(Number.POSITIVE_INFINITY)
-    expect(exchange.untilTime({ frontier: at(66) }, 101)).toBeNull()
+    expect(exchange.maxReleaseTime({ frontier: at(66) }, 100)).toBe(65)
+    expect(exchange.maxReleaseTime({ frontier: at(65) }, 100)).toBe(Number.POSITIVE_INFINITY)
+    expect(exchange.maxReleaseTime({ frontier: at(66) }, 101)).toBeNull()
   })
 })
 
@@ -191,8 +201,8 @@ describe('a progress consumer', () => {
 
   test('observes watermark records from the offset that it is given, and goes on behind them', () => {
     const other = exchangeOf([writer(1)])
-    const update = other.exchange.due(context)!
-    const [{ value }] = other.exchange.say(update, context) as [OutRecord]
+    const update = other.exchange.dueUpdate(context)!
+    const [{ value }] = other.exchange.report(update, context) as [OutRecord]
     const frontiers = createSourceFrontiers(2, 2)
     const consumer = createProgressConsumer(
       repartition,

@@ -21,7 +21,7 @@ function taskWith(changes: { isAtEnd?: boolean; endRound?: number; watermark?: F
     watermark: () => watermark,
     isAtEnd: () => isAtEnd,
     endRound: () => endRound,
-    reach: () => held,
+    idleUpTo: () => held,
   }
   return task
 }
@@ -29,7 +29,7 @@ function taskWith(changes: { isAtEnd?: boolean; endRound?: number; watermark?: F
 /** After fetch 5; `frontiers` are those of sources 0 and 1. */
 function contextWith(changes: { isSending?: boolean; frontiers?: readonly Frontier[]; requests?: number } = {}) {
   const { isSending = false, frontiers = [at(20), at(10)], requests = 0 } = changes
-  const context: ReportContext = { isSending, answered: 5, observed: { frontiers, requests } }
+  const context: ReportContext = { isSending, answeredRound: 5, observed: { frontiers, requests } }
   return context
 }
 

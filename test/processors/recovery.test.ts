@@ -1,6 +1,6 @@
 /**
- * Crashes, lost stores, restarts and rebalances: whatever happens between any two steps, every event is predicted once, with the vector
- * of the pure core, and the store ends with the same facts.
+ * Crashes, lost stores, restarts and rebalances between any two steps of a batch: every event is predicted once, with the vector of a
+ * replay, and the store ends with the same facts.
  */
 import { describe, expect, test } from 'vitest'
 import { stageInputs } from '../../processors/stage-inputs.ts'
@@ -39,7 +39,7 @@ function someEvents(count: number, seed = 1): StreamEvent[] {
 }
 
 const events = someEvents(300)
-/** So small that a run has many batches. */
+/** Small enough for many batches in a run. */
 const small = { batchEventsMax: 10, partitionBytesMax: 500 }
 
 async function runnerWith(list: readonly StreamEvent[], options: Partial<RunnerOptions> = {}): Promise<PipelineRunner> {
@@ -48,7 +48,7 @@ async function runnerWith(list: readonly StreamEvent[], options: Partial<RunnerO
   return runner
 }
 
-/** How many predictions there are in Kafka, counted while a worker runs. */
+/** Waits until Kafka has this many predictions, those of earlier workers included. */
 async function untilPredicted(runner: PipelineRunner, worker: Started, count: number): Promise<void> {
   const base = (await runner.predictions()).length
   await worker.until(`${count} are predicted`, () => base + worker.metrics.totals.predictions >= count)
@@ -64,7 +64,7 @@ async function finish(runner: PipelineRunner, list: readonly StreamEvent[]): Pro
   const worker = runner.start({ limits: small })
   const clicks = list.filter(({ stream }) => stream === 'clicks').length
   await untilPredicted(runner, worker, clicks)
-  // Time for what must not come: a second prediction, a refusal.
+  // Time for what must not happen: a second prediction or a rejection.
   await runner.clock.sleep(2_500)
   await worker.stop()
   await expectAll(runner, list)
@@ -82,7 +82,7 @@ const undisturbed = undisturbedFacts(events)
 
 describe('a crash', () => {
   test.each([1, 2, 7, 20, 30])(
-    'between commit %i and its apply: the difference is folded again in silence',
+    'between commit %i and its apply: the difference is restored without publishing',
     async (at) => {
       let transactions = 0
       const onTransact = async (stage: string) => {
@@ -97,7 +97,7 @@ describe('a crash', () => {
     },
   )
 
-  test.each([1, 5, 30])('in the middle of transaction %i: it never happened', async (at) => {
+  test.each([1, 5, 30])('in the middle of transaction %i: nothing of it is visible', async (at) => {
     let transactions = 0
     const onTransact = async (stage: string, name: string) => {
       if (stage !== 'begin' || ++transactions !== at) return
@@ -111,29 +111,29 @@ describe('a crash', () => {
     expect(await runner.facts()).toEqual(await undisturbed)
   })
 
-  test('of every third transaction before it is committed: the worker goes on by itself', async () => {
+  test('of every third transaction before it is committed: the worker retries by itself', async () => {
     let transactions = 0
     const onTransact = async (stage: string) => {
       if (stage === 'begin' && ++transactions % 3 === 0) {
-        throw new PipelineError('transaction_aborted', 'the broker gave up on it')
+        throw new PipelineError('transaction_aborted', 'the broker aborted it')
       }
     }
     const runner = await runnerWith(events, { onTransact })
     const worker = await finish(runner, events)
-    expect(worker.messages).toContain('the broker gave up on it')
+    expect(worker.messages).toContain('the broker aborted it')
     expect(await runner.facts()).toEqual(await undisturbed)
   })
 
-  test('of every third transaction after it was committed, so that its answer is lost: the same', async () => {
+  test('of every third transaction after it was committed, so that the response is lost: the worker retries by itself', async () => {
     let transactions = 0
     const onTransact = async (stage: string) => {
       if (stage === 'committed' && ++transactions % 3 === 0) {
-        throw new PipelineError('kafka_unreachable', 'the answer was lost')
+        throw new PipelineError('kafka_unreachable', 'the response was lost')
       }
     }
     const runner = await runnerWith(events, { onTransact })
     const worker = runner.start({ limits: small })
-    // What was committed without an answer is not counted as predicted, so the topic itself is asked.
+    // Metrics do not count what was committed without a response, so the topic itself is read.
     const clicks = events.filter(({ stream }) => stream === 'clicks').length
     for (let tries = 0; tries < 600 && (await runner.predictions()).length < clicks; tries++)
       await runner.clock.sleep(100)
@@ -151,7 +151,7 @@ describe('a store', () => {
     await worker.stop()
   }
 
-  test('that was emptied between two runs is folded anew from Kafka', async () => {
+  test('that was emptied between two runs is restored from Kafka', async () => {
     const runner = await runnerWith(events)
     await runHalf(runner)
     runner.store.empty()
@@ -160,7 +160,7 @@ describe('a store', () => {
     expect(await runner.facts()).toEqual(await undisturbed)
   })
 
-  test('that is emptied under a running worker: it notices before it publishes anything wrong', async () => {
+  test('that is emptied under a running worker: the worker notices before it publishes a wrong prediction', async () => {
     const runner = await runnerWith(events)
     const worker = runner.start({ limits: small })
     await worker.until('some are predicted', () => worker.metrics.totals.predictions >= 60)
@@ -174,7 +174,7 @@ describe('a store', () => {
     expect(await runner.facts()).toEqual(await undisturbed)
   })
 
-  test('that lost its latest steps is brought level', async () => {
+  test('that lost its latest steps is restored up to the committed position', async () => {
     const runner = await runnerWith(events)
     await runHalf(runner)
     runner.store.loseTail('user', 0, 3)
@@ -184,18 +184,18 @@ describe('a store', () => {
     expect(await runner.facts()).toEqual(await undisturbed)
   })
 
-  test('that is thrown away with a rebuild: the same facts, and nothing is published again', async () => {
+  test('that is cleared by a rebuild ends with the same facts, and nothing is published again', async () => {
     const runner = await runnerWith(events)
     await runHalf(runner)
     const worker = runner.start({ limits: small, isRebuild: true })
-    await worker.until('what was thrown away is folded again', () => worker.state().isReady)
+    await worker.until('the state is restored', () => worker.state().isReady)
     await worker.stop()
     expect(worker.metrics.totals.restored).toBeGreaterThan(100)
     await finish(runner, events)
     expect(await runner.facts()).toEqual(await undisturbed)
   })
 
-  test('that stands where no offset was committed is ahead: the worker stops and says so', async () => {
+  test('with a position but no committed offsets is ahead: the worker stops with an error', async () => {
     const runner = await runnerWith(events)
     await finish(runner, events)
     const before = await runner.facts()
@@ -203,31 +203,34 @@ describe('a store', () => {
     await expect(worker.done).rejects.toMatchObject({
       code: 'state_ahead',
       message: expect.stringMatching(
-        /^The stored state of (user|page) [01] stands at offsets [\d, ]+, Kafka's committed offsets at none: its offsets expired, or the group or the topics were deleted\. Start with --rebuild: the state is folded anew up to there\.$/,
+        /^The stored state of (user|page) [01] is at offsets [\d, ]+, but Kafka has no committed offsets: .* --rebuild to restore/,
       ),
     })
     expect(await runner.facts()).toEqual(before)
   })
 
   test.each([
-    ['for a moment: they are asked for again', 3, null],
-    ['for good: the worker stops and says so', Number.POSITIVE_INFINITY, 'state_foreign'],
+    ['for a moment: they are requested again', 3, null],
+    ['for good: the worker stops with an error', Number.POSITIVE_INFINITY, 'state_foreign'],
   ])('beside committed offsets that do not belong together %s', async (_, moments, code) => {
     const runner = await runnerWith(events)
     await runHalf(runner)
     let left = moments
     const broker: typeof runner.broker = {
       ...runner.broker,
-      async worker(options) {
-        const worker = await runner.broker.worker(options)
-        return {
-          ...worker,
-          async committed(places) {
-            const [first, ...others] = await worker.committed(places)
-            const isTorn = others.length > 0 && left-- > 0
-            return [isTorn ? { ...first!, offset: first!.offset! - 1 } : first!, ...others]
-          },
-        }
+      groups: {
+        ...runner.broker.groups,
+        async worker(options) {
+          const worker = await runner.broker.groups.worker(options)
+          return {
+            ...worker,
+            async committed(partitions) {
+              const [first, ...others] = await worker.committed(partitions)
+              const isTorn = others.length > 0 && left-- > 0
+              return [isTorn ? { ...first!, offset: first!.offset! - 1 } : first!, ...others]
+            },
+          }
+        },
       },
     }
     const worker = runner.start({ process: { broker, store: runner.store, clock: runner.clock } })
@@ -236,10 +239,10 @@ describe('a store', () => {
     await worker.stop()
   })
 
-  test('that stands beyond the committed offsets is ahead, too', async () => {
+  test('with a position beyond the committed offsets is ahead, too', async () => {
     const runner = await runnerWith(events)
     await runHalf(runner)
-    const places = runner.plan.stages.flatMap((stage) =>
+    const inputs = runner.plan.stages.flatMap((stage) =>
       [
         ...stage.rawStreams.map((stream) => runner.plan.streams[stream]!.topic),
         ...(stage.repartitionIn ? [stage.repartitionIn.topic] : []),
@@ -247,9 +250,9 @@ describe('a store', () => {
     )
     const stages = runner.plan.stages.map((stage) => ({ stage: stage.entity.name, topics: [], partitions }))
     const options = { group: defaultGroup, worker: 'w', stages, sessionTimeoutMs: 100, transactionTimeoutMs: 100 }
-    const early = await (await runner.broker.worker(options)).committed(places)
+    const early = await (await runner.broker.groups.worker(options)).committed(inputs)
     await finish(runner, events)
-    const meddler = await runner.broker.worker(options)
+    const meddler = await runner.broker.groups.worker(options)
     const membership = await meddler.join()
     await meddler.transact(
       [],
@@ -259,7 +262,7 @@ describe('a store', () => {
     await expect(runner.start().done).rejects.toMatchObject({ code: 'state_ahead' })
   })
 
-  test('of another definition is refused, and left as it is', async () => {
+  test('of another definition is rejected and left unchanged', async () => {
     const runner = await runnerWith(events)
     await finish(runner, events)
     const before = await runner.facts()
@@ -271,14 +274,14 @@ describe('a store', () => {
     expect(await runner.facts()).toEqual(before)
   })
 
-  test('of another definition is folded anew with a rebuild, and nothing is published again', async () => {
+  test('of another definition is restored by a rebuild, and nothing is published again', async () => {
     const runner = await runnerWith(events)
     await finish(runner, events)
-    // Facts are kept for longer; what lies in the repartition topic means the same.
+    // Facts are kept for longer; the records of the repartition topic are the same.
     const plan = compile(clicksPipeline({ lateness: '2h' }))
     await expect(runner.start({ plan }).done).rejects.toMatchObject({ code: 'state_foreign' })
     const worker = runner.start({ plan, isRebuild: true })
-    await worker.until('all is folded anew', () => worker.state().isReady)
+    await worker.until('everything is restored', () => worker.state().isReady)
     await worker.stop()
     // Every event in both stages.
     expect(worker.metrics.totals).toMatchObject({ restored: 2 * events.length, predictions: 0 })
@@ -287,7 +290,7 @@ describe('a store', () => {
 })
 
 describe('a stop', () => {
-  test('finishes the batch; the next run goes on where this one stopped', async () => {
+  test('finishes the batch; the next run resumes where this one stopped', async () => {
     const runner = await runnerWith(events)
     const counts: number[] = []
     for (let run = 1; run <= 8; run++) {
@@ -301,7 +304,7 @@ describe('a stop', () => {
     expect(await runner.facts()).toEqual(await undisturbed)
   })
 
-  test('among more late events than a batch takes loses none of them', async () => {
+  test('while there are more late events than a batch takes loses none of them', async () => {
     const early = Array.from({ length: 60 }, (_, i) =>
       click(`late${i}`, users[i % 7]!, 100 + i, { page: pages[i % 3]! }),
     )
@@ -323,7 +326,7 @@ describe('a stop', () => {
     const facts = await runner.facts()
     runner.store.empty()
     const again = runner.start()
-    await again.until('all is folded again', () => again.state().isReady)
+    await again.until('everything is restored', () => again.state().isReady)
     await again.stop()
     expect(await runner.facts()).toEqual(facts)
     expect((await runner.predictions()).length).toBe(62)
@@ -331,7 +334,7 @@ describe('a stop', () => {
 })
 
 describe('several workers', () => {
-  test('share the tasks; when one dies the other takes over its tasks', async () => {
+  test('share the tasks; when one dies, the other takes over its tasks', async () => {
     const list = someEvents(600, 2)
     const runner = await runnerWith(list)
     const clicks = list.filter(({ stream }) => stream === 'clicks').length
@@ -351,7 +354,7 @@ describe('several workers', () => {
     expect(await runner.facts()).toEqual(await undisturbedFacts(list))
   })
 
-  test('more than there are tasks: those without one wait quietly and take over later', async () => {
+  test('more than there are tasks: workers without a task wait and take over later', async () => {
     const runner = await runnerWith(events, { pipeline: clicksPipeline({ stages: 1 }), partitions: 1 })
     const a = runner.start({ name: 'a', limits: small })
     await a.until('a works', () => a.metrics.totals.predictions > 20)
@@ -370,26 +373,26 @@ describe('several workers', () => {
   })
 })
 
-describe('a process whose name was taken', () => {
+describe('a worker whose name was taken', () => {
   const limits = { ...small, sessionTimeoutMs: 500 }
 
-  /** As the process that has just joined under the name; what it owns is not worked on. */
+  /** Joins the group under the name of the worker; processes nothing. */
   async function join(runner: PipelineRunner) {
     const stages = runner.plan.stages.map((stage) => {
       return { stage: stage.entity.name, topics: stageInputs(runner.plan, stage).map(({ topic }) => topic), partitions }
     })
     const options = { group: defaultGroup, worker: 'worker-1', stages, transactionTimeoutMs: 500 }
-    const worker = await runner.broker.worker({ ...options, sessionTimeoutMs: limits.sessionTimeoutMs })
+    const worker = await runner.broker.groups.worker({ ...options, sessionTimeoutMs: limits.sessionTimeoutMs })
     await worker.join()
     return worker
   }
 
-  test('by one that never speaks goes on once that is gone, and predicts all', async () => {
+  test('by a member without heartbeats continues once that member is removed, and predicts everything', async () => {
     const runner = await runnerWith(events)
     const worker = runner.start({ name: 'worker-1', limits })
     await untilPredicted(runner, worker, 20)
-    const ghost = await join(runner)
-    ghost.pause()
+    const stale = await join(runner)
+    stale.pause()
     const clicks = events.filter(({ stream }) => stream === 'clicks').length
     for (let tries = 0; tries < 600 && (await runner.predictions()).length < clicks; tries++)
       await runner.clock.sleep(100)
@@ -399,7 +402,7 @@ describe('a process whose name was taken', () => {
     await expectAll(runner, events)
   })
 
-  test('by one that lives ends and says so', async () => {
+  test('by a living process stops with an error', async () => {
     const runner = await runnerWith(events)
     const worker = runner.start({ name: 'worker-1', limits })
     await untilPredicted(runner, worker, 20)

@@ -1,6 +1,6 @@
 /**
- * Streams whose events lie in any partition: a hop before all stages carries them to where their key belongs, and every vector is that of
- * the pure core, whatever happens meanwhile.
+ * Streams whose events may be in any partition: the `rekey` stage repartitions them by key before all other stages, and every vector is
+ * that of a replay, with and without faults.
  */
 import { describe, expect, test } from 'vitest'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -20,7 +20,7 @@ import { type ClicksOptions, click, clicksPipeline, clicksStartMs, refund } from
 const startMs = clicksStartMs + 6 * 3_600_000
 const disorderMs = 5_000
 
-/** In event-time order, several in an instant; those of the streams that may lie anywhere do so. */
+/** In event-time order, several with the same time; events of the rekeyed streams are in random partitions. */
 function someEvents(random: Random, partitions: number, anywhere: readonly string[]): StreamEvent[] {
   let seconds = 0
   return Array.from({ length: 240 }, (_, i) => {
@@ -34,7 +34,7 @@ function someEvents(random: Random, partitions: number, anywhere: readonly strin
   })
 }
 
-/** As a producer in disorder sends them: each stream up to the declared disorder behind its own newest event. */
+/** In the order of a producer with disorder: each stream is at most the declared disorder behind its own newest event. */
 function disordered(random: Random, events: readonly StreamEvent[]): StreamEvent[] {
   return events
     .map((event) => {
@@ -48,7 +48,7 @@ function disordered(random: Random, events: readonly StreamEvent[]): StreamEvent
 async function untilDone(runner: PipelineRunner, clicks: number): Promise<void> {
   for (let tries = 0; tries < 900 && (await runner.predictions()).length < clicks; tries++)
     await runner.clock.sleep(100)
-  // Time for what must not come: an event predicted twice.
+  // Time for what must not happen: an event predicted twice.
   await runner.clock.sleep(2_500)
 }
 
@@ -71,7 +71,7 @@ describe.each([1, 2] as const)('%i entities', (stages) => {
         const pipeline = clicksPipeline({ stages, rekey, ...(isInOrder ? {} : { disorder: '5s' }) })
         const runner = await createPipelineRunner({ pipeline, partitions, startMs })
         const events = someEvents(random, partitions, rekey)
-        // Offsets tell events of one instant and partition apart, so that these must lie in the order that they are replayed in.
+        // Events with the same time and partition are ordered by offset, so they must be sent in the order of the replay.
         await runner.sendAll(isInOrder ? events : disordered(random, distinctTimes(events)))
         const worker = runner.start({ limits: { batchEventsMax: 10, partitionBytesMax: 700, readAheadMax: 20 } })
         await untilDone(runner, events.filter(({ stream }) => stream === 'clicks').length)
@@ -83,12 +83,12 @@ describe.each([1, 2] as const)('%i entities', (stages) => {
   })
 })
 
-/** One millisecond apart where they shared an instant. */
+/** Events with the same time are moved one millisecond apart. */
 function distinctTimes(events: readonly StreamEvent[]): StreamEvent[] {
   return events.map((event, i) => ({ ...event, values: { ...event.values, at: (event.values.at as number) + i } }))
 }
 
-describe('trouble', () => {
+describe('with faults', () => {
   test.each([1, 2, 3, 4, 5, 6])('whatever happens, the predictions are the same: seed %i', async (seed) => {
     const random = createRandom(100 + seed)
     const partitions = 1 + random.below(3)
@@ -125,7 +125,7 @@ describe('trouble', () => {
     await expectReplay(runner, partitions, events)
   })
 
-  test('an emptied store is folded anew: the same facts', async () => {
+  test('an emptied store is restored with the same facts', async () => {
     const random = createRandom(7)
     const rekey = choices[2]!
     const runner = await createPipelineRunner({ pipeline: clicksPipeline({ rekey }), partitions: 2, startMs })
@@ -138,15 +138,15 @@ describe('trouble', () => {
     expect(Object.keys(facts).length).toBeGreaterThan(9)
     runner.store.empty()
     const again = runner.start()
-    await again.until('all is folded again', () => again.state().isReady)
+    await again.until('everything is restored', () => again.state().isReady)
     await again.stop()
-    // Every event in the re-keying stage and in both entities.
+    // Every event in the rekey stage and in both entity stages.
     expect(again.metrics.totals).toMatchObject({ restored: 3 * events.length, predictions: 0 })
     expect(await runner.facts()).toEqual(facts)
   })
 })
 
-test('the same id by two partitions is a duplicate, found where its entity is; the earlier one in event time wins', async () => {
+test('the same id in two partitions is a duplicate, found in the stage of its entity; the earlier event time wins', async () => {
   const runner = await createPipelineRunner({ pipeline: clicksPipeline({ rekey: ['clicks'] }), partitions: 3, startMs })
   const events: StreamEvent[] = [
     { ...click('a', 'anna', 1), partition: 0 },
@@ -157,7 +157,7 @@ test('the same id by two partitions is a duplicate, found where its entity is; t
   ]
   await runner.sendAll(events)
   const worker = runner.start()
-  await worker.until('all have their fate', () => {
+  await worker.until('all are processed', () => {
     const { predictions, duplicates } = worker.metrics.totals
     return predictions === 3 && duplicates === 2
   })
@@ -165,7 +165,7 @@ test('the same id by two partitions is a duplicate, found where its entity is; t
   await expectReplay(runner, 3, [events[0]!, events[1]!, events[4]!])
 })
 
-test('bad and late events are refused where they lie, before they move a clock', async () => {
+test('bad and late events are rejected in the rekey stage and do not advance event time', async () => {
   const pipeline = clicksPipeline({ rekey: ['clicks'] })
   const runner = await createPipelineRunner({ pipeline, partitions: 2, startMs })
   await runner.sendAll([
@@ -180,22 +180,22 @@ test('bad and late events are refused where they lie, before they move a clock',
     { ...click('ahead', 'bert', 6 * 3_600 + 301), partition: 1 },
   ])
   const worker = runner.start()
-  await worker.until('all have their fate', () => {
+  await worker.until('all are processed', () => {
     const { predictions, rejected } = worker.metrics.totals
     return predictions === 3 && rejected === 3
   })
   await worker.stop()
-  const told = (await runner.rejections()).map(
+  const rejected = (await runner.rejections()).map(
     ({ stage, partition, offset, problems }) => `${stage} ${partition}@${offset} ${problems[0]!.code}`,
   )
-  expect(told.sort()).toEqual(['rekey 0@1 late', 'rekey 1@1 not_json', 'rekey 1@3 ahead'])
+  expect(rejected.sort()).toEqual(['rekey 0@1 late', 'rekey 1@1 not_json', 'rekey 1@3 ahead'])
   expect((await runner.predictions()).map(({ id }) => id).sort()).toEqual(['in-time', 'new', 'old'])
 })
 
-test('on a backlog no input and no task runs far ahead: little is held, and nothing is released early', async () => {
+test('on a backlog no input and no task is far ahead: few events are held, and none is released early', async () => {
   const runner = await createPipelineRunner({ pipeline: clicksPipeline({ rekey: ['clicks'] }), partitions: 2, startMs })
   const random = createRandom(11)
-  // Most clicks are of one user, and refunds need no hop: their partition and its task have the least and the most to do.
+  // Most clicks are of one user and refunds are not rekeyed, so the load differs between partitions and tasks.
   const events = Array.from({ length: 2_400 }, (_, i): StreamEvent => {
     const user = random.below(2) === 0 ? `user${random.below(20)}` : 'user0'
     return i % 8 === 0
@@ -227,7 +227,7 @@ test('raw topics of rekeyed streams may have another partition count than the re
   await untilDone(runner, events.filter(({ stream }) => stream === 'clicks').length)
   await worker.stop()
   expect(worker.metrics.totals).toMatchObject({ late: 0, releasedEarly: 0, duplicates: 0 })
-  // No two events share an instant, so that it does not matter in which of five partitions they lay.
+  // No two events have the same time, so their order does not depend on their partition.
   const expected = replayed(
     plan,
     2,

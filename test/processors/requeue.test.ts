@@ -1,6 +1,6 @@
 /**
- * Events of dead letters that are put back into their raw topics: scored once, with the vector that they would have got in their own place,
- * however often and under whatever header they come again.
+ * Events of dead letters that are requeued into their raw topics: each is scored once, with the vector of its original position, however
+ * often and with whatever headers it is requeued.
  */
 import { describe, expect, test } from 'vitest'
 import { requeue } from '../../processors/recovery/requeue.ts'
@@ -91,12 +91,12 @@ function someEvents(seed: number, length = 150): StreamEvent[] {
   })
 }
 
-async function sendBack(
+async function requeueAll(
   runner: PipelineRunner,
   deadLetters: readonly DeadLetter[],
   headers: Record<string, Buffer> = {},
 ) {
-  const producer = await runner.broker.producer()
+  const producer = await runner.broker.data.producer()
   for (const deadLetter of deadLetters) {
     const outcome = requeue(deadLetter, deadLetter.value, {
       plan: runner.plan,
@@ -125,10 +125,10 @@ describe.each([
   [', where the last entity does not count them', { countsClicks: false }],
 ])('events that a later stage had rejected%s', (_, options) => {
   test.each([1, 2, 3])(
-    'get, once put back after repair, the vector that they would have got; again and again they give no other: seed %i',
+    'get the vector of their original position when they are requeued after a fix, and none when requeued again: seed %i',
     async (seed) => {
       const broken = pipelineOf({ isBroken: true, ...options })
-      const mended = compile(pipelineOf({ isBroken: false, ...options }))
+      const fixed = compile(pipelineOf({ isBroken: false, ...options }))
       const runner = await createPipelineRunner({ pipeline: broken, partitions, startMs })
       const events = someEvents(seed)
       await runner.sendAll(events)
@@ -138,21 +138,21 @@ describe.each([
       expect(deadLetters.map(({ stage }) => stage)).toEqual(failed.map(() => 'page'))
       expect(deadLetters.length).toBeGreaterThan(10)
 
-      // Still broken: rejected again, one attempt later, with the place that they first had.
-      await sendBack(runner, deadLetters.slice(0, 3))
+      // Still broken: rejected again, with the next attempt number and the original location.
+      await requeueAll(runner, deadLetters.slice(0, 3))
       await quiet(runner, runner.start())
       const again = (await runner.rejections()).filter(({ attempt }) => attempt === 1)
       const origins = (list: readonly DeadLetter[]) =>
         list.map(({ partition, offset }) => `${partition}@${offset}`).sort()
       expect(origins(again)).toEqual(origins(deadLetters.slice(0, 3)))
 
-      await sendBack(runner, [...deadLetters, ...again])
-      const worker = runner.start({ plan: mended })
+      await requeueAll(runner, [...deadLetters, ...again])
+      const worker = runner.start({ plan: fixed })
       await quiet(runner, worker)
       expect(worker.metrics.totals).toMatchObject({ predictions: failed.length, duplicates: 3, rejected: 0 })
-      const expected = replayed(mended, partitions, events)
+      const expected = replayed(fixed, partitions, events)
       const predictions = await runner.predictions()
-      const placeOf = (id: string) => predictions.find((one) => one.id === id)!.origin
+      const originOf = (id: string) => predictions.find((one) => one.id === id)!.origin
       expect(new Set(predictions.map(({ id }) => id)).size).toBe(predictions.length)
       for (const { id, vector } of expected.filter(({ id }) => failed.some(({ values }) => values.clickId === id))) {
         expect(predictedVectors(predictions.filter((one) => one.id === id))).toEqual(
@@ -160,24 +160,28 @@ describe.each([
         )
         expect(
           deadLetters.some(
-            ({ partition, offset }) => partition === placeOf(id).partition && offset === placeOf(id).offset,
+            ({ partition, offset }) => partition === originOf(id).partition && offset === originOf(id).offset,
           ),
         ).toBe(true)
       }
 
-      // A second time, and a header that names any stage: duplicates, found in the last stage at the latest.
+      // Requeued again, with a header that names any stage: duplicates, found in the last stage at the latest.
       const facts = await runner.facts()
       for (const stage of ['user', 'page', 'rekey', 'nobody'])
-        await sendBack(runner, deadLetters, { [rejectedByHeader]: Buffer.from(stage) })
-      const forger = runner.start({ plan: mended })
-      await quiet(runner, forger)
-      expect(forger.metrics.totals).toMatchObject({ predictions: 0, duplicates: 4 * deadLetters.length, rejected: 0 })
+        await requeueAll(runner, deadLetters, { [rejectedByHeader]: Buffer.from(stage) })
+      const withHeaders = runner.start({ plan: fixed })
+      await quiet(runner, withHeaders)
+      expect(withHeaders.metrics.totals).toMatchObject({
+        predictions: 0,
+        duplicates: 4 * deadLetters.length,
+        rejected: 0,
+      })
       expect(await runner.facts()).toEqual(facts)
 
-      // All of it folded anew: the same facts, and nothing is published.
+      // Everything is restored: the same facts, and nothing is published.
       runner.store.empty()
-      const restoring = runner.start({ plan: mended })
-      await restoring.until('all is folded again', () => restoring.state().isReady)
+      const restoring = runner.start({ plan: fixed })
+      await restoring.until('everything is restored', () => restoring.state().isReady)
       await quiet(runner, restoring)
       expect(restoring.metrics.totals.predictions).toBe(0)
       expect(Object.keys(await runner.facts())).toEqual(Object.keys(facts))
@@ -186,7 +190,7 @@ describe.each([
   )
 })
 
-test('events that the first stage had rejected leave no trace before they are put back, repaired and where they belong', async () => {
+test('events that the first stage had rejected leave no trace until they are requeued, fixed and in the right partition', async () => {
   const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions, startMs })
   const home = partitionOf(Buffer.from('anna'), partitions)
   const events = [click('a', 'anna', 1), click('b', 'anna', 2), click('c', 'anna', 3), click('d', 'anna', 4)]
@@ -204,9 +208,9 @@ test('events that the first stage had rejected leave no trace before they are pu
     code: 'type',
     reason: '/amount expected a finite number with at most 2 decimals, received much',
   })
-  const mended = { ...bad, value: Buffer.from(JSON.stringify(events[2]!.values)) }
-  await sendBack(runner, [mismatch, mended])
-  await sendBack(runner, [mismatch, mended])
+  const fixed = { ...bad, value: Buffer.from(JSON.stringify(events[2]!.values)) }
+  await requeueAll(runner, [mismatch, fixed])
+  await requeueAll(runner, [mismatch, fixed])
   await runner.sendAll(events.slice(3))
   const worker = runner.start()
   await quiet(runner, worker)
@@ -215,44 +219,44 @@ test('events that the first stage had rejected leave no trace before they are pu
   expect(amount).toBe(1)
 })
 
-test('an event that came over HTTP and never lay in Kafka is put back like any other', async () => {
+test('an event that came over HTTP and was never in Kafka is requeued like any other', async () => {
   const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions, startMs })
   const event = click('a', 'anna', 1)
   const value = Buffer.from(JSON.stringify(event.values))
-  const place = { topic: 'clicks', partition: -1, offset: -1, appendedAtMs: startMs, key: null, keyBytes: null }
+  const location = { topic: 'clicks', partition: -1, offset: -1, appendedAtMs: startMs, key: null, keyBytes: null }
   const problems = [{ path: '', code: 'late', expected: 'e', received: 'r' }] as const
-  await sendBack(runner, [
-    { stage: 'http', ...place, value, valueBytes: value.length, headers: {}, attempt: 0, problems },
+  await requeueAll(runner, [
+    { stage: 'http', ...location, value, valueBytes: value.length, headers: {}, attempt: 0, problems },
   ])
   await quiet(runner, runner.start())
   await expectReplay(runner, [event])
 })
 
-test('later than the declared lateness it is rejected as late again, with one attempt more', async () => {
+test('an event beyond the declared lateness is rejected as late, with the next attempt number', async () => {
   const runner = await createPipelineRunner({ pipeline: pipelineOf({ isBroken: true }), partitions, startMs })
   await runner.sendAll([click('a', 'anna', 1, { amount: 13 }), click('b', 'anna', 3_700)])
   await quiet(runner, runner.start())
-  await sendBack(runner, await runner.rejections())
+  await requeueAll(runner, await runner.rejections())
   await quiet(runner, runner.start({ plan: compile(pipelineOf({ isBroken: false })) }))
-  const told = (await runner.rejections()).map(
+  const rejected = (await runner.rejections()).map(
     ({ stage, attempt, problems }) => `${stage} ${attempt} ${problems[0]!.code}`,
   )
-  expect(told).toEqual(['page 0 function_threw', 'user 1 late'])
+  expect(rejected).toEqual(['page 0 function_threw', 'user 1 late'])
 })
 
-test('where the last stage keeps no facts of its time any more, it is rejected: nobody knows whether it was predicted', async () => {
+test('an event whose facts have expired in the last stage is rejected, since it may have been predicted', async () => {
   const pipeline = pipelineOf({ isBroken: false, rekey: true })
   const runner = await createPipelineRunner({ pipeline, partitions, startMs })
   const old: EventValues = click('old', 'anna', 1).values
   await runner.sendAll([
     { stream: 'clicks', values: old, partition: 0 },
-    // Two and a half hours on, by the other partition, which is what a task of an entity goes by.
+    // Two and a half hours later, in the other partition: the task of an entity takes its event time from both.
     ...[0, 1, 2, 3, 4, 5].map((i) => ({ ...click(`n${i}`, `user${i}`, 9_000, { page: `page${i}` }), partition: 1 })),
     { ...click('now', 'anna', 9_000), partition: 1 },
   ])
   await quiet(runner, runner.start())
   const before = (await runner.predictions()).length
-  const producer = await runner.broker.producer()
+  const producer = await runner.broker.data.producer()
   const headers = { [rejectedByHeader]: Buffer.from('page'), [attemptHeader]: Buffer.from('1') }
   await producer.send([
     { topic: 'clicks', partition: 0, key: null, value: runner.plan.scored.codec.encode(old), headers },

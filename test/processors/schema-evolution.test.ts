@@ -30,7 +30,10 @@ test('old and new events of a topic are read by old and new processes, and so is
   /** As a producer of the newer version, which announces its schemas first. */
   async function sendNewer(events: typeof clicks): Promise<void> {
     const plan = newer()
-    const producer = await createSchemaAwareBroker(runner.broker, { schemas: plan.schemas, registry: null }).producer()
+    const producer = await createSchemaAwareBroker(runner.broker, {
+      schemas: plan.schemas,
+      registry: null,
+    }).data.producer()
     const records = events.map(({ values }) => {
       const key = Buffer.from(values.user as string)
       const value = plan.streams[0]!.codec.encode({ ...values, device: 'phone' })

@@ -14,8 +14,8 @@ describe('a frontier that is observed', () => {
   test('is the latest at once, and covered only by a fetch that begins after it', () => {
     const frontiers = createSourceFrontiers(2, 0)
     frontiers.startRound()
-    frontiers.observed(1, at(10, 3))
-    frontiers.caughtUp()
+    frontiers.observe(1, at(10, 3))
+    frontiers.setCaughtUp()
     expect(frontiers.latest).toEqual([initialFrontier, at(10, 3)])
     expect(frontiers.beforeFetch.frontiers).toEqual([initialFrontier, initialFrontier])
     expect(frontiers.beforeNextFetch.frontiers).toEqual([initialFrontier, at(10, 3)])
@@ -25,15 +25,15 @@ describe('a frontier that is observed', () => {
 
   test('never goes back, and two events of the same time are distinguished', () => {
     const frontiers = createSourceFrontiers(1, 0)
-    for (const frontier of [at(10, 3), at(10, 2), at(9, 9)]) frontiers.observed(0, frontier)
+    for (const frontier of [at(10, 3), at(10, 2), at(9, 9)]) frontiers.observe(0, frontier)
     expect(frontiers.latest).toEqual([at(10, 3)])
-    frontiers.observed(0, at(10, 4))
+    frontiers.observe(0, at(10, 4))
     expect(frontiers.latest).toEqual([at(10, 4)])
   })
 
   test('of a source that does not exist is ignored', () => {
     const frontiers = createSourceFrontiers(1, 1)
-    frontiers.observed(2, at(10))
+    frontiers.observe(2, at(10))
     expect(frontiers.latest).toEqual([initialFrontier, initialFrontier])
   })
 })
@@ -42,7 +42,7 @@ describe('a reader that is behind', () => {
   test('counts what it has observed only after a bounded number of fetches', () => {
     const frontiers = createSourceFrontiers(1, 0)
     for (let round = 1; round <= roundsBehindMax; round++) {
-      frontiers.observed(0, at(round))
+      frontiers.observe(0, at(round))
       frontiers.startRound()
       expect(frontiers.beforeFetch.frontiers).toEqual([initialFrontier])
     }
@@ -52,10 +52,10 @@ describe('a reader that is behind', () => {
 
   test('counts it with the next fetch once it has caught up', () => {
     const frontiers = createSourceFrontiers(1, 0)
-    frontiers.observed(0, at(5))
+    frontiers.observe(0, at(5))
     frontiers.startRound()
     expect(frontiers.beforeFetch.frontiers).toEqual([initialFrontier])
-    frontiers.caughtUp()
+    frontiers.setCaughtUp()
     frontiers.startRound()
     expect(frontiers.beforeFetch.frontiers).toEqual([at(5)])
   })
@@ -65,7 +65,7 @@ test('without news the observed progress stays the same value, so that nothing i
   const frontiers = createSourceFrontiers(2, 0)
   const before = frontiers.beforeFetch
   for (let round = 0; round < 3 * roundsBehindMax; round++) {
-    frontiers.caughtUp()
+    frontiers.setCaughtUp()
     frontiers.startRound()
   }
   expect(frontiers.beforeFetch).toBe(before)
@@ -86,7 +86,7 @@ test('a watermark record moves the frontiers of its sources, and its request is 
     },
     frontiers,
   )
-  frontiers.caughtUp()
+  frontiers.setCaughtUp()
   frontiers.startRound()
   expect(frontiers.beforeFetch).toEqual({ frontiers: [at(10, 1), initialFrontier, at(7)], requests: 1 })
 })

@@ -1,7 +1,8 @@
 /** A task alone: fetched records in, batches and positions out; taken up again from any position, and folded again up to another. */
 import { describe, expect, test } from 'vitest'
 import { createTask, type Task, type TaskBatch } from '../../processors/batch/task.ts'
-import { encodePosition, initialFrontier, type TaskPosition } from '../../processors/position.ts'
+import { encodePosition, type TaskPosition } from '../../processors/position.ts'
+import { initialFrontier } from '../../processors/watermarks/frontier.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import { compile } from '../../schemas/plan/compile.ts'
@@ -19,7 +20,7 @@ const fresh: TaskPosition = {
 const bounds = {
   eventsMax: 1_000,
   keysMax: 500,
-  untilTime: Number.POSITIVE_INFINITY,
+  maxReleaseTime: Number.POSITIVE_INFINITY,
   beforeRound: Number.POSITIVE_INFINITY,
 }
 const at = (seconds: number) => clicksStartMs + seconds * 1_000
@@ -164,7 +165,7 @@ describe('a batch', () => {
     const task = open()
     const { read } = readerOf(task)
     read([[click('a', 'anna', 0)], Array.from({ length: 40 }, () => 'bad')], [1, 10])
-    expect(task.awaitsEnd(0)).toBe(false)
+    expect(task.isWaitingForEnd(0)).toBe(false)
     expect(task.take(0, bounds)).toMatchObject({ events: [], rejections: { length: 10 } })
   })
 
@@ -178,7 +179,7 @@ describe('a batch', () => {
     }
     expect(take({ eventsMax: 2 })).toEqual(['a', 'b'])
     expect(take({ keysMax: 1 })).toEqual(['a'])
-    expect(take({ untilTime: at(16) })).toEqual(['a', 'b', 'r'])
+    expect(take({ maxReleaseTime: at(16) })).toEqual(['a', 'b', 'r'])
   })
 
   test('of an offset that only moved past markers is made on demand', () => {

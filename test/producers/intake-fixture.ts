@@ -35,14 +35,14 @@ export function transaction(n: number | string, more: object = {}) {
 export async function openIntake(options: Partial<IntakeOptions> & { producer?: Pick<Producer, 'send'> } = {}) {
   const broker = createMemoryBroker({ clock })
   onTestFinished(() => broker.close())
-  await broker.ensureTopics(topicSpecs(plan, partitionCount))
-  const fetcher = await broker.fetcher()
+  await broker.admin.ensureTopics(topicSpecs(plan, partitionCount))
+  const fetcher = await broker.data.fetcher()
   const registry = new Registry()
   const errors: unknown[] = []
   const log = { info: () => undefined, warn: () => undefined, error: (details: object) => void errors.push(details) }
   const server = createHttpServer({ log })
   onTestFinished(() => server.close())
-  const producer = options.producer ?? (await broker.producer())
+  const producer = options.producer ?? (await broker.data.producer())
   await server.register(
     intakeRoutes({
       plan,

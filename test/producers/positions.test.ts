@@ -5,7 +5,7 @@ import cardFraud from '../../pipelines/card-fraud.ts'
 import { openPositions, type PositionsOptions, type SourceIdentity } from '../../producers/positions.ts'
 import type { SourceEvent } from '../../producers/prepare.ts'
 import { produce } from '../../producers/produce.ts'
-import type { Broker } from '../../runtime/broker.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
 import { createMemoryBroker, type OnTransact } from '../../runtime/memory/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -30,7 +30,7 @@ const rowsOf = (count: number): SourceEvent[] =>
 async function setUp(onTransact?: OnTransact) {
   const clock = createVirtualClock(0)
   const broker = createMemoryBroker({ clock, ...(onTransact ? { onTransact } : {}) })
-  await ensureTopics(broker, plan, partitions)
+  await ensureTopics(broker.admin, plan, partitions)
   const said: string[] = []
   const open = (more: Partial<PositionsOptions> = {}) =>
     openPositions({
@@ -40,6 +40,7 @@ async function setUp(onTransact?: OnTransact) {
       source,
       isResuming: true,
       clock,
+      random: () => 1,
       signal: new AbortController().signal,
       say: (line) => said.push(line),
       ...more,
@@ -75,7 +76,7 @@ async function run({ clock, open }: SetUp, rows: SourceEvent[], { sizes = [10], 
 }
 
 /** Ids by partition, as a reader of committed records sees them. */
-async function idsIn(broker: Broker): Promise<string[][]> {
+async function idsIn(broker: BrokerData): Promise<string[][]> {
   const fetcher = await broker.fetcher()
   const from = Array.from({ length: partitions }, (_, partition) => ({ topic, partition, offset: 0 }))
   const fetched = await fetcher.fetch(from, { maxWaitMs: 0, partitionBytesMax: 1e9 })
@@ -103,7 +104,7 @@ describe('a run', () => {
     expect(await run(made, rows.slice(0, 60))).toMatchObject({ events: 51, rejected: 9, skipped: 0 })
     expect(await run(made, rows)).toMatchObject({ events: 35, rejected: 5, skipped: 60 })
     expect(await run(made, rows)).toMatchObject({ events: 0, rejected: 0, skipped: 100 })
-    expect(await idsIn(made.broker)).toEqual(idsExpected(100))
+    expect(await idsIn(made.broker.data)).toEqual(idsExpected(100))
     expect(made.said).toEqual([])
   })
 
@@ -198,7 +199,7 @@ test('whatever fails and wherever a run dies, every row is sent once and in orde
           }
         }
         expect(sent).toBeLessThanOrEqual(77)
-        expect(await idsIn(made.broker)).toEqual(idsExpected(90))
+        expect(await idsIn(made.broker.data)).toEqual(idsExpected(90))
       },
     ),
     { seed: 20_261_125, numRuns: 150 },

@@ -28,7 +28,7 @@ async function openTransaction(broker: Broker, transaction: TransactionToOpen): 
   const topics = [...new Set([...records, ...offsets].map(({ topic }) => topic))]
   const stages = [{ stage: 'only', topics, partitions: 1 }]
   const timeouts = { sessionTimeoutMs: 6_000, transactionTimeoutMs: 10_000 }
-  const worker = await broker.worker({ group, worker: name, stages, ...timeouts })
+  const worker = await broker.groups.worker({ group, worker: name, stages, ...timeouts })
   const membership = await worker.join()
   const unnamed = offsets.map((offset) => ({ ...offset, metadata: '' }))
   let end!: (failure: Error | null) => void
@@ -61,12 +61,14 @@ brokerSuite(
   'memory',
   () => {
     const broker = createMemoryBroker({ clock: suiteClock, onTransact: hold })
-    const ensureTopics = broker.ensureTopics
     return {
       ...broker,
-      ensureTopics: async (specs) => {
-        for (const { topic } of specs) brokers.set(topic, broker)
-        await ensureTopics(specs)
+      admin: {
+        ...broker.admin,
+        ensureTopics: async (specs) => {
+          for (const { topic } of specs) brokers.set(topic, broker)
+          await broker.admin.ensureTopics(specs)
+        },
       },
     }
   },
@@ -83,17 +85,17 @@ const patient = { maxWaitMs: 1_000, partitionBytesMax: 1_000_000 }
 async function setUp(options: Partial<MemoryBrokerOptions> = {}) {
   const clock = createVirtualClock(startMs)
   const broker = createMemoryBroker({ clock, ...options })
-  await broker.ensureTopics([{ topic, partitions: 1, config: {} }])
+  await broker.admin.ensureTopics([{ topic, partitions: 1, config: {} }])
   const group = unique('group')
   const worker = (name: string): Promise<Worker> =>
-    broker.worker({
+    broker.groups.worker({
       group,
       worker: name,
       stages: [{ stage: 'only', topics: [topic], partitions: 1 }],
       sessionTimeoutMs: 6_000,
       transactionTimeoutMs: 10_000,
     })
-  const fetcher = await broker.fetcher()
+  const fetcher = await broker.data.fetcher()
   const fetch = async (offset: number) => {
     const [part] = await fetcher.fetch([{ topic, partition: 0, offset }], patient)
     return { values: values(part!.records), next: part!.next, stableEnd: part!.stableEnd }
@@ -105,11 +107,11 @@ const offsetTo = (offset: number) => [{ topic, partition: 0, offset, metadata: `
 
 test('records carry the time of the clock that is handed in', async () => {
   const { clock, broker } = await setUp()
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   await producer.send([record(topic, 0, 'a')])
   await clock.sleep(1_500)
   await producer.send([record(topic, 0, 'b')])
-  const [part] = await (await broker.fetcher()).fetch([{ topic, partition: 0, offset: 0 }], patient)
+  const [part] = await (await broker.data.fetcher()).fetch([{ topic, partition: 0, offset: 0 }], patient)
   expect(part!.records.map(({ appendedAtMs }) => appendedAtMs - startMs)).toEqual([0, 1_500])
 })
 
@@ -146,11 +148,11 @@ test('an open transaction holds readers and committed offsets back until a succe
   await w.transact([record(topic, 0, 'a')], offsetTo(1), membership)
   const unheard: Promise<void> = w.transact([record(topic, 0, 'never')], offsetTo(2), membership)
   await Promise.race([hanging, unheard])
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   await producer.send([record(topic, 0, 'b')])
   // Offsets: 0 a, 1 marker, 2 never (open), 3 b.
   expect(await fetch(0)).toEqual({ values: ['a'], next: 2, stableEnd: 2 })
-  expect(await broker.bounds([{ topic, partition: 0 }])).toEqual([{ topic, partition: 0, start: 0, end: 2 }])
+  expect(await broker.data.bounds([{ topic, partition: 0 }])).toEqual([{ topic, partition: 0, start: 0, end: 2 }])
   broker.crash('w')
   expect(await fetch(2)).toEqual({ values: [], next: 2, stableEnd: 2 })
 
@@ -228,11 +230,11 @@ test('a member that does not join again is left behind after the rebalance timeo
 
 test('what was handed over is copied, as it is on its way to Kafka', async () => {
   const { broker, fetch } = await setUp()
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   const value = Buffer.from('as it was')
   await producer.send([{ topic, partition: 0, key: null, value, headers: { origin: value } }])
   value.fill(0)
   expect((await fetch(0)).values).toEqual(['as it was'])
-  const [part] = await (await broker.fetcher()).fetch([{ topic, partition: 0, offset: 0 }], patient)
+  const [part] = await (await broker.data.fetcher()).fetch([{ topic, partition: 0, offset: 0 }], patient)
   expect(String(part!.records[0]!.headers.origin)).toBe('as it was')
 })

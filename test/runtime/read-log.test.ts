@@ -37,8 +37,8 @@ describe('records that retention removes before they were read', () => {
   const topic = 'events'
   async function halfRead(isLossy: boolean, truncateTo: number) {
     const broker = createMemoryBroker({ clock: createVirtualClock(0) })
-    await broker.ensureTopics([{ topic, partitions: 2, config: {} }])
-    const producer = await broker.producer()
+    await broker.admin.ensureTopics([{ topic, partitions: 2, config: {} }])
+    const producer = await broker.data.producer()
     // Two of them are more than one fetch brings.
     const value = Buffer.alloc(900_000)
     for (let at = 0; at < 6; at++) await producer.send([{ topic, partition: 0, key: null, value }])
@@ -49,7 +49,7 @@ describe('records that retention removes before they were read', () => {
       taken.push(offset)
       if (offset === 1) broker.truncate(topic, 0, truncateTo)
     }
-    await readSpans(await broker.fetcher(), await wholeLog(broker, [topic]), take, { isLossy })
+    await readSpans(await broker.data.fetcher(), await wholeLog(broker.data, [topic]), take, { isLossy })
     return taken
   }
 

@@ -16,13 +16,16 @@ const topic = 'p.schemas'
 
 async function withBroker() {
   const memory = createMemoryBroker({ clock: createVirtualClock(0) })
-  await memory.ensureTopics([topic, 'orders'].map((name) => ({ topic: name, partitions: 1, config: {} })))
+  await memory.admin.ensureTopics([topic, 'orders'].map((name) => ({ topic: name, partitions: 1, config: {} })))
   let endsAsked = 0
   const broker: Broker = {
     ...memory,
-    bounds(partitions) {
-      endsAsked++
-      return memory.bounds(partitions)
+    data: {
+      ...memory.data,
+      bounds(partitions) {
+        endsAsked++
+        return memory.data.bounds(partitions)
+      },
     },
   }
   /** A process of a definition with these fields. */
@@ -32,11 +35,11 @@ async function withBroker() {
     return { codec, broker: createSchemaAwareBroker(broker, { schemas: { topic, writers }, registry }) }
   }
   const append = async (...values: readonly Buffer[]) => {
-    const producer = await memory.producer()
+    const producer = await memory.data.producer()
     await producer.send(values.map((value) => ({ topic: 'orders', partition: 0, key: null, value })))
   }
   const fetchFrom = async ({ broker: from }: ReturnType<typeof process>, offset: number) => {
-    const fetcher = await from.fetcher()
+    const fetcher = await from.data.fetcher()
     const [fetched] = await fetcher.fetch([{ topic: 'orders', partition: 0, offset }], {
       maxWaitMs: 0,
       partitionBytesMax: 100_000,
@@ -44,32 +47,32 @@ async function withBroker() {
     await fetcher.close()
     return fetched!.records.map(({ value }) => value!)
   }
-  const schemasWritten = async () => (await memory.bounds([{ topic, partition: 0 }]))[0]!.end
+  const schemasWritten = async () => (await memory.data.bounds([{ topic, partition: 0 }]))[0]!.end
   return { memory, process, append, fetchFrom, schemasWritten, endsAsked: () => endsAsked }
 }
 
 test("a process's own schemas are in the topic before it can write, once", async () => {
   const { process, schemasWritten } = await withBroker()
   const old = process([id])
-  await old.broker.producer()
+  await old.broker.data.producer()
   expect(await schemasWritten()).toBe(1)
-  await old.broker.producer()
-  await process([id]).broker.producer()
+  await old.broker.data.producer()
+  await process([id]).broker.data.producer()
   expect(await schemasWritten()).toBe(1)
-  await process([id, note]).broker.producer()
+  await process([id, note]).broker.data.producer()
   expect(await schemasWritten()).toBe(2)
 })
 
 test('what a newer process writes is read by one that has run for long', async () => {
   const { process, append, fetchFrom, endsAsked } = await withBroker()
   const old = process([id])
-  await old.broker.producer()
+  await old.broker.data.producer()
   await append(old.codec.encode({ id: 'a' }))
   const before = endsAsked()
   expect((await fetchFrom(old, 0)).map(old.codec.decode)).toEqual([{ ok: true, event: { id: 'a' } }])
   expect(endsAsked()).toBe(before)
   const newer = process([id, note])
-  await newer.broker.producer()
+  await newer.broker.data.producer()
   await append(newer.codec.encode({ id: 'b', note: 'x' }), old.codec.encode({ id: 'c' }))
   expect((await fetchFrom(old, 1)).map(old.codec.decode)).toMatchObject([
     { event: { id: 'b' } },
@@ -96,9 +99,9 @@ test('garbage costs one look at the end of the topic a fetch, and is refused', a
 
 test('a record of the topic that is no schema is named', async () => {
   const { memory, process } = await withBroker()
-  const producer = await memory.producer()
+  const producer = await memory.data.producer()
   await producer.send([{ topic, partition: 0, key: null, value: Buffer.from('{"type":"nothing"}') }])
-  await expect(process([id]).broker.producer()).rejects.toMatchObject({
+  await expect(process([id]).broker.data.producer()).rejects.toMatchObject({
     code: 'record_unreadable',
     message: expect.stringMatching(
       /^The record at p.schemas partition 0 offset 0 is no Avro schema in JSON: .*nothing/,
@@ -140,18 +143,21 @@ test('nothing is handed over while the registry does not answer', async () => {
 
 test('a process that could not read the schemas once reads them when it tries again', async () => {
   const { memory, process } = await withBroker()
-  await process([id]).broker.producer()
+  await process([id]).broker.data.producer()
   let failures = 1
   const writers = createWriterSchemas()
   createEventCodec('orders', 'shop', [id, note], writers)
   const unsteady: Broker = {
     ...memory,
-    async fetcher() {
-      if (failures-- > 0) throw new PipelineError('kafka_unreachable', 'gone for a moment')
-      return memory.fetcher()
+    data: {
+      ...memory.data,
+      async fetcher() {
+        if (failures-- > 0) throw new PipelineError('kafka_unreachable', 'gone for a moment')
+        return memory.data.fetcher()
+      },
     },
   }
   const broker = createSchemaAwareBroker(unsteady, { schemas: { topic, writers }, registry: null })
-  await expect(broker.producer()).rejects.toMatchObject({ code: 'kafka_unreachable' })
-  await broker.producer()
+  await expect(broker.data.producer()).rejects.toMatchObject({ code: 'kafka_unreachable' })
+  await broker.data.producer()
 })

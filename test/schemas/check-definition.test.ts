@@ -259,7 +259,7 @@ describe('label, model and scored stream', () => {
   })
 
   test('a model that is none', () => {
-    const models = 'logisticRegression(), mlp(), prior() or ownModel()'
+    const models = 'logisticRegression(), mlp(), prior() or customModel()'
     expect(mistakes({ model: undefined })).toEqual([`model: expected ${models}, received nothing`])
     for (const kind of ['forest', 'constructor'])
       expect(mistakes({ model: { kind } })).toEqual([`model: expected ${models}, received {"kind":"${kind}"}`])

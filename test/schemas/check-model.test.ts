@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import {
   better,
+  customModel,
   type Definition,
   definePipeline,
   type Features,
   logisticRegression,
   mlp,
-  ownModel,
   prior,
 } from '../../schemas/definition/definition.ts'
 import { compile } from '../../schemas/plan/compile.ts'
@@ -30,7 +30,7 @@ describe('a model', () => {
     })
     const told = { hidden: [3], epochs: 1, batchRows: 2, learningRate: 0.5, l2: 0 }
     expect(planOf({ model: mlp(told) }).model).toEqual({ kind: 'mlp', ...told })
-    expect(planOf({ model: ownModel(mine) }).model).toEqual({ kind: 'own', own: mine })
+    expect(planOf({ model: customModel(mine) }).model).toEqual({ kind: 'own', own: mine })
   })
 
   test.each([
@@ -55,9 +55,9 @@ describe('a model', () => {
     [{ ...mine, fit: 1 }, 'model.fit', 'a function'],
     [{ ...mine, predictor: undefined }, 'model.predictor', 'a function'],
     [{ ...mine, learner: {} }, 'model.learner', 'a function'],
-    [undefined, 'model', 'ownModel({ name, fit, predictor })'],
-  ])('ownModel(%o)', (options, path, expected) => {
-    const [mistake, ...more] = mistakes({ model: ownModel(options as never) })
+    [undefined, 'model', 'customModel({ name, fit, predictor })'],
+  ])('customModel(%o)', (options, path, expected) => {
+    const [mistake, ...more] = mistakes({ model: customModel(options as never) })
     expect(mistake).toMatch(`${path}: expected ${expected}, received`)
     expect(more).toEqual([])
   })
@@ -115,11 +115,11 @@ describe('learning', () => {
 
   test('continuously needs a model that can', () => {
     const learn = { continuously: true }
-    expect(mistakes({ model: ownModel(mine), learn })).toEqual([
-      'learn.continuously: expected a model with a learner, received ownModel() without one',
+    expect(mistakes({ model: customModel(mine), learn })).toEqual([
+      'learn.continuously: expected a model with a learner, received customModel() without one',
     ])
     const learner = () => ({ learn: () => undefined, weights: () => 0.5, save: () => 0.5 })
-    expect(mistakes({ model: ownModel({ ...mine, learner }), learn })).toEqual([])
+    expect(mistakes({ model: customModel({ ...mine, learner }), learn })).toEqual([])
     for (const model of [logisticRegression(), mlp({ hidden: [4] }), prior()])
       expect(mistakes({ model, learn })).toEqual([])
   })

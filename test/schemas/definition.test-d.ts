@@ -5,6 +5,7 @@ import {
   type Aggregate,
   better,
   count,
+  customModel,
   type Derived,
   definePipeline,
   derive,
@@ -17,7 +18,6 @@ import {
   min,
   mlp,
   number,
-  ownModel,
   type Pipeline,
   prior,
   stream,
@@ -171,7 +171,7 @@ describe('pipelines', () => {
   })
 
   test('hand a model of their own its own weights', () => {
-    ownModel({
+    customModel({
       name: 'nearest',
       fit: ({ rows, labels }, { seed }) => ({ seed, first: rows[0] ?? 0, label: labels[0] ?? 0 }),
       predictor: (weights) => {
@@ -180,9 +180,9 @@ describe('pipelines', () => {
       },
     })
     // @ts-expect-error a predictor of other weights
-    ownModel({ name: 'other', fit: () => 1, predictor: (weights: string) => () => weights.length })
+    customModel({ name: 'other', fit: () => 1, predictor: (weights: string) => () => weights.length })
     // @ts-expect-error no predictor
-    ownModel({ name: 'none', fit: () => 1 })
+    customModel({ name: 'none', fit: () => 1 })
   })
 
   test('know the names of their vector', () => {

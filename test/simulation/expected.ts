@@ -112,7 +112,7 @@ export async function expectedFacts(
   store: FeatureStore,
 ): Promise<Record<string, string>> {
   const facts: Record<string, string> = {}
-  for (const stage of plan.stages.filter(({ kind }) => kind === 'entity')) {
+  for (const stage of plan.entityStages) {
     const passed = await Promise.all(Array.from({ length: partitions }, (_, task) => passedBy(store, stage, task)))
     for (const [key, rows] of rowsByKey(events, plan, stage)) {
       const partition = partitionOf(Buffer.from(key), partitions)

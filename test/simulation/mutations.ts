@@ -41,12 +41,12 @@ const trimAlways: Edit = { file: batchLoop, find: 'const trimEvery = 64', replac
  */
 const readsUnstableOffsets: Edit = {
   file: memoryWorker,
-  find: '        if (places.some((place) => transactions.isUnstable(options.group, place))) return null\n',
+  find: '    if (partitions.some((at) => transactions.isUnstable(group, at))) return null\n',
   replace: '',
 }
 const leavesTransactionsOpen: Edit = {
   file: memoryWorker,
-  find: '    transactions.endAbandoned(options.group, group.names())\n',
+  find: '  transactions.endAbandoned(options.group, group.names())\n',
   replace: '',
 }
 
@@ -125,7 +125,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'generation -1',
-    edits: [{ file: memoryWorker, find: '        checkMembership(membership)\n', replace: '' }],
+    edits: [{ file: memoryWorker, find: '    checkMembership(state, membership)\n', replace: '' }],
   },
   {
     name: 'unpinned cache',
@@ -205,7 +205,9 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'watermarks before their events',
-    edits: [{ file: publishStep, find: 'records.push(...exchange.say(', replace: 'records.unshift(...exchange.say(' }],
+    edits: [
+      { file: publishStep, find: 'records.push(...exchange.report(', replace: 'records.unshift(...exchange.report(' },
+    ],
   },
   {
     name: 'committed offsets read while a transaction on them is open',
@@ -219,11 +221,11 @@ export const mutations: readonly Mutation[] = [
       {
         file: 'processors/recovery/open-task.ts',
         find: '  const taskStore = await store.claim(',
-        replace: '  const early = await fittingCommitted(options)\n  const taskStore = await store.claim(',
+        replace: '  const early = await checkedCommitted(options)\n  const taskStore = await store.claim(',
       },
       {
         file: 'processors/recovery/open-task.ts',
-        find: '  const committed = await fittingCommitted(options)\n',
+        find: '  const committed = await checkedCommitted(options)\n',
         replace: '  const committed = early\n',
       },
     ],

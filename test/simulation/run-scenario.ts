@@ -108,7 +108,7 @@ async function compareEnds(
     const topic = stage.rawStreams.length > 0 ? plan.streams[stage.rawStreams[0]!]!.topic : stage.repartitionIn!.topic
     for (let partition = 0; partition < partitions; partition++) {
       const { position } = await store.look(stage.entity.name, partition)
-      const [committed] = await broker.committedOffsets('workers', [{ topic, partition }])
+      const [committed] = await broker.groups.committedOffsets('workers', [{ topic, partition }])
       if ((position ?? '') !== committed!.metadata)
         violated(`${stage.entity.name} ${partition} is stored at ${position} and committed at ${committed!.metadata}`)
     }

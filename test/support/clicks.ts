@@ -13,8 +13,8 @@ import {
   text,
   timestamp,
 } from '../../schemas/definition/definition.ts'
-import type { ModelDefinition } from '../../schemas/definition/model-definition.ts'
 import type { Duration } from '../../schemas/kernel/duration.ts'
+import type { ModelPlan } from '../../schemas/models/models.ts'
 import type { StreamEvent } from '../../testing/index.ts'
 
 export interface ClicksOptions {
@@ -28,7 +28,7 @@ export interface ClicksOptions {
   /** Streams whose events may lie in any partition. */
   readonly rekey?: ReadonlyArray<'clicks' | 'refunds'>
   readonly delivery?: Delivery
-  readonly model?: ModelDefinition
+  readonly model?: ModelPlan
 }
 
 /** Events of the tests lie around here. */

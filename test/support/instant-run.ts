@@ -186,29 +186,33 @@ export async function instantRun(
   })
   let generation = 0
   const broker = {
-    clusterId: async () => 'arrays',
-    partitionCounts: async (topics) => new Map(topics.map((topic) => [topic, partitionsOf(topic)])),
-    bounds: async (list) => list.map((at) => ({ ...at, start: 0, end: logs.get(at.topic)![at.partition]!.end })),
-    fetcher: async () => ({
-      fetch: async (from, { maxWaitMs }) => fetch(from, maxWaitMs),
-      close: async () => undefined,
-    }),
-    worker: async () => {
-      const owner = `worker:${++generation}`
-      return {
-        owner,
-        join: async (): Promise<Membership> => ({ generation: ++generation, memberId: owner, tasks }),
-        isCurrent,
-        committed: async (list) =>
-          list.map((at) => committed.get(`${at.topic} ${at.partition}`) ?? { ...at, offset: null, metadata: '' }),
-        transact,
-        publish: () => assert.fail('exactly once'),
-        commitOffsets: () => assert.fail('exactly once'),
-        leave: async () => undefined,
+    data: {
+      partitionCounts: async (topics) => new Map(topics.map((topic) => [topic, partitionsOf(topic)])),
+      bounds: async (list) => list.map((at) => ({ ...at, start: 0, end: logs.get(at.topic)![at.partition]!.end })),
+      fetcher: async () => ({
+        fetch: async (from, { maxWaitMs }) => fetch(from, maxWaitMs),
         close: async () => undefined,
-      } satisfies Worker
+      }),
     },
-  } satisfies Partial<Broker>
+    groups: {
+      worker: async () => {
+        const owner = `worker:${++generation}`
+        return {
+          owner,
+          join: async (): Promise<Membership> => ({ generation: ++generation, memberId: owner, tasks }),
+          isCurrent,
+          committed: async (list) =>
+            list.map((at) => committed.get(`${at.topic} ${at.partition}`) ?? { ...at, offset: null, metadata: '' }),
+          transact,
+          publish: () => assert.fail('exactly once'),
+          commitOffsets: () => assert.fail('exactly once'),
+          leave: async () => undefined,
+          close: async () => undefined,
+        } satisfies Worker
+      },
+    },
+    admin: { clusterId: async () => 'arrays' },
+  } satisfies { [Part in keyof Broker]?: Partial<Broker[Part]> }
 
   const counts = new Map<Task, Task['counts']>()
   const metrics: ProcessingMetrics = {

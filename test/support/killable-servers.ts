@@ -5,8 +5,8 @@ import { join, resolve } from 'node:path'
 import { freePort } from '../../runtime/servers/free-port.ts'
 import { killGroup } from '../../runtime/servers/guarded-process.ts'
 import { startLocalKafka } from '../../runtime/servers/local-kafka.ts'
-import type { LocalPlace } from '../../runtime/servers/local-place.ts'
 import { startLocalRedis } from '../../runtime/servers/local-redis.ts'
+import type { LocalSetup } from '../../runtime/servers/local-setup.ts'
 import type { RunningServer } from '../../runtime/servers/start-server.ts'
 
 export interface KillableServer {
@@ -34,13 +34,13 @@ const cacheFolder = resolve(import.meta.dirname, '../../.millrace/cache')
 export async function startKillableServers(folder: string): Promise<KillableServers> {
   await mkdir(cacheFolder, { recursive: true })
   // Not ephemeral: Redis keeps an append-only file, as in production.
-  const place: LocalPlace = { folder, cacheFolder, ephemeral: false, environment: process.env, say: () => undefined }
+  const setup: LocalSetup = { folder, cacheFolder, ephemeral: false, environment: process.env, say: () => undefined }
   const broker = await freePort(undefined, [])
   const controller = await freePort(undefined, [broker])
   const redisPort = await freePort(undefined, [broker, controller])
   const [kafka, redis] = await Promise.all([
-    killable(() => startLocalKafka(place, { broker, controller }), join(folder, 'kafka.group')),
-    killable(() => startLocalRedis(place, redisPort), join(folder, 'redis.group')),
+    killable(() => startLocalKafka(setup, { broker, controller }), join(folder, 'kafka.group')),
+    killable(() => startLocalRedis(setup, redisPort), join(folder, 'redis.group')),
   ])
   return { kafka, redis: { ...redis, loseTail: (bytes) => loseTail(join(folder, 'redis/appendonlydir'), bytes) } }
 }
@@ -48,9 +48,9 @@ export async function startKillableServers(folder: string): Promise<KillableServ
 /** A Redis alone; the folder is the caller's, and so is the closing. */
 export async function startOwnRedis(folder: string): Promise<KillableServer> {
   await mkdir(folder, { recursive: true })
-  const place: LocalPlace = { folder, cacheFolder, ephemeral: true, environment: process.env, say: () => undefined }
+  const setup: LocalSetup = { folder, cacheFolder, ephemeral: true, environment: process.env, say: () => undefined }
   const port = await freePort(undefined, [])
-  return killable(() => startLocalRedis(place, port), join(folder, 'redis.group'))
+  return killable(() => startLocalRedis(setup, port), join(folder, 'redis.group'))
 }
 
 async function killable(start: () => Promise<RunningServer>, groupPath: string): Promise<KillableServer> {

@@ -7,8 +7,8 @@ import { kafkaSecurity } from '../../runtime/config/security.ts'
 import type { KafkaRight } from '../../runtime/rights.ts'
 import { freePort } from '../../runtime/servers/free-port.ts'
 import { startLocalKafka } from '../../runtime/servers/local-kafka.ts'
-import type { LocalPlace } from '../../runtime/servers/local-place.ts'
 import { startLocalRedis } from '../../runtime/servers/local-redis.ts'
+import type { LocalSetup } from '../../runtime/servers/local-setup.ts'
 import { type Certificates, makeCertificates } from './certificates.ts'
 
 export const passwords = {
@@ -39,7 +39,7 @@ export async function startSecuredServers(
 ): Promise<SecuredServers> {
   await mkdir(folder, { recursive: true })
   const certificates = await makeCertificates(folder)
-  const place: LocalPlace = { folder, cacheFolder, ephemeral: true, environment: process.env, say: () => undefined }
+  const setup: LocalSetup = { folder, cacheFolder, ephemeral: true, environment: process.env, say: () => undefined }
   const taken: number[] = []
   const port = async () => {
     taken.push(await freePort(undefined, taken))
@@ -54,11 +54,11 @@ export async function startSecuredServers(
   ]
   const started = await Promise.allSettled([
     startLocalKafka(
-      place,
+      setup,
       { broker, controller },
       { settings: kafkaSettings(certificates, { broker, controller, secured }), formatArgs: scramUsers() },
     ),
-    startLocalRedis(place, redis, redisLines(certificates, redisTls, redisUsers)),
+    startLocalRedis(setup, redis, redisLines(certificates, redisTls, redisUsers)),
   ])
   const close = async () => {
     await Promise.all(started.map((one) => (one.status === 'fulfilled' ? one.value.close() : undefined)))

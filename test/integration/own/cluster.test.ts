@@ -99,7 +99,7 @@ test.skipIf(missing !== null)(
     })
     const processes = [await run.start('worker-1'), await run.start('worker-2')]
     const isShared = async () =>
-      (await run.broker.group(run.group)).members.filter(({ tasks }) => tasks.length === 4).length === 2
+      (await run.broker.groups.describe(run.group)).members.filter(({ tasks }) => tasks.length === 4).length === 2
     await eventually(isShared, 'four tasks each', () => run.group)
     await run.watch()
     onTestFinished(() => console.log(`seconds to new predictions after a kill: ${waited.join(', ')}`))

@@ -63,7 +63,7 @@ test('whatever is emptied, paused, expired, removed or made anew', { timeout: 24
   const admin = await openAdmin(kafka.address)
   await admin.deleteGroups([run.group])
   expect(await sentenceOf(run)).toMatch(
-    /^error: The stored state of (customer|terminal) \d stands at offsets [\d, ]+, Kafka's committed offsets at none: its offsets expired/,
+    /^error: The stored state of (customer|terminal) \d is at offsets [\d, ]+, but Kafka has no committed offsets: they expired/,
   )
   const rebuilding = await run.start('worker-1', {}, '--rebuild')
   await run.expectQuiet()
@@ -79,7 +79,7 @@ test('whatever is emptied, paused, expired, removed or made anew', { timeout: 24
   await store.flushall()
   expect(await sentenceOf(run)).toMatch(
     new RegExp(
-      `^error: The store holds nothing of customer \\d, and ${topic}, partition \\d, no longer has all that its windows`,
+      `^error: The store is empty for customer \\d, and ${topic}, partition \\d, no longer has all events of its windows`,
     ),
   )
 
@@ -89,7 +89,7 @@ test('whatever is emptied, paused, expired, removed or made anew', { timeout: 24
   expect(created.out.join('\n')).toContain(`created ${topic}`)
   expect(await sentenceOf(run)).toMatch(
     new RegExp(
-      `^error: Kafka has no committed offset of ${topic}, partition \\d, any more, but one of \\S+, which customer`,
+      `^error: Kafka no longer has a committed offset for ${topic}, partition \\d, but has one for \\S+, which customer`,
     ),
   )
 })

@@ -94,7 +94,7 @@ describe('what does not fit ends the command with one sentence', () => {
   test('Kafka: a user without rights', async () => {
     const stranger = { KAFKA_SASL_USERNAME: 'stranger', KAFKA_SASL_PASSWORD: passwords.stranger }
     expect(await run(stranger)).toMatch(
-      /^error: Kafka refuses to describe topic secured\.\S+: TOPIC_AUTHORIZATION_FAILED \(the right Read is missing\)\.$/,
+      /^error: Kafka does not describe topic secured\.\S+: TOPIC_AUTHORIZATION_FAILED \(the right Read is missing\)\.$/,
     )
   })
 
@@ -112,7 +112,7 @@ describe('what does not fit ends the command with one sentence', () => {
 
   test('Kafka: no TLS on a port that expects it', async () => {
     const tls = ['KAFKA_TLS', 'KAFKA_TLS_CA_FILE', 'KAFKA_TLS_CERT_FILE', 'KAFKA_TLS_KEY_FILE']
-    expect(await run({}, tls)).toMatch(/^error: Kafka at 127\.0\.0\.1:\d+ speaks TLS on this port: set KAFKA_TLS=on\.$/)
+    expect(await run({}, tls)).toMatch(/^error: Kafka at 127\.0\.0\.1:\d+ uses TLS on this port: set KAFKA_TLS=on\.$/)
   })
 
   test('Kafka: no login, or a login where none is known', async () => {
@@ -120,7 +120,7 @@ describe('what does not fit ends the command with one sentence', () => {
     expect(await run({}, sasl)).toContain('this port expects KAFKA_SASL_MECHANISM')
     const tls = ['KAFKA_TLS', 'KAFKA_TLS_CA_FILE', 'KAFKA_TLS_CERT_FILE', 'KAFKA_TLS_KEY_FILE']
     expect(await run({ KAFKA_BROKERS: servers.kafkaPlaintext }, tls)).toContain(
-      'does not take this login (SASL scram-sha-512 without TLS)',
+      'does not accept this login (SASL scram-sha-512 without TLS)',
     )
   })
 

@@ -5,7 +5,7 @@
 import { describe, expect, test } from 'vitest'
 import { createBacktest } from '../../../online-model/backtest/backtest.ts'
 import { dayMs, type LineName, protocolOf } from '../../../online-model/backtest/protocol.ts'
-import { ownModel } from '../../../schemas/definition/definition.ts'
+import { customModel } from '../../../schemas/definition/definition.ts'
 import type { Outcome } from '../../../schemas/plan/label-outcome.ts'
 import type { FeaturePlan } from '../../../schemas/plan/plan.ts'
 import { createRandom } from '../../../testing/random.ts'
@@ -40,7 +40,7 @@ function recorder() {
     const list: Lesson[] = []
     return { list, of: lessons.push(list) - 1 }
   }
-  const model = ownModel<Noted>({
+  const model = customModel<Noted>({
     name: 'recorder',
     fit({ rows, rowCount, labels }) {
       const { list, of } = begin()

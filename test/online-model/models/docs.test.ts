@@ -6,8 +6,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import { modelOf, scoringOf } from '../../../online-model/models/model-of.ts'
 import { definePipeline } from '../../../schemas/definition/definition.ts'
+import type { CustomModelPlan } from '../../../schemas/models/custom.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
-import type { OwnModelPlan } from '../../../schemas/plan/model-plan.ts'
 import { createRandom } from '../../../testing/random.ts'
 import { sound } from '../../schemas/shop-definition.ts'
 import { codeBlocks } from '../../support/code-blocks.ts'
@@ -18,14 +18,14 @@ test('the model of the documentation learns, in both ways alike', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-models-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const block = codeBlocks(readFileSync(join(root, 'docs/models.md'), 'utf8')).find(({ text }) =>
-    /ownModel</.test(text),
+    /customModel</.test(text),
   )!
   const path = join(folder, 'grid.ts')
   writeFileSync(
     path,
     block.text.replace("'millrace'", `'${pathToFileURL(join(root, 'schemas/definition/definition.ts'))}'`),
   )
-  const { grid } = (await import(/* @vite-ignore */ pathToFileURL(path).href)) as { grid: OwnModelPlan }
+  const { grid } = (await import(/* @vite-ignore */ pathToFileURL(path).href)) as { grid: CustomModelPlan }
 
   const plan = compile(definePipeline({ ...sound, model: grid, learn: { continuously: true } }))
   const features = plan.features.map(({ name }) => name)

@@ -6,7 +6,7 @@ import { firstParameters, layerWeights, networkOf } from '../../../online-model/
 import { createRandom } from '../../../online-model/models/random.ts'
 import { open, openTensors, type TensorFlow } from '../../../online-model/models/tensors.ts'
 import { mlp, prior } from '../../../schemas/definition/definition.ts'
-import type { MlpWeights } from '../../../schemas/plan/model-plan.ts'
+import type { MlpWeights } from '../../../schemas/models/mlp.ts'
 
 const features = ['a', 'b', 'c']
 

@@ -5,9 +5,9 @@ import type { OnlineLearner, TrainingRows } from '../../../online-model/models/m
 import { modelOf, scoringOf } from '../../../online-model/models/model-of.ts'
 import { createScorer } from '../../../online-model/models/scorer.ts'
 import { modelFromJson, modelToJson } from '../../../online-model/registry/model-file.ts'
-import { logisticRegression, mlp, ownModel, prior } from '../../../schemas/definition/definition.ts'
+import { customModel, logisticRegression, mlp, prior } from '../../../schemas/definition/definition.ts'
+import type { ModelPlan, ModelWeights } from '../../../schemas/models/models.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
-import type { ModelPlan, ModelWeights } from '../../../schemas/plan/model-plan.ts'
 import type { ModelVersion } from '../../../schemas/wire/records.ts'
 import { createRandom } from '../../../testing/random.ts'
 import { soundPipeline } from '../../schemas/shop-definition.ts'
@@ -31,7 +31,7 @@ function rowsOf(count: number, seed: number): TrainingRows {
 }
 
 /** Of class means: short, yet it learns, and it has a learner. */
-const nearest = ownModel<{ counts: number[]; sums: number[][] }>({
+const nearest = customModel<{ counts: number[]; sums: number[][] }>({
   name: 'nearest',
   fit({ rows, labels, rowCount }) {
     const weights = { counts: [0, 0], sums: [new Array<number>(width).fill(0), new Array<number>(width).fill(0)] }

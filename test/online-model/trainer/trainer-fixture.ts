@@ -11,8 +11,8 @@ import {
 } from '../../../online-model/trainer/state.ts'
 import type { MatureRows, TrainingStore } from '../../../online-model/training-store/store.ts'
 import { createLog } from '../../../runtime/log.ts'
+import type { ModelWeights } from '../../../schemas/models/models.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
-import type { ModelWeights } from '../../../schemas/plan/model-plan.ts'
 import { clicksPipeline } from '../../support/clicks.ts'
 import { createLogFake } from '../log-fake.ts'
 
@@ -119,6 +119,7 @@ export function trainerFixture(
     fit: unexpected,
     seed: 7,
     clock: { nowMs: () => clock.ms, elapsedMs: () => clock.ms, sleep: unexpected, turn: unexpected },
+    random: () => 0.5,
     log: createLog('silent'),
     metrics: createTrainerMetrics(prometheus),
     snapshotFile: null,

@@ -12,10 +12,10 @@ import { openTrainingStore } from '../../../online-model/training-store/store.ts
 import { systemClock } from '../../../runtime/clock.ts'
 import { createLog } from '../../../runtime/log.ts'
 import { createMemoryBroker, type MemoryBroker } from '../../../runtime/memory/broker.ts'
-import type { LearnDefinition } from '../../../schemas/definition/model-definition.ts'
+import type { LearnDefinition } from '../../../schemas/definition/learn-definition.ts'
 import { PipelineError } from '../../../schemas/kernel/errors.ts'
+import type { ModelWeights } from '../../../schemas/models/models.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
-import type { ModelWeights } from '../../../schemas/plan/model-plan.ts'
 import { createRandom } from '../../../testing/random.ts'
 import { clicksPipeline, clicksStartMs } from '../../support/clicks.ts'
 import { folder } from '../training-store/store-fixture.ts'
@@ -46,8 +46,8 @@ interface Ground {
 async function openGround(): Promise<Ground> {
   const broker = createMemoryBroker({ clock: systemClock })
   onTestFinished(() => broker.close())
-  await broker.ensureTopics(Object.values(topics).map((topic) => ({ topic, partitions: 1, config: {} })))
-  const producer = await broker.producer()
+  await broker.admin.ensureTopics(Object.values(topics).map((topic) => ({ topic, partitions: 1, config: {} })))
+  const producer = await broker.data.producer()
   onTestFinished(() => producer.close())
   return {
     broker,
@@ -98,16 +98,17 @@ async function train(ground: Ground, more: Partial<TrainerOptions> = {}) {
   const stop = new AbortController()
   const store = await openTrainingStore({ file, plan, clusterId: 'here', consumers: more.plan ? [] : ['learner'] })
   const { codec } = plan.models
-  const registry = createRegistryWriter({ broker, codec, topic: topics.models, clock: systemClock.nowMs })
+  const registry = createRegistryWriter({ broker: broker.data, codec, topic: topics.models, clock: systemClock.nowMs })
   const prometheus = new Registry()
   const trainer = startTrainer({
     plan,
-    broker,
+    broker: broker.data,
     store,
     registry,
     fit: fitHere,
     seed: 7,
     clock: systemClock,
+    random: () => 1,
     log: createLog('silent'),
     metrics: createTrainerMetrics(prometheus),
     snapshotFile: `${file}.snapshot`,
@@ -188,7 +189,7 @@ describe('the trainer', () => {
     const whole = await train(undisturbed)
     const weightsOf = async (running: Running, origin: string): Promise<ModelWeights[]> => {
       const state = await createRegistryWriter({
-        broker: running === whole ? undisturbed.broker : ground.broker,
+        broker: running === whole ? undisturbed.broker.data : ground.broker.data,
         codec: plan.models.codec,
         topic: topics.models,
         clock: systemClock.nowMs,
@@ -217,10 +218,13 @@ describe('the trainer', () => {
     const gone = (): boolean => left-- > 0
     const broker: MemoryBroker = {
       ...ground.broker,
-      async bounds(places) {
-        if (places.some(({ topic }) => topic === topics.models) && gone())
-          throw new PipelineError('kafka_unreachable', 'Kafka is gone.')
-        return ground.broker.bounds(places)
+      data: {
+        ...ground.broker.data,
+        async bounds(partitions) {
+          if (partitions.some(({ topic }) => topic === topics.models) && gone())
+            throw new PipelineError('kafka_unreachable', 'Kafka is gone.')
+          return ground.broker.data.bounds(partitions)
+        },
       },
     }
     left = 4
@@ -265,8 +269,8 @@ describe('the trainer', () => {
     const stop = new AbortController()
     let isStopDue = false
     // The stop comes in the middle of a step, whose end is waited for.
-    const fetcher: MemoryBroker['fetcher'] = async () => {
-      const own = await ground.broker.fetcher()
+    const fetcher: MemoryBroker['data']['fetcher'] = async () => {
+      const own = await ground.broker.data.fetcher()
       return {
         ...own,
         async fetch(...args) {
@@ -275,7 +279,7 @@ describe('the trainer', () => {
         },
       }
     }
-    const broker = { ...ground.broker, fetcher }
+    const broker = { ...ground.broker, data: { ...ground.broker.data, fetcher } }
     const running = await train({ ...ground, broker }, { fit: untilStopped, signal: stop.signal })
     await until(() => expect(running.trainer.retraining()).not.toBeNull())
     isStopDue = true
@@ -318,7 +322,7 @@ describe('the trainer', () => {
     await running.close()
 
     const registry = createRegistryWriter({
-      broker: ground.broker,
+      broker: ground.broker.data,
       codec: plan.models.codec,
       topic: topics.models,
       clock: systemClock.nowMs,

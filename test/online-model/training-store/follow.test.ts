@@ -14,7 +14,7 @@ const clock = createVirtualClock(startMs + 86_400_000)
 async function openBroker(partitions = 2): Promise<MemoryBroker> {
   const broker = createMemoryBroker({ clock })
   onTestFinished(() => broker.close())
-  await broker.ensureTopics(Object.values(topics).map((topic) => ({ topic, partitions, config: {} })))
+  await broker.admin.ensureTopics(Object.values(topics).map((topic) => ({ topic, partitions, config: {} })))
   return broker
 }
 
@@ -25,7 +25,7 @@ async function send(
   value: Buffer | null,
   key: string | null = 'k',
 ) {
-  const producer = await broker.producer()
+  const producer = await broker.data.producer()
   await producer.send([{ topic, partition, key: key === null ? null : Buffer.from(key), value }])
   await producer.close()
 }
@@ -69,6 +69,7 @@ function follow(
     store,
     clock,
     log: { warn: (_, message) => warnings.push(message) },
+    random: () => 1,
     outageMaxMs,
     handOut: { afterSeq: 0, onMatured: (rows) => void handed.push(rows), ...consumer },
   })
@@ -87,7 +88,7 @@ describe('the follower', () => {
     for (let n = 0; n < 20; n++) await predict(broker, `e${n}`, n, { partition: n % 2 })
     await report(broker, 'e3', 100, 1)
     await report(broker, 'e4', 3_610)
-    const first = follow(broker, store, { rowsMax: 3 })
+    const first = follow(broker.data, store, { rowsMax: 3 })
     expect(await first.follower.step()).toMatchObject({ records: 22, isAtEnd: true, matured: 0 })
     await predict(broker, 'z', 9_000)
     await first.toEnd()
@@ -98,11 +99,11 @@ describe('the follower', () => {
 
     await report(broker, 'z', 9_000)
     const again = await openStore({ file })
-    const second = follow(broker, again, { afterSeq: 11 })
+    const second = follow(broker.data, again, { afterSeq: 11 })
     await second.toEnd()
     expect(second.told()).toEqual(Array.from({ length: 9 }, (_, n) => `e${n + 11} ${n + 11} 0`))
     // Whoever saved nothing is handed all of it again.
-    const third = follow(broker, again)
+    const third = follow(broker.data, again)
     await third.follower.step()
     expect(third.told()).toHaveLength(20)
   })
@@ -115,13 +116,13 @@ describe('the follower', () => {
     await send(broker, topics.label, 0, Buffer.from('{"clickId":1}'))
     await send(broker, topics.label, 1, null)
     await report(broker, 'ahead', 3 * 86_400)
-    await follow(broker, store).toEnd()
+    await follow(broker.data, store).toEnd()
     expect(store.status()).toMatchObject({
       watermarkMs: Number.NEGATIVE_INFINITY,
       counts: { predictions: 1, foreign: 1, rejectedLabels: 2, labelsAhead: 1, labels: 0 },
     })
     await send(broker, topics.predictions, 1, null)
-    await expect(follow(broker, store).toEnd()).rejects.toMatchObject({
+    await expect(follow(broker.data, store).toEnd()).rejects.toMatchObject({
       code: 'record_unreadable',
       message: 'The prediction at clicks.predictions partition 1 offset 0 has no value.',
     })
@@ -131,7 +132,7 @@ describe('the follower', () => {
     const broker = await openBroker()
     const store = await openStore()
     await predict(broker, 'a', 1)
-    const first = follow(broker, store)
+    const first = follow(broker.data, store)
     await first.toEnd()
     for (const n of [2, 3, 4, 5]) await predict(broker, `e${n}`, n)
     broker.truncate(topics.predictions, 0, 4)
@@ -144,15 +145,15 @@ describe('the follower', () => {
     const broker = await openBroker()
     const store = await openStore()
     for (const n of [1, 2, 3]) await predict(broker, `e${n}`, n)
-    const open = follow(broker, store)
+    const open = follow(broker.data, store)
     await open.toEnd()
     broker.deleteTopic(topics.predictions)
-    await broker.ensureTopics([{ topic: topics.predictions, partitions: 2, config: {} }])
+    await broker.admin.ensureTopics([{ topic: topics.predictions, partitions: 2, config: {} }])
     const message =
       'The training store has read clicks.predictions partition 0 up to offset 3, but its log ends at 0: ' +
       'Kafka lost data. Start with --rebuild to build the store anew from what Kafka has.'
     await expect(open.follower.step()).rejects.toMatchObject({ code: 'state_ahead', message })
-    await expect(follow(broker, store).follower.step()).rejects.toMatchObject({ code: 'state_ahead', message })
+    await expect(follow(broker.data, store).follower.step()).rejects.toMatchObject({ code: 'state_ahead', message })
   })
 
   test('waits and goes on after failures that pass, and gives up when they do not', async () => {
@@ -161,11 +162,10 @@ describe('the follower', () => {
     await predict(broker, 'a', 1)
     let failures = 3
     const failing: FollowStoreOptions['broker'] = {
-      partitionCounts: broker.partitionCounts,
-      bounds: broker.bounds,
+      ...broker.data,
       fetcher: async () => {
         if (failures-- > 0) throw new PipelineError('kafka_unreachable', 'down')
-        return broker.fetcher()
+        return broker.data.fetcher()
       },
     }
     const first = follow(failing, store)
@@ -191,7 +191,7 @@ describe('the follower', () => {
     await report(broker, 'x', 9_000)
     let isOpen = true
     const fetcher: FollowStoreOptions['broker']['fetcher'] = async () => {
-      const real = await broker.fetcher()
+      const real = await broker.data.fetcher()
       return {
         close: () => real.close(),
         fetch: async (from, limits) =>
@@ -200,7 +200,7 @@ describe('the follower', () => {
           ),
       }
     }
-    const { toEnd, told } = follow({ ...broker, fetcher }, store)
+    const { toEnd, told } = follow({ ...broker.data, fetcher }, store)
     await toEnd()
     expect(told()).toEqual([])
     isOpen = false
@@ -216,7 +216,7 @@ describe('the follower', () => {
     await report(broker, 'z', 9_000)
     let isBroken = true
     const handed: string[] = []
-    const { toEnd } = follow(broker, store, {
+    const { toEnd } = follow(broker.data, store, {
       rowsMax: 2,
       onMatured: (rows) => {
         if (isBroken && rows.ids[0] === 'e3') throw new Error('broken')

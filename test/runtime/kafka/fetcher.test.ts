@@ -242,7 +242,7 @@ describe('a fetch from two leaders', () => {
 
   test('ends after its wait although both stay parked', async () => {
     const made = scripted()
-    const fetching = made.fetcher.fetch(at(0, 0, 0), { ...limits, maxWaitMs: 30 })
+    const fetching = made.fetcher.fetch(at(0, 0, 0), { ...limits, maxWaitMs: 300 })
     const first = await made.request(2)
     first[0]!.answer([
       { partition: 0, offset: 0 },

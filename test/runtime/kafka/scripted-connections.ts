@@ -33,7 +33,7 @@ export function scriptedConnections(script: Script, retryBudgetMs = 60): Connect
   return {
     retryBudgetMs,
     send,
-    sendIfSpoken: send,
+    sendIfSupported: send,
     sendToAny: (request) => send(0, request),
     metadata: unused,
     leaderOf: ({ partition }) => known.get(partition),

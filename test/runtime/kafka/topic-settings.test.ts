@@ -66,12 +66,12 @@ test('a topic that stays unknown is missing', async () => {
   expect(asked.length).toBeGreaterThan(1)
 })
 
-test('a refusal is told in the words of the broker, with the right that is missing', async () => {
+test('an error is reported with the reason that the broker gives and the right that is missing', async () => {
   const { connections, asked } = answering(answerOf('TOPIC_AUTHORIZATION_FAILED', 'Topic authorization failed.', []))
   await expect(topicSettings(connections, ['t'], ['retention.ms'])).rejects.toMatchObject({
     code: 'kafka_refused',
     message:
-      'Kafka refuses to tell the settings of topic t: Topic authorization failed (the right DescribeConfigs is missing)',
+      'Kafka does not return the settings of topic t: Topic authorization failed (the right DescribeConfigs is missing)',
     details: { topic: 't', error: 'TOPIC_AUTHORIZATION_FAILED' },
   })
   expect(asked.length).toBe(1)

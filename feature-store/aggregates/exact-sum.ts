@@ -52,6 +52,28 @@ export function addExact(sum: ExactSum, value: number): void {
   }
 }
 
+/** Adds the first `count` of these values. The running total stays in local variables as long as it is exact, for speed. */
+export function addAllExact(sum: ExactSum, values: Float64Array, count: number): void {
+  let total = 0
+  let lost = 0
+  for (let index = 0; index < count; index++) {
+    const value = values[index]!
+    // The first steps of addExact, which takes over where they are not exact.
+    const newTotal = total + value
+    const rounded = newTotal - total
+    const error = total - (newTotal - rounded) + (value - rounded)
+    const newLost = lost + error
+    if (newLost - lost === error && newLost - error === lost && Math.abs(value) <= exactSumValueMax) {
+      total = newTotal
+      lost = newLost
+    } else {
+      addExact(sum, value)
+    }
+  }
+  addExact(sum, total)
+  addExact(sum, lost)
+}
+
 /** The sum of all values added, rounded once, half to even; 0 for none, NaN when one was beyond `exactSumValueMax`. */
 export function exactSumOf(sum: ExactSum): number {
   if (sum.beyond) return Number.NaN

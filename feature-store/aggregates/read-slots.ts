@@ -7,11 +7,12 @@
  * as the scan crosses its edge.
  */
 
-import type { CanonicalPosition } from '../schemas/kernel/canonical-order.ts'
-import { orderOf } from '../schemas/kernel/canonical-order.ts'
-import type { AggregateSlot, EntityPlan, FactLayout } from '../schemas/plan/plan.ts'
-import { type EntityLog, upperBound } from './entity-log.ts'
-import { addExact, clearExactSum, createExactSum, type ExactSum, exactSumOf, exactSumValueMax } from './exact-sum.ts'
+import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
+import { orderOf } from '../../schemas/kernel/canonical-order.ts'
+import type { AggregateSlot, EntityPlan, FactLayout } from '../../schemas/plan/plan.ts'
+import { type EntityLog, upperBound } from '../entity-log.ts'
+import { addExact, clearExactSum, type ExactSum, exactSumValueMax } from './exact-sum.ts'
+import { type Accumulator, type AggregateAlgebra, aggregates, type Counts, exactSum } from './kinds.ts'
 
 /**
  * Writes the value of every slot of the entity to `out[slot.index]`; NaN is missing. A slot aggregates the facts of its
@@ -49,6 +50,8 @@ interface Group {
   readonly lagMs: number
   /** Shortest first. */
   readonly windows: readonly Window[]
+  /** Facts counted by the scan, for kinds that read no column. */
+  readonly facts: Counts
   readonly columns: readonly Column[]
 }
 
@@ -59,23 +62,27 @@ interface Window {
 
 interface WindowSlot {
   readonly index: number
-  readonly kind: AggregateSlot['kind']
-  /** Place of the slot's column in the group's columns; -1 for count. */
-  readonly column: number
+  readonly value: AggregateAlgebra<unknown>['value']
+  /** Of the slot's accumulator; null for a kind that counts facts. */
+  readonly state: unknown
+  readonly counts: Counts
 }
 
 /** What a scan keeps of one column of values. */
 interface Column {
   readonly column: number
-  /** 10^decimals where the values are integers, 1 where they are plain doubles. */
-  readonly scale: number
-  readonly ranged: boolean
-  readonly sum: ExactSum
-  /** Facts that have a value. */
-  valued: number
-  low: number
-  high: number
+  readonly counts: Counts
+  /** One for each accumulator that a slot of the column asks for. */
+  readonly running: readonly Running[]
 }
+
+interface Running {
+  readonly accumulator: Accumulator<unknown>
+  readonly state: unknown
+}
+
+/** Rows that a scan collects before their values are added: few enough to stay in the cache of a core. */
+const collectedMax = 256
 
 /** Order numbers of one stream. */
 const ordersPerStream = orderOf(1, 0, 0) - orderOf(0, 0, 0)
@@ -87,35 +94,37 @@ function groupByEnd(slots: readonly AggregateSlot[]): Group[] {
     byEnd.set(end, [...(byEnd.get(end) ?? []), slot])
   }
   return [...byEnd.values()].map((group) => {
+    const facts: Counts = { facts: 0, values: 0, scale: 1 }
     const columns = columnsOf(group)
     const overs = [...new Set(group.map((slot) => slot.overMs))].sort((a, b) => a - b)
     const windows = overs.map((overMs) => ({
       overMs,
-      slots: group
-        .filter((slot) => slot.overMs === overMs)
-        .map(({ index, kind, column }) => ({
-          index,
-          kind,
-          column: kind === 'count' ? -1 : columns.findIndex((candidate) => candidate.column === column),
-        })),
+      slots: group.filter((slot) => slot.overMs === overMs).map((slot) => windowSlot(slot, facts, columns)),
     }))
     const { stream, lagMs } = group[0]!
-    return { stream, lagMs, windows, columns }
+    return { stream, lagMs, windows, facts, columns }
   })
 }
 
+function windowSlot({ index, kind, column }: AggregateSlot, facts: Counts, columns: readonly Column[]): WindowSlot {
+  const { accumulator, value }: AggregateAlgebra<unknown> = aggregates[kind]
+  if (accumulator === null) return { index, value, state: null, counts: facts }
+  const { counts, running } = columns.find((candidate) => candidate.column === column)!
+  return { index, value, state: running.find((one) => one.accumulator === accumulator)!.state, counts }
+}
+
 function columnsOf(slots: readonly AggregateSlot[]): Column[] {
-  const valuedSlots = slots.filter((slot) => slot.kind !== 'count' && slot.column !== null)
-  return [...new Set(valuedSlots.map((slot) => slot.column))].map((column) => {
-    const readers = valuedSlots.filter((slot) => slot.column === column)
+  const reading = slots.flatMap(({ kind, column, decimals }) => {
+    const { accumulator }: AggregateAlgebra<unknown> = aggregates[kind]
+    return accumulator === null || column === null ? [] : [{ accumulator, column, decimals }]
+  })
+  return [...new Set(reading.map(({ column }) => column))].map((column) => {
+    const readers = reading.filter((reader) => reader.column === column)
+    const accumulators = [...new Set(readers.map(({ accumulator }) => accumulator))]
     return {
-      column: column!,
-      scale: 10 ** (readers[0]!.decimals ?? 0),
-      ranged: readers.some(({ kind }) => kind === 'min' || kind === 'max'),
-      sum: createExactSum(),
-      valued: 0,
-      low: Number.NaN,
-      high: Number.NaN,
+      column,
+      counts: { facts: 0, values: 0, scale: 10 ** (readers[0]!.decimals ?? 0) },
+      running: accumulators.map((accumulator) => ({ accumulator, state: accumulator.empty() })),
     }
   })
 }
@@ -140,8 +149,12 @@ function compileGroup(group: Group, layout: FactLayout, knownColumn: number | nu
     byStream: layout.sources.length > 1,
     knownColumn: knownColumn ?? -1,
   }
-  const isPlain = group.columns.length === 0 || (group.columns.length === 1 && !group.columns[0]!.ranged)
-  return isPlain ? compilePlainScan(group, filter) : compileColumnsScan(group, filter)
+  const [first, ...others] = group.columns.flatMap(({ running }) => running)
+  if (others.length > 0 || (first !== undefined && first.accumulator !== exactSum)) {
+    return compileColumnsScan(group, filter)
+  }
+  const sum = first === undefined ? null : (first.state as ExactSum)
+  return compilePlainScan(group, filter, sum)
 }
 
 /**
@@ -152,14 +165,14 @@ function lastRow(log: EntityLog, at: CanonicalPosition, lagMs: number): number {
 }
 
 /**
- * Counts, and the sum of one column: what most definitions ask for. All that is added up stays in local variables, for
- * speed.
+ * Counts of facts, and the exact sum of at most one column: what most definitions ask for. All that is added up stays in
+ * local variables, for speed. `sum`: of the column; null where there is none.
  */
-function compilePlainScan(group: Group, filter: Filter): ReadSlots {
+function compilePlainScan(group: Group, filter: Filter, sum: ExactSum | null): ReadSlots {
   const { lagMs, windows, columns } = group
   const { width, orderFrom, orderTo, byStream, knownColumn } = filter
-  const summed = columns[0]
-  const valueColumn = summed?.column ?? -1
+  const valueColumn = columns[0]?.column ?? -1
+  const counts = columns[0]?.counts ?? group.facts
   return (log, at, out) => {
     const { rows } = log
     const { time, order } = at
@@ -170,7 +183,7 @@ function compilePlainScan(group: Group, filter: Filter): ReadSlots {
     let valued = 0
     let total = 0
     let lost = 0
-    if (summed !== undefined) clearColumn(summed)
+    if (sum !== null) clearExactSum(sum)
     for (let index = 0; index < windows.length; index++) {
       const window = windows[index]!
       const edge = until - window.overMs
@@ -195,25 +208,27 @@ function compilePlainScan(group: Group, filter: Filter): ReadSlots {
           total = newTotal
           lost = newLost
         } else {
-          addExact(summed!.sum, value)
+          addExact(sum!, value)
         }
       }
-      if (summed !== undefined) {
-        summed.valued = valued
-        addExact(summed.sum, total)
-        addExact(summed.sum, lost)
+      if (sum !== null) {
+        counts.values = valued
+        addExact(sum, total)
+        addExact(sum, lost)
         total = 0
         lost = 0
       }
-      writeWindow(window, columns, count, out)
+      writeWindow(group, window, count, out)
     }
   }
 }
 
-/** Any number of columns, each summed and ranged in the same scan. */
+/** Any number of columns with any accumulators, in one scan. */
 function compileColumnsScan(group: Group, filter: Filter): ReadSlots {
   const { lagMs, windows, columns } = group
-  const { width, orderFrom, orderTo, knownColumn } = filter
+  const { width, orderFrom, orderTo, byStream, knownColumn } = filter
+  const collected = new Uint32Array(collectedMax)
+  const values = new Float64Array(collectedMax)
   return (log, at, out) => {
     const { rows } = log
     const { time, order } = at
@@ -221,59 +236,68 @@ function compileColumnsScan(group: Group, filter: Filter): ReadSlots {
     const first = log.start * width
     let row = lastRow(log, at, lagMs) * width
     let count = 0
+    let collectedCount = 0
     for (let index = 0; index < columns.length; index++) clearColumn(columns[index]!)
     for (let index = 0; index < windows.length; index++) {
       const window = windows[index]!
       const edge = until - window.overMs
       for (; row >= first && rows[row]! > edge; row -= width) {
         const rowOrder = rows[row + 1]!
-        if (rowOrder < orderFrom || rowOrder >= orderTo) continue
+        if (byStream && (rowOrder < orderFrom || rowOrder >= orderTo)) continue
         if (knownColumn >= 0) {
           const known = rows[row + knownColumn]!
           if (known > time || (known === time && rowOrder > order)) continue
         }
         count++
-        for (let place = 0; place < columns.length; place++) addValue(columns[place]!, rows, row)
+        collected[collectedCount++] = row
+        if (collectedCount < collectedMax) continue
+        for (let index = 0; index < columns.length; index++)
+          addColumn(columns[index]!, rows, collected, collectedCount, values)
+        collectedCount = 0
       }
-      writeWindow(window, columns, count, out)
+      for (let index = 0; index < columns.length; index++)
+        addColumn(columns[index]!, rows, collected, collectedCount, values)
+      collectedCount = 0
+      writeWindow(group, window, count, out)
     }
   }
 }
 
-function addValue(column: Column, rows: Float64Array, row: number): void {
-  const value = rows[row + column.column]!
-  if (Number.isNaN(value)) return
-  column.valued++
-  addExact(column.sum, value)
-  // The first value beats the missing one, which compares false with everything.
-  if (!(value >= column.low)) column.low = value
-  if (!(value <= column.high)) column.high = value
-}
-
-function clearColumn(column: Column): void {
-  column.valued = 0
-  column.low = Number.NaN
-  column.high = Number.NaN
-  clearExactSum(column.sum)
-}
-
-function writeWindow(window: Window, columns: readonly Column[], count: number, out: Float64Array): void {
-  const { slots } = window
-  for (let index = 0; index < slots.length; index++) {
-    const slot = slots[index]!
-    out[slot.index] = slot.kind === 'count' ? count : columnValue(slot.kind, columns[slot.column]!)
+/**
+ * Adds a column's values of the first `count` of these rows, in a loop of its own for each accumulator. `values` is scratch space.
+ */
+function addColumn(
+  { column, counts, running }: Column,
+  rows: Float64Array,
+  collected: Uint32Array,
+  count: number,
+  values: Float64Array,
+): void {
+  let found = 0
+  for (let index = 0; index < count; index++) {
+    const value = rows[collected[index]! + column]!
+    values[found] = value
+    // Only NaN, which is missing, differs from itself.
+    // biome-ignore lint/suspicious/noSelfCompare: see above.
+    found += value === value ? 1 : 0
+  }
+  if (found === 0) return
+  counts.values += found
+  for (let index = 0; index < running.length; index++) {
+    running[index]!.accumulator.add(running[index]!.state, values, found)
   }
 }
 
-function columnValue(kind: Exclude<AggregateSlot['kind'], 'count'>, column: Column): number {
-  switch (kind) {
-    case 'sum':
-      return exactSumOf(column.sum) / column.scale
-    case 'mean':
-      return column.valued === 0 ? Number.NaN : exactSumOf(column.sum) / (column.valued * column.scale)
-    case 'min':
-      return column.low / column.scale
-    case 'max':
-      return column.high / column.scale
+function clearColumn({ counts, running }: Column): void {
+  counts.values = 0
+  for (let index = 0; index < running.length; index++) running[index]!.accumulator.clear(running[index]!.state)
+}
+
+function writeWindow({ facts, columns }: Group, { slots }: Window, count: number, out: Float64Array): void {
+  facts.facts = count
+  for (let index = 0; index < columns.length; index++) columns[index]!.counts.facts = count
+  for (let index = 0; index < slots.length; index++) {
+    const slot = slots[index]!
+    out[slot.index] = slot.value(slot.state, slot.counts)
   }
 }

@@ -1,22 +1,16 @@
 /**
- * The state of the worker and checks of what it depends on come in, the routes that an orchestrator asks go out: whether the process
- * lives, and whether it is ready. Registered by `http.ts`.
+ * Checks of what a process depends on come in, the liveness and readiness routes for an orchestrator go out. Registered by
+ * `process-server.ts` with the server of every process.
  */
 import type { FastifyInstance } from 'fastify'
-import type { RunningWorker } from '../../processors/run-worker.ts'
-import { createDeadline, type Deadline } from '../../runtime/deadline.ts'
-import { failureResponse } from '../../runtime/http/failure.ts'
+import { createDeadline, type Deadline } from '../deadline.ts'
+import { failureResponse } from './failure.ts'
 
-/** Something that must answer for the process to be ready. */
+/** A dependency that must answer for the process to be ready. */
 export interface HealthCheck {
   readonly part: string
   /** Rejects with the reason. */
   readonly check: () => Promise<unknown>
-}
-
-export interface ReadyResponse {
-  readonly status: 'ready'
-  readonly tasks: ReadonlyArray<{ readonly stage: string; readonly partition: number }>
 }
 
 /** Answered with 503. */
@@ -25,23 +19,31 @@ export interface NotReadyResponse {
   readonly reasons: readonly Reason[]
 }
 
-interface Reason {
+export interface Reason {
   readonly part: string
   readonly reason: string
 }
 
+/** What a process adds to its own readiness. */
+export interface Readiness {
+  /** Why it is not ready yet, and what the answer holds beside the status once it is. */
+  readonly state: () => { readonly reasons: readonly Reason[]; readonly details: Readonly<Record<string, unknown>> }
+  /** JSON schemas of the details. */
+  readonly schemas: Readonly<Record<string, object>>
+}
+
 export interface HealthOptions {
-  readonly worker: Pick<RunningWorker, 'state'>
   readonly checks: readonly HealthCheck[]
   /** True from the moment on at which the process was asked to stop. */
   readonly isStopping: () => boolean
+  readonly readiness?: Readiness
   readonly deadlineAfter?: (ms: number) => Deadline
 }
 
 const checkMaxMs = 2_000
 
 const text = { type: 'string' } as const
-const bodyOf = (status: string, more: Record<string, object> = {}) => ({
+const bodyOf = (status: string, more: Readonly<Record<string, object>> = {}) => ({
   type: 'object',
   required: ['status', ...Object.keys(more)],
   additionalProperties: false,
@@ -51,7 +53,8 @@ const answer = (description: string, schema: object) => ({
   description,
   content: { 'application/json': { schema } },
 })
-const listOf = (properties: Record<string, object>) => ({
+
+export const listOf = (properties: Readonly<Record<string, object>>) => ({
   type: 'array',
   items: { type: 'object', required: Object.keys(properties), additionalProperties: false, properties },
 })
@@ -59,53 +62,41 @@ const listOf = (properties: Record<string, object>) => ({
 const liveSchema = {
   operationId: 'live',
   tags: ['process'],
-  summary: 'Whether the process lives.',
-  response: { 200: answer('It does.', bodyOf('live')), 503: failureResponse('It is stopping.') },
+  summary: 'Whether the process is alive.',
+  response: { 200: answer('It is.', bodyOf('live')), 503: failureResponse('It is stopping.') },
 }
 
-const readySchema = {
+const readySchema = (details: Readonly<Record<string, object>>) => ({
   operationId: 'ready',
   tags: ['process'],
-  summary: 'Whether the process is at work, with its tasks.',
+  summary: 'Whether the process is ready: at work, with all it depends on.',
   response: {
-    200: answer('It is.', bodyOf('ready', { tasks: listOf({ stage: text, partition: { type: 'integer' } }) })),
+    200: answer('It is.', bodyOf('ready', details)),
     503: answer('It is not, for these reasons.', {
       anyOf: [bodyOf('not ready', { reasons: listOf({ part: text, reason: text }) }), { $ref: 'failure#' }],
     }),
   },
-}
+})
 
 export function healthRoutes(options: HealthOptions) {
-  const { worker, isStopping, deadlineAfter = createDeadline } = options
+  const { isStopping, readiness, deadlineAfter = createDeadline } = options
   const checks = options.checks.map((check) => createSharedCheck(check, deadlineAfter))
 
   return async (server: FastifyInstance): Promise<void> => {
     server.get('/health/live', { schema: liveSchema }, async () => ({ status: 'live' }))
 
-    server.get('/health/ready', { schema: readySchema }, async (_, reply) => {
-      const { tasks } = worker.state()
-      const answers = await Promise.all(checks.map((check) => check()))
-      const reasons = [
-        ...(isStopping() ? [{ part: 'process', reason: 'it is stopping' }] : []),
-        ...tasksNotReady(tasks),
-        ...answers.filter((reason) => reason !== null),
-      ]
+    server.get('/health/ready', { schema: readySchema(readiness?.schemas ?? {}) }, async (_, reply) => {
+      const failed = (await Promise.all(checks.map((check) => check()))).filter((reason) => reason !== null)
+      const { reasons: own, details } = readiness?.state() ?? { reasons: [], details: {} }
+      const stopping = isStopping() ? [{ part: 'process', reason: 'it is stopping' }] : []
+      const reasons = [...stopping, ...own, ...failed]
       if (reasons.length > 0) return reply.code(503).send({ status: 'not ready', reasons } satisfies NotReadyResponse)
-      const listed = tasks.map(({ stage, partition }) => ({ stage: stage.entity.name, partition }))
-      return { status: 'ready', tasks: listed } satisfies ReadyResponse
+      return { status: 'ready', ...details }
     })
   }
 }
 
-function tasksNotReady(tasks: ReturnType<RunningWorker['state']>['tasks']): Reason[] {
-  if (tasks.length === 0) return [{ part: 'tasks', reason: 'no task is open yet' }]
-  const restoring = tasks.filter(({ isRestoring }) => isRestoring)
-  if (restoring.length === 0) return []
-  const named = restoring.map(({ stage, partition }) => `${stage.entity.name} ${partition}`).join(', ')
-  return [{ part: 'tasks', reason: `folding again what the store lacks: ${named}` }]
-}
-
-/** Probes that come while a check is under way get its answer, so that a part that hangs is not asked again and again. */
+/** Probes that arrive while a check is running share its result, so that a dependency that hangs is not asked again and again. */
 function createSharedCheck({ part, check }: HealthCheck, deadlineAfter: (ms: number) => Deadline) {
   let running: Promise<Reason | null> | null = null
 

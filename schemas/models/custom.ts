@@ -1,7 +1,10 @@
 /**
- * What a model is handed to learn from, and what a definition's own model must give in return. Millrace's own models take the same rows
- * and options (`online-model/models/`).
+ * A model of the user's own in a definition: what it is given to learn from and what it must return, its builder, its checks, and the
+ * weights that a version holds. Millrace's own models take the same rows and options (`online-model/models/`). On the wire its kind is
+ * called `own`.
  */
+import { isRecord, type Parts, type Report } from '../kernel/report.ts'
+import { listOf, type ModelKind } from './model-kind.ts'
 
 /** Labelled vectors. Nobody who is handed them may change them. */
 export interface TrainingRows {
@@ -35,7 +38,7 @@ export interface LearnerOptions<S> {
 }
 
 /** A model that takes one labelled event at a time. */
-export interface OwnLearner<W> {
+export interface CustomLearner<W> {
   learn(vector: ArrayLike<number>, label: 0 | 1, weight: number): void
   weights(): W
   /** Everything that the next call of `learn` depends on, as JSON can carry it. */
@@ -43,7 +46,7 @@ export interface OwnLearner<W> {
 }
 
 /** `W` is anything that JSON carries unchanged: no NaN, no typed arrays, no dates. */
-export interface OwnModelOptions<W> {
+export interface CustomModelOptions<W> {
   /** Weights of one name are never handed to a model of another. */
   readonly name: string
   fit(training: TrainingRows, options: FitOptions): W | Promise<W>
@@ -52,8 +55,48 @@ export interface OwnModelOptions<W> {
   /** What each feature adds to the score, in vector order: the largest become the reasons of a prediction. */
   contributions?(weights: W, features: readonly string[]): (vector: ArrayLike<number>) => ArrayLike<number>
   /** Without it the model is only trained from the log. */
-  learner?(features: readonly string[], options: LearnerOptions<unknown>): OwnLearner<W>
+  learner?(features: readonly string[], options: LearnerOptions<unknown>): CustomLearner<W>
 }
 
 /** Of whatever weights: they come from its own `fit` and go to its own `predictor`. */
-export type OwnModel = OwnModelOptions<unknown>
+export type CustomModel = CustomModelOptions<unknown>
+
+export interface CustomModelPlan {
+  readonly kind: 'own'
+  readonly own: CustomModel
+}
+
+export interface CustomWeights {
+  readonly kind: 'own'
+  /** Of the model that they belong to. */
+  readonly name: string
+  readonly features: readonly string[]
+  /** What the model's `fit` returned. */
+  readonly json: string
+}
+
+/** A model of your own; it is trained, versioned, promoted and audited like any other. */
+export function customModel<W>(model: CustomModelOptions<W>): CustomModelPlan {
+  return Object.freeze({ kind: 'own', own: model as CustomModelOptions<unknown> })
+}
+
+export const customKind: ModelKind = {
+  builder: 'customModel()',
+  check: checkCustom,
+  weightsFields: () => ({ name: 'string', features: listOf('string'), json: 'string' }),
+}
+
+function checkCustom({ own }: Parts, report: Report): void {
+  if (!isRecord(own)) {
+    report('model', 'customModel({ name, fit, predictor })', own)
+    return
+  }
+  if (typeof own.name !== 'string' || !/^[A-Za-z][A-Za-z0-9_-]{0,63}$/.test(own.name))
+    report('model.name', 'letters, digits, dashes and underscores that begin with a letter, at most 64', own.name)
+  for (const part of ['fit', 'predictor']) {
+    if (typeof own[part] !== 'function') report(`model.${part}`, 'a function', own[part])
+  }
+  for (const part of ['contributions', 'learner']) {
+    if (own[part] !== undefined && typeof own[part] !== 'function') report(`model.${part}`, 'a function', own[part])
+  }
+}

@@ -1,0 +1,32 @@
+/** The tasks of a worker come in, what they mean for the readiness of its process goes out. Called by `http.ts`. */
+import type { RunningWorker } from '../../processors/run-worker.ts'
+import { listOf, type Readiness, type Reason } from '../../runtime/http/health-routes.ts'
+
+type Tasks = ReturnType<RunningWorker['state']>['tasks']
+
+export interface ReadyResponse {
+  readonly status: 'ready'
+  readonly tasks: ReadonlyArray<{ readonly stage: string; readonly partition: number }>
+}
+
+export function taskReadiness(worker: Pick<RunningWorker, 'state'>): Readiness {
+  return {
+    schemas: { tasks: listOf({ stage: { type: 'string' }, partition: { type: 'integer' } }) },
+    state() {
+      const { tasks } = worker.state()
+      const listed = tasks.map(({ stage, partition }) => ({ stage: stage.entity.name, partition }))
+      return {
+        reasons: tasksNotReady(tasks),
+        details: { tasks: listed } satisfies Omit<ReadyResponse, 'status'>,
+      }
+    },
+  }
+}
+
+function tasksNotReady(tasks: Tasks): Reason[] {
+  if (tasks.length === 0) return [{ part: 'tasks', reason: 'no task is open yet' }]
+  const restoring = tasks.filter(({ isRestoring }) => isRestoring)
+  if (restoring.length === 0) return []
+  const named = restoring.map(({ stage, partition }) => `${stage.entity.name} ${partition}`).join(', ')
+  return [{ part: 'tasks', reason: `folding again what the store lacks: ${named}` }]
+}

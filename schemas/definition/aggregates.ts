@@ -1,0 +1,71 @@
+/** The kinds of aggregates and their builders. Called by definitions; the table of kinds by the checks and everything that computes. */
+import type { Duration } from '../kernel/duration.ts'
+import type { Entity } from './entity.ts'
+import type { AnyStream, FieldRef } from './stream.ts'
+
+/**
+ * Every kind of aggregate: whether it is computed from the facts of a stream or from the values of one field. How it is computed is in
+ * `feature-store/aggregates/kinds.ts`, and once more, slowly, in `processors/audit/oracle-aggregates.ts`.
+ */
+export const aggregateKinds = {
+  count: { of: 'facts' },
+  sum: { of: 'values' },
+  mean: { of: 'values' },
+  min: { of: 'values' },
+  max: { of: 'values' },
+} as const satisfies Record<string, { readonly of: 'facts' | 'values' }>
+
+export type AggregateKind = keyof typeof aggregateKinds
+
+/** A number over the facts of one entity within `(t − lag − over, t − lag]` of the scored event's time t. */
+export interface Aggregate {
+  readonly kind: 'aggregate'
+  readonly of: AggregateKind
+  readonly stream: AnyStream
+  readonly field: FieldRef<number> | null
+  readonly by: Entity
+  readonly over: Duration
+  readonly lag: Duration
+  readonly at: FieldRef<number> | null
+}
+
+export interface Window {
+  readonly by: Entity
+  readonly over: Duration
+  /** How long before the event the window ends (default 0s: the event itself is the newest in it). */
+  readonly lag?: Duration
+  /** Timestamp field to place facts by, instead of their stream's own time. They are seen from the stream's own time on. */
+  readonly at?: FieldRef<number>
+}
+
+function aggregate(of: AggregateKind, stream: AnyStream, field: FieldRef<number> | null, window: Window): Aggregate {
+  const { by, over, lag = '0s' } = window ?? {}
+  // A misspelt field is `undefined`: it must not count as none.
+  const at = window && 'at' in window ? window.at : null
+  return Object.freeze({ kind: 'aggregate', of, stream, field, by, over, lag, at })
+}
+
+/** How many events. */
+export function count(stream: AnyStream, window: Window): Aggregate {
+  return aggregate('count', stream, null, window)
+}
+
+/** Exact sum; 0 over no values. */
+export function sum(field: FieldRef<number>, window: Window): Aggregate {
+  return aggregate('sum', field?.stream, field, window)
+}
+
+/** Exact mean; missing over no values. */
+export function mean(field: FieldRef<number>, window: Window): Aggregate {
+  return aggregate('mean', field?.stream, field, window)
+}
+
+/** Smallest value; missing over no values. */
+export function min(field: FieldRef<number>, window: Window): Aggregate {
+  return aggregate('min', field?.stream, field, window)
+}
+
+/** Largest value; missing over no values. */
+export function max(field: FieldRef<number>, window: Window): Aggregate {
+  return aggregate('max', field?.stream, field, window)
+}

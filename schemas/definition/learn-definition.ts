@@ -1,0 +1,23 @@
+/** How a definition's model learns: plain frozen values like all of a definition, checked by `compile`. */
+import type { Duration } from '../kernel/duration.ts'
+import type { QualityMetric } from '../models/quality-metrics.ts'
+
+export interface Better {
+  readonly kind: 'better'
+  readonly metric: QualityMetric
+}
+
+/** A new version is promoted where it is better than the champion by this metric, on events that neither was trained on. */
+export function better(metric: QualityMetric): Better {
+  return Object.freeze({ kind: 'better', metric })
+}
+
+/** Durations are event time. */
+export interface LearnDefinition {
+  /** Learn from every label as it ripens, and publish the weights every so often (every 6h unless told). */
+  readonly continuously?: boolean | { readonly publishEvery: Duration }
+  /** Train anew from the log: every so often, after so many newly ripened rows, or both; on all rows kept unless `over` says how old. */
+  readonly retrain?: { readonly every?: Duration; readonly rows?: number; readonly over?: Duration }
+  /** Better by average precision unless told. */
+  readonly promoteIf?: Better
+}

@@ -1,0 +1,13 @@
+/** What a definition and the registry need to know of a kind of model. Every kind implements it; `models.ts` lists them. */
+import type { Parts, Report } from '../kernel/report.ts'
+
+export interface ModelKind {
+  /** How a definition asks for it, such as `mlp()`. */
+  readonly builder: string
+  /** Reports every mistake of a plan of this kind. */
+  check(model: Parts, report: Report): void
+  /** Avro types of the fields of its weights, in the order in which they are written; nested records are named in `namespace`. */
+  weightsFields(namespace: string): Readonly<Record<string, unknown>>
+}
+
+export const listOf = (items: unknown) => ({ type: 'array', items }) as const

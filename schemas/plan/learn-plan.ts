@@ -1,0 +1,19 @@
+/** The part of the plan that says how the model learns. Read by the trainer. */
+import type { QualityMetric } from '../models/quality-metrics.ts'
+
+/** Times are event time. */
+export interface LearnPlan {
+  /** A learner takes every ripened label, and its weights become a version this often; null where none does. */
+  readonly continuous: { readonly publishEveryMs: number } | null
+  /** A full training from the log; null where only a command starts one. At least one of `everyMs` and `rows` is set. */
+  readonly retrain: RetrainPlan | null
+  readonly promoteIf: { readonly metric: QualityMetric }
+}
+
+export interface RetrainPlan {
+  readonly everyMs: number | null
+  /** After this many newly ripened rows. */
+  readonly rows: number | null
+  /** Trained on what is not older than this; null for all that is kept. */
+  readonly overMs: number | null
+}
