@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
 import { describe, expect, test } from 'vitest'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -52,6 +53,10 @@ const entries = new Set([
   'testing/index.ts',
 ])
 const linesMax = 400
+/** Ratchets: lower them when the code allows it, never raise them. A function counts the lines of those inside it. */
+const functionLinesMax = 84
+const functionLinesGoal = 70
+const functionsAboveGoalMax = 9
 const lineLengthMax = 140
 
 interface SourceFile {
@@ -195,6 +200,35 @@ describe('files', () => {
     expect(loose.map(({ path }) => path)).toEqual([])
   })
 })
+
+describe('functions', () => {
+  const long = sources.flatMap(longFunctions).sort((a, b) => b.lines - a.lines)
+
+  test(`have at most ${functionLinesMax} lines`, () => {
+    expect(long[0]?.lines, `the longest is ${long[0]?.name}`).toBe(functionLinesMax)
+  })
+
+  test(`have more than ${functionLinesGoal} lines in ${functionsAboveGoalMax} places only`, () => {
+    expect(long.map(({ name, lines }) => `${name}: ${lines}`)).toHaveLength(functionsAboveGoalMax)
+  })
+})
+
+/** Those above the goal. */
+function longFunctions({ path, text }: SourceFile): Array<{ readonly name: string; readonly lines: number }> {
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true)
+  const lineOf = (position: number) => source.getLineAndCharacterOfPosition(position).line
+  const found: Array<{ readonly name: string; readonly lines: number }> = []
+  const visit = (node: ts.Node): void => {
+    if (ts.isFunctionLike(node) && 'body' in node && node.body) {
+      const lines = lineOf(node.end) - lineOf(node.getStart(source)) + 1
+      if (lines > functionLinesGoal)
+        found.push({ name: `${path} ${node.name?.getText(source) ?? '(anonymous)'}`, lines })
+    }
+    ts.forEachChild(node, visit)
+  }
+  visit(source)
+  return found
+}
 
 function withoutComments(text: string): string {
   return text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/^\s*\/\/.*$/gm, '')
