@@ -37,7 +37,7 @@ test('start falls back loudly where there are no servers, and shows the whole pa
     'There is no redis-server or valkey-server of version 7 or newer on the PATH',
     'Nothing is durable',
     'install Docker, or Java 17 with Maven; or set KAFKA_BROKERS and REDIS_URL',
-    'Nothing is scored and HTTP does not answer while the model is fitted',
+    'While the model is fitted, nothing is scored and HTTP does not answer',
     'Model v1 is the champion now, the first one.',
   ]) {
     expect(output()).toContain(told)
@@ -59,7 +59,7 @@ test('start --embedded says so in one line and stops at the first signal', { tim
   expect(await exitCode, output()).toBe(0)
   const lines = output().split('\n')
   expect(lines[0]).toBe(
-    'Embedded: broker and store are the memory of this process, and nothing of it is kept. REDIS_URL is not used.',
+    'Embedded: broker and store are in the memory of this process; nothing is stored permanently. REDIS_URL is not used.',
   )
   expect(output()).toContain('Stopping. A second signal stops immediately.')
 })
@@ -104,7 +104,7 @@ test.each([
     environment: {},
     args: ['start', '--embedded', '--resume'],
     code: 2,
-    says: 'error: --resume goes on with what the servers of the last start have kept; --embedded has no servers',
+    says: 'error: --resume continues with the data on the servers of the last start; --embedded has no servers',
   },
   {
     name: 'run, which never does without servers',

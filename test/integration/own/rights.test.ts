@@ -195,7 +195,7 @@ describe('a rebuild', () => {
     )
     const elsewhere = { ...limited, MILLRACE_NAMESPACE: `${namespace}-new` }
     expect(await refused(['run', definition, '--create-topics', '--rebuild'], elsewhere)).toMatch(
-      /refused to create topic secured-new\.\S+: .*\(the right Create is missing\)/,
+      /did not create topic secured-new\.\S+: .*\(the right Create is missing\)/,
     )
   })
 
