@@ -227,7 +227,7 @@ describe('transactions of others', () => {
     expect(values(read)).toEqual(['kept0', 'kept1', 'kept2', 'kept3'])
   })
 
-  test('of whoever takes the transactional id end a worker: it says so until it is made anew', async () => {
+  test('of whoever takes the transactional id end a worker: it says so until it is opened again', async () => {
     const { broker, topic } = await withTopic()
     const group = unique('group')
     const options = {
@@ -244,7 +244,7 @@ describe('transactions of others', () => {
     await expect(worker.transact([record(topic, 0, 'x')], [], membership)).rejects.toMatchObject({ code: 'fenced' })
     await expect(worker.transact([record(topic, 0, 'x')], [], membership)).rejects.toMatchObject({
       code: 'fenced',
-      message: expect.stringContaining('must be closed and made anew'),
+      message: expect.stringContaining('must be closed and opened again'),
     })
   })
 })
