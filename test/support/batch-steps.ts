@@ -20,14 +20,14 @@ export const at = (seconds: number) => clicksStartMs + seconds * 1_000
 
 export const identity = { clusterId: 'memory', stateFingerprint: 'clicks', partitions: 1 }
 
-/** Nothing was read of so many inputs. */
-export function freshPosition(inputs: number): TaskPosition {
+/** Nothing was folded, and so many inputs are to be read from this offset on. */
+export function freshPosition(inputs: number, offset = 0): TaskPosition {
   return {
     frontier: initialFrontier,
     retentionWatermark: Number.NEGATIVE_INFINITY,
     inputs: Array.from({ length: inputs }, () => ({
-      resumeOffset: 0,
-      nextOffset: 0,
+      resumeOffset: offset,
+      nextOffset: offset,
       maxEventTime: Number.NEGATIVE_INFINITY,
     })),
   }

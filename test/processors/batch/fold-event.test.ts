@@ -1,7 +1,8 @@
 /** One event folded into the log of its entity: its slots and vector, or why it has none. */
 import { describe, expect, test } from 'vitest'
 import { decodeLog, type EntityLog, liveRows, logRowsMax, takeWrite } from '../../../feature-store/entity-log.ts'
-import { createFold, type FoldedEvent } from '../../../processors/batch/fold-event.ts'
+import { createFold } from '../../../processors/batch/fold-event.ts'
+import type { StageEvent } from '../../../processors/batch/stage-event.ts'
 import { orderOf } from '../../../schemas/kernel/canonical-order.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
 import type { Plan } from '../../../schemas/plan/plan.ts'
@@ -21,7 +22,7 @@ function userLog(of: Plan = plan) {
   let offset = 0
   return {
     log,
-    fold: (event: StreamEvent, rest: Partial<FoldedEvent> = {}, floorTime = keepAll) =>
+    fold: (event: StreamEvent, rest: Partial<StageEvent> = {}, floorTime = keepAll) =>
       fold(heldEvent(of, event, offset++, rest), log, floorTime),
   }
 }
