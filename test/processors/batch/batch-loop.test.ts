@@ -158,6 +158,19 @@ test('a stop finishes the batch that is under way', async () => {
   expect(await stored()).toEqual({ position: metadata, hasLog: true })
 })
 
+test('a stop does not hide that the last batch failed', async () => {
+  const { parts, open } = await loopOver([click('a', 'anna', 0)])
+  let isStopping = false
+  const currentModel = () => {
+    isStopping = true
+    return model
+  }
+  const tasks = [withFailingApply(open)]
+  expect(await failureOf(runBatchLoop({ ...parts, tasks, currentModel, isStopping: () => isStopping }))).toBe(
+    unreachable,
+  )
+})
+
 describe('the loop ends', () => {
   test('at once where it is to stop before it begins', async () => {
     const { parts, predictions, stored } = await loopOver([click('a', 'anna', 0)])
