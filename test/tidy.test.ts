@@ -42,6 +42,13 @@ const modelFoldersMayImport: Readonly<Record<string, readonly string[]>> = {
   trainer: ['evaluation', 'labels', 'models', 'registry', 'training-store'],
   backtest: ['evaluation', 'models'],
 }
+/** The folders of `processors`, each with those that it may import from, besides itself; the files beside them belong to none. */
+const processorFoldersMayImport: Readonly<Record<string, readonly string[]>> = {
+  watermarks: [],
+  batch: ['watermarks'],
+  recovery: ['batch', 'watermarks'],
+  audit: [],
+}
 /** Files that are started rather than imported. */
 const entries = new Set([
   'cli/main.ts',
@@ -106,20 +113,12 @@ describe('imports', () => {
     expect(wrong).toEqual([])
   })
 
-  test('between the folders of online-model point one way', () => {
-    const wrong = sources
-      .filter(({ room }) => room === 'online-model')
-      .flatMap(({ path, imports }) => {
-        const from = path.split('/')[1]!
-        return imports
-          .filter((target) => target.startsWith('online-model/'))
-          .filter((target) => {
-            const to = target.split('/')[1]!
-            return to !== from && !modelFoldersMayImport[from]!.includes(to)
-          })
-          .map((target) => `${path} imports ${target}`)
-      })
-    expect(wrong).toEqual([])
+  test('point one way between the folders of online-model', () => {
+    expect(wrongBetweenFolders('online-model', modelFoldersMayImport)).toEqual([])
+  })
+
+  test('point one way between the folders of processors', () => {
+    expect(wrongBetweenFolders('processors', processorFoldersMayImport)).toEqual([])
   })
 
   test('make no cycle', () => {
@@ -228,6 +227,24 @@ function longFunctions({ path, text }: SourceFile): Array<{ readonly name: strin
   }
   visit(source)
   return found
+}
+
+/** Every folder of the room has to be named; files that lie in none of them may import from all. */
+function wrongBetweenFolders(room: string, mayImport: Readonly<Record<string, readonly string[]>>): string[] {
+  const folderOf = (path: string) =>
+    path.startsWith(`${room}/`) && path.split('/').length > 2 ? path.split('/')[1]! : null
+  return sources.flatMap(({ path, imports }) => {
+    const from = folderOf(path)
+    if (from === null) return []
+    const allowed = mayImport[from]
+    if (!allowed) return [`${path} lies in a folder without a direction`]
+    return imports
+      .filter((target) => {
+        const to = folderOf(target)
+        return to !== null && to !== from && !allowed.includes(to)
+      })
+      .map((target) => `${path} imports ${target}`)
+  })
 }
 
 function withoutComments(text: string): string {

@@ -1,10 +1,9 @@
-/** What a folded batch sends to Kafka: hop records and marks, predictions, dead letters. Pure; called in step 6. */
+/** What a folded batch sends to Kafka: repartition records, predictions, dead letters. Pure; called in step 6. */
 import type { OutRecord } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
-import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
-import type { Plan, RepartitionPlan, StagePlan } from '../../schemas/plan/plan.ts'
+import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import { deadLetterOf, type RejectedRecord } from '../../schemas/wire/dead-letter.ts'
-import type { Prediction, StagePosition, WatermarkRecord } from '../../schemas/wire/records.ts'
+import type { Prediction, StagePosition } from '../../schemas/wire/records.ts'
 import { replayHeadersOf, type StageEvent } from './stage-event.ts'
 
 /** An event that was folded, with what the fold and the score gave. */
@@ -55,27 +54,6 @@ export function repartitionRecords(
     records.push(headers ? { ...record, headers } : record)
   }
   return records
-}
-
-/** How far tasks of a stage have come, for every partition of the next one. */
-export function watermarkRecords(repartition: RepartitionPlan, mark: WatermarkRecord, partitions: number): OutRecord[] {
-  // Before its first event a task has passed nothing, and time begins at 1970 for topics.
-  const value = repartition.codec.encode({
-    ...mark,
-    sources: mark.sources.map((source) => ({
-      ...source,
-      watermark: Math.max(0, source.watermark),
-      retentionWatermark:
-        source.retentionWatermark !== null && source.retentionWatermark >= 0 ? source.retentionWatermark : null,
-      idleUpTo: source.idleUpTo && dated(source.idleUpTo),
-    })),
-    observed: mark.observed.map(dated),
-  })
-  return Array.from({ length: partitions }, (_, to) => ({ topic: repartition.topic, partition: to, key: null, value }))
-}
-
-function dated({ time, order }: CanonicalPosition): CanonicalPosition {
-  return { time: Math.max(0, time), order }
 }
 
 export function predictionRecords(

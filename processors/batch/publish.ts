@@ -26,6 +26,12 @@ export interface PublicationParts {
   readonly partitionsOf: (topic: string) => number
 }
 
+export interface PublishParts {
+  readonly plan: Pick<Plan, 'delivery'>
+  readonly worker: Pick<Worker, 'transact' | 'publish'>
+  readonly membership: Membership
+}
+
 /** What the next stages are to be told with this transaction. */
 export function dueUpdates(
   exchanges: readonly ProgressExchange[],
@@ -82,7 +88,7 @@ function offsetsOf({ open, batch }: ActiveBatch): OffsetToCommit[] {
 
 /** Resolves when all of it is committed, or, at least once, acknowledged. */
 export async function publish(
-  { plan, worker, membership }: { readonly plan: Plan; readonly worker: Worker; readonly membership: Membership },
+  { plan, worker, membership }: PublishParts,
   { records, offsets }: Publication,
 ): Promise<void> {
   if (plan.delivery === 'exactly-once') {

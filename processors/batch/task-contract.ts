@@ -1,11 +1,11 @@
 /** What a task is given when it is opened, and what the batch loop asks of it; the task itself is made in `task.ts`. */
 import type { FetchedPartition, FetchFrom } from '../../runtime/broker.ts'
-import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import type { StagePosition } from '../../schemas/wire/records.ts'
 import type { TaskPosition } from '../position.ts'
 import type { AlignmentCounts } from '../watermarks/alignment.ts'
+import type { ReadingTask, WritingTask } from '../watermarks/progress-task.ts'
 import type { SourceFrontiers } from '../watermarks/source-frontiers.ts'
 import type { StageEvent } from './stage-event.ts'
 
@@ -68,16 +68,10 @@ export interface TaskInput {
   readonly maxEventTime: number
 }
 
-export interface Task {
-  readonly stage: StagePlan
-  readonly partition: number
+/** Beside what the batch loop asks, it answers what the progress exchange asks of a task that writes or reads a repartition topic. */
+export interface Task extends WritingTask, ReadingTask {
   readonly inputs: readonly TaskInput[]
-  readonly held: number
   readonly counts: Readonly<AlignmentCounts>
-  readonly frontier: CanonicalPosition
-  /** See `TaskPosition`. */
-  readonly retentionWatermark: number
-  readonly isRestoring: boolean
   /** Event time that everything has been read up to; infinity at the end of all inputs. */
   readTime(): number
   /** What to fetch next; nothing of inputs that are far enough ahead, unless what was read waits for more. */
@@ -93,16 +87,4 @@ export interface Task {
   isWaitingForEnd(nowMs: number): boolean
   /** Fetch that brought the first event in order; −1 when none is held. */
   topRound(): number
-  /** Where the first event in order lies, if that is a raw topic; null for one of a repartition topic, and when none is held. */
-  topRaw(): { readonly input: number; readonly offset: number } | null
-  /** Event time of the first event in order; infinity when none is held. */
-  topTime(): number
-  /** Last fetch that found every input at its end. */
-  endRound(): number
-  /** The task sends nothing at or before this place any more, except late events. */
-  watermark(): CanonicalPosition
-  /** All that is to be had was read. */
-  isAtEnd(): boolean
-  /** Nothing at or before this place is held; null where nothing is. */
-  idleUpTo(): CanonicalPosition | null
 }

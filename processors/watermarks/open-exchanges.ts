@@ -4,10 +4,10 @@
  */
 import type { BrokerData, StageTopics } from '../../runtime/broker.ts'
 import type { Plan, RepartitionPlan, StagePlan } from '../../schemas/plan/plan.ts'
-import type { Task } from '../batch/task.ts'
 import type { PartitionsOf } from '../stage-topics.ts'
 import { createProgressConsumer, type ProgressConsumer } from './progress-consumer.ts'
 import { createProgressExchange, type ProgressExchange } from './progress-exchange.ts'
+import type { ReadingTask, WritingTask } from './progress-task.ts'
 import { createSourceFrontiers, type SourceFrontiers } from './source-frontiers.ts'
 
 /** By the stage that reads the repartition topic. */
@@ -26,7 +26,7 @@ export interface OpenExchangesOptions {
   readonly plan: Plan
   readonly broker: BrokerData
   /** All tasks of this process. */
-  readonly tasks: readonly Task[]
+  readonly tasks: ReadonlyArray<WritingTask & ReadingTask>
   readonly frontiersByStage: ReadonlyMap<StagePlan, SourceFrontiers>
   readonly partitionsOf: PartitionsOf
 }

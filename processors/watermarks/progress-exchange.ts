@@ -6,8 +6,6 @@
 import type { OutRecord } from '../../runtime/broker.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
 import type { SourceProgress } from '../../schemas/wire/records.ts'
-import { watermarkRecords } from '../batch/outputs.ts'
-import type { Task } from '../batch/task.ts'
 import { type Frontier, laterOf } from './frontier.ts'
 import type { ProgressConsumer } from './progress-consumer.ts'
 import {
@@ -17,18 +15,14 @@ import {
   isReportPending,
   type ProgressReporter,
   type ReportContext,
-  type ReportingTask,
   report,
 } from './progress-report.ts'
-import { type RawReader, rawProgressOf, unreportedReaders } from './raw-progress.ts'
+import type { ReadingTask, WritingTask } from './progress-task.ts'
+import { rawProgressOf, unreportedReaders } from './raw-progress.ts'
 import type { ObservedProgress, SourceFrontiers } from './source-frontiers.ts'
+import { watermarkRecords } from './watermark-records.ts'
 
 export type { BatchContext } from './progress-report.ts'
-
-/** A task that writes to the topic. */
-export type WritingTask = ReportingTask & Pick<Task, 'isRestoring' | 'frontier'>
-/** A task that reads the topic. */
-export type ReadingTask = RawReader & Pick<Task, 'held' | 'topTime'>
 
 export interface ProgressExchangeOptions {
   /** The stage that writes to the topic. */
@@ -64,7 +58,7 @@ export interface ProgressExchange {
    * Event time beyond which the task does not release events for now, because readers hold more than `heldMax` events while they wait for
    * a slower source; infinity for a task that may itself be that source and must go on. Null: readers hold few events.
    */
-  maxReleaseTime(task: Pick<Task, 'frontier'>, heldMax: number): number | null
+  maxReleaseTime(task: Pick<WritingTask, 'frontier'>, heldMax: number): number | null
 }
 
 interface ExchangeState extends ProgressExchangeOptions {
@@ -133,7 +127,11 @@ function reportUpdate(
   )
 }
 
-function maxReleaseTime({ readers }: ExchangeState, task: Pick<Task, 'frontier'>, heldMax: number): number | null {
+function maxReleaseTime(
+  { readers }: ExchangeState,
+  task: Pick<WritingTask, 'frontier'>,
+  heldMax: number,
+): number | null {
   const full = readers.filter((reader) => reader.held > heldMax)
   if (full.length === 0) return null
   const time = Math.min(...full.map((reader) => reader.topTime()))

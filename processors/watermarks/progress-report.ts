@@ -8,15 +8,9 @@
  */
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { SourceProgress } from '../../schemas/wire/records.ts'
-import type { Task } from '../batch/task.ts'
 import { earlierOf, type Frontier, initialFrontier } from './frontier.ts'
+import type { ReportingTask } from './progress-task.ts'
 import type { ObservedProgress } from './source-frontiers.ts'
-
-/** What a report is made from. */
-export type ReportingTask = Pick<
-  Task,
-  'partition' | 'retentionWatermark' | 'watermark' | 'isAtEnd' | 'endRound' | 'idleUpTo'
->
 
 export interface BatchContext {
   /** Tasks of the stage send events in this transaction. */

@@ -3,10 +3,8 @@
  * stage before have observed that it was read; called by the progress exchange.
  */
 import type { SourceProgress } from '../../schemas/wire/records.ts'
-import type { Task } from '../batch/task.ts'
+import type { RawReader } from './progress-task.ts'
 import { rawSourceOf, type SourceFrontiers } from './source-frontiers.ts'
-
-export type RawReader = Pick<Task, 'stage' | 'partition' | 'inputs' | 'topRaw'>
 
 /** Readers whose first event in order is of a raw topic and beyond what was reported of that topic. */
 export function unreportedReaders<T extends RawReader>(readers: readonly T[], frontiers: SourceFrontiers): T[] {

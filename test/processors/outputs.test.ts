@@ -6,9 +6,9 @@ import {
   predictionRecords,
   rejectionOf,
   repartitionRecords,
-  watermarkRecords,
 } from '../../processors/batch/outputs.ts'
 import type { StageEvent } from '../../processors/batch/stage-event.ts'
+import { watermarkRecords } from '../../processors/watermarks/watermark-records.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import type { StreamEvent } from '../../testing/index.ts'

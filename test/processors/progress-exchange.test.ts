@@ -2,12 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import { type Frontier, initialFrontier } from '../../processors/watermarks/frontier.ts'
 import { createProgressConsumer } from '../../processors/watermarks/progress-consumer.ts'
-import {
-  createProgressExchange,
-  type ProgressExchange,
-  type ReadingTask,
-  type WritingTask,
-} from '../../processors/watermarks/progress-exchange.ts'
+import { createProgressExchange, type ProgressExchange } from '../../processors/watermarks/progress-exchange.ts'
+import type { ReadingTask, WritingTask } from '../../processors/watermarks/progress-task.ts'
 import { createSourceFrontiers } from '../../processors/watermarks/source-frontiers.ts'
 import type { LogRecord, OutRecord } from '../../runtime/broker.ts'
 import { compile } from '../../schemas/plan/compile.ts'

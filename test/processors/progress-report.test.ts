@@ -6,9 +6,9 @@ import {
   isReportDue,
   isReportPending,
   type ReportContext,
-  type ReportingTask,
   report,
 } from '../../processors/watermarks/progress-report.ts'
+import type { ReportingTask } from '../../processors/watermarks/progress-task.ts'
 
 const at = (time: number, order = 0): Frontier => ({ time, order })
 

@@ -1,0 +1,40 @@
+/** What progress reports are made from: the questions that the progress exchange asks of a task. The task of a stage answers them all. */
+import type { StagePlan } from '../../schemas/plan/plan.ts'
+import type { Frontier } from './frontier.ts'
+
+/** A task of which progress is reported. */
+export interface ReportingTask {
+  readonly partition: number
+  /** See `TaskPosition`. */
+  readonly retentionWatermark: number
+  /** The task sends nothing at or before this position any more, except late events. */
+  watermark(): Frontier
+  /** All that is to be had was read. */
+  isAtEnd(): boolean
+  /** Last fetch that found every input at its end. */
+  endRound(): number
+  /** Nothing at or before this position is held; null where nothing is. */
+  idleUpTo(): Frontier | null
+}
+
+/** A task that writes to a repartition topic. */
+export interface WritingTask extends ReportingTask {
+  readonly isRestoring: boolean
+  readonly frontier: Frontier
+}
+
+/** A task that reads a repartition topic, and maybe raw topics beside it. */
+export interface RawReader {
+  readonly stage: StagePlan
+  readonly partition: number
+  /** Raw inputs come first. */
+  readonly inputs: ReadonlyArray<{ readonly nextOffset: number }>
+  /** Where the first event in order lies, if that is a raw topic; null for one of a repartition topic, and when none is held. */
+  topRaw(): { readonly input: number; readonly offset: number } | null
+}
+
+export interface ReadingTask extends RawReader {
+  readonly held: number
+  /** Event time of the first event in order; infinity when none is held. */
+  topTime(): number
+}

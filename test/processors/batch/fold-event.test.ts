@@ -1,0 +1,161 @@
+/** One event folded into the log of its entity: its slots and vector, or why it has none. */
+import { describe, expect, test } from 'vitest'
+import { decodeLog, type EntityLog, liveRows, logRowsMax, takeWrite } from '../../../feature-store/entity-log.ts'
+import { createFold } from '../../../processors/batch/fold-event.ts'
+import type { StageEvent } from '../../../processors/batch/stage-event.ts'
+import { orderOf } from '../../../schemas/kernel/canonical-order.ts'
+import { compile } from '../../../schemas/plan/compile.ts'
+import type { Plan } from '../../../schemas/plan/plan.ts'
+import type { StreamEvent } from '../../../testing/index.ts'
+import { at, heldEvent } from '../../support/batch-steps.ts'
+import { click, clicksPipeline, refund } from '../../support/clicks.ts'
+
+const plan = compile(clicksPipeline({ stages: 1 }))
+const { entity } = plan.stages[0]!
+const keepAll = Number.NEGATIVE_INFINITY
+
+/** The first stage of a plan with the log of one user. */
+function userLog(of: Plan = plan) {
+  const [stage] = of.stages
+  const log = decodeLog(null, stage!.entity.layout)
+  const { fold } = createFold(of, stage!)
+  let offset = 0
+  return {
+    log,
+    fold: (event: StreamEvent, rest: Partial<StageEvent> = {}, floorTime = keepAll) =>
+      fold(heldEvent(of, event, offset++, rest), log, floorTime),
+  }
+}
+
+/** Time of every live fact, s since the start. */
+function timesOf({ rows, width, start, end }: EntityLog): number[] {
+  return Array.from({ length: end - start }, (_, i) => (rows[(start + i) * width]! - at(0)) / 1_000)
+}
+
+const order = (stream: number, offset: number) => orderOf(stream, 0, offset)
+
+describe('an event of the scored stream', () => {
+  test('has its features with its own fact and those before it', () => {
+    const { fold } = userLog()
+    fold(click('a', 'anna', 0, { amount: 2 }))
+    const folded = fold(click('b', 'anna', 10, { amount: 3 }))
+    // amount, guarded, userCount1m, userSum, lastCount1m (5 s ago), refunds
+    expect(folded).toMatchObject({ kind: 'folded', order: order(0, 1), vector: Float64Array.of(3, 3, 2, 5, 1, 0) })
+  })
+
+  test('that comes out of order lies where it belongs, and has the features of its own time', () => {
+    const { log, fold } = userLog()
+    for (const seconds of [0, 20]) fold(click(`c${seconds}`, 'anna', seconds))
+    expect(fold(click('late', 'anna', 10, { amount: 4 }))).toMatchObject({
+      vector: Float64Array.of(4, 4, 2, 5, 1, 0),
+    })
+    expect(timesOf(log)).toEqual([0, 10, 20])
+  })
+
+  test('has slots and no vector in a stage before the last', () => {
+    const { fold } = userLog(compile(clicksPipeline({ stages: 2 })))
+    // userCount1m, userSum, and what the stage of pages will fill in
+    expect(fold(click('a', 'anna', 0, { amount: 2 }))).toMatchObject({
+      vector: null,
+      slots: Float64Array.of(1, 2, Number.NaN, Number.NaN),
+    })
+  })
+})
+
+test('an event of another stream leaves its fact and has no features', () => {
+  const { log, fold } = userLog()
+  expect(fold(refund('a', 'anna', 10, { clickedAt: 5 }))).toEqual({
+    kind: 'folded',
+    slots: null,
+    vector: null,
+    order: order(1, 0),
+  })
+  expect(timesOf(log)).toEqual([5])
+})
+
+describe('a duplicate', () => {
+  test('is an event whose id has a fact of its stream, whatever else it says', () => {
+    const { log, fold } = userLog()
+    fold(click('a', 'anna', 10, { amount: 1 }))
+    expect(fold(click('a', 'anna', 10, { amount: 9 }))).toEqual({ kind: 'duplicate' })
+    expect(fold(click('a', 'anna', 300))).toEqual({ kind: 'duplicate' })
+    expect(fold(refund('a', 'anna', 10)).kind).toBe('folded')
+    expect(liveRows(log)).toBe(2)
+  })
+
+  test('is none once the fact is older than retention', () => {
+    const { fold } = userLog()
+    fold(click('a', 'anna', 0))
+    expect(fold(click('a', 'anna', entity.retentionMs / 1_000)).kind).toBe('duplicate')
+    expect(fold(click('a', 'anna', entity.retentionMs / 1_000 + 1)).kind).toBe('folded')
+  })
+})
+
+describe('an event is rejected', () => {
+  test.each([
+    [13, 'function_threw', 'a function that does not throw'],
+    [17, 'not_finite', 'a finite number or null'],
+  ])('where a derive function fails on %i: %s, and its log is as before', (amount, code, expected) => {
+    const { log, fold } = userLog()
+    fold(click('a', 'anna', 0))
+    fold(click('b', 'anna', 20))
+    takeWrite(log, 'anna')
+    expect(fold(click('bad', 'anna', 10, { amount }))).toMatchObject({
+      kind: 'rejected',
+      problem: { path: '/features/guarded', code, expected },
+    })
+    expect(timesOf(log)).toEqual([0, 20])
+    expect(takeWrite(log, 'anna')).toBeNull()
+    expect(fold(click('c', 'anna', 30))).toMatchObject({ vector: Float64Array.of(1, 1, 3, 3, 2, 0) })
+  })
+
+  test('where its entity has all the facts that it may have', () => {
+    const rows = new Float64Array(logRowsMax * entity.layout.width)
+    for (let row = 0; row < logRowsMax; row++) rows.set([at(0), row, row], row * entity.layout.width)
+    const full = decodeLog(Buffer.from(rows.buffer), entity.layout)
+    const { fold } = createFold(plan, plan.stages[0]!)
+    const event = heldEvent(plan, click('a', 'anna', 10), logRowsMax)
+    expect(fold(event, full, keepAll)).toMatchObject({
+      kind: 'rejected',
+      problem: { path: '/user', code: 'entity_full', received: 'anna' },
+    })
+    expect(liveRows(full)).toBe(logRowsMax)
+    // Facts that retention drops make room.
+    expect(fold(event, full, at(10)).kind).toBe('folded')
+  })
+
+  test('where it was requeued after the facts of its time expired', () => {
+    const { log, fold } = userLog()
+    expect(fold(click('a', 'anna', 10), { rejectedBy: 'user' }, at(11))).toEqual({
+      kind: 'rejected',
+      problem: {
+        path: '/at',
+        code: 'late',
+        expected: 'a fact at or after 2024-01-01T00:00:11.000Z, before which user keeps none',
+        received: '2024-01-01T00:00:10.000Z',
+      },
+    })
+    expect(liveRows(log)).toBe(0)
+  })
+})
+
+describe('an event that a later stage had rejected', () => {
+  const twoStages = compile(clicksPipeline({ stages: 2 }))
+
+  test('passes on with the position and the slots of its fact', () => {
+    const { log, fold } = userLog(twoStages)
+    const first = fold(click('a', 'anna', 0))
+    fold(click('b', 'anna', 0))
+    expect(fold(click('a', 'anna', 0), { rejectedBy: 'page' })).toEqual(first)
+    expect(first).toMatchObject({ kind: 'folded', order: order(0, 0), slots: { 0: 1 } })
+    expect(liveRows(log)).toBe(2)
+  })
+
+  test('is a duplicate where this stage or none had rejected it', () => {
+    const { fold } = userLog(twoStages)
+    fold(click('a', 'anna', 0))
+    for (const rejectedBy of ['user', 'nobody', null]) {
+      expect(fold(click('a', 'anna', 0), { rejectedBy })).toEqual({ kind: 'duplicate' })
+    }
+  })
+})
