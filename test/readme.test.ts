@@ -1,6 +1,15 @@
 /** Every code block of the README and docs is tried here, or in `test/integration/readme.test.ts` where it needs servers. */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -105,6 +114,30 @@ test('docs hold no block that nobody tries', () => {
       .flatMap(({ language, text }) => (language === 'sh' && isOfScripts(text) ? [] : [`${path}: ${language}`])),
   )
   expect(untried).toEqual([])
+})
+
+describe('the page that follows one event', () => {
+  const page = readFileSync(join(root, 'docs/follow-one-event.md'), 'utf8')
+  const functions = [...page.matchAll(/`(\w+)\(\)`\s+in\s+`([\w/.-]+\.ts)`/g)].map(
+    (match) => [match[1]!, match[2]!] as const,
+  )
+
+  test('has ten places, each of them a function', () => {
+    const places = [...page.matchAll(/^(\d+)\. `\w+\(\)` in `/gm)].map((match) => Number(match[1]))
+    expect(places).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    // None is named without its file, which would go unchecked below.
+    expect(page.match(/`\w+\(\)`/g)).toHaveLength(functions.length)
+  })
+
+  test.each(functions)('%s() is in %s', (name, path) => {
+    expect(readFileSync(join(root, path), 'utf8')).toMatch(new RegExp(`\\bfunction ${name}\\(`))
+  })
+
+  test('names files that exist', () => {
+    const files = [...page.matchAll(/`([\w/.-]+\.ts)`/g)].map((match) => match[1]!)
+    expect(files.length).toBeGreaterThan(functions.length)
+    expect(files.filter((path) => !existsSync(join(root, path)))).toEqual([])
+  })
 })
 
 /** Commands that repeat a measurement: they take long, so only their scripts are checked. */
