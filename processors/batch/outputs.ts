@@ -1,4 +1,4 @@
-/** What a folded batch sends to Kafka: hop records and marks, predictions, dead letters. Pure; called in step 6. */
+/** What a folded batch sends to Kafka: repartition records, watermark records, predictions, dead letters. Pure; called in step 6. */
 import type { OutRecord } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
@@ -59,7 +59,7 @@ export function repartitionRecords(
 
 /** How far tasks of a stage have come, for every partition of the next one. */
 export function watermarkRecords(repartition: RepartitionPlan, mark: WatermarkRecord, partitions: number): OutRecord[] {
-  // Before its first event a task has passed nothing, and time begins at 1970 for topics.
+  // Before its first event a task has no frontier, and timestamps on topics begin at 1970.
   const value = repartition.codec.encode({
     ...mark,
     sources: mark.sources.map((source) => ({
@@ -120,8 +120,8 @@ export function deadLetterRecords(
 }
 
 /**
- * The refusal of an event that failed in the fold. Later stages have no raw bytes: the event is written anew with its stream's schema,
- * so that a dead letter is always something that the raw topic takes.
+ * The rejection of an event that failed in the fold. Later stages do not have the raw bytes: the event is encoded again with its stream's
+ * schema, so that the value of a dead letter is always valid on the raw topic.
  */
 export function rejectionOf(
   plan: Plan,

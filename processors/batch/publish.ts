@@ -26,7 +26,7 @@ export interface PublicationParts {
   readonly partitionsOf: (topic: string) => number
 }
 
-/** What the next stages are to be told with this transaction. */
+/** The progress to report to the next stages with this transaction. */
 export function dueUpdates(
   exchanges: readonly ProgressExchange[],
   batches: readonly ActiveBatch[],
