@@ -185,9 +185,9 @@ function rightsSection(): string {
   const line = redisRights.map(({ command }) => `+${command}`).join(' ')
   return [
     '## Rights that Millrace needs',
-    'In Kafka, on names that begin with the namespace, and on the raw topics. Read and Write bring Describe with them. `start` and `verify`\n' +
-      'need all of these, on names that begin with `start-` (unless a namespace is set) and `verify-`. Before version 2.8, Kafka also wants\n' +
-      'IdempotentWrite on the cluster of whoever writes. Events that come over the HTTP of `run` take Write on the raw topics.',
+    'In Kafka, on names that begin with the namespace, and on the raw topics. Read and Write imply Describe. `start` and `verify` need all\n' +
+      'of these, on names that begin with `start-` (unless a namespace is set) and `verify-`. Before version 2.8, Kafka also requires\n' +
+      'IdempotentWrite on the cluster for every command that writes. For events posted over HTTP, `run` needs Write on the raw topics.',
     table(
       ['resource', 'operation', 'needed by'],
       kafkaRights.map(({ resource, operation, neededBy }) => [resource, operation, cells(neededBy)]),
