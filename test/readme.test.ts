@@ -1,6 +1,15 @@
 /** Every code block of the README and docs is tried here, or in `test/integration/readme.test.ts` where it needs servers. */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -107,6 +116,30 @@ test('docs hold no block that nobody tries', () => {
   expect(untried).toEqual([])
 })
 
+describe('the page that follows one event', () => {
+  const page = readFileSync(join(root, 'docs/follow-one-event.md'), 'utf8')
+  const functions = [...page.matchAll(/`(\w+)\(\)`\s+in\s+`([\w/.-]+\.ts)`/g)].map(
+    (match) => [match[1]!, match[2]!] as const,
+  )
+
+  test('has ten places, each of them a function', () => {
+    const places = [...page.matchAll(/^(\d+)\. `\w+\(\)` in `/gm)].map((match) => Number(match[1]))
+    expect(places).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    // None is named without its file, which would go unchecked below.
+    expect(page.match(/`\w+\(\)`/g)).toHaveLength(functions.length)
+  })
+
+  test.each(functions)('%s() is in %s', (name, path) => {
+    expect(readFileSync(join(root, path), 'utf8')).toMatch(new RegExp(`\\bfunction ${name}\\(`))
+  })
+
+  test('names files that exist', () => {
+    const files = [...page.matchAll(/`([\w/.-]+\.ts)`/g)].map((match) => match[1]!)
+    expect(files.length).toBeGreaterThan(functions.length)
+    expect(files.filter((path) => !existsSync(join(root, path)))).toEqual([])
+  })
+})
+
 /** Commands that repeat a measurement: they take long, so only their scripts are checked. */
 function isOfScripts(text: string): boolean {
   return text
@@ -152,9 +185,9 @@ function rightsSection(): string {
   const line = redisRights.map(({ command }) => `+${command}`).join(' ')
   return [
     '## Rights that Millrace needs',
-    'In Kafka, on names that begin with the namespace, and on the raw topics. Read and Write bring Describe with them. `start` and `verify`\n' +
-      'need all of these, on names that begin with `start-` (unless a namespace is set) and `verify-`. Before version 2.8, Kafka also wants\n' +
-      'IdempotentWrite on the cluster of whoever writes. Events that come over the HTTP of `run` take Write on the raw topics.',
+    'In Kafka, on names that begin with the namespace, and on the raw topics. Read and Write imply Describe. `start` and `verify` need all\n' +
+      'of these, on names that begin with `start-` (unless a namespace is set) and `verify-`. Before version 2.8, Kafka also requires\n' +
+      'IdempotentWrite on the cluster for every command that writes. For events posted over HTTP, `run` needs Write on the raw topics.',
     table(
       ['resource', 'operation', 'needed by'],
       kafkaRights.map(({ resource, operation, neededBy }) => [resource, operation, cells(neededBy)]),

@@ -34,7 +34,7 @@ export interface LearnerStart {
   readonly state: Buffer | null
 }
 
-/** Learns from one ripened label after the other, in bounded memory. Nothing in it awaits. */
+/** Learns from one mature label after the other, in bounded memory. Nothing in it awaits. */
 export interface OnlineLearner {
   /** `weight`: how many events this one stands for. */
   learn(vector: ArrayLike<number>, label: 0 | 1, weight?: number): void

@@ -1,6 +1,6 @@
 /**
  * Step 4 of a batch, pure: an event and its entity's log in, the event's slots or its fate out. The fact goes into the log, the windows
- * are read with it, and what fails leaves no trace. Called by the batch loop for live events and refolds, and by `replay`.
+ * are read with it, and what fails leaves no trace. Called by `fold.ts` for live and restored events, and by `replay`.
  */
 
 import { compileRead } from '../../feature-store/aggregates/read-slots.ts'
@@ -25,7 +25,7 @@ export type Folded =
       readonly kind: 'folded'
       readonly slots: Float64Array | null
       readonly vector: Float64Array | null
-      /** Place in canonical order that it goes on with: for one that was put back and lets its fact be, that of the fact. */
+      /** Place in canonical order that it is sent on with: for a requeued event whose fact is in the log already, that of the fact. */
       readonly order: number
     }
   | { readonly kind: 'duplicate' }
@@ -37,7 +37,7 @@ export interface FoldedEvent extends CanonicalPosition {
   readonly event: EventValues
   /** Slots of earlier stages, for the scored stream. */
   readonly slots: ArrayLike<number>
-  /** Stage that had rejected the event, where it was put back into the raw topic; null for all others. */
+  /** Stage that had rejected the event, if it was requeued to the raw topic; null for all others. */
   readonly rejectedBy: string | null
 }
 
@@ -57,7 +57,7 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
   const leavesFact = plan.streams.map(({ index }) => entity.layout.sources.some((source) => source.stream === index))
   const row = new Float64Array(entity.layout.width)
   const isLast = stage.repartitionOut === null
-  /** An event that one of these had rejected has its fact here already, and passes again. */
+  /** A requeued event that one of these had rejected has its fact here already, and is sent on again. */
   const laterStages = new Set(plan.stages.slice(stage.index + 1).map(({ entity: later }) => later.name))
 
   function fold(event: FoldedEvent, log: EntityLog | null, floorTime: number): Folded {

@@ -98,8 +98,8 @@ export function deadLetterRecords(
 }
 
 /**
- * The refusal of an event that failed in the fold. Later stages have no raw bytes: the event is written anew with its stream's schema,
- * so that a dead letter is always something that the raw topic takes.
+ * The rejection of an event that failed in the fold. Later stages do not have the raw bytes: the event is encoded again with its stream's
+ * schema, so that the value of a dead letter is always valid on the raw topic.
  */
 export function rejectionOf(
   plan: Plan,

@@ -1,6 +1,6 @@
 /**
  * Step 1 of a batch: one fetch for every input of every task of the process, and for the progress that it only follows. Says as well when
- * there is a backlog and when a batch has to wait for one more fetch. Called by the batch loop.
+ * there is a backlog and when a batch has to wait for one more fetch. Called by `loop-state.ts`, which begins the fetches of the loop.
  */
 import type { FetchedPartition, Fetcher } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'

@@ -32,7 +32,7 @@ export interface PublishParts {
   readonly membership: Membership
 }
 
-/** What the next stages are to be told with this transaction. */
+/** The progress to report to the next stages with this transaction. */
 export function dueUpdates(
   exchanges: readonly ProgressExchange[],
   batches: readonly ActiveBatch[],

@@ -21,11 +21,11 @@ export interface StageEvent extends Aligned {
   /** Where the record lies in the task's inputs. */
   readonly input: number
   readonly offset: number
-  /** Clock of that input before the record. */
+  /** Greatest event time of that input before the record. */
   readonly maxEventTimeBefore: number
   /** The record as it was read: the raw event, or the repartition record that carries it. */
   readonly record: LogRecord
-  /** Stage that had rejected the event, where it was put back into the raw topic; null for all others. */
+  /** Stage that had rejected the event, if it was requeued to the raw topic; null for all others. */
   readonly rejectedBy: string | null
   /** One of the same stream and id came before it in the same input and was still held: this one is a duplicate. */
   isRepeat: boolean
@@ -43,7 +43,7 @@ export interface ReadAt {
   readonly record: LogRecord
 }
 
-/** An event as a hop record carries it, or as a raw record would. */
+/** An event as a repartition record carries it, or as a raw record would. */
 export type Carried = Pick<RepartitionEvent, 'stream' | 'origin' | 'event' | 'slots' | 'positions'>
 
 export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, readAt: ReadAt): StageEvent {
@@ -73,7 +73,7 @@ export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, rea
   }
 }
 
-/** What the repartition record of an event that was put back carries on; nothing for all others. */
+/** Headers that the repartition record of a requeued event carries on; null for all others. */
 export function replayHeadersOf({ rejectedBy, record }: StageEvent): Record<string, Buffer> | null {
   if (rejectedBy === null) return null
   const { [rejectedByHeader]: by, [attemptHeader]: attempt } = record.headers

@@ -21,7 +21,7 @@ interface InputOptions {
 interface FetchedRecords {
   readonly records: readonly LogRecord[]
   read: number
-  /** Where to go on when all is read. */
+  /** Offset to fetch next when all is read. */
   readonly next: number
   readonly stableEnd: number
   readonly end: number
@@ -34,7 +34,7 @@ interface FetchedRecords {
 export interface ReadInput extends InputOptions {
   /** First offset that was not read. */
   nextOffset: number
-  /** Greatest event time of valid events before `next`. */
+  /** Greatest event time of valid events before `nextOffset`. */
   maxEventTime: number
   lag: number
   isAtEnd: boolean

@@ -1,6 +1,6 @@
 /**
- * Judges a raw record: a validated event, or all that is wrong with it. The verdict depends on the record, its partition and the clock of
- * earlier offsets only, so that reading again judges the same.
+ * Validates a raw record: a record in, an event or all problems with it out. The result depends only on the record, its partition and the
+ * event time of earlier offsets, so that reading again gives the same result. Called by `decode.ts`.
  */
 import type { LogRecord } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
@@ -31,7 +31,7 @@ export function validateRecord(record: LogRecord, input: ValidatedInput, clock: 
   return fault ? { ok: false, problems: [fault] } : { ok: true, event, time }
 }
 
-/** Other clients may hash keys differently; an entity's events must all come to its own task, by themselves or by a hop. */
+/** Other clients may hash keys differently; an entity's events must all reach its own task, directly or over a repartition topic. */
 function checkPlace(event: EventValues, { stream, partition, partitions }: ValidatedInput): Problem | null {
   if (stream.rekey) return null
   const key = event[stream.keyField] as string

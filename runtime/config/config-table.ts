@@ -21,23 +21,23 @@ export const settingsTable = {
   kafkaBrokers: brokers({
     variable: 'KAFKA_BROKERS',
     fallback: [],
-    sentence: 'Brokers of the Kafka cluster to begin with; any of them will do.',
+    sentence: 'Bootstrap brokers of the Kafka cluster; one is enough.',
   }),
   kafkaTls: choice({
     variable: 'KAFKA_TLS',
     fallback: 'off',
     of: onOff,
-    sentence: 'Whether the brokers are spoken to in TLS.',
+    sentence: 'Whether to connect to the brokers with TLS.',
   }),
   kafkaTlsCa: pemFile({
     variable: 'KAFKA_TLS_CA_FILE',
     holds: 'certificates',
-    sentence: "Authorities that the brokers' certificates are checked against; those of Node unless told.",
+    sentence: "Certificate authorities that the brokers' certificates are verified against; by default those of Node.",
   }),
   kafkaTlsCert: pemFile({
     variable: 'KAFKA_TLS_CERT_FILE',
     holds: 'certificates',
-    sentence: 'Certificate that this process shows to the brokers; with KAFKA_TLS_KEY_FILE.',
+    sentence: 'Client certificate for the brokers; requires KAFKA_TLS_KEY_FILE.',
   }),
   kafkaTlsKey: pemFile({
     variable: 'KAFKA_TLS_KEY_FILE',
@@ -48,20 +48,20 @@ export const settingsTable = {
     variable: 'KAFKA_TLS_SERVER_NAME_CHECK',
     fallback: 'on',
     of: onOff,
-    sentence: 'Whether a broker must be the host that its certificate names; off checks the authority only.',
+    sentence: 'Whether the host name of a broker must match its certificate; off verifies the authority only.',
   }),
   kafkaSaslMechanism: choice({
     variable: 'KAFKA_SASL_MECHANISM',
     fallback: null,
     of: ['plain', 'scram-sha-256', 'scram-sha-512'],
-    sentence: 'How this process proves to the brokers who it is; not at all unless told.',
+    sentence: 'SASL mechanism of the login to the brokers; by default there is no login.',
   }),
   kafkaSaslUsername: text({
     variable: 'KAFKA_SASL_USERNAME',
     fallback: null,
-    sentence: 'User name for that.',
+    sentence: 'User name for SASL.',
   }),
-  kafkaSaslPassword: secret({ variable: 'KAFKA_SASL_PASSWORD', sentence: 'Password for that.' }),
+  kafkaSaslPassword: secret({ variable: 'KAFKA_SASL_PASSWORD', sentence: 'Password for SASL.' }),
   kafkaSaslPasswordFile: secretFile({
     variable: 'KAFKA_SASL_PASSWORD_FILE',
     sentence: 'File that holds the password instead.',
@@ -69,16 +69,16 @@ export const settingsTable = {
   redisUrl: redis({
     variable: 'REDIS_URL',
     fallback: null,
-    sentence: 'The Redis that keeps the features; rediss:// speaks TLS.',
+    sentence: 'The Redis server that stores the features; rediss:// connects with TLS.',
   }),
   redisUsername: text({
     variable: 'REDIS_USERNAME',
     fallback: null,
-    sentence: 'ACL user; the default user unless told. Instead of a user in REDIS_URL.',
+    sentence: 'ACL user, in place of a user in REDIS_URL; by default the user default.',
   }),
   redisPassword: secret({
     variable: 'REDIS_PASSWORD',
-    sentence: 'Password of that user, so that it need not stand in REDIS_URL.',
+    sentence: 'Password of that user, in place of a password in REDIS_URL.',
   }),
   redisPasswordFile: secretFile({
     variable: 'REDIS_PASSWORD_FILE',
@@ -87,12 +87,12 @@ export const settingsTable = {
   redisTlsCa: pemFile({
     variable: 'REDIS_TLS_CA_FILE',
     holds: 'certificates',
-    sentence: "Authorities that Redis's certificate is checked against; those of Node unless told.",
+    sentence: "Certificate authorities that Redis's certificate is verified against; by default those of Node.",
   }),
   redisTlsCert: pemFile({
     variable: 'REDIS_TLS_CERT_FILE',
     holds: 'certificates',
-    sentence: 'Certificate that this process shows to Redis; with REDIS_TLS_KEY_FILE.',
+    sentence: 'Client certificate for Redis; requires REDIS_TLS_KEY_FILE.',
   }),
   redisTlsKey: pemFile({
     variable: 'REDIS_TLS_KEY_FILE',
@@ -103,43 +103,44 @@ export const settingsTable = {
     variable: 'SCHEMA_REGISTRY_URL',
     fallback: null,
     sentence:
-      'The schema registry for raw events in the Confluent wire format, with user:password@ where it asks for them.',
+      'The schema registry for raw events in the Confluent wire format, with user:password@ if it requires a login.',
   }),
   namespace: name({
     variable: 'MILLRACE_NAMESPACE',
     fallback: '',
-    sentence: 'Prefix of every topic, group and key, so that several runs can share servers.',
+    sentence: 'Prefix of every topic, group and key, so that several installations can share servers.',
   }),
   worker: name({
     variable: 'MILLRACE_WORKER',
     fallback: 'worker-1',
-    sentence: 'Stable name of this process within its group: unique, and the same again after a restart.',
+    sentence: 'Stable name of this process within its consumer group: unique, and the same after a restart.',
   }),
   httpHost: text({
     variable: 'MILLRACE_HTTP_HOST',
     fallback: '127.0.0.1',
-    sentence: 'Address that the HTTP server listens on.',
+    sentence: 'Address that the HTTP server binds to.',
   }),
   httpPort: whole({
     variable: 'MILLRACE_HTTP_PORT',
     fallback: 8080,
     min: 0,
     max: 65_535,
-    sentence: 'Port of the HTTP server; 0 takes any free one.',
+    sentence: 'Port of the HTTP server; 0 chooses any free port.',
   }),
   auditPort: whole({
     variable: 'MILLRACE_AUDIT_PORT',
     fallback: 8081,
     min: 0,
     max: 65_535,
-    sentence: 'Port that `audit` tells its totals and metrics on, and that `doctor` asks; 0 takes any free one.',
+    sentence:
+      'Port on which `audit` serves its totals and metrics, and which `doctor` queries; 0 chooses any free port.',
   }),
   trainerPort: whole({
     variable: 'MILLRACE_TRAINER_PORT',
     fallback: 8082,
     min: 0,
     max: 65_535,
-    sentence: 'Port that `trainer` tells of models and predictions on; 0 takes any free one.',
+    sentence: 'Port on which `trainer` serves models and predictions; 0 chooses any free port.',
   }),
   partitions: whole({
     variable: 'MILLRACE_PARTITIONS',
@@ -147,25 +148,25 @@ export const settingsTable = {
     unit: 'partitions',
     min: 1,
     max: 1_024,
-    sentence: 'Partitions of the topics that are created; most processes that can share the work.',
+    sentence: 'Partitions of created topics; also the largest number of processes that can share the work.',
   }),
   logLevel: choice({
     variable: 'MILLRACE_LOG_LEVEL',
     fallback: 'info',
     of: logLevels,
-    sentence: 'Least level that is logged.',
+    sentence: 'Lowest level that is logged.',
   }),
   servers: choice({
     variable: 'MILLRACE_SERVERS',
     fallback: 'auto',
     of: ['auto', 'docker', 'local'],
     sentence:
-      'Where `start` and `run --local` take servers from: Docker, programs of this machine, or the first that goes.',
+      'How `start` and `run --local` start servers: with Docker, with programs of this machine, or the first that works.',
   }),
   folder: text({
     variable: 'MILLRACE_FOLDER',
     fallback: '.millrace',
-    sentence: 'Folder for local servers and what they fetch; not under version control.',
+    sentence: 'Folder for local servers, their data and downloads; keep it out of version control.',
   }),
   holdMaxMs: whole({
     variable: 'MILLRACE_HOLD_MAX_MS',
@@ -173,13 +174,14 @@ export const settingsTable = {
     unit: 'ms',
     min: 0,
     max: 86_400_000,
-    sentence: 'Longest wait of an event for earlier ones of other partitions; those let go early are counted.',
+    sentence:
+      'Longest time that an event waits for earlier events of other partitions; events released early are counted.',
   }),
   alignment: choice({
     variable: 'MILLRACE_ALIGNMENT',
     fallback: 'live',
     of: ['live', 'replay'],
-    sentence: 'live: waits are bounded; replay: no event goes before all earlier ones, however long that takes.',
+    sentence: 'live: waits are bounded; replay: an event waits for all earlier events, however long that takes.',
   }),
   commitEveryMs: whole({
     variable: 'MILLRACE_COMMIT_EVERY_MS',
@@ -187,7 +189,7 @@ export const settingsTable = {
     unit: 'ms',
     min: 0,
     max: 10_000,
-    sentence: 'Least time between two transactions while there is no backlog.',
+    sentence: 'Shortest time between two transactions while there is no backlog.',
   }),
   sessionTimeoutMs: whole({
     variable: 'MILLRACE_SESSION_TIMEOUT_MS',
@@ -195,7 +197,7 @@ export const settingsTable = {
     unit: 'ms',
     min: 6_000,
     max: 300_000,
-    sentence: 'How long a process may be silent before its tasks go to others.',
+    sentence: 'How long a process may send no heartbeat before its tasks are reassigned.',
   }),
 } as const
 

@@ -14,9 +14,9 @@ export function better(metric: QualityMetric): Better {
 
 /** Durations are event time. */
 export interface LearnDefinition {
-  /** Learn from every label as it ripens, and publish the weights every so often (every 6h unless told). */
+  /** Learn from every label as it matures, and publish the weights at intervals (6h by default). */
   readonly continuously?: boolean | { readonly publishEvery: Duration }
-  /** Train anew from the log: every so often, after so many newly ripened rows, or both; on all rows kept unless `over` says how old. */
+  /** Train again from the log: at intervals, after a number of newly matured rows, or both; on rows of any age unless `over` bounds it. */
   readonly retrain?: { readonly every?: Duration; readonly rows?: number; readonly over?: Duration }
   /** Better by average precision unless told. */
   readonly promoteIf?: Better

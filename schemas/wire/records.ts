@@ -17,7 +17,7 @@ export interface RepartitionEvent {
   /** Where the raw event lies. */
   readonly origin: { readonly partition: number; readonly offset: number }
   readonly event: EventValues
-  /** Value of every carried slot, in the hop's order, NaN where missing; empty for streams that are not scored. */
+  /** Value of every carried slot, in the order of the repartition topic, NaN where missing; empty for streams that are not scored. */
   readonly slots: readonly number[]
   /** Position of every earlier stage's task when it read these slots; empty for streams that are not scored. */
   readonly positions: readonly StagePosition[]
@@ -97,7 +97,7 @@ export interface DeadLetter {
   readonly value: Buffer | null
   readonly valueBytes: number | null
   readonly headers: Readonly<Record<string, Buffer>>
-  /** How often it had been put back into the raw topic. */
+  /** How often it had been requeued to the raw topic. */
   readonly attempt: number
   readonly problems: readonly Problem[]
 }

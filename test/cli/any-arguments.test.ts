@@ -40,7 +40,7 @@ describe('every command', () => {
       ),
     )
     const head =
-      '# Commands\n\nWhat `millrace <command> --help` prints. Figures go to `--json <file>` wherever a command prints some.\n'
+      '# Commands\n\nThe output of `millrace <command> --help`. Commands that print figures can also write them to a file with `--json <file>`.\n'
     await expect([head, ...pages].join('\n')).toMatchFileSnapshot('../../docs/commands.md')
   })
 

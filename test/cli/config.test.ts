@@ -32,7 +32,7 @@ test('the same as JSON', async () => {
     type: 'whole number',
     default: '10',
     unit: 'ms',
-    sentence: 'Least time between two transactions while there is no backlog.',
+    sentence: 'Shortest time between two transactions while there is no backlog.',
     value: '25',
     from: 'environment',
   })

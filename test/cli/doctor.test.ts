@@ -401,9 +401,9 @@ describe('a part that is down', () => {
         '        MILLRACE_WORKR: expected a setting of Millrace; the nearest is MILLRACE_WORKER, received an unknown name\n' +
         '      Fix each listed variable.',
       'FAIL  kafka: KAFKA_BROKERS is not set: expected the host:port of a Kafka broker, such as KAFKA_BROKERS=localhost:9092. ' +
-        'Mend each listed variable.',
+        'Fix each listed variable.',
       'FAIL  redis: REDIS_URL is not set: expected redis://host:port, such as REDIS_URL=redis://localhost:6379. ' +
-        'Mend each listed variable.',
+        'Fix each listed variable.',
     ])
     expect(out).toContain('warn  state user: not checked: it needs Kafka. Fix that first.')
   })
@@ -424,7 +424,7 @@ describe('a part that is down', () => {
     )
     expect(out).toContain(
       'FAIL  definition: test/cli/fixtures/broken.ts cannot be loaded: the fixture throws. ' +
-        'Mend each listed path in the definition file.',
+        'Fix each listed path in the definition file.',
     )
     expect(out).toContain('warn  topics: not checked: it needs a definition that compiles. Fix that first.')
     expect(out.some((line) => line.startsWith('ok    kafka: cluster memory'))).toBe(true)

@@ -154,7 +154,7 @@ describe('failures', () => {
       {
         error: {
           code: 'redis_unreachable',
-          message: 'Redis did not answer within 5 s. Check REDIS_URL and that Redis runs.',
+          message: 'Redis did not answer within 5 s. Check REDIS_URL and that Redis is running.',
         },
       },
     ])

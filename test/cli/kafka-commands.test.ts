@@ -334,6 +334,6 @@ describe('train', () => {
     const { code, err } = await call(['train', path], { env, openBroker })
     expect(code).toBe(1)
     expect(err.at(-2)).toMatch(/^error: A multilayer perceptron needs labelled rows of both classes, but got 0 rows/)
-    expect(err.at(-1)).toBe('Wait until labels have ripened, or see the counts in the message.')
+    expect(err.at(-1)).toBe('Wait until labels have matured, or see the counts in the message.')
   })
 })

@@ -197,7 +197,7 @@ describe('models show', () => {
       1,
       [
         'error: The registry models-test.card-fraud.models has no version v7; did you mean v1? The newest is v2.',
-        'Name one that millrace models list shows.',
+        'Name a version that millrace models list shows.',
       ],
     ])
   })

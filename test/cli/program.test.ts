@@ -114,7 +114,7 @@ describe('other failures are one sentence and its remedy, and end with 1', () =>
         'error: 2 settings are wrong:',
         '  MILLRACE_PARTITIONS: expected a whole number from 1 to 1024, received many',
         '  MILLRACE_WORKR: expected a setting of Millrace; the nearest is MILLRACE_WORKER, received an unknown name',
-        'Mend each listed variable.',
+        'Fix each listed variable.',
       ],
     })
   })
@@ -126,7 +126,7 @@ describe('other failures are one sentence and its remedy, and end with 1', () =>
       [
         'error: millrace run needs KAFKA_BROKERS (host:port) and REDIS_URL (redis://host:port); ' +
           'with --local it starts servers on this machine instead.',
-        'Mend each listed variable.',
+        'Fix each listed variable.',
       ],
     ])
   })
@@ -157,7 +157,7 @@ describe('other failures are one sentence and its remedy, and end with 1', () =>
     expect(code).toBe(1)
     expect(err[0]).toBe('error: Pipeline Clicks has 3 mistakes:')
     expect(err.slice(1, 4).map((line) => line.trim().split(':')[0])).toEqual(['name', 'version', 'label.from'])
-    expect(err.at(-1)).toBe('Mend each listed path in the definition file.')
+    expect(err.at(-1)).toBe('Fix each listed path in the definition file.')
   })
 
   test('a source that is not there', async () => {

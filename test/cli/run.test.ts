@@ -70,7 +70,7 @@ test('a part that does not close well is named and ends with 1', async () => {
   expect(closed).toEqual(['Kafka'])
   expect(lines).toEqual([
     stopLine,
-    'store could not be closed: error: Redis did not answer.\nCheck REDIS_URL and that Redis runs.',
+    'store could not be closed: error: Redis did not answer.\nCheck REDIS_URL and that Redis is running.',
   ])
 })
 

@@ -212,7 +212,7 @@ describe('feature routes', () => {
     expect(await ask('/features/shop/a1', failing(away))).toEqual({
       status: 503,
       body: {
-        error: { code: 'redis_unreachable', message: `${away.message}. Check REDIS_URL and that Redis runs.` },
+        error: { code: 'redis_unreachable', message: `${away.message}. Check REDIS_URL and that Redis is running.` },
       },
     })
     expect((await ask('/features/shop/a1', failing(new Error('a mistake')))).status).toBe(500)

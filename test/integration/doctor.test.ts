@@ -137,11 +137,11 @@ describe('what is wrong', () => {
     expect(code).toBe(1)
     expect(lines('kafka')).toEqual([
       'FAIL  kafka: Kafka at 127.0.0.1:1 did not answer: Connection error: connect ECONNREFUSED 127.0.0.1:1. ' +
-        'Check KAFKA_BROKERS and that the brokers run.',
+        'Check KAFKA_BROKERS and that the brokers are running.',
     ])
     expect(lines('redis')).toEqual([
       'FAIL  redis: No answer to connect from Redis at 127.0.0.1:1 (limit 5000 ms): connect ECONNREFUSED 127.0.0.1:1. ' +
-        'Check REDIS_URL and that Redis runs.',
+        'Check REDIS_URL and that Redis is running.',
     ])
     expect(lines('lag terminal')).toEqual(['warn  lag terminal: not checked: it needs Kafka. Fix that first.'])
   })

@@ -55,7 +55,7 @@ test('a second process of the same name takes over; the first one ends and says 
   expect(await first.exitCode, first.output()).toBe(1)
   expect(first.output()).toContain(
     `error: Another process works under the name "worker-1" in group ${environment.MILLRACE_NAMESPACE}.card-fraud.\n` +
-      'Give every process a MILLRACE_WORKER of its own. Nothing is lost: the other process goes on.',
+      'Give every process its own MILLRACE_WORKER. Nothing is lost: the other process continues.',
   )
   expect(await produce.exitCode, produce.output()).toBe(0)
 

@@ -161,7 +161,8 @@ test('the table has a row for each setting, in the order of the table', () => {
     type: 'whole number',
     default: '30000',
     unit: 'ms',
-    sentence: 'Longest wait of an event for earlier ones of other partitions; those let go early are counted.',
+    sentence:
+      'Longest time that an event waits for earlier events of other partitions; events released early are counted.',
   })
   for (const { type, sentence } of rows) expect([type, sentence.endsWith('.')]).toEqual([expect.any(String), true])
 })
