@@ -44,7 +44,7 @@ test('a produce that is killed, resumed and taken over sends every row once', { 
   const third = produce('--resume', '--rate', '200')
   expect(await second.exitCode, second.output()).toBe(1)
   expect(second.output()).toContain(`Another process is sending ${file} and has taken over`)
-  await third.printed(' rows are done')
+  await third.printed(' rows are completed')
   third.child.kill('SIGKILL')
   await third.exitCode
   const last = produce('--resume')
