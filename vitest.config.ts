@@ -3,8 +3,8 @@ import { defineConfig } from 'vitest/config'
 
 /**
  * `unit` needs no server, no network and no sleep; `golden` proves the features on the whole benchmark; `embedded` starts the command where
- * there is nothing but Node; `servers` runs on a real Kafka and Redis, found or started by its global set-up, `own-servers` on some of its
- * own. Where none can be had both are left out, loudly, and with CI=true they fail.
+ * there is nothing but Node; `servers` and `alone` run on a real Kafka and Redis, found or started by their global set-up, `own-servers` on
+ * some of its own. Where none can be had all three are left out, loudly, and with CI=true they fail.
  */
 const { CI, KAFKA_BROKERS, REDIS_URL } = process.env
 const answers = (command: string, argument: string) => spawnSync(command, [argument]).status === 0
@@ -22,22 +22,38 @@ if (!hasServers) {
 
 const timeouts = { testTimeout: 120_000, hookTimeout: 120_000 }
 
+/** Not beside others: one asks which ports are free, the others set Redis's memory and its policy, or measure how soon another takes over. */
+const alone = ['doctor', 'local-servers', 'rebalance', 'redis-store'].map((name) => `test/integration/${name}.test.ts`)
+
+/** Each in a namespace of its own, so that two files go side by side; after all that only computes. */
 const servers = {
   test: {
     name: 'servers',
     include: ['test/integration/*.test.ts'],
+    exclude: alone,
     globalSetup: ['test/support/global-setup.ts'],
-    fileParallelism: false,
+    sequence: { groupOrder: 1 },
     ...timeouts,
   },
 }
 
-/** Each starts servers of its own, mostly to stop them and wait, so that two can go side by side; after all that only computes. */
+/** Each starts servers of its own, mostly to stop them and wait. */
 const ownServers = {
   test: {
     name: 'own-servers',
     include: ['test/integration/own/*.test.ts'],
     sequence: { groupOrder: 1 },
+    ...timeouts,
+  },
+}
+
+const aloneOnServers = {
+  test: {
+    name: 'alone',
+    include: alone,
+    globalSetup: ['test/support/global-setup.ts'],
+    fileParallelism: false,
+    sequence: { groupOrder: 2 },
     ...timeouts,
   },
 }
@@ -60,7 +76,7 @@ export default defineConfig({
       },
       { test: { name: 'golden', include: ['test/golden/**/*.test.ts'] } },
       { test: { name: 'embedded', include: ['test/embedded/**/*.test.ts'] } },
-      ...(hasServers ? [servers, ownServers] : []),
+      ...(hasServers ? [servers, ownServers, aloneOnServers] : []),
     ],
   },
 })

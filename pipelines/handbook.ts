@@ -30,17 +30,6 @@ const seedMax = 2 ** 32 / seedStride - 1
 const chargebackSeed = customersTotal
 
 /**
- * Pairs of rows of one customer and one second that the published features count the other way round, a matter of the unstable sort they
- * came from: of the 29 such pairs the four in the published span that differ. As events they come in the published order.
- */
-const publishedTies: ReadonlyMap<number, number> = new Map(
-  [793_841, 866_817, 1_114_752, 1_120_860].flatMap((row) => [
-    [row, row + 1],
-    [row + 1, row],
-  ]),
-)
-
-/**
  * One entry per transaction and column, by second, then customer, then order of generation. Nobody writes to it once
  * it is returned.
  */
@@ -124,7 +113,7 @@ export function generateHandbook(
 
 /**
  * The events of the example in event time: transactions before chargebacks of the same ms, then in the order of the
- * table's rows (but see `publishedTies`).
+ * table's rows.
  */
 export function* handbookEvents(table: HandbookTable, span: HandbookSpan = {}): Generator<HandbookEvent, void, void> {
   for (const chunk of handbookEventChunks(table, { ...span, chunkEventsMax: 1_024 })) {
@@ -173,7 +162,6 @@ export function* handbookEventChunks(
     return { stream: 'chargebacks', values }
   }
 
-  const placed = (row: number) => (table.seed === 0 ? (publishedTies.get(row) ?? row) : row)
   let row = lowerBound(table.second, fromSecond)
   const rowEnd = lowerBound(table.second, untilSecond)
   let place = lowerBound(chargebacks.reportedAtMs, handbookStartMs + Math.round(fromSecond * 1_000))
@@ -181,7 +169,7 @@ export function* handbookEventChunks(
   let chunk: HandbookEvent[] = []
   while (row < rowEnd || place < placeEnd) {
     const isTransaction = place >= placeEnd || (row < rowEnd && timeOf(row) <= chargebacks.reportedAtMs[place]!)
-    chunk.push(isTransaction ? transaction(placed(row++)) : chargeback(place++))
+    chunk.push(isTransaction ? transaction(row++) : chargeback(place++))
     if (chunk.length === chunkEventsMax) {
       yield chunk
       chunk = []

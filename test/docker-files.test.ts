@@ -2,8 +2,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Ajv } from 'ajv'
-import formats from 'ajv-formats'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { drainMaxMs } from '../cli/until-stopped.ts'
@@ -20,7 +18,7 @@ interface Service {
   readonly ports?: string[]
   readonly volumes?: string[]
   readonly depends_on?: Record<string, { condition: string }>
-  readonly healthcheck?: { disable?: boolean; test?: string[] }
+  readonly healthcheck?: { disable?: boolean; test?: string[]; retries?: number }
   readonly restart?: string
   readonly stop_grace_period?: string
   readonly deploy?: { resources: { limits: { cpus: string; memory: string } } }
@@ -40,15 +38,49 @@ const packageFile = JSON.parse(read('package.json')) as {
 }
 
 describe('docker-compose.yml', () => {
-  test('is valid by the Compose schema', () => {
-    const ajv = new Ajv({ strict: false, allErrors: true })
-    formats.default(ajv)
-    // The schema names draft 7 by https, which ajv knows by http.
-    const { $schema, ...schema } = JSON.parse(read('test/fixtures/compose-spec.json')) as Record<string, unknown>
-    expect($schema).toBe('https://json-schema.org/draft-07/schema')
-    const validate = ajv.compile(schema)
-    expect(validate(compose), JSON.stringify(validate.errors, null, 1)).toBe(true)
-    expect(validate({ services: { kafka: { imag: 'apache/kafka' } } })).toBe(false)
+  test('has only keys that Compose knows, so that no setting is misspelt', () => {
+    const isExtension = (key: string) => key.startsWith('x-')
+    expect(Object.keys(compose).filter((key) => !isExtension(key))).toEqual(['name', 'services', 'volumes'])
+    const known = [
+      'build',
+      'cap_drop',
+      'command',
+      'depends_on',
+      'deploy',
+      'environment',
+      'healthcheck',
+      'image',
+      'init',
+    ]
+    known.push('ports', 'profiles', 'read_only', 'restart', 'security_opt', 'stop_grace_period', 'tmpfs', 'volumes')
+    for (const [name, service] of Object.entries(services)) {
+      for (const key of Object.keys(service)) expect(known, name).toContain(key)
+      for (const key of Object.keys(service.healthcheck ?? {})) {
+        expect(['disable', 'interval', 'retries', 'start_period', 'test', 'timeout'], name).toContain(key)
+      }
+    }
+  })
+
+  test('spells images, commands, ports, volumes, restarts and times as Compose reads them', () => {
+    const isTime = expect.stringMatching(/^\d+s$/)
+    for (const [name, service] of Object.entries(services)) {
+      expect(service.image, name).toMatch(/^[a-z/]+:(?:\d+\.\d+\.\d+(?:-[a-z]+)?|local)$/)
+      for (const part of service.command ?? []) expect(part, name).toBeTypeOf('string')
+      for (const port of service.ports ?? []) expect(port, name).toMatch(/^[\d.]+:(?:\d+|\$\{[A-Z_]+:-\d+\}):\d+$/)
+      for (const volume of service.volumes ?? []) expect(volume, name).toMatch(/^(?:\.\/)?[a-z]+:\/[a-z/]+(?::ro)?$/)
+      for (const value of Object.values(service.environment ?? {})) expect(['string', 'number']).toContain(typeof value)
+      expect(['unless-stopped', 'no'], name).toContain(service.restart)
+      expect(service.stop_grace_period ?? '1s', name).toEqual(isTime)
+      expect(service.deploy?.resources.limits, name).toEqual({
+        cpus: expect.stringMatching(/^\d+$/),
+        memory: expect.stringMatching(/^\d+[mg]$/),
+      })
+    }
+    for (const { healthcheck } of [services.kafka!, services.redis!]) {
+      expect(healthcheck).toMatchObject({ start_period: isTime, interval: isTime, timeout: isTime })
+      expect(healthcheck?.retries).toBeGreaterThan(0)
+    }
+    expect(compose.volumes).toEqual({ kafka: null, redis: null })
   })
 
   test('has the images that tests use', () => {
@@ -93,11 +125,7 @@ describe('docker-compose.yml', () => {
 
   test('bounds every service, opens no port to other machines, and waits for servers to be healthy', () => {
     for (const [name, service] of Object.entries(services)) {
-      expect(service.deploy?.resources.limits, name).toMatchObject({
-        cpus: expect.any(String),
-        memory: expect.any(String),
-      })
-      expect(service.restart, name).toBeDefined()
+      expect(service.deploy?.resources.limits, name).toBeDefined()
       for (const port of service.ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:/)
       for (const { condition } of Object.values(service.depends_on ?? {})) expect(condition).toBe('service_healthy')
     }

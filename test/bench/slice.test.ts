@@ -3,13 +3,14 @@ import { parseMetrics } from '../../bench/metrics-text.ts'
 import { sliceChunks } from '../../bench/slice.ts'
 import w1 from '../../bench/w1.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
-import { generateHandbook, type HandbookTable, handbookEvents } from '../../pipelines/handbook.ts'
+import { type HandbookTable, handbookEvents } from '../../pipelines/handbook.ts'
 import { compile } from '../../schemas/plan/compile.ts'
+import { handbookTable } from '../support/handbook-table.ts'
 
 const plan = compile(cardFraud)
 let table: HandbookTable
 beforeAll(() => {
-  table = generateHandbook()
+  table = handbookTable()
 })
 const sliced = (from: number, count: number, of = plan) => [...sliceChunks(table, of, { from, count })].flat()
 

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
+import { drawn } from '../support/nightly.ts'
 import { type Called, call, scratchFolder } from './call.ts'
 
 /** Names of the commands with their descriptions, as the command itself lists them. */
@@ -114,7 +115,7 @@ describe('any arguments', () => {
       .filter((list) => !list.some((word, i) => ['--out', '--json'].includes(list[i - 1] ?? '') && word !== out))
     await fc.assert(
       fc.asyncProperty(args, async (list) => expectAnswer(list, await answer(list))),
-      { numRuns: 150, seed: 15 },
+      { numRuns: drawn({ always: 50, nightly: 150 }), seed: 15 },
     )
   })
 
@@ -125,7 +126,7 @@ describe('any arguments', () => {
         fc.array(word, { maxLength: 5 }).filter((list) => !isLong(list)),
         async (list) => expectAnswer(list, await answer(list)),
       ),
-      { numRuns: 100, seed: 15 },
+      { numRuns: drawn({ always: 40, nightly: 100 }), seed: 15 },
     )
   })
 })

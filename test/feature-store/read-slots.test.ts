@@ -7,6 +7,7 @@ import type { AggregateKind } from '../../schemas/definition/aggregates.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical, orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { AggregateSlot, EntityPlan } from '../../schemas/plan/plan.ts'
+import { drawn } from '../support/nightly.ts'
 
 const knownColumn = 3
 const centsColumn = 4
@@ -152,7 +153,7 @@ describe('read slots', () => {
           expect(readAll(entity, shuffled, at, knowledge)).toEqual(expected)
         },
       ),
-      { numRuns: 1_500 },
+      { numRuns: drawn({ always: 400, nightly: 1_500 }) },
     )
   })
 
@@ -168,7 +169,7 @@ describe('read slots', () => {
         const expected = entity.slots.map((slot) => slotOracle(facts, slot, at, false))
         expect(readAll(entity, facts, at, 'then')).toEqual(expected)
       }),
-      { numRuns: 500 },
+      { numRuns: drawn({ always: 200, nightly: 500 }) },
     )
   })
 

@@ -13,6 +13,7 @@ import { type AvroSchema, avroType } from '../../schemas/wire/avro-types.ts'
 import { createEventCodec } from '../../schemas/wire/event-codec.ts'
 import { createSingleObjectCodec } from '../../schemas/wire/single-object.ts'
 import { createWriterSchemas } from '../../schemas/wire/writer-schemas.ts'
+import { drawn } from '../support/nightly.ts'
 
 const seed = 20261103
 /** Far above what any of these takes, far below what a person waits. */
@@ -328,7 +329,7 @@ describe('of every schema that the plan knows', () => {
           })
         }
       }),
-      { seed, numRuns: 2_000 },
+      { seed, numRuns: drawn({ always: 500, nightly: 2_000 }) },
     )
   })
 

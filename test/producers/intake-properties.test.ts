@@ -1,6 +1,7 @@
 /** Whatever a body holds: never a 5xx, a result for each event in its order, and everything in Kafka. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { drawn } from '../support/nightly.ts'
 import { openIntake, plan, transaction } from './intake-fixture.ts'
 
 const seed = 20261125
@@ -55,7 +56,7 @@ test('any JSON values: results in order, accepted ones in the topic as the same 
         )
       },
     ),
-    { seed, numRuns: 150 },
+    { seed, numRuns: drawn({ always: 40, nightly: 150 }) },
   )
 })
 
@@ -91,7 +92,7 @@ test('any bytes: answered as what they are, never a 5xx', async () => {
       rejected += answer.body.rejected
       expect(answer.body.results.length).toBe(answer.body.accepted + answer.body.rejected)
     }),
-    { seed, numRuns: 600 },
+    { seed, numRuns: drawn({ always: 150, nightly: 600 }) },
   )
   expect([(await intake.accepted()).length, (await intake.deadLetters()).length]).toEqual([accepted, rejected])
   expect(intake.errors).toEqual([])

@@ -11,6 +11,7 @@ import { partitionOf } from '../../runtime/partition.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
+import { drawn } from '../support/nightly.ts'
 
 const plan = compile(cardFraud)
 const { topic, codec } = plan.scored
@@ -202,6 +203,6 @@ test('whatever fails and wherever a run dies, every row is sent once and in orde
         expect(await idsIn(made.broker.data)).toEqual(idsExpected(90))
       },
     ),
-    { seed: 20_261_125, numRuns: 150 },
+    { seed: 20_261_125, numRuns: drawn({ always: 50, nightly: 150 }) },
   )
 })

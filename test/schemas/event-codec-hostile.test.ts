@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { repeatedMembers } from '../../schemas/wire/repeated-members.ts'
+import { drawn } from '../support/nightly.ts'
 import { codec, expectedOf, type Field, fields, json, lines, problemsOf, sound, withText } from './order-codec.ts'
 
 const seed = 20260814
@@ -97,7 +98,7 @@ describe('what is meant to do harm', () => {
           }
         } else expect(codec.decode(codec.encode(found.event))).toEqual(found)
       }),
-      { seed, numRuns: 3_000 },
+      { seed, numRuns: drawn({ always: 1_000, nightly: 3_000 }) },
     )
   })
 
@@ -124,7 +125,7 @@ describe('what is meant to do harm', () => {
         const found = codec.check(given, { fromText })
         expect(found.ok || found.problems.length > 0).toBe(true)
       }),
-      { seed, numRuns: 2_000 },
+      { seed, numRuns: drawn({ always: 500, nightly: 2_000 }) },
     )
     expect(lines(codec.check({ ...sound, total: 9n }))).toEqual([`/total type: ${expectedOf.total}; 9`])
   })

@@ -1,9 +1,10 @@
 /** A short simulation of the real loop, and whether the same seed is the same run. `npm run simulate` runs as many as are wanted. */
 import { expect, test } from 'vitest'
+import { drawn } from '../support/nightly.ts'
 import { runScenario } from './run-scenario.ts'
 
 const firstSeed = 1_000_000
-const schedules = 80
+const schedules = drawn({ always: 25, nightly: 80 })
 
 test(`${schedules} schedules of faults: nothing is lost, doubled or changed`, async () => {
   const violated: string[] = []

@@ -5,12 +5,20 @@ import { runChaos } from '../../chaos/run-chaos.ts'
 import { drawSchedule } from '../../chaos/schedule.ts'
 
 test('two processes under faults leave what an undisturbed run leaves', { timeout: 300_000 }, async () => {
-  // Drawn by this seed: four kills, a pause beyond the session and, during it, an emptied Redis.
-  const options = { kills: 4, seed: 19, mode: 'replay', workers: 2, partitions: 4, rate: 300, compiled: false } as const
+  // Drawn by this seed: two kills around a pause beyond the session and, during it, an emptied Redis. More: `npm run chaos`.
+  const options = {
+    kills: 2,
+    seed: 388,
+    mode: 'replay',
+    workers: 2,
+    partitions: 4,
+    rate: 300,
+    compiled: false,
+  } as const
   const kinds = drawSchedule({ ...options, sessionTimeoutMs: 6_000 }, createRandom(options.seed)).map(
     ({ kind }) => kind,
   )
-  expect(kinds).toEqual(['kill', 'kill', 'kill', 'pause', 'empty redis', 'kill'])
+  expect(kinds).toEqual(['kill', 'pause', 'empty redis', 'kill'])
   const lines: string[] = []
   const report = await runChaos(options, { say: (line) => void lines.push(line), environment: process.env })
   expect(report, lines.join('\n')).toMatchObject({
@@ -19,7 +27,7 @@ test('two processes under faults leave what an undisturbed run leaves', { timeou
     doubled: 0,
     differing: 0,
     differingFeatures: 0,
-    kills: 4,
+    kills: 2,
     pauses: 1,
     redisEmptied: 1,
   })

@@ -5,6 +5,7 @@ import type { LabelRow, PredictionRow } from '../../../online-model/training-sto
 import { openTrainingStore, type TrainingStore } from '../../../online-model/training-store/store.ts'
 import type { InputName, PartitionRead } from '../../../online-model/training-store/watermark.ts'
 import { createRandom, type Random } from '../../../testing/random.ts'
+import { drawn } from '../../support/nightly.ts'
 import { naiveJoin } from './naive-join.ts'
 import { clicksPlan, folder, hourMs, label, prediction } from './store-fixture.ts'
 
@@ -136,7 +137,10 @@ async function run(random: Random, { predictions, label }: Logs, open: () => Pro
   return { status: store.status(), handed, rows, store }
 }
 
-const seeds = Array.from({ length: 10 }, (_, i) => Number(process.env.STORE_SEED ?? 1_000) + i)
+const seeds = Array.from(
+  { length: drawn({ always: 4, nightly: 10 }) },
+  (_, i) => Number(process.env.STORE_SEED ?? 1_000) + i,
+)
 
 test.each(seeds)(
   'the same rows as a naive join, each handed out once, whatever the cuts (STORE_SEED=%i)',

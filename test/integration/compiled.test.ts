@@ -1,9 +1,8 @@
 /** What `npm run build` makes, as the image runs it: the same path as from the sources, with packages bundled and a fit in its thread. */
-import { expect, onTestFinished, test, vi } from 'vitest'
-import type { TrainerResponse } from '../../../online-model/trainer/routes.ts'
-import { freePort } from '../../../runtime/servers/free-port.ts'
-import { build, ownFolder, removeBuild, startCompiledCommand } from '../../support/command.ts'
-import { ownServers } from '../../support/own-servers.ts'
+import { expect, inject, onTestFinished, test, vi } from 'vitest'
+import type { TrainerResponse } from '../../online-model/trainer/routes.ts'
+import { freePort } from '../../runtime/servers/free-port.ts'
+import { build, ownFolder, removeBuild, startCompiledCommand } from '../support/command.ts'
 
 const retryBudget = { timeout: 120_000, interval: 250 }
 
@@ -11,11 +10,11 @@ test('the compiled command scores, answers over HTTP and trains', { timeout: 300
   const folder = build()
   onTestFinished(() => removeBuild(folder))
   const definition = `${folder}/pipelines/card-fraud.js`
-  const { kafka, redis } = await ownServers()
   const port = await freePort(undefined, [])
   const environment = {
-    KAFKA_BROKERS: kafka.address,
-    REDIS_URL: redis.address,
+    KAFKA_BROKERS: inject('kafkaBrokers'),
+    REDIS_URL: inject('redisUrl'),
+    MILLRACE_NAMESPACE: `compiled-${process.pid}`,
     MILLRACE_FOLDER: ownFolder(),
     MILLRACE_HTTP_PORT: '0',
     MILLRACE_TRAINER_PORT: String(port),
