@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import type { EntityRead, FeatureStore, LogWrite, TaskStore } from './store.ts'
-import { assertStep, fenceRefusal, foreignState, identityOf, identityText, taskName } from './store-failures.ts'
+import { assertStep, fenceRejection, foreignState, identityOf, identityText, taskName } from './store-failures.ts'
 
 export interface MemoryStore extends FeatureStore {
   /**
@@ -83,7 +83,7 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
       const state = stateOf(entity, partition)
       return { position: state.position, logs: keys.map((key) => copyOf(state.logs.get(key))) }
     },
-    look: async (entity, partition) => {
+    inspect: async (entity, partition) => {
       const { owner, position, identity } = stateOf(entity, partition)
       return { owner, position, identity: identity === null ? null : identityOf(identity) }
     },
@@ -120,8 +120,8 @@ function openTask(currentState: () => TaskState, task: string, owner: string, ta
 
   function assertFence(expected: string | null): TaskState {
     const state = currentState()
-    const refusal = fenceRefusal(task, { owner, position: expected }, state)
-    if (refusal !== null) throw refusal
+    const rejection = fenceRejection(task, { owner, position: expected }, state)
+    if (rejection !== null) throw rejection
     return state
   }
 

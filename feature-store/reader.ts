@@ -75,19 +75,19 @@ export function createFeatureReader(options: ReaderOptions): FeatureReader {
       if (entity === undefined) {
         return { ok: false, problem: { code: 'entity_unknown', expected: [...entities.keys()], received: entityName } }
       }
-      const placesByPartition = new Map<number, number[]>()
+      const indexesByPartition = new Map<number, number[]>()
       keys.forEach((key, place) => {
         const partition = partitionOf(key)
         assert(
           partition >= 0 && partition < partitions,
           `partition ${partition} of key ${key} is not one of ${partitions}`,
         )
-        const places = placesByPartition.get(partition)
-        if (places === undefined) placesByPartition.set(partition, [place])
+        const places = indexesByPartition.get(partition)
+        if (places === undefined) indexesByPartition.set(partition, [place])
         else places.push(place)
       })
       const reads = await Promise.all(
-        [...placesByPartition].map(async ([partition, places]) => {
+        [...indexesByPartition].map(async ([partition, places]) => {
           const { position, logs } = await store.read(
             entityName,
             partition,

@@ -25,7 +25,7 @@ export function assertStep(step: Step): void {
 }
 
 /** Null when owner and position are those expected. A token that is gone was emptied away, not taken over. */
-export function fenceRefusal(
+export function fenceRejection(
   task: string,
   expected: { readonly owner: string; readonly position: string | null },
   found: { readonly owner: string | null; readonly position: string | null },

@@ -49,7 +49,7 @@ export interface EntityRead {
 }
 
 /** What a task's part of the store says of itself. */
-export interface TaskLook {
+export interface TaskInspection {
   /** Token of the process that may write; null where nobody ever claimed the task. */
   readonly owner: string | null
   readonly position: string | null
@@ -74,7 +74,7 @@ export interface FeatureStore {
   /** Logs of some entities of one partition with the position they stand for, in one atomic read. For queries; no ownership. */
   read(entity: string, partition: number, keys: readonly string[]): Promise<EntityRead>
   /** One atomic read that takes nothing over: for those who look before a start. */
-  look(entity: string, partition: number): Promise<TaskLook>
+  inspect(entity: string, partition: number): Promise<TaskInspection>
   /** Resolves when the store answers. */
   ping(): Promise<void>
   close(): Promise<void>

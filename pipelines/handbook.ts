@@ -161,27 +161,27 @@ export function* handbookEventChunks(
     return { stream: 'transactions', values }
   }
 
-  function chargeback(place: number): HandbookEvent {
-    const row = chargebacks.row[place]!
+  function chargeback(next: number): HandbookEvent {
+    const row = chargebacks.row[next]!
     const values = {
       txId: String(row),
       customerId: customerIds[table.customer[row]!]!,
       terminalId: terminalIds[table.terminal[row]!]!,
       txAt: timeOf(row),
-      reportedAt: chargebacks.reportedAtMs[place]!,
+      reportedAt: chargebacks.reportedAtMs[next]!,
     }
     return { stream: 'chargebacks', values }
   }
 
-  const placed = (row: number) => (table.seed === 0 ? (publishedTies.get(row) ?? row) : row)
+  const generatedRow = (row: number) => (table.seed === 0 ? (publishedTies.get(row) ?? row) : row)
   let row = lowerBound(table.second, fromSecond)
   const rowEnd = lowerBound(table.second, untilSecond)
-  let place = lowerBound(chargebacks.reportedAtMs, handbookStartMs + Math.round(fromSecond * 1_000))
-  const placeEnd = lowerBound(chargebacks.reportedAtMs, handbookStartMs + Math.round(untilSecond * 1_000))
+  let next = lowerBound(chargebacks.reportedAtMs, handbookStartMs + Math.round(fromSecond * 1_000))
+  const end = lowerBound(chargebacks.reportedAtMs, handbookStartMs + Math.round(untilSecond * 1_000))
   let chunk: HandbookEvent[] = []
-  while (row < rowEnd || place < placeEnd) {
-    const isTransaction = place >= placeEnd || (row < rowEnd && timeOf(row) <= chargebacks.reportedAtMs[place]!)
-    chunk.push(isTransaction ? transaction(placed(row++)) : chargeback(place++))
+  while (row < rowEnd || next < end) {
+    const isTransaction = next >= end || (row < rowEnd && timeOf(row) <= chargebacks.reportedAtMs[next]!)
+    chunk.push(isTransaction ? transaction(generatedRow(row++)) : chargeback(next++))
     if (chunk.length === chunkEventsMax) {
       yield chunk
       chunk = []
@@ -239,12 +239,12 @@ function drawTransactions(
   return { rows, second, customer, terminal, amountCents }
 }
 
-interface Places {
+interface Coordinates {
   readonly x: Float64Array
   readonly y: Float64Array
 }
 
-function drawTerminals(seed: number): Places {
+function drawTerminals(seed: number): Coordinates {
   const random = createNumpyRandom(seed)
   const x = new Float64Array(terminalsTotal)
   const y = new Float64Array(terminalsTotal)
@@ -256,7 +256,7 @@ function drawTerminals(seed: number): Places {
 }
 
 /** Writes the terminals within the radius to the front of `reach`, by number; returns how many there are. */
-function terminalsNear(x: number, y: number, terminals: Places, reach: Int32Array): number {
+function terminalsNear(x: number, y: number, terminals: Coordinates, reach: Int32Array): number {
   let reached = 0
   for (let terminal = 0; terminal < terminalsTotal; terminal++) {
     const dx = x - terminals.x[terminal]!
@@ -351,8 +351,8 @@ function markCustomers(table: HandbookTable, seedOffset: number): void {
       .flat()
       .sort((a, b) => a - b)
     // One row can be drawn on several days, and its amount multiplies each time.
-    for (const place of createPythonRandom(seedOffset + day).sample(exposed.length, Math.floor(exposed.length / 3))) {
-      const row = exposed[place]!
+    for (const next of createPythonRandom(seedOffset + day).sample(exposed.length, Math.floor(exposed.length / 3))) {
+      const row = exposed[next]!
       table.amountCents[row]! *= 5
       mark(table, row, 3)
     }

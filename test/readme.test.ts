@@ -73,12 +73,14 @@ describe('README', () => {
     const args = line.split(' -- ')[1]!.split(' ')
     const [definition, csv] = [join(folder, 'pipelines/order-returns.ts'), join(folder, 'orders.csv')]
     writeFileSync(csv, 'ORDER_NO,CUSTOMER,total,at\na,u,10,2026-01-01T00:00:00Z\nb,"u",20.50,1767312000000\n')
-    const placed = args.map((arg) => arg.replace('pipelines/order-returns.ts', definition).replace('orders.csv', csv))
+    const resolvedArgs = args.map((arg) =>
+      arg.replace('pipelines/order-returns.ts', definition).replace('orders.csv', csv),
+    )
     const broker = createMemoryBroker({ clock: systemClock })
     const topics = ['orders', 'returns'].map((topic) => ({ topic, partitions: 2, config: {} }))
     topics.push({ topic: 'order-returns.schemas', partitions: 1, config: {} })
     await broker.admin.ensureTopics(topics)
-    const { code, out, err } = await call(placed, { openBroker: () => broker })
+    const { code, out, err } = await call(resolvedArgs, { openBroker: () => broker })
     expect([code, err]).toEqual([0, []])
     expect(out.slice(1)).toEqual(['  orders: 2', '  returns: 0'])
   })

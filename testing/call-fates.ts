@@ -7,7 +7,7 @@ import type { Random } from './random.ts'
 /** What a process calls: the store, Kafka's fetches and transactions, and all the rest of Kafka. */
 export type CallKind = 'claim' | 'load' | 'apply' | 'fetch' | 'transact' | 'join' | 'other'
 
-export interface CallFate {
+export interface CallOutcome {
   readonly requestMs: number
   readonly answerMs: number
   /** A lost request was never executed, a lost answer tells nobody that it was. */
@@ -43,7 +43,7 @@ export const calmRates: CallRates = {
   latencyMaxMs: 1,
 }
 
-export function drawFate(random: Random, rates: CallRates, kind: CallKind): CallFate {
+export function drawCallOutcome(random: Random, rates: CallRates, kind: CallKind): CallOutcome {
   const happens = (rate: number) => random.below(1_000) < rate
   const lost = happens(rates.lostRequest) ? 'request' : happens(rates.lostAnswer) ? 'answer' : 'nothing'
   return {

@@ -55,12 +55,12 @@ function simulatedWorker(state: ProcessState, opened: MemoryWorker): Worker {
     join: () => call(state, 'join', opened.join),
     committed: (partitions) => call(state, 'other', () => opened.committed(partitions)),
     transact(records, offsets, membership) {
-      const fate = state.fateOf('transact')
+      const outcome = state.outcomeOf('transact')
       const transact = () => {
-        state.transaction = { offsets, fate }
+        state.transaction = { offsets, outcome }
         return opened.transact(records, offsets, membership)
       }
-      return call(state, 'transact', transact, undefined, fate)
+      return call(state, 'transact', transact, undefined, outcome)
     },
     publish: (records) => call(state, 'other', () => opened.publish(records)),
     commitOffsets: (offsets, membership) => call(state, 'other', () => opened.commitOffsets(offsets, membership)),

@@ -7,7 +7,7 @@ import type { RunningWorker } from '../processors/run-worker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { MemoryBroker } from '../runtime/memory/broker.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
-import { type CallKind, calmRates, drawFate } from './call-fates.ts'
+import { type CallKind, calmRates, drawCallOutcome } from './call-fates.ts'
 import type { FaultSchedule } from './fault-schedule.ts'
 import { createRandom, type Random } from './random.ts'
 import type { Observer, Servers } from './simulated-calls.ts'
@@ -92,7 +92,7 @@ export function startIn(state: FaultyRunState, slot: WorkerSlot): void {
     broker,
     store,
     servers,
-    fateOf: (kind) => drawFate(random, state.isCalm ? calmRates : schedule.rates, kind),
+    outcomeOf: (kind) => drawCallOutcome(random, state.isCalm ? calmRates : schedule.rates, kind),
     onCall(kind, failure) {
       if (observer.trace) observer.trace(name, failure === null ? kind : `${kind} failed: ${reasonOf(failure)}`)
       state.onCall(kind)

@@ -56,7 +56,7 @@ export async function train(
     topics,
     seed,
     clock: clock.nowMs,
-    say: (line) => terminal.err(line),
+    printLine: (line) => terminal.err(line),
     by: 'millrace train',
     ...(options.rowsMax === undefined ? {} : { rowsMax: options.rowsMax }),
   })

@@ -42,7 +42,7 @@ export async function produceCommand(
   const { config, terminal, clock } = context
   const signal = context.stopping.signal()
   const plan = await loadPlan(definition, config.namespace)
-  const source = await openSource(options, plan, { stdin: context.stdin, signal, say: terminal.err })
+  const source = await openSource(options, plan, { stdin: context.stdin, signal, printLine: terminal.err })
   if (options.resume && source.identity === null) {
     throw new PipelineError(
       'usage',
@@ -57,8 +57,8 @@ export async function produceCommand(
       broker.data,
       plan.streams.map(({ topic }) => topic),
     )
-    const fed = plan.streams.filter(({ name }) => options.stream === undefined || name === options.stream)
-    await broker.admin.requireRights(fed.map(({ topic }) => ({ topic, rights: ['Write'] })))
+    const streams = plan.streams.filter(({ name }) => options.stream === undefined || name === options.stream)
+    await broker.admin.requireRights(streams.map(({ topic }) => ({ topic, rights: ['Write'] })))
     const positions = source.identity && (await openSourcePositions(source.identity, plan, broker, options, context))
     if (positions) shutdown.add('positions', positions.close)
     const sink: Sink = positions ?? (await broker.data.producer())
@@ -121,7 +121,7 @@ async function openSourcePositions(
     clock,
     random,
     signal: stopping.signal(),
-    say: terminal.err,
+    printLine: terminal.err,
   })
   const { found } = positions
   if (resume && found === null) terminal.err(`${source.name} has no position yet: starting from its first row.`)
@@ -145,10 +145,10 @@ function progressLine({ events, eventsPerSecond, timeMs }: ProduceProgress, shar
 
 function rejectionLine(problems: readonly Problem[], event: SourceEvent): string {
   const location = event.location ?? ('stream' in event ? `an event of ${event.stream}` : 'an event')
-  const told = problems.map(
+  const sentences = problems.map(
     ({ path, expected, received }) => `${path === '' ? '' : `${path} `}expected ${expected}, received ${received}`,
   )
-  return `not sent: ${location}: ${told.join('; ')}`
+  return `not sent: ${location}: ${sentences.join('; ')}`
 }
 
 function printSummary(summary: ProduceSummary, isStopped: boolean, terminal: Terminal): void {

@@ -35,14 +35,14 @@ export async function openRejectedFile(
 
   function lineOf(problems: readonly Problem[], event: SourceEvent, row: number): string {
     const { location } = event
-    const told = { row, location, problems }
-    if ('problems' in event) return JSON.stringify({ $rejected: { ...told, text: event.text } })
+    const rejection = { row, location, problems }
+    if ('problems' in event) return JSON.stringify({ $rejected: { ...rejection, text: event.text } })
     const stream = streams.find(({ name }) => name === event.stream)
     const values =
       event.isText && stream ? typed(event.values as Readonly<Record<string, unknown>>, stream) : event.values
     const isObject = typeof values === 'object' && values !== null && !Array.isArray(values)
     return JSON.stringify(
-      { stream: event.stream, ...(isObject ? values : { $values: values }), $rejected: told },
+      { stream: event.stream, ...(isObject ? values : { $values: values }), $rejected: rejection },
       plain,
     )
   }

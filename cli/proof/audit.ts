@@ -53,7 +53,12 @@ export async function auditCommand(
     shutdown.add('Kafka', broker.close)
     const topics = plan.topics.map(({ topic }) => topic)
     const partitionsOf = await requireTopics(broker.data, topics)
-    const models = createRegistryFollower({ broker: broker.data, plan, topic: plan.models.topic, say: () => undefined })
+    const models = createRegistryFollower({
+      broker: broker.data,
+      plan,
+      topic: plan.models.topic,
+      printLine: () => undefined,
+    })
     shutdown.add('models', models.close)
     const registry = new Registry()
     const observe = createAuditMetrics(registry)

@@ -37,7 +37,7 @@ const seed = 0
 const partitions = 4
 /** Where the definition does not say how often. */
 const publishEveryMs = 6 * 3_600_000
-const toldEveryMs = 10 * dayMs
+const reportEveryMs = 10 * dayMs
 
 export async function backtestCommand(
   definition: string,
@@ -51,7 +51,7 @@ export async function backtestCommand(
   /** The last label of the week counts then. */
   const untilMs = protocol.test.untilMs + protocol.labelDelayMs
   const span = options.source === 'handbook' ? { until: untilMs } : {}
-  const surroundings = { stdin: context.stdin, signal, say: terminal.err }
+  const surroundings = { stdin: context.stdin, signal, printLine: terminal.err }
   const source = await openSource({ ...options, ...span }, plan, surroundings)
   const beganMs = clock.elapsedMs()
   const backtest = await createBacktest({
@@ -61,7 +61,7 @@ export async function backtestCommand(
     publishEveryMs: plan.learn.continuous?.publishEveryMs ?? publishEveryMs,
     elapsedMs: clock.elapsedMs,
     signal,
-    say: (line) => terminal.err(line),
+    printLine: (line) => terminal.err(line),
     recordBytesOf: (model) => plan.models.codec.encode(recordOf(plan, model)).length,
     ...(options.lines === undefined ? {} : { lines: options.lines }),
   })
@@ -113,7 +113,7 @@ async function replayInto(
   const keyField = plan.entityStages[0]?.entity.keyFields.get(scored.index) ?? scored.keyField
   let instantMs = Number.NEGATIVE_INFINITY
   let waiting: Array<{ readonly id: string; readonly outcome: Outcome }> = []
-  let toldMs = Number.NEGATIVE_INFINITY
+  let reportedMs = Number.NEGATIVE_INFINITY
   let lastMs = Number.NEGATIVE_INFINITY
   let tested = 0
 
@@ -139,8 +139,8 @@ async function replayInto(
       instantMs = timeMs
     }
     if (stream === labels.index) waiting.push({ id: String(values[labels.idField]), outcome: outcomeIn(plan, values) })
-    if (timeMs >= toldMs + toldEveryMs) {
-      toldMs = timeMs
+    if (timeMs >= reportedMs + reportEveryMs) {
+      reportedMs = timeMs
       terminal.err(`  ${dayOf(timeMs)}: ${shown(replay.counts.events)} events`)
     }
     return true

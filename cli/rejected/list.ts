@@ -71,8 +71,8 @@ function printTable(rows: readonly Row[], byCode: ReadonlyMap<string, number>, {
   const head = ['location', 'appended', 'origin', 'stage', 'tried', 'code', 'first problem']
   const cells = rows.map(({ deadLetter: { stage, attempt, problems }, origin, appendedAtMs, ...location }) => {
     const [first] = problems
-    const told = first ? `${first.path} expected ${first.expected}, received ${first.received}`.trim() : ''
-    const cut = told.length > problemShownMax ? `${told.slice(0, problemShownMax)}…` : told
+    const text = first ? `${first.path} expected ${first.expected}, received ${first.received}`.trim() : ''
+    const cut = text.length > problemShownMax ? `${text.slice(0, problemShownMax)}…` : text
     return [
       shownLocation(location),
       shownTime(appendedAtMs),

@@ -46,7 +46,7 @@ export async function rejectedReplayCommand(
   context: CommandContext,
 ): Promise<number> {
   const { config, terminal, clock } = context
-  refuseUnclear(locations, options)
+  failOnUnclear(locations, options)
   const plan = await loadPlan(definition, config.namespace)
   const repaired = options.value === undefined ? null : await readValue(options.value)
   const broker = context.openBroker(config)
@@ -84,7 +84,7 @@ export async function rejectedReplayCommand(
 }
 
 /** The dead letters must be named: a forgotten argument must not replay all of production's. */
-function refuseUnclear(locations: readonly DeadLetterLocation[], options: RejectedReplayOptions): void {
+function failOnUnclear(locations: readonly DeadLetterLocation[], options: RejectedReplayOptions): void {
   const { all = false, value, code, stream, stage, since, until } = options
   const filters = [code, stream, stage, since, until].filter((filter) => filter !== undefined)
   const isFiltered = all || filters.length > 0

@@ -62,7 +62,7 @@ async function serversFor(options: RunCommandOptions, context: CommandContext, s
       ...(config.redisUrl === null ? {} : { redisUrl: config.redisUrl }),
       servers: config.servers,
       folder: config.folder,
-      say: terminal.err,
+      printLine: terminal.err,
     })
     shutdown.add('local servers', servers.close)
     return { config: { ...config, kafkaBrokers: servers.kafkaBrokers.split(',') }, redisUrl: servers.redisUrl }

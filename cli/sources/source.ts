@@ -37,5 +37,5 @@ export interface SourceContext {
   readonly stdin: () => Readable
   readonly signal: AbortSignal
   /** Gets notes on a file, such as columns that are not read. */
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
 }

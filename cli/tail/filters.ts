@@ -24,7 +24,7 @@ export interface TailFilters {
 
 type Shown<T> = (value: T, record: LogRecord) => boolean
 
-const goesWith: Readonly<Record<keyof TailFilters, readonly TailKind[]>> = {
+const isFrom: Readonly<Record<keyof TailFilters, readonly TailKind[]>> = {
   id: ['predictions', 'events'],
   key: ['predictions', 'rejected', 'events'],
   minScore: ['predictions'],
@@ -44,10 +44,10 @@ const kindNames: Readonly<Record<TailKind, string>> = {
 
 /** Throws `usage` for a filter that does not go with what is printed. */
 export function requireFitting(filters: TailFilters, kind: TailKind): void {
-  for (const name of Object.keys(goesWith) as Array<keyof TailFilters>) {
-    if (filters[name] === undefined || goesWith[name].includes(kind)) continue
-    const option = `--${name.replace(/[A-Z]/g, (deadLetter) => `-${deadLetter.toLowerCase()}`)}`
-    const kinds = goesWith[name].map((one) => kindNames[one]).join(' or ')
+  for (const name of Object.keys(isFrom) as Array<keyof TailFilters>) {
+    if (filters[name] === undefined || isFrom[name].includes(kind)) continue
+    const option = `--${name.replace(/[A-Z]/g, (upper) => `-${upper.toLowerCase()}`)}`
+    const kinds = isFrom[name].map((one) => kindNames[one]).join(' or ')
     throw new PipelineError('usage', `${option} goes with ${kinds}, not with ${kindNames[kind]}.`)
   }
 }

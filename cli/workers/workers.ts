@@ -15,7 +15,7 @@ export interface WorkersCommandOptions {
   readonly json?: string
 }
 
-type Look = (broker: Broker, group: string) => Promise<number>
+type GroupCommand = (broker: Broker, group: string) => Promise<number>
 
 export async function workersListCommand(
   definition: string,
@@ -56,12 +56,12 @@ export async function workersRemoveCommand(
   })
 }
 
-async function withGroup(definition: string, context: CommandContext, look: Look): Promise<number> {
+async function withGroup(definition: string, context: CommandContext, command: GroupCommand): Promise<number> {
   const { config } = context
   const plan = await loadPlan(definition, config.namespace)
   const broker = context.openBroker(config)
   try {
-    return await look(broker, sharedNames(config, plan).group)
+    return await command(broker, sharedNames(config, plan).group)
   } finally {
     await broker.close()
   }

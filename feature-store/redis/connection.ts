@@ -130,12 +130,12 @@ function failureOf(
   const known = lastFailure ?? error
   const text = error instanceof Error ? error.message : String(error)
   const ofTls = tlsFailure(known)
-  if (ofTls !== null) return refused(address, ofTls, known)
+  if (ofTls !== null) return rejection(address, ofTls, known)
   const reply = [error, lastFailure].find((failure) => failure instanceof Error && failure.name === 'ReplyError') as
     | Error
     | undefined
   if (reply !== undefined && withoutRight.test(reply.message)) {
-    return refused(address, `refused ${command}: ${reply.message}`, reply)
+    return rejection(address, `refused ${command}: ${reply.message}`, reply)
   }
   if (error === reply && reply !== undefined) {
     return new PipelineError('redis_request_failed', `Redis at ${address} answered ${command} with an error: ${text}`, {
@@ -166,10 +166,10 @@ async function firstFailure(error: unknown, url: string, lastFailure: Error | un
     })
   }
   const speaks = await speaksTls(hostname.replace(/^\[|\]$/g, ''), Number(port || 6_379))
-  return speaks ? refused(host, 'speaks TLS on this port: write rediss:// in REDIS_URL', error) : error
+  return speaks ? rejection(host, 'speaks TLS on this port: write rediss:// in REDIS_URL', error) : error
 }
 
-function refused(address: string, how: string, cause: unknown): PipelineError {
+function rejection(address: string, how: string, cause: unknown): PipelineError {
   return new PipelineError('redis_refused', `Redis at ${address} ${how}`, { cause, details: { address } })
 }
 

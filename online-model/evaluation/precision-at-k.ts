@@ -51,15 +51,15 @@ export function precisionAtK(
     const open = [...entities.values()].filter(({ key }) => !found.has(key))
     const positives = open.reduce((sum, { isPositive, weight }) => sum + (isPositive ? weight : 0), 0)
     open.sort((a, b) => b.score - a.score || a.key - b.key)
-    let places = k
+    let remaining = k
     let hits = 0
     for (const { key, weight, isPositive } of open) {
-      if (places <= 0) break
+      if (remaining <= 0) break
       if (isPositive) {
-        hits += Math.min(weight, places)
+        hits += Math.min(weight, remaining)
         found.add(key)
       }
-      places -= weight
+      remaining -= weight
     }
     return { day, precision: hits / k, positives }
   })

@@ -28,21 +28,21 @@ export function createReplayMemory(capacity: number, width: number): ReplayMemor
   const weights = new Float64Array(capacity)
   const priorities = new Float64Array(capacity)
   /** How many are kept, and the next place to write to. */
-  const marks = new Uint32Array(2)
+  const cursor = new Uint32Array(2)
   const sums = new Float64Array(capacity)
 
   return {
     keep(vector, weight, priority) {
-      const slot = marks[1]!
+      const slot = cursor[1]!
       for (let i = 0; i < width; i++) rows[slot * width + i] = vector[i]!
       weights[slot] = weight
       priorities[slot] = priority
-      marks[1] = (slot + 1) % capacity
-      marks[0] = Math.min(marks[0]! + 1, capacity)
+      cursor[1] = (slot + 1) % capacity
+      cursor[0] = Math.min(cursor[0]! + 1, capacity)
     },
-    size: () => marks[0]!,
+    size: () => cursor[0]!,
     draw(slots, shares, random) {
-      const count = marks[0]!
+      const count = cursor[0]!
       let [prioritySum, weightSum] = [0, 0]
       for (let slot = 0; slot < count; slot++) {
         prioritySum += priorities[slot]!
@@ -70,7 +70,7 @@ export function createReplayMemory(capacity: number, width: number): ReplayMemor
       [`${name}.rows`]: rows,
       [`${name}.weights`]: weights,
       [`${name}.priorities`]: priorities,
-      [`${name}.marks`]: marks,
+      [`${name}.marks`]: cursor,
     }),
   }
 }

@@ -96,7 +96,7 @@ export function labelOf(
 }
 
 /** Where the label event lies that holds by now. */
-export function labelPlaceOf(part: 'partition' | 'offset'): string {
+export function labelPositionOf(part: 'partition' | 'offset'): string {
   return latestPart(`label_${part}`, `log_${part}`)
 }
 

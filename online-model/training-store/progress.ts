@@ -84,7 +84,7 @@ export function progressFromJson(json: string): Progress {
   const orNone = (ms: number | null) => ms ?? Number.NEGATIVE_INFINITY
   return {
     ...read,
-    partitions: read.partitions.map((place) => ({ ...place, passedMs: orNone(place.passedMs) })),
+    partitions: read.partitions.map((position) => ({ ...position, passedMs: orNone(position.passedMs) })),
     maturedUntilMs: orNone(read.maturedUntilMs),
     trimmedAtMs: orNone(read.trimmedAtMs),
     counts: addCounts(null, read.counts),

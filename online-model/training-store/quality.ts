@@ -23,9 +23,9 @@ export async function saveQuality(session: Session, role: EvaluationRole, report
     `DELETE FROM quality WHERE role = $role AND (grouped_by <> 'day' OR list_contains(string_split($days, ','), name))`,
     { role, days: days.join(',') },
   )
-  const places = columns.map(([name]) => `$${name}`).join(', ')
+  const placeholders = columns.map(([name]) => `$${name}`).join(', ')
   for (const { by, name, fromMs, untilMs, quality } of report.groups) {
-    await session.run(`INSERT INTO quality VALUES (${places})`, {
+    await session.run(`INSERT INTO quality VALUES (${placeholders})`, {
       role,
       grouped_by: by,
       name,

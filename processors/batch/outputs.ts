@@ -58,18 +58,22 @@ export function repartitionRecords(
 }
 
 /** How far tasks of a stage have come, for every partition of the next one. */
-export function watermarkRecords(repartition: RepartitionPlan, mark: WatermarkRecord, partitions: number): OutRecord[] {
+export function watermarkRecords(
+  repartition: RepartitionPlan,
+  watermark: WatermarkRecord,
+  partitions: number,
+): OutRecord[] {
   // Before its first event a task has passed nothing, and time begins at 1970 for topics.
   const value = repartition.codec.encode({
-    ...mark,
-    sources: mark.sources.map((source) => ({
+    ...watermark,
+    sources: watermark.sources.map((source) => ({
       ...source,
       watermark: Math.max(0, source.watermark),
       retentionWatermark:
         source.retentionWatermark !== null && source.retentionWatermark >= 0 ? source.retentionWatermark : null,
       idleUpTo: source.idleUpTo && dated(source.idleUpTo),
     })),
-    observed: mark.observed.map(dated),
+    observed: watermark.observed.map(dated),
   })
   return Array.from({ length: partitions }, (_, to) => ({ topic: repartition.topic, partition: to, key: null, value }))
 }

@@ -217,7 +217,7 @@ function loggerTo(log: KafkaLog): KafkajsLogger {
   const quiet = () => undefined
   const loggedAtMs = loggedByLog.get(log) ?? new Map<string, number>()
   loggedByLog.set(log, loggedAtMs)
-  const tell =
+  const logFor =
     (level: 'error' | 'warn') =>
     (message: string, details: Readonly<Record<string, unknown>> = {}) => {
       const nowMs = monotonicMs()
@@ -228,8 +228,8 @@ function loggerTo(log: KafkaLog): KafkajsLogger {
     }
   const logger: KafkajsLogger = {
     namespace: () => logger,
-    error: tell('error'),
-    warn: tell('warn'),
+    error: logFor('error'),
+    warn: logFor('warn'),
     info: quiet,
     debug: quiet,
   }

@@ -2,7 +2,7 @@
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { FetchFrom, TopicPartition, TopicSpec } from '../broker.ts'
 import { partitionKey } from './batching.ts'
-import { createTopicsRequest, listOffsetsRequest, type OffsetPlace } from './cluster-requests.ts'
+import { createTopicsRequest, listOffsetsRequest, type OffsetSpec } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
 import { failureCode, type KafkaError, namingRight, staleLeader } from './error-codes.ts'
 import { createRetryBudget } from './retry-budget.ts'
@@ -129,7 +129,7 @@ export async function offsetsAt(
 async function offsetsOf(
   connections: Connections,
   partitions: readonly TopicPartition[],
-  which: OffsetPlace,
+  which: OffsetSpec,
 ): Promise<Map<string, number>> {
   const retryBudget = createRetryBudget(connections.retryBudgetMs)
   const offsets = new Map<string, number>()

@@ -18,7 +18,7 @@ export interface ServerStart extends GuardedOptions {
    */
   readonly probe: () => Promise<void>
   readonly upMsMax: number
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
 }
 
 export interface RunningServer {
@@ -41,7 +41,7 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
   void server.ended.then((how) => {
     end = how
     if (up && !closing)
-      start.say(`${start.name} at ${start.address} ended by itself (${how}); its log is ${start.logPath}`)
+      start.printLine(`${start.name} at ${start.address} ended by itself (${how}); its log is ${start.logPath}`)
   })
   const close = async (): Promise<void> => {
     closing = true

@@ -6,7 +6,7 @@ import { isRecord, type Report } from '../kernel/report.ts'
 import {
   checkAggregate,
   checkEntity,
-  checkPlacing,
+  checkFactTimes,
   checkRoutes,
   checkSlotNames,
   isDeclared,
@@ -56,7 +56,7 @@ export function checkDefinition(pipeline: Pipeline): DefinitionProblem[] {
   for (const stream of reached.streams) checkStream(stream, report)
   for (const entity of reached.entities) checkEntity(entity, pipeline.scores, report)
   for (const { path, aggregate } of reached.aggregates) checkAggregate(path, aggregate, report)
-  checkPlacing(reached.aggregates, report)
+  checkFactTimes(reached.aggregates, report)
   if (isStream(pipeline.scores)) checkRoutes(pipeline.scores, reached.entities, reached.aggregates, report)
   checkFeatures(pipeline, reached, report)
   checkLabel(pipeline, report)

@@ -55,7 +55,7 @@ const logRetentionMs = 90 * dayMs
 /** Throws `definition_invalid` with all mistakes in `details.problems`. */
 export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan {
   const { namespace = '' } = options
-  refuse(pipeline, [...checkDefinition(pipeline), ...(namespace === '' ? [] : checkNamespace(namespace))])
+  failOnProblems(pipeline, [...checkDefinition(pipeline), ...(namespace === '' ? [] : checkNamespace(namespace))])
   const prefix = namespace === '' ? '' : `${namespace}.`
   const avroNamespace = `millrace.${avroName(pipeline.name)}`
   const reached = reach(pipeline)
@@ -126,7 +126,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   })
 }
 
-function refuse(pipeline: Pipeline, problems: readonly DefinitionProblem[]): void {
+function failOnProblems(pipeline: Pipeline, problems: readonly DefinitionProblem[]): void {
   if (problems.length === 0) return
   const lines = problems.map(({ path, expected, received }) => `  ${path}: expected ${expected}, received ${received}`)
   const title = typeof pipeline?.name === 'string' ? `Pipeline ${describe(pipeline.name)}` : 'The pipeline'
@@ -190,14 +190,14 @@ function layoutOf(
   const isOuter = entity === inOrder[0] || entity === inOrder.at(-1)
   const leaving = new Set<AnyStream>(isOuter ? [pipeline.scores] : [])
   for (const aggregate of mine) leaving.add(aggregate.stream)
-  const placed = [...leaving].map((stream) => {
+  const factStreams = [...leaving].map((stream) => {
     const atField = mine.find((aggregate) => aggregate.stream === stream)?.at?.name ?? stream.time
     const fields = new Set(mine.filter((a) => a.stream === stream && a.field).map((a) => a.field!.name))
     return { stream, atField, fields: [...fields] }
   })
-  const knownColumn = placed.some(({ stream, atField }) => atField !== stream.time) ? fixedColumns : null
+  const knownColumn = factStreams.some(({ stream, atField }) => atField !== stream.time) ? fixedColumns : null
   const firstValue = fixedColumns + (knownColumn === null ? 0 : 1)
-  const sources = placed
+  const sources = factStreams
     .map(({ stream, atField, fields }): FactSource => {
       const values = fields.map((field, i) => ({ field, column: firstValue + i, decimals: decimalsOf(stream, field) }))
       return { stream: streamOf(stream).index, atField, values }

@@ -6,7 +6,7 @@ import type { LabelPlan } from './plan.ts'
 export type Outcome = 0 | 1 | null
 
 /** A label event's place: the latest by (time, partition, offset) is the one that holds. */
-export interface LabelPlace {
+export interface LabelPosition {
   /** Of the label event, ms. */
   readonly time: number
   readonly partition: number
@@ -23,6 +23,6 @@ function outcomeIn(value: FieldValue): Outcome | 'rejected' {
   return typeof value === 'boolean' ? (value ? 1 : 0) : 'rejected'
 }
 
-export function isLater(a: LabelPlace, b: LabelPlace): boolean {
+export function isLater(a: LabelPosition, b: LabelPosition): boolean {
   return (a.time - b.time || a.partition - b.partition || a.offset - b.offset) > 0
 }

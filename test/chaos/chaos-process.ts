@@ -21,7 +21,7 @@ export interface ChaosProcess {
   /** Its tasks are open and restored up to Kafka. Also false when it does not answer. */
   isReady(): Promise<boolean>
   /** Reads its counts, as far as it answers. */
-  look(): Promise<void>
+  poll(): Promise<void>
   /** Called when it ends without being asked to; replaced by whoever watches over it. */
   onEnded: (ended: EndedProcess) => void
   /** Of all its lives, as they were last seen before each end: not less happened. */
@@ -105,12 +105,12 @@ export function createChaosProcess(
       wasPaused: false,
       counts,
     }
-    const heard = (piece: Buffer) => {
+    const onOutput = (piece: Buffer) => {
       own.output = `${own.output}${piece.toString()}`.slice(-outputMax)
       if (logsFolder !== null) appendFileSync(join(logsFolder, `${name}.log`), piece)
     }
-    child.stdout?.on('data', heard)
-    child.stderr?.on('data', heard)
+    child.stdout?.on('data', onOutput)
+    child.stderr?.on('data', onOutput)
     child.once('exit', (code, signal) => {
       before.late += own.counts.late
       before.releasedEarly += own.counts.releasedEarly
@@ -178,7 +178,7 @@ export function createChaosProcess(
     }
   }
 
-  async function look(): Promise<void> {
+  async function poll(): Promise<void> {
     const own = life
     const page = await answer('/metrics')
     if (!own || !page?.ok) return
@@ -198,7 +198,7 @@ export function createChaosProcess(
     kill,
     pause,
     stop,
-    look,
+    poll,
     isRunning: () => life !== null,
     isReady: async () => (await answer('/health/ready'))?.ok ?? false,
     get counts() {

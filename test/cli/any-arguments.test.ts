@@ -70,10 +70,10 @@ describe('any arguments', () => {
   }
 
   function expectAnswer(args: readonly string[], { code, out, err }: Called): void {
-    const said = [...out, ...err].join('\n')
+    const output = [...out, ...err].join('\n')
     expect([args, [0, 1, 2].includes(code)]).toEqual([args, true])
-    expect([args, said.includes('Millrace made a mistake')]).toEqual([args, false])
-    if (code !== 0) expect([args, /^error: .+|^FAIL|^Usage: |exist/m.test(said)]).toEqual([args, true])
+    expect([args, output.includes('Millrace made a mistake')]).toEqual([args, false])
+    if (code !== 0) expect([args, /^error: .+|^FAIL|^Usage: |exist/m.test(output)]).toEqual([args, true])
   }
 
   test('of words that mean something somewhere', async () => {

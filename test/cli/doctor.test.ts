@@ -303,15 +303,15 @@ describe('stored state', () => {
 
   test('of another layout and of a rebuild that did not end', async () => {
     const expected = { clusterId: 'memory', stateFingerprint: 'b', partitions: 1 }
-    const look = (identity: Parameters<typeof identityCheck>[1][number]['identity']) =>
+    const checkOf = (identity: Parameters<typeof identityCheck>[1][number]['identity']) =>
       identityCheck('state user', [{ owner: '1:0', position: 'p', identity }], expected, definition)
-    expect(look({ ...expected, stateFingerprint: 'a' })).toEqual({
+    expect(checkOf({ ...expected, stateFingerprint: 'a' })).toEqual({
       name: 'state user',
       status: 'fail',
       message: 'it was made by a definition with another layout of state, a; this one has b.',
       remedy: `Start with the definition it belongs to, or set MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
     })
-    expect(look('clearing')).toEqual({
+    expect(checkOf('clearing')).toEqual({
       name: 'state user',
       status: 'fail',
       message: 'a rebuild of partitions 0 was started and not finished.',
@@ -344,7 +344,7 @@ describe('stored state', () => {
     const busy = (await runner.broker.data.bounds([0, 1].map((partition) => ({ topic: 'clicks', partition })))).find(
       ({ end }) => end > 0,
     )!
-    const { identity } = await runner.store.look('user', busy.partition)
+    const { identity } = await runner.store.inspect('user', busy.partition)
     const task = await runner.store.claim('user', busy.partition, 'x', identity as never, { rebuild: true })
     const frontier = { time: Number.NEGATIVE_INFINITY, order: -1 }
     const at = { resumeOffset: 0, nextOffset: 0, maxEventTime: Number.NEGATIVE_INFINITY }

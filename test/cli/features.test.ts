@@ -87,11 +87,11 @@ test('--json prints what the process answered', async () => {
 })
 
 test('a process that is not there', async () => {
-  const refuse: typeof fetch = async () => {
+  const rejectFetch: typeof fetch = async () => {
     throw new TypeError('fetch failed', { cause: new Error('connect ECONNREFUSED 127.0.0.1:1') })
   }
   const args = ['features', 'pipelines/card-fraud.ts', 'customer', '1', '--url', 'http://127.0.0.1:1']
-  const { code, err } = await call(args, { fetch: refuse })
+  const { code, err } = await call(args, { fetch: rejectFetch })
   expect([code, err[0]]).toEqual([
     1,
     'error: No Millrace process answers at http://127.0.0.1:1 (connect ECONNREFUSED 127.0.0.1:1): ' +

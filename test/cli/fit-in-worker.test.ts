@@ -30,10 +30,10 @@ const fitOf = (more: Partial<Parameters<typeof fitInWorker>[0]> = {}) =>
   })
 
 test('gives the weights that a fit in this thread gives, and tells how far it is', async () => {
-  const told: number[] = []
-  const fitted = await fitOf({ onProgress: (done) => told.push(done) })(someRows(), { seed: 3, signal: never })
+  const progress: number[] = []
+  const fitted = await fitOf({ onProgress: (done) => progress.push(done) })(someRows(), { seed: 3, signal: never })
   expect(fitted).toEqual(await modelOf(plan.model).fit(someRows(), { seed: 3 }))
-  expect(told.at(-1)).toBe(1)
+  expect(progress.at(-1)).toBe(1)
 })
 
 test('takes its rows over, so that nothing is held twice', async () => {

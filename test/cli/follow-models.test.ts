@@ -76,8 +76,8 @@ async function setUp() {
   }
   /** Looks every 5 ms of the test's time, for a minute of it. */
   const until = async (holds: () => boolean) => {
-    for (let looks = 0; !holds(); looks++) {
-      if (looks > 12_000) throw new Error(`it never came to hold: ${holds}`)
+    for (let tries = 0; !holds(); tries++) {
+      if (tries > 12_000) throw new Error(`it never came to hold: ${holds}`)
       await clock.sleep(5)
     }
   }

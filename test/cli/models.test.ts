@@ -55,10 +55,10 @@ async function withVersions(count: number) {
 }
 
 /** Nobody listens there. */
-const nobody = 'http://127.0.0.1:1'
+const unusedUrl = 'http://127.0.0.1:1'
 
 /** A server that answers `/trainer` like that; null: 404. */
-async function trainerThatSays(answer: () => object | null): Promise<string> {
+async function trainerAnswering(answer: () => object | null): Promise<string> {
   const server = createHttpServer({ log: createLog('silent') })
   server.get('/trainer', async (_, reply) => answer() ?? reply.code(404).send())
   onTestFinished(() => server.close())
@@ -75,7 +75,7 @@ describe('models list', () => {
     await writer.reject('v3', { ...cause, against: 'v1', figures: { gain: -0.1 } })
     await writer.publish(draft(4, { fingerprint: 'other', origin: 'continuous' }))
     const figures = join(await scratchFolder(), 'models.json')
-    const { code, out } = await models('list', '--count', '3', '--trainer', nobody, '--json', figures)
+    const { code, out } = await models('list', '--count', '3', '--trainer', unusedUrl, '--json', figures)
     expect(code).toBe(0)
     expect(out).toEqual([
       'version  standing               made                      origin      model     rows  positives  averagePrecision',
@@ -84,7 +84,7 @@ describe('models list', () => {
       'v2       rolled back            2024-01-01T00:00:00.000Z  retrain     logistic  1000  20         0.52',
       '1 older ones are not listed (--count).',
       '',
-      `How they did as served is not known here: no trainer answers at ${nobody} (bad port).`,
+      `How they did as served is not known here: no trainer answers at ${unusedUrl} (bad port).`,
     ])
     const written = JSON.parse(await readFile(figures, 'utf8'))
     expect(written.versions.map(({ version }: { version: string }) => version)).toEqual(['v4', 'v3', 'v2'])
@@ -121,7 +121,7 @@ describe('models list', () => {
       shadows: { v2: report('v2') },
       store: { maturedUntil: '2024-01-02T00:00:00.000Z' },
     }
-    const url = await trainerThatSays(() => answer)
+    const url = await trainerAnswering(() => answer)
     const { out } = await models('list', '--trainer', url)
     const lines = out.slice(out.indexOf('') + 1).map((line) => line.split(/ {2,}/).slice(0, 5).join(' '))
     expect(lines).toEqual([
@@ -145,7 +145,7 @@ describe('models list', () => {
   ])('says why it does not know: %s', async (_, answer, why) => {
     const { models } = await withVersions(1)
     const whole = { models: plan.models.topic, served: null, shadows: {}, store: {} }
-    const url = await trainerThatSays(() => answer && { ...whole, ...answer })
+    const url = await trainerAnswering(() => answer && { ...whole, ...answer })
     const { code, out } = await models('list', '--trainer', url)
     expect(code).toBe(0)
     expect(out.at(-1)).toMatch(why)

@@ -105,7 +105,7 @@ describe('columns', () => {
 })
 
 describe('options that do not go together are refused', () => {
-  const refusals: Array<[string[], string]> = [
+  const rejectedOptions: Array<[string[], string]> = [
     [
       ['--source', 'stdin', '--resume'],
       '--resume goes with a file or a generated source: standard input cannot be read',
@@ -123,7 +123,7 @@ describe('options that do not go together are refused', () => {
     [['--source', 'stdin', '--format', 'csv', '--delimiter', '""'], 'Expected one character such as ";"'],
     [['--source', 'stdin', '--format', 'xml'], 'Allowed choices are csv, jsonl, parquet.'],
   ]
-  test.each(refusals)('%s', async (args, expected) => {
+  test.each(rejectedOptions)('%s', async (args, expected) => {
     const { code, err } = await call(['produce', path, ...args], { env, openBroker: () => expect.fail('none') })
     expect(code).toBeGreaterThan(0)
     expect(err.join('\n')).toContain(expected)
@@ -182,7 +182,7 @@ describe('resume', () => {
 })
 
 describe('rows that are not sent', () => {
-  const told = (line: string) => JSON.parse(line) as Record<string, unknown>
+  const parsed = (line: string) => JSON.parse(line) as Record<string, unknown>
 
   test('are written so that they can be repaired and sent', async () => {
     const { broker, folder, produce } = await setUp()
@@ -191,7 +191,7 @@ describe('rows that are not sent', () => {
     const { out } = await produce(file, [...withSemicolons, '--rejected', rejected])
     expect(out.at(-1)).toBe('  not sent, since they are no valid events: 4 (type 1, not_csv 1, range 1, length 1)')
     const lines = (await readFile(rejected, 'utf8')).trim().split('\n')
-    expect(lines.map(told)).toEqual([
+    expect(lines.map(parsed)).toEqual([
       {
         stream: 'transactions',
         txId: 't1',
@@ -233,7 +233,7 @@ describe('rows that are not sent', () => {
     await appendFile(rejected, `${once.split('\n')[1]!.replace('"row":3', '"row":4')}\n{"stream":"tra`)
     await appendFile(file, `${row(3, 'z')}\n`)
     await produce(file, [...args, '--resume'])
-    const rows = (await readFile(rejected, 'utf8')).trim().split('\n').map(told)
+    const rows = (await readFile(rejected, 'utf8')).trim().split('\n').map(parsed)
     expect(rows.map(({ amount, $rejected }) => [amount, ($rejected as { row: number }).row])).toEqual([
       ['x', 1],
       ['y', 3],

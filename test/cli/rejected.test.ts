@@ -20,8 +20,8 @@ const home = partitionOf(Buffer.from('c1'), 2)
 const late = { path: '/at', code: 'late', expected: 'a later one', received: '2018-04-01' } as const
 
 function refused(more: Partial<RejectedRecord> = {}): RejectedRecord {
-  const place = { topic: 'transactions', partition: 1 - home, offset: 0, appendedAtMs: atMs }
-  return { ...place, key: null, value: Buffer.from(JSON.stringify(values)), headers: {}, problems: [late], ...more }
+  const option = { topic: 'transactions', partition: 1 - home, offset: 0, appendedAtMs: atMs }
+  return { ...option, key: null, value: Buffer.from(JSON.stringify(values)), headers: {}, problems: [late], ...more }
 }
 
 async function opened(deadLetters: ReadonlyArray<readonly [stage: string, RejectedRecord]>) {
@@ -80,10 +80,10 @@ describe('list', () => {
     ],
     [['--stage', 'http'], ['0:2']],
     [['--since', '2018-04-01T00:01:01Z', '--until', '2018-04-01T00:01:02Z'], ['0:1']],
-  ])('takes %j', async (args, places) => {
+  ])('takes %j', async (args, locations) => {
     const { rejected } = await opened(three)
     const { out } = await rejected('list', path, '--json', ...args)
-    expect(out.map((line) => JSON.parse(line).location)).toEqual(places)
+    expect(out.map((line) => JSON.parse(line).location)).toEqual(locations)
   })
 
   test('of nothing says so', async () => {

@@ -23,7 +23,7 @@ async function brokerWith(changes: Readonly<Record<string, Readonly<Record<strin
 }
 
 const firstLine = 'Topics of this pipeline have settings with which its results could not be trusted:'
-const mendLine = 'Fix them with these commands (records already there keep their times; lost ones do not come back):'
+const fixLine = 'Fix them with these commands (records already there keep their times; lost ones do not come back):'
 const alter = (topic: string, changes: string) =>
   `  kafka-configs --bootstrap-server kafka-1:9092,kafka-2:9092 --alter --entity-type topics --entity-name ${topic} ` +
   `--add-config ${changes}`
@@ -78,7 +78,7 @@ describe('topic settings', () => {
         '  n.card-fraud.predictions: cleanup.policy expected delete, received compact,delete',
         '  n.card-fraud.models: retention.ms expected -1 (for ever), received 3153600000000 (36500d)',
         '  n.card-fraud.models: cleanup.policy expected delete, received compact',
-        mendLine,
+        fixLine,
         alter('n.transactions', 'message.timestamp.type=LogAppendTime,retention.ms=3283200000'),
         alter('n.chargebacks', 'retention.ms=3283200000'),
         alter('n.card-fraud.terminal', 'message.timestamp.type=LogAppendTime'),
@@ -102,7 +102,7 @@ describe('topic settings', () => {
         firstLine,
         '  n.transactions: message.timestamp.type expected LogAppendTime, received nothing',
         '  n.transactions: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received nothing',
-        mendLine,
+        fixLine,
         alter('n.transactions', 'message.timestamp.type=LogAppendTime,retention.ms=3283200000'),
       ].join('\n'),
     })
@@ -125,7 +125,7 @@ describe('topic settings', () => {
       err: [
         `error: ${firstLine}`,
         '  n.transactions: message.timestamp.type expected LogAppendTime, received CreateTime',
-        mendLine,
+        fixLine,
         alter('n.transactions', 'message.timestamp.type=LogAppendTime'),
         'Change the topic as the message says, or start with another namespace.',
       ],

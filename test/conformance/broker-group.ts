@@ -158,8 +158,8 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       const { broker, group, stages, topic, worker, membership } = await soloWorker(1)
       await worker.transact([], [{ topic, partition: 0, offset: 4, metadata: '' }], membership)
       await worker.close()
-      const places = [{ topic, partition: 0, offset: 5 }]
-      await openTransaction(broker, { group, worker: 'w', records: [record(topic, 0, 'half')], offsets: places })
+      const positions = [{ topic, partition: 0, offset: 5 }]
+      await openTransaction(broker, { group, worker: 'w', records: [record(topic, 0, 'half')], offsets: positions })
       const other = await broker.groups.worker(workerOptions(group, 'other', stages))
       const began = performance.now()
       const taken = await other.join()
@@ -177,11 +177,11 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       await until('it notices', () => !worker.isCurrent(membership))
       const offsets = [{ topic, partition: 0, offset: 1, metadata: '' }]
       // Kafka lets it join and refuses what it writes.
-      const goesOn = worker.join().then((back) => worker.transact([record(topic, 0, 'old')], offsets, back))
-      await expect(goesOn).rejects.toMatchObject({ code: 'fenced' })
+      const continues = worker.join().then((back) => worker.transact([record(topic, 0, 'old')], offsets, back))
+      await expect(continues).rejects.toMatchObject({ code: 'fenced' })
       await worker.close()
-      const anew = await broker.groups.worker(workerOptions(group, 'w', stages))
-      await anew.transact([record(topic, 0, 'new')], offsets, await anew.join())
+      const rejoined = await broker.groups.worker(workerOptions(group, 'w', stages))
+      await rejoined.transact([record(topic, 0, 'new')], offsets, await rejoined.join())
       expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['new'])
     })
 

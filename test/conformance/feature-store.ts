@@ -120,16 +120,16 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
     })
 
     it('lets anybody look at a task without taking it over', async () => {
-      expect(await subject.store.look(entity, 0)).toEqual({ owner: null, position: null, identity: null })
+      expect(await subject.store.inspect(entity, 0)).toEqual({ owner: null, position: null, identity: null })
       const task = await claim()
-      expect(await subject.store.look(entity, 0)).toEqual({ owner: 'owner-1', position: null, identity })
+      expect(await subject.store.inspect(entity, 0)).toEqual({ owner: 'owner-1', position: null, identity })
       await task.apply({ from: null, to: 'p1', writes: [append('a', 'one')] })
-      expect(await subject.store.look(entity, 0)).toEqual({ owner: 'owner-1', position: 'p1', identity })
-      expect(await subject.store.look(entity, 1)).toEqual({ owner: null, position: null, identity: null })
+      expect(await subject.store.inspect(entity, 0)).toEqual({ owner: 'owner-1', position: 'p1', identity })
+      expect(await subject.store.inspect(entity, 1)).toEqual({ owner: null, position: null, identity: null })
       // Its owner goes on, and so does the next.
       await task.apply({ from: 'p1', to: 'p2', writes: [append('a', '+')] })
       expect(await textsOf(await claim('owner-2'), ['a'])).toEqual(['one+'])
-      expect(await subject.store.look(entity, 0)).toEqual({ owner: 'owner-2', position: 'p2', identity })
+      expect(await subject.store.inspect(entity, 0)).toEqual({ owner: 'owner-2', position: 'p2', identity })
     })
 
     it('keeps tasks apart', async () => {

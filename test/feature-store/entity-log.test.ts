@@ -68,19 +68,19 @@ describe('entity log', () => {
 
   it('has each fact once, however often the store holds it', () => {
     const facts = [row(1, 1), row(3, 2), row(2, 3), row(3, 4)]
-    const bytes = (...places: number[]) =>
-      Buffer.concat(places.map((place) => Buffer.from(new Uint8Array(facts[place]!.buffer))))
-    for (const places of [
+    const bytes = (...rowNumbers: number[]) =>
+      Buffer.concat(rowNumbers.map((row) => Buffer.from(new Uint8Array(facts[row]!.buffer))))
+    for (const rowNumbers of [
       [0, 1, 1],
       [0, 1, 2, 1, 2, 3],
       [1, 2, 3, 1, 0, 2, 3],
     ]) {
-      const log = decodeLog(bytes(...places), layout)
-      const unique = [...new Set(places)].map((place) => facts[place]!)
+      const log = decodeLog(bytes(...rowNumbers), layout)
+      const unique = [...new Set(rowNumbers)].map((row) => facts[row]!)
       unique.sort((a, b) => a[0]! - b[0]! || a[1]! - b[1]!)
       expect(encodeLiveRows(log)).toEqual(Buffer.concat(unique.map((fact) => Buffer.from(new Uint8Array(fact.buffer)))))
       // The repeated ones count as dead: enough of them, and the log is written anew.
-      expect(log.storedRows).toBe(places.length)
+      expect(log.storedRows).toBe(rowNumbers.length)
     }
   })
 

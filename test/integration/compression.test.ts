@@ -47,10 +47,10 @@ async function compressionsOf(topic: string): Promise<readonly (string | undefin
     retryBudgetMs: 30_000,
   })
   try {
-    const place = { topic, partition: 0, offset: 0 }
-    await connections.findLeaders([place])
-    const request = fetchRequest([place], { maxWaitMs: 0, partitionBytesMax: 1 << 20 })
-    const body = await connections.send(connections.leaderOf(place)!, {
+    const position = { topic, partition: 0, offset: 0 }
+    await connections.findLeaders([position])
+    const request = fetchRequest([position], { maxWaitMs: 0, partitionBytesMax: 1 << 20 })
+    const body = await connections.send(connections.leaderOf(position)!, {
       ...request,
       decode: (bytes) => ({ throttleMs: 0, answer: Buffer.from(bytes) }),
     })

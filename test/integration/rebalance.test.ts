@@ -53,15 +53,15 @@ test('tasks move when a process stops, is removed, or never comes back', { timeo
   await start('worker-2')
   await run.watch()
   // Whatever time the steps take: each begins under load, and what comes meanwhile waits for the next owner.
-  const feed = async (from: number, until: number) => {
-    const [before, produce] = [run.received.length, run.feed(400, { from, until })]
+  const produceHours = async (from: number, until: number) => {
+    const [before, produce] = [run.received.length, run.produceHours(400, { from, until })]
     await run.untilPredicted(before + 100)
     return produce
   }
 
   const took = { stopped: 0, removed: 0, session: 0 }
   {
-    const produce = await feed(0, 8)
+    const produce = await produceHours(0, 8)
     const handedOver = (await tasksOf(run)).get('worker-1')!
     const stopping = processes.get('worker-1')!
     const askedMs = Date.now()
@@ -72,7 +72,7 @@ test('tasks move when a process stops, is removed, or never comes back', { timeo
     await start('worker-1')
   }
   {
-    const produce = await feed(8, 16)
+    const produce = await produceHours(8, 16)
     const handedOver = (await tasksOf(run)).get('worker-2')!
     const killed = processes.get('worker-2')!
     killed.child.kill('SIGKILL')
@@ -86,7 +86,7 @@ test('tasks move when a process stops, is removed, or never comes back', { timeo
     await start('worker-2')
   }
   {
-    const produce = await feed(16, 24)
+    const produce = await produceHours(16, 24)
     const handedOver = (await tasksOf(run)).get('worker-1')!
     const killed = processes.get('worker-1')!
     const killedMs = Date.now()

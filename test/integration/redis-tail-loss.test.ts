@@ -137,7 +137,7 @@ test('a step that was torn comes half back with the second start, and counts onc
   expect(version.startsWith('7.0.') ? [4] : [3, 4]).toContain(stored[0]!.length / fact(0).length)
   const timesOf = (bytes: Buffer | null) => {
     const { rows, width, start, end } = decodeLog(bytes, layout)
-    return Array.from({ length: end - start }, (_, place) => rows[(start + place) * width])
+    return Array.from({ length: end - start }, (_, index) => rows[(start + index) * width])
   }
   expect(stored.map(timesOf)).toEqual([[1, 2, 3], [1, 2], [2]])
 })

@@ -124,14 +124,14 @@ describe('the gate', () => {
     const pick = (list: ArrayLike<number>) => Float64Array.from(kept, (row) => list[row]!)
     const labels = Uint8Array.from(pick(rows.labels))
     const weights = Float64Array.from(labels, (label) => (label === 1 ? 1 : odds))
-    const judged = (sampled: Float64Array | null) =>
+    const evaluated = (sampled: Float64Array | null) =>
       evaluateCandidate({
         ...input(pick(good)),
         rows: { labels, weights: sampled, blocks: null },
         champion: { version: 'v1', scores: pick(fair) },
       }).measures['candidate.calibrationError']!
-    expect(judged(weights)).toBeLessThan(0.05)
-    expect(judged(null)).toBeGreaterThan(0.1)
+    expect(evaluated(weights)).toBeLessThan(0.05)
+    expect(evaluated(null)).toBeGreaterThan(0.1)
   })
 })
 

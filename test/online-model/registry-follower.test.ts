@@ -45,8 +45,8 @@ async function promote(fake: LogFake, model: ModelVersion, previous: string | nu
   await producer.close()
 }
 
-function follower(fake: LogFake, say: (line: string) => void = () => undefined) {
-  return createRegistryFollower({ broker: fake.broker, plan, topic, say })
+function follower(fake: LogFake, printLine: (line: string) => void = () => undefined) {
+  return createRegistryFollower({ broker: fake.broker, plan, topic, printLine })
 }
 
 describe('registry follower', () => {
@@ -167,7 +167,7 @@ describe('registry follower', () => {
   test('a broker that brings nothing before the stable end is given up', async () => {
     const fake = createLogFake({ [topic]: 1 })
     const broker = { ...fake.broker, bounds: async () => [{ topic, partition: 0, start: 0, end: 7 }] }
-    const registry = createRegistryFollower({ broker, plan, topic, say: () => undefined })
+    const registry = createRegistryFollower({ broker, plan, topic, printLine: () => undefined })
     await expect(registry.loadToEnd()).rejects.toMatchObject({
       code: 'kafka_request_failed',
       message:

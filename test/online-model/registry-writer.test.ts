@@ -162,11 +162,11 @@ test('a refusal is kept with its reason and figures', async () => {
 
 test('a version that there is none of is named with those that there are', async () => {
   const { writer } = await withVersions(2)
-  const refusal = {
+  const expectedError = {
     code: 'model_unknown',
     message: 'The registry team.models has no version v7; its newest are v2, v1.',
   }
-  await expect(writer.promote('v7', cause)).rejects.toMatchObject(refusal)
-  await expect(writer.challenge('v7', cause)).rejects.toMatchObject(refusal)
-  await expect(writer.reject('v7', { ...cause, against: null, figures: {} })).rejects.toMatchObject(refusal)
+  await expect(writer.promote('v7', cause)).rejects.toMatchObject(expectedError)
+  await expect(writer.challenge('v7', cause)).rejects.toMatchObject(expectedError)
+  await expect(writer.reject('v7', { ...cause, against: null, figures: {} })).rejects.toMatchObject(expectedError)
 })

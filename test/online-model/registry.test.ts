@@ -218,8 +218,8 @@ describe('registry', () => {
     expect(state.ignoredNotes).toBe(1)
     expect(lastRejection(state, 'v1')?.reason).toBe(`${notesMax + 2}`)
     // Of a kind that is not known, the text is kept and nothing else follows.
-    const told = applyRegistryRecord(state, note('later', { note: 'praised' }))
-    expect(lastRejection(told, 'v1')?.reason).toBe(`${notesMax + 2}`)
-    expect(champion(told)).toBeNull()
+    const after = applyRegistryRecord(state, note('later', { note: 'praised' }))
+    expect(lastRejection(after, 'v1')?.reason).toBe(`${notesMax + 2}`)
+    expect(champion(after)).toBeNull()
   })
 })

@@ -109,10 +109,10 @@ describe('createPythonRandom', () => {
     { seed: 3, length: 0, count: 0, first: [], sum: 0, next: 0.23796462709189137 },
   ])('sample: %j', ({ seed, length, count, first, sum, next }) => {
     const random = createPythonRandom(seed)
-    const places = [...random.sample(length, count)]
-    expect(places.slice(0, 5)).toEqual(first)
-    expect(new Set(places).size).toBe(count)
-    expect(places.reduce((total, place) => total + place, 0)).toBe(sum)
+    const indexes = [...random.sample(length, count)]
+    expect(indexes.slice(0, 5)).toEqual(first)
+    expect(new Set(indexes).size).toBe(count)
+    expect(indexes.reduce((total, place) => total + place, 0)).toBe(sum)
     expect(random.double()).toBe(next)
   })
 

@@ -267,7 +267,7 @@ interface Accepted {
   readonly user: string
   readonly time: number
   /** Time at which it counts. */
-  readonly placed: number
+  readonly countedAt: number
   readonly amount: number
 }
 
@@ -289,10 +289,10 @@ async function acceptedEvents(runner: PipelineRunner, latenessMs: number): Promi
         const decoded = codec.decode(value)
         if (!decoded.ok) throw new Error('only valid events were sent')
         const event = decoded.event as unknown as Sent
-        const { clickId: id, user, at: time, clickedAt: placed = time, amount = 0 } = event
+        const { clickId: id, user, at: time, clickedAt: countedAt = time, amount = 0 } = event
         if (index === 0 && time < clock - latenessMs) continue
         clock = Math.max(clock, time)
-        accepted.push({ stream: index, partition, offset, id, user, time, placed, amount })
+        accepted.push({ stream: index, partition, offset, id, user, time, countedAt, amount })
       }
     }
   }
@@ -311,8 +311,8 @@ function naiveVector(prediction: ReadPrediction, accepted: readonly Accepted[]):
   const within = (stream: number, overMs: number, lagMs = 0) =>
     seen.filter((event) => {
       const until = self.time - lagMs
-      if (event.stream !== stream || event.placed <= until - overMs || event.placed > until) return false
-      return isBefore(event.time, event) && (lagMs > 0 || isBefore(event.placed, event))
+      if (event.stream !== stream || event.countedAt <= until - overMs || event.countedAt > until) return false
+      return isBefore(event.time, event) && (lagMs > 0 || isBefore(event.countedAt, event))
     })
   const cents = within(0, 600_000).reduce((sum, { amount }) => sum + Math.round(amount * 100), 0)
   return [

@@ -293,7 +293,7 @@ describe('taken up again', () => {
   const isBehind = (a: TaskPosition, b: TaskPosition) =>
     a.inputs.some(({ nextOffset }, i) => nextOffset < b.inputs[i]!.nextOffset)
 
-  const fates = (batches: readonly TaskBatch[]) => ({
+  const outcomes = (batches: readonly TaskBatch[]) => ({
     taken: batches.flatMap(({ events }) => events.map(({ id, stream }) => `${stream} ${id}`)).sort(),
     refused: batches.flatMap(({ rejections }) => rejections.map(({ offset }) => offset)).sort((a, b) => a - b),
   })
@@ -301,18 +301,18 @@ describe('taken up again', () => {
   test.each([41, 42, 43])('at any position: every event goes once, every refusal is told once, seed %i', (seed) => {
     const logs = someLogs(seed)
     const whole = runAll(logs, seed)
-    const expected = fates(whole)
+    const expected = outcomes(whole)
     expect(expected.taken.length).toBeGreaterThan(150)
     expect(expected.refused.length).toBeGreaterThan(2)
     whole.forEach((batch, i) => {
       const rest = runAll(logs, seed + i, batch.position)
-      expect(fates([...whole.slice(0, i + 1), ...rest]), `after batch ${i}`).toEqual(expected)
+      expect(outcomes([...whole.slice(0, i + 1), ...rest]), `after batch ${i}`).toEqual(expected)
       for (const { position } of rest) expect(isBehind(position, batch.position), `after batch ${i}`).toBe(false)
       // And again from somewhere in that second life.
       const half = rest.slice(0, rest.length >> 1)
       if (half.length === 0) return
       const third = runAll(logs, 2 * seed + i, half.at(-1)!.position)
-      expect(fates([...whole.slice(0, i + 1), ...half, ...third]), `after batch ${i} and half of the rest`).toEqual(
+      expect(outcomes([...whole.slice(0, i + 1), ...half, ...third]), `after batch ${i} and half of the rest`).toEqual(
         expected,
       )
     })
@@ -328,11 +328,11 @@ describe('taken up again', () => {
         const again = runAll(logs, seed + to, start, target)
         const restored = again.filter(({ isRestore }) => isRestore)
         const between = whole.slice(from + 1, to + 1)
-        expect(fates(restored).taken, `${from} to ${to}`).toEqual(fates(between).taken)
-        expect(fates(restored).refused).toEqual([])
+        expect(outcomes(restored).taken, `${from} to ${to}`).toEqual(outcomes(between).taken)
+        expect(outcomes(restored).refused).toEqual([])
         expect(encodePosition(restored.at(-1)!.position)).toBe(encodePosition(target))
         const rest = again.filter(({ isRestore }) => !isRestore)
-        expect(fates(rest)).toEqual(fates(whole.slice(to + 1)))
+        expect(outcomes(rest)).toEqual(outcomes(whole.slice(to + 1)))
       }
     }
   })

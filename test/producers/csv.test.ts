@@ -11,9 +11,9 @@ const header = 'id,amount,at'
 
 describe('rows', () => {
   test('are read by the names of their columns, whatever their order, and extra columns are told once', async () => {
-    const told: string[] = []
+    const lines: string[] = []
     const [event] = await read(`,at,shop,amount,id\n0,2018-04-01T00:00:00Z,x,1.50,a\n`, {
-      say: (line) => told.push(line),
+      printLine: (line) => lines.push(line),
     })
     expect(event).toEqual({
       stream: 'sales',
@@ -21,7 +21,7 @@ describe('rows', () => {
       location: 'f, line 2',
       isText: true,
     })
-    expect(told).toEqual(['f: columns that are not read: shop.'])
+    expect(lines).toEqual(['f: columns that are not read: shop.'])
   })
 
   test('become what their fields declare; an empty cell is a missing value', async () => {

@@ -75,8 +75,8 @@ test('where the pieces are cut makes no difference', async () => {
   expect(whole).toHaveLength(4)
   await fc.assert(
     fc.asyncProperty(fc.array(fc.nat(text.length), { maxLength: 8 }), async (cuts) => {
-      const places = [0, ...cuts.sort((a, b) => a - b), text.length]
-      const pieces = places.slice(1).map((to, i) => text.subarray(places[i], to))
+      const locations = [0, ...cuts.sort((a, b) => a - b), text.length]
+      const pieces = locations.slice(1).map((to, i) => text.subarray(locations[i], to))
       expect(await read(pieces)).toEqual(whole)
     }),
     { seed, numRuns: 100 },

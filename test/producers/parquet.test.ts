@@ -26,8 +26,8 @@ describe('events', () => {
   test.each([['none'], ['snappy'], ['gzip'], ['zstd'], ['lz4'], ['brotli'], ['v2']])(
     'compressed as %s',
     async (codec) => {
-      const told: string[] = []
-      const events = await read(fixture(codec), { say: (line) => told.push(line) })
+      const lines: string[] = []
+      const events = await read(fixture(codec), { printLine: (line) => lines.push(line) })
       expect(events.map(checked)).toEqual([
         { id: '9007199254740993', amount: 1.5, at: atMs, note: 'a', ...more },
         { id: '9007199254740994', amount: 0.1, at: atMs + 1_000, note: 'b', ...more },
@@ -37,7 +37,7 @@ describe('events', () => {
         { id: '9007199254740998', amount: 1e300, at: atMs + 5_000, note: null, ...more },
         { id: '9007199254740999', amount: 0, at: atMs + 6_000, note: 'g', ...more },
       ])
-      expect(told).toEqual(['f: columns that are not read: CUSTOMER.'])
+      expect(lines).toEqual(['f: columns that are not read: CUSTOMER.'])
     },
   )
 

@@ -112,18 +112,19 @@ describe('records', () => {
 
 describe('events that are none', () => {
   test('are told with their place, counted and not sent', async () => {
-    const told: unknown[] = []
+    const rejections: unknown[] = []
     const bad: SourceEvent[] = [
       { stream: 'transactions', values: { txId: 'x', customerId: 'c', terminalId: 't', amount: -1, at: firstMs } },
       { stream: 'payments', values: {} },
       { location: 'file, line 9', problems: [{ path: '', code: 'not_json', expected: 'JSON', received: '{' }] },
     ]
     const { summary, sizes } = await run([[transaction(0), ...bad, transaction(1)]], {
-      onRejected: (problems, event) => told.push([problems.map(({ path, code }) => `${path} ${code}`), event.location]),
+      onRejected: (problems, event) =>
+        rejections.push([problems.map(({ path, code }) => `${path} ${code}`), event.location]),
     })
     expect(sizes).toEqual([2])
     expect(summary).toMatchObject({ events: 2, rejected: 3 })
-    expect(told).toEqual([
+    expect(rejections).toEqual([
       [['/amount range'], undefined],
       [['/stream type'], undefined],
       [[' not_json'], 'file, line 9'],

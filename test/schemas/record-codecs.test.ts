@@ -261,8 +261,8 @@ describe('a model version', () => {
     const old = compile(cardFraud).models.codec
     plan.schemas.writers.learn(written)
     const type = avro.Type.forSchema(written)
-    const marked = Buffer.concat([Buffer.from([0xc3, 1]), fingerprintBytes(type)])
-    const bytes = Buffer.concat([marked, type.toBuffer({ ...base, model: logistic })])
+    const header = Buffer.concat([Buffer.from([0xc3, 1]), fingerprintBytes(type)])
+    const bytes = Buffer.concat([header, type.toBuffer({ ...base, model: logistic })])
     expect(plan.models.codec.decode(bytes)).toEqual({ kind: 'version', ...base, model: logistic })
     expect(() => old.decode(bytes)).toThrow('which neither this definition nor its topic of schemas has')
   })

@@ -141,8 +141,8 @@ function drawSends(random: Random, order: Order, events: readonly StreamEvent[],
 
 /** No event comes after one that is more than `withinMs` later. */
 function shuffled(random: Random, events: readonly StreamEvent[], withinMs: number): StreamEvent[] {
-  const placed = events.map((event) => ({ event, at: timeOf(event) + random.below(withinMs) }))
-  return placed.sort((a, b) => a.at - b.at).map(({ event }) => event)
+  const withTimes = events.map((event) => ({ event, at: timeOf(event) + random.below(withinMs) }))
+  return withTimes.sort((a, b) => a.at - b.at).map(({ event }) => event)
 }
 
 function timeOf({ values }: StreamEvent): number {

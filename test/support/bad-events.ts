@@ -43,11 +43,11 @@ function withText({ like }: BadEventOptions, field: string, text: string): Buffe
 
 /** Avro of the event with the double of the amount replaced. */
 function withDouble({ scored, like }: BadEventOptions, value: number): Buffer {
-  const marked = scored.codec.encode({ ...like, amount: 12_345.67 })
-  const mark = Buffer.alloc(8)
-  mark.writeDoubleLE(12_345.67)
-  marked.writeDoubleLE(value, marked.indexOf(mark))
-  return marked
+  const encoded = scored.codec.encode({ ...like, amount: 12_345.67 })
+  const marker = Buffer.alloc(8)
+  marker.writeDoubleLE(12_345.67)
+  encoded.writeDoubleLE(value, encoded.indexOf(marker))
+  return encoded
 }
 
 /** What both Kafka and HTTP may bring. */

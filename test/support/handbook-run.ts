@@ -50,7 +50,7 @@ export interface HandbookRun {
   /** A production process; resolves when it listens. */
   start(worker: string, settings?: Readonly<Record<string, string>>, ...more: string[]): Promise<Command>
   /** Sends hours of event time at a pace, events a second; all of them unless told. */
-  feed(rate: number, hours?: { readonly from: number; readonly until: number }): Command
+  produceHours(rate: number, hours?: { readonly from: number; readonly until: number }): Command
   /** Hands over what is committed, from the start of the topic on. Once a test. */
   watch(): Promise<void>
   untilPredicted(count: number, withinMs?: number): Promise<void>
@@ -125,7 +125,7 @@ export function createHandbookRun(options: HandbookRunOptions): HandbookRun {
       await command.printed(listening)
       return command
     },
-    feed(rate, { from, until } = { from: 0, until: hours }) {
+    produceHours(rate, { from, until } = { from: 0, until: hours }) {
       const at = (hour: number) => new Date(firstDay + hour * 3_600_000).toISOString()
       const source = ['--source', 'handbook', '--from', at(from), '--until', at(until), '--rate', String(rate)]
       return startCommand(['produce', definition, ...source], environment)

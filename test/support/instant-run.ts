@@ -46,7 +46,7 @@ export async function instantRun(
   { plan, partitions, rawPartitions }: RandomPipeline,
   sent: readonly Sent[],
   random: Random,
-  options: { readonly putsBack: boolean },
+  options: { readonly requeues: boolean },
 ): Promise<InstantRun> {
   const chance = (percent: number) => random.below(100) < percent
   let nowMs = eventsFromMs + 10 * 86_400_000
@@ -81,7 +81,7 @@ export async function instantRun(
   let rebalances = 0
   let quietFetches = 0
   let steps = 0
-  let hasRequeued = !options.putsBack
+  let hasRequeued = !options.requeues
 
   /** Nothing here lets anybody else run: a pipeline that gets nowhere must not go on for ever. */
   function step(): void {

@@ -39,7 +39,13 @@ export async function startSecuredServers(
 ): Promise<SecuredServers> {
   await mkdir(folder, { recursive: true })
   const certificates = await makeCertificates(folder)
-  const setup: LocalSetup = { folder, cacheFolder, ephemeral: true, environment: process.env, say: () => undefined }
+  const setup: LocalSetup = {
+    folder,
+    cacheFolder,
+    ephemeral: true,
+    environment: process.env,
+    printLine: () => undefined,
+  }
   const taken: number[] = []
   const port = async () => {
     taken.push(await freePort(undefined, taken))

@@ -43,7 +43,7 @@ test('whatever is emptied, paused, expired, removed or made anew', { timeout: 24
   onTestFinished(() => store.disconnect())
   const work = await run.start('worker-1')
   await run.watch()
-  const produce = run.feed(400)
+  const produce = run.produceHours(400)
   for (const count of [500, 1_200]) {
     await run.untilPredicted(count)
     await store.flushall()

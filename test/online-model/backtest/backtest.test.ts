@@ -100,7 +100,7 @@ async function run(seed: number, lines: readonly LineName[]) {
     publishEveryMs,
     elapsedMs: () => 0,
     signal: new AbortController().signal,
-    say: () => undefined,
+    printLine: () => undefined,
   })
   const all = events(seed)
   for (const { time, id, row, outcome = null } of all) {

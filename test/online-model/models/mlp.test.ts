@@ -129,7 +129,7 @@ describe('the fit', () => {
     const training = crossed(3_000)
     const { weights, note } = await modelOf(plan).fit(training, {
       seed: 1,
-      onProgress: (done, told) => progress.push(`${done} ${told}`),
+      onProgress: (done, text) => progress.push(`${done} ${text}`),
     })
     const { predict } = scoringOf(weights, plan)
     const right = training.labels.reduce(

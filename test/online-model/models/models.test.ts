@@ -216,10 +216,14 @@ describe.each(kinds)('a learner: %s', (kind, plan) => {
   test('refuses a state that is another’s', async () => {
     const learner = await modelOf(plan).learner!(features, start)
     learn(learner, 0, 10)
-    const refusal = { code: 'state_foreign' }
+    const expectedError = { code: 'state_foreign' }
     const others = [...features].reverse()
-    await expect(modelOf(plan).learner!(others, { seed: 1, state: learner.save() })).rejects.toMatchObject(refusal)
-    await expect(modelOf(plan).learner!(features, { seed: 1, state: Buffer.from('x') })).rejects.toMatchObject(refusal)
+    await expect(modelOf(plan).learner!(others, { seed: 1, state: learner.save() })).rejects.toMatchObject(
+      expectedError,
+    )
+    await expect(modelOf(plan).learner!(features, { seed: 1, state: Buffer.from('x') })).rejects.toMatchObject(
+      expectedError,
+    )
   })
 
   test('has a score before the first label, and with one class only', async () => {

@@ -10,7 +10,17 @@ import { columnsOf } from '../../../online-model/training-store/layout.ts'
 import type { TrainingStore } from '../../../online-model/training-store/store.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
 import { clicksPipeline } from '../../support/clicks.ts'
-import { batchOf, clicksPlan, folder, hourMs, label, openStore, prediction, startMs, told } from './store-fixture.ts'
+import {
+  batchOf,
+  clicksPlan,
+  folder,
+  hourMs,
+  label,
+  openStore,
+  prediction,
+  rowLines,
+  startMs,
+} from './store-fixture.ts'
 
 const everything = { fromMs: 0, untilMs: Number.MAX_SAFE_INTEGER }
 
@@ -158,7 +168,7 @@ describe('bounds', () => {
     await store.saveState('learner', { upToSeq: 101, bytes: Buffer.alloc(0) })
     await store.apply(batchOf([prediction('farthest', farther + 900, { offset: 103 })], []))
     expect(store.status()).toMatchObject({ rows: { matured: 1, labels: 0 }, counts: { expired: 101 } })
-    expect(told(await store.matured(0, 1_000))).toEqual(['far 21600 1'])
+    expect(rowLines(await store.matured(0, 1_000))).toEqual(['far 21600 1'])
   })
 
   test('too many rows are sampled: positives stay, negatives stand for those that went', async () => {

@@ -105,6 +105,6 @@ export function batchOf(
 }
 
 /** One row in words: id, seconds after the start, label. */
-export function told(rows: MatureRows): string[] {
+export function rowLines(rows: MatureRows): string[] {
   return rows.ids.map((id, row) => `${id} ${(rows.times[row]! - startMs) / 1_000} ${rows.labels[row]}`)
 }

@@ -9,7 +9,7 @@ import { decodeRecordSet } from '../../../runtime/kafka/record-batch-decoder.ts'
 import { recordBytesMax, writeRecordBatch } from '../../../runtime/kafka/record-batch-encoder.ts'
 
 const seed = 20260802
-const place = { topic: 't', partition: 0, offset: 0 }
+const position = { topic: 't', partition: 0, offset: 0 }
 
 interface BatchOptions {
   readonly baseOffset?: number
@@ -55,7 +55,7 @@ function marker(baseOffset: number, producerId: number, type: 'abort' | 'commit'
 }
 
 async function valuesOf(bytes: Buffer, aborted: Array<{ producerId: number; firstOffset: number }> = [], offset = 0) {
-  const { records, next } = await decodeRecordSet(bytes, { ...place, offset }, aborted)
+  const { records, next } = await decodeRecordSet(bytes, { ...position, offset }, aborted)
   return { values: records.map(({ offset: at, value }) => `${at}:${value}`), next }
 }
 
@@ -97,7 +97,7 @@ describe('encoded record batches', () => {
         const records = written.map((record) => ({ topic: 't', partition: 0, ...record }))
         const bytes = batch(records)
         expect(bytes.length).toBeLessThanOrEqual(61 + records.reduce((sum, record) => sum + recordBytesMax(record), 0))
-        const read = await decodeRecordSet(bytes, place, [])
+        const read = await decodeRecordSet(bytes, position, [])
         expect(read.next).toBe(records.length)
         expect(read.records.map(({ key, value, headers }) => ({ key, value, headers: { ...headers } }))).toEqual(
           written.map(({ key, value, headers }) => ({ key, value, headers: { ...headers } })),
@@ -149,7 +149,7 @@ describe('fetched record sets', () => {
   test('take the time of the batch where the topic is LogAppendTime', async () => {
     const bytes = batch([text('a'), text('b')], { attributes: 8 })
     bytes.writeBigInt64BE(1_800_000_000_000n, 35)
-    const { records } = await decodeRecordSet(sealed(bytes), place, [])
+    const { records } = await decodeRecordSet(sealed(bytes), position, [])
     expect(records.map(({ appendedAtMs }) => appendedAtMs)).toEqual([1_800_000_000_000, 1_800_000_000_000])
   })
 

@@ -122,7 +122,7 @@ export function readFetch(body: Buffer): { maxWaitMs: number; asked: Array<{ par
   return { maxWaitMs, asked: asked.flat() }
 }
 
-export interface Answered {
+export interface AnsweredPartition {
   readonly partition: number
   readonly offset: number
   readonly values?: readonly string[]
@@ -131,7 +131,7 @@ export interface Answered {
 }
 
 /** Without values: nothing new, at the end. */
-export function fetchAnswer(partitions: readonly Answered[]): Buffer {
+export function fetchAnswer(partitions: readonly AnsweredPartition[]): Buffer {
   const writer = createByteWriter()
   writer.int32(0)
   writer.int16(0)
