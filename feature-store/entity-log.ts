@@ -120,7 +120,7 @@ export function dropBefore(log: EntityLog, floorTime: number): void {
 
 /**
  * What brings the store's log of this entity to this log, null when it is there already. Afterwards the log counts as
- * written: when the write is lost, so is the log, and both are loaded anew. `replace` where nothing is stored, so that
+ * written: when the write is lost, so is the log, and both are reloaded. `replace` where nothing is stored, so that
  * nothing that Redis may bring back is before it (decision 35), and once more than half of the stored rows would be dead.
  */
 export function takeWrite(log: EntityLog, key: string): LogWrite | null {

@@ -164,7 +164,7 @@ function clearState(state: TaskState): void {
   state.undo.length = 0
 }
 
-/** What is written anew or taken away is so whatever was there. */
+/** What is rewritten or taken away is so whatever was there. */
 function forgetTorn(state: TaskState, key: string): void {
   if (state.torn.length > 0) state.torn = state.torn.filter(({ write }) => write.key !== key)
 }

@@ -42,7 +42,7 @@ export function fenceRejection(
     return new PipelineError(
       'state_lost',
       `The store ${state} for task ${task}, expected position ${expected.position ?? 'none'}: ` +
-        'drop the local state and claim anew.',
+        'drop the local state and claim again.',
       { details },
     )
   }

@@ -16,7 +16,7 @@ export interface StateIdentity {
 
 export interface LogWrite {
   readonly key: string
-  /** `append` adds the bytes to the end; `replace` writes the log anew; `remove` deletes it (bytes are ignored). */
+  /** `append` adds the bytes to the end; `replace` rewrites the log; `remove` deletes it (bytes are ignored). */
   readonly kind: 'append' | 'replace' | 'remove'
   readonly bytes: Buffer
 }

@@ -92,7 +92,7 @@ export interface HandbookSpan {
   /** Seconds since `handbookStartMs`, inclusive; from the beginning unless given. */
   readonly fromSecond?: number
   /**
-   * Seconds since `handbookStartMs`, exclusive; to the last event unless given. Chargebacks go on for 7 days after
+   * Seconds since `handbookStartMs`, exclusive; to the last event unless given. Chargebacks continue for 7 days after
    * the last transaction.
    */
   readonly untilSecond?: number

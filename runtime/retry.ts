@@ -41,7 +41,7 @@ export interface RetryOptions {
   readonly onRetry: (notice: RetryNotice) => void
 }
 
-/** An outage: consecutive failures of a loop that goes on for as long as its process runs. */
+/** An outage: consecutive failures of a loop that continues for as long as its process runs. */
 export interface Outage {
   /**
    * Resolves after the pause that is due before the next attempt, or at once where the signal is aborted: the caller looks at it. Rejects

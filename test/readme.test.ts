@@ -117,7 +117,7 @@ function isOfScripts(text: string): boolean {
     .every((line) => /^npm (?:run (?:-s )?)?([\w:]+)/.test(line))
 }
 
-describe('generated pages (vitest -u writes them anew)', () => {
+describe('generated pages (vitest -u writes them again)', () => {
   test('configuration', async () => {
     const rows = configTable().map(({ variable, type, default: fallback, unit, sentence }) => [
       `\`${variable}\``,

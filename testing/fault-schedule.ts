@@ -2,7 +2,7 @@
  * A schedule of faults as plain data, drawn from a seed: when workers come, die, stand still, are cut off or replaced, when the servers
  * lose what they hold or do not answer, and how often single calls go wrong. Executed by `run-with-faults.ts`.
  */
-import { type CallKind, type CallRates, calmRates } from './call-fates.ts'
+import { type CallKind, type CallRates, calmRates } from './call-outcomes.ts'
 import { createRandom, type Random } from './random.ts'
 
 export type When =

@@ -41,7 +41,7 @@ export function simulatedBroker(state: ProcessState): Broker {
       requireRights: (needed) => call(state, 'other', () => broker.admin.requireRights(needed)),
       topicSettings: (topics, names) => call(state, 'other', () => broker.admin.topicSettings(topics, names)),
     },
-    // The broker is shared: it goes on when one process ends.
+    // The broker is shared: it continues when one process ends.
     close: async () => undefined,
   }
 }

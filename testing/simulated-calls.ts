@@ -7,7 +7,7 @@ import type { OffsetToCommit } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { MemoryBroker, MemoryWorker } from '../runtime/memory/broker.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
-import type { CallKind, CallOutcome } from './call-fates.ts'
+import type { CallKind, CallOutcome } from './call-outcomes.ts'
 
 /** Whether the servers answer. A store that is full rejects writes. */
 export interface Servers {

@@ -43,7 +43,7 @@ export function servedLines(answer: TrainerAnswer): string[] {
   const { url, response } = answer
   const { served, shadows, store } = response
   if (served === null) {
-    const why = store.matured === 0 ? 'no label has ripened yet' : 'it has not evaluated since its start'
+    const why = store.matured === 0 ? 'no label has matured yet' : 'it has not evaluated since its start'
     return [`How they did as served is not known yet: ${why}, says the trainer at ${url}.`]
   }
   const shadow = ([version, report]: [string, EvaluationReport]) =>

@@ -13,7 +13,7 @@ import { type OpenRegistry, shownFigure, standingOf, versionNamed, withRegistry 
 
 export interface ModelsListOptions {
   readonly count: number
-  /** URL of the trainer; this machine's as configured unless told. */
+  /** URL of the trainer; this machine's as configured by default. */
   readonly trainer?: string
   readonly json?: string
 }

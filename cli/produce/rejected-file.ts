@@ -18,7 +18,7 @@ export interface RejectedFile {
   close(): Promise<void>
 }
 
-/** `rowsDone`: null begins anew, a number keeps what a run before has written of so many rows. */
+/** `rowsDone`: null starts over, a number keeps what a run before has written of so many rows. */
 export async function openRejectedFile(
   path: string,
   rowsDone: number | null,

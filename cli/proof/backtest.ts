@@ -158,7 +158,7 @@ async function replayInto(
     throw new PipelineError(
       'usage',
       `The source ends at ${shownTime(lastMs)} with ${tested} events in the week from ${dayOf(protocol.test.fromMs)}, whose labels ` +
-        `count until ${shownTime(untilMs)}: expected an earlier --test-from, or a source that goes on as far.`,
+        `count until ${shownTime(untilMs)}: expected an earlier --test-from, or a source that continues as far.`,
     )
   }
 }
@@ -180,7 +180,7 @@ function outcomeIn(plan: Plan, values: EventValues): Outcome {
   const { name, idField } = plan.streams[plan.label.stream]!
   throw new PipelineError(
     'input_unreadable',
-    `The label event of ${name} for ${values[idField]} holds neither 0 nor 1 nor nothing; a backtest does not go on without it.`,
+    `The label event of ${name} for ${values[idField]} holds neither 0 nor 1 nor nothing; a backtest does not continue without it.`,
   )
 }
 

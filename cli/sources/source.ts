@@ -15,7 +15,7 @@ export interface SourceOptions {
   readonly seed?: number
   /** Stream of every row; each row names its own without it, unless there is only one. For files. */
   readonly stream?: string
-  /** By the ending of the file unless told. */
+  /** By the ending of the file by default. */
   readonly format?: FileFormat
   /** Between the cells of a CSV. */
   readonly delimiter?: string

@@ -75,5 +75,5 @@ function cells({ topic, role, exists, partitions, retentionMs, ...more }: TopicR
 
 function shownMs(ms: number | null): string {
   if (ms === null) return '-'
-  return ms < 0 ? 'for ever' : formatDuration(ms)
+  return ms < 0 ? 'forever' : formatDuration(ms)
 }

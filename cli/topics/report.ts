@@ -13,7 +13,7 @@ export interface TopicReport {
   readonly exists: boolean
   /** `found` is null for a topic that does not exist, like everything that Kafka alone knows. */
   readonly partitions: { readonly found: number | null; readonly needed: number }
-  /** -1: for ever. */
+  /** -1: forever. */
   readonly retentionMs: { readonly found: number | null; readonly needed: number }
   readonly timestampType: string | null
   readonly cleanupPolicy: string | null

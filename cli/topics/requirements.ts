@@ -45,16 +45,16 @@ function neededSettings({ role, retentionMs }: TopicPlan): NeededSetting[] {
     // appended today must not vanish tomorrow.
     exactly('message.timestamp.type', 'LogAppendTime'),
     retentionMs === null
-      ? { ...exactly(name, '-1'), expected: '-1 (for ever)' }
+      ? { ...exactly(name, '-1'), expected: '-1 (forever)' }
       : {
           name,
           value: String(retentionMs),
-          expected: `at least ${shownRetention(String(retentionMs))} or -1 (for ever)`,
+          expected: `at least ${shownRetention(String(retentionMs))} or -1 (forever)`,
           isMetBy: (received) => received === '-1' || Number(received) >= retentionMs,
         },
     // Compaction keeps only the newest record of a key, whatever the retention.
     exactly('cleanup.policy', 'delete'),
-    // A record that the broker refuses would be tried again for ever.
+    // A record that the broker refuses would be tried again forever.
     ...(bytes === null ? [] : [atLeast('max.message.bytes', bytes)]),
   ]
 }
@@ -147,7 +147,7 @@ export function settingMismatches(
     .filter(({ received, isMetBy }) => received === null || !isMetBy(received))
 }
 
-/** `retention.ms expected -1 (for ever), received 604800000 (7d)` */
+/** `retention.ms expected -1 (forever), received 604800000 (7d)` */
 export function mismatchSentence({ name, expected, received }: SettingMismatch): string {
   const shown = name === 'retention.ms' ? shownRetention(received) : received
   return `${name} expected ${expected}, received ${shown ?? 'nothing'}`

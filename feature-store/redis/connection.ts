@@ -26,7 +26,7 @@ export interface RedisAddress {
   readonly password?: string
 }
 
-/** What the store needs of Redis, with its failures told apart. */
+/** What the store needs of Redis, with its failures distinguished. */
 export interface RedisConnection {
   script(text: string, keys: readonly string[], values: ReadonlyArray<string | Buffer>): Promise<ScriptReply>
   getAll(keys: readonly string[]): Promise<Array<Buffer | null>>
@@ -38,8 +38,8 @@ export interface RedisConnection {
 }
 
 /**
- * Connects, and checks that the server answers and evicts nothing, unless told that it may. `timeoutMs` bounds the
- * connecting and every call. A connection that breaks is opened anew in the background, at ever longer intervals up to
+ * Connects, and checks that the server answers and evicts nothing unless that is allowed. `timeoutMs` bounds the
+ * connecting and every call. A connection that breaks is reopened in the background, at ever longer intervals up to
  * a second, until it is closed; calls fail meanwhile.
  */
 export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict = false): Promise<RedisConnection> {
@@ -83,7 +83,7 @@ export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict
   try {
     await ask('connect', redis.connect())
     wasReady = true
-    // ioredis goes on in database 0 where the one of the address is refused.
+    // ioredis continues in database 0 where the one of the address is refused.
     const { db = 0 } = redis.options
     if (Number(db) !== 0) await ask('SELECT', redis.select(db))
     const policy = /^maxmemory_policy:(\S+)/m.exec(await ask('INFO memory', redis.info('memory')))?.[1]

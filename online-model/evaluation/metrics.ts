@@ -154,7 +154,7 @@ function binOf(score: number, bins: number): number {
   return bin > 0 && score <= bin / bins ? bin - 1 : bin
 }
 
-/** What depends on the order alone. Rows of equal score cannot be told apart by any threshold, so they count together. */
+/** What depends on the order alone. Rows of equal score cannot be distinguished by any threshold, so they count together. */
 function byRank(
   labels: ArrayLike<number>,
   scores: ArrayLike<number>,

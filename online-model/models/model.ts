@@ -34,14 +34,14 @@ export interface LearnerStart {
   readonly state: Buffer | null
 }
 
-/** Learns from one ripened label after the other, in bounded memory. Nothing in it awaits. */
+/** Learns from one matured label after the other, in bounded memory. Nothing in it awaits. */
 export interface OnlineLearner {
   /** `weight`: how many events this one stands for. */
   learn(vector: ArrayLike<number>, label: 0 | 1, weight?: number): void
   /** What the weights as they are now say. Changes nothing. */
   predict: Predict
   weights(): ModelWeights
-  /** A learner that starts from it goes on as this one does, to the last bit. */
+  /** A learner that starts from it continues as this one does, to the last bit. */
   save(): Buffer
   close(): void
 }
@@ -74,6 +74,6 @@ export interface ModelCode<P extends ModelPlan = ModelPlan, W extends ModelWeigh
   summary(weights: W): WeightsSummary
   /** All learned numbers, so that two versions can be compared; empty where they are not known. */
   numbers(weights: W): readonly number[]
-  /** The members of a model file; notes every mistake and goes on. */
+  /** The members of a model file; notes every mistake and continues. */
   fromJson(model: Parts, features: readonly string[], check: Checks): W
 }

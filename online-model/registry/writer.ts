@@ -53,7 +53,7 @@ export interface PromoteOptions extends Cause {
   readonly instead?: string | null
   /** A person's decision, which may also promote a version that was rolled back. */
   readonly isExplicit?: boolean
-  /** The former champion goes on scoring in shadow, if an alias is free. */
+  /** The former champion continues scoring in shadow, if an alias is free. */
   readonly keepsFormer?: boolean
 }
 

@@ -213,7 +213,7 @@ function lockedFailure(file: string, holder: string, cause?: unknown): PipelineE
 export function unreadableFailure(file: string, reason: string, cause?: unknown): PipelineError {
   return new PipelineError(
     'training_store_unreadable',
-    `The training store ${file} cannot be read: ${reason}. Remove the file: the next start builds it anew from Kafka.`,
+    `The training store ${file} cannot be read: ${reason}. Remove the file: the next start builds it again from Kafka.`,
     { cause, details: { file } },
   )
 }

@@ -5,7 +5,7 @@
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { createQuality } from './quality.ts'
 
-/** Raised with every change of the tables: an older file is built anew. */
+/** Raised with every change of the tables: an older file is built again. */
 export const layoutVersion = 5
 
 /** Columns of a prediction, in order; the features follow. `shadow`: JSON of [version, score] pairs, null where nobody shadowed. */
@@ -122,7 +122,7 @@ const taken = [
   ...['label', 'event_id', 'event_time', 'label_time'],
 ]
 
-/** A feature's column has its name, but columns are told apart without regard to case and some are the store's own. */
+/** A feature's column has its name, but columns are distinguished without regard to case and some are the store's own. */
 export function columnsOf(features: readonly string[]): string[] {
   const used = new Set<string>(taken)
   return features.map((feature) => {

@@ -19,7 +19,7 @@ const retentionShare = 1 / 64
 /** ... or when there are too many, and then down to this share of the bound. */
 const roomShare = 3 / 4
 
-/** How often a row survives that a random half is removed: the same for an id for ever, at least `n` in one of 2^n. */
+/** How often a row survives that a random half is removed: the same for an id forever, at least `n` in one of 2^n. */
 const level = '(62 - floor(log2(greatest(md5_number_lower(t.id) >> 1, 1)))::INTEGER)'
 const levelMax = 30
 

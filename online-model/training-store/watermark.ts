@@ -6,7 +6,7 @@ export type InputName = 'predictions' | 'label'
 export interface PartitionRead {
   readonly input: InputName
   readonly partition: number
-  /** First offset that was read, and the offset to go on from. */
+  /** First offset that was read, and the offset to continue from. */
   readonly from: number
   readonly next: number
   /** Latest event time among the records between, whether they were of use or not; −∞ where there was none. */

@@ -83,7 +83,7 @@ export async function nextFetched(loop: LoopState): Promise<FetchedPartition[]> 
 
 function requireMembership({ worker, membership }: LoopState): void {
   if (!worker.isCurrent(membership)) {
-    throw new PipelineError('rebalance', 'The consumer group is assigning its tasks anew.')
+    throw new PipelineError('rebalance', 'The consumer group is reassigning its tasks.')
   }
 }
 

@@ -62,7 +62,7 @@ export interface ProgressExchange {
   report(update: ProgressUpdate, context: BatchContext): OutRecord[]
   /**
    * Event time beyond which the task does not release events for now, because readers hold more than `heldMax` events while they wait for
-   * a slower source; infinity for a task that may itself be that source and must go on. Null: readers hold few events.
+   * a slower source; infinity for a task that may itself be that source and must continue. Null: readers hold few events.
    */
   maxReleaseTime(task: Pick<Task, 'frontier'>, heldMax: number): number | null
 }

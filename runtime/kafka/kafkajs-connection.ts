@@ -119,7 +119,7 @@ interface RequestQueue {
 }
 
 /**
- * kafkajs re-arms a 1 ms timer for ever after the first response, even with nothing pending: 7 % of a core for an
+ * kafkajs re-arms a 1 ms timer forever after the first response, even with nothing pending: 7 % of a core for an
  * idle client.
  */
 function calmRequestQueue(): void {

@@ -1,6 +1,6 @@
 /**
  * The record set of one fetched partition: its bytes and the aborted transactions come in, committed records and the
- * offset to go on from go out. Keys, values and headers are views into the response: copy what is to be kept for
+ * offset to continue from go out. Keys, values and headers are views into the response: copy what is to be kept for
  * long.
  *
  * A batch's producer id decides for all its records whether they belong to an aborted transaction; control batches

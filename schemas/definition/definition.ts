@@ -79,9 +79,9 @@ export interface Definition<F extends Features> {
   readonly features: F
   readonly label: Label
   readonly model: ModelPlan
-  /** How the model goes on learning; only `train` trains unless told. */
+  /** How the model continues learning; only `train` trains by default. */
   readonly learn?: LearnDefinition
-  /** Exactly once unless told. */
+  /** Exactly once by default. */
   readonly delivery?: Delivery
 }
 

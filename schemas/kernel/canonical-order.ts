@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 
 export const streamsMax = 8
 export const partitionsMax = 1024
-/** Offsets count modulo this: only facts of one partition and the same millisecond are ever told apart by them. */
+/** Offsets count modulo this: only facts of one partition and the same millisecond are ever distinguished by them. */
 const offsetsModulo = 2 ** 40
 
 /** 3 bits stream, 10 bits partition, 40 bits offset: exact in a double. */

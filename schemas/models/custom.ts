@@ -33,7 +33,7 @@ export type Predict = (vector: ArrayLike<number>) => number
 
 export interface LearnerOptions<S> {
   readonly seed: number
-  /** What `save` returned, to go on from there exactly; null to begin. */
+  /** What `save` returned, to continue from there exactly; null to begin. */
   readonly state: S | null
 }
 

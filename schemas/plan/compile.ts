@@ -63,7 +63,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   const codecParts = { prefix, avroNamespace, writers }
   const inOrder = inStageOrder(pipeline.scores, reached.entities)
   const rekeyed = reached.streams.filter((stream) => isRekeyed(stream, inOrder, reached.aggregates))
-  // The stage that keys anew has the key of the first entity and counts nothing by it.
+  // The stage that rekeys has the key of the first entity and counts nothing by it.
   const entities = rekeyed.length > 0 ? [entity(rekeyStage, inOrder[0]!.keys), ...inOrder] : inOrder
   const entersAt = (stream: AnyStream): number | null => {
     if (rekeyed.includes(stream)) return 0

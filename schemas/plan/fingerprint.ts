@@ -50,7 +50,7 @@ export function probe(derived: Derived): string[] {
   return answers
 }
 
-/** Two whole numbers to one that looks random, the same for ever: so that inputs meet in many combinations. */
+/** Two whole numbers to one that looks random, the same forever: so that inputs meet in many combinations. */
 function mixed(round: number, input: number): number {
   const hash = Math.imul(round * 64 + input + 1, 0x9e3779b1)
   return Math.imul(hash ^ (hash >>> 15), 0x85ebca6b) >>> 16

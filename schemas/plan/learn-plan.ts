@@ -3,7 +3,7 @@ import type { QualityMetric } from '../models/quality-metrics.ts'
 
 /** Times are event time. */
 export interface LearnPlan {
-  /** A learner takes every ripened label, and its weights become a version this often; null where none does. */
+  /** A learner takes every matured label, and its weights become a version this often; null where none does. */
   readonly continuous: { readonly publishEveryMs: number } | null
   /** A full training from the log; null where only a command starts one. At least one of `everyMs` and `rows` is set. */
   readonly retrain: RetrainPlan | null
@@ -12,7 +12,7 @@ export interface LearnPlan {
 
 export interface RetrainPlan {
   readonly everyMs: number | null
-  /** After this many newly ripened rows. */
+  /** After this many newly matured rows. */
   readonly rows: number | null
   /** Trained on what is not older than this; null for all that is kept. */
   readonly overMs: number | null

@@ -130,7 +130,7 @@ export interface TopicPlan {
   readonly role: 'raw' | 'repartition' | 'predictions' | 'rejected' | 'models' | 'schemas'
   /** Null: as many as the pipeline has partitions. */
   readonly partitions: number | null
-  /** Shortest retention that keeps the guarantees, ms; null for ever. */
+  /** Shortest retention that keeps the guarantees, ms; null forever. */
   readonly retentionMs: number | null
 }
 

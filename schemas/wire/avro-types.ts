@@ -1,6 +1,6 @@
 /**
  * An Avro schema in, the avsc type that reads, writes and resolves it exactly out; called wherever a schema becomes a type. What avsc
- * gets wrong or lets pass is mended here: whole numbers beyond 2^52 (`exact-long.ts`), and instants in another unit than milliseconds.
+ * gets wrong or lets pass is repaired here: whole numbers beyond 2^52 (`exact-long.ts`), and instants in another unit than milliseconds.
  */
 import avro from 'avsc'
 import { exactLong, readLong } from './exact-long.ts'

@@ -1,13 +1,13 @@
 /**
- * A refused record in, its dead letter out: cut so that the rejected topic always takes it, and with what it needs to be put back into the
+ * A refused record in, its dead letter out: cut so that the rejected topic always takes it, and with what it needs to be requeued to the
  * raw topic after repair. Called by the batch loop and by whoever else refuses events; the headers of a replay are spelt here only.
  */
 import type { Problem } from '../kernel/event.ts'
 import type { DeadLetter } from './records.ts'
 
-/** Stage that had rejected an event which was put back: stages before it had folded it, and let it pass again. */
+/** Stage that had rejected an event which was requeued: stages before it had folded it, and let it pass again. */
 export const rejectedByHeader = 'millrace-rejected-by'
-/** How often the event was put back. */
+/** How often the event was requeued. */
 export const attemptHeader = 'millrace-attempt'
 
 /** What a dead letter keeps of a value: more than a broker takes in one record unless its limit was raised. */
@@ -62,7 +62,7 @@ export function replayHeaders({ stage, headers, attempt }: DeadLetter): Record<s
   return { ...headers, [rejectedByHeader]: Buffer.from(stage), [attemptHeader]: Buffer.from(String(attempt + 1)) }
 }
 
-/** 0 for an event that was not put back; headers come from anybody. */
+/** 0 for an event that was not requeued; headers come from anybody. */
 export function attemptOf(headers: Readonly<Record<string, Buffer>>): number {
   const attempt = Number(headers[attemptHeader]?.subarray(0, 16).toString())
   return Number.isInteger(attempt) && attempt > 0 ? Math.min(attempt, attemptsMax) : 0

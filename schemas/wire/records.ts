@@ -97,7 +97,7 @@ export interface DeadLetter {
   readonly value: Buffer | null
   readonly valueBytes: number | null
   readonly headers: Readonly<Record<string, Buffer>>
-  /** How often it had been put back into the raw topic. */
+  /** How often it had been requeued to the raw topic. */
   readonly attempt: number
   readonly problems: readonly Problem[]
 }
@@ -105,7 +105,7 @@ export interface DeadLetter {
 /** Entries of the registry topic. Versions are immutable; every change of an alias is an entry of its own. */
 export type RegistryRecord = ModelVersion | AliasChange | VersionNote
 
-/** How a version came to be: fitted anew, learnt on from label to label, taken from a file, or fitted because somebody asked for it. */
+/** How a version came to be: fitted from scratch, learnt on from label to label, taken from a file, or fitted because somebody asked for it. */
 export type VersionOrigin = 'retrain' | 'continuous' | 'import' | 'manual'
 
 export interface ModelVersion {

@@ -15,7 +15,7 @@ test('responses are complete whatever the pieces they come in', () => {
   }
 })
 
-test('what cannot be told apart is a mistake, not a figure', () => {
+test('what cannot be distinguished is a mistake, not a figure', () => {
   const read = () => createResponseReader(() => undefined)
   expect(() => read()(Buffer.from('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'))).toThrow(
     'without its length',

@@ -46,7 +46,7 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
   const { processes, servers, broker, watch, load, findings, printLine } = parts
   const restartSeconds: number[] = []
   const termSeconds: number[] = []
-  /** What has to pass before a process may be hurt again: that it is started, or that it goes on. */
+  /** What has to pass before a process may be hurt again: that it is started, or that it continues. */
   const returns = processes.map(() => Promise.resolve())
   /** Until when a server was down, by the clock of the starts. */
   let serverDownUntilMs = Number.NEGATIVE_INFINITY

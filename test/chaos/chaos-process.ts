@@ -183,7 +183,7 @@ export function createChaosProcess(
     const page = await answer('/metrics')
     if (!own || !page?.ok) return
     const sum = parseMetrics(page.text)
-    // Gauges of a task begin anew when it is opened again.
+    // Gauges of a task start over when it is opened again.
     own.counts.late = Math.max(own.counts.late, sum('millrace_late_events'))
     own.counts.releasedEarly = Math.max(own.counts.releasedEarly, sum('millrace_released_early_events'))
     own.counts.restored = Math.max(own.counts.restored, sum('millrace_refolded_total'))

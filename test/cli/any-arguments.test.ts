@@ -33,7 +33,7 @@ describe('every command', () => {
     }
   })
 
-  test('has a page of help (vitest -u writes it anew)', async () => {
+  test('has a page of help (vitest -u writes it again)', async () => {
     const pages = await Promise.all(
       [...commands.keys()].map(
         async (name) => `## ${name}\n\n\`\`\`text\n${(await helpOf(name)).join('\n')}\n\`\`\`\n`,
@@ -107,7 +107,7 @@ describe('any arguments', () => {
         fc.array(fc.constantFrom(...words), { maxLength: 6 }),
       )
       .map(([name, definition, rest]) => [name, ...definition, ...rest])
-      // A tail without an end goes on; one with an end in the past ends.
+      // A tail without an end continues; one with an end in the past ends.
       .map((list) => (list[0] === 'tail' ? [...list, '--until', '2018-01-01'] : list))
       .filter((list) => !isLong(list))
       // Files are only written where they can be removed again.

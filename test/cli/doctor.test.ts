@@ -183,7 +183,7 @@ describe('a pipeline that is well', () => {
 })
 
 describe('topics', () => {
-  test('with other settings are told with the command that mends them', async () => {
+  test('with other settings are told with the command that repairs them', async () => {
     const { code, lines } = await examine(
       await setUp({ 'cleanup.policy': 'compact', 'retention.ms': '-1', 'max.message.bytes': '2097152' }),
     )

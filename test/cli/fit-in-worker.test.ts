@@ -11,7 +11,7 @@ const plan = await loadPlan(definition, '')
 const features = plan.features.map(({ name }) => name)
 const never = new AbortController().signal
 
-/** Made anew for each fit, since its rows are moved. */
+/** Made again for each fit, since its rows are moved. */
 function someRows(rowCount = 400): TrainingRows {
   const random = createRandom(5)
   const rows = Float64Array.from({ length: rowCount * features.length }, () => random.next())

@@ -1,4 +1,4 @@
-/** The followed registry: up to date at start, read anew after a failure that passes, given up after one that does not. */
+/** The followed registry: up to date at start, read again after a failure that passes, given up after one that does not. */
 import { expect, onTestFinished, test } from 'vitest'
 import { followModels } from '../../cli/run/follow-models.ts'
 import { ensureTopics } from '../../cli/topics/requirements.ts'

@@ -257,7 +257,7 @@ describe('tail', () => {
 })
 
 describe('train', () => {
-  /** Frauds have large amounts, mostly: 60 ripe rows and one that waits for its label. */
+  /** Frauds have large amounts, mostly: 60 mature rows and one that waits for its label. */
   async function brokerWithLog() {
     const made = await brokerWithTopics()
     const rows = Array.from({ length: 61 }, (_, n) => ({

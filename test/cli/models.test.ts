@@ -136,7 +136,7 @@ describe('models list', () => {
   })
 
   test.each([
-    ['no label has ripened', { served: null, store: { matured: 0 } }, /no label has ripened yet, says the trainer/],
+    ['no label has matured', { served: null, store: { matured: 0 } }, /no label has matured yet, says the trainer/],
     ['not evaluated', { served: null, store: { matured: 5 } }, /it has not evaluated since its start/],
     ['of another namespace', { models: 'other.card-fraud.models' }, /is the trainer of other\.card-fraud\.models\.$/],
     ['of another version', { models: undefined }, /is no trainer of this version\.$/],

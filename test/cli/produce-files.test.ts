@@ -131,7 +131,7 @@ describe('options that do not go together are refused', () => {
 })
 
 describe('resume', () => {
-  test('goes on after what was sent, also where lines were added since', async () => {
+  test('continues after what was sent, also where lines were added since', async () => {
     const { broker, folder, produce } = await setUp()
     const file = join(folder, 'tx.csv')
     await writeFile(file, `${header}\n${csv(0, 50)}`)
@@ -241,7 +241,7 @@ describe('rows that are not sent', () => {
     ])
   })
 
-  test('never go on in a file of another kind', async () => {
+  test('never continue in a file of another kind', async () => {
     const { folder, produce } = await setUp()
     const [file, rejected] = [join(folder, 'tx.csv'), join(folder, 'other.jsonl')]
     await writeFile(file, `${header}\n${csv(0, 1)}`)

@@ -1,4 +1,4 @@
-/** `millrace rejected`: dead letters listed, shown and put back, on the broker in memory. */
+/** `millrace rejected`: dead letters listed, shown and requeued, on the broker in memory. */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'

@@ -121,7 +121,7 @@ describe('comparison', () => {
 })
 
 describe('millrace schemas', () => {
-  test('--write writes what is missing, --check says what is stale, and a second --write mends it', async () => {
+  test('--write writes what is missing, --check says what is stale, and a second --write repairs it', async () => {
     const folder = await scratchFolder()
     const own = join(folder, 'card-fraud')
     const args = ['schemas', cardFraudPath, '--folder', folder]

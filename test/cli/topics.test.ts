@@ -59,7 +59,7 @@ describe('topic settings', () => {
     })
   })
 
-  test('that do not do are all listed, with the commands that mend them', async () => {
+  test('that do not do are all listed, with the commands that repair them', async () => {
     const broker = await brokerWith({
       'n.transactions': { 'message.timestamp.type': 'CreateTime', 'retention.ms': '604800000' },
       'n.chargebacks': { 'retention.ms': String(37 * dayMs) },
@@ -72,11 +72,11 @@ describe('topic settings', () => {
       message: [
         firstLine,
         '  n.transactions: message.timestamp.type expected LogAppendTime, received CreateTime',
-        '  n.transactions: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received 604800000 (7d)',
-        '  n.chargebacks: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received 3196800000 (37d)',
+        '  n.transactions: retention.ms expected at least 3283200000 (38d) or -1 (forever), received 604800000 (7d)',
+        '  n.chargebacks: retention.ms expected at least 3283200000 (38d) or -1 (forever), received 3196800000 (37d)',
         '  n.card-fraud.terminal: message.timestamp.type expected LogAppendTime, received CreateTime',
         '  n.card-fraud.predictions: cleanup.policy expected delete, received compact,delete',
-        '  n.card-fraud.models: retention.ms expected -1 (for ever), received 3153600000000 (36500d)',
+        '  n.card-fraud.models: retention.ms expected -1 (forever), received 3153600000000 (36500d)',
         '  n.card-fraud.models: cleanup.policy expected delete, received compact',
         fixLine,
         alter('n.transactions', 'message.timestamp.type=LogAppendTime,retention.ms=3283200000'),
@@ -101,7 +101,7 @@ describe('topic settings', () => {
       message: [
         firstLine,
         '  n.transactions: message.timestamp.type expected LogAppendTime, received nothing',
-        '  n.transactions: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received nothing',
+        '  n.transactions: retention.ms expected at least 3283200000 (38d) or -1 (forever), received nothing',
         fixLine,
         alter('n.transactions', 'message.timestamp.type=LogAppendTime,retention.ms=3283200000'),
       ].join('\n'),

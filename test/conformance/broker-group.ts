@@ -185,7 +185,7 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['new'])
     })
 
-    test('assigns anew when a member comes back with another stage', async () => {
+    test('reassigns when a member comes back with another stage', async () => {
       const { broker, group, stages, worker } = await soloWorker(2)
       await worker.close()
       const more = unique('more')

@@ -237,7 +237,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       expect(answer.flatMap(({ records }) => values(records))).toEqual(['now'])
     })
 
-    test('with few bytes goes on from where it stopped and loses nothing', async () => {
+    test('with few bytes continues from where it stopped and loses nothing', async () => {
       const { broker, topic } = await withTopic(2)
       const producer = await broker.data.producer()
       for (let at = 0; at < 20; at++) {
@@ -285,7 +285,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       expect(values(part!.records)).toEqual(['4', '5', '6', '7', '8', '9'])
     })
 
-    test('of all there is leaves an empty log that goes on where it ended', async () => {
+    test('of all there is leaves an empty log that continues where it ended', async () => {
       const { broker, topic } = await withTopic()
       const producer = await broker.data.producer()
       await producer.send([record(topic, 0, 'a'), record(topic, 0, 'b')])
@@ -298,7 +298,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       expect(part!.records.map(({ offset, value }) => [offset, String(value)])).toEqual([[2, 'c']])
     })
 
-    test('leaves what groups have committed: whoever goes on from there is told', async () => {
+    test('leaves what groups have committed: whoever continues from there is told', async () => {
       const { broker, topic, worker, membership } = await soloWorker()
       const producer = await broker.data.producer()
       await producer.send(Array.from({ length: 6 }, (_, at) => record(topic, 0, String(at))))

@@ -95,7 +95,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
       expect(await heads(1)).toEqual(['1', '3', '5'])
     })
 
-    test('that is refused leaves nothing, and the worker goes on', async () => {
+    test('that is refused leaves nothing, and the worker continues', async () => {
       const { broker, topic, worker, membership } = await soloWorker()
       const offset = (metadata: string) => [{ topic, partition: 0, offset: 9, metadata }]
       await worker.transact([record(topic, 0, 'before')], offset('first'), membership)

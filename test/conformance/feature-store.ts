@@ -126,7 +126,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       await task.apply({ from: null, to: 'p1', writes: [append('a', 'one')] })
       expect(await subject.store.inspect(entity, 0)).toEqual({ owner: 'owner-1', position: 'p1', identity })
       expect(await subject.store.inspect(entity, 1)).toEqual({ owner: null, position: null, identity: null })
-      // Its owner goes on, and so does the next.
+      // Its owner continues, and so does the next.
       await task.apply({ from: 'p1', to: 'p2', writes: [append('a', '+')] })
       expect(await textsOf(await claim('owner-2'), ['a'])).toEqual(['one+'])
       expect(await subject.store.inspect(entity, 0)).toEqual({ owner: 'owner-2', position: 'p2', identity })
@@ -175,7 +175,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       await expect(task.apply({ from: 'p2', to: 'p3', writes: [append('a', 'three')] })).rejects.toMatchObject({
         code: 'state_lost',
         message:
-          'The store stands at p1 for task customer/0, expected position p2: drop the local state and claim anew.',
+          'The store stands at p1 for task customer/0, expected position p2: drop the local state and claim again.',
       })
       expect(task.position).toBe('p1')
       await expect(task.load(['a'])).rejects.toMatchObject({ code: 'state_lost' })
@@ -242,7 +242,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       const lost = {
         code: 'state_lost',
         message:
-          'The store holds no owner token any more for task customer/0, expected position p1: drop the local state and claim anew.',
+          'The store holds no owner token any more for task customer/0, expected position p1: drop the local state and claim again.',
       }
       await expect(task.load(['a'])).rejects.toMatchObject(lost)
       await expect(task.apply({ from: 'p1', to: 'p2', writes: [append('a', 'x')] })).rejects.toMatchObject(lost)
@@ -270,7 +270,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       expect(await textsOf(task, keys)).toEqual(keys)
     })
 
-    it('refuses steps that could not be told apart or applied', async () => {
+    it('refuses steps that could not be distinguished or applied', async () => {
       const task = await claim()
       const steps = [
         { step: { from: 'p1', to: 'p1', writes: [] }, message: 'a step must lead to another position than p1' },
@@ -297,7 +297,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       expect(await textsOf(task, ['a'])).toEqual(['one'])
     })
 
-    it('rebuilds a task, its own only, and goes on from nothing', async () => {
+    it('rebuilds a task, its own only, and continues from nothing', async () => {
       const former = await claim('owner-1', 0)
       const other = await claim('owner-1', 1)
       await other.apply({ from: null, to: 'q1', writes: [append('a', 'other')] })

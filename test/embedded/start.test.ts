@@ -46,7 +46,7 @@ test('start falls back loudly where there are no servers, and shows the whole pa
   const figures = readJson<StartFigures>(file)
   expect(figures.events).toBeGreaterThanOrEqual(4_000)
   expect(figures).toMatchObject({ predictions: figures.events, rejected: 0 })
-  // There is nothing that a later --resume could go on with.
+  // There is nothing that a later --resume could continue with.
   expect(readdirSync(folder)).not.toContain('start.json')
 })
 
@@ -105,7 +105,7 @@ test.each([
     environment: {},
     args: ['start', '--embedded', '--resume'],
     code: 2,
-    error: 'error: --resume goes on with what the servers of the last start have kept; --embedded has no servers',
+    error: 'error: --resume continues with what the servers of the last start have kept; --embedded has no servers',
   },
   {
     name: 'run, which never does without servers',

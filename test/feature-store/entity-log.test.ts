@@ -79,7 +79,7 @@ describe('entity log', () => {
       const unique = [...new Set(rowNumbers)].map((row) => facts[row]!)
       unique.sort((a, b) => a[0]! - b[0]! || a[1]! - b[1]!)
       expect(encodeLiveRows(log)).toEqual(Buffer.concat(unique.map((fact) => Buffer.from(new Uint8Array(fact.buffer)))))
-      // The repeated ones count as dead: enough of them, and the log is written anew.
+      // The repeated ones count as dead: enough of them, and the log is rewritten.
       expect(log.storedRows).toBe(rowNumbers.length)
     }
   })
@@ -158,7 +158,7 @@ describe('entity log', () => {
   })
 
   describe('write to the store', () => {
-    it('begins a log anew, whatever lies there, and appends the new facts in the order in which they came', () => {
+    it('begins a log again, whatever lies there, and appends the new facts in the order in which they came', () => {
       const log = logOf(10, 20)
       expect(takeWrite(log, 'k')).toEqual({ key: 'k', kind: 'replace', bytes: encodeLiveRows(log) })
       insertFact(log, row(30, 7, 70, 0.5))

@@ -21,7 +21,7 @@ const untilTasks = (run: HandbookRun, expected: Record<string, number>) => {
   return eventually(isSo, wanted, () => run.group)
 }
 
-test('a process that wakes up after its session is refused, and goes on as a new member', {
+test('a process that wakes up after its session is refused, and continues as a new member', {
   timeout: 180_000,
 }, async () => {
   const redisUrl = inject('redisUrl')
@@ -56,8 +56,8 @@ test('a process that wakes up after its session is refused, and goes on as a new
     await untilTasks(run, { other: 4, paused: 4 })
     // By its generation, its producer, the store, or an answer that came too late: it drops what it had before it opens its tasks again.
     const fencingErrors = [
-      'assigning its tasks anew',
-      'goes on without',
+      'reassigning its tasks',
+      'continues without',
       'took over',
       'taken over',
       'no longer holds',
@@ -67,7 +67,7 @@ test('a process that wakes up after its session is refused, and goes on as a new
     ]
     const droppedFirst = new RegExp(`(${fencingErrors.join('|')}).*"tasks opened"`, 's')
     const newOutput = () => paused.output().slice(outputBefore)
-    await eventually(() => droppedFirst.test(newOutput()), 'the paused process to begin anew', newOutput)
+    await eventually(() => droppedFirst.test(newOutput()), 'the paused process to start over', newOutput)
     expect(await produce.exitCode, produce.output()).toBe(0)
   }
   await run.expectQuiet()

@@ -149,7 +149,7 @@ describe('stock clients', () => {
 })
 
 describe('topics', () => {
-  test('take the time of the append unless told otherwise', async () => {
+  test('take the time of the append by default', async () => {
     const own = await withTopic()
     const given = await withTopic(1, { 'message.timestamp.type': 'CreateTime', 'retention.ms': '3600000' })
     const admin = stock.admin()
@@ -205,12 +205,12 @@ describe('transactions of others', () => {
     const [answer] = await fetcher.fetch(part(topic), brief)
     expect(values(answer!.records)).toEqual(values(whole))
     expect(answer!.next).toBe(answer!.stableEnd)
-    // From the middle of an aborted transaction, as a reader that goes on there would ask.
+    // From the middle of an aborted transaction, as a reader that continues there would ask.
     const [middle] = await fetcher.fetch(part(topic, 1), brief)
     expect(values(middle!.records)).toEqual(values(whole))
   })
 
-  test('that interleave are told apart', async () => {
+  test('that interleave are distinguished', async () => {
     const { broker, topic } = await withTopic()
     const [one, two] = [
       await stockProducer({ transactionalId: unique('t') }),
@@ -227,7 +227,7 @@ describe('transactions of others', () => {
     expect(values(read)).toEqual(['kept0', 'kept1', 'kept2', 'kept3'])
   })
 
-  test('of whoever takes the transactional id end a worker: it says so until it is made anew', async () => {
+  test('of whoever takes the transactional id end a worker: it says so until it is recreated', async () => {
     const { broker, topic } = await withTopic()
     const group = unique('group')
     const options = {
@@ -244,13 +244,13 @@ describe('transactions of others', () => {
     await expect(worker.transact([record(topic, 0, 'x')], [], membership)).rejects.toMatchObject({ code: 'fenced' })
     await expect(worker.transact([record(topic, 0, 'x')], [], membership)).rejects.toMatchObject({
       code: 'fenced',
-      message: expect.stringContaining('must be closed and made anew'),
+      message: expect.stringContaining('must be closed and opened again'),
     })
   })
 })
 
 describe('failures', () => {
-  test('a value that the topic does not take is refused with the reason, and the producer goes on', async () => {
+  test('a value that the topic does not take is refused with the reason, and the producer continues', async () => {
     const { broker, topic } = await withTopic(1, { 'max.message.bytes': '2000' })
     const producer = await broker.data.producer()
     await expect(producer.send([record(topic, 0, 'x'.repeat(5_000))])).rejects.toMatchObject({
@@ -261,7 +261,7 @@ describe('failures', () => {
     expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['small'])
   })
 
-  test('a transaction with such a value is aborted, and the worker goes on without a gap in its numbers', async () => {
+  test('a transaction with such a value is aborted, and the worker continues without a gap in its numbers', async () => {
     const { broker, topic } = await withTopic(1, { 'max.message.bytes': '2000' })
     const stages = [{ stage: 's', topics: [topic], partitions: 1 }]
     const timeouts = { sessionTimeoutMs: 6_000, transactionTimeoutMs: 10_000 }

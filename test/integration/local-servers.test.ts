@@ -84,7 +84,7 @@ const noJava = await findJava(process.env).then(
 )
 
 describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' : ` (left out: ${noJava})`}`, () => {
-  test('kept servers: one start at a time, and the next one finds ports, topics and keys again', async () => {
+  test('kept servers: one start at a time, and the next one finds ports, topics and rekeys', async () => {
     const folder = await ownFolder()
     const lines: string[] = []
     const first = await findServers({ servers: 'local', folder, printLine: (line) => lines.push(line) })

@@ -10,7 +10,7 @@ const sessionTimeoutMs = 6_000
 /** About one second on a quiet machine (measured in docs/decisions/0025); tests run beside others. */
 const handOverMaxMs = 4_000
 
-/** Partitions of the last stage by worker; empty while the group assigns anew. */
+/** Partitions of the last stage by worker; empty while the group is rebalancing. */
 async function tasksOf(run: HandbookRun): Promise<Map<string, number[]>> {
   const { state, members } = await run.broker.groups.describe(run.group)
   if (state !== 'stable') return new Map()

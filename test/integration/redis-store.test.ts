@@ -128,7 +128,7 @@ describe('Redis store', () => {
     ])
   })
 
-  it('goes on when the server has forgotten its scripts', async () => {
+  it('continues when the server has forgotten its scripts', async () => {
     const { store } = await openStore()
     const task = await store.claim('customer', 0, '7:1', identity)
     await task.apply({ from: null, to: 'p1', writes: [append('a', 'one')] })
@@ -214,7 +214,7 @@ describe('Redis store', () => {
     })
   })
 
-  it('does not wait for ever for a server that accepts and says nothing', async () => {
+  it('does not wait forever for a server that accepts and says nothing', async () => {
     const silent = createServer((socket) => socket.on('error', () => socket.destroy()))
     silent.listen(0, '127.0.0.1')
     await once(silent, 'listening')

@@ -1,4 +1,4 @@
-/** A real Redis that dies and comes back without the last it had written: what the store then says, where it goes on, and what it reads. */
+/** A real Redis that dies and comes back without the last it had written: what the store then says, where it continues, and what it reads. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs'
@@ -92,7 +92,7 @@ test.each([
   // The owner that lived through it is refused whatever it tries, and nothing is folded on a hole.
   await expect(task.load(['a'])).rejects.toMatchObject({
     code: 'state_lost',
-    message: 'The store stands at p1 for task customer/0, expected position p3: drop the local state and claim anew.',
+    message: 'The store stands at p1 for task customer/0, expected position p3: drop the local state and claim again.',
   })
   await expect(task.apply({ from: 'p3', to: 'p4', writes: [append('a', 'x')] })).rejects.toMatchObject({
     code: 'state_lost',

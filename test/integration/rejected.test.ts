@@ -1,6 +1,6 @@
 /**
  * Dead letters on real servers: events in any partition and records as large as the broker takes go in; what is refused is listed, repaired
- * and put back, and every event is scored once, with the vector of the replay.
+ * and requeued, and every event is scored once, with the vector of the replay.
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ import { type Command, ownFolder, startCommand } from '../support/command.ts'
 import { ordersPipeline } from './fixtures/orders.ts'
 
 const partitions = 2
-const [broken, fixed] = ['broken', 'mended'].map((state) => `test/integration/fixtures/orders-${state}.ts`) as [
+const [broken, fixed] = ['broken', 'repaired'].map((state) => `test/integration/fixtures/orders-${state}.ts`) as [
   string,
   string,
 ]
@@ -123,7 +123,7 @@ test('rejected events can be repaired and requeued, whatever their size, and are
   await rejected('replay', fixed, badLocation, '--value', repaired)
   expect((await rejected('replay', fixed, '--all')).out.at(-1)).toBe('1 requeued, 3 rejected: 2 not_json, 1 type.')
   await producer.send([{ topic, partition: 0, key: null, value: Buffer.from('the last one') }])
-  await until('what was sent last has its fate', () => deadLetters.length === 5)
+  await until('what was sent last has its outcome', () => deadLetters.length === 5)
   await sleep(500)
   await stopped(second)
   expect(predictedVectors(predictions)).toEqual(replayedVectors(replayed(plan, partitions, orders)))

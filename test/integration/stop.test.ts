@@ -80,7 +80,7 @@ test('a second process of the same name takes over; the first one ends and says 
   expect(new Set(ids).size).toBe(9_488)
 })
 
-test('a taken port is one sentence, and the process that has it goes on', async () => {
+test('a taken port is one sentence, and the process that has it continues', async () => {
   const environment = environmentOf()
   const first = startCommand(['run', definition, '--create-topics'], environment)
   await first.printed(listening)

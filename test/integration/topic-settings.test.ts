@@ -43,8 +43,8 @@ test('topics with other settings keep `run` from starting until they are altered
   expect(refused.output().trimEnd().split('\n')).toEqual([
     'error: Topics of this pipeline have settings with which its results could not be trusted:',
     `  ${transactions}: message.timestamp.type expected LogAppendTime, received CreateTime`,
-    `  ${transactions}: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received 604800000 (7d)`,
-    `  ${models}: retention.ms expected -1 (for ever), received 604800000 (7d)`,
+    `  ${transactions}: retention.ms expected at least 3283200000 (38d) or -1 (forever), received 604800000 (7d)`,
+    `  ${models}: retention.ms expected -1 (forever), received 604800000 (7d)`,
     `  ${models}: cleanup.policy expected delete, received compact`,
     'Fix them with these commands (records already there keep their times; lost ones do not come back):',
     `${alter} ${transactions} --add-config message.timestamp.type=LogAppendTime,retention.ms=3283200000`,

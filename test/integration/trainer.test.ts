@@ -18,7 +18,7 @@ interface ListedModel {
   readonly aliases: readonly string[]
 }
 
-test('learns, is killed, goes on, and says what became of an event', { timeout: 600_000 }, async () => {
+test('learns, is killed, continues, and says what became of an event', { timeout: 600_000 }, async () => {
   const pipeline = await runPipeline('trainer')
   const folder = ownFolder()
   const port = await freePort(undefined, [])

@@ -1,5 +1,5 @@
 /**
- * Twelve bytes kept every process busy for ever: a raw event that named an internal schema by its fingerprint, with a block of −2 bytes
+ * Twelve bytes kept every process busy forever: a raw event that named an internal schema by its fingerprint, with a block of −2 bytes
  * in an array that avsc skips. What is read here ends at once, whoever wrote it and with which schema.
  */
 import type avro from 'avsc'

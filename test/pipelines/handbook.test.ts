@@ -219,7 +219,7 @@ describe('handbookEvents', () => {
     expect(early.length).toBeGreaterThan(10)
   })
 
-  test('goes on with chargebacks alone after the last transaction', () => {
+  test('continues with chargebacks alone after the last transaction', () => {
     const rest = [...handbookEvents(table, { fromSecond: 183 * daySeconds })]
     expect(new Set(rest.map((event) => event.stream))).toEqual(new Set(['chargebacks']))
     expect(rest.at(-1)?.values).toMatchObject({ txId: '1753673', reportedAt: 1_538_917_852_648 })

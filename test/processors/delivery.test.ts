@@ -94,7 +94,7 @@ describe('at least once', () => {
     },
   )
 
-  test('a store that was emptied is folded anew to the committed offsets', async () => {
+  test('a store that was emptied is folded again to the committed offsets', async () => {
     const { runner, events, facts } = await run('at-least-once', 6, () => 'no')
     runner.store.empty()
     const again = runner.start({ limits: small })

@@ -89,7 +89,7 @@ describe('events out of order', () => {
     },
   )
 
-  test('more of them within the disorder than are read ahead: reading goes on until they can go', async () => {
+  test('more of them within the disorder than are read ahead: reading continues until they can go', async () => {
     const { events, sent } = shuffled(createRandom(23), 200, 100)
     const runner = await createPipelineRunner({
       pipeline: clicksPipeline({ disorder: '100s' }),

@@ -338,7 +338,7 @@ describe('taken up again', () => {
   })
 })
 
-describe('a refold', () => {
+describe('a restore', () => {
   test('is read to its end, however much lies beyond what it folds', () => {
     const clicks = Array.from({ length: 60 }, (_, i) => click(`e${i}`, 'anna', i))
     const refunds = [refund('r', 'anna', 5)]

@@ -54,7 +54,7 @@ describe('rows', () => {
     expect((await read(wide)).map(checked)).toMatchObject([{ id: 'ä' }, { id: 'ß\n', amount: 3 }])
   })
 
-  test('that are none are told with their line, once each, and the reading goes on', async () => {
+  test('that are none are told with their line, once each, and the reading continues', async () => {
     const lines = [header, 'a,1,2', 'b,2', 'c,3,4,5', 'd"d"d,5,6', 'e,x,-1', ',7,8', 'f\xff,1,2', 'g,9,10']
     const events = await read(Buffer.from(lines.join('\n'), 'latin1'))
     expect(events.map(checked)).toEqual([
@@ -101,7 +101,7 @@ describe('a file that cannot be read on ends it with the place', () => {
       `${header}\na,1,2\n"b,3,4\nc,5,6\n`,
       'f cannot be read as CSV: the row after line 2 has a quote',
     ],
-    ['text after a closing quote', `${header}\n"a"b,1,2\n`, 'f cannot be read as CSV: in line 2 a cell goes on after'],
+    ['text after a closing quote', `${header}\n"a"b,1,2\n`, 'f cannot be read as CSV: in line 2 a cell continues after'],
     ['a row without end', `${header}\n${'x'.repeat(200)}`, 'f cannot be read as CSV: the row after line 1 has more'],
     ['a wrong quote in the header', 'i"d\na', 'f cannot be read as CSV: line 1: Invalid Opening Quote'],
   ])('%s', async (_, text, expected) => {

@@ -32,7 +32,7 @@ test('empty lines and Windows ends of lines are passed over, and still counted',
   expect(events.map(({ location }) => location)).toEqual(['f, line 3', 'f, line 5'])
 })
 
-test('a line that is no event is told with its number, and the reading goes on', async () => {
+test('a line that is no event is told with its number, and the reading continues', async () => {
   const pieces = [
     Buffer.from('{"stream":"a"\n[1]\nnull\n"\xff'),
     Buffer.from([0xff]),

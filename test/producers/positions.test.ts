@@ -98,7 +98,7 @@ function idsExpected(count: number): string[][] {
 }
 
 describe('a run', () => {
-  test('goes on where the one before stopped, with what was refused counted as done', async () => {
+  test('continues where the one before stopped, with what was refused counted as done', async () => {
     const made = await setUp()
     const rows = rowsOf(100)
     expect(await run(made, rows.slice(0, 60))).toMatchObject({ events: 51, rejected: 9, skipped: 0 })
@@ -131,7 +131,7 @@ describe('a run', () => {
     await other.close()
   })
 
-  test('is ended by a newer one of the same source, which goes on', async () => {
+  test('is ended by a newer one of the same source, which continues', async () => {
     const made = await setUp()
     const rows = rowsOf(40)
     const first = await made.open()

@@ -56,7 +56,7 @@ async function firstTimes(broker: BrokerData, topic: string): Promise<number[]> 
   return fetched.map(({ records }) => (records[0]!.appendedAtMs - startMs) / 1_000)
 }
 
-test('the oldest records go, whatever partition they lie in, and the log goes on', async () => {
+test('the oldest records go, whatever partition they lie in, and the log continues', async () => {
   const { broker, write } = await setUp({ events: {} })
   await write('events', 100)
   const [busy, quiet] = await bounds(broker.data, 'events')

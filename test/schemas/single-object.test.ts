@@ -59,7 +59,7 @@ describe('the header', () => {
 })
 
 describe('records', () => {
-  test('of several schemas are told apart by fingerprint', () => {
+  test('of several schemas are distinguished by fingerprint', () => {
     expect(codec.decode(codec.encode('point', { x: -7 }))).toEqual({ name: 'point', record: { x: -7 } })
     expect(codec.decode(codec.encode('label', { text: 'é' }))).toEqual({ name: 'label', record: { text: 'é' } })
   })

@@ -25,7 +25,7 @@ const trimAlways: Edit = { file: batchLoop, find: 'const trimEvery = 64', replac
 
 /**
  * Two protections against the same error: a task's new owner reads the committed offsets while a transaction of the former owner, which is
- * open, goes on to commit later ones. Each is enough by itself, so that only both together are found.
+ * open, continues to commit later ones. Each is enough by itself, so that only both together are found.
  *
  * Ending the transactions of workers that are no longer in the group closes the window before the new owner can look. A task changes its
  * owner at a rebalance only. The former owner has then either joined again, which it does after its transaction has ended, or was expelled:

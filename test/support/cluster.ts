@@ -30,7 +30,7 @@ interface Node extends LocalKafkaPorts {
   readonly folder: string
 }
 
-/** On three brokers, what their data and their coordinators' is kept on; two are enough to go on. */
+/** On three brokers, what their data and their coordinators' is kept on; two are enough to continue. */
 const replicated = {
   'default.replication.factor': '3',
   'min.insync.replicas': '2',

@@ -49,12 +49,12 @@ export interface HandbookRun {
   readonly received: readonly Received[]
   /** A production process; resolves when it listens. */
   start(worker: string, settings?: Readonly<Record<string, string>>, ...more: string[]): Promise<Command>
-  /** Sends hours of event time at a pace, events a second; all of them unless told. */
+  /** Sends hours of event time at a pace, events a second; all of them by default. */
   produceHours(rate: number, hours?: { readonly from: number; readonly until: number }): Command
   /** Hands over what is committed, from the start of the topic on. Once a test. */
   watch(): Promise<void>
   untilPredicted(count: number, withinMs?: number): Promise<void>
-  /** Nothing lost, doubled or different from a quiet run: all there is, read anew from the start of the topic. */
+  /** Nothing lost, doubled or different from a quiet run: all there is, read again from the start of the topic. */
   expectQuiet(): Promise<void>
 }
 

@@ -41,7 +41,7 @@ interface Partition {
   end: number
 }
 
-/** `putsBack`: dead letters of the fold are repaired, or not, and put back once all else is done. */
+/** `putsBack`: dead letters of the fold are repaired, or not, and requeued once all else is done. */
 export async function instantRun(
   { plan, partitions, rawPartitions }: RandomPipeline,
   sent: readonly Sent[],
@@ -83,7 +83,7 @@ export async function instantRun(
   let steps = 0
   let hasRequeued = !options.requeues
 
-  /** Nothing here lets anybody else run: a pipeline that gets nowhere must not go on for ever. */
+  /** Nothing here lets anybody else run: a pipeline that gets nowhere must not continue forever. */
   function step(): void {
     if (++steps <= stepsMax) return
     const state = running.state().tasks.map(({ stage, partition, held, inputs, frontier, isRestoring }) => {
@@ -272,7 +272,7 @@ export async function instantRun(
   }
 }
 
-/** All inputs of a stage have the same partition count, and those of the one that keys anew another. */
+/** All inputs of a stage have the same partition count, and those of the one that rekeys another. */
 function isFirstOfRekey(plan: Plan, topic: string): boolean {
   const [first] = plan.stages
   return first!.kind === 'rekey' && first!.rawStreams.some((index) => plan.streams[index]!.topic === topic)

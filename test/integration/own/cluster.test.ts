@@ -1,5 +1,5 @@
 /**
- * Three real brokers with TLS and SASL: transactions and fencing as on one, and a pipeline of two processes that goes on by itself while
+ * Three real brokers with TLS and SASL: transactions and fencing as on one, and a pipeline of two processes that continues by itself while
  * the brokers that coordinate its group and its transactions are killed one after the other and come back: nothing lost or doubled.
  */
 import { mkdtempSync, rmSync } from 'node:fs'

@@ -1,5 +1,5 @@
 /**
- * Kafka and Redis are killed under load and come back: the stream goes on by itself, its predictions are those of a quiet run, and the
+ * Kafka and Redis are killed under load and come back: the stream continues by itself, its predictions are those of a quiet run, and the
  * trainer beside it has each of them once.
  */
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -21,7 +21,7 @@ async function openAdmin(address: string): Promise<Admin> {
   return admin
 }
 
-/** What a start ends with that must not go on. */
+/** What a start ends with that must not continue. */
 async function sentenceOf(run: HandbookRun): Promise<string> {
   const { code, err } = await call(['run', definition], {
     env: { ...run.environment, MILLRACE_LOG_LEVEL: 'silent', MILLRACE_WORKER: 'worker-1' },
@@ -30,7 +30,7 @@ async function sentenceOf(run: HandbookRun): Promise<string> {
   return err.find((line) => line.startsWith('error: ')) ?? err.join('\n')
 }
 
-test('whatever is emptied, paused, expired, removed or made anew', { timeout: 240_000 }, async () => {
+test('whatever is emptied, paused, expired, removed or recreated', { timeout: 240_000 }, async () => {
   const { kafka, redis } = await ownServers()
   const run = createHandbookRun({
     name: 'recovery',

@@ -199,7 +199,7 @@ describe('a rebuild', () => {
     )
   })
 
-  test('with all of them folds the state anew', async () => {
+  test('with all of them folds the state again', async () => {
     const positions = async () =>
       Object.fromEntries(Object.entries(await stored()).filter(([name]) => name.endsWith(':position')))
     const before = await positions()

@@ -197,7 +197,7 @@ describe.each(kinds)('a learner: %s', (kind, plan) => {
     learner.close()
   })
 
-  test.each([1, 777, 2_048])('goes on from its state after %i labels to the last bit', async (labels) => {
+  test.each([1, 777, 2_048])('continues from its state after %i labels to the last bit', async (labels) => {
     const whole = await modelOf(plan).learner!(features, start)
     learn(whole, 0, 3_000)
     const first = await modelOf(plan).learner!(features, start)

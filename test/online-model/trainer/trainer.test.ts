@@ -173,7 +173,7 @@ describe('the trainer', () => {
     expect(shown).toMatch(/millrace_model_average_precision\{role="champion",by="all",name=""\} 0\.\d/)
   })
 
-  test('goes on after a stop from what it had saved: nothing is learnt twice or published again', async () => {
+  test('continues after a stop from what it had saved: nothing is learnt twice or published again', async () => {
     const environment = await openEnvironment()
     await environment.send(0, 6 * hour)
     const first = await train(environment)
@@ -289,7 +289,7 @@ describe('the trainer', () => {
     await until(() => expect(retrainedVersions(again).length).toBeGreaterThan(0))
   })
 
-  test('a candidate that is too large for the registry is refused, and the trainer goes on', async () => {
+  test('a candidate that is too large for the registry is refused, and the trainer continues', async () => {
     const environment = await openEnvironment()
     await environment.send(0, 8 * hour)
     const vast = new Array<number>(150_000).fill(1)

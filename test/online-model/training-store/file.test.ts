@@ -94,13 +94,13 @@ describe('a file', () => {
     await openStore({ file })
   })
 
-  test('that is none or broken is refused, and built anew on request', async () => {
+  test('that is none or broken is refused, and built again on request', async () => {
     const file = join(folder(), 'store.duckdb')
     writeFileSync(file, 'x'.repeat(20_000))
     await expect(openStore({ file })).rejects.toMatchObject({
       code: 'training_store_unreadable',
       message: expect.stringMatching(
-        / cannot be read: DuckDB .* Remove the file: the next start builds it anew from Kafka\.$/,
+        / cannot be read: DuckDB .* Remove the file: the next start builds it again from Kafka\.$/,
       ),
     })
     const store = await openStore({ file, rebuild: true })
@@ -116,7 +116,7 @@ describe('a file', () => {
     })
   })
 
-  test('of another definition, label, topic or cluster is refused, and built anew on request', async () => {
+  test('of another definition, label, topic or cluster is refused, and built again on request', async () => {
     const file = join(folder(), 'store.duckdb')
     await (await openStore({ file })).close()
     const other = compile(clicksPipeline({ over: '20m' }))
@@ -124,7 +124,7 @@ describe('a file', () => {
       code: 'state_foreign',
       message:
         `The training store ${file} belongs to another definition's fingerprint: expected ${other.fingerprint}, ` +
-        `it has ${clicksPlan.fingerprint}. Name another file, or start with --rebuild to build it anew from Kafka.`,
+        `it has ${clicksPlan.fingerprint}. Name another file, or start with --rebuild to build it again from Kafka.`,
     })
     await expect(openStore({ file, clusterId: 'there' })).rejects.toThrow(
       'belongs to another Kafka cluster: expected there, it has here.',
@@ -275,7 +275,7 @@ describe('copies', () => {
     await expect(store.importParquet(text)).rejects.toThrow('received a file that does not say what it holds')
   })
 
-  test('columns are told apart whatever the features are called', () => {
+  test('columns are distinguished whatever the features are called', () => {
     const names = ['amount', 'Amount', 'id', 'feature_id', 'LABEL', 'weight']
     expect(columnsOf(names)).toEqual([
       'amount',

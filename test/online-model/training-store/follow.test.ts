@@ -81,7 +81,7 @@ function follow(
 }
 
 describe('the follower', () => {
-  test('reads both topics, hands out what matures once, and goes on where the store stands', async () => {
+  test('reads both topics, hands out what matures once, and continues where the store stands', async () => {
     const broker = await openBroker()
     const file = join(folder(), 'store.duckdb')
     const store = await openStore({ file })
@@ -151,12 +151,12 @@ describe('the follower', () => {
     await broker.admin.ensureTopics([{ topic: topics.predictions, partitions: 2, config: {} }])
     const message =
       'The training store has read clicks.predictions partition 0 up to offset 3, but its log ends at 0: ' +
-      'Kafka lost data. Start with --rebuild to build the store anew from what Kafka has.'
+      'Kafka lost data. Start with --rebuild to build the store again from what Kafka has.'
     await expect(open.follower.step()).rejects.toMatchObject({ code: 'state_ahead', message })
     await expect(follow(broker.data, store).follower.step()).rejects.toMatchObject({ code: 'state_ahead', message })
   })
 
-  test('waits and goes on after failures that pass, and gives up when they do not', async () => {
+  test('waits and continues after failures that pass, and gives up when they do not', async () => {
     const broker = await openBroker()
     const store = await openStore()
     await predict(broker, 'a', 1)

@@ -124,7 +124,7 @@ describe('what unpacks to more than is read', () => {
     expect(() => decompress(4, packed, position, 1_000_000)).toThrow(/it unpacks to more than 1000000 bytes/)
   })
 
-  test('zstd that would move a large window for ever is refused', () => {
+  test('zstd that would move a large window forever is refused', () => {
     const packed = zstdFrame(
       Array.from({ length: 2_000 }, () => 'a'),
       { windowDescriptor: 0x68 },

@@ -38,7 +38,7 @@ describe('a heartbeat', () => {
     expect(state()).toEqual({ current: false, member: false, beats: 10, lost: 0 })
   })
 
-  test('goes on beating through a rebalance, no longer current', async () => {
+  test('continues beating through a rebalance, no longer current', async () => {
     const { state } = beating(['NONE', 'REBALANCE_IN_PROGRESS', 'NONE'])
     await vi.advanceTimersByTimeAsync(550)
     expect(state()).toEqual({ current: false, member: true, beats: 5, lost: 0 })

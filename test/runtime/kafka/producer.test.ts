@@ -105,7 +105,7 @@ describe('the producer', () => {
     expect(seen).toEqual(['node 1: partition 0, 40/0+2', 'node 1: partition 0, 40/2+1', 'node 1: partition 0, 41/0+1'])
   })
 
-  test('gives up in the end, rejects only who was not served, and starts anew for the next', async () => {
+  test('gives up in the end, rejects only who was not served, and starts again for the next', async () => {
     const { producer, seen } = scripted((nodeId, _, request) =>
       nodeId === 2 && request < 50 ? 'NOT_ENOUGH_REPLICAS' : null,
     )

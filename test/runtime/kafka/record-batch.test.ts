@@ -128,7 +128,7 @@ describe('encoded record batches', () => {
 })
 
 describe('fetched record sets', () => {
-  test('are read from the offset asked for, across batches, and go on past the last one', async () => {
+  test('are read from the offset asked for, across batches, and continue past the last one', async () => {
     const bytes = Buffer.concat([
       batch([text('a'), text('b'), text('c')], { baseOffset: 10 }),
       batch([text('d')], { baseOffset: 20 }),
@@ -153,7 +153,7 @@ describe('fetched record sets', () => {
     expect(records.map(({ appendedAtMs }) => appendedAtMs)).toEqual([1_800_000_000_000, 1_800_000_000_000])
   })
 
-  test('leave out markers and aborted transactions, and go on past them', async () => {
+  test('leave out markers and aborted transactions, and continue past them', async () => {
     const bytes = Buffer.concat([
       batch([text('no')], { baseOffset: 0, producerId: 7, transactional: true }),
       batch([text('yes')], { baseOffset: 1, producerId: 8, transactional: true }),

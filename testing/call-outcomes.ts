@@ -1,6 +1,6 @@
 /**
  * What happens to each call that a simulated process makes: how long the request and its answer are on their way, and whether one of them
- * is lost. Drawn one after the other from a seed, so that the same run has the same fates; asked by `simulated-process.ts`.
+ * is lost. Drawn one after the other from a seed, so that the same run has the same outcomes; asked by `simulated-process.ts`.
  */
 import type { Random } from './random.ts'
 
