@@ -67,7 +67,7 @@ function isTimestampOf(stream: AnyStream, at: unknown): boolean {
   )
 }
 
-/** One place in time for a stream's facts in one entity's log. */
+/** All facts of a stream in one entity's log are dated by the same field. */
 export function checkFactTimes(aggregates: ReachedAggregates, report: Report): void {
   const timeFields = new Map<string, string>()
   for (const { path, aggregate } of aggregates) {
@@ -82,7 +82,7 @@ export function checkFactTimes(aggregates: ReachedAggregates, report: Report): v
   }
 }
 
-/** A stream must enter no later than the first stage that it leaves facts in; one that is rekeyed goes through all of them. */
+/** A stream must enter no later than the first stage that it leaves facts in; one that is repartitioned passes through all of them. */
 export function checkRoutes(
   scored: AnyStream,
   entities: readonly Entity[],

@@ -96,7 +96,7 @@ function checkFeatures(pipeline: Pipeline, reached: Reached, report: Report): vo
 
 /** Events arrive by the key of their topic, so the first stage must be that of the entity which this key names. */
 function checkFirstEntity({ scores }: Pipeline, { entities, aggregates }: Reached, report: Report): void {
-  // Where an entity is no entity, it may be the one that is looked for here.
+  // An invalid entity may be the one that is searched for here.
   if (aggregates.some(({ aggregate }) => !isEntity(aggregate.by))) return
   if (inStageOrder(scores, entities).length > 0) return
   const expected = `an aggregate by an entity keyed in ${scores.name} by ${scores.key}, the Kafka key of its topic`
@@ -158,7 +158,7 @@ function checkOutcome(path: string, value: unknown, report: Report): void {
 
 const namespaceName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
-/** A namespace stands before every topic, group and key. */
+/** A namespace is the prefix of every topic, group and key. */
 export function checkNamespace(namespace: string): DefinitionProblem[] {
   if (namespaceName.test(namespace)) return []
   const expected = 'letters, digits, dots, dashes and underscores that begin with a letter or digit, at most 64'

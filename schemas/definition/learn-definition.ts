@@ -14,10 +14,10 @@ export function better(metric: QualityMetric): Better {
 
 /** Durations are event time. */
 export interface LearnDefinition {
-  /** Learn from every label as it matures, and publish the weights every so often (every 6h by default). */
+  /** Learn from every label as it matures, and publish the weights at an interval (6h by default). */
   readonly continuously?: boolean | { readonly publishEvery: Duration }
-  /** Retrain from the log: every so often, after so many newly matured rows, or both; on all rows kept unless `over` says how old. */
+  /** Retrain from the log: at an interval, after so many newly matured rows, or both; on all rows kept, or on those not older than `over`. */
   readonly retrain?: { readonly every?: Duration; readonly rows?: number; readonly over?: Duration }
-  /** Better by average precision by default. */
+  /** By default, better by average precision. */
   readonly promoteIf?: Better
 }

@@ -51,7 +51,7 @@ export function inStageOrder(scored: AnyStream, entities: readonly Entity[]): En
   return first ? [first, ...entities.filter((entity) => entity !== first)] : []
 }
 
-/** Whether the stream takes the hop before all stages: it says so, and something is done with its events. */
+/** Whether the stream is repartitioned before all stages: it is declared so, and its events are used. */
 export function isRekeyed(stream: AnyStream, inOrder: readonly Entity[], aggregates: ReachedAggregates): boolean {
   if (!stream.rekey) return false
   return stageEntered(stream, inOrder) !== -1 || aggregates.some(({ aggregate }) => aggregate.stream === stream)

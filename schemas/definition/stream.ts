@@ -98,8 +98,8 @@ export interface StreamOptions<F extends FieldSpecs> {
   /** Events dated further than this ahead of the time they were appended are rejected (default 5m). */
   readonly ahead?: Duration
   /**
-   * Records may lie in any partition, whatever their producer's way of hashing keys: they are carried to the right one by
-   * one hop more. Without it an event in another partition than its key's (by murmur2) is rejected.
+   * Records may be in any partition, however their producer hashes keys: one more repartition topic carries them to the
+   * right one. Without it an event in another partition than its key's (by murmur2) is rejected.
    */
   readonly rekey?: boolean
 }

@@ -63,7 +63,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   const codecParts = { prefix, avroNamespace, writers }
   const inOrder = inStageOrder(pipeline.scores, reached.entities)
   const rekeyed = reached.streams.filter((stream) => isRekeyed(stream, inOrder, reached.aggregates))
-  // The stage that rekeys has the key of the first entity and counts nothing by it.
+  // The repartitioning stage has the key of the first entity and aggregates nothing by it.
   const entities = rekeyed.length > 0 ? [entity(rekeyStage, inOrder[0]!.keys), ...inOrder] : inOrder
   const entersAt = (stream: AnyStream): number | null => {
     if (rekeyed.includes(stream)) return 0
@@ -322,7 +322,7 @@ function planFeatures(
 /** Names of fields by name of stream. */
 type NeededFields = ReadonlyMap<string, ReadonlySet<string>>
 
-/** Every field that tells an event apart or that something is computed from. */
+/** Every field that identifies an event or that something is computed from. */
 function fieldsNeeded(pipeline: Pipeline, entities: readonly Entity[], aggregates: ReachedAggregates): NeededFields {
   const needed = new Map<string, Set<string>>()
   const need = (stream: AnyStream, field: string) => {

@@ -1,11 +1,11 @@
-/** What a label event says: 0, 1 or that what was said before is withdrawn. Called wherever labels are joined to predictions. Pure. */
+/** The outcome that a label event reports: 0, 1, or null, which withdraws an earlier one. Called wherever labels are joined to predictions. Pure. */
 import type { EventValues, FieldValue } from '../kernel/event.ts'
 import type { LabelPlan } from './plan.ts'
 
-/** Null: withdrawn, so that the event stands as one that no label names. */
+/** Null: withdrawn, so that the event counts as unlabelled. */
 export type Outcome = 0 | 1 | null
 
-/** A label event's place: the latest by (time, partition, offset) is the one that holds. */
+/** Position of a label event: the latest by (time, partition, offset) is in effect. */
 export interface LabelPosition {
   /** Of the label event, ms. */
   readonly time: number

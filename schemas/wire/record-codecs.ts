@@ -222,7 +222,7 @@ export function createPredictionCodec(
   writers: WriterSchemas,
 ): RecordCodec<Prediction> {
   const nullable = (type: string) => ['null', type]
-  // A prediction of a definition without the feature is read, too: its fingerprint says that it is another's.
+  // A prediction of a definition without the feature is read, too: its fingerprint shows that it belongs to another definition.
   const vector = {
     ...record('features', namespace, {}),
     fields: features.map((name) => ({ name, type: nullable('double'), default: null })),

@@ -1,5 +1,5 @@
 /**
- * Records in Avro's single-object encoding. One codec holds every record type that may lie in a topic and tells them apart by fingerprint;
+ * Records in Avro's single-object encoding. One codec holds every record type of a topic and distinguishes them by fingerprint;
  * what was written with another schema is resolved to the codec's own.
  */
 import assert from 'node:assert/strict'
@@ -24,7 +24,7 @@ interface Reading {
 
 interface Writing {
   readonly type: avro.Type
-  /** Marker and fingerprint as they stand before each record. */
+  /** Marker and fingerprint as they precede each record. */
   readonly header: Buffer
 }
 
@@ -49,7 +49,7 @@ export interface SingleObjectOptions {
   readonly writers?: WriterSchemas
   /** What the record types are declared for; internal topics by default. */
   readonly topics?: TopicKind
-  /** Which of the record types a writer's schema is read as, and with which type; by the name by default. Null: as none of them. */
+  /** Which of the record types a writer's schema is read as, and with which type; by default by its name. Null: as none of them. */
   readonly readerFor?: (writer: avro.Type) => { readonly name: string; readonly type: avro.Type } | null
 }
 
