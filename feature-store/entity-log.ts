@@ -20,7 +20,7 @@ const bytesPerValue = 8
 const firstCapacityRows = 8
 const noRows = new Float64Array(0)
 
-// Stored rows are little-endian doubles and are copied as they lie.
+// Stored rows are little-endian doubles and are copied unchanged.
 assert(new Uint8Array(new Float64Array([1]).buffer)[7] === 0x3f, 'entity logs need a little-endian machine')
 
 export interface EntityLog {
@@ -36,7 +36,7 @@ export interface EntityLog {
   unwritten: number[]
 }
 
-/** The log that the store's bytes stand for, each fact once; null is an entity without facts. */
+/** The log that the store's bytes encode, each fact once; null is an entity without facts. */
 export function decodeLog(bytes: Buffer | null, layout: FactLayout): EntityLog {
   const { width } = layout
   if (bytes === null) return { width, rows: noRows, start: 0, end: 0, storedRows: 0, unwritten: [] }
@@ -197,7 +197,7 @@ function makeRoom(log: EntityLog): void {
 }
 
 /**
- * In the store rows lie as they came, and a Redis that died in the middle of a step may hold some of them twice (decision 35). Most logs
+ * In the store rows are in order of arrival, and a Redis that died in the middle of a step may hold some of them twice (decision 35). Most logs
  * came in order and are left alone.
  */
 function arrangeRows(log: EntityLog): void {

@@ -99,7 +99,7 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
       for (let step = 0; step < steps; step++) first = undoStep(state)
       bringTornBack(state)
       state.torn = first?.written.slice(0, tornWrites) ?? []
-      // What lies before them on the disk stays.
+      // Earlier bytes on the disk stay.
       if (state.torn.length > 0) state.undo.length = 0
     },
     tailSteps: (entity, partition) => stateOf(entity, partition).undo.length,
@@ -164,7 +164,7 @@ function clearState(state: TaskState): void {
   state.undo.length = 0
 }
 
-/** What is rewritten or taken away is so whatever was there. */
+/** Replacements and removals do not depend on what was there. */
 function forgetTorn(state: TaskState, key: string): void {
   if (state.torn.length > 0) state.torn = state.torn.filter(({ write }) => write.key !== key)
 }
@@ -208,7 +208,7 @@ function undoStep(state: TaskState): Undo {
   return undo
 }
 
-/** They are executed where they lie in the file: before all that was written since. */
+/** They are executed in file order: before all that was written since. */
 function bringTornBack(state: TaskState): void {
   if (state.torn.length === 0) return
   for (const { write, length } of state.torn) {
@@ -219,7 +219,7 @@ function bringTornBack(state: TaskState): void {
     state.logs.set(write.key, { bytes: whole, length: whole.length })
   }
   state.torn = []
-  // What lies before them on the disk stays.
+  // Earlier bytes on the disk stay.
   state.undo.length = 0
 }
 

@@ -110,7 +110,7 @@ export const entitiesRoute = {
   },
 } as const
 
-/** Features that can be asked of a stage's entity. */
+/** Features that can be read of a stage's entity. */
 export function featuresOf(plan: Plan, { entity }: StagePlan): string[] {
   return plan.features.filter((feature) => feature.entity === entity.name).map(({ name }) => name)
 }

@@ -1,6 +1,6 @@
 /**
  * The HTTP interface to features, a Fastify plugin: what can be asked, the features of one key, the features of many.
- * The command line registers it with a server of `runtime/http/server.ts`, which answers what its schemas refuse and what fails.
+ * The command line registers it with a server of `runtime/http/server.ts`, which answers requests that its schemas reject and failures.
  */
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { type FailedRequest, type HttpFailure, invalidRequest } from '../runtime/http/failure.ts'
@@ -129,7 +129,7 @@ export function featureRoutes(reader: FeatureReader, plan: Plan, { nowMs }: Rout
   return async (app: FastifyInstance): Promise<void> => {
     app.get('/entities', { schema: entitiesRoute }, async () => entities)
     for (const stage of plan.entityStages) addEntity(app, stage)
-    // An entity that is none: the answer tells those that there are.
+    // An unknown entity: the answer lists the known ones.
     const unknown = { schema: { hide: true } }
     app.get<{ Params: { entity: string; key: string } }>('/features/:entity/:key', unknown, ({ params }, reply) =>
       readOne(reply, params.entity, params.key, {}),

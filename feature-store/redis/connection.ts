@@ -1,6 +1,6 @@
 /**
- * From an address to one connection to Redis whose replies come in the order of the calls and whose failures are told
- * apart: `redis_unreachable` when there is no answer in time, `redis_refused` when this process is not let in or lacks a
+ * From an address to one connection to Redis whose replies come in the order of the calls and whose failures are
+ * classified: `redis_unreachable` when there is no answer in time, `redis_refused` when this process is not let in or lacks a
  * right, `redis_request_failed` when the answer is another error. The Redis store calls it.
  */
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
@@ -21,7 +21,7 @@ export interface RedisAddress {
   readonly url: string
   /** Of a `rediss://` address. */
   readonly tls?: TlsOptions
-  /** Where they do not stand in the address. */
+  /** Where the address does not contain them. */
   readonly username?: string
   readonly password?: string
 }
@@ -32,7 +32,7 @@ export interface RedisConnection {
   getAll(keys: readonly string[]): Promise<Array<Buffer | null>>
   scan(cursor: string, pattern: string): Promise<{ cursor: string; keys: string[] }>
   ping(): Promise<void>
-  /** What the server says of itself: lines of `name:value`. */
+  /** Reply to INFO: lines of `name:value`. */
   info(): Promise<string>
   close(): Promise<void>
 }
@@ -57,7 +57,7 @@ export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict
     connectTimeout: timeoutMs,
     commandTimeout: timeoutMs,
     socketTimeout: timeoutMs,
-    // A command whose reply is lost fails at once; whether it was done is for the fence to say, not for a resend to
+    // A command whose reply is lost fails at once; whether it was done is decided by the fence, not by a resend to
     // risk.
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
@@ -113,7 +113,7 @@ export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict
     },
     info: () => ask('INFO', redis.info()),
     close: async () => {
-      // Waits for the replies that are still due; a connection that is gone has none.
+      // Waits for the replies that are still due; a lost connection has none.
       if (redis.status === 'ready') await ask('QUIT', redis.quit())
       else redis.disconnect()
     },
@@ -151,7 +151,7 @@ function failureOf(
 }
 
 /**
- * A connection that was closed before it was ready may be a matter of settings: the port is asked whether it speaks TLS.
+ * A connection that was closed before it was ready may be a matter of settings: a TLS handshake is tried on the port.
  */
 async function firstFailure(error: unknown, url: string, lastFailure: Error | undefined): Promise<unknown> {
   const code = (lastFailure as NodeJS.ErrnoException | undefined)?.code

@@ -4,8 +4,8 @@
  * it.
  *
  * Nothing is sent twice by itself. When a reply is lost, the caller applies the same step again: the script then finds
- * the store at the step's own end under the same owner, which only this very step can have brought about, and says that
- * it was done. Any other position is a refusal.
+ * the store at the step's own end under the same owner, which only this step can have caused, and reports that
+ * it was done. Any other position is rejected.
  */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -25,7 +25,7 @@ export interface RedisStoreOptions extends RedisAddress {
   readonly namespace: string
   /** Longest that connecting or one call may take. */
   readonly timeoutMs?: number
-  /** For those who only look: a server that evicts keys is not refused. */
+  /** For read-only use: a server that evicts keys is accepted. */
   readonly mayEvict?: boolean
 }
 
@@ -102,8 +102,8 @@ function openTask(
   claimedPosition: string | null,
 ): TaskStore {
   let position = claimedPosition
-  // Calls are answered in order: a load finds what the last apply sent before it leads to. A refused apply is followed
-  // by refusals.
+  // Calls are answered in order: a load finds what the last apply sent before it leads to. A rejected apply is followed
+  // by rejections.
   let sent = claimedPosition
 
   async function loadSome(entityKeys: readonly string[], expected: string | null): Promise<Array<Buffer | null>> {

@@ -175,7 +175,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       await expect(task.apply({ from: 'p2', to: 'p3', writes: [append('a', 'three')] })).rejects.toMatchObject({
         code: 'state_lost',
         message:
-          'The store stands at p1 for task customer/0, expected position p2: drop the local state and claim again.',
+          'The store is at p1 for task customer/0, expected position p2: drop the local state and claim again.',
       })
       expect(task.position).toBe('p1')
       await expect(task.load(['a'])).rejects.toMatchObject({ code: 'state_lost' })

@@ -92,7 +92,7 @@ test.each([
   // The owner that lived through it is refused whatever it tries, and nothing is folded on a hole.
   await expect(task.load(['a'])).rejects.toMatchObject({
     code: 'state_lost',
-    message: 'The store stands at p1 for task customer/0, expected position p3: drop the local state and claim again.',
+    message: 'The store is at p1 for task customer/0, expected position p3: drop the local state and claim again.',
   })
   await expect(task.apply({ from: 'p3', to: 'p4', writes: [append('a', 'x')] })).rejects.toMatchObject({
     code: 'state_lost',
