@@ -41,7 +41,7 @@ const publishedTies: ReadonlyMap<number, number> = new Map(
 )
 
 /**
- * One entry per transaction and column, by second, then customer, then order of generation. Nobody writes to it once
+ * One entry per transaction and column, by second, then customer, then order of generation. It is not written to once
  * it is returned.
  */
 export interface HandbookTable {
@@ -60,7 +60,7 @@ export interface HandbookTable {
   readonly scenario: Uint8Array
 }
 
-/** A type rather than an interface, so that `values` passes wherever a plain record of field values is asked for. */
+/** A type rather than an interface, so that `values` passes wherever a plain record of field values is expected. */
 export type HandbookEvent =
   | {
       readonly stream: 'transactions'
@@ -275,7 +275,7 @@ function roundHalfToEven(value: number): number {
 }
 
 /**
- * Order of generation already has customers in order, so that sorting by (second, place in it) gives the order of the
+ * Order of generation already has customers in order, so that sorting by (second, index within it) gives the order of the
  * table.
  */
 function inOrder(seed: number, draws: Draws): HandbookTable {
@@ -380,7 +380,7 @@ function chargebacksInOrder(table: HandbookTable): { readonly row: Int32Array; r
   }
 }
 
-/** The first place in an ascending column whose value is at least `bound`. */
+/** The first index in an ascending column whose value is at least `bound`. */
 function lowerBound(column: ArrayLike<number>, bound: number): number {
   let low = 0
   let high = column.length

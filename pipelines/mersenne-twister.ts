@@ -31,9 +31,9 @@ export interface PythonRandom {
   u32(): number
   /** In [0, 1), 53 bits. */
   double(): number
-  /** An integer in [0, length): the place that `choice` takes in a list of this length. */
+  /** An integer in [0, length): the index that `choice` takes in a list of this length. */
   below(length: number): number
-  /** `count` distinct places in a list of this length, in the order in which `sample` takes them. */
+  /** `count` distinct indexes in a list of this length, in the order in which `sample` takes them. */
   sample(length: number, count: number): Int32Array
 }
 
@@ -190,7 +190,7 @@ function mixed(state: Uint32Array, word: number): number {
   return before ^ (before >>> 30)
 }
 
-/** The last word stands before the first when the state is gone through again. */
+/** The last word precedes the first when the state is iterated again. */
 function advance(state: Uint32Array, word: number): number {
   if (word + 1 < words) return word + 1
   state[0] = state[words - 1]!
