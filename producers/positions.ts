@@ -163,7 +163,7 @@ async function claim(state: PositionsState): Promise<number | null> {
 }
 
 async function sendChunk(state: PositionsState, records: readonly OutRecord[], rows: number): Promise<void> {
-  assert(rows > state.committedRows, 'a chunk stands for rows')
+  assert(rows > state.committedRows, 'a chunk has rows')
   let known: Session | null = state.session
   await withRetries(state, async (session) => {
     if (session !== known) {
@@ -184,7 +184,7 @@ async function sendChunk(state: PositionsState, records: readonly OutRecord[], r
 
 async function readPosition({ topicPartition, group }: PositionsState, { worker }: Session): Promise<Position | null> {
   const [committed] = await worker.committed([topicPartition])
-  assert(committed, 'one partition was asked for')
+  assert(committed, 'one partition was requested')
   return committed.offset === null ? null : { rows: committed.offset, note: noteOf(committed.metadata, group) }
 }
 

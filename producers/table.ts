@@ -120,7 +120,7 @@ function lacksColumns(target: Target, columns: readonly string[], options: RowOp
     `${sourceName} lacks columns that the stream ${target.name} needs: ${missing.join(', ')}.${columnsText(columns)}` +
       `\n  to name them: --map ${quoted(suggested.map(([field, column]) => `${field}=${column}`).join(','))}` +
       (columns.some(looksLikeValue)
-        ? '\n  the first row must hold the names of the columns; here it looks like values'
+        ? '\n  the first row must hold the names of the columns; here it holds values'
         : ''),
     { details: { stream: target.name, missing, columns: [...columns] } },
   )

@@ -31,7 +31,7 @@ describe('columns that the stream needs and the file lacks are one error', () =>
 
   test('a first row that holds no names is seen', () => {
     expect(rejection(['17', '2018-04-01', 'x']).slice(-1)).toEqual([
-      '  the first row must hold the names of the columns; here it looks like values',
+      '  the first row must hold the names of the columns; here it holds values',
     ])
   })
 
