@@ -1,5 +1,5 @@
 /**
- * Vectors and labels in event time in, the table of a backtest out: a week is scored by models that learned from what had come to count
+ * Vectors and labels in event time in, the table of a backtest out: a week is scored by models that learned from what was known
  * by then. Called by `millrace backtest`, which replays a source into it; nothing here reads a clock or a file.
  */
 import assert from 'node:assert/strict'

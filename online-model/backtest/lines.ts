@@ -111,7 +111,7 @@ export async function createContinuousLine(
   }
 
   function publish(atMs: number): void {
-    // Without a positive there is nothing yet to tell apart, and without a new row nothing new.
+    // Without a positive there is nothing to learn yet, and without a new row nothing new.
     if (taught.positives === 0 || taught.rows === publishedRows) return
     publishedRows = taught.rows
     const began = elapsedMs()

@@ -50,7 +50,7 @@ const threshold = 0.5
 interface Scored {
   readonly line: Line
   readonly scores: Float64Array
-  /** Place in the line's versions. */
+  /** Index in the line's versions. */
   readonly versions: Int32Array
   readonly predictMicros: number
 }

@@ -52,8 +52,8 @@ export function brier(labels: ArrayLike<number>, scores: ArrayLike<number>, opti
 }
 
 /**
- * Expected calibration error: by how much the mean score and the share of positives lie apart, in the mean over bins of equal width
- * (each without its lower edge, the first with 0), weighted by what lies in them.
+ * Expected calibration error: by how much the mean score and the share of positives differ, in the mean over bins of equal width
+ * (each without its lower edge, the first with 0), weighted by their rows.
  */
 export function calibrationError(
   labels: ArrayLike<number>,

@@ -28,7 +28,7 @@ export interface ChampionScorer extends Scorer {
 /** `loadToEnd` also rejects with `state_foreign` where a champion's weights contradict the definition that it names. */
 export interface RegistryFollower extends RegistryReader {
   /**
-   * The champion's scorer; null while there is no champion made for this definition. Synchronous: ask at a batch
+   * The champion's scorer; null while there is no champion made for this definition. Synchronous: read at a batch
    * boundary.
    */
   current(): ChampionScorer | null

@@ -231,7 +231,7 @@ async function rollback(writer: WriterState, { by, reason, from, fits }: Rollbac
   const state = await refresh(writer)
   if (champion(state)?.version !== from) return overtaken(state, championAlias)
   const target = rollbackTarget(state, fits)
-  if (target === null) return rejected(`there is no version before ${from} to go back to`)
+  if (target === null) return rejected(`there is no version before ${from} to roll back to`)
   const { version } = target
   return changeAlias(writer, { alias: championAlias, version, previous: from, by, reason, action: 'rollback' })
 }

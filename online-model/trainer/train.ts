@@ -29,7 +29,7 @@ export interface TrainOptions {
   readonly seed: number
   readonly clock: () => number
   readonly printLine: (line: string) => void
-  /** Who asked for the training: recorded with the alias change. */
+  /** Who requested the training: recorded with the alias change. */
   readonly by: string
   /** Most predictions trained on, the newest mature ones; 1,000,000 unless given. About 150 bytes each plus 16 for every feature. */
   readonly rowsMax?: number

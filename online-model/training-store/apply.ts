@@ -124,7 +124,7 @@ const predictionColumns: ReadonlyArray<Column<PredictionRow>> = [
   { type: 'double', of: () => 1 },
 ]
 
-/** Answers how many were new. One that comes again has the same time: only rows of these times are looked through. */
+/** Answers how many were new. One that comes again has the same time: only rows of these times are searched. */
 async function keepPredictions(
   session: Session,
   layout: Layout,

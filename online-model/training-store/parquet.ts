@@ -8,7 +8,7 @@ import { addCounts, type Progress } from './progress.ts'
 import type { TimeSpan } from './read-rows.ts'
 import { quoted, writeBeside } from './snapshot.ts'
 
-/** What the file says about itself: without it, columns of the same names might mean anything. */
+/** Metadata of the file: without it, columns of the same names might mean anything. */
 const aboutKey = 'millrace'
 
 /** Columns of the file beside the features, and what of `r`, joined with `l`, each holds. */

@@ -1,5 +1,5 @@
 /**
- * Keeps a training store within its bounds: what is too old goes, and of too many negatives a share, chosen by a hash of the id, stays and
+ * Keeps a training store within its bounds: what is too old is removed, and of too many negatives a share, chosen by a hash of the id, stays and
  * weighs more. Called in the transaction of a batch.
  */
 import type { Session } from './database.ts'
@@ -80,7 +80,7 @@ export async function trim(
 
 /**
  * Removes rows of `where` by halves until the table has `room` rows or none of them are left to remove; what is left of them weighs for
- * those that went. Halves are nested: a row that was sampled before stands for as many as the sharper sampling says.
+ * those removed. Halves are nested: a row that was sampled before represents as many as the stricter sampling implies.
  */
 async function sample(session: Session, table: string, where: string, room: number): Promise<number> {
   const levels = await session.all(

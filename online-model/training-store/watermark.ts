@@ -11,7 +11,7 @@ export interface PartitionRead {
   readonly next: number
   /** Latest event time among the records between, whether they were of use or not; −∞ where there was none. */
   readonly passedMs: number
-  /** There was nothing more when it was asked, and it was asked after the batch before this one. */
+  /** It had nothing more when it was fetched, and it was fetched after the batch before this one. */
   readonly isAtEnd: boolean
 }
 
