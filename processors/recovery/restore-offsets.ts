@@ -1,5 +1,5 @@
 /**
- * Before a rebuild: replaces committed offsets that are lost, or that lie outside Kafka's log, by the best known position of what was
+ * Before a rebuild: replaces committed offsets that are lost, or that are outside Kafka's log, by the best known position of what was
  * published, so that a restore up to there publishes nothing again. Called by `open-tasks.ts` for all tasks, in one transaction, before the
  * stored state is cleared.
  */
