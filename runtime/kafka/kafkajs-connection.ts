@@ -169,7 +169,7 @@ export async function openEndpoint(host: string, port: number, options: KafkaEnd
   }
 }
 
-/** kafkajs wants an encoder object; one with these two members is all that it looks at. */
+/** kafkajs wants an encoder object; it reads only these two members. */
 function toKafkajs<T>(request: RawRequest<T>): object {
   return {
     request: {

@@ -34,7 +34,7 @@ export async function partitionCounts(
 }
 
 /**
- * Creates what is missing, LogAppendTime unless the settings say otherwise, and waits until every partition has a
+ * Creates what is missing, LogAppendTime unless the settings differ, and waits until every partition has a
  * leader.
  */
 export async function ensureTopics(connections: Connections, specs: readonly TopicSpec[]): Promise<void> {
@@ -97,7 +97,7 @@ async function untilLed(connections: Connections, specs: readonly TopicSpec[]): 
   }
 }
 
-/** Start of the log and last stable offset of each partition, in the order asked for. */
+/** Start of the log and last stable offset of each partition, in the order requested. */
 export async function bounds(
   connections: Connections,
   partitions: readonly TopicPartition[],
@@ -110,7 +110,7 @@ export async function bounds(
   })
 }
 
-/** The first offset appended at that time or later, else the last stable one, in the order asked for. */
+/** The first offset appended at that time or later, else the last stable one, in the order requested. */
 export async function offsetsAt(
   connections: Connections,
   partitions: readonly TopicPartition[],

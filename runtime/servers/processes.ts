@@ -14,7 +14,7 @@ export interface ListedProcess {
   readonly command: string
 }
 
-/** Whether there is a process (or with a negative number, a process group) of that number, whoever owns it. */
+/** Whether there is a process (or with a negative number, a process group) of that number, of any owner. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -28,8 +28,8 @@ export function isAlive(pid: number): boolean {
 }
 
 /**
- * Whether the process that left a mark (a lock, a folder) at `markedAtMs` under its pid has ended. A process of that pid
- * that started after the mark is another one: pids are reused, in containers after every restart. Where `ps` is
+ * Whether the process that left a file (a lock, a folder) at `lockedAtMs` under its pid has ended. A process of that pid
+ * that started after it is another one: pids are reused, in containers after every restart. Where `ps` is
  * missing, a living pid counts as the owner.
  */
 export async function ownerIsGone(pid: number, lockedAtMs: number, environment: NodeJS.ProcessEnv): Promise<boolean> {

@@ -13,7 +13,7 @@ export interface ServerStart extends GuardedOptions {
   readonly name: string
   readonly address: string
   /**
-   * Resolves when the server answers, rejects while it does not; asked again and again. Must end by itself within
+   * Resolves when the server answers, rejects while it does not; called repeatedly. Must end by itself within
    * seconds.
    */
   readonly probe: () => Promise<void>
