@@ -11,7 +11,7 @@ import { skewExamination } from './skew.ts'
 import { stateExaminations } from './state.ts'
 import type { Subject } from './subject.ts'
 
-/** All examinations run at the same time; `say` gets their checks in a fixed order. */
+/** All examinations run at the same time; `onCheck` gets their checks in a fixed order. */
 export async function examine(
   subject: Subject,
   more: { readonly faults: PipelineError | null; readonly asked: Asked; readonly onCheck: (check: Check) => void },

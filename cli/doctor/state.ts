@@ -1,6 +1,6 @@
 /**
- * What Redis holds of each task against what it should be: whose state it is, and where it stands beside Kafka's committed offsets. So
- * that what would refuse a start is known before one; nothing is taken over. Called by `doctor`.
+ * What Redis holds of each task against what it should be: its identity, and its position compared with Kafka's committed offsets. So
+ * that what would prevent a start is known in advance; no ownership is taken. Called by `doctor`.
  */
 import type { StateIdentity, TaskInspection } from '../../feature-store/store.ts'
 import { decodePosition, isAhead, type TaskPosition } from '../../processors/position.ts'
@@ -142,7 +142,7 @@ export function positionCheck(name: string, relations: readonly Relation[], defi
   if (truncated.length > 0) {
     return fail(
       name,
-      `Redis is behind Kafka's committed offsets in partitions ${truncated.join(', ')}, and retention has removed what lies between.`,
+      `Redis is behind Kafka's committed offsets in partitions ${truncated.join(', ')}, and retention has removed what is between.`,
       rebuild,
     )
   }

@@ -37,7 +37,7 @@ export async function trainCommand(
   }
 }
 
-/** The training itself, told to the terminal; an embedded `start` calls it on its own broker. */
+/** The training itself, with its progress on the terminal; an embedded `start` calls it on its own broker. */
 export async function train(
   plan: Plan,
   options: TrainCommandOptions,

@@ -10,7 +10,7 @@ export type TrainerAnswer =
   | { readonly url: string; readonly response: TrainerResponse }
   | { readonly url: string; readonly why: string }
 
-/** `models`: topic of the registry that is asked about. */
+/** `models`: topic of the queried registry. */
 export async function askTrainer(url: string, models: string): Promise<TrainerAnswer> {
   try {
     const answer = await fetch(new URL('/trainer', url), { signal: AbortSignal.timeout(answerMaxMs) })

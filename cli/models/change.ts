@@ -1,4 +1,4 @@
-/** `millrace models promote`, `dismiss`, `rollback` and `import`: changes of the registry by a person, who is not asked for a gate. */
+/** `millrace models promote`, `dismiss`, `rollback` and `import`: manual changes of the registry, which pass no gate. */
 import { readFile } from 'node:fs/promises'
 import { isFor } from '../../online-model/models/scorer.ts'
 import { modelFromJson } from '../../online-model/registry/model-file.ts'

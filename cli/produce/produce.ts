@@ -20,7 +20,7 @@ import { writeFigures } from '../whole-file.ts'
 import { openRejectedFile } from './rejected-file.ts'
 
 export interface ProduceCommandOptions extends SourceOptions {
-  /** Goes on where the run before stopped. */
+  /** Continues where the run before stopped. */
   readonly resume?: boolean
   /** Event seconds a second. */
   readonly speed?: number
@@ -31,7 +31,7 @@ export interface ProduceCommandOptions extends SourceOptions {
   readonly json?: string
 }
 
-/** Of the events that were refused only the first few are printed, all are counted. */
+/** Of the rejected events only the first few are printed, all are counted. */
 const rejectionsShownMax = 20
 
 export async function produceCommand(
@@ -98,7 +98,7 @@ export async function produceCommand(
 
 const closeMaxMs = 10_000
 
-/** A failure that comes with the end is told unless there is another already. */
+/** A failure during closing is reported unless there is an earlier one. */
 async function close(shutdown: Shutdown): Promise<void> {
   const { failures } = await shutdown.close(closeMaxMs)
   if (failures.length > 0) throw failures[0]!.error
@@ -132,7 +132,7 @@ async function openSourcePositions(
   return positions
 }
 
-/** The command has refused both together. */
+/** The command has rejected both together. */
 function paceOf({ speed, rate }: ProduceCommandOptions): Pace {
   if (speed !== undefined) return { kind: 'event time', speed }
   return rate === undefined ? { kind: 'flat out' } : { kind: 'rate', eventsPerSecond: rate }

@@ -1,4 +1,4 @@
-/** `millrace audit`: follows a pipeline, computes a sample of its outputs again with the oracle, and says what differs. */
+/** `millrace audit`: follows a pipeline, computes a sample of its outputs again with the oracle, and reports what differs. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { isFor, predictor } from '../../online-model/models/scorer.ts'
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
@@ -147,7 +147,7 @@ function scorers(plan: Plan, models: ReturnType<typeof createRegistryFollower>) 
   }
 }
 
-/** Counters follow the totals, which never go back within a process. */
+/** Counters follow the totals, which never decrease within a process. */
 function createAuditMetrics(registry: Registry) {
   const registers = [registry]
   const counter = (name: string, help: string, labelNames: string[] = []) =>

@@ -35,7 +35,7 @@ const handbookTestFromMs = Date.UTC(2018, 7, 8)
 /** Of fits and learners. */
 const seed = 0
 const partitions = 4
-/** Where the definition does not say how often. */
+/** Where the definition gives no interval. */
 const publishEveryMs = 6 * 3_600_000
 const reportEveryMs = 10 * dayMs
 
@@ -163,7 +163,7 @@ async function replayInto(
   }
 }
 
-/** Told at the first event rather than after all of them. */
+/** Reported at the first event rather than after all of them. */
 function requireBegin(firstMs: number, { needsFromMs }: Backtest, { test }: Protocol): void {
   if (firstMs < needsFromMs + dayMs) return
   const earliestMs = Math.ceil((firstMs + test.fromMs - needsFromMs) / dayMs) * dayMs

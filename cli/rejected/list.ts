@@ -12,7 +12,7 @@ export interface RejectedListOptions extends DeadLetterFilter {
   readonly json?: boolean
 }
 
-/** A letter without its bytes, which may be large. */
+/** A dead letter without its bytes, which may be large. */
 type Row = Omit<LocatedDeadLetter, 'deadLetter'> & {
   readonly deadLetter: Pick<DeadLetter, 'stage' | 'attempt' | 'problems'>
   readonly origin: string
@@ -51,7 +51,7 @@ function rowOf({ deadLetter, ...location }: LocatedDeadLetter): Row {
   return { ...location, origin: originOf(deadLetter), deadLetter: { stage, attempt, problems } }
 }
 
-/** Where the event lay: nowhere, for one that came over HTTP. */
+/** Location of the event; none for one that came over HTTP. */
 export function originOf({ topic, partition, offset }: DeadLetter): string {
   return partition < 0 ? topic : `${topic}-${partition}@${offset}`
 }

@@ -1,6 +1,6 @@
 /**
- * `millrace rejected replay`: puts the events of dead letters back into their raw topics, as they were or repaired, and counts what would
- * be refused again.
+ * `millrace rejected replay`: requeues the events of dead letters to their raw topics, unchanged or repaired, and counts what would
+ * be rejected again.
  */
 import { readFile } from 'node:fs/promises'
 import { type Requeue, requeue } from '../../processors/recovery/requeue.ts'
@@ -27,7 +27,7 @@ import {
 
 export interface RejectedReplayOptions extends DeadLetterFilter {
   readonly all?: boolean
-  /** File with repaired bytes for the one letter that is named. */
+  /** File with repaired bytes for the one dead letter that is named. */
   readonly value?: string
   readonly dryRun?: boolean
   readonly json?: string
@@ -115,7 +115,7 @@ async function* deadLettersOf(
   for (const location of locations) yield await readDeadLetter(broker, plan, location)
 }
 
-/** The whole value, from where the event lay if the letter holds only a part. */
+/** The whole value, from the original record if the dead letter holds only a part. */
 async function originalValue(broker: BrokerData, deadLetter: DeadLetter): Promise<Buffer | null | 'gone'> {
   if (!isValueCut(deadLetter)) return deadLetter.value
   const record = await recordAt(broker, deadLetter.topic, deadLetter)

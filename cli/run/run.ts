@@ -1,4 +1,4 @@
-/** `millrace run`: the production process of one pipeline, until it is told to stop. */
+/** `millrace run`: the production process of one pipeline, until it is stopped. */
 import { createRedisStore } from '../../feature-store/redis/store.ts'
 import { redisSecurity } from '../../runtime/config/security.ts'
 import { createLog } from '../../runtime/log.ts'

@@ -188,7 +188,7 @@ function rowOptions(
   return { sourceName, streams, stream, map, printLine }
 }
 
-/** Reads the first chunk now, so that a file that is not what it should be is told before anything else is opened. */
+/** Reads the first chunk now, so that an invalid file is reported before anything else is opened. */
 async function begun(chunks: AsyncGenerator<SourceEvent[]>): Promise<AsyncGenerator<SourceEvent[]>> {
   const first = await chunks.next()
   async function* all() {

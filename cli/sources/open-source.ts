@@ -7,7 +7,7 @@ import type { Source, SourceContext, SourceOptions } from './source.ts'
 
 const chunkEventsMax = 2_000
 
-/** Rejects with `usage` for options that do not go together, `input_unreadable` for a file that is not there. */
+/** Rejects with `usage` for options that exclude each other, `input_unreadable` for a file that is not there. */
 export async function openSource(
   options: SourceOptions,
   plan: Pick<Plan, 'name' | 'streams'>,
@@ -59,10 +59,10 @@ function handbookSource(options: SourceOptions, plan: Pick<Plan, 'name' | 'strea
   }
 }
 
-/** The last table drawn: it takes seconds, and a feed that goes span by span asks for it again. */
+/** The last table drawn: it takes seconds, and a source that reads span by span needs it again. */
 let drawn: HandbookTable | null = null
 
-/** Draws the table of a seed, where it is not at hand: when the first event is asked for, or earlier by who has time to spare. */
+/** Draws the table of a seed unless it is the last one drawn: with the first event, or earlier in idle time. */
 export function drawHandbook(seed: number): HandbookTable {
   if (drawn?.seed !== seed) drawn = generateHandbook({ seed })
   return drawn

@@ -1,4 +1,4 @@
-/** What a source of events is asked for and what it gives; the words that `sources.ts` and those who call it share. */
+/** The interface of a source of events, shared by `open-source.ts` and its callers. */
 import type { Readable } from 'node:stream'
 import type { SourceIdentity } from '../../producers/positions.ts'
 import type { SourceEvent } from '../../producers/prepare.ts'

@@ -1,4 +1,4 @@
-/** The filters of `tail` in, for each kind of record whether it is shown out. A filter that says nothing about a kind is wrong usage. */
+/** The filters of `tail` in, for each kind of record whether it is shown out. A filter that does not apply to a kind is wrong usage. */
 import type { LogRecord } from '../../runtime/broker.ts'
 import { nearestName } from '../../runtime/nearest-name.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -42,7 +42,7 @@ const kindNames: Readonly<Record<TailKind, string>> = {
   events: 'a stream',
 }
 
-/** Throws `usage` for a filter that does not go with what is printed. */
+/** Throws `usage` for a filter that does not apply to what is printed. */
 export function requireFitting(filters: TailFilters, kind: TailKind): void {
   for (const name of Object.keys(isFrom) as Array<keyof TailFilters>) {
     if (filters[name] === undefined || isFrom[name].includes(kind)) continue

@@ -1,6 +1,6 @@
 /**
- * `millrace workers list` and `workers remove`: who is in a pipeline's consumer group with which tasks, and how one that is gone for good
- * is taken out of it, so that nobody waits for its session to end.
+ * `millrace workers list` and `workers remove`: who is in a pipeline's consumer group with which tasks, and how one that has gone for good
+ * is taken out of it, without waiting for its session to end.
  */
 import type { Broker, GroupView, Task } from '../../runtime/broker.ts'
 import { nearestName } from '../../runtime/nearest-name.ts'
