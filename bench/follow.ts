@@ -43,7 +43,7 @@ export async function follow(
   }
 
   const ended = run()
-  // The failure reaches whoever awaits `ended`; until then it must not be an unhandled rejection.
+  // The failure reaches the caller that awaits `ended`; until then it must not be an unhandled rejection.
   ended.catch(() => undefined)
   return {
     ended,

@@ -42,7 +42,7 @@ export async function startHelper<Order, Answer>(file: string, order: Order): Pr
         else if (message.kind === 'failed') reject(new PipelineError('server_failed', `${file}: ${message.text}`))
       })
     })
-    // The failure reaches whoever awaits it; until then it must not be an unhandled rejection.
+    // The failure reaches the caller that awaits it; until then it must not be an unhandled rejection.
     message.catch(() => undefined)
     return message
   }
@@ -65,7 +65,7 @@ export async function startHelper<Order, Answer>(file: string, order: Order): Pr
   }
 }
 
-/** The helper's side. `prepare` may take its time; what it answers is called when told to go. Ends when whoever started it is gone. */
+/** The helper's side. `prepare` may take its time; the function it returns is called on `begin`. Ends with its parent process. */
 export function serveHelper<Order, Answer>(prepare: (order: Order) => Promise<() => Promise<Answer>>): void {
   const send = (message: FromHelper<Answer>) => void process.send!(message)
   const fail = (error: unknown) =>

@@ -80,7 +80,7 @@ async function runHttpReads(environment: BenchEnvironment, { seconds, before }: 
   })
 }
 
-/** Keys in the order in which their customers came by, so that busy ones are asked for more often. */
+/** Keys in the order in which their customers came by, so that busy ones are requested more often. */
 function requestsFor(
   environment: BenchEnvironment,
   url: string,

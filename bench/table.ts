@@ -22,7 +22,7 @@ export function reportTable({ jobs }: Pick<BenchReport, 'jobs'>): string[][] {
   return [columns, ...jobs.map(row)]
 }
 
-/** Heading line, table, what each job measures and whatever else was measured. */
+/** Heading line, table, what each job measures and the other measures. */
 export function reportMarkdown(report: BenchReport): string {
   const lines = reportTable(report).map((cells) => `| ${cells.join(' | ')} |`)
   const rule = `| ${columns.map((_, i) => (i === 0 ? '---' : '---:')).join(' | ')} |`
