@@ -1,6 +1,6 @@
 /**
  * What happens to each call that a simulated process makes: how long the request and its answer are on their way, and whether one of them
- * is lost. Drawn one after the other from a seed, so that the same run has the same outcomes; asked by `simulated-process.ts`.
+ * is lost. Drawn one after the other from a seed, so that the same run has the same outcomes; called by `simulated-process.ts`.
  */
 import type { Random } from './random.ts'
 
@@ -10,7 +10,7 @@ export type CallKind = 'claim' | 'load' | 'apply' | 'fetch' | 'transact' | 'join
 export interface CallOutcome {
   readonly requestMs: number
   readonly answerMs: number
-  /** A lost request was never executed, a lost answer tells nobody that it was. */
+  /** A lost request was never executed, a lost answer leaves the caller without its result. */
   readonly lost: 'nothing' | 'request' | 'answer'
   /** Arrives a second time, as a request does that is sent again because its answer was lost. */
   readonly isTwice: boolean
