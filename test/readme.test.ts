@@ -68,7 +68,7 @@ describe('README', () => {
     expect([stdout, stderr]).toEqual(['doctor\n', ''])
   })
 
-  test('its CSV goes in with the command as it stands', async () => {
+  test('its CSV is accepted by its command', async () => {
     const line = readme.flatMap(({ text }) => text.split('\n')).find((text) => text.includes(' produce '))!
     const args = line.split(' -- ')[1]!.split(' ')
     const [definition, csv] = [join(folder, 'pipelines/order-returns.ts'), join(folder, 'orders.csv')]
@@ -95,7 +95,7 @@ describe('README', () => {
   })
 })
 
-test('docs hold no block that nobody tries', () => {
+test('docs hold no untested block', () => {
   const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((path) =>
     path.endsWith('.md'),
   )

@@ -46,7 +46,7 @@ export async function produceCommand(
   if (options.resume && source.identity === null) {
     throw new PipelineError(
       'usage',
-      '--resume goes with a file or a generated source: standard input cannot be read again.',
+      '--resume applies to a file or a generated source: standard input cannot be read again.',
     )
   }
   const { broker } = openPipelineBroker(plan, config, context)

@@ -156,7 +156,7 @@ function formatOf({ source, format }: SourceOptions) {
 function delimiterOf({ delimiter }: SourceOptions, format: FileFormat, ending: string | null): string {
   if (delimiter === undefined) return ending === 'tsv' ? '\t' : ','
   if (format !== 'csv')
-    throw new PipelineError('usage', `--delimiter goes with CSV only, and this source is ${format}.`)
+    throw new PipelineError('usage', `--delimiter applies to CSV only, and this source is ${format}.`)
   return delimiter
 }
 

@@ -16,7 +16,7 @@ export async function openSource(
   if (options.source === 'handbook') return handbookSource(options, plan)
   for (const name of ['from', 'until', 'seed'] as const) {
     if (options[name] === undefined) continue
-    throw new PipelineError('usage', `--${name} goes with a generated source such as --source handbook only.`)
+    throw new PipelineError('usage', `--${name} applies to a generated source such as --source handbook only.`)
   }
   if (options.source === 'stdin') return openStdinSource(options, plan, surroundings)
   return openFileSource(options, plan, surroundings)
@@ -27,7 +27,7 @@ function handbookSource(options: SourceOptions, plan: Pick<Plan, 'name' | 'strea
     if (options[name] === undefined) continue
     throw new PipelineError(
       'usage',
-      `--${name} goes with a file or stdin only: the handbook defines its own streams and fields.`,
+      `--${name} applies to a file or stdin only: the handbook defines its own streams and fields.`,
     )
   }
   const missing = ['transactions', 'chargebacks'].filter((name) => !plan.streams.some((stream) => stream.name === name))

@@ -154,7 +154,7 @@ async function offsetsOf(
       const { topic, partition } = left[0]!
       throw new PipelineError(
         failureCode(error),
-        `Kafka does not tell the bounds of ${topic}, partition ${partition}: ${error}`,
+        `Kafka does not report the bounds of ${topic}, partition ${partition}: ${error}`,
         {
           details: { topic, partition, error },
         },

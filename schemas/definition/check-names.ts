@@ -70,7 +70,8 @@ function checkRecords(streams: readonly AnyStream[], entities: readonly Entity[]
   for (const name of names) {
     const record = avroName(String(name))
     const other = taken.get(record)
-    if (name === 'mark') report(`streams.${name}`, 'another name, since repartition topics carry watermark records named mark', name)
+    if (name === 'mark')
+      report(`streams.${name}`, 'another name, since repartition topics carry watermark records named mark', name)
     else if (other !== undefined) report(`streams.${name}`, `a name whose Avro record is not ${other}`, record)
     else taken.set(record, `that of the stream ${name}`)
   }

@@ -4,7 +4,7 @@ import { createResponseReader } from '../../bench/response-reader.ts'
 const response = (status: number, body: string) =>
   Buffer.from(`HTTP/1.1 ${status} Text\r\nContent-Length: ${Buffer.byteLength(body)}\r\nx: y\r\n\r\n${body}`)
 
-test('responses are complete whatever the pieces they come in', () => {
+test('responses are complete however they are split', () => {
   for (const size of [1, 2, 7, 40, 1_000]) {
     const statuses: number[] = []
     const read = createResponseReader((status) => void statuses.push(status))

@@ -130,7 +130,7 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
     return (await Promise.all(processes.map((one) => one.isReady()))).every(Boolean)
   }
 
-  /** None as well while Kafka, back a moment ago on a busy machine, does not tell. */
+  /** Also none while Kafka, just restarted on a busy machine, does not report them. */
   async function tasksOf(worker: string): Promise<readonly Task[]> {
     const { members } = await broker.groups.describe(parts.group).catch((error: unknown) => {
       if (!(error instanceof PipelineError)) throw error
@@ -187,7 +187,7 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
   }
 
   /**
-   * A start that finds no server, or was paused for longer than it waits for one, says so and ends: whoever runs processes starts it again.
+   * A start that finds no server, or was paused for longer than it waits for one, reports it and ends: its supervisor starts it again.
    * All else is a finding.
    */
   function ended(worker: number, { how, output, wasOpen, wasPaused, startedMs }: EndedProcess): void {
@@ -218,7 +218,7 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
   }
 }
 
-/** Asks until it holds; false when it did not in time. */
+/** Polls until it holds; false when it did not in time. */
 export async function within(maxMs: number, holds: () => boolean | Promise<boolean>): Promise<boolean> {
   for (const beganMs = performance.now(); !(await holds()); await sleep(50)) {
     if (performance.now() - beganMs > maxMs) return false

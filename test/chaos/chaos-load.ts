@@ -67,7 +67,7 @@ export async function startLoad(
       if (event.stream === plan.scored.name) scored++
     },
   }).finally(producer.close)
-  // Whoever waits for `ended` hears of a failure; until somebody does, it must not count as unheard.
+  // The failure reaches the caller that awaits `ended`; until then it must not be an unhandled rejection.
   ended.catch(() => undefined)
 
   return {

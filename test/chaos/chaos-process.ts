@@ -10,7 +10,7 @@ export interface ChaosProcess {
   readonly name: string
   /** Starts it; the instant is that of the spawn, ms since 1970. */
   start(): number
-  /** kill -9, also of a paused one. Resolves when it is gone. */
+  /** kill -9, also of a paused one. Resolves when it has ended. */
   kill(): Promise<void>
   /** SIGSTOP now, SIGCONT later, if it is not killed meanwhile; resolves after that. */
   pause(ms: number): Promise<void>
@@ -22,7 +22,7 @@ export interface ChaosProcess {
   isReady(): Promise<boolean>
   /** Reads its counts, as far as it answers. */
   poll(): Promise<void>
-  /** Called when it ends without being asked to; replaced by whoever watches over it. */
+  /** Called when it ends by itself; replaced by its supervisor. */
   onEnded: (ended: EndedProcess) => void
   /** Of all its lives, as they were last seen before each end: not less happened. */
   readonly counts: { readonly late: number; readonly releasedEarly: number; readonly restored: number }
@@ -34,16 +34,16 @@ export interface StoppedProcess {
   readonly exitCode: number | null
   /** It did not end, and was killed. */
   readonly isHanging: boolean
-  /** It had said that it runs. */
+  /** It had reported that it runs. */
   readonly wasOpen: boolean
-  /** The last it said. */
+  /** Its last line of output. */
   readonly output: string
 }
 
 export interface ChaosProcessOptions {
   /** What `npm run build` made, instead of the sources. */
   readonly isCompiled: boolean
-  /** Where a file gets all that it says, over all its lives; null: nowhere. */
+  /** File for the output of all its starts; null: none. */
   readonly logsFolder: string | null
 }
 
@@ -51,7 +51,7 @@ interface Life {
   readonly child: ChildProcess
   readonly ended: Promise<unknown>
   output: string
-  /** We have asked for its end. */
+  /** We have requested its end. */
   isEnding: boolean
   isPaused: boolean
   wasPaused: boolean
@@ -67,7 +67,7 @@ const answerMaxMs = 2_000
 export interface EndedProcess {
   readonly how: string
   readonly output: string
-  /** It said that it runs. */
+  /** It reported that it runs. */
   readonly wasOpen: boolean
   /** Once at least: what it waited for may have come too late for its clock. */
   readonly wasPaused: boolean
@@ -145,7 +145,7 @@ export function createChaosProcess(
     own.wasPaused = true
     await Promise.race([new Promise((resolve) => setTimeout(resolve, ms)), own.ended])
     own.isPaused = false
-    // Sent through the handle: it says no where the process is gone.
+    // Sent through the handle: it returns false where the process has ended.
     own.child.kill('SIGCONT')
   }
 

@@ -1,8 +1,8 @@
-/** What a run finds wrong: told at once, the first few of a kind in full, all of them counted. Used by `run-chaos.ts`. */
+/** What a run finds wrong: printed at once, the first few of a kind in full, all of them counted. Used by `run-chaos.ts`. */
 
 export interface Findings {
   readonly count: number
-  /** The sentences that were told. */
+  /** The sentences that were printed. */
   readonly printed: readonly string[]
   add(sentences: readonly string[]): void
 }

@@ -72,7 +72,7 @@ export function watchPredictions(broker: BrokerData, plan: Plan, partitions: num
   }
 
   const ended = follow()
-  // Whoever waits for `ended` hears of a failure; until somebody does, it must not count as unheard.
+  // The failure reaches the caller that awaits `ended`; until then it must not be an unhandled rejection.
   ended.catch(() => undefined)
   return {
     get count() {

@@ -32,7 +32,7 @@ import { compareFeatures, comparePredictions } from './outcome.ts'
 import { type PredictionWatch, watchPredictions } from './prediction-watch.ts'
 import { drawSchedule, type Fault, workerName } from './schedule.ts'
 
-/** `replay`: events wait without a bound for their place in order, and no vector may differ. `live`: as configured by default. */
+/** `replay`: events wait without a bound for their turn in canonical order, and no vector may differ. `live`: as configured by default. */
 export type ChaosMode = 'replay' | 'live'
 
 export interface ChaosOptions {
@@ -51,7 +51,7 @@ export interface ChaosSurroundings {
   readonly printLine: (line: string) => void
   /** The processes get it, with the settings of the run on top. */
   readonly environment: Readonly<Record<string, string | undefined>>
-  /** Where each process has a file with all that it says. */
+  /** Folder with the output of each process. */
   readonly logsFolder?: string
 }
 
@@ -62,7 +62,7 @@ export interface Timed {
 }
 
 export interface ChaosReport extends ChaosOptions {
-  /** All that is wrong: what is lost, doubled or refused, a process that ended by itself, and in mode `replay` what differs. */
+  /** All that is wrong: what is lost, doubled or rejected, a process that ended by itself, and in mode `replay` what differs. */
   readonly violations: number
   readonly lost: number
   readonly doubled: number
@@ -85,7 +85,7 @@ export interface ChaosReport extends ChaosOptions {
   readonly predictions: number
   readonly entities: number
   readonly rejected: number
-  /** At least so many: what a process counted between the last look and its kill is not known. */
+  /** At least so many: what a process counted between the last poll and its kill is not known. */
   readonly late: number
   readonly releasedEarly: number
   readonly restored: number
@@ -108,7 +108,7 @@ const silenceMaxMs = 90_000
 /** What is committed twice would follow within it. */
 const afterglowMs = 2_000
 
-/** Rejects where a server or the load fails by itself; whatever the pipeline does wrong is in the report. */
+/** Rejects where a server or the load fails by itself; what the pipeline does wrong is in the report. */
 export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroundings): Promise<ChaosReport> {
   const { printLine, environment, logsFolder = null } = surroundings
   const { kills, seed, mode, workers, partitions, rate, compiled } = options
@@ -241,7 +241,7 @@ function failureOf(ended: Promise<unknown>): Promise<never> {
   })
 }
 
-/** Returns when all predictions are there, or when none has come for so long that the comparison may say which. */
+/** Returns when all predictions are there, or when none has come for so long that the comparison may find which. */
 async function drained(load: ChaosLoad, watch: PredictionWatch): Promise<void> {
   let progress = { count: watch.count, atMs: performance.now() }
   while (watch.count < load.scored) {

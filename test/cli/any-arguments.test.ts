@@ -1,4 +1,4 @@
-/** Whatever is typed, `millrace` answers with a sentence and a code of its own, and its help holds what it says. */
+/** For any arguments `millrace` answers with a message and an exit code of its own, and the examples in its help work. */
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -14,7 +14,7 @@ const optionsOf = async (name: string) =>
   (await call(['complete', '--', name, '--'])).out.map((line) => line.split('\t')[0]!)
 
 describe('every command', () => {
-  test.each([...commands])('%s says what it does and shows examples that parse', async (name, description) => {
+  test.each([...commands])('%s reports what it does and shows examples that parse', async (name, description) => {
     expect(description).toMatch(/^[A-Z].+\.$/)
     const help = await helpOf(name)
     const examples = help.slice(help.indexOf('Examples:') + 1).map((line) => line.trim())
@@ -26,7 +26,7 @@ describe('every command', () => {
       if (program === 'npm') continue
       expect([program, rest[0]]).toEqual(['millrace', name])
       for (const flag of rest.filter((word) => word.startsWith('--'))) expect(known).toContain(flag)
-      // Parsed up to the end, where the option that does not exist is refused; nothing else of it is.
+      // Parsed up to the end, where the option that does not exist is rejected; nothing else of it is.
       const words = rest.map((word) => word.replace(/^'|'$/g, ''))
       const { code, err } = await call([...words, '--no-such-option'])
       expect([example, code, err[0]]).toEqual([example, 2, "error: unknown option '--no-such-option'"])

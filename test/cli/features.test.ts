@@ -11,7 +11,7 @@ const plan = compile(cardFraud)
 const instant = Date.UTC(2018, 4, 1)
 const base = { partition: 1, instant, status: 'complete', beforeRetention: [], failed: [], newestFactAgeMs: 5 } as const
 
-/** Answers every key from the list, and keeps what was asked. */
+/** Answers every key from the list, and records the requests. */
 function routesFor(items: readonly KeyAnswer[]) {
   const asked: Array<{ entity: string; keys: readonly string[]; request: ReadRequest }> = []
   const server = createHttpServer({ log: { info: () => undefined, warn: () => undefined, error: () => undefined } })

@@ -74,7 +74,7 @@ async function setUp() {
     onTestFinished(() => models.close())
     return models
   }
-  /** Looks every 5 ms of the test's time, for a minute of it. */
+  /** Polls every 5 ms of the test's time, for a minute of it. */
   const until = async (holds: () => boolean) => {
     for (let tries = 0; !holds(); tries++) {
       if (tries > 12_000) throw new Error(`it never came to hold: ${holds}`)

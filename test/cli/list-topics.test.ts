@@ -78,7 +78,7 @@ describe('topics', () => {
     expect([...counts.values()]).toEqual([12, 12, 12, 12, 12, 1, 1])
   })
 
-  test('with other settings are told with the command that repairs them', async () => {
+  test('with other settings are reported with the command that repairs them', async () => {
     const { broker, topics } = setUp()
     const specs = topicSpecs(plan, 2)
     const wrong = { 'message.timestamp.type': 'CreateTime', 'retention.ms': '604800000' }
@@ -99,7 +99,7 @@ describe('topics', () => {
     ])
   })
 
-  test('whose partition counts differ where one task reads both are told', async () => {
+  test('whose partition counts differ where one task reads both are reported', async () => {
     const { broker, topics } = setUp()
     const counts: Record<string, number> = {
       transactions: 4,

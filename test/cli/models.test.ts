@@ -54,7 +54,7 @@ async function withVersions(count: number) {
   return { writer, models, broker }
 }
 
-/** Nobody listens there. */
+/** Nothing listens there. */
 const unusedUrl = 'http://127.0.0.1:1'
 
 /** A server that answers `/trainer` like that; null: 404. */
@@ -66,7 +66,7 @@ async function trainerAnswering(answer: () => object | null): Promise<string> {
 }
 
 describe('models list', () => {
-  test('says where each version stands, newest first', async () => {
+  test('lists the role of each version, newest first', async () => {
     const { writer, models } = await withVersions(3)
     await writer.promote('v1', cause)
     await writer.promote('v2', cause)
@@ -97,7 +97,7 @@ describe('models list', () => {
     expect(written.evaluation).toBeNull()
   })
 
-  test('tells what the trainer knows of them as served and in shadow', async () => {
+  test('reports what the trainer knows of them as served and in shadow', async () => {
     const { models } = await withVersions(2)
     const report = (version: string) => {
       const rows = Array.from({ length: 20 }, (_, row) => row)
@@ -151,7 +151,7 @@ describe('models list', () => {
     expect(out.at(-1)).toMatch(why)
   })
 
-  test('of an empty registry says what to do', async () => {
+  test('of an empty registry advises what to do', async () => {
     const { models } = await withVersions(0)
     expect((await models('list')).out).toEqual([
       'models-test.card-fraud.models has no version yet. Type: millrace train <definition>',
@@ -160,7 +160,7 @@ describe('models list', () => {
 })
 
 describe('models show', () => {
-  test('tells lineage, weights and what became of the version, and writes it to a file', async () => {
+  test('shows lineage, weights and what became of the version, and writes it to a file', async () => {
     const { writer, models } = await withVersions(2)
     await writer.reject('v2', { by: 'the gate', reason: 'v2 is worse.', against: null, figures: {} })
     await writer.promote('v2', cause)
@@ -190,7 +190,7 @@ describe('models show', () => {
     )
   })
 
-  test('of a version that there is none of says which there are', async () => {
+  test('of a version that there is none of reports which there are', async () => {
     const { models } = await withVersions(2)
     const { code, err } = await models('show', 'v7')
     expect([code, err]).toEqual([
@@ -259,7 +259,7 @@ describe('a change', () => {
     ])
   })
 
-  test('that another one came before says who that was', async () => {
+  test('that came after another one reports who that was', async () => {
     const { writer, models, broker } = await withVersions(3)
     await writer.promote('v1', cause)
     // The rival's record is there before that of the command.
@@ -281,7 +281,7 @@ describe('a change', () => {
     expect((await models('list')).out[1]).toMatch(/^v3 +champion /)
   })
 
-  test('to a version of another definition, or that contradicts this one, is refused', async () => {
+  test('to a version of another definition, or that contradicts this one, is rejected', async () => {
     const { writer, models } = await withVersions(1)
     await writer.publish(draft(2, { fingerprint: 'other' }))
     await writer.publish(draft(3, { model: { kind: 'prior', features: ['x'], probability: 0.1 } }))
@@ -298,7 +298,7 @@ describe('a change', () => {
 })
 
 describe('models import', () => {
-  test('publishes the model of a file under a name of this registry, and promotes it where that is asked for', async () => {
+  test('publishes the model of a file under a name of this registry, and promotes it on request', async () => {
     const { writer, models } = await withVersions(1)
     const file = join(await scratchFolder(), 'model.json')
     await writeFile(

@@ -55,7 +55,7 @@ const ids = (from: number, to: number) => Array.from({ length: to - from }, (_, 
 const withSemicolons = [...asTransactions, '--delimiter', ';']
 
 describe('columns', () => {
-  test('of other names are mapped, and those that nobody reads are told', async () => {
+  test('of other names are mapped, and unused ones are reported', async () => {
     const { broker, folder, produce } = await setUp()
     const file = join(folder, 'tx.csv')
     await writeFile(file, `${header}\n${csv(0, 3)}`)
@@ -68,7 +68,7 @@ describe('columns', () => {
     )
   })
 
-  test('that are missing are one error, before Kafka is asked', async () => {
+  test('that are missing are one error, before Kafka is contacted', async () => {
     const { folder } = await setUp()
     const file = join(folder, 'tx.csv')
     await writeFile(file, `${header}\n${csv(0, 3)}`)
@@ -104,15 +104,15 @@ describe('columns', () => {
   })
 })
 
-describe('options that do not go together are refused', () => {
+describe('options that exclude each other are rejected', () => {
   const rejectedOptions: Array<[string[], string]> = [
     [
       ['--source', 'stdin', '--resume'],
-      '--resume goes with a file or a generated source: standard input cannot be read',
+      '--resume applies to a file or a generated source: standard input cannot be read',
     ],
     [['--source', 'stdin', '--format', 'parquet'], 'Parquet is not read from standard input'],
-    [['--source', 'stdin', '--delimiter', ';'], '--delimiter goes with CSV only, and this source is jsonl.'],
-    [['--source', 'handbook', '--format', 'csv'], '--format goes with a file or stdin only'],
+    [['--source', 'stdin', '--delimiter', ';'], '--delimiter applies to CSV only, and this source is jsonl.'],
+    [['--source', 'handbook', '--format', 'csv'], '--format applies to a file or stdin only'],
     [['--source', 'LICENSE'], 'The ending of LICENSE does not say what it holds; expected .csv, .tsv'],
     [['--source', 'none.csv'], 'Source none.csv cannot be read: ENOENT'],
     [['--source', 'test'], 'Source test cannot be read: it is no file'],
@@ -156,7 +156,7 @@ describe('resume', () => {
     expect(await idsIn(broker)).toEqual(ids(0, 60))
   })
 
-  test('is refused in a file that was changed', async () => {
+  test('is rejected in a file that was changed', async () => {
     const { folder, produce } = await setUp()
     const file = join(folder, 'tx.csv')
     await writeFile(file, `${header}\n${csv(0, 5)}`)

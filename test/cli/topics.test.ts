@@ -1,4 +1,4 @@
-/** What `run` says of topics that exist with other settings than the plan needs, on the broker in memory. */
+/** What `run` reports about topics that exist with other settings than the plan needs, on the broker in memory. */
 import { describe, expect, test } from 'vitest'
 import { ensureTopics, requireTopicSettings, topicSpecs } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
@@ -108,7 +108,7 @@ describe('topic settings', () => {
     })
   })
 
-  test.each([[['--create-topics']], [[]]])('keep `run %s` from starting, before it asks for Redis', async (more) => {
+  test.each([[['--create-topics']], [[]]])('keep `run %s` from starting, before it connects to Redis', async (more) => {
     const broker = await brokerWith({ 'n.transactions': { 'message.timestamp.type': 'CreateTime' } })
     const { code, out, err } = await call(['run', 'pipelines/card-fraud.ts', ...more], {
       env: {

@@ -50,7 +50,7 @@ test('start falls back loudly where there are no servers, and shows the whole pa
   expect(readdirSync(folder)).not.toContain('start.json')
 })
 
-test('start --embedded says so in one line and stops at the first signal', { timeout: 400_000 }, async () => {
+test('start --embedded announces it in one line and stops at the first signal', { timeout: 400_000 }, async () => {
   const folder = ownFolder()
   const environment = { ...nodeOnly(folder), REDIS_URL: 'redis://127.0.0.1:1' }
   const { child, output, exitCode, printed } = startCommand(['start', '--embedded', '--days', '15'], environment)

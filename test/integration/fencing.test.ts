@@ -21,7 +21,7 @@ const untilTasks = (run: HandbookRun, expected: Record<string, number>) => {
   return eventually(isSo, wanted, () => run.group)
 }
 
-test('a process that wakes up after its session is refused, and continues as a new member', {
+test('a process that resumes after its session has expired is fenced, and continues as a new member', {
   timeout: 180_000,
 }, async () => {
   const redisUrl = inject('redisUrl')

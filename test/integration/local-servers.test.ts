@@ -55,7 +55,7 @@ async function processesOf(folder: string): Promise<string[]> {
   return listed.filter((one) => one.command.includes(folder)).map((one) => `${one.pid} ${one.command.slice(0, 80)}`)
 }
 
-/** Asks until the answer is right or the time is over; the last answer either way. */
+/** Polls until the answer is right or the time is over; returns the last answer. */
 async function eventually<T>(ask: () => Promise<T>, right: (answer: T) => boolean, withinMs: number): Promise<T> {
   const endMs = performance.now() + withinMs
   for (;;) {
@@ -131,7 +131,7 @@ describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' 
     ])
   })
 
-  test('ephemeral servers: the settings hold, a death is told, nothing is left', async () => {
+  test('ephemeral servers: the settings hold, an unexpected exit is reported, nothing is left', async () => {
     const folder = await ownFolder()
     const lines: string[] = []
     const servers = await findServers({ folder, ephemeral: true, printLine: (line) => lines.push(line) })
@@ -291,7 +291,7 @@ test('a server that lost its guard is stopped at the next start, and only if it 
   expect(await readdir(folder)).toEqual(['cache'])
 })
 
-test('without ps it is said what cannot be known', async () => {
+test('without ps the failure names what is unknown', async () => {
   const folder = await ownFolder()
   const child = spawn('/bin/sh', ['-c', 'sleep 300; :'], { detached: true, stdio: 'ignore' })
   onTestFinished(() => void child.kill('SIGKILL'))

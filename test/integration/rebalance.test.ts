@@ -1,5 +1,5 @@
 /**
- * Processes come and go under load on real servers: stopped, killed and removed, killed and left to their session. Who takes the tasks, how
+ * Processes start and stop under load on real servers: stopped, killed and removed, killed and left to their session. Who takes the tasks, how
  * soon the first prediction comes out of them again, and that nothing is lost, doubled or changed.
  */
 import { expect, inject, test } from 'vitest'
@@ -52,7 +52,7 @@ test('tasks move when a process stops, is removed, or never comes back', { timeo
   processes.set('worker-1', await run.start('worker-1'))
   await start('worker-2')
   await run.watch()
-  // Whatever time the steps take: each begins under load, and what comes meanwhile waits for the next owner.
+  // However long the steps take: each begins under load, and what comes meanwhile waits for the next owner.
   const produceHours = async (from: number, until: number) => {
     const [before, produce] = [run.received.length, run.produceHours(400, { from, until })]
     await run.untilPredicted(before + 100)

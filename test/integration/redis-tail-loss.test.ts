@@ -1,4 +1,4 @@
-/** A real Redis that dies and comes back without the last it had written: what the store then says, where it continues, and what it reads. */
+/** A real Redis that dies and comes back without its last writes: the errors of the store, where it continues, and what it reads. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs'
@@ -89,7 +89,7 @@ test.each([
       { timeout: 20_000 },
     )
     .toBe('up')
-  // The owner that lived through it is refused whatever it tries, and nothing is folded on a hole.
+  // Every call of the owner that survived it is rejected, and nothing is folded onto a gap.
   await expect(task.load(['a'])).rejects.toMatchObject({
     code: 'state_lost',
     message: 'The store is at p1 for task customer/0, expected position p3: drop the local state and claim again.',

@@ -1,5 +1,5 @@
 /**
- * Dead letters on real servers: events in any partition and records as large as the broker takes go in; what is refused is listed, repaired
+ * Dead letters on real servers: events in any partition and records as large as the broker takes go in; what is rejected is listed, repaired
  * and requeued, and every event is scored once, with the vector of the replay.
  */
 import { writeFile } from 'node:fs/promises'
@@ -47,7 +47,7 @@ async function stopped(command: Command): Promise<void> {
   expect(await command.exitCode, command.output()).toBe(0)
 }
 
-test('rejected events can be repaired and requeued, whatever their size, and are scored once', async () => {
+test('rejected events can be repaired and requeued, regardless of size, and are scored once', async () => {
   const namespace = unique('rejected')
   const environment = {
     KAFKA_BROKERS: inject('kafkaBrokers'),

@@ -11,7 +11,7 @@ if (isLeftOut) {
   console.log('LEFT OUT: test/integration/schemathesis.test.ts, which needs the command st: pip install schemathesis.')
 }
 
-/** What a schema says of events is less than what the codec asks, so whether bent ones are refused is not judged by it. */
+/** The schema of events is weaker than the codec's checks, so it does not decide whether modified ones are rejected. */
 const checks = [
   'not_a_server_error',
   'status_code_conformance',

@@ -23,7 +23,7 @@ const startMs = Date.UTC(2024, 0, 1)
 const dayMs = 86_400_000
 const fraudEvery = 20
 
-test('a training ends in the registry, and whoever follows it scores with the new version', async () => {
+test('a training ends in the registry, and its followers score with the new version', async () => {
   const { broker, plan } = await filledTopics(`train-${process.pid}-${Date.now()}`)
   const [predictions, label, models] = [plan.predictions.topic, plan.streams[1]!.topic, plan.models.topic]
 

@@ -50,7 +50,7 @@ describe('predictor', () => {
     expect(() => predictor(weights, planFor(names))).toThrow(expectedError)
   })
 
-  test('refuses a vector of another length and weights that are cut short', () => {
+  test('rejects a vector of another length and weights that are cut short', () => {
     expect(() => predictor(weights, planFor(weights.features))([1, 2])).toThrow('a vector of 2 values for a model of 3')
     expect(() => predictor({ ...weights, scales: [1] }, planFor(weights.features))).toThrow('hold 3, 1, 3 means')
   })

@@ -237,7 +237,7 @@ describe('trainFromLog', () => {
     expect(summary).toMatchObject({ rows: 100, positives: 10, counts: { labels: 32 + 168 } })
   })
 
-  test('loses to a promotion that came in between, and says so', async () => {
+  test('loses to a promotion that came in between, and reports it', async () => {
     const fake = filledLog()
     const { version } = await trainFromLog(options(fake))
     fake.beforeSend = () => {
@@ -302,7 +302,7 @@ describe('trainFromLog', () => {
     expect(fake.open()).toBe(0)
   })
 
-  test('stops when it is told to, and publishes nothing', async () => {
+  test('stops on abort, and publishes nothing', async () => {
     const fake = filledLog()
     const stopping = new AbortController()
     stopping.abort(new Error('enough'))

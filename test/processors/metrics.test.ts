@@ -8,7 +8,7 @@ import { compile } from '../../schemas/plan/compile.ts'
 import { rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
 
-test('a committed batch shows its events, its lag in records and in event time, and its refusals by reason', async () => {
+test('a committed batch shows its events, its lag in records and in event time, and its rejections by reason', async () => {
   const plan = compile(clicksPipeline({ stages: 1, disorder: '10s' }))
   const input = { resumeOffset: 0, nextOffset: 0, maxEventTime: Number.NEGATIVE_INFINITY }
   const task = createTask({

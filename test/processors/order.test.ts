@@ -62,7 +62,7 @@ describe('events of the same instant', () => {
 })
 
 describe('events out of order', () => {
-  /** Times are unique, so that order does not depend on where events lie. */
+  /** Times are unique, so that order does not depend on partitions and offsets. */
   function shuffled(random: Random, count: number, withinSeconds: number) {
     const events = Array.from({ length: count }, (_, i) =>
       click(`e${i}`, random.pick(users), i, { amount: i / 4 }),
@@ -89,7 +89,7 @@ describe('events out of order', () => {
     },
   )
 
-  test('more of them within the disorder than are read ahead: reading continues until they can go', async () => {
+  test('more of them within the disorder than are read ahead: reading continues until they can be released', async () => {
     const { events, sent } = shuffled(createRandom(23), 200, 100)
     const runner = await createPipelineRunner({
       pipeline: clicksPipeline({ disorder: '100s' }),
@@ -207,7 +207,7 @@ describe('a repeated id that is dated before the first one', () => {
 })
 
 /**
- * Events come with any delay while the worker runs, so that many are late. Whatever was scored must be what the facts before the recorded
+ * Events come with any delay while the worker runs, so that many are late. What was scored must be what the facts before the recorded
  * positions give, counted naively.
  */
 test.each([31, 32, 33])(

@@ -124,7 +124,7 @@ function outcomeProblem(plan: RandomPipeline['plan'], sent: readonly Sent[], run
   return lost ? `${lost.id} was neither predicted nor rejected` : null
 }
 
-/** Vectors and refusals by where the raw event lies. */
+/** Vectors and rejections by location of the raw event. */
 function vectors({ plan }: RandomPipeline, run: InstantRun): Map<string, string> {
   const found = new Map<string, string>()
   for (const { value } of run.records(plan.predictions.topic).flat()) {

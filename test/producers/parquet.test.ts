@@ -50,7 +50,7 @@ describe('events', () => {
   })
 })
 
-/** The three rows of a column as a field of this kind takes them; a refused one as its code. */
+/** The three rows of a column as a field of this kind takes them; a rejected one as its code. */
 async function column(name: string, kind: FieldKind, file = 'types') {
   const fields = [{ name, kind, optional: true }]
   const codec = createEventCodec('one', 'test', fields)
@@ -98,12 +98,12 @@ describe('values', () => {
     expect(await column(name, kind, file)).toEqual(expected)
   })
 
-  test.each(['list', 'record'])('a column of type %s is refused before anything is read', async (name) => {
+  test.each(['list', 'record'])('a column of type %s is rejected before anything is read', async (name) => {
     await expect(column(name, 'text')).rejects.toThrow(`Column ${name} of f holds lists or records`)
   })
 })
 
-describe('a file that does not do is told', () => {
+describe('an unsuitable file is reported', () => {
   test('without the columns', async () => {
     await expect(read(fixture('none'), { map: new Map() })).rejects.toThrow(
       "to name them: --map 'id=<column>,amount=AMOUNT,at=AT'",

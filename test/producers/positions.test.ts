@@ -98,7 +98,7 @@ function idsExpected(count: number): string[][] {
 }
 
 describe('a run', () => {
-  test('continues where the one before stopped, with what was refused counted as done', async () => {
+  test('continues where the one before stopped, with what was rejected counted as done', async () => {
     const made = await setUp()
     const rows = rowsOf(100)
     expect(await run(made, rows.slice(0, 60))).toMatchObject({ events: 51, rejected: 9, skipped: 0 })
@@ -117,7 +117,7 @@ describe('a run', () => {
     expect(await run(made, rowsOf(20))).toMatchObject({ events: 17, skipped: 0 })
   })
 
-  test('of a source that has become shorter says so', async () => {
+  test('of a source that has become shorter reports it', async () => {
     const made = await setUp()
     await run(made, rowsOf(20))
     await expect(run(made, rowsOf(12))).rejects.toMatchObject({ code: 'source_changed' })
@@ -147,7 +147,7 @@ describe('a run', () => {
     expect(await run(made, rows)).toMatchObject({ skipped: 2 })
   })
 
-  test('gives up when nothing but failures came for two minutes, and at once where it is told to stop', async () => {
+  test('gives up when nothing but failures came for two minutes, and at once where it is aborted', async () => {
     let isDown = false
     const made = await setUp(async () => {
       if (isDown) throw new PipelineError('kafka_unreachable', 'No broker answered')
@@ -171,7 +171,7 @@ describe('a run', () => {
 /** What happens at a step of a transaction: nothing, the answer is lost, or the process dies there. */
 const outcome = fc.constantFrom('well', 'well', 'well', 'lost', 'dies')
 
-test('whatever fails and wherever a run dies, every row is sent once and in order', async () => {
+test('every row is sent once and in order, with any failures and crashes', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(outcome, { maxLength: 40 }),

@@ -53,7 +53,7 @@ test('a map must name columns that are there', () => {
   ])
 })
 
-test('a doubled column is refused where it is read, and only there', () => {
+test('a doubled column is rejected where it is read, and only there', () => {
   expect(rejection(['id', 'amount', 'at', 'id']).slice(0, 2)).toEqual([
     'usage',
     'tx.csv has two columns id, and id is read from it: rename one.',

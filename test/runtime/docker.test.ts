@@ -87,7 +87,7 @@ describe('an engine that answers', () => {
     expect(calls()).toHaveLength(5)
   })
 
-  test('is not asked where programs are wanted, nor for ephemeral servers', async () => {
+  test('is not tried where programs are wanted, nor for ephemeral servers', async () => {
     for (const options of [{ servers: 'local' }, { ephemeral: true }] as const) {
       const { find, calls } = machine([engine, plugin])
       expect((await failureOf(find(options))).message).not.toContain('Docker')
@@ -96,7 +96,7 @@ describe('an engine that answers', () => {
   })
 })
 
-describe('an engine that does not serve: said, and the next way is tried', () => {
+describe('an unusable engine is reported, and the next way is tried', () => {
   test.each<[string, string[] | null, RegExp]>([
     ['no docker', null, /^Docker: there is no "docker" on the PATH$/m],
     [

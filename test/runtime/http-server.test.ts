@@ -1,4 +1,4 @@
-/** The server itself, over real connections: what it says of unknown paths and methods and of bad URLs, and how it stops. */
+/** The server itself, over real connections: its responses to unknown paths and methods and of bad URLs, and how it stops. */
 import { connect } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { describe, expect, onTestFinished, test } from 'vitest'

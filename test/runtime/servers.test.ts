@@ -29,7 +29,7 @@ function deadPid(): number {
   return Number(execFileSync('/bin/sh', ['-c', 'echo $$']).toString())
 }
 
-/** A folder of small programs that stand for what a machine has on its PATH; `env` only where a program asks for it. */
+/** A folder of small programs that replace those of a machine's PATH; `env` only where a program needs it. */
 async function machineWith(programs: Record<string, string>): Promise<{ environment: NodeJS.ProcessEnv }> {
   const bin = await emptyFolder()
   for (const [name, script] of Object.entries(programs)) {
@@ -42,7 +42,7 @@ async function machineWith(programs: Record<string, string>): Promise<{ environm
 const java17 = 'echo \'openjdk version "17.0.15" 2025-04-15\' >&2'
 const quiet = (): void => undefined
 
-describe('what programs say about themselves', () => {
+describe('versions of programs', () => {
   test.each([
     ['openjdk version "17.0.15" 2025-04-15\nOpenJDK Runtime Environment', '17.0.15', 17],
     ['java version "1.8.0_402"', '1.8.0_402', 8],
@@ -198,7 +198,7 @@ describe('a folder appears whole or not at all', () => {
 })
 
 describe('one process at a time has the kept servers', () => {
-  test('the second is told who has them, and gets them afterwards', async () => {
+  test('the second learns who has them, and gets them afterwards', async () => {
     const folder = await emptyFolder()
     const unlock = await lockFolder(folder, process.env)
     const refused = await failureOf(lockFolder(folder, process.env))
@@ -253,11 +253,11 @@ describe('a command', () => {
   })
 })
 
-describe('what the machine lacks is said in a sentence', () => {
+describe('missing programs are one message', () => {
   const redisUrl = 'redis://127.0.0.1:1'
   const kafkaBrokers = '127.0.0.1:1'
 
-  test('both addresses given: nothing is looked for, nothing is written', async () => {
+  test('both addresses given: nothing is searched, nothing is written', async () => {
     const folder = join(await emptyFolder(), 'none')
     const lines: string[] = []
     const servers = await findServers({ kafkaBrokers, redisUrl, folder, printLine: (line) => lines.push(line) })

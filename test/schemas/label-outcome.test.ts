@@ -4,7 +4,7 @@ import { compile } from '../../schemas/plan/compile.ts'
 import { isLater, outcomeOf } from '../../schemas/plan/label-outcome.ts'
 import { sound } from './shop-definition.ts'
 
-describe('what a label event says', () => {
+describe('the outcome of a label event', () => {
   test('the same in every event, or what its field holds', () => {
     expect(outcomeOf({ value: 1 }, { fraud: 0 })).toBe(1)
     expect(outcomeOf({ value: 0 }, {})).toBe(0)
@@ -25,7 +25,7 @@ describe('what a label event says', () => {
     expect(compile(definePipeline({ ...sound, label })).label).toMatchObject({ value: { field: 'right' } })
   })
 
-  test('the later place holds: time, then partition, then offset', () => {
+  test('the later position is in effect: time, then partition, then offset', () => {
     const position = { time: 5, partition: 1, offset: 7 }
     expect(isLater(position, position)).toBe(false)
     expect(isLater({ ...position, time: 6, partition: 0, offset: 0 }, position)).toBe(true)

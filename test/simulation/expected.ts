@@ -1,6 +1,6 @@
 /**
- * What must come of a scenario, from what lies in the raw topics and nothing else: which events are valid and new, which records are
- * rejected, which facts the store holds in the end. Written without the code that it judges, but for the codecs and the rows of facts.
+ * The expected outcome of a scenario, from its raw topics alone: which events are valid and new, which records are
+ * rejected, which facts the store holds in the end. Shares no code with what it checks except the codecs and the fact rows.
  */
 import { compileFactRow } from '../../feature-store/fact-row.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
@@ -57,7 +57,7 @@ export async function validateLog(runner: PipelineRunner): Promise<ValidatedLog>
   return { events, rejected: rejected.sort() }
 }
 
-/** A letter about an event that came when the facts of its time had gone, although it was not late by its own stream. */
+/** A dead letter of an event that came after the facts of its time had expired, although it was not late by its own stream. */
 export interface Expired {
   readonly deadLetter: DeadLetter
   readonly id: string
@@ -104,7 +104,7 @@ export function replayedBits({ events }: ValidatedLog, plan: Plan, partitions: n
   return new Map([...all, ...replay.flush()].map(({ id, vector }) => [id, bitsOf(vector)]))
 }
 
-/** As `PipelineRunner.facts` tells them: live rows in canonical order, hexadecimal, by stage, partition and key. */
+/** As `PipelineRunner.facts` returns them: live rows in canonical order, hexadecimal, by stage, partition and key. */
 export async function expectedFacts(
   { events }: ValidatedLog,
   plan: Plan,

@@ -13,9 +13,9 @@ export interface Outcome {
   /** Empty where all is as it must be. */
   readonly violations: readonly string[]
   readonly events: number
-  /** What the schedule was and all that happened; empty unless asked for. */
+  /** The schedule and all that happened; empty unless traced. */
   readonly trace: readonly string[]
-  /** SHA-256 of the trace and of all that was committed; empty unless asked for. */
+  /** SHA-256 of the trace and of all that was committed; empty unless traced. */
   readonly hash: string
 }
 
@@ -38,7 +38,7 @@ export async function runScenario(seed: number, { isTraced = false } = {}): Prom
     const during = scenario.order === 'disorder' ? Promise.resolve() : produce(runner, scenario.sent)
     const observer = { ...watchPositions(plan, violated), ...(isTraced ? { trace: record } : {}) }
     await runner.run({ faults, limits, during, observer })
-    // A store that was lost while nothing was to do is noticed by whoever opens the tasks next.
+    // A store that was lost while idle is noticed when the tasks are opened next.
     await runner.run({ limits, observer })
     await compare(runner, scenario, violated)
   } catch (error) {
@@ -46,7 +46,7 @@ export async function runScenario(seed: number, { isTraced = false } = {}): Prom
   }
   const events = scenario.sent.reduce((sum, chunk) => sum + chunk.events.length, 0)
   const hash = isTraced ? await hashOf(runner, trace) : ''
-  // The broker's and the clock's last timers are let go.
+  // The broker's and the clock's last timers are cancelled.
   await nextTurn()
   return { seed, violations, events, trace, hash }
 }
@@ -90,7 +90,7 @@ async function compare(runner: PipelineRunner, scenario: Scenario, violated: (wh
   }
 
   await compareEnds(runner, partitions, violated)
-  // What an expired event left in the stages before the one that refused it is of no more use, and may be there for a while.
+  // What an expired event left in the stages before the one that rejected it is useless, and may remain for a while.
   if (expired.length > 0) return
   const facts = await runner.facts()
   const expected = await expectedFacts(validated, plan, partitions, runner.store)
@@ -100,7 +100,7 @@ async function compare(runner: PipelineRunner, scenario: Scenario, violated: (wh
   }
 }
 
-/** At rest the store stands where Kafka does. */
+/** At rest the store is at Kafka's committed position. */
 async function compareEnds(
   runner: PipelineRunner,
   partitions: number,

@@ -1,5 +1,5 @@
 /**
- * Malformed events for tests, of every kind that a raw topic may meet: a kind and a good event in, the bytes, their place and the code
+ * Malformed events for tests, of every kind that a raw topic may meet: a kind and a good event in, the bytes, their path and the code
  * out.
  */
 import { partitionOf } from '../../runtime/partition.ts'
@@ -35,7 +35,7 @@ type Spoil = (options: BadEventOptions) => Spoilt
 const json = (values: object): Buffer => Buffer.from(JSON.stringify(values))
 const day = 86_400_000
 
-/** JSON text with one field's value written as it stands. */
+/** JSON text with one field's value written verbatim. */
 function withText({ like }: BadEventOptions, field: string, text: string): Buffer {
   const { [field]: _, ...rest } = like
   return Buffer.from(`{"${field}":${text},${JSON.stringify(rest).slice(1)}`)
@@ -91,7 +91,7 @@ const binaries = {
   avroNaN: (o) => ({ value: withDouble(o, Number.NaN), code: 'type' }),
   avroInfinity: (o) => ({ value: withDouble(o, Number.NEGATIVE_INFINITY), code: 'type' }),
   noise: (o) => ({
-    // Never the marks of Avro or of a schema registry, nor the beginning of JSON.
+    // Never the markers of Avro or of a schema registry, nor the beginning of JSON.
     value: Buffer.from(Array.from({ length: 1 + o.random.below(200) }, () => 128 + o.random.below(60))),
     code: 'not_json',
   }),

@@ -21,7 +21,7 @@ export async function containerHost(): Promise<string | null> {
 
 /** Rejects where an image cannot be had or a server does not come up; nothing is left running then. */
 export async function startContainers(host: string, printLine: (line: string) => void): Promise<Servers> {
-  // Kafka tells its clients where it is, so its port is chosen before it starts.
+  // Kafka advertises its address to clients, so its port is chosen before it starts.
   const port = await freePort(undefined, [])
   const settled = await Promise.allSettled([startKafka(host, port), startRedis()])
   const started = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))

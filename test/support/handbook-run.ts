@@ -1,5 +1,5 @@
 /**
- * The card-fraud pipeline under the first hours of the benchmark on real servers, in a namespace of its own: real processes come and go,
+ * The card-fraud pipeline under the first hours of the benchmark on real servers, in a namespace of its own: real processes start and stop,
  * and in the end the committed predictions are compared with those of the pure core. For the tests of recovery.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -40,7 +40,7 @@ export interface HandbookRunOptions {
 export interface HandbookRun {
   readonly plan: Plan
   readonly environment: Readonly<Record<string, string>>
-  /** For looking; not for what a test kills Kafka under. */
+  /** For reading only; not for what runs while a test kills Kafka. */
   readonly broker: Broker
   /** Consumer group of the processes. */
   readonly group: string
@@ -93,7 +93,7 @@ export function createHandbookRun(options: HandbookRunOptions): HandbookRun {
   }
 
   async function expectQuiet(): Promise<void> {
-    // Read by a client of its own: the one that looks may have given up while Kafka was gone.
+    // Read by a client of its own: the reading one may have given up while Kafka was down.
     const own = openBroker()
     const all: Prediction[] = []
     const watched = await watchInto((prediction) => void all.push(prediction), own)

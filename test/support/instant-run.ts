@@ -1,6 +1,6 @@
 /**
- * Runs a pipeline over raw records as fast as it goes: the real worker, batch loop and stores, on a broker that is no more than arrays and
- * a clock that stands still unless somebody sleeps. All that may differ between two runs of the same topics is drawn from a seed: how much
+ * Runs a pipeline over raw records as fast as possible: the real worker, batch loop and stores, on a broker that is no more than arrays and
+ * a clock that advances only while something sleeps. All that may differ between two runs of the same topics is drawn from a seed: how much
  * a fetch brings, when records are appended, how large batches are, which commits fail and what the cache forgets.
  */
 import assert from 'node:assert/strict'
@@ -30,7 +30,7 @@ import { eventsFromMs, type RandomPipeline, type Sent } from './random-pipelines
 export interface InstantRun {
   readonly records: (topic: string) => readonly LogRecord[][]
   readonly partitionsOf: (topic: string) => number
-  /** Events that came after their place in order had been passed, or went before. */
+  /** Events that came after their position in order had been passed, or were released early. */
   readonly late: number
   readonly failures: number
 }
@@ -41,7 +41,7 @@ interface Partition {
   end: number
 }
 
-/** `putsBack`: dead letters of the fold are repaired, or not, and requeued once all else is done. */
+/** `requeues`: dead letters of the fold are repaired, or not, and requeued once all else is done. */
 export async function instantRun(
   { plan, partitions, rawPartitions }: RandomPipeline,
   sent: readonly Sent[],
@@ -168,7 +168,7 @@ export async function instantRun(
     return failures < failuresMax && chance(crashPercent)
   }
 
-  /** What is held is read again after each, so that without an end to them nobody might get to the end. */
+  /** What is held is read again after each, so that an endless series might prevent the run from ending. */
   function isCurrent(): boolean {
     const isOver = rebalances < rebalancesMax && chance(1)
     if (isOver) rebalances++

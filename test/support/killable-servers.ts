@@ -11,7 +11,7 @@ import type { RunningServer } from '../../runtime/servers/start-server.ts'
 
 export interface KillableServer {
   readonly address: string
-  /** kill -9: it flushes and tells nothing. */
+  /** kill -9: it flushes nothing and gets no signal handler. */
   kill(): Promise<void>
   /** Starts again on the same port with the same files. */
   restart(): Promise<void>

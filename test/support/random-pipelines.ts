@@ -1,4 +1,4 @@
-/** Random definitions and random streams for them, each from a seed: what the property test of features feeds the pipeline with. */
+/** Random definitions and random streams for them, each from a seed: input of the property test of features. */
 
 import { partitionOf } from '../../runtime/partition.ts'
 import {
@@ -27,7 +27,7 @@ import { compile } from '../../schemas/plan/compile.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { Random } from '../../testing/random.ts'
 
-/** Where the events of all streams lie, more or less. */
+/** Around this time are the events of all streams. */
 export const eventsFromMs = Date.UTC(2024, 0, 1)
 
 export interface RandomPipeline {
@@ -156,7 +156,7 @@ export interface Sent {
 
 /**
  * 5 to 60 events of few entities: many of an instant, some repeated, some out of order and some too late, some that cannot be read, that
- * lie in a wrong partition or that a feature fails for. `hot`: so many of one entity instead.
+ * are in a wrong partition or that a feature fails for. `hot`: so many of one entity instead.
  */
 export function randomStream(random: Random, { plan, partitions, rawPartitions }: RandomPipeline, hot = 0): Sent[] {
   const chance = (percent: number) => random.below(100) < percent

@@ -147,7 +147,7 @@ interface Health {
   readonly reasons?: ReadonlyArray<{ readonly part: string; readonly reason: string }>
 }
 
-/** The process says which part is missing, and that it lives. */
+/** The process reports which part is missing, and stays alive. */
 async function notReady(url: string, part: string): Promise<void> {
   let health: Health = { status: 'not asked' }
   const ask = async () => {

@@ -1,6 +1,6 @@
 /**
  * What real servers may do to a running pipeline, one after the other: Redis emptied under load and under a process that is paused for
- * longer than a transaction may take; offsets, records and topics that are gone from Kafka. Each ends in the predictions of a quiet run, or
+ * longer than a transaction may take; offsets, records and topics that are lost from Kafka. Each ends in the predictions of a quiet run, or
  * in one sentence. See also `outage.test.ts`, `crash.test.ts` and `stop.test.ts`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -30,7 +30,9 @@ async function sentenceOf(run: HandbookRun): Promise<string> {
   return err.find((line) => line.startsWith('error: ')) ?? err.join('\n')
 }
 
-test('whatever is emptied, paused, expired, removed or recreated', { timeout: 240_000 }, async () => {
+test('predictions survive emptied stores, pauses, expired offsets, removed and recreated topics', {
+  timeout: 240_000,
+}, async () => {
   const { kafka, redis } = await ownServers()
   const run = createHandbookRun({
     name: 'recovery',
@@ -51,7 +53,7 @@ test('whatever is emptied, paused, expired, removed or recreated', { timeout: 24
   await run.untilPredicted(2_000)
   work.child.kill('SIGSTOP')
   await sleep(pauseMs)
-  // Whatever it had loaded before the pause it would apply now.
+  // It would apply now what it had loaded before the pause.
   await store.flushall()
   work.child.kill('SIGCONT')
   expect(await produce.exitCode, produce.output()).toBe(0)

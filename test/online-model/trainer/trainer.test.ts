@@ -1,4 +1,4 @@
-/** The trainer on the broker in memory: from logged predictions and labels to promoted, refused and taken back versions. */
+/** The trainer on the broker in memory: from logged predictions and labels to promoted, rejected and rolled back versions. */
 import { join } from 'node:path'
 import { Registry } from 'prom-client'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -22,7 +22,7 @@ import { folder } from '../training-store/store-fixture.ts'
 
 const planOf = (learn: LearnDefinition) => compile({ ...clicksPipeline(), learn })
 const plan = planOf({ continuously: { publishEvery: '2h' }, retrain: { rows: 1_000 } })
-/** Trains when it is asked to, and changes nothing else. */
+/** Trains on request, and changes nothing else. */
 const onDemand = planOf({ retrain: { rows: 1_000_000 } })
 const topics = {
   predictions: plan.predictions.topic,
@@ -143,7 +143,7 @@ const retrainedVersions = ({ registry }: Running) =>
   [...registry.state().versions.values()].filter(({ origin }) => origin === 'retrain')
 
 describe('the trainer', () => {
-  test('trains a first champion, learns on, and tells how good what it served was', async () => {
+  test('trains a first champion, keeps learning, and reports the quality of what it served', async () => {
     const environment = await openEnvironment()
     const running = await train(environment)
     await environment.send(0, 6 * hour)
@@ -289,7 +289,7 @@ describe('the trainer', () => {
     await until(() => expect(retrainedVersions(again).length).toBeGreaterThan(0))
   })
 
-  test('a candidate that is too large for the registry is refused, and the trainer continues', async () => {
+  test('a candidate that is too large for the registry is rejected, and the trainer continues', async () => {
     const environment = await openEnvironment()
     await environment.send(0, 8 * hour)
     const vast = new Array<number>(150_000).fill(1)

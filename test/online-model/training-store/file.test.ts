@@ -1,4 +1,4 @@
-/** The file of a training store: restarts, what it refuses, bounds, copies. */
+/** The file of a training store: restarts, what it rejects, bounds, copies. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -67,7 +67,7 @@ describe('a file', () => {
     expect(store.status().counts.predictions).toBe(12)
   })
 
-  test('is refused while this process or another one has it open', async () => {
+  test('is rejected while this process or another one has it open', async () => {
     const file = join(folder(), 'store.duckdb')
     const store = await openStore({ file })
     await expect(openStore({ file })).rejects.toMatchObject({
@@ -94,7 +94,7 @@ describe('a file', () => {
     await openStore({ file })
   })
 
-  test('that is none or broken is refused, and built again on request', async () => {
+  test('that is none or broken is rejected, and built again on request', async () => {
     const file = join(folder(), 'store.duckdb')
     writeFileSync(file, 'x'.repeat(20_000))
     await expect(openStore({ file })).rejects.toMatchObject({
@@ -116,7 +116,7 @@ describe('a file', () => {
     })
   })
 
-  test('of another definition, label, topic or cluster is refused, and built again on request', async () => {
+  test('of another definition, label, topic or cluster is rejected, and built again on request', async () => {
     const file = join(folder(), 'store.duckdb')
     await (await openStore({ file })).close()
     const other = compile(clicksPipeline({ over: '20m' }))
@@ -153,7 +153,7 @@ describe('a file', () => {
 })
 
 describe('bounds', () => {
-  test('events older than the retention go, but not before they were handed out', async () => {
+  test('events older than the retention are removed, but not before they were handed out', async () => {
     const store = await openStore({ retentionMs: hourMs * 4, consumers: ['learner'] })
     await fill(store, 100)
     const far = 6 * 3_600
@@ -171,7 +171,7 @@ describe('bounds', () => {
     expect(rowLines(await store.matured(0, 1_000))).toEqual(['far 21600 1'])
   })
 
-  test('too many rows are sampled: positives stay, negatives stand for those that went', async () => {
+  test('too many rows are sampled: positives stay, negatives represent those removed', async () => {
     const store = await openStore({ rowsMax: 1_000 })
     await fill(store, 4_000)
     const rows = await store.rows(everything, 'latest')
@@ -245,7 +245,7 @@ describe('copies', () => {
     const rows = await store.rows(everything, 'latest')
     expect(rows.labels.reduce((sum, value) => sum + value, 0)).toBe(300)
     expect(await other.rows(everything, 'latest')).toEqual({ ...rows, seqs: new Float64Array(3_000) })
-    // Nobody is handed them, and what Kafka brings again of them is a duplicate.
+    // They are not handed out, and what Kafka brings again of them is a duplicate.
     expect((await other.matured(0, 10)).rowCount).toBe(0)
     await other.apply(batchOf([prediction('e5', 5, { offset: 5 })], []))
     expect(other.status().counts).toMatchObject({ imported: 3_000, duplicatePredictions: 1, predictions: 0 })
@@ -255,7 +255,7 @@ describe('copies', () => {
     expect(await store.exportParquet(again, { fromMs: startMs, untilMs: startMs + 10_000 })).toBe(10)
   })
 
-  test('a Parquet file of something else is refused', async () => {
+  test('a Parquet file of something else is rejected', async () => {
     const at = folder()
     const [file, text] = [join(at, 'rows.parquet'), join(at, 'text')]
     const store = await openStore()
@@ -275,7 +275,7 @@ describe('copies', () => {
     await expect(store.importParquet(text)).rejects.toThrow('received a file that does not say what it holds')
   })
 
-  test('columns are distinguished whatever the features are called', () => {
+  test('columns are distinguished for any feature names', () => {
     const names = ['amount', 'Amount', 'id', 'feature_id', 'LABEL', 'weight']
     expect(columnsOf(names)).toEqual([
       'amount',

@@ -81,7 +81,7 @@ function follow(
 }
 
 describe('the follower', () => {
-  test('reads both topics, hands out what matures once, and continues where the store stands', async () => {
+  test('reads both topics, hands out what matures once, and continues from the position of the store', async () => {
     const broker = await openBroker()
     const file = join(folder(), 'store.duckdb')
     const store = await openStore({ file })
@@ -102,7 +102,7 @@ describe('the follower', () => {
     const second = follow(broker.data, again, { afterSeq: 11 })
     await second.toEnd()
     expect(second.rowLines()).toEqual(Array.from({ length: 9 }, (_, n) => `e${n + 11} ${n + 11} 0`))
-    // Whoever saved nothing is handed all of it again.
+    // A consumer without saved progress gets all of it again.
     const third = follow(broker.data, again)
     await third.follower.step()
     expect(third.rowLines()).toHaveLength(20)
@@ -141,7 +141,7 @@ describe('the follower', () => {
     expect(first.warnings).toEqual(['training store: records were removed before they were read; they are skipped'])
   })
 
-  test('a log that ends before the store does is told', async () => {
+  test('a log that ends before the store does is reported', async () => {
     const broker = await openBroker()
     const store = await openStore()
     for (const n of [1, 2, 3]) await predict(broker, `e${n}`, n)

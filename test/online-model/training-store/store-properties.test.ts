@@ -46,7 +46,7 @@ function randomLogs(random: Random, isOrderly: boolean): Logs {
     const position = nextPosition('predictions')
     const row = prediction(id, at, { ...position, n })
     predictions.push({ row, time: row.prediction.time })
-    // As after a crash under at-least-once: in the same partition, with whatever the model was then.
+    // As after a crash under at-least-once: in the same partition, with the model of that time.
     if (random.below(12) === 0) {
       const offset = position.offset + 1
       offsets.set(`predictions ${position.partition}`, offset + 1)

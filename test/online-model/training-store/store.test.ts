@@ -98,7 +98,7 @@ describe('maturing', () => {
     expect(store.status().counts).toMatchObject({ matured: 2, maturedLate: 1 })
   })
 
-  test('a partition that is behind holds back its input; one at its end guarantees what the others had come to before', async () => {
+  test('a partition that is behind holds back its input; one at its end guarantees the earlier watermark of the others', async () => {
     const store = await openStore()
     const read = (input: 'predictions' | 'label', partition: number, passed: number | null, isAtEnd = false) => ({
       input,

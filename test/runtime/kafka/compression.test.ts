@@ -124,7 +124,7 @@ describe('what unpacks to more than is read', () => {
     expect(() => decompress(4, packed, position, 1_000_000)).toThrow(/it unpacks to more than 1000000 bytes/)
   })
 
-  test('zstd that would move a large window forever is refused', () => {
+  test('zstd that would move a large window forever is rejected', () => {
     const packed = zstdFrame(
       Array.from({ length: 2_000 }, () => 'a'),
       { windowDescriptor: 0x68 },
@@ -162,7 +162,7 @@ describe('damaged bytes', () => {
     expect(() => decompress(4, packed, position)).toThrow(reason)
   })
 
-  test('of lz4 with something behind the frame are refused', () => {
+  test('of lz4 with something behind the frame are rejected', () => {
     const packed = Buffer.concat([compressFrameSync('one'), Buffer.from('two')])
     expect(() => decompress(3, packed, position)).toThrow(/3 bytes are left over after the LZ4 frame/)
   })

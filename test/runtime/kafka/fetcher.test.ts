@@ -68,7 +68,7 @@ function partitionLines(answer: readonly FetchedPartition[]): string[] {
 }
 
 describe('a fetch from one leader', () => {
-  test('waits at the leader and answers in the order asked', async () => {
+  test('waits at the leader and answers in the order requested', async () => {
     const { fetcher, request } = scripted()
     const fetching = fetcher.fetch(at(5, 7), limits)
     const [one] = await request(1)
@@ -81,7 +81,7 @@ describe('a fetch from one leader', () => {
     expect(partitionLines(await fetching)).toEqual(['0:  5-5 of 5', '1: ab 7-9 of 20'])
   })
 
-  test('asks the new leader after an error that passes', async () => {
+  test('fetches from the new leader after a transient error', async () => {
     const { fetcher, script, request } = scripted()
     const fetching = fetcher.fetch(at(5), limits)
     const [one] = await request(1)
@@ -93,7 +93,7 @@ describe('a fetch from one leader', () => {
     expect(partitionLines(await fetching)).toEqual(['0: x 5-6 of 6'])
   })
 
-  test('asks again after a silence, and gives up when it lasts', async () => {
+  test('fetches again after a timeout, and gives up when it lasts', async () => {
     const { fetcher, request } = scripted()
     const fetching = fetcher.fetch(at(5), { ...limits, maxWaitMs: 0 })
     const [one] = await request(1)
@@ -125,7 +125,7 @@ describe('a fetch from one leader', () => {
     })
   })
 
-  test('believes "out of range" only where the bounds say so too', async () => {
+  test('believes "out of range" only where the bounds confirm it', async () => {
     const { fetcher, script, request } = scripted()
     const fetching = fetcher.fetch(at(5), limits)
     const [one] = await request(1)
@@ -141,7 +141,7 @@ describe('a fetch from one leader', () => {
 })
 
 describe('a fetch from two leaders', () => {
-  /** Both asked, both silent so far: one parked request each. */
+  /** Both requested, both unanswered so far: one parked request each. */
   async function parked() {
     const made = scripted()
     const fetching = made.fetcher.fetch(at(0, 0, 0), limits)
@@ -156,7 +156,7 @@ describe('a fetch from two leaders', () => {
     ])
     first[1]!.answer([{ partition: 2, offset: 0 }])
     const [one, two] = (await made.request(2)).sort((a, b) => a.nodeId - b.nodeId)
-    // Whoever does not want to wait has to wait for these.
+    // Also a fetch without a wait has to wait for these.
     expect([one!.maxWaitMs, two!.maxWaitMs]).toEqual([20, 20])
     return { ...made, fetching, one: one!, two: two! }
   }
@@ -225,7 +225,7 @@ describe('a fetch from two leaders', () => {
     expect(partitionLines(await next)).toEqual(['0:  1-1 of 1', '1:  0-0 of 0', '2: d 0-1 of 1'])
   })
 
-  test('does not use what was asked from another offset', async () => {
+  test('does not use what was fetched from another offset', async () => {
     const { fetcher, fetching, request, one, two } = await parked()
     one.answer([
       { partition: 0, offset: 0, values: ['a'] },

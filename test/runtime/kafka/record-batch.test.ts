@@ -20,7 +20,7 @@ interface BatchOptions {
   readonly lastOffsetDelta?: number
 }
 
-/** A batch as it would lie in the log: encoded by us, then given its place as a broker does. */
+/** A batch as in a log: encoded by us, then given its offset as by a broker. */
 function batch(records: ReadonlyArray<Partial<OutRecord>>, options: BatchOptions = {}): Buffer {
   const writer = createByteWriter(1)
   writeRecordBatch(
@@ -128,7 +128,7 @@ describe('encoded record batches', () => {
 })
 
 describe('fetched record sets', () => {
-  test('are read from the offset asked for, across batches, and continue past the last one', async () => {
+  test('are read from the requested offset, across batches, and continue past the last one', async () => {
     const bytes = Buffer.concat([
       batch([text('a'), text('b'), text('c')], { baseOffset: 10 }),
       batch([text('d')], { baseOffset: 20 }),
@@ -172,11 +172,11 @@ describe('fetched record sets', () => {
     expect(await valuesOf(bytes, aborted)).toEqual({ values: ['1:yes', '3:again', '6:plain'], next: 9 })
   })
 
-  test('of a compacted log end where the batch says, not where the records do', async () => {
+  test('of a compacted log end at the end of the batch, not of its records', async () => {
     expect(await valuesOf(batch([text('a')], { lastOffsetDelta: 9 }))).toEqual({ values: ['0:a'], next: 10 })
   })
 
-  test('are unpacked; a codec that nobody knows is named', async () => {
+  test('are unpacked; an unknown codec is named', async () => {
     const packed = (codec: number, pack: (records: Buffer) => Buffer) => {
       const plain = batch([text('a'), text('b')])
       const bytes = Buffer.concat([plain.subarray(0, 61), pack(plain.subarray(61))])
@@ -191,7 +191,7 @@ describe('fetched record sets', () => {
     })
   })
 
-  test('that are damaged are refused', async () => {
+  test('that are damaged are rejected', async () => {
     const fail = (reason: string) => ({
       code: 'kafka_request_failed',
       message: `The record batch at offset 3 of t, partition 0, cannot be read: ${reason}`,
