@@ -48,7 +48,7 @@ export function requireFitting(filters: TailFilters, kind: TailKind): void {
     if (filters[name] === undefined || isFrom[name].includes(kind)) continue
     const option = `--${name.replace(/[A-Z]/g, (upper) => `-${upper.toLowerCase()}`)}`
     const kinds = isFrom[name].map((one) => kindNames[one]).join(' or ')
-    throw new PipelineError('usage', `${option} applies to ${kinds}, not with ${kindNames[kind]}.`)
+    throw new PipelineError('usage', `${option} applies to ${kinds}, not to ${kindNames[kind]}.`)
   }
 }
 

@@ -85,7 +85,7 @@ test('what a newer process writes is read by one that has run for long', async (
   ])
 })
 
-test('garbage costs one read of the topic's end per fetch, and is rejected', async () => {
+test('garbage costs one read of the end of the topic per fetch, and is rejected', async () => {
   const { process, append, fetchFrom, endsAsked } = await withBroker()
   const reader = process([id])
   const garbage = Array.from({ length: 50 }, (_, i) => Buffer.from(`c301${i.toString(16).padStart(16, '0')}02`, 'hex'))
