@@ -95,7 +95,7 @@ function failOnUnclear(locations: readonly DeadLetterLocation[], options: Reject
     )
   }
   if (value !== undefined && locations.length !== 1) {
-    throw new PipelineError('usage', `--value applies to exactly one location, received ${locations.length}.`)
+    throw new PipelineError('usage', `--value needs exactly one location, received ${locations.length}.`)
   }
 }
 

@@ -218,7 +218,7 @@ describe('replay', () => {
     expect((await rejected('replay', path)).err[0]).toBe(unclear)
     expect((await rejected('replay', path, '0:1', '--all')).err[0]).toBe(unclear)
     expect((await rejected('replay', path, '0:1', '0:2', '--value', 'x')).err[0]).toBe(
-      'error: --value applies to exactly one location, received 2.',
+      'error: --value needs exactly one location, received 2.',
     )
   })
 })
