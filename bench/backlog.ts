@@ -1,4 +1,4 @@
-/** The backlog jobs: events that lie in the raw topics already are worked off by the production process, as fast as it can. */
+/** The backlog jobs: events already in the raw topics are processed by the production process, as fast as it can. */
 import { createShutdown } from '../cli/shutdown.ts'
 import type { BenchEnvironment } from './environment.ts'
 import { openIsolatedPipeline } from './isolated-pipeline.ts'

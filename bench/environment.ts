@@ -40,17 +40,17 @@ export const atLeastOnce = 'bench/card-fraud-at-least-once.ts'
 export async function openBenchEnvironment(
   config: Config,
   env: Env,
-  options: { readonly seed: number; readonly profileFolder: string | null; readonly say: (line: string) => void },
+  options: { readonly seed: number; readonly profileFolder: string | null; readonly printLine: (line: string) => void },
   shutdown: Shutdown,
 ): Promise<BenchEnvironment> {
-  const { say, seed, profileFolder } = options
+  const { printLine, seed, profileFolder } = options
   const servers = await findServers({
     kafkaBrokers: config.kafkaBrokers.join(','),
     ...(config.redisUrl === null ? {} : { redisUrl: config.redisUrl }),
     folder: config.folder,
     ephemeral: true,
     isMeasured: true,
-    say,
+    printLine,
   })
   shutdown.add('servers', servers.close)
   const found = { ...config, kafkaBrokers: servers.kafkaBrokers.split(','), redisUrl: servers.redisUrl }
@@ -59,7 +59,7 @@ export async function openBenchEnvironment(
   const redis = new Redis(servers.redisUrl, { ...redisSecurity(found), lazyConnect: true })
   shutdown.add('Redis', async () => redis.disconnect())
   await redis.connect()
-  say(`Generating the benchmark's data with seed ${seed}, and training a model on its first days.`)
+  printLine(`Generating the benchmark's data with seed ${seed}, and training a model on its first days.`)
   const table = generateHandbook({ seed })
   const plan = await loadPlan(cardFraud, '')
   const model = await trainModel(plan, table, config.partitions)

@@ -23,7 +23,7 @@ export async function follow(
   const partitions = topics.flatMap((topic) =>
     Array.from({ length: counts.get(topic) ?? 0 }, (_, partition) => ({ topic, partition })),
   )
-  let places: FetchFrom[] = (await broker.bounds(partitions)).map(({ topic, partition, end }) => {
+  let positions: FetchFrom[] = (await broker.bounds(partitions)).map(({ topic, partition, end }) => {
     return { topic, partition, offset: end }
   })
   const fetcher = await broker.fetcher()
@@ -32,10 +32,10 @@ export async function follow(
   async function run(): Promise<void> {
     try {
       while (!isClosed) {
-        const fetched = await fetcher.fetch(places, limits)
+        const fetched = await fetcher.fetch(positions, limits)
         const receivedAtMs = fineClock.nowMs()
         for (const { topic, records } of fetched) for (const { value } of records) onValue(topic, value!, receivedAtMs)
-        places = fetched.map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
+        positions = fetched.map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
       }
     } finally {
       await fetcher.close()
@@ -43,7 +43,7 @@ export async function follow(
   }
 
   const ended = run()
-  // The failure reaches whoever awaits `ended`; until then it must not be an unhandled rejection.
+  // The failure reaches the caller that awaits `ended`; until then it must not be an unhandled rejection.
   ended.catch(() => undefined)
   return {
     ended,

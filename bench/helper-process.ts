@@ -9,7 +9,7 @@ import { PipelineError } from '../schemas/kernel/errors.ts'
 
 export interface Helper<Answer> {
   /** Starts the work; resolves with its answer. */
-  go(): Promise<Answer>
+  begin(): Promise<Answer>
   stop(): Promise<void>
 }
 
@@ -29,10 +29,10 @@ export async function startHelper<Order, Answer>(file: string, order: Order): Pr
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => resolve())
   })
-  const tell = (told: ToHelper<Order>) => void child.send(told)
+  const send = (message: ToHelper<Order>) => void child.send(message)
 
-  function heard(kind: 'ready' | 'done'): Promise<FromHelper<Answer>> {
-    const said = new Promise<FromHelper<Answer>>((resolve, reject) => {
+  function received(kind: 'ready' | 'done'): Promise<FromHelper<Answer>> {
+    const message = new Promise<FromHelper<Answer>>((resolve, reject) => {
       child.once('error', reject)
       child.once('exit', (code) =>
         reject(new PipelineError('server_failed', `${file} ended with exit code ${code}; see its output above.`)),
@@ -42,21 +42,21 @@ export async function startHelper<Order, Answer>(file: string, order: Order): Pr
         else if (message.kind === 'failed') reject(new PipelineError('server_failed', `${file}: ${message.text}`))
       })
     })
-    // The failure reaches whoever awaits it; until then it must not be an unhandled rejection.
-    said.catch(() => undefined)
-    return said
+    // The failure reaches the caller that awaits it; until then it must not be an unhandled rejection.
+    message.catch(() => undefined)
+    return message
   }
 
-  const ready = heard('ready')
-  const done = heard('done')
-  tell({ kind: 'order', order })
+  const ready = received('ready')
+  const done = received('done')
+  send({ kind: 'order', order })
   await ready
   return {
-    async go() {
-      tell({ kind: 'go' })
-      const said = await done
-      if (said.kind !== 'done') throw new Error('unexpected message of the helper')
-      return said.answer
+    async begin() {
+      send({ kind: 'go' })
+      const message = await done
+      if (message.kind !== 'done') throw new Error('unexpected message of the helper')
+      return message.answer
     },
     async stop() {
       if (child.connected) child.disconnect()
@@ -65,17 +65,18 @@ export async function startHelper<Order, Answer>(file: string, order: Order): Pr
   }
 }
 
-/** The helper's side. `prepare` may take its time; what it answers is called when told to go. Ends when whoever started it is gone. */
+/** The helper's side. `prepare` may take its time; the function it returns is called on `begin`. Ends with its parent process. */
 export function serveHelper<Order, Answer>(prepare: (order: Order) => Promise<() => Promise<Answer>>): void {
-  const say = (said: FromHelper<Answer>) => void process.send!(said)
-  const fail = (error: unknown) => say({ kind: 'failed', text: error instanceof Error ? error.message : String(error) })
+  const send = (message: FromHelper<Answer>) => void process.send!(message)
+  const fail = (error: unknown) =>
+    send({ kind: 'failed', text: error instanceof Error ? error.message : String(error) })
   let work: Promise<() => Promise<Answer>> | null = null
-  process.on('message', (told: ToHelper<Order>) => {
-    if (told.kind === 'order') {
-      work = prepare(told.order)
-      work.then(() => say({ kind: 'ready' }), fail)
+  process.on('message', (message: ToHelper<Order>) => {
+    if (message.kind === 'order') {
+      work = prepare(message.order)
+      work.then(() => send({ kind: 'ready' }), fail)
     } else {
-      work!.then((begin) => begin()).then((answer) => say({ kind: 'done', answer }), fail)
+      work!.then((begin) => begin()).then((answer) => send({ kind: 'done', answer }), fail)
     }
   })
   process.once('disconnect', () => process.exit(0))

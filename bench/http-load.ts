@@ -13,7 +13,7 @@ import { type LatencyMs, latencyOf } from './statistics.ts'
 export interface HttpLoadOrder {
   readonly host: string
   readonly port: number
-  /** Whole requests as they go over the wire, used in turn. */
+  /** Whole requests in their wire format, used in turn. */
   readonly requests: readonly string[]
   readonly connections: number
   /** Null: a closed loop. */

@@ -26,11 +26,11 @@ const nameOf = (keys: number) => `http-reads-${keys}`
 
 export function httpReadsJob(environment: BenchEnvironment, options: HttpReadsOptions): Job {
   const { name, features } = readEntity(environment)
-  const told = (keys: number) =>
+  const measure = (keys: number) =>
     `Reads over HTTP of ${keys} × ${features} features (${name}), ${connections} connections: reads/s in a closed loop, ` +
     'latency in an open loop at half of that.'
   return {
-    measures: { [nameOf(1)]: told(1), [nameOf(batchKeys)]: told(batchKeys) },
+    measures: { [nameOf(1)]: measure(1), [nameOf(batchKeys)]: measure(batchKeys) },
     baseline: baselineReplay,
     run: () => runHttpReads(environment, options),
   }
@@ -80,7 +80,7 @@ async function runHttpReads(environment: BenchEnvironment, { seconds, before }: 
   })
 }
 
-/** Keys in the order in which their customers came by, so that busy ones are asked for more often. */
+/** Keys in the order in which their customers came by, so that busy ones are requested more often. */
 function requestsFor(
   environment: BenchEnvironment,
   url: string,
@@ -111,7 +111,7 @@ async function underLoad(
     warmUpSeconds,
   })
   try {
-    return await run.sampleWhile(helper.go())
+    return await run.sampleWhile(helper.begin())
   } finally {
     await helper.stop()
   }

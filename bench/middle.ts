@@ -19,7 +19,7 @@ export interface MiddleRates {
 }
 
 /**
- * From the tenth to the ninetieth percentile output. Null where both came at the same instant, or without CPU time that could be told:
+ * From the tenth to the ninetieth percentile output. Null where both came at the same instant, or without measurable CPU time:
  * too few events. `usages`: in order of time, from before the first output to after the last.
  */
 export function middleRates(appendedAtMs: Float64Array, usages: readonly Usage[]): MiddleRates | null {

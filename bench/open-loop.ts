@@ -73,14 +73,14 @@ export async function runOpenLoop(
   })
   shutdown.add('generator', generator.stop)
 
-  const answer = await Promise.race([generator.go(), following.ended])
+  const answer = await Promise.race([generator.begin(), following.ended])
   if (!answer) throw new Error('the followed topic was closed')
-  let heard = { received: receivedAtMs.size, atMs: fineClock.elapsedMs() }
+  let progress = { received: receivedAtMs.size, atMs: fineClock.elapsedMs() }
   while (receivedAtMs.size < numbers.size) {
     await Promise.race([fineClock.sleep(20), following.ended])
     const nowMs = fineClock.elapsedMs()
-    if (receivedAtMs.size > heard.received) heard = { received: receivedAtMs.size, atMs: nowMs }
-    if (nowMs - heard.atMs > noProgressMaxMs) {
+    if (receivedAtMs.size > progress.received) progress = { received: receivedAtMs.size, atMs: nowMs }
+    if (nowMs - progress.atMs > noProgressMaxMs) {
       throw new PipelineError(
         'server_failed',
         `Nothing came out of ${topic} for ${noProgressMaxMs / 1_000} s: ${receivedAtMs.size} of ${numbers.size} events were received.`,

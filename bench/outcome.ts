@@ -1,5 +1,5 @@
 /**
- * What a run left in its topics, read to the end once its process has stopped: every event predicted once, none refused. Wrong results
+ * What a run left in its topics, read to the end once its process has stopped: every event predicted once, none rejected. Wrong results
  * throw: they are no figures. Called by every job that runs a pipeline.
  */
 import assert from 'node:assert/strict'

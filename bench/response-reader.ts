@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 const headEnd = Buffer.from('\r\n\r\n')
 const headBytesMax = 16_384
 
-/** For responses that state their length, one at a time: whoever asks waits for the answer before asking again. */
+/** For responses that state their length, one at a time: each request waits for the response to the one before. */
 export function createResponseReader(onComplete: (status: number) => void): (piece: Buffer) => void {
   let head: Buffer = Buffer.alloc(0)
   let status = 0
@@ -27,7 +27,7 @@ export function createResponseReader(onComplete: (status: number) => void): (pie
       head = Buffer.alloc(0)
     }
     missing -= body.length
-    assert(missing >= 0, 'more came than was asked for')
+    assert(missing >= 0, 'more came than was requested')
     if (missing > 0) return
     missing = null
     onComplete(status)

@@ -36,15 +36,19 @@ const eventsBeforeMax = 100_000
 /** Whose figures are divided by those of the replay. */
 const baselineOf: readonly JobGroup[] = ['baseline', 'card-fraud-backlog', 'at-least-once', 'w1', 'http-reads']
 
-export async function runBench(options: BenchOptions, env: Env, say: (line: string) => void): Promise<BenchReport> {
+export async function runBench(
+  options: BenchOptions,
+  env: Env,
+  printLine: (line: string) => void,
+): Promise<BenchReport> {
   const startedAt = new Date(fineClock.nowMs()).toISOString()
   const given = parseConfig(env)
   return closeAll(createShutdown(), async (shutdown) => {
     const { seed, profile: profileFolder = null } = options
-    const environment = await openBenchEnvironment(given, env, { seed, profileFolder, say }, shutdown)
+    const environment = await openBenchEnvironment(given, env, { seed, profileFolder, printLine }, shutdown)
     const jobs = chosenJobs(environment, options)
     const rounds: Array<Map<string, Ran>> = []
-    for (let round = 1; round <= options.runs; round++) rounds.push(await runRound(jobs, round, say))
+    for (let round = 1; round <= options.runs; round++) rounds.push(await runRound(jobs, round, printLine))
     const report: BenchReport = {
       format: reportFormat,
       machine: await describeMachine(given, environment.redis),
@@ -60,9 +64,10 @@ export async function runBench(options: BenchOptions, env: Env, say: (line: stri
       },
       jobs: jobReports(jobs, rounds),
     }
-    say(circumstances(report))
-    for (const line of tableLines(reportTable(report))) say(line.replaceAll('**', ''))
-    for (const { job, invalid } of report.jobs) for (const reason of invalid) say(`${job}, not counted: ${reason}`)
+    printLine(circumstances(report))
+    for (const line of tableLines(reportTable(report))) printLine(line.replaceAll('**', ''))
+    for (const { job, invalid } of report.jobs)
+      for (const reason of invalid) printLine(`${job}, not counted: ${reason}`)
     return report
   })
 }
@@ -125,13 +130,17 @@ function chosenJobs(environment: BenchEnvironment, options: BenchOptions): Job[]
   ]
 }
 
-async function runRound(jobs: readonly Job[], round: number, say: (line: string) => void): Promise<Map<string, Ran>> {
+async function runRound(
+  jobs: readonly Job[],
+  round: number,
+  printLine: (line: string) => void,
+): Promise<Map<string, Ran>> {
   const ran = new Map<string, Ran>()
   for (const job of jobs) {
     const loadBefore = load()
     for (const run of await job.run()) {
       ran.set(run.job, { run, loadBefore })
-      say(`round ${round}, load ${loadBefore.toFixed(2)}: ${run.job} ${figuresText(run)}`)
+      printLine(`round ${round}, load ${loadBefore.toFixed(2)}: ${run.job} ${figuresText(run)}`)
     }
   }
   return ran

@@ -22,12 +22,12 @@ export function reportTable({ jobs }: Pick<BenchReport, 'jobs'>): string[][] {
   return [columns, ...jobs.map(row)]
 }
 
-/** Heading line, table, what each job measures and whatever else was measured. */
+/** Heading line, table, what each job measures and the other measures. */
 export function reportMarkdown(report: BenchReport): string {
   const lines = reportTable(report).map((cells) => `| ${cells.join(' | ')} |`)
   const rule = `| ${columns.map((_, i) => (i === 0 ? '---' : '---:')).join(' | ')} |`
-  const told = report.jobs.map((job) => `- \`${job.job}\`: ${[job.measures, ...remarks(job)].join(' ')}`)
-  return `${[circumstances(report), '', lines[0], rule, ...lines.slice(1), '', ...told].join('\n')}\n`
+  const jobLines = report.jobs.map((job) => `- \`${job.job}\`: ${[job.measures, ...remarks(job)].join(' ')}`)
+  return `${[circumstances(report), '', lines[0], rule, ...lines.slice(1), '', ...jobLines].join('\n')}\n`
 }
 
 /** On what, when and with which settings the figures were measured. */
@@ -79,8 +79,8 @@ function row(report: JobReport): string[] {
 
 function remarks({ further, invalid }: JobReport): string[] {
   const figures = Object.entries(further).map(([name, figure]) => `${name} ${spreadText(figure)}`)
-  const told = figures.length === 0 ? [] : [`Also: ${figures.join(', ')}.`]
-  return invalid.length === 0 ? told : [...told, `Not counted: ${invalid.join('; ')}.`]
+  const jobLines = figures.length === 0 ? [] : [`Also: ${figures.join(', ')}.`]
+  return invalid.length === 0 ? jobLines : [...jobLines, `Not counted: ${invalid.join('; ')}.`]
 }
 
 /** One figure where all runs gave the same. */

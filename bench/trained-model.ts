@@ -10,7 +10,7 @@ import type { Plan } from '../schemas/plan/plan.ts'
 import type { ModelVersion } from '../schemas/wire/records.ts'
 import { sliceChunks } from './slice.ts'
 
-/** About ten days: the terminals' windows lie seven days back, so that the first week alone has no risks to learn from. */
+/** About ten days: the terminals' windows end seven days back, so that the first week alone has no risks to learn from. */
 const transactions = 100_000
 
 export async function trainModel(plan: Plan, table: HandbookTable, partitions: number): Promise<ModelVersion> {

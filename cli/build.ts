@@ -1,6 +1,6 @@
 /**
  * `npm run build`: the command and the definitions compiled to plain JavaScript, for `node dist/cli/main.js run
- * dist/pipelines/card-fraud.js`. That starts in a third of the time that the sources take, because no loader stands between Node and each
+ * dist/pipelines/card-fraud.js`. That starts in a third of the time that the sources take, because no loader runs between Node and each
  * module, and what every start needs of packages is in it.
  */
 import { readdir, rm } from 'node:fs/promises'
@@ -29,7 +29,7 @@ await build({
   bundle: true,
   splitting: true,
   external: leftOut,
-  // Packages that are CommonJS ask for Node's own modules this way.
+  // Packages that are CommonJS require Node's own modules this way.
   banner: {
     js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);",
   },

@@ -28,7 +28,7 @@ export function startCommandProcess(
   nodeOptions: readonly string[] = [],
 ): ChildCommand {
   // A group of its own: the terminal's Ctrl-C is for this process, which then stops the child. The IPC channel
-  // closes when this process is gone, which ends the child.
+  // closes when this process has ended, which ends the child.
   const child = spawn(process.execPath, [...nodeOptions, ...main, ...args], {
     env: { ...env },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -36,7 +36,7 @@ export function startCommandProcess(
   })
   let isStopping = false
   const done = ended(child, args[0]!, () => isStopping)
-  // The failure reaches whoever awaits `done`; until then it must not be an unhandled rejection.
+  // The failure reaches the caller that awaits `done`; until then it must not be an unhandled rejection.
   done.catch(() => undefined)
   return {
     done,

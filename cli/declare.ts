@@ -45,7 +45,7 @@ export function withSource(command: Command): Command {
     .option('--until <day>', 'end of a generated source (exclusive), event time', instantOption)
 }
 
-/** Of commands that say themselves which span of time they need. */
+/** For commands that describe the time span they need themselves. */
 export function withWholeSource(command: Command): Command {
   return command
     .requiredOption('--source <source>', 'handbook (generated), stdin, or a CSV, JSON-lines or Parquet file (.gz too)')

@@ -1,4 +1,4 @@
-/** A failure in, what the terminal says of it and the code that the process ends with out; called by the command's entry. */
+/** A failure comes in, its message for the terminal and the exit code go out; called by the command's entry. */
 import { CommanderError } from 'commander'
 import { errorCatalogue, PipelineError } from '../schemas/kernel/errors.ts'
 

@@ -13,7 +13,7 @@ export interface Shutdown {
 
 export interface ShutdownOutcome {
   readonly failures: ReadonlyArray<{ readonly name: string; readonly error: unknown }>
-  /** The part that had not closed when the deadline came, and those after it, which were not asked to. */
+  /** The part that had not closed when the deadline came, and those after it, which were not closed. */
   readonly late: readonly string[]
 }
 
@@ -33,7 +33,7 @@ export function createShutdown(deadlineAfter: (ms: number) => Deadline = createD
   async function closeAll(deadlineMs: number): Promise<ShutdownOutcome> {
     const deadline = deadlineAfter(deadlineMs)
     const late: string[] = []
-    // A part may be added while another is closed: whoever opened it did not know yet.
+    // A part may be added while another is closed: its opener did not know yet.
     for (let part = parts.pop(); part; part = parts.pop()) {
       const isLate = late.length > 0 || (await Promise.race([closeOne(part), deadline.reached])) === 'late'
       if (isLate) late.push(part.name)

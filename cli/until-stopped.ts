@@ -1,5 +1,5 @@
 /**
- * A process that runs until it is told to stop: what `open` opens runs until a signal or a failure and is closed within a deadline. Called
+ * A process that runs until it is stopped: what `open` opens runs until a signal or a failure and is closed within a deadline. Called
  * by `run` and `trainer`.
  */
 import type { Log } from '../runtime/log.ts'

@@ -14,7 +14,7 @@ export interface WholeFile {
 /** An existing file of that name stays as it is until `finish`. */
 export async function openWholeFile(path: string): Promise<WholeFile> {
   const unfinished = `${path}.unfinished`
-  const file = await told(path, open(unfinished, 'w'))
+  const file = await namingPath(path, open(unfinished, 'w'))
   let isOpen = true
 
   async function finish(): Promise<void> {
@@ -25,8 +25,8 @@ export async function openWholeFile(path: string): Promise<WholeFile> {
   }
 
   return {
-    write: (text) => told(path, file.writeFile(text)),
-    finish: () => told(path, finish()),
+    write: (text) => namingPath(path, file.writeFile(text)),
+    finish: () => namingPath(path, finish()),
     async discard() {
       if (!isOpen) return
       isOpen = false
@@ -37,7 +37,7 @@ export async function openWholeFile(path: string): Promise<WholeFile> {
   }
 }
 
-async function told<T>(path: string, doing: Promise<T>): Promise<T> {
+async function namingPath<T>(path: string, doing: Promise<T>): Promise<T> {
   return await doing.catch((cause: Error) => {
     throw new PipelineError('output_unwritable', `${path} cannot be written: ${cause.message}.`, { cause })
   })

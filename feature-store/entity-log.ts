@@ -20,7 +20,7 @@ const bytesPerValue = 8
 const firstCapacityRows = 8
 const noRows = new Float64Array(0)
 
-// Stored rows are little-endian doubles and are copied as they lie.
+// Stored rows are little-endian doubles and are copied unchanged.
 assert(new Uint8Array(new Float64Array([1]).buffer)[7] === 0x3f, 'entity logs need a little-endian machine')
 
 export interface EntityLog {
@@ -36,7 +36,7 @@ export interface EntityLog {
   unwritten: number[]
 }
 
-/** The log that the store's bytes stand for, each fact once; null is an entity without facts. */
+/** The log that the store's bytes encode, each fact once; null is an entity without facts. */
 export function decodeLog(bytes: Buffer | null, layout: FactLayout): EntityLog {
   const { width } = layout
   if (bytes === null) return { width, rows: noRows, start: 0, end: 0, storedRows: 0, unwritten: [] }
@@ -73,21 +73,21 @@ export function orderOfFact(log: EntityLog, stream: number, idHash: number, sinc
 }
 
 /**
- * Puts a fact in its place. False, and nothing changed, when the log is full. A fact is inserted once: one of the same
+ * Inserts a fact in order. False, and nothing changed, when the log is full. A fact is inserted once: one of the same
  * time and order is an error of the caller.
  */
 export function insertFact(log: EntityLog, row: Float64Array): boolean {
   if (log.end - log.start >= logRowsMax) return false
   const { width } = log
   if ((log.end + 1) * width > log.rows.length) makeRoom(log)
-  const place = upperBound(log, row[0]!, row[1]!)
-  const at = place * width
+  const rowNumber = upperBound(log, row[0]!, row[1]!)
+  const at = rowNumber * width
   const { rows } = log
   assert(
-    place === log.start || rows[at - width] !== row[0] || rows[at - width + 1] !== row[1],
+    rowNumber === log.start || rows[at - width] !== row[0] || rows[at - width + 1] !== row[1],
     'a fact was inserted twice',
   )
-  if (place < log.end) rows.copyWithin(at + width, at, log.end * width)
+  if (rowNumber < log.end) rows.copyWithin(at + width, at, log.end * width)
   for (let column = 0; column < width; column++) {
     const value = row[column]!
     rows[at + column] = value
@@ -102,10 +102,10 @@ export function removeLastInserted(log: EntityLog): void {
   const { rows, width, unwritten } = log
   const from = unwritten.length - width
   assert(from >= 0, 'no fact was inserted since the last write')
-  const place = upperBound(log, unwritten[from]!, unwritten[from + 1]!) - 1
-  const at = place * width
+  const rowNumber = upperBound(log, unwritten[from]!, unwritten[from + 1]!) - 1
+  const at = rowNumber * width
   // A fact that retention has dropped meanwhile is no longer among the live rows.
-  if (place >= log.start && rows[at] === unwritten[from] && rows[at + 1] === unwritten[from + 1]) {
+  if (rowNumber >= log.start && rows[at] === unwritten[from] && rows[at + 1] === unwritten[from + 1]) {
     rows.copyWithin(at, at + width, log.end * width)
     log.end--
   }
@@ -120,7 +120,7 @@ export function dropBefore(log: EntityLog, floorTime: number): void {
 
 /**
  * What brings the store's log of this entity to this log, null when it is there already. Afterwards the log counts as
- * written: when the write is lost, so is the log, and both are loaded anew. `replace` where nothing is stored, so that
+ * written: when the write is lost, so is the log, and both are reloaded. `replace` where nothing is stored, so that
  * nothing that Redis may bring back is before it (decision 35), and once more than half of the stored rows would be dead.
  */
 export function takeWrite(log: EntityLog, key: string): LogWrite | null {
@@ -197,7 +197,7 @@ function makeRoom(log: EntityLog): void {
 }
 
 /**
- * In the store rows lie as they came, and a Redis that died in the middle of a step may hold some of them twice (decision 35). Most logs
+ * In the store rows are in order of arrival, and a Redis that died in the middle of a step may hold some of them twice (decision 35). Most logs
  * came in order and are left alone.
  */
 function arrangeRows(log: EntityLog): void {
@@ -207,12 +207,12 @@ function arrangeRows(log: EntityLog): void {
   let arranged = 1
   while (arranged < end && compare(arranged - 1, arranged) < 0) arranged++
   if (arranged >= end) return
-  const places = Uint32Array.from({ length: end }, (_, place) => place).sort(compare)
+  const rowNumbers = Uint32Array.from({ length: end }, (_, rowNumber) => rowNumber).sort(compare)
   const ordered = new Float64Array(rows.length)
   let kept = 0
-  places.forEach((place, index) => {
-    if (index > 0 && compare(places[index - 1]!, place) === 0) return
-    ordered.set(rows.subarray(place * width, (place + 1) * width), kept++ * width)
+  rowNumbers.forEach((rowNumber, index) => {
+    if (index > 0 && compare(rowNumbers[index - 1]!, rowNumber) === 0) return
+    ordered.set(rows.subarray(rowNumber * width, (rowNumber + 1) * width), kept++ * width)
   })
   log.rows = ordered
   log.end = kept

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import type { EntityRead, FeatureStore, LogWrite, TaskStore } from './store.ts'
-import { assertStep, fenceRefusal, foreignState, identityOf, identityText, taskName } from './store-failures.ts'
+import { assertStep, fenceRejection, foreignState, identityOf, identityText, taskName } from './store-failures.ts'
 
 export interface MemoryStore extends FeatureStore {
   /**
@@ -83,7 +83,7 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
       const state = stateOf(entity, partition)
       return { position: state.position, logs: keys.map((key) => copyOf(state.logs.get(key))) }
     },
-    look: async (entity, partition) => {
+    inspect: async (entity, partition) => {
       const { owner, position, identity } = stateOf(entity, partition)
       return { owner, position, identity: identity === null ? null : identityOf(identity) }
     },
@@ -99,7 +99,7 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
       for (let step = 0; step < steps; step++) first = undoStep(state)
       bringTornBack(state)
       state.torn = first?.written.slice(0, tornWrites) ?? []
-      // What lies before them on the disk stays.
+      // Earlier bytes on the disk stay.
       if (state.torn.length > 0) state.undo.length = 0
     },
     tailSteps: (entity, partition) => stateOf(entity, partition).undo.length,
@@ -120,8 +120,8 @@ function openTask(currentState: () => TaskState, task: string, owner: string, ta
 
   function assertFence(expected: string | null): TaskState {
     const state = currentState()
-    const refusal = fenceRefusal(task, { owner, position: expected }, state)
-    if (refusal !== null) throw refusal
+    const rejection = fenceRejection(task, { owner, position: expected }, state)
+    if (rejection !== null) throw rejection
     return state
   }
 
@@ -164,7 +164,7 @@ function clearState(state: TaskState): void {
   state.undo.length = 0
 }
 
-/** What is written anew or taken away is so whatever was there. */
+/** Replacements and removals do not depend on what was there. */
 function forgetTorn(state: TaskState, key: string): void {
   if (state.torn.length > 0) state.torn = state.torn.filter(({ write }) => write.key !== key)
 }
@@ -208,7 +208,7 @@ function undoStep(state: TaskState): Undo {
   return undo
 }
 
-/** They are executed where they lie in the file: before all that was written since. */
+/** They are executed in file order: before all that was written since. */
 function bringTornBack(state: TaskState): void {
   if (state.torn.length === 0) return
   for (const { write, length } of state.torn) {
@@ -219,7 +219,7 @@ function bringTornBack(state: TaskState): void {
     state.logs.set(write.key, { bytes: whole, length: whole.length })
   }
   state.torn = []
-  // What lies before them on the disk stays.
+  // Earlier bytes on the disk stay.
   state.undo.length = 0
 }
 

@@ -14,12 +14,12 @@ export interface ReaderOptions {
   readonly partitions: number
   /** Partition on which a key's facts are, as producers and stages choose it. */
   readonly partitionOf: (key: string) => number
-  /** Event time (ms) that a stored position stands for. */
+  /** Event time (ms) of a stored position. */
   readonly eventTimeOf: (position: string) => number
 }
 
 export interface ReadRequest {
-  /** Instant asked for, ms; absent for now. */
+  /** Requested instant, ms; absent for now. */
   readonly asOf?: number
   /** `now`: with all that is known now about that instant. `then`: only what was known then. */
   readonly knowledge: Knowledge
@@ -29,7 +29,7 @@ export interface ReadRequest {
 }
 
 export interface FeatureReader {
-  /** One answer a key, in the order asked. A store that fails rejects with its `PipelineError`. */
+  /** One answer a key, in the order requested. A store that fails rejects with its `PipelineError`. */
   read(entity: string, keys: readonly string[], request: ReadRequest): Promise<ReadAnswer>
 }
 
@@ -39,7 +39,7 @@ export type ReadAnswer =
 
 export type ReadProblem =
   | { readonly code: 'entity_unknown'; readonly expected: readonly string[]; readonly received: string }
-  /** The stream has come to `expected` (ms) only. */
+  /** The stream has only reached `expected` (ms). */
   | { readonly code: 'as_of_ahead'; readonly expected: number; readonly received: number }
 
 export type KeyAnswer =
@@ -75,19 +75,19 @@ export function createFeatureReader(options: ReaderOptions): FeatureReader {
       if (entity === undefined) {
         return { ok: false, problem: { code: 'entity_unknown', expected: [...entities.keys()], received: entityName } }
       }
-      const placesByPartition = new Map<number, number[]>()
+      const indexesByPartition = new Map<number, number[]>()
       keys.forEach((key, place) => {
         const partition = partitionOf(key)
         assert(
           partition >= 0 && partition < partitions,
           `partition ${partition} of key ${key} is not one of ${partitions}`,
         )
-        const places = placesByPartition.get(partition)
-        if (places === undefined) placesByPartition.set(partition, [place])
+        const places = indexesByPartition.get(partition)
+        if (places === undefined) indexesByPartition.set(partition, [place])
         else places.push(place)
       })
       const reads = await Promise.all(
-        [...placesByPartition].map(async ([partition, places]) => {
+        [...indexesByPartition].map(async ([partition, places]) => {
           const { position, logs } = await store.read(
             entityName,
             partition,
@@ -132,7 +132,7 @@ function compileEntity(plan: Plan, { entity }: StagePlan): CompiledEntity {
     const log = decodeLog(bytes, entity.layout)
     const floor = reached - entity.retentionMs
     dropBefore(log, floor)
-    // What is dead may still lie in the store; whether it does says nothing about the key.
+    // Expired facts may still be in the store; whether they are does not depend on the key.
     if (liveRows(log) === 0) return { found: false, key, partition }
     const instant = request.asOf ?? (request.clock === 'wall' ? request.nowMs : reached)
     const read: ReadSlots = request.knowledge === 'then' ? readThen : readNow
@@ -172,7 +172,7 @@ function computeFeatures(
     try {
       value = feature.compute({}, short.length > 0 ? guarded.slots : slots)
     } catch (error) {
-      // The definition's own function threw: the answer says so, and the other features are answered all the same.
+      // The definition's own function threw: the answer reports it and still contains the other features.
       failure = error instanceof Error ? error.message : String(error)
     }
     values[feature.name] = guarded.touched() || Number.isNaN(value) ? null : value

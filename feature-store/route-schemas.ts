@@ -14,12 +14,12 @@ const asked = {
   knowledge: {
     type: 'string',
     enum: ['now', 'then'],
-    description: 'With all that is known now about that instant (unless told), or only what was known then.',
+    description: 'With all that is known now about that instant (by default), or only what was known then.',
   },
   clock: {
     type: 'string',
     enum: ['event', 'wall'],
-    description: 'What now is: the event time that the stream has come to (unless told), or the wall clock.',
+    description: 'What now is: the event time that the stream has come to (by default), or the wall clock.',
   },
 } as const
 
@@ -110,7 +110,7 @@ export const entitiesRoute = {
   },
 } as const
 
-/** Features that can be asked of a stage's entity. */
+/** Features that can be read of a stage's entity. */
 export function featuresOf(plan: Plan, { entity }: StagePlan): string[] {
   return plan.features.filter((feature) => feature.entity === entity.name).map(({ name }) => name)
 }

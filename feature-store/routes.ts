@@ -1,6 +1,6 @@
 /**
  * The HTTP interface to features, a Fastify plugin: what can be asked, the features of one key, the features of many.
- * The command line registers it with a server of `runtime/http/server.ts`, which answers what its schemas refuse and what fails.
+ * The command line registers it with a server of `runtime/http/server.ts`, which answers requests that its schemas reject and failures.
  */
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { type FailedRequest, type HttpFailure, invalidRequest } from '../runtime/http/failure.ts'
@@ -89,9 +89,9 @@ export function featureRoutes(reader: FeatureReader, plan: Plan, { nowMs }: Rout
 
   async function read(reply: FastifyReply, entity: string, keys: readonly string[], asked: Asked) {
     const request = requestOf(asked, nowMs())
-    if ('failure' in request) return refuse(reply, request)
+    if ('failure' in request) return sendFailure(reply, request)
     const answer = await reader.read(entity, keys, request)
-    return answer.ok ? answer.items : refuse(reply, refusalOf(answer.problem))
+    return answer.ok ? answer.items : sendFailure(reply, failedRequest(answer.problem))
   }
 
   async function readOne(reply: FastifyReply, entity: string, key: string, asked: Asked) {
@@ -100,7 +100,7 @@ export function featureRoutes(reader: FeatureReader, plan: Plan, { nowMs }: Rout
     const [item] = items.map(itemOf)
     if (item?.found) return { entity, ...item } satisfies FeaturesResponse
     const message = `${entity} ${key} has no facts within retention (partition ${item?.partition}).`
-    return refuse(reply, {
+    return sendFailure(reply, {
       status: 404,
       failure: { error: { code: 'key_unknown', message, path: '/key', received: key } },
     })
@@ -129,7 +129,7 @@ export function featureRoutes(reader: FeatureReader, plan: Plan, { nowMs }: Rout
   return async (app: FastifyInstance): Promise<void> => {
     app.get('/entities', { schema: entitiesRoute }, async () => entities)
     for (const stage of plan.entityStages) addEntity(app, stage)
-    // An entity that is none: the answer tells those that there are.
+    // An unknown entity: the answer lists the known ones.
     const unknown = { schema: { hide: true } }
     app.get<{ Params: { entity: string; key: string } }>('/features/:entity/:key', unknown, ({ params }, reply) =>
       readOne(reply, params.entity, params.key, {}),
@@ -175,7 +175,7 @@ function instantOf(asOf: string | number): number | null {
   return Number.isInteger(instant) && instant >= instantMin && instant <= instantMax ? instant : null
 }
 
-function refusalOf(problem: ReadProblem): FailedRequest {
+function failedRequest(problem: ReadProblem): FailedRequest {
   if (problem.code === 'entity_unknown') {
     const { code, expected, received } = problem
     const message = `There is no entity ${received}; known are ${expected.join(', ')}.`
@@ -189,6 +189,6 @@ function refusalOf(problem: ReadProblem): FailedRequest {
   return { status: 400, failure: { error: { code: problem.code, message, path: '/asOf', expected, received } } }
 }
 
-function refuse(reply: FastifyReply, { status, failure }: FailedRequest): FastifyReply {
+function sendFailure(reply: FastifyReply, { status, failure }: FailedRequest): FastifyReply {
   return reply.code(status).send(failure satisfies HttpFailure)
 }

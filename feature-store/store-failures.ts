@@ -1,5 +1,5 @@
 /**
- * What both stores refuse, and in which words: bad steps (our mistake), a fence that does not open, state of something
+ * Errors of both stores: invalid steps (our mistake), a fence with another owner or position, state of something
  * else.
  */
 import assert from 'node:assert/strict'
@@ -24,8 +24,8 @@ export function assertStep(step: Step): void {
   }
 }
 
-/** Null when owner and position are those expected. A token that is gone was emptied away, not taken over. */
-export function fenceRefusal(
+/** Null when owner and position are as expected. A missing token was deleted, not taken over. */
+export function fenceRejection(
   task: string,
   expected: { readonly owner: string; readonly position: string | null },
   found: { readonly owner: string | null; readonly position: string | null },
@@ -38,11 +38,11 @@ export function fenceRefusal(
   }
   if (found.owner === null || found.position !== expected.position) {
     const state =
-      found.owner === null ? 'holds no owner token any more' : `stands at ${found.position ?? 'no position at all'}`
+      found.owner === null ? 'holds no owner token any more' : `is at ${found.position ?? 'no position at all'}`
     return new PipelineError(
       'state_lost',
       `The store ${state} for task ${task}, expected position ${expected.position ?? 'none'}: ` +
-        'drop the local state and claim anew.',
+        'drop the local state and claim again.',
       { details },
     )
   }

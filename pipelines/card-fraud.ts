@@ -40,7 +40,7 @@ const { amount, at } = transactions.fields
 const customer = entity('customer', [transactions.fields.customerId, chargebacks.fields.customerId])
 const terminal = entity('terminal', [transactions.fields.terminalId, chargebacks.fields.terminalId])
 
-/** Fraud takes up to a week to be reported, so a terminal is judged by what is older than that. */
+/** Fraud takes up to a week to be reported, so a terminal's risk is computed from what is older than that. */
 const lag = '7d'
 const seen = (over: Duration) => count(transactions, { by: terminal, over, lag })
 const frauds = (over: Duration) => count(chargebacks, { by: terminal, over, lag, at: chargebacks.fields.txAt })

@@ -30,7 +30,7 @@ const seedMax = 2 ** 32 / seedStride - 1
 const chargebackSeed = customersTotal
 
 /**
- * One entry per transaction and column, by second, then customer, then order of generation. Nobody writes to it once
+ * One entry per transaction and column, by second, then customer, then order of generation. It is not written to once
  * it is returned.
  */
 export interface HandbookTable {
@@ -49,7 +49,7 @@ export interface HandbookTable {
   readonly scenario: Uint8Array
 }
 
-/** A type rather than an interface, so that `values` passes wherever a plain record of field values is asked for. */
+/** A type rather than an interface, so that `values` passes wherever a plain record of field values is expected. */
 export type HandbookEvent =
   | {
       readonly stream: 'transactions'
@@ -81,7 +81,7 @@ export interface HandbookSpan {
   /** Seconds since `handbookStartMs`, inclusive; from the beginning unless given. */
   readonly fromSecond?: number
   /**
-   * Seconds since `handbookStartMs`, exclusive; to the last event unless given. Chargebacks go on for 7 days after
+   * Seconds since `handbookStartMs`, exclusive; to the last event unless given. Chargebacks continue for 7 days after
    * the last transaction.
    */
   readonly untilSecond?: number
@@ -150,26 +150,26 @@ export function* handbookEventChunks(
     return { stream: 'transactions', values }
   }
 
-  function chargeback(place: number): HandbookEvent {
-    const row = chargebacks.row[place]!
+  function chargeback(next: number): HandbookEvent {
+    const row = chargebacks.row[next]!
     const values = {
       txId: String(row),
       customerId: customerIds[table.customer[row]!]!,
       terminalId: terminalIds[table.terminal[row]!]!,
       txAt: timeOf(row),
-      reportedAt: chargebacks.reportedAtMs[place]!,
+      reportedAt: chargebacks.reportedAtMs[next]!,
     }
     return { stream: 'chargebacks', values }
   }
 
   let row = lowerBound(table.second, fromSecond)
   const rowEnd = lowerBound(table.second, untilSecond)
-  let place = lowerBound(chargebacks.reportedAtMs, handbookStartMs + Math.round(fromSecond * 1_000))
-  const placeEnd = lowerBound(chargebacks.reportedAtMs, handbookStartMs + Math.round(untilSecond * 1_000))
+  let next = lowerBound(chargebacks.reportedAtMs, handbookStartMs + Math.round(fromSecond * 1_000))
+  const end = lowerBound(chargebacks.reportedAtMs, handbookStartMs + Math.round(untilSecond * 1_000))
   let chunk: HandbookEvent[] = []
-  while (row < rowEnd || place < placeEnd) {
-    const isTransaction = place >= placeEnd || (row < rowEnd && timeOf(row) <= chargebacks.reportedAtMs[place]!)
-    chunk.push(isTransaction ? transaction(row++) : chargeback(place++))
+  while (row < rowEnd || next < end) {
+    const isTransaction = next >= end || (row < rowEnd && timeOf(row) <= chargebacks.reportedAtMs[next]!)
+    chunk.push(isTransaction ? transaction(row++) : chargeback(next++))
     if (chunk.length === chunkEventsMax) {
       yield chunk
       chunk = []
@@ -227,12 +227,12 @@ function drawTransactions(
   return { rows, second, customer, terminal, amountCents }
 }
 
-interface Places {
+interface Coordinates {
   readonly x: Float64Array
   readonly y: Float64Array
 }
 
-function drawTerminals(seed: number): Places {
+function drawTerminals(seed: number): Coordinates {
   const random = createNumpyRandom(seed)
   const x = new Float64Array(terminalsTotal)
   const y = new Float64Array(terminalsTotal)
@@ -244,7 +244,7 @@ function drawTerminals(seed: number): Places {
 }
 
 /** Writes the terminals within the radius to the front of `reach`, by number; returns how many there are. */
-function terminalsNear(x: number, y: number, terminals: Places, reach: Int32Array): number {
+function terminalsNear(x: number, y: number, terminals: Coordinates, reach: Int32Array): number {
   let reached = 0
   for (let terminal = 0; terminal < terminalsTotal; terminal++) {
     const dx = x - terminals.x[terminal]!
@@ -263,7 +263,7 @@ function roundHalfToEven(value: number): number {
 }
 
 /**
- * Order of generation already has customers in order, so that sorting by (second, place in it) gives the order of the
+ * Order of generation already has customers in order, so that sorting by (second, index within it) gives the order of the
  * table.
  */
 function inOrder(seed: number, draws: Draws): HandbookTable {
@@ -339,8 +339,8 @@ function markCustomers(table: HandbookTable, seedOffset: number): void {
       .flat()
       .sort((a, b) => a - b)
     // One row can be drawn on several days, and its amount multiplies each time.
-    for (const place of createPythonRandom(seedOffset + day).sample(exposed.length, Math.floor(exposed.length / 3))) {
-      const row = exposed[place]!
+    for (const next of createPythonRandom(seedOffset + day).sample(exposed.length, Math.floor(exposed.length / 3))) {
+      const row = exposed[next]!
       table.amountCents[row]! *= 5
       mark(table, row, 3)
     }
@@ -368,7 +368,7 @@ function chargebacksInOrder(table: HandbookTable): { readonly row: Int32Array; r
   }
 }
 
-/** The first place in an ascending column whose value is at least `bound`. */
+/** The first index in an ascending column whose value is at least `bound`. */
 function lowerBound(column: ArrayLike<number>, bound: number): number {
   let low = 0
   let high = column.length

@@ -31,9 +31,9 @@ export interface PythonRandom {
   u32(): number
   /** In [0, 1), 53 bits. */
   double(): number
-  /** An integer in [0, length): the place that `choice` takes in a list of this length. */
+  /** An integer in [0, length): the index that `choice` takes in a list of this length. */
   below(length: number): number
-  /** `count` distinct places in a list of this length, in the order in which `sample` takes them. */
+  /** `count` distinct indexes in a list of this length, in the order in which `sample` takes them. */
   sample(length: number, count: number): Int32Array
 }
 
@@ -71,16 +71,16 @@ export function createNumpyRandom(seed: number): NumpyRandom {
   }
 
   function permutation(length: number): Int32Array {
-    const places = Int32Array.from({ length }, (_, place) => place)
+    const indexes = Int32Array.from({ length }, (_, index) => index)
     for (let last = length - 1; last > 0; last--) {
       const mask = 0xffffffff >>> Math.clz32(last)
       let other = (u32() & mask) >>> 0
       while (other > last) other = (u32() & mask) >>> 0
-      const moved = places[last]!
-      places[last] = places[other]!
-      places[other] = moved
+      const moved = indexes[last]!
+      indexes[last] = indexes[other]!
+      indexes[other] = moved
     }
-    return places
+    return indexes
   }
 
   return {
@@ -100,9 +100,9 @@ export function createPythonRandom(seed: number): PythonRandom {
   function below(length: number): number {
     assert(length > 0 && length <= 0xffffffff, `nothing can be taken from a list of length ${length}`)
     const unused = Math.clz32(length)
-    let place = u32() >>> unused
-    while (place >= length) place = u32() >>> unused
-    return place
+    let index = u32() >>> unused
+    while (index >= length) index = u32() >>> unused
+    return index
   }
 
   function sample(length: number, count: number): Int32Array {
@@ -116,12 +116,12 @@ export function createPythonRandom(seed: number): PythonRandom {
 }
 
 function sampleByPool(length: number, count: number, below: (length: number) => number): Int32Array {
-  const pool = Int32Array.from({ length }, (_, place) => place)
+  const pool = Int32Array.from({ length }, (_, index) => index)
   const taken = new Int32Array(count)
   for (let pick = 0; pick < count; pick++) {
-    const place = below(length - pick)
-    taken[pick] = pool[place]!
-    pool[place] = pool[length - pick - 1]!
+    const index = below(length - pick)
+    taken[pick] = pool[index]!
+    pool[index] = pool[length - pick - 1]!
   }
   return taken
 }
@@ -190,7 +190,7 @@ function mixed(state: Uint32Array, word: number): number {
   return before ^ (before >>> 30)
 }
 
-/** The last word stands before the first when the state is gone through again. */
+/** The last word precedes the first when the state is iterated again. */
 function advance(state: Uint32Array, word: number): number {
   if (word + 1 < words) return word + 1
   state[0] = state[words - 1]!

@@ -36,7 +36,7 @@ interface MetricsState {
   readonly totals: ProcessingTotals
   /** Names by stream index. */
   readonly streams: readonly string[]
-  /** Counts of a task live as long as its ownership; totals go on. */
+  /** Counts of a task live as long as its ownership; totals continue. */
   readonly counted: WeakMap<Task, Disorder>
 }
 

@@ -1,5 +1,5 @@
 /**
- * Runs this process's tasks until it is told to stop: supervise, session, generation, each inside the one before. A generation is one
+ * Runs this process's tasks until it is stopped: supervise, session, generation, each inside the one before. A generation is one
  * assignment of tasks by the consumer group and ends when the group rebalances. A session is one producer id and ends with a failure, after
  * which nothing in memory is trusted. The supervision begins a new session until it is stopped or gives up. Called by `millrace run` and
  * `millrace start`.
@@ -72,7 +72,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
   }
 }
 
-/** Session after session until the worker is told to stop. Throws an error that cannot be retried, or the last one of a long outage. */
+/** Session after session until the worker is stopped. Throws an error that cannot be retried, or the last one of a long outage. */
 async function supervise(state: WorkerState): Promise<void> {
   const { clock, log, limits, metrics, signal, random } = state.options
   const outage = createOutage({

@@ -122,7 +122,7 @@ function unreadable(
   const reasons: Record<string, string> = {
     CSV_QUOTE_NOT_CLOSED: `the row after line ${lastLine} has a quote that is never closed`,
     CSV_MAX_RECORD_SIZE: `the row after line ${lastLine} has more than ${rowCharactersMax} characters, or a quote that is never closed`,
-    CSV_INVALID_CLOSING_QUOTE: `in line ${line} a cell goes on after its closing quote; a quote inside a quoted cell is doubled`,
+    CSV_INVALID_CLOSING_QUOTE: `in line ${line} a cell continues after its closing quote; a quote inside a quoted cell is doubled`,
   }
   const reason = reasons[fault?.code ?? ''] ?? `line ${line}: ${fault?.message ?? 'it is no CSV'}`
   return new PipelineError('input_unreadable', `${options.sourceName} cannot be read as CSV: ${reason}.`, {

@@ -21,7 +21,7 @@ export function createIntakeMetrics(registry: Registry, waiting: () => Load): In
   })
   const rejected = new Counter({
     name: 'millrace_intake_rejected_total',
-    help: 'Events refused over HTTP, by first reason.',
+    help: 'Events rejected over HTTP, by first reason.',
     labelNames: ['stream', 'code'],
     registers,
   })

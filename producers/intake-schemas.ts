@@ -10,7 +10,7 @@ const problemSchema = {
   required: ['path', 'code', 'expected', 'received'],
   additionalProperties: false,
   properties: {
-    path: { ...text, description: 'Place in the event, empty for the whole.' },
+    path: { ...text, description: 'JSON pointer into the event, empty for the whole.' },
     code: text,
     expected: text,
     received: text,
@@ -24,7 +24,7 @@ export const intakeAnswerSchema = {
   additionalProperties: false,
   properties: {
     accepted: { type: 'integer', minimum: 0, description: 'Events that are in their raw topic.' },
-    rejected: { type: 'integer', minimum: 0, description: 'Events that are in the topic of dead letters.' },
+    rejected: { type: 'integer', minimum: 0, description: 'Events whose dead letters are in the rejected topic.' },
     results: {
       type: 'array',
       description: 'One an event, in their order.',
@@ -80,7 +80,7 @@ export function intakeRoute(stream: StreamPlan, { batchEventsMax, bodyBytesMax }
     summary: `Send events of the stream ${stream.name}: one, or up to ${batchEventsMax}.`,
     description:
       'Answered once Kafka has acknowledged every event: valid ones in their raw topic, the others, as they came and ' +
-      'with all that is wrong with them, in the topic of dead letters. Sending again is safe: the id tells duplicates.',
+      'with all that is wrong with them, in the rejected topic. Sending again is safe: duplicates are recognised by id.',
     body: {
       content: {
         'application/json': {

@@ -91,7 +91,7 @@ export function intakeRoutes(options: IntakeOptions) {
   }
 }
 
-/** Reserves room for the body before it is read, and releases it when the response is sent or its connection is gone. */
+/** Reserves room for the body before it is read, and releases it when the response is sent or its connection is closed. */
 function admit(intake: Intake, request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   const encoding = request.headers['content-encoding'] ?? 'identity'
   if (encoding !== 'identity') {

@@ -38,7 +38,7 @@ export interface PositionsOptions {
   readonly random: () => number
   /** Stops waiting for an unreachable Kafka. */
   readonly signal: AbortSignal
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
 }
 
 export interface PositionedSink extends Sink {
@@ -130,7 +130,7 @@ async function closeSession(state: PositionsState): Promise<void> {
 
 /** Repeats the attempt, with a new session after each failure, until it succeeds or fails for good. */
 function withRetries(state: PositionsState, attempt: (session: Session) => Promise<void>): Promise<void> {
-  const { clock, random, signal, say } = state.options
+  const { clock, random, signal, printLine } = state.options
   const inSession = async () => {
     try {
       state.session ??= await openSession(state)
@@ -141,7 +141,7 @@ function withRetries(state: PositionsState, attempt: (session: Session) => Promi
       throw error instanceof PipelineError && error.code === 'superseded' ? sourceTaken(state, error) : error
     }
   }
-  const onRetry = ({ error }: RetryNotice) => say(`${error.message}. Trying again.`)
+  const onRetry = ({ error }: RetryNotice) => printLine(`${error.message}. Trying again.`)
   return retry(inSession, { policy, clock, random, signal, onRetry })
 }
 
@@ -163,7 +163,7 @@ async function claim(state: PositionsState): Promise<number | null> {
 }
 
 async function sendChunk(state: PositionsState, records: readonly OutRecord[], rows: number): Promise<void> {
-  assert(rows > state.committedRows, 'a chunk stands for rows')
+  assert(rows > state.committedRows, 'a chunk has rows')
   let known: Session | null = state.session
   await withRetries(state, async (session) => {
     if (session !== known) {
@@ -184,7 +184,7 @@ async function sendChunk(state: PositionsState, records: readonly OutRecord[], r
 
 async function readPosition({ topicPartition, group }: PositionsState, { worker }: Session): Promise<Position | null> {
   const [committed] = await worker.committed([topicPartition])
-  assert(committed, 'one partition was asked for')
+  assert(committed, 'one partition was requested')
   return committed.offset === null ? null : { rows: committed.offset, note: noteOf(committed.metadata, group) }
 }
 

@@ -19,7 +19,7 @@ export interface RowOptions {
   /** Names in the source by names of fields, where they differ. */
   readonly map: ReadonlyMap<string, string>
   /** Gets notes on the source, such as columns that are not read. */
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
 }
 
 export interface Table {
@@ -41,7 +41,7 @@ const streamField: FieldPlan = { name: 'stream', kind: 'text', optional: false }
 
 /** Throws `usage` for columns that do not fit the streams. */
 export function readTable(columns: readonly string[], options: RowOptions): Table {
-  const { sourceName, streams, stream, say } = options
+  const { sourceName, streams, stream, printLine } = options
   const streamColumn = columns.indexOf(streamField.name)
   if (stream === null && streamColumn === -1) {
     const names = streams.map(({ name }) => name).join(', ')
@@ -61,7 +61,7 @@ export function readTable(columns: readonly string[], options: RowOptions): Tabl
   const used = new Set([...picks.values()].flat().map(({ column }) => column))
   if (stream === null) used.add(streamColumn)
   const ignored = columns.filter((name, column) => !used.has(column) && name !== '')
-  if (ignored.length > 0) say(`${sourceName}: columns that are not read: ${ignored.join(', ')}.`)
+  if (ignored.length > 0) printLine(`${sourceName}: columns that are not read: ${ignored.join(', ')}.`)
 
   function event(cell: (column: number, field: FieldPlan) => unknown, location: string): SourceEvent {
     const named = stream ?? cell(streamColumn, streamField)
@@ -120,7 +120,7 @@ function lacksColumns(target: Target, columns: readonly string[], options: RowOp
     `${sourceName} lacks columns that the stream ${target.name} needs: ${missing.join(', ')}.${columnsText(columns)}` +
       `\n  to name them: --map ${quoted(suggested.map(([field, column]) => `${field}=${column}`).join(','))}` +
       (columns.some(looksLikeValue)
-        ? '\n  the first row must hold the names of the columns; here it looks like values'
+        ? '\n  the first row must hold the names of the columns; here it holds values'
         : ''),
     { details: { stream: target.name, missing, columns: [...columns] } },
   )

@@ -14,7 +14,7 @@ export interface LogSpan extends TopicPartition {
 
 const limits = { maxWaitMs: 250, partitionBytesMax: 1_048_576 }
 /**
- * Half a minute of waiting fetches. What lies before a stable end is always readable, so this many empty ones mean that
+ * Half a minute of waiting fetches. What is before a stable end is always readable, so this many empty ones mean that
  * a broker is failing.
  */
 const emptyFetchesMax = 120

@@ -18,7 +18,7 @@ export interface RetryPolicy extends Backoff {
   readonly attemptsMax?: number
 }
 
-/** Of processes that run until they are stopped: after five minutes of failures whoever restarts them should look. */
+/** Of processes that run until they are stopped: after five minutes of failures their supervisor should intervene. */
 export const processRetry: RetryPolicy = { pauseMsFirst: 100, pauseMsMax: 5_000, outageMaxMs: 300_000 }
 
 export interface RetryNotice {
@@ -41,11 +41,11 @@ export interface RetryOptions {
   readonly onRetry: (notice: RetryNotice) => void
 }
 
-/** An outage: consecutive failures of a loop that goes on for as long as its process runs. */
+/** An outage: consecutive failures of a loop that continues for as long as its process runs. */
 export interface Outage {
   /**
-   * Resolves after the pause that is due before the next attempt, or at once where the signal is aborted: the caller looks at it. Rejects
-   * with `error` where it is not retriable, and with an error of the same code that says how long it was tried where the bound is reached.
+   * Resolves after the pause that is due before the next attempt, or at once where the signal is aborted: the caller checks it. Rejects
+   * with `error` where it is not retriable, and with an error of the same code that states how long it was tried where the bound is reached.
    */
   failed(error: unknown): Promise<void>
   /** The next failure is the first of another outage. */

@@ -24,12 +24,12 @@ const schemaNotFound = 40_403
 interface RegistryConnection {
   /** Address without credentials and without a slash at its end. */
   readonly host: string
-  /** Null where the registry asks for none. */
+  /** Null where the registry requires none. */
   readonly auth: { readonly username: string; readonly password: string } | null
   client: Promise<{ getSchema(id: number): Promise<unknown> }> | null
 }
 
-/** `url`: with user and password where the registry asks for them. Connects with the first request. */
+/** `url`: with user and password where the registry requires them. Connects with the first request. */
 export function createSchemaRegistry(url: string): SchemaRegistry {
   const connection = connectionOf(url)
   let failure: PipelineError | null = null
@@ -90,7 +90,7 @@ async function fetchSchema(connection: RegistryConnection, id: number): Promise<
 
 /**
  * The client's errors do not distinguish a schema that does not exist, or is not Avro, from a wrong address, which answers 404 or anything
- * else. With a wrong address events must wait until somebody has fixed it, so the registry is asked once more for its own response.
+ * else. With a wrong address events must wait until somebody has fixed it, so the request is repeated to report the registry's own response.
  */
 async function explainFailure(connection: RegistryConnection, id: number, error: Error): Promise<NotAvro | null> {
   const { status, body } = await requestSchema(connection, id).catch(() => ({ status: null, body: null }))

@@ -20,7 +20,7 @@ export interface AssignableStage {
 }
 
 /**
- * Every task goes to exactly one member. The numbers of tasks of any two members differ by at most one, over all
+ * Every task is assigned to exactly one member. The numbers of tasks of any two members differ by at most one, over all
  * stages and within each stage, and no such assignment moves fewer tasks. The
  * order of the arguments does not matter.
  */

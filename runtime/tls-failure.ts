@@ -21,7 +21,7 @@ export function tlsFailure(error: unknown): string | null {
   return code.startsWith('ERR_SSL_') ? `refused the TLS connection: ${alert}` : null
 }
 
-/** Whether the port speaks TLS: only the handshake is sent, and no certificate is verified. */
+/** Whether the port uses TLS: only the handshake is sent, and no certificate is verified. */
 export function speaksTls(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, rejectUnauthorized: false })
@@ -32,7 +32,7 @@ export function speaksTls(host: string, port: number): Promise<boolean> {
     socket.setTimeout(handshakeMaxMs, () => answer(false))
     socket.once('secureConnect', () => answer(true))
     socket.once('close', () => answer(false))
-    // A TLS alert, as for a missing client certificate, shows that the port speaks TLS.
+    // A TLS alert, as for a missing client certificate, shows that the port uses TLS.
     socket.once('error', (error) => answer(tlsFailure(error)?.startsWith('refused') ?? false))
   })
 }

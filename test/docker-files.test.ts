@@ -243,7 +243,7 @@ describe('Dockerfile', () => {
     for (const needed of ['tsx']) expect(packageFile.dependencies).toHaveProperty(needed)
   })
 
-  test('runs the command as an ordinary user, says whether it lives, and holds no secret', () => {
+  test('runs the command as an ordinary user, reports its health, and holds no secret', () => {
     expect(texts(last, 'USER').at(-1)).toBe('node')
     const entry = JSON.parse(texts(last, 'ENTRYPOINT')[0]!) as string[]
     // Compiled in the stage before from the source of the same name.

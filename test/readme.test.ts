@@ -77,17 +77,19 @@ describe('README', () => {
     expect([stdout, stderr]).toEqual(['doctor\n', ''])
   })
 
-  test('its CSV goes in with the command as it stands', async () => {
+  test('its CSV is accepted by its command', async () => {
     const line = readme.flatMap(({ text }) => text.split('\n')).find((text) => text.includes(' produce '))!
     const args = line.split(' -- ')[1]!.split(' ')
     const [definition, csv] = [join(folder, 'pipelines/order-returns.ts'), join(folder, 'orders.csv')]
     writeFileSync(csv, 'ORDER_NO,CUSTOMER,total,at\na,u,10,2026-01-01T00:00:00Z\nb,"u",20.50,1767312000000\n')
-    const placed = args.map((arg) => arg.replace('pipelines/order-returns.ts', definition).replace('orders.csv', csv))
+    const resolvedArgs = args.map((arg) =>
+      arg.replace('pipelines/order-returns.ts', definition).replace('orders.csv', csv),
+    )
     const broker = createMemoryBroker({ clock: systemClock })
     const topics = ['orders', 'returns'].map((topic) => ({ topic, partitions: 2, config: {} }))
     topics.push({ topic: 'order-returns.schemas', partitions: 1, config: {} })
     await broker.admin.ensureTopics(topics)
-    const { code, out, err } = await call(placed, { openBroker: () => broker })
+    const { code, out, err } = await call(resolvedArgs, { openBroker: () => broker })
     expect([code, err]).toEqual([0, []])
     expect(out.slice(1)).toEqual(['  orders: 2', '  returns: 0'])
   })
@@ -102,7 +104,7 @@ describe('README', () => {
   })
 })
 
-test('docs hold no block that nobody tries', () => {
+test('docs hold no untested block', () => {
   const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((path) =>
     path.endsWith('.md'),
   )
@@ -148,7 +150,7 @@ function isOfScripts(text: string): boolean {
     .every((line) => /^npm (?:run (?:-s )?)?([\w:]+)/.test(line))
 }
 
-describe('generated pages (vitest -u writes them anew)', () => {
+describe('generated pages (vitest -u writes them again)', () => {
   test('configuration', async () => {
     const rows = configTable().map(({ variable, type, default: fallback, unit, sentence }) => [
       `\`${variable}\``,

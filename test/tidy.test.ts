@@ -185,7 +185,7 @@ describe('files', () => {
     expect(long).toEqual([])
   })
 
-  test('leave nothing for later without saying where', () => {
+  test('leave nothing for later without naming where', () => {
     const left = [...sources, ...tests].filter(
       ({ path, text }) => path !== 'test/tidy.test.ts' && /\b(?:TODO|FIXME|XXX)\b/.test(text),
     )

@@ -1,8 +1,8 @@
 /**
- * A schedule of faults as plain data, drawn from a seed: when workers come, die, stand still, are cut off or replaced, when the servers
+ * A schedule of faults as plain data, drawn from a seed: when workers start, crash, pause, are partitioned or replaced, when the servers
  * lose what they hold or do not answer, and how often single calls go wrong. Executed by `run-with-faults.ts`.
  */
-import { type CallKind, type CallRates, calmRates } from './call-fates.ts'
+import { type CallKind, type CallRates, calmRates } from './call-outcomes.ts'
 import { createRandom, type Random } from './random.ts'
 
 export type When =
@@ -22,7 +22,7 @@ export type Fault =
   | { readonly kind: 'replace'; readonly worker: number }
   /** As by SIGSTOP. */
   | { readonly kind: 'pause'; readonly worker: number; readonly forMs: number }
-  /** It runs, and reaches nobody. */
+  /** It runs, and reaches no server. */
   | { readonly kind: 'cut-off'; readonly worker: number; readonly forMs: number }
   | { readonly kind: 'broker-down'; readonly forMs: number }
   | { readonly kind: 'store-down'; readonly forMs: number }
@@ -93,7 +93,7 @@ const callsOfTriggers: readonly CallKind[] = ['claim', 'load', 'apply', 'transac
 function drawFault(random: Random, { workers, lengthMs, sessionTimeoutMs }: FaultOptions): PlannedFault {
   const worker = random.below(workers)
   const forMs = 5 + random.below(random.below(2) === 0 ? sessionTimeoutMs : 3 * sessionTimeoutMs)
-  // What matters is between which calls it happens, so half of the faults are told by calls.
+  // What matters is between which calls it happens, so half of the faults are scheduled by calls.
   const when: When =
     random.below(2) === 0
       ? { atMs: random.below(lengthMs) }
@@ -118,7 +118,7 @@ function drawFault(random: Random, { workers, lengthMs, sessionTimeoutMs }: Faul
   return { when, fault: random.pick(faults) }
 }
 
-/** Calls tell too little of when a transaction is open: it is open for milliseconds, and what hits it then is rare. */
+/** Counting calls rarely hits an open transaction: it is open for milliseconds, and what hits it then is rare. */
 function drawFaultInTransaction(random: Random, { workers, sessionTimeoutMs }: FaultOptions): PlannedFault {
   const worker = random.below(workers)
   const when = { transactionOf: worker, nth: 1 + random.below(20) }
@@ -132,7 +132,7 @@ function drawFaultInTransaction(random: Random, { workers, sessionTimeoutMs }: F
   return { when, fault: random.pick(faults) }
 }
 
-/** One line a fault, for whoever reads what happened. */
+/** One line a fault, for the trace. */
 export function describeFaults({ startsMs, faults, rates, calmAtMs }: FaultSchedule): string[] {
   const shown = ({ when, fault: { kind, ...rest } }: PlannedFault) => {
     const details = Object.entries(rest).map(([name, value]) => ` ${name} ${value}`)

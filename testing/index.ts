@@ -1,5 +1,5 @@
 /** `millrace/testing`: what a test of a pipeline needs, without a server. See `docs/testing.md`. */
-export { type CallFate, type CallKind, type CallRates, calmRates } from './call-fates.ts'
+export { type CallKind, type CallOutcome, type CallRates, calmRates } from './call-outcomes.ts'
 export {
   describeFaults,
   drawFaults,

@@ -31,7 +31,7 @@ import { createVirtualClock } from './virtual-clock.ts'
 export interface RunnerOptions {
   readonly pipeline: Pipeline
   readonly partitions: number
-  /** When the run begins, ms since 1970: events lie before it. */
+  /** When the run begins, ms since 1970: events are before it. */
   readonly startMs: number
   readonly onTransact?: OnTransact
   readonly onPublish?: OnPublish
@@ -46,14 +46,14 @@ export interface PipelineRunner {
   readonly clock: Clock
   readonly broker: MemoryBroker
   readonly store: MemoryStore
-  /** To the partition of its key, unless the event says another, in Avro. */
+  /** To the partition of its key, unless the event names another, in Avro. */
   send(stream: string, event: EventValues): Promise<void>
   sendAll(events: readonly StreamEvent[]): Promise<void>
   /** Any bytes anywhere. */
   sendRaw(stream: string, partition: number, value: Buffer | string | null, key?: string): Promise<void>
   start(options?: StartOptions): Started
   /**
-   * Starts workers and runs until all that was sent is done, whatever happens to them meanwhile, and stops them. Rejects when a worker
+   * Starts workers and runs until all that was sent is done, in spite of faults meanwhile, and stops them. Rejects when a worker
    * fails or the work does not end.
    */
   run(options?: RunOptions): Promise<void>

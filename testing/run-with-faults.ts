@@ -2,7 +2,7 @@
  * Runs workers through a schedule of faults until all that was sent is processed: starts each in a simulated process, injects the faults
  * when they are due, restarts what ended, and once the faults are over waits until nothing is left to do. Called by the pipeline runner.
  */
-import type { CallKind } from './call-fates.ts'
+import type { CallKind } from './call-outcomes.ts'
 import { injectFault } from './inject-fault.ts'
 import { createRandom } from './random.ts'
 import {
@@ -44,7 +44,7 @@ export function runWithFaults(run: FaultyRun): FaultyRunHandle {
 
 async function onTransact(state: FaultyRunState, stage: 'begin' | 'committed', owner: string): Promise<void> {
   for (const { process } of liveWorkers(state)) if (process.owns(owner)) return process.onTransact(stage)
-  // Of a process that was killed: it never goes on.
+  // Of a process that was killed: it never continues.
   if (stage === 'begin') await new Promise<never>(() => undefined)
 }
 

@@ -41,7 +41,7 @@ export function simulatedBroker(state: ProcessState): Broker {
       requireRights: (needed) => call(state, 'other', () => broker.admin.requireRights(needed)),
       topicSettings: (topics, names) => call(state, 'other', () => broker.admin.topicSettings(topics, names)),
     },
-    // The broker is shared: it goes on when one process ends.
+    // The broker is shared: it continues when one process ends.
     close: async () => undefined,
   }
 }
@@ -55,12 +55,12 @@ function simulatedWorker(state: ProcessState, opened: MemoryWorker): Worker {
     join: () => call(state, 'join', opened.join),
     committed: (partitions) => call(state, 'other', () => opened.committed(partitions)),
     transact(records, offsets, membership) {
-      const fate = state.fateOf('transact')
+      const outcome = state.outcomeOf('transact')
       const transact = () => {
-        state.transaction = { offsets, fate }
+        state.transaction = { offsets, outcome }
         return opened.transact(records, offsets, membership)
       }
-      return call(state, 'transact', transact, undefined, fate)
+      return call(state, 'transact', transact, undefined, outcome)
     },
     publish: (records) => call(state, 'other', () => opened.publish(records)),
     commitOffsets: (offsets, membership) => call(state, 'other', () => opened.commitOffsets(offsets, membership)),

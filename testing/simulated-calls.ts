@@ -7,7 +7,7 @@ import type { OffsetToCommit } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { MemoryBroker, MemoryWorker } from '../runtime/memory/broker.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
-import type { CallFate, CallKind } from './call-fates.ts'
+import type { CallKind, CallOutcome } from './call-outcomes.ts'
 
 /** Whether the servers answer. A store that is full rejects writes. */
 export interface Servers {
@@ -30,7 +30,7 @@ export interface ProcessOptions {
   readonly broker: MemoryBroker
   readonly store: FeatureStore
   readonly servers: Servers
-  readonly fateOf: (kind: CallKind) => CallFate
+  readonly outcomeOf: (kind: CallKind) => CallOutcome
   /** A call was executed or failed, and its answer is on the way. */
   readonly onCall: (kind: CallKind, failure: unknown) => void
   /** The records and offsets of a transaction are sent, its end is not. */
@@ -48,7 +48,7 @@ export interface ProcessState extends ProcessOptions {
   /** By owner token. */
   readonly workers: Map<string, MemoryWorker>
   /** The transaction that was sent last. */
-  transaction: { readonly offsets: readonly OffsetToCommit[]; readonly fate: CallFate } | null
+  transaction: { readonly offsets: readonly OffsetToCommit[]; readonly outcome: CallOutcome } | null
   readonly storeConnection: Connection
 }
 
@@ -75,16 +75,16 @@ export async function call<T>(
   kind: CallKind,
   execute: () => Promise<T>,
   connection: Connection = createConnection(),
-  fate: CallFate = state.fateOf(kind),
+  outcome: CallOutcome = state.outcomeOf(kind),
 ): Promise<T> {
   const isOfBatch = kind === 'load' || kind === 'apply' || kind === 'transact'
   if (isOfBatch) state.batchCallsInFlight++
-  const executed = travel(state.clock, connection.lastRequest, fate.requestMs).then(() =>
-    executeCall(state, kind, fate, execute),
+  const executed = travel(state.clock, connection.lastRequest, outcome.requestMs).then(() =>
+    executeCall(state, kind, outcome, execute),
   )
   connection.lastRequest = executed.then(() => undefined)
   const answered = Promise.all([executed, connection.lastAnswer]).then(([answer]) =>
-    travel(state.clock, answer, fate.answerMs),
+    travel(state.clock, answer, outcome.answerMs),
   )
   connection.lastAnswer = answered.then(() => undefined)
   const answer = await answered
@@ -107,16 +107,16 @@ async function travel<T>(clock: Clock, before: Promise<T> | T, ms: number): Prom
 async function executeCall<T>(
   state: ProcessState,
   kind: CallKind,
-  fate: CallFate,
+  outcome: CallOutcome,
   execute: () => Promise<T>,
 ): Promise<() => T> {
   try {
     const failure = outageOf(state, kind)
     if (failure) throw failure
-    if (fate.lost === 'request') throw unreachable(state, kind, 'the request was lost')
+    if (outcome.lost === 'request') throw unreachable(state, kind, 'the request was lost')
     let value = await execute()
-    if (fate.isTwice) value = await execute()
-    if (fate.lost === 'answer') throw unreachable(state, kind, 'the answer was lost')
+    if (outcome.isTwice) value = await execute()
+    if (outcome.lost === 'answer') throw unreachable(state, kind, 'the answer was lost')
     state.onCall(kind, null)
     return () => value
   } catch (error) {

@@ -100,14 +100,14 @@ function cutOff(state: ProcessState, isCutOff: boolean): void {
 
 async function onTransact(state: ProcessState, stage: 'begin' | 'committed'): Promise<void> {
   if (state.transaction === null) return
-  const { fate, offsets } = state.transaction
+  const { outcome, offsets } = state.transaction
   if (stage === 'committed') return state.observer.committed?.(offsets)
   // The records are sent, the end of the transaction is not: here the process may be killed, paused or cut off.
   state.onOpenTransaction()
-  await state.clock.sleep(fate.openMs)
+  await state.clock.sleep(outcome.openMs)
   await untilRunning(state)
   if (state.isCutOff) await stranded(state)
-  if (fate.isAborted) throw new PipelineError('transaction_aborted', `the broker aborted it (${state.name})`)
+  if (outcome.isAborted) throw new PipelineError('transaction_aborted', `the broker aborted it (${state.name})`)
 }
 
 /** Nothing more of the transaction arrives: it stays open until it times out or is aborted by a successor. */

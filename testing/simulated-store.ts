@@ -10,7 +10,7 @@ export function simulatedStore(state: ProcessState): FeatureStore {
         simulatedTaskStore(state, await store.claim(entity, partition, owner, identity, options), entity, partition),
       ),
     read: (entity, partition, keys) => callStore(state, 'load', () => store.read(entity, partition, keys)),
-    look: (entity, partition) => callStore(state, 'load', () => store.look(entity, partition)),
+    inspect: (entity, partition) => callStore(state, 'load', () => store.inspect(entity, partition)),
     ping: () => callStore(state, 'load', () => store.ping()),
     close: async () => undefined,
   }

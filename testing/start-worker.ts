@@ -48,7 +48,7 @@ export interface Started {
   readonly done: Promise<void>
 }
 
-/** What a worker runs on, unless its options say otherwise. */
+/** What a worker runs on, unless its options differ. */
 export interface WorkerEnvironment {
   readonly plan: Plan
   readonly clock: Clock

@@ -1,6 +1,6 @@
 /**
- * Time that passes only when everybody waits: whoever sleeps is woken in order of time, and time jumps to the next sleeper once all that
- * the last one set going has come to rest. Hours pass in milliseconds, and the same run sees the same times again. Created by the pipeline
+ * Time that passes only when everything waits: sleepers are woken in order of time, and time jumps to the next sleeper once all that
+ * the last one started is idle. Hours pass in milliseconds, and the same run sees the same times again. Created by the pipeline
  * runner and by tests.
  */
 import { setImmediate } from 'node:timers'

@@ -7,7 +7,7 @@ import type { RunningWorker } from '../processors/run-worker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { MemoryBroker } from '../runtime/memory/broker.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
-import { type CallKind, calmRates, drawFate } from './call-fates.ts'
+import { type CallKind, calmRates, drawCallOutcome } from './call-outcomes.ts'
 import type { FaultSchedule } from './fault-schedule.ts'
 import { createRandom, type Random } from './random.ts'
 import type { Observer, Servers } from './simulated-calls.ts'
@@ -28,7 +28,7 @@ export interface FaultyRun {
   readonly tasks: ReadonlyArray<{ readonly stage: string; readonly partition: number }>
   readonly startWorker: (name: string, process: SimulatedProcess, random: () => number) => WorkerInProcess
   readonly observer: Observer
-  /** What goes on beside the run and must end before it: producers. */
+  /** What continues beside the run and must end before it: producers. */
   readonly during: Promise<unknown>
   /** Longest that the work may take once the faults are over, ms of virtual time. */
   readonly calmMaxMs: number
@@ -92,7 +92,7 @@ export function startIn(state: FaultyRunState, slot: WorkerSlot): void {
     broker,
     store,
     servers,
-    fateOf: (kind) => drawFate(random, state.isCalm ? calmRates : schedule.rates, kind),
+    outcomeOf: (kind) => drawCallOutcome(random, state.isCalm ? calmRates : schedule.rates, kind),
     onCall(kind, failure) {
       if (observer.trace) observer.trace(name, failure === null ? kind : `${kind} failed: ${reasonOf(failure)}`)
       state.onCall(kind)

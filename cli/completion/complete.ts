@@ -99,7 +99,7 @@ async function valuesOf(
   }
 }
 
-/** What stands between the brackets: `entity` of `<entity>` and of `--stage <entity>`. */
+/** The text between the brackets: `entity` of `<entity>` and of `--stage <entity>`. */
 function valueName(of: Option | Argument): string {
   return 'flags' in of ? (/[<[]([\w-]+)/.exec(of.flags)?.[1] ?? '') : of.name()
 }

@@ -1,5 +1,5 @@
 /**
- * `millrace completion`: the script with which a shell completes `millrace`. It asks the command itself (`complete.ts`) at every TAB, so
+ * `millrace completion`: the script with which a shell completes `millrace`. It calls the command itself (`complete.ts`) at every TAB, so
  * that names come from the commands and definitions of the moment.
  */
 import type { Terminal } from '../terminal.ts'

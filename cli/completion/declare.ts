@@ -22,12 +22,12 @@ export function declareCompletionCommands({ program, actAnyway }: Declare): void
 
   program
     .command('complete', { hidden: true })
-    .description('What may come next on a command line: asked by the scripts of millrace completion.')
+    .description('What may come next on a command line: called by the scripts of millrace completion.')
     .argument('[words...]')
     .action((words: readonly string[]) =>
       actAnyway(async ({ terminal }) => {
         const { complete, completionLines } = await import('./complete.ts')
-        // A definition with mistakes has no names to offer; whoever runs a command on it is told why.
+        // A definition with mistakes has no names to offer; commands that run it report why.
         const plan = (definition: string) =>
           import('../load-plan.ts').then(({ loadPlan }) => loadPlan(definition, '')).catch(() => null)
         for (const line of completionLines(await complete(program, words, plan))) terminal.out(line)

@@ -25,7 +25,7 @@ function declareSchemas({ command, act }: Declare): void {
     'pipelines/card-fraud.ts --write',
   ])
     .addOption(new Option('--check', 'fail when a file differs from the definition').conflicts('write'))
-    .option('--write', 'write the files; refused where existing records could no longer be read')
+    .option('--write', 'write the files; fails where existing records could no longer be read')
     .option('--folder <folder>', 'folder with one subfolder per pipeline', 'schemas')
     .action((definition, options) =>
       act(async (context) => (await import('./schemas.ts')).schemasCommand(definition, options, context)),

@@ -26,11 +26,11 @@ export async function openApiCommand(
 
 /** The same document as a running process shows under `/openapi.json`. */
 export async function describePlan(plan: Plan): Promise<string> {
-  const nobodyAsks = () => Promise.reject(new Error('the server of a description takes no request'))
+  const unused = () => Promise.reject(new Error('the server of a description takes no request'))
   const server = createHttp({
     plan,
-    reader: { read: nobodyAsks },
-    producer: { send: nobodyAsks },
+    reader: { read: unused },
+    producer: { send: unused },
     partitionsOf: () => 1,
     registry: new Registry(),
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },

@@ -69,7 +69,7 @@ function whyUnreadable(old: string, text: string, version: number): string | nul
   if (writer === null) return 'the file is no Avro schema'
   if (version > writer.version) return null
   try {
-    // As the codecs resolve them. An old event without a field that is required now would be read, and refused as an event.
+    // As the codecs resolve them. An old event without a field that is required now would be decoded, and rejected as an event.
     resolverOf(avroType(JSON.parse(text)), avroType(writer.schema))
     return null
   } catch (error) {
@@ -84,7 +84,7 @@ function parsedSchema(text: string): { readonly schema: avro.Schema; readonly ve
     avroType(schema)
     return { schema, version: typeof version === 'number' ? version : 0 }
   } catch {
-    // Not a schema at all: the caller says so, with the file's name.
+    // Not a schema at all: the caller reports it with the file's name.
     return null
   }
 }

@@ -28,7 +28,7 @@ export async function schemasCommand(
   const changed = compared.filter(({ state }) => state !== 'fresh')
 
   if (options.write) {
-    refuseBreaking(compared, folder, plan.version)
+    failOnBreaking(compared, folder, plan.version)
     await mkdir(folder, { recursive: true })
     for (const { name, state } of changed) {
       if (state === 'left over') await rm(join(folder, name))
@@ -61,7 +61,7 @@ export async function presentSchemas(folder: string): Promise<Map<string, string
   )
 }
 
-function refuseBreaking(compared: readonly SchemaComparison[], folder: string, version: number): void {
+function failOnBreaking(compared: readonly SchemaComparison[], folder: string, version: number): void {
   const breaking = compared.filter(({ breaks }) => breaks !== null)
   if (breaking.length === 0) return
   const lines = breaking.map(({ name, breaks }) => `  ${join(folder, name)}: ${breaks}`)

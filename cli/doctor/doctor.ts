@@ -38,7 +38,7 @@ export async function doctorCommand(
         isGiven: options.url !== undefined,
         fetch: context.fetch,
       },
-      say: (check) => terminal.out(line(check)),
+      onCheck: (check) => terminal.out(line(check)),
     })
     const count = (status: Check['status']) => checks.filter((check) => check.status === status).length
     terminal.out(`${count('ok')} ok, ${count('warn')} warn, ${count('fail')} FAIL.`)
@@ -50,8 +50,8 @@ export async function doctorCommand(
 }
 
 function line({ name, status, message, remedy }: Check): string {
-  const told = remedy === undefined ? message : `${message}${message.includes('\n') ? '\n' : ' '}${remedy}`
-  return `${words[status]}  ${name}: ${told.replaceAll('\n', '\n      ')}`
+  const text = remedy === undefined ? message : `${message}${message.includes('\n') ? '\n' : ' '}${remedy}`
+  return `${words[status]}  ${name}: ${text.replaceAll('\n', '\n      ')}`
 }
 
 /** Wrong settings are reported, and the examination continues without them. */

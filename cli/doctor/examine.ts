@@ -11,10 +11,10 @@ import { skewExamination } from './skew.ts'
 import { stateExaminations } from './state.ts'
 import type { Subject } from './subject.ts'
 
-/** All examinations run at the same time; `say` gets their checks in a fixed order. */
+/** All examinations run at the same time; `onCheck` gets their checks in a fixed order. */
 export async function examine(
   subject: Subject,
-  more: { readonly faults: PipelineError | null; readonly asked: Asked; readonly say: (check: Check) => void },
+  more: { readonly faults: PipelineError | null; readonly asked: Asked; readonly onCheck: (check: Check) => void },
 ): Promise<Check[]> {
   const examinations: Examination[] = [
     ...machineExaminations(subject.config.folder),
@@ -33,7 +33,7 @@ export async function examine(
   for (const one of under) {
     for (const check of await one) {
       checks.push(check)
-      more.say(check)
+      more.onCheck(check)
     }
   }
   return checks

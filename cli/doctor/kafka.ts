@@ -1,4 +1,4 @@
-/** Kafka, the topics and the group: asked without joining the group or writing anything; called by `doctor`. */
+/** Kafka, the topics and the group: examined without joining the group or writing anything; called by `doctor`. */
 import type { GroupView } from '../../runtime/broker.ts'
 import { sharedNames } from '../context.ts'
 import type { TopicReport } from '../topics/report.ts'
@@ -44,7 +44,7 @@ export function topicChecks(topics: readonly TopicReport[]): Check[] {
 }
 
 /**
- * A record that Kafka says was appended later than now shows that its clock is ahead. That it is behind cannot be told without writing a
+ * A record that Kafka says was appended later than now shows that its clock is ahead. That it is behind cannot be detected without writing a
  * record, which the doctor does not do.
  */
 async function clockChecks({ kafka, topics, clock }: Subject): Promise<Check[]> {

@@ -30,7 +30,7 @@ export function outcomeExaminations(subject: Subject, asked: Asked): Examination
           broker: broker.data,
           plan,
           topic: plan.models.topic,
-          say: () => undefined,
+          printLine: () => undefined,
         })
         try {
           await follower.loadToEnd()
@@ -71,11 +71,11 @@ async function processCheck({ url, isGiven, fetch: ask }: Asked, definition: str
     response = await ask(new URL('/health/ready', url), { signal: AbortSignal.timeout(answerMaxMs) })
     body = await response.json()
   } catch (error) {
-    const { cause, message } = error as Error
-    const reason = (cause instanceof Error && cause.message) || message
-    const told = `no Millrace process answers at ${url} (${reason}).`
+    const { cause, message: text } = error as Error
+    const reason = (cause instanceof Error && cause.message) || text
+    const message = `no Millrace process answers at ${url} (${reason}).`
     const remedy = `Start one: millrace run ${definition}; one at another address is named with --url.`
-    return isGiven ? fail('process', told, remedy) : warn('process', told, remedy)
+    return isGiven ? fail('process', message, remedy) : warn('process', message, remedy)
   }
   if (response.ok) {
     const { tasks } = body as ReadyResponse
@@ -83,6 +83,7 @@ async function processCheck({ url, isGiven, fetch: ask }: Asked, definition: str
     return ok('process', `ready at ${url} with ${tasks.length} tasks: ${named.join(', ')}.`)
   }
   const { reasons } = body as Partial<NotReadyResponse>
-  const told = reasons?.map(({ part, reason }) => `${part}: ${reason}`).join('; ') ?? `it answered ${response.status}`
-  return fail('process', `not ready at ${url}: ${told}.`, 'See its log; the reasons are listed above.')
+  const message =
+    reasons?.map(({ part, reason }) => `${part}: ${reason}`).join('; ') ?? `it answered ${response.status}`
+  return fail('process', `not ready at ${url}: ${message}.`, 'See its log; the reasons are listed above.')
 }

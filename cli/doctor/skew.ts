@@ -26,9 +26,9 @@ async function skewCheck(url: string, definition: string, ask: typeof fetch): Pr
   }
   const { checked, differing, skipped, pending, sample } = figures
   const unjudged = Object.values(skipped).reduce((total, count) => total + count, 0)
-  const told =
+  const summary =
     `${shown(differing)} of ${shown(checked)} outputs differ in ${sample * 100} % of the entities; ` +
     `${shown(unjudged)} not checked, ${shown(pending)} pending.`
-  if (differing === 0) return ok('skew', told)
-  return fail('skew', told, "See the audit's log: it lists each with its event and both values.")
+  if (differing === 0) return ok('skew', summary)
+  return fail('skew', summary, "See the audit's log: it lists each with its event and both values.")
 }

@@ -1,19 +1,16 @@
 /**
- * What Redis holds of each task against what it should be: whose state it is, and where it stands beside Kafka's committed offsets. So
- * that what would refuse a start is known before one; nothing is taken over. Called by `doctor`.
+ * What Redis holds of each task against what it should be: its identity, and its position compared with Kafka's committed offsets. So
+ * that what would prevent a start is known in advance; no ownership is taken. Called by `doctor`.
  */
-import type { StateIdentity, TaskLook } from '../../feature-store/store.ts'
+import type { StateIdentity, TaskInspection } from '../../feature-store/store.ts'
 import { decodePosition, isAhead, type TaskPosition } from '../../processors/position.ts'
+import { settleMs, settleTriesMax } from '../../processors/recovery/check-log.ts'
 import { committedPosition } from '../../processors/recovery/committed-position.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import { type Check, type Examination, fail, ok } from './check.ts'
 import { forEachStage, type InputOffsets, taskInputs } from './stages.ts'
 import type { Subject } from './subject.ts'
-
-/** A commit is confirmed a moment before everybody can read it. */
-const settleMs = 200
-const settleTriesMax = 10
 
 export function stateExaminations(subject: Subject): Examination[] {
   return [
@@ -35,15 +32,15 @@ export function stateExaminations(subject: Subject): Examination[] {
   ]
 }
 
-async function inspectTasks({ redis }: Subject, { entity }: StagePlan, partitions: number): Promise<TaskLook[]> {
+async function inspectTasks({ redis }: Subject, { entity }: StagePlan, partitions: number): Promise<TaskInspection[]> {
   const { store } = await redis.needed()
-  return Promise.all(Array.from({ length: partitions }, (_, partition) => store.look(entity.name, partition)))
+  return Promise.all(Array.from({ length: partitions }, (_, partition) => store.inspect(entity.name, partition)))
 }
 
 /** Reports the first difference only: the remedies are the same for all. */
 export function identityCheck(
   name: string,
-  found: readonly TaskLook[],
+  found: readonly TaskInspection[],
   expected: StateIdentity,
   definition: string,
 ): Check {
@@ -97,6 +94,7 @@ async function stagePosition(subject: Subject, stage: StagePlan, name: string): 
     found.map(async ({ position }, partition): Promise<Relation> => {
       const stored = position === null ? null : decodePosition(position, `store, ${stage.entity.name} ${partition}`)
       const inputs = inputsByTask[partition]!
+      // A commit is confirmed a moment before every process can read it.
       for (let tries = 1; ; tries++) {
         const relation = relationOf(stored, await committedOf(subject, stage, partition, inputs), inputs)
         if (relation !== 'ahead' || tries === settleTriesMax) return relation
@@ -144,17 +142,17 @@ export function positionCheck(name: string, relations: readonly Relation[], defi
   if (truncated.length > 0) {
     return fail(
       name,
-      `Redis is behind Kafka's committed offsets in partitions ${truncated.join(', ')}, and retention has removed what lies between.`,
+      `Redis is behind Kafka's committed offsets in partitions ${truncated.join(', ')}, and retention has removed what is between.`,
       rebuild,
     )
   }
-  const told = [
+  const findings = [
     ['equal', "equal to Kafka's committed offsets"],
     ['behind', 'behind them (caught up from Kafka at the next start, without publishing)'],
     ['empty', 'empty in Redis (rebuilt from the start of the topics at the next start)'],
     ['new', 'not started'],
   ] as const
-  const parts = told.flatMap(([relation, words]) => {
+  const parts = findings.flatMap(([relation, words]) => {
     const named = partitions(relation)
     return named.length === 0 ? [] : [`partitions ${named.join(', ')} ${words}`]
   })

@@ -12,7 +12,7 @@ import { reportTopics, type TopicReport } from '../topics/report.ts'
 import { createPart, type Part } from './check.ts'
 
 /** The store without the operations that take ownership. */
-export type ReadOnlyStore = Pick<FeatureStore, 'look' | 'ping' | 'close'> & { server(): Promise<RedisServer> }
+export type ReadOnlyStore = Pick<FeatureStore, 'inspect' | 'ping' | 'close'> & { server(): Promise<RedisServer> }
 
 export interface SubjectOptions {
   /** Path of the definition file. */

@@ -46,7 +46,7 @@ export async function createEventSender(
 ): Promise<EventSender> {
   const { stdin, clock, random } = context
   const { broker, inFlightMax } = environment
-  const say = context.terminal.err
+  const printLine = context.terminal.err
   const partitionsOf = await requireTopics(
     broker.data,
     plan.streams.map(({ topic }) => topic),
@@ -54,7 +54,7 @@ export async function createEventSender(
   const producer = await broker.data.producer()
   let positions: PositionedSink | null = null
   const sourceOptions = { source: 'handbook', ...(options.seed === undefined ? {} : { seed: options.seed }) }
-  const first = await openSource(sourceOptions, plan, { stdin, signal: new AbortController().signal, say })
+  const first = await openSource(sourceOptions, plan, { stdin, signal: new AbortController().signal, printLine })
   let sent = 0
 
   /**
@@ -72,7 +72,7 @@ export async function createEventSender(
       clock,
       random,
       signal,
-      say,
+      printLine,
     })
     return positions
   }
@@ -97,7 +97,7 @@ export async function createEventSender(
     },
     async send({ fromMs, untilMs }, pace, stop, onSent) {
       const span = { from: fromMs, ...(untilMs === undefined ? {} : { until: untilMs }) }
-      const source = await openSource({ ...sourceOptions, ...span }, plan, { stdin, signal: stop, say })
+      const source = await openSource({ ...sourceOptions, ...span }, plan, { stdin, signal: stop, printLine })
       await produce(whileInFlightBounded(source.chunks, stop), {
         streams: plan.streams,
         sink: await sinkFor(pace, stop),

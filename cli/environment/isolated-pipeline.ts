@@ -36,7 +36,7 @@ const closeMaxMs = 30_000
 const noProgressMaxMs = 60_000
 const tickMs = 1_000
 
-/** Runs `main` and closes whatever it opened, even after a failure. Returns the exit code; rejects with the first failure. */
+/** Runs `main` and closes all that it opened, even after a failure. Returns the exit code; rejects with the first failure. */
 export async function withParts(context: CommandContext, main: (parts: Parts) => Promise<number>): Promise<number> {
   const { terminal } = context
   const shutdown = createShutdown()

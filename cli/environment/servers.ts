@@ -17,7 +17,7 @@ export async function openServerEnvironment(
     ...(config.redisUrl === null ? {} : { redisUrl: config.redisUrl }),
     servers: config.servers,
     folder: config.folder,
-    say: context.terminal.out,
+    printLine: context.terminal.out,
   })
   shutdown.add('servers', servers.close)
   const { broker } = openPipelineBroker(plan, { ...config, kafkaBrokers: servers.kafkaBrokers.split(',') }, context)

@@ -61,7 +61,7 @@ export async function watchTopics(options: WatchOptions): Promise<WatchedTopics>
   }
 
   const ended = follow()
-  // The failure reaches whoever awaits `ended`; until then it must not be an unhandled rejection.
+  // The failure reaches the caller that awaits `ended`; until then it must not be an unhandled rejection.
   ended.catch(() => undefined)
   return {
     ended,

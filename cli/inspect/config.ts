@@ -8,7 +8,7 @@ export interface ConfigCommandOptions {
   readonly json?: boolean
 }
 
-/** What is wrong with the settings was said before: the command was not begun then. */
+/** Faults of the settings were reported before: the command does not start then. */
 export async function configCommand(
   { json }: ConfigCommandOptions,
   { env, terminal }: Pick<CommandContext, 'env' | 'terminal'>,

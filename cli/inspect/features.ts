@@ -1,4 +1,4 @@
-/** `millrace features`: asks a running process for the features of some keys and prints them. */
+/** `millrace features`: reads the features of some keys from a running process and prints them. */
 import type { FeaturesBatchResponse } from '../../feature-store/routes.ts'
 import type { HttpFailure } from '../../runtime/http/failure.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'

@@ -5,5 +5,5 @@ export const percent = (share: number) => `${(share * 100).toFixed(share > 0 && 
 
 export const missingShare = ({ rows, missing }: Distribution) => (missing === 0 ? 0 : missing / (rows + missing))
 
-/** Four digits tell distributions apart. */
+/** Four digits distinguish distributions. */
 export const short = (value: number | null) => (value === null ? '-' : String(Number(value.toPrecision(4))))

@@ -47,7 +47,7 @@ function facts(
   { rows, positives, rate, fromMs, untilMs, waiting, labels, labelsWithoutRow, status }: DataProfile,
 ): string {
   const { counts } = status
-  const fates = [
+  const outcomes = [
     `${shown(labels.named)} in time`,
     `${shown(labels.late)} later`,
     `${shown(labels.corrected)} changed their row`,
@@ -65,7 +65,7 @@ function facts(
     ['Rows', `${shown(rows)} mature, ${shown(positives)} positive (${percent(rate)} of events)`],
     ['Events', `${shownTime(fromMs)} to ${shownTime(untilMs)}`],
     ['Waiting for their label', `${shown(waiting)}; both streams have passed ${shownTime(status.watermarkMs)}`],
-    ['Labels', fates.join(', ')],
+    ['Labels', outcomes.join(', ')],
     ['Left out', leftOut.join(', ')],
   ]
   return `<dl>${lines.map(([what, value]) => `<dt>${what}</dt><dd>${escaped(value)}</dd>`).join('')}</dl>`

@@ -1,4 +1,4 @@
-/** `millrace data`: what a pipeline's training set looks like, as text and as a page; its rows to Parquet and back. */
+/** `millrace data`: the profile of a pipeline's training set, as text and as a page; its rows to Parquet and back. */
 import { type DataProfile, profileStore, quantileShares } from '../../online-model/training-store/profile.ts'
 import { formatDuration } from '../../schemas/kernel/duration.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'

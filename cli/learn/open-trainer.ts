@@ -83,7 +83,7 @@ export async function openTrainer(options: OpenTrainerOptions): Promise<OpenedTr
     limits: defaultTrainerLimits,
     signal: AbortSignal.any([signal, ownStop.signal]),
   })
-  // The failure reaches whoever awaits `done`; until then it must not be an unhandled rejection.
+  // The failure reaches the caller that awaits `done`; until then it must not be an unhandled rejection.
   trainer.done.catch(() => undefined)
   shutdown.add('trainer', () => {
     ownStop.abort()

@@ -75,14 +75,14 @@ async function buildFromKafka(plan: Plan, context: CommandContext): Promise<Foun
     })
     const log = createLog(config.logLevel)
     const follower = createStoreFollower({ broker: broker.data, plan, store, clock, log, random, handOut: null })
-    let toldAtMs = clock.elapsedMs()
+    let reportedAtMs = clock.elapsedMs()
     // The second time at the end, all partitions are known to have been read that far.
     for (let quiet = 0; quiet < 2; ) {
       if (signal.aborted) return await close().then(() => null)
       const { isAtEnd, status } = await follower.step()
       quiet = isAtEnd ? quiet + 1 : 0
-      if (clock.elapsedMs() - toldAtMs < 2_000) continue
-      toldAtMs = clock.elapsedMs()
+      if (clock.elapsedMs() - reportedAtMs < 2_000) continue
+      reportedAtMs = clock.elapsedMs()
       terminal.err(
         `reading from Kafka: ${shown(status.counts.predictions)} predictions, ${shown(status.counts.labels)} labels`,
       )

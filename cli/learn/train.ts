@@ -37,7 +37,7 @@ export async function trainCommand(
   }
 }
 
-/** The training itself, told to the terminal; an embedded `start` calls it on its own broker. */
+/** The training itself, with its progress on the terminal; an embedded `start` calls it on its own broker. */
 export async function train(
   plan: Plan,
   options: TrainCommandOptions,
@@ -56,7 +56,7 @@ export async function train(
     topics,
     seed,
     clock: clock.nowMs,
-    say: (line) => terminal.err(line),
+    printLine: (line) => terminal.err(line),
     by: 'millrace train',
     ...(options.rowsMax === undefined ? {} : { rowsMax: options.rowsMax }),
   })

@@ -10,7 +10,7 @@ export type TrainerAnswer =
   | { readonly url: string; readonly response: TrainerResponse }
   | { readonly url: string; readonly why: string }
 
-/** `models`: topic of the registry that is asked about. */
+/** `models`: topic of the queried registry. */
 export async function askTrainer(url: string, models: string): Promise<TrainerAnswer> {
   try {
     const answer = await fetch(new URL('/trainer', url), { signal: AbortSignal.timeout(answerMaxMs) })
@@ -43,7 +43,7 @@ export function servedLines(answer: TrainerAnswer): string[] {
   const { url, response } = answer
   const { served, shadows, store } = response
   if (served === null) {
-    const why = store.matured === 0 ? 'no label has ripened yet' : 'it has not evaluated since its start'
+    const why = store.matured === 0 ? 'no label has matured yet' : 'it has not evaluated since its start'
     return [`How they did as served is not known yet: ${why}, says the trainer at ${url}.`]
   }
   const shadow = ([version, report]: [string, EvaluationReport]) =>

@@ -1,4 +1,4 @@
-/** `millrace models promote`, `dismiss`, `rollback` and `import`: changes of the registry by a person, who is not asked for a gate. */
+/** `millrace models promote`, `dismiss`, `rollback` and `import`: manual changes of the registry, which pass no gate. */
 import { readFile } from 'node:fs/promises'
 import { isFor } from '../../online-model/models/scorer.ts'
 import { modelFromJson } from '../../online-model/registry/model-file.ts'
@@ -32,9 +32,9 @@ export async function modelsPromoteCommand(
 ): Promise<number> {
   const { as: role, keepFormer, replace } = options
   if (role === 'champion' && replace !== undefined)
-    throw new PipelineError('usage', '--replace goes with --as challenger; there is one champion.')
+    throw new PipelineError('usage', '--replace applies to --as challenger; there is one champion.')
   if (role === 'challenger' && keepFormer)
-    throw new PipelineError('usage', '--keep-former goes with --as champion: a challenger replaces no champion.')
+    throw new PipelineError('usage', '--keep-former applies to --as champion: a challenger replaces no champion.')
   return await withRegistry(definition, context, async (open) => {
     requireFitting(open.plan, versionNamed(open, name))
     const change = held(await setRole(open, name, options, causeOf(options, context)))

@@ -26,7 +26,7 @@ export async function modelsDiffCommand(
     const rows = [...lineageRows(first, second), ...metricRows(first, second), ...positionRows(first, second)]
     for (const line of tableLines([['', name, otherName, 'difference'], ...rows])) terminal.out(line)
     const weights = differenceOf(first.model, second.model)
-    terminal.out(weights.told)
+    terminal.out(weights.difference)
     for (const feature of weights.onlyInFirst) terminal.out(`Only ${name} has the feature ${feature}.`)
     for (const feature of weights.onlyInSecond) terminal.out(`Only ${otherName} has the feature ${feature}.`)
     for (const line of weightLines(weights.byFeature, name, otherName)) terminal.out(line)

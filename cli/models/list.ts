@@ -13,7 +13,7 @@ import { type OpenRegistry, shownFigure, standingOf, versionNamed, withRegistry 
 
 export interface ModelsListOptions {
   readonly count: number
-  /** URL of the trainer; this machine's as configured unless told. */
+  /** URL of the trainer; this machine's as configured by default. */
   readonly trainer?: string
   readonly json?: string
 }
@@ -127,11 +127,11 @@ function historyLines(state: RegistryState, name: string): string[] {
     return { atMs: notedAtMs, line: `${note}${against === null ? '' : ` against ${against}`}, by ${by}: ${reason}` }
   })
   const all = [...changes, ...notes].sort((a, b) => a.atMs - b.atMs).slice(-changesShownMax)
-  const marked = isRolledBack(state, name)
+  const rollback = isRolledBack(state, name)
     ? ['  It was rolled back: only models promote makes it the champion again.']
     : []
-  if (all.length === 0) return ['  nothing has become of it yet', ...marked]
-  return ['  what became of it:', ...all.map(({ atMs, line }) => `    ${shownTime(atMs)}  ${line}`), ...marked]
+  if (all.length === 0) return ['  nothing has become of it yet', ...rollback]
+  return ['  what became of it:', ...all.map(({ atMs, line }) => `    ${shownTime(atMs)}  ${line}`), ...rollback]
 }
 
 function withoutWeights({ model, ...version }: ModelVersion) {

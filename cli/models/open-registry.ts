@@ -52,7 +52,7 @@ export function versionNamed({ plan, state }: OpenRegistry, name: string): Model
   })
 }
 
-/** A version that would score nothing, or stop whoever loads it (`state_foreign`), becomes no champion and no challenger. */
+/** A version that would score nothing, or stop the process that loads it (`state_foreign`), becomes no champion and no challenger. */
 export function requireFitting(plan: Plan, version: ModelVersion, name = version.version): void {
   if (isFor(version, plan)) {
     createScorer(version, plan, 0)

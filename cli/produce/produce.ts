@@ -20,7 +20,7 @@ import { writeFigures } from '../whole-file.ts'
 import { openRejectedFile } from './rejected-file.ts'
 
 export interface ProduceCommandOptions extends SourceOptions {
-  /** Goes on where the run before stopped. */
+  /** Continues where the run before stopped. */
   readonly resume?: boolean
   /** Event seconds a second. */
   readonly speed?: number
@@ -31,7 +31,7 @@ export interface ProduceCommandOptions extends SourceOptions {
   readonly json?: string
 }
 
-/** Of the events that were refused only the first few are printed, all are counted. */
+/** Of the rejected events only the first few are printed, all are counted. */
 const rejectionsShownMax = 20
 
 export async function produceCommand(
@@ -42,11 +42,11 @@ export async function produceCommand(
   const { config, terminal, clock } = context
   const signal = context.stopping.signal()
   const plan = await loadPlan(definition, config.namespace)
-  const source = await openSource(options, plan, { stdin: context.stdin, signal, say: terminal.err })
+  const source = await openSource(options, plan, { stdin: context.stdin, signal, printLine: terminal.err })
   if (options.resume && source.identity === null) {
     throw new PipelineError(
       'usage',
-      '--resume goes with a file or a generated source: standard input cannot be read again.',
+      '--resume applies to a file or a generated source: standard input cannot be read again.',
     )
   }
   const { broker } = openPipelineBroker(plan, config, context)
@@ -57,8 +57,8 @@ export async function produceCommand(
       broker.data,
       plan.streams.map(({ topic }) => topic),
     )
-    const fed = plan.streams.filter(({ name }) => options.stream === undefined || name === options.stream)
-    await broker.admin.requireRights(fed.map(({ topic }) => ({ topic, rights: ['Write'] })))
+    const streams = plan.streams.filter(({ name }) => options.stream === undefined || name === options.stream)
+    await broker.admin.requireRights(streams.map(({ topic }) => ({ topic, rights: ['Write'] })))
     const positions = source.identity && (await openSourcePositions(source.identity, plan, broker, options, context))
     if (positions) shutdown.add('positions', positions.close)
     const sink: Sink = positions ?? (await broker.data.producer())
@@ -98,7 +98,7 @@ export async function produceCommand(
 
 const closeMaxMs = 10_000
 
-/** A failure that comes with the end is told unless there is another already. */
+/** A failure during closing is reported unless there is an earlier one. */
 async function close(shutdown: Shutdown): Promise<void> {
   const { failures } = await shutdown.close(closeMaxMs)
   if (failures.length > 0) throw failures[0]!.error
@@ -121,7 +121,7 @@ async function openSourcePositions(
     clock,
     random,
     signal: stopping.signal(),
-    say: terminal.err,
+    printLine: terminal.err,
   })
   const { found } = positions
   if (resume && found === null) terminal.err(`${source.name} has no position yet: starting from its first row.`)
@@ -132,7 +132,7 @@ async function openSourcePositions(
   return positions
 }
 
-/** The command has refused both together. */
+/** The command has rejected both together. */
 function paceOf({ speed, rate }: ProduceCommandOptions): Pace {
   if (speed !== undefined) return { kind: 'event time', speed }
   return rate === undefined ? { kind: 'flat out' } : { kind: 'rate', eventsPerSecond: rate }
@@ -145,10 +145,10 @@ function progressLine({ events, eventsPerSecond, timeMs }: ProduceProgress, shar
 
 function rejectionLine(problems: readonly Problem[], event: SourceEvent): string {
   const location = event.location ?? ('stream' in event ? `an event of ${event.stream}` : 'an event')
-  const told = problems.map(
+  const sentences = problems.map(
     ({ path, expected, received }) => `${path === '' ? '' : `${path} `}expected ${expected}, received ${received}`,
   )
-  return `not sent: ${location}: ${told.join('; ')}`
+  return `not sent: ${location}: ${sentences.join('; ')}`
 }
 
 function printSummary(summary: ProduceSummary, isStopped: boolean, terminal: Terminal): void {

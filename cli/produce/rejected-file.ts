@@ -1,8 +1,8 @@
 /**
  * Rows that were not sent come in, a file of JSON lines that can be repaired and sent again goes out; made by `produce --rejected`. A line
- * is the event as it stood, by names of fields, with what is wrong with it under `$rejected`, which nobody reads as a field.
+ * is the original event, by names of fields, with its problems under `$rejected`, which is never read as a field.
  *
- * It is written before the position moves past the row, and a resumed run cuts off what lies behind its position: each row is in it once.
+ * It is written before the position moves past the row, and a resumed run cuts off what follows its position: each row is in it once.
  */
 import { type FileHandle, open } from 'node:fs/promises'
 import type { SourceEvent } from '../../producers/prepare.ts'
@@ -18,7 +18,7 @@ export interface RejectedFile {
   close(): Promise<void>
 }
 
-/** `rowsDone`: null begins anew, a number keeps what a run before has written of so many rows. */
+/** `rowsDone`: null starts over, a number keeps what a run before has written of so many rows. */
 export async function openRejectedFile(
   path: string,
   rowsDone: number | null,
@@ -35,14 +35,14 @@ export async function openRejectedFile(
 
   function lineOf(problems: readonly Problem[], event: SourceEvent, row: number): string {
     const { location } = event
-    const told = { row, location, problems }
-    if ('problems' in event) return JSON.stringify({ $rejected: { ...told, text: event.text } })
+    const rejection = { row, location, problems }
+    if ('problems' in event) return JSON.stringify({ $rejected: { ...rejection, text: event.text } })
     const stream = streams.find(({ name }) => name === event.stream)
     const values =
       event.isText && stream ? typed(event.values as Readonly<Record<string, unknown>>, stream) : event.values
     const isObject = typeof values === 'object' && values !== null && !Array.isArray(values)
     return JSON.stringify(
-      { stream: event.stream, ...(isObject ? values : { $values: values }), $rejected: told },
+      { stream: event.stream, ...(isObject ? values : { $values: values }), $rejected: rejection },
       plain,
     )
   }
@@ -68,7 +68,7 @@ function unwritable(path: string): (cause: Error) => never {
   }
 }
 
-/** Cells as the JSON values that they stand for, so that the line is read again as it was. */
+/** Cells as the JSON values that they denote, so that the line is read again as it was. */
 function typed(cells: Readonly<Record<string, unknown>>, { fields }: StreamPlan): Record<string, unknown> {
   return Object.fromEntries(
     fields

@@ -1,4 +1,4 @@
-/** `millrace audit`: follows a pipeline, computes a sample of its outputs again with the oracle, and says what differs. */
+/** `millrace audit`: follows a pipeline, computes a sample of its outputs again with the oracle, and reports what differs. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { isFor, predictor } from '../../online-model/models/scorer.ts'
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
@@ -53,7 +53,12 @@ export async function auditCommand(
     shutdown.add('Kafka', broker.close)
     const topics = plan.topics.map(({ topic }) => topic)
     const partitionsOf = await requireTopics(broker.data, topics)
-    const models = createRegistryFollower({ broker: broker.data, plan, topic: plan.models.topic, say: () => undefined })
+    const models = createRegistryFollower({
+      broker: broker.data,
+      plan,
+      topic: plan.models.topic,
+      printLine: () => undefined,
+    })
     shutdown.add('models', models.close)
     const registry = new Registry()
     const observe = createAuditMetrics(registry)
@@ -142,7 +147,7 @@ function scorers(plan: Plan, models: ReturnType<typeof createRegistryFollower>) 
   }
 }
 
-/** Counters follow the totals, which never go back within a process. */
+/** Counters follow the totals, which never decrease within a process. */
 function createAuditMetrics(registry: Registry) {
   const registers = [registry]
   const counter = (name: string, help: string, labelNames: string[] = []) =>

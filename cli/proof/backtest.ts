@@ -35,9 +35,9 @@ const handbookTestFromMs = Date.UTC(2018, 7, 8)
 /** Of fits and learners. */
 const seed = 0
 const partitions = 4
-/** Where the definition does not say how often. */
+/** Where the definition gives no interval. */
 const publishEveryMs = 6 * 3_600_000
-const toldEveryMs = 10 * dayMs
+const reportEveryMs = 10 * dayMs
 
 export async function backtestCommand(
   definition: string,
@@ -51,7 +51,7 @@ export async function backtestCommand(
   /** The last label of the week counts then. */
   const untilMs = protocol.test.untilMs + protocol.labelDelayMs
   const span = options.source === 'handbook' ? { until: untilMs } : {}
-  const surroundings = { stdin: context.stdin, signal, say: terminal.err }
+  const surroundings = { stdin: context.stdin, signal, printLine: terminal.err }
   const source = await openSource({ ...options, ...span }, plan, surroundings)
   const beganMs = clock.elapsedMs()
   const backtest = await createBacktest({
@@ -61,7 +61,7 @@ export async function backtestCommand(
     publishEveryMs: plan.learn.continuous?.publishEveryMs ?? publishEveryMs,
     elapsedMs: clock.elapsedMs,
     signal,
-    say: (line) => terminal.err(line),
+    printLine: (line) => terminal.err(line),
     recordBytesOf: (model) => plan.models.codec.encode(recordOf(plan, model)).length,
     ...(options.lines === undefined ? {} : { lines: options.lines }),
   })
@@ -113,7 +113,7 @@ async function replayInto(
   const keyField = plan.entityStages[0]?.entity.keyFields.get(scored.index) ?? scored.keyField
   let instantMs = Number.NEGATIVE_INFINITY
   let waiting: Array<{ readonly id: string; readonly outcome: Outcome }> = []
-  let toldMs = Number.NEGATIVE_INFINITY
+  let reportedMs = Number.NEGATIVE_INFINITY
   let lastMs = Number.NEGATIVE_INFINITY
   let tested = 0
 
@@ -139,8 +139,8 @@ async function replayInto(
       instantMs = timeMs
     }
     if (stream === labels.index) waiting.push({ id: String(values[labels.idField]), outcome: outcomeIn(plan, values) })
-    if (timeMs >= toldMs + toldEveryMs) {
-      toldMs = timeMs
+    if (timeMs >= reportedMs + reportEveryMs) {
+      reportedMs = timeMs
       terminal.err(`  ${dayOf(timeMs)}: ${shown(replay.counts.events)} events`)
     }
     return true
@@ -158,12 +158,12 @@ async function replayInto(
     throw new PipelineError(
       'usage',
       `The source ends at ${shownTime(lastMs)} with ${tested} events in the week from ${dayOf(protocol.test.fromMs)}, whose labels ` +
-        `count until ${shownTime(untilMs)}: expected an earlier --test-from, or a source that goes on as far.`,
+        `count until ${shownTime(untilMs)}: expected an earlier --test-from, or a source that continues as far.`,
     )
   }
 }
 
-/** Told at the first event rather than after all of them. */
+/** Reported at the first event rather than after all of them. */
 function requireBegin(firstMs: number, { needsFromMs }: Backtest, { test }: Protocol): void {
   if (firstMs < needsFromMs + dayMs) return
   const earliestMs = Math.ceil((firstMs + test.fromMs - needsFromMs) / dayMs) * dayMs
@@ -180,7 +180,7 @@ function outcomeIn(plan: Plan, values: EventValues): Outcome {
   const { name, idField } = plan.streams[plan.label.stream]!
   throw new PipelineError(
     'input_unreadable',
-    `The label event of ${name} for ${values[idField]} holds neither 0 nor 1 nor nothing; a backtest does not go on without it.`,
+    `The label event of ${name} for ${values[idField]} holds neither 0 nor 1 nor nothing; a backtest does not continue without it.`,
   )
 }
 

@@ -87,7 +87,7 @@ function declareAudit({ command, act }: Declare): void {
     'pipelines/card-fraud.ts --sample 1 --once --json audit.json',
   ])
     .option('--sample <share>', 'share of the entities of each stage, above 0 and up to 1', shareOption, 0.01)
-    .option('--once', 'stop when all records present now are compared; the exit code says whether anything differs')
+    .option('--once', 'stop when all records present now are compared; the exit code shows whether anything differs')
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./audit.ts')).auditCommand(definition, options, context)),

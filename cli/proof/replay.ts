@@ -32,7 +32,7 @@ export async function replayCommand(
   const signal = context.stopping.signal()
   const plan = await loadPlan(definition, config.namespace)
   const scorer = options.model === undefined ? null : await loadScorer(options.model, plan)
-  const source = await openSource(options, plan, { stdin: context.stdin, signal, say: terminal.err })
+  const source = await openSource(options, plan, { stdin: context.stdin, signal, printLine: terminal.err })
   const startedMs = clock.elapsedMs()
   const rowOf = rowMaker(plan, scorer, source.startMs)
   const replay = createReplay(plan, { partitions: options.partitions })

@@ -12,7 +12,7 @@ export interface RejectedListOptions extends DeadLetterFilter {
   readonly json?: boolean
 }
 
-/** A letter without its bytes, which may be large. */
+/** A dead letter without its bytes, which may be large. */
 type Row = Omit<LocatedDeadLetter, 'deadLetter'> & {
   readonly deadLetter: Pick<DeadLetter, 'stage' | 'attempt' | 'problems'>
   readonly origin: string
@@ -51,7 +51,7 @@ function rowOf({ deadLetter, ...location }: LocatedDeadLetter): Row {
   return { ...location, origin: originOf(deadLetter), deadLetter: { stage, attempt, problems } }
 }
 
-/** Where the event lay: nowhere, for one that came over HTTP. */
+/** Location of the event; none for one that came over HTTP. */
 export function originOf({ topic, partition, offset }: DeadLetter): string {
   return partition < 0 ? topic : `${topic}-${partition}@${offset}`
 }
@@ -71,8 +71,8 @@ function printTable(rows: readonly Row[], byCode: ReadonlyMap<string, number>, {
   const head = ['location', 'appended', 'origin', 'stage', 'tried', 'code', 'first problem']
   const cells = rows.map(({ deadLetter: { stage, attempt, problems }, origin, appendedAtMs, ...location }) => {
     const [first] = problems
-    const told = first ? `${first.path} expected ${first.expected}, received ${first.received}`.trim() : ''
-    const cut = told.length > problemShownMax ? `${told.slice(0, problemShownMax)}…` : told
+    const text = first ? `${first.path} expected ${first.expected}, received ${first.received}`.trim() : ''
+    const cut = text.length > problemShownMax ? `${text.slice(0, problemShownMax)}…` : text
     return [
       shownLocation(location),
       shownTime(appendedAtMs),

@@ -8,7 +8,7 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 import type { DeadLetter } from '../../schemas/wire/records.ts'
 import { requireTopics } from '../topics/requirements.ts'
 
-/** Where a dead letter lies in the rejected topic. */
+/** Location of a dead letter in the rejected topic. */
 export interface DeadLetterLocation {
   readonly partition: number
   readonly offset: number
@@ -54,7 +54,7 @@ export async function* readDeadLetters(
   }
 }
 
-/** Rejects with `usage` where nothing lies there. */
+/** Rejects with `usage` where no record is there. */
 export async function readDeadLetter(
   broker: BrokerData,
   plan: Plan,

@@ -1,6 +1,6 @@
 /**
- * `millrace rejected replay`: puts the events of dead letters back into their raw topics, as they were or repaired, and counts what would
- * be refused again.
+ * `millrace rejected replay`: requeues the events of dead letters to their raw topics, unchanged or repaired, and counts what would
+ * be rejected again.
  */
 import { readFile } from 'node:fs/promises'
 import { type Requeue, requeue } from '../../processors/recovery/requeue.ts'
@@ -27,7 +27,7 @@ import {
 
 export interface RejectedReplayOptions extends DeadLetterFilter {
   readonly all?: boolean
-  /** File with repaired bytes for the one letter that is named. */
+  /** File with repaired bytes for the one dead letter that is named. */
   readonly value?: string
   readonly dryRun?: boolean
   readonly json?: string
@@ -46,7 +46,7 @@ export async function rejectedReplayCommand(
   context: CommandContext,
 ): Promise<number> {
   const { config, terminal, clock } = context
-  refuseUnclear(locations, options)
+  failOnUnclear(locations, options)
   const plan = await loadPlan(definition, config.namespace)
   const repaired = options.value === undefined ? null : await readValue(options.value)
   const broker = context.openBroker(config)
@@ -84,7 +84,7 @@ export async function rejectedReplayCommand(
 }
 
 /** The dead letters must be named: a forgotten argument must not replay all of production's. */
-function refuseUnclear(locations: readonly DeadLetterLocation[], options: RejectedReplayOptions): void {
+function failOnUnclear(locations: readonly DeadLetterLocation[], options: RejectedReplayOptions): void {
   const { all = false, value, code, stream, stage, since, until } = options
   const filters = [code, stream, stage, since, until].filter((filter) => filter !== undefined)
   const isFiltered = all || filters.length > 0
@@ -95,7 +95,7 @@ function refuseUnclear(locations: readonly DeadLetterLocation[], options: Reject
     )
   }
   if (value !== undefined && locations.length !== 1) {
-    throw new PipelineError('usage', `--value goes with exactly one location, received ${locations.length}.`)
+    throw new PipelineError('usage', `--value needs exactly one location, received ${locations.length}.`)
   }
 }
 
@@ -115,7 +115,7 @@ async function* deadLettersOf(
   for (const location of locations) yield await readDeadLetter(broker, plan, location)
 }
 
-/** The whole value, from where the event lay if the letter holds only a part. */
+/** The whole value, from the original record if the dead letter holds only a part. */
 async function originalValue(broker: BrokerData, deadLetter: DeadLetter): Promise<Buffer | null | 'gone'> {
   if (!isValueCut(deadLetter)) return deadLetter.value
   const record = await recordAt(broker, deadLetter.topic, deadLetter)

@@ -1,4 +1,4 @@
-/** `millrace rejected show`: all that a dead letter tells, its event as readable as its bytes allow. */
+/** `millrace rejected show`: all that a dead letter holds, its event as readable as its bytes allow. */
 
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { isSingleObject } from '../../schemas/wire/avro-fingerprint.ts'

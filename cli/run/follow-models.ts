@@ -29,14 +29,14 @@ export interface FollowedModels {
 /** Resolves once the registry was read to its end. */
 export async function followModels(options: FollowModelsOptions): Promise<FollowedModels> {
   const { plan, broker, clock, log, random } = options
-  const say = (line: string) => log.info({}, line)
+  const printLine = (line: string) => log.info({}, line)
   let follower = await load()
   const stop = new AbortController()
   let recovering: Promise<void> = Promise.resolve()
   const failed = new Promise<unknown>((resolve) => follow(resolve))
 
   async function load(): Promise<RegistryFollower> {
-    const loading = createRegistryFollower({ broker, plan, topic: plan.models.topic, say })
+    const loading = createRegistryFollower({ broker, plan, topic: plan.models.topic, printLine })
     try {
       await loading.loadToEnd()
       return loading

@@ -26,7 +26,7 @@ export interface LiveProcessOptions {
   readonly plan: Plan
   readonly config: Config
   readonly broker: Broker
-  /** Called for the worker and again for queries. `namespace` goes before every key. */
+  /** Called for the worker and again for queries. `namespace` is the prefix of every key. */
   readonly openStore: (namespace: string) => Promise<FeatureStore>
   /** Null: none is configured. */
   readonly registry: SchemaRegistry | null

@@ -1,4 +1,4 @@
-/** `millrace run`: the production process of one pipeline, until it is told to stop. */
+/** `millrace run`: the production process of one pipeline, until it is stopped. */
 import { createRedisStore } from '../../feature-store/redis/store.ts'
 import { redisSecurity } from '../../runtime/config/security.ts'
 import { createLog } from '../../runtime/log.ts'
@@ -62,7 +62,7 @@ async function serversFor(options: RunCommandOptions, context: CommandContext, s
       ...(config.redisUrl === null ? {} : { redisUrl: config.redisUrl }),
       servers: config.servers,
       folder: config.folder,
-      say: terminal.err,
+      printLine: terminal.err,
     })
     shutdown.add('local servers', servers.close)
     return { config: { ...config, kafkaBrokers: servers.kafkaBrokers.split(',') }, redisUrl: servers.redisUrl }

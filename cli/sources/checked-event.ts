@@ -8,26 +8,26 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 export function checkedEvent(event: SourceEvent, plan: Pick<Plan, 'streams'>): { stream: number; values: EventValues } {
   const stream = 'stream' in event ? plan.streams.find(({ name }) => name === event.stream) : undefined
   const location = event.location ?? (stream ? `an event of ${stream.name}` : 'an event')
-  if ('problems' in event) throw refused(location, event.problems)
+  if ('problems' in event) throw replayError(location, event.problems)
   if (stream === undefined) {
     const expected = `one of ${plan.streams.map(({ name }) => name).join(', ')}`
-    throw refused(location, [{ path: '/stream', expected, received: event.stream }])
+    throw replayError(location, [{ path: '/stream', expected, received: event.stream }])
   }
   const result = stream.codec.check(event.values, { fromText: event.isText ?? false })
-  if (!result.ok) throw refused(location, result.problems)
+  if (!result.ok) throw replayError(location, result.problems)
   return { stream: stream.index, values: result.event }
 }
 
-function refused(
+function replayError(
   location: string,
   problems: ReadonlyArray<{ readonly path: string; readonly expected: string; readonly received: string }>,
 ): PipelineError {
-  const told = problems.map(({ path, expected, received }) =>
+  const sentences = problems.map(({ path, expected, received }) =>
     `${path} expected ${expected}, received ${received}`.trim(),
   )
   return new PipelineError(
     'input_unreadable',
-    `The replay's source holds no valid event at ${location}: ${told.join('; ')}.`,
+    `The replay's source holds no valid event at ${location}: ${sentences.join('; ')}.`,
     {
       details: { problems },
     },

@@ -31,12 +31,12 @@ type SourcePlan = Pick<Plan, 'name' | 'streams'>
 export async function openFileSource(
   options: SourceOptions,
   plan: SourcePlan,
-  { signal, say }: SourceContext,
+  { signal, printLine }: SourceContext,
 ): Promise<Source> {
   const sourceName = options.source
   const version = await versionOf(sourceName)
   const { format, isCompressed, ending } = formatOf(options)
-  const rows = rowOptions(options, plan, sourceName, say, format)
+  const rows = rowOptions(options, plan, sourceName, printLine, format)
   const delimiter = delimiterOf(options, format, ending)
   const reading =
     format === 'parquet' ? readParquet(rows) : readText(rows, { format, delimiter, isCompressed, version, signal })
@@ -100,7 +100,7 @@ function readText(
 export function openStdinSource(
   options: SourceOptions,
   plan: SourcePlan,
-  { stdin, signal, say }: SourceContext,
+  { stdin, signal, printLine }: SourceContext,
 ): Source {
   const sourceName = 'standard input'
   const format = options.format ?? 'jsonl'
@@ -110,7 +110,7 @@ export function openStdinSource(
       'Parquet is not read from standard input, since it is read from its end: name a file.',
     )
   }
-  const rows = rowOptions(options, plan, sourceName, say, format)
+  const rows = rowOptions(options, plan, sourceName, printLine, format)
   const delimiter = delimiterOf(options, format, null)
   const bytes = untilAborted(stdin(), sourceName, signal)
   const chunks = format === 'csv' ? csvRows(bytes, { ...rows, delimiter }) : jsonLines(bytes, rows)
@@ -156,7 +156,7 @@ function formatOf({ source, format }: SourceOptions) {
 function delimiterOf({ delimiter }: SourceOptions, format: FileFormat, ending: string | null): string {
   if (delimiter === undefined) return ending === 'tsv' ? '\t' : ','
   if (format !== 'csv')
-    throw new PipelineError('usage', `--delimiter goes with CSV only, and this source is ${format}.`)
+    throw new PipelineError('usage', `--delimiter applies to CSV only, and this source is ${format}.`)
   return delimiter
 }
 
@@ -164,7 +164,7 @@ function rowOptions(
   options: SourceOptions,
   plan: SourcePlan,
   sourceName: string,
-  say: (line: string) => void,
+  printLine: (line: string) => void,
   format: FileFormat,
 ): RowOptions {
   const { streams } = plan
@@ -185,10 +185,10 @@ function rowOptions(
         `Expected field=${format === 'jsonl' ? 'key' : 'column'} with a field of: ${fields.join(', ')}.`,
     )
   }
-  return { sourceName, streams, stream, map, say }
+  return { sourceName, streams, stream, map, printLine }
 }
 
-/** Reads the first chunk now, so that a file that is not what it should be is told before anything else is opened. */
+/** Reads the first chunk now, so that an invalid file is reported before anything else is opened. */
 async function begun(chunks: AsyncGenerator<SourceEvent[]>): Promise<AsyncGenerator<SourceEvent[]>> {
   const first = await chunks.next()
   async function* all() {

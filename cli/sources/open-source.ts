@@ -7,7 +7,7 @@ import type { Source, SourceContext, SourceOptions } from './source.ts'
 
 const chunkEventsMax = 2_000
 
-/** Rejects with `usage` for options that do not go together, `input_unreadable` for a file that is not there. */
+/** Rejects with `usage` for options that exclude each other, `input_unreadable` for a file that is not there. */
 export async function openSource(
   options: SourceOptions,
   plan: Pick<Plan, 'name' | 'streams'>,
@@ -16,7 +16,7 @@ export async function openSource(
   if (options.source === 'handbook') return handbookSource(options, plan)
   for (const name of ['from', 'until', 'seed'] as const) {
     if (options[name] === undefined) continue
-    throw new PipelineError('usage', `--${name} goes with a generated source such as --source handbook only.`)
+    throw new PipelineError('usage', `--${name} applies to a generated source such as --source handbook only.`)
   }
   if (options.source === 'stdin') return openStdinSource(options, plan, surroundings)
   return openFileSource(options, plan, surroundings)
@@ -27,7 +27,7 @@ function handbookSource(options: SourceOptions, plan: Pick<Plan, 'name' | 'strea
     if (options[name] === undefined) continue
     throw new PipelineError(
       'usage',
-      `--${name} goes with a file or stdin only: the handbook defines its own streams and fields.`,
+      `--${name} applies to a file or stdin only: the handbook defines its own streams and fields.`,
     )
   }
   const missing = ['transactions', 'chargebacks'].filter((name) => !plan.streams.some((stream) => stream.name === name))
@@ -59,10 +59,10 @@ function handbookSource(options: SourceOptions, plan: Pick<Plan, 'name' | 'strea
   }
 }
 
-/** The last table drawn: it takes seconds, and a feed that goes span by span asks for it again. */
+/** The last table drawn: it takes seconds, and a source that reads span by span needs it again. */
 let drawn: HandbookTable | null = null
 
-/** Draws the table of a seed, where it is not at hand: when the first event is asked for, or earlier by who has time to spare. */
+/** Draws the table of a seed unless it is the last one drawn: with the first event, or earlier in idle time. */
 export function drawHandbook(seed: number): HandbookTable {
   if (drawn?.seed !== seed) drawn = generateHandbook({ seed })
   return drawn

@@ -1,4 +1,4 @@
-/** What a source of events is asked for and what it gives; the words that `sources.ts` and those who call it share. */
+/** The interface of a source of events, shared by `open-source.ts` and its callers. */
 import type { Readable } from 'node:stream'
 import type { SourceIdentity } from '../../producers/positions.ts'
 import type { SourceEvent } from '../../producers/prepare.ts'
@@ -15,7 +15,7 @@ export interface SourceOptions {
   readonly seed?: number
   /** Stream of every row; each row names its own without it, unless there is only one. For files. */
   readonly stream?: string
-  /** By the ending of the file unless told. */
+  /** By the ending of the file by default. */
   readonly format?: FileFormat
   /** Between the cells of a CSV. */
   readonly delimiter?: string
@@ -37,5 +37,5 @@ export interface SourceContext {
   readonly stdin: () => Readable
   readonly signal: AbortSignal
   /** Gets notes on a file, such as columns that are not read. */
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
 }

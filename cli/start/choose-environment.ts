@@ -9,7 +9,7 @@ export interface EnvironmentOptions {
   readonly resume?: boolean
 }
 
-/** Throws `usage` for options that cannot go together. */
+/** Throws `usage` for options that exclude each other. */
 export function checkEnvironmentOptions({ embedded, resume }: EnvironmentOptions): void {
   if (!embedded || !resume) return
   throw new PipelineError(

@@ -1,4 +1,4 @@
-/** The filters of `tail` in, for each kind of record whether it is shown out. A filter that says nothing about a kind is wrong usage. */
+/** The filters of `tail` in, for each kind of record whether it is shown out. A filter that does not apply to a kind is wrong usage. */
 import type { LogRecord } from '../../runtime/broker.ts'
 import { nearestName } from '../../runtime/nearest-name.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -24,7 +24,7 @@ export interface TailFilters {
 
 type Shown<T> = (value: T, record: LogRecord) => boolean
 
-const goesWith: Readonly<Record<keyof TailFilters, readonly TailKind[]>> = {
+const isFrom: Readonly<Record<keyof TailFilters, readonly TailKind[]>> = {
   id: ['predictions', 'events'],
   key: ['predictions', 'rejected', 'events'],
   minScore: ['predictions'],
@@ -42,13 +42,13 @@ const kindNames: Readonly<Record<TailKind, string>> = {
   events: 'a stream',
 }
 
-/** Throws `usage` for a filter that does not go with what is printed. */
+/** Throws `usage` for a filter that does not apply to what is printed. */
 export function requireFitting(filters: TailFilters, kind: TailKind): void {
-  for (const name of Object.keys(goesWith) as Array<keyof TailFilters>) {
-    if (filters[name] === undefined || goesWith[name].includes(kind)) continue
-    const option = `--${name.replace(/[A-Z]/g, (deadLetter) => `-${deadLetter.toLowerCase()}`)}`
-    const kinds = goesWith[name].map((one) => kindNames[one]).join(' or ')
-    throw new PipelineError('usage', `${option} goes with ${kinds}, not with ${kindNames[kind]}.`)
+  for (const name of Object.keys(isFrom) as Array<keyof TailFilters>) {
+    if (filters[name] === undefined || isFrom[name].includes(kind)) continue
+    const option = `--${name.replace(/[A-Z]/g, (upper) => `-${upper.toLowerCase()}`)}`
+    const kinds = isFrom[name].map((one) => kindNames[one]).join(' or ')
+    throw new PipelineError('usage', `${option} applies to ${kinds}, not to ${kindNames[kind]}.`)
   }
 }
 

@@ -109,11 +109,11 @@ function rejectionLine({ topic, partition, offset, stage, problems }: DeadLetter
 }
 
 function problemText(problems: readonly Problem[]): string {
-  const told = problems.map(
+  const sentences = problems.map(
     ({ path, code, expected, received }) =>
       `${path === '' ? '' : `${path} `}${code}: expected ${expected}, received ${received}`,
   )
-  return told.join('; ')
+  return sentences.join('; ')
 }
 
 function rejectionJson({ key, value, ...rejection }: DeadLetter): string {

@@ -17,7 +17,7 @@ export interface TailCommandOptions extends TailFilters {
   readonly since?: number
   /** Ends with the last record before it, ms since 1970 by the broker's clock. */
   readonly until?: number
-  /** Ends after so many lines; goes on until it is stopped without it. */
+  /** Ends after so many lines; continues until it is stopped without it. */
   readonly count?: number
   readonly json?: boolean
 }

@@ -21,10 +21,10 @@ export async function topicsCommand(
   const { config, terminal } = context
   const plan = await loadPlan(definition, config.namespace)
   const broker = context.openBroker(config)
-  const look = () =>
+  const describeTopics = () =>
     reportTopics({ plan, broker, partitions: config.partitions, brokers: config.kafkaBrokers, definition })
   try {
-    let topics = await look()
+    let topics = await describeTopics()
     let created: readonly string[] = []
     const missing = topics.filter(({ exists }) => !exists)
     if (options.create && missing.length > 0) {
@@ -32,7 +32,7 @@ export async function topicsCommand(
       const specs = topicSpecs(plan, config.partitions).filter(({ topic }) => needed.has(topic))
       await broker.admin.ensureTopics(specs.map((spec) => ({ ...spec, partitions: needed.get(spec.topic)! })))
       created = specs.map(({ topic }) => topic)
-      topics = await look()
+      topics = await describeTopics()
     }
     print(topics, created, terminal.out)
     await writeFigures(options.json, { topics, created })
@@ -75,5 +75,5 @@ function cells({ topic, role, exists, partitions, retentionMs, ...more }: TopicR
 
 function shownMs(ms: number | null): string {
   if (ms === null) return '-'
-  return ms < 0 ? 'for ever' : formatDuration(ms)
+  return ms < 0 ? 'forever' : formatDuration(ms)
 }

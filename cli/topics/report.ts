@@ -13,7 +13,7 @@ export interface TopicReport {
   readonly exists: boolean
   /** `found` is null for a topic that does not exist, like everything that Kafka alone knows. */
   readonly partitions: { readonly found: number | null; readonly needed: number }
-  /** -1: for ever. */
+  /** -1: forever. */
   readonly retentionMs: { readonly found: number | null; readonly needed: number }
   readonly timestampType: string | null
   readonly cleanupPolicy: string | null
@@ -31,7 +31,7 @@ export interface TopicProblem {
 export interface TopicReportOptions {
   readonly plan: Plan
   readonly broker: Pick<Broker, 'data' | 'admin'>
-  /** Of topics that are yet to be created, where no other topic says how many. */
+  /** Of topics that are yet to be created, where no other topic determines the number. */
   readonly partitions: number
   /** 'host:port', for the commands. */
   readonly brokers: readonly string[]
@@ -71,7 +71,7 @@ export async function reportTopics(options: TopicReportOptions): Promise<TopicRe
     function countProblem(): TopicProblem[] {
       if (found === need.count) return []
       const isEmpty = offsets.every(({ end }) => end === 0)
-      // Later records of a key would go to another partition than its earlier ones.
+      // Later records of a key would be sent to another partition than its earlier ones.
       const canGrow = isEmpty && found! < need.count
       return [
         {

@@ -41,20 +41,20 @@ function neededSettings({ role, retentionMs }: TopicPlan): NeededSetting[] {
   const name = 'retention.ms'
   const bytes = recordBytes[role]
   return [
-    // By a producer's own clock no event is ever dated ahead. Retention goes by this time too: an old event that is
+    // By a producer's own clock no event is ever dated ahead. Retention uses this time too: an old event that is
     // appended today must not vanish tomorrow.
     exactly('message.timestamp.type', 'LogAppendTime'),
     retentionMs === null
-      ? { ...exactly(name, '-1'), expected: '-1 (for ever)' }
+      ? { ...exactly(name, '-1'), expected: '-1 (forever)' }
       : {
           name,
           value: String(retentionMs),
-          expected: `at least ${shownRetention(String(retentionMs))} or -1 (for ever)`,
+          expected: `at least ${shownRetention(String(retentionMs))} or -1 (forever)`,
           isMetBy: (received) => received === '-1' || Number(received) >= retentionMs,
         },
-    // Compaction keeps only the newest record of a key, whatever the retention.
+    // Compaction keeps only the newest record of a key, regardless of the retention.
     exactly('cleanup.policy', 'delete'),
-    // A record that the broker refuses would be tried again for ever.
+    // A record that the broker refuses would be tried again forever.
     ...(bytes === null ? [] : [atLeast('max.message.bytes', bytes)]),
   ]
 }
@@ -106,7 +106,7 @@ export interface SettingMismatch extends Pick<NeededSetting, 'name' | 'value' | 
 }
 
 /**
- * Checks the settings of all topics of the plan, whoever created them. Rejects with one `topic_mismatch` that lists
+ * Checks the settings of all topics of the plan, no matter who created them. Rejects with one `topic_mismatch` that lists
  * every wrong setting and the commands that fix it. `brokers`: 'host:port', for these commands.
  */
 export async function requireTopicSettings(
@@ -147,7 +147,7 @@ export function settingMismatches(
     .filter(({ received, isMetBy }) => received === null || !isMetBy(received))
 }
 
-/** `retention.ms expected -1 (for ever), received 604800000 (7d)` */
+/** `retention.ms expected -1 (forever), received 604800000 (7d)` */
 export function mismatchSentence({ name, expected, received }: SettingMismatch): string {
   const shown = name === 'retention.ms' ? shownRetention(received) : received
   return `${name} expected ${expected}, received ${shown ?? 'nothing'}`

@@ -1,6 +1,6 @@
 /**
- * `millrace workers list` and `workers remove`: who is in a pipeline's consumer group with which tasks, and how one that is gone for good
- * is taken out of it, so that nobody waits for its session to end.
+ * `millrace workers list` and `workers remove`: who is in a pipeline's consumer group with which tasks, and how one that has gone for good
+ * is taken out of it, without waiting for its session to end.
  */
 import type { Broker, GroupView, Task } from '../../runtime/broker.ts'
 import { nearestName } from '../../runtime/nearest-name.ts'
@@ -15,7 +15,7 @@ export interface WorkersCommandOptions {
   readonly json?: string
 }
 
-type Look = (broker: Broker, group: string) => Promise<number>
+type GroupCommand = (broker: Broker, group: string) => Promise<number>
 
 export async function workersListCommand(
   definition: string,
@@ -56,12 +56,12 @@ export async function workersRemoveCommand(
   })
 }
 
-async function withGroup(definition: string, context: CommandContext, look: Look): Promise<number> {
+async function withGroup(definition: string, context: CommandContext, command: GroupCommand): Promise<number> {
   const { config } = context
   const plan = await loadPlan(definition, config.namespace)
   const broker = context.openBroker(config)
   try {
-    return await look(broker, sharedNames(config, plan).group)
+    return await command(broker, sharedNames(config, plan).group)
   } finally {
     await broker.close()
   }

@@ -3,7 +3,7 @@
  * it. Called by `read-slots.ts`, which chooses from this table once, when it compiles a definition.
  *
  * A scan runs from the newest fact to the oldest, and windows that end together share it: an accumulator must give the same value
- * whatever the order in which values are added, or say which one it keeps.
+ * whatever the order in which values are added, or state which one it keeps.
  */
 
 import type { AggregateKind } from '../../schemas/definition/aggregates.ts'

@@ -16,7 +16,7 @@ import { type Accumulator, type AggregateAlgebra, aggregates, type Counts, exact
 
 /**
  * Writes the value of every slot of the entity to `out[slot.index]`; NaN is missing. A slot aggregates the facts of its
- * stream whose time lies in `(at.time − lag − over, at.time − lag]` and, without lag, that are not after `at` in
+ * stream whose time is in `(at.time − lag − over, at.time − lag]` and, without lag, that are not after `at` in
  * canonical order. `count` counts facts, `sum` of nothing is 0, `mean`, `min` and `max` of nothing are missing.
  */
 export type ReadSlots = (log: EntityLog, at: CanonicalPosition, out: Float64Array) => void
@@ -72,7 +72,7 @@ interface WindowSlot {
 interface Column {
   readonly column: number
   readonly counts: Counts
-  /** One for each accumulator that a slot of the column asks for. */
+  /** One for each accumulator that a slot of the column needs. */
   readonly running: readonly Running[]
 }
 
@@ -165,7 +165,7 @@ function lastRow(log: EntityLog, at: CanonicalPosition, lagMs: number): number {
 }
 
 /**
- * Counts of facts, and the exact sum of at most one column: what most definitions ask for. All that is added up stays in
+ * Counts of facts, and the exact sum of at most one column: what most definitions need. All that is added up stays in
  * local variables, for speed. `sum`: of the column; null where there is none.
  */
 function compilePlainScan(group: Group, filter: Filter, sum: ExactSum | null): ReadSlots {

@@ -1,6 +1,6 @@
 /**
- * From an address to one connection to Redis whose replies come in the order of the calls and whose failures are told
- * apart: `redis_unreachable` when there is no answer in time, `redis_refused` when this process is not let in or lacks a
+ * From an address to one connection to Redis whose replies come in the order of the calls and whose failures are
+ * classified: `redis_unreachable` when there is no answer in time, `redis_refused` when this process is not let in or lacks a
  * right, `redis_request_failed` when the answer is another error. The Redis store calls it.
  */
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
@@ -21,25 +21,25 @@ export interface RedisAddress {
   readonly url: string
   /** Of a `rediss://` address. */
   readonly tls?: TlsOptions
-  /** Where they do not stand in the address. */
+  /** Where the address does not contain them. */
   readonly username?: string
   readonly password?: string
 }
 
-/** What the store needs of Redis, with its failures told apart. */
+/** What the store needs of Redis, with its failures distinguished. */
 export interface RedisConnection {
   script(text: string, keys: readonly string[], values: ReadonlyArray<string | Buffer>): Promise<ScriptReply>
   getAll(keys: readonly string[]): Promise<Array<Buffer | null>>
   scan(cursor: string, pattern: string): Promise<{ cursor: string; keys: string[] }>
   ping(): Promise<void>
-  /** What the server says of itself: lines of `name:value`. */
+  /** Reply to INFO: lines of `name:value`. */
   info(): Promise<string>
   close(): Promise<void>
 }
 
 /**
- * Connects, and checks that the server answers and evicts nothing, unless told that it may. `timeoutMs` bounds the
- * connecting and every call. A connection that breaks is opened anew in the background, at ever longer intervals up to
+ * Connects, and checks that the server answers and evicts nothing unless that is allowed. `timeoutMs` bounds the
+ * connecting and every call. A connection that breaks is reopened in the background, at ever longer intervals up to
  * a second, until it is closed; calls fail meanwhile.
  */
 export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict = false): Promise<RedisConnection> {
@@ -57,7 +57,7 @@ export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict
     connectTimeout: timeoutMs,
     commandTimeout: timeoutMs,
     socketTimeout: timeoutMs,
-    // A command whose reply is lost fails at once; whether it was done is for the fence to say, not for a resend to
+    // A command whose reply is lost fails at once; whether it was done is decided by the fence, not by a resend to
     // risk.
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
@@ -83,7 +83,7 @@ export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict
   try {
     await ask('connect', redis.connect())
     wasReady = true
-    // ioredis goes on in database 0 where the one of the address is refused.
+    // ioredis continues in database 0 where the one of the address is refused.
     const { db = 0 } = redis.options
     if (Number(db) !== 0) await ask('SELECT', redis.select(db))
     const policy = /^maxmemory_policy:(\S+)/m.exec(await ask('INFO memory', redis.info('memory')))?.[1]
@@ -113,7 +113,7 @@ export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict
     },
     info: () => ask('INFO', redis.info()),
     close: async () => {
-      // Waits for the replies that are still due; a connection that is gone has none.
+      // Waits for the replies that are still due; a lost connection has none.
       if (redis.status === 'ready') await ask('QUIT', redis.quit())
       else redis.disconnect()
     },
@@ -130,12 +130,12 @@ function failureOf(
   const known = lastFailure ?? error
   const text = error instanceof Error ? error.message : String(error)
   const ofTls = tlsFailure(known)
-  if (ofTls !== null) return refused(address, ofTls, known)
+  if (ofTls !== null) return rejection(address, ofTls, known)
   const reply = [error, lastFailure].find((failure) => failure instanceof Error && failure.name === 'ReplyError') as
     | Error
     | undefined
   if (reply !== undefined && withoutRight.test(reply.message)) {
-    return refused(address, `refused ${command}: ${reply.message}`, reply)
+    return rejection(address, `refused ${command}: ${reply.message}`, reply)
   }
   if (error === reply && reply !== undefined) {
     return new PipelineError('redis_request_failed', `Redis at ${address} answered ${command} with an error: ${text}`, {
@@ -151,7 +151,7 @@ function failureOf(
 }
 
 /**
- * A connection that was closed before it was ready may be a matter of settings: the port is asked whether it speaks TLS.
+ * A connection that was closed before it was ready may be a matter of settings: a TLS handshake is tried on the port.
  */
 async function firstFailure(error: unknown, url: string, lastFailure: Error | undefined): Promise<unknown> {
   const code = (lastFailure as NodeJS.ErrnoException | undefined)?.code
@@ -166,10 +166,10 @@ async function firstFailure(error: unknown, url: string, lastFailure: Error | un
     })
   }
   const speaks = await speaksTls(hostname.replace(/^\[|\]$/g, ''), Number(port || 6_379))
-  return speaks ? refused(host, 'speaks TLS on this port: write rediss:// in REDIS_URL', error) : error
+  return speaks ? rejection(host, 'speaks TLS on this port: write rediss:// in REDIS_URL', error) : error
 }
 
-function refused(address: string, how: string, cause: unknown): PipelineError {
+function rejection(address: string, how: string, cause: unknown): PipelineError {
   return new PipelineError('redis_refused', `Redis at ${address} ${how}`, { cause, details: { address } })
 }
 

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 export interface TaskKeys {
   /** Token of the process that may write. */
   readonly owner: string
-  /** Position that the logs stand for. */
+  /** Position of the logs. */
   readonly position: string
   /** What the state belongs to (`StateIdentity` as JSON). */
   readonly identity: string

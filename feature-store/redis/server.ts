@@ -1,5 +1,5 @@
 /**
- * What a Redis server says of itself comes in as text, what decides whether features are safe there goes out; called by
+ * The INFO reply of a Redis server comes in as text, what decides whether features are safe there goes out; called by
  * the Redis store.
  */
 export interface RedisServer {
@@ -12,13 +12,13 @@ export interface RedisServer {
   readonly bytesMax: number | null
   /** What is applied is in a file within a second. */
   readonly isAppendOnly: boolean
-  /** Why the server refuses writes: its last attempt to write a file failed. */
+  /** Why the server rejects writes: its last attempt to write a file failed. */
   readonly failedWrite: 'append-only file' | 'snapshot' | null
-  /** The server's clock when it answered, ms since 1970; null where it does not tell. */
+  /** The server's clock when it answered, ms since 1970; null where it is not reported. */
   readonly clockMs: number | null
 }
 
-/** A fact that the server does not tell is 'unknown', or 0 for a number. */
+/** A fact that the server does not report is 'unknown', or 0 for a number. */
 export function parseServerInfo(info: string): RedisServer {
   const facts = new Map(
     info

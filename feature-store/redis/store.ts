@@ -4,8 +4,8 @@
  * it.
  *
  * Nothing is sent twice by itself. When a reply is lost, the caller applies the same step again: the script then finds
- * the store at the step's own end under the same owner, which only this very step can have brought about, and says that
- * it was done. Any other position is a refusal.
+ * the store at the step's own end under the same owner, which only this step can have caused, and reports that
+ * it was done. Any other position is rejected.
  */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -14,7 +14,7 @@ import { packageFolder } from '../../runtime/package-folder.ts'
 import { redisRights } from '../../runtime/rights.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { type EntityRead, type FeatureStore, type Step, storeKeysMax, type TaskStore } from '../store.ts'
-import { assertStep, fenceRefusal, foreignState, identityOf, identityText, taskName } from '../store-failures.ts'
+import { assertStep, fenceRejection, foreignState, identityOf, identityText, taskName } from '../store-failures.ts'
 import { connectRedis, type RedisAddress, type RedisConnection, type ScriptReply } from './connection.ts'
 import { type TaskKeys, taskKeys } from './keys.ts'
 import { parseServerInfo, type RedisServer } from './server.ts'
@@ -25,7 +25,7 @@ export interface RedisStoreOptions extends RedisAddress {
   readonly namespace: string
   /** Longest that connecting or one call may take. */
   readonly timeoutMs?: number
-  /** For those who only look: a server that evicts keys is not refused. */
+  /** For read-only use: a server that evicts keys is accepted. */
   readonly mayEvict?: boolean
 }
 
@@ -35,7 +35,7 @@ export interface RedisStore extends FeatureStore {
 
 /** Logs that one query reads at once. */
 export const readKeysMax = 1_000
-const letterOf = { append: 'a', replace: 'r', remove: 'd' } as const
+const changeCode = { append: 'a', replace: 'r', remove: 'd' } as const
 const clearing = 'clearing'
 const neededCommands = redisRights.map(({ command }) => command.toUpperCase())
 
@@ -75,7 +75,7 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<Redi
       const [position, ...logs] = await connection.getAll([keys.position, ...entityKeys.map(keys.log)])
       return { position: textOf(position), logs }
     },
-    look: async (entity, partition) => {
+    inspect: async (entity, partition) => {
       const keys = taskKeys(namespace, pipeline, entity, partition)
       const found = await connection.getAll([keys.owner, keys.position, keys.identity])
       const [owner, position, identity] = found.map(textOf)
@@ -102,8 +102,8 @@ function openTask(
   claimedPosition: string | null,
 ): TaskStore {
   let position = claimedPosition
-  // Calls are answered in order: a load finds what the last apply sent before it leads to. A refused apply is followed
-  // by refusals.
+  // Calls are answered in order: a load finds what the last apply sent before it leads to. A rejected apply is followed
+  // by rejections.
   let sent = claimedPosition
 
   async function loadSome(entityKeys: readonly string[], expected: string | null): Promise<Array<Buffer | null>> {
@@ -113,8 +113,8 @@ function openTask(
       ...entityKeys.map(keys.log),
     ])
     const found = { owner: textOf(foundOwner), position: textOf(foundPosition) }
-    const refusal = fenceRefusal(task, { owner, position: expected }, found)
-    if (refusal !== null) throw refusal
+    const rejection = fenceRejection(task, { owner, position: expected }, found)
+    if (rejection !== null) throw rejection
     return logs
   }
 
@@ -139,9 +139,9 @@ function openTask(
       }
       assert(code !== 'malformed', 'the apply script was called with arguments that do not fit together')
       const found = { owner: foundOwner ?? null, position: foundPosition ?? null }
-      const refusal = fenceRefusal(task, { owner, position: step.from }, found)
-      assert(refusal !== null, `the apply script answered ${code}`)
-      throw refusal
+      const rejection = fenceRejection(task, { owner, position: step.from }, found)
+      assert(rejection !== null, `the apply script answered ${code}`)
+      throw rejection
     },
   }
 }
@@ -153,7 +153,7 @@ function sendStep(connection: RedisConnection, keys: TaskKeys, owner: string, st
   for (const { key, kind, bytes } of step.writes) {
     names.push(keys.log(key))
     values.push(kind === 'remove' ? '' : bytes)
-    kinds += letterOf[kind]
+    kinds += changeCode[kind]
   }
   values[3] = kinds
   return connection.script(applyScript, names, values)
@@ -173,9 +173,9 @@ async function clearTask(
     const names = [keys.owner, keys.position, keys.identity, ...logs]
     const [code, foundOwner] = await connection.script(clearScript, names, [owner, nextIdentity])
     if (code === 'cleared') return
-    const refusal = fenceRefusal(task, { owner, position: null }, { owner: foundOwner ?? null, position: null })
-    assert(refusal !== null, `the clear script answered ${code}`)
-    throw refusal
+    const rejection = fenceRejection(task, { owner, position: null }, { owner: foundOwner ?? null, position: null })
+    assert(rejection !== null, `the clear script answered ${code}`)
+    throw rejection
   }
 
   await clearStep([], clearing)

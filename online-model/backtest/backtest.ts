@@ -1,5 +1,5 @@
 /**
- * Vectors and labels in event time in, the table of a backtest out: a week is scored by models that learned from what had come to count
+ * Vectors and labels in event time in, the table of a backtest out: a week is scored by models that learned from what was known
  * by then. Called by `millrace backtest`, which replays a source into it; nothing here reads a clock or a file.
  */
 import assert from 'node:assert/strict'
@@ -30,7 +30,7 @@ export interface BacktestOptions {
   readonly publishEveryMs: number
   readonly elapsedMs: () => number
   readonly signal: AbortSignal
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
   /** Size that a version with these weights has in the registry, for the gate. */
   readonly recordBytesOf: (weights: ModelWeights) => number
 }
@@ -64,13 +64,13 @@ interface BacktestState {
 const logistic: ModelPlan = { kind: 'logistic', l2: 1 }
 
 export async function createBacktest(options: BacktestOptions): Promise<Backtest> {
-  const { plan, protocol, seed, elapsedMs, signal, say } = options
+  const { plan, protocol, seed, elapsedMs, signal, printLine } = options
   const { test, trainWeek, trainMonth } = protocol
   const wanted = options.lines ?? lineNames
   const history = createHistory(plan.features.length)
   const labelOf = (row: number) => history.outcomeOf(row) ?? otherwiseOf(plan)
   const features = plan.features.map(({ name }) => name)
-  const surroundings: LineSurroundings = { history, features, seed, elapsedMs, signal, say, labelOf }
+  const surroundings: LineSurroundings = { history, features, seed, elapsedMs, signal, printLine, labelOf }
   const trainings = [
     { name: 'split', days: 7, model: logistic, window: trainWeek },
     { name: 'retrained', days: 28, model: plan.model, window: trainMonth },

@@ -1,4 +1,4 @@
-/** What the gate would have said of a line's model at the end of the test week, with the first line as the champion. Called by the backtest. */
+/** The gate's verdict on a line's model at the end of the test week, with the first line as the champion. Called by the backtest. */
 import type { ModelWeights } from '../../schemas/models/models.ts'
 import type { QualityMetric } from '../../schemas/models/quality-metrics.ts'
 import { evaluateCandidate, type GateDecision } from '../evaluation/gates.ts'

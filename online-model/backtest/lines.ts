@@ -39,7 +39,7 @@ export interface LineSurroundings {
   readonly seed: number
   readonly elapsedMs: () => number
   readonly signal: AbortSignal
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
   /** As far as labels have come. */
   readonly labelOf: (row: number) => 0 | 1
 }
@@ -65,14 +65,14 @@ export function createTrainedLine(
   }: Pick<Line, 'name' | 'what'> & { readonly model: ModelPlan; readonly window: Window },
   surroundings: LineSurroundings,
 ): TrainedLine {
-  const { seed, elapsedMs, signal, say } = surroundings
+  const { seed, elapsedMs, signal, printLine } = surroundings
   const taught: Taught = { rows: 0, positives: 0, ms: 0, note: '' }
   const versions: Version[] = []
 
   async function train(atMs: number): Promise<void> {
     const training = trainingRows(window, surroundings)
     const began = elapsedMs()
-    const onProgress = (_: number, note: string) => say(`  ${name}: ${note}`)
+    const onProgress = (_: number, note: string) => printLine(`  ${name}: ${note}`)
     const { weights, note } = await modelOf(plan).fit(training, { seed, signal, onProgress })
     taught.ms += elapsedMs() - began
     taught.rows += training.rowCount
@@ -111,7 +111,7 @@ export async function createContinuousLine(
   }
 
   function publish(atMs: number): void {
-    // Without a positive there is nothing yet to tell apart, and without a new row nothing new.
+    // Without a positive there is nothing to learn yet, and without a new row nothing new.
     if (taught.positives === 0 || taught.rows === publishedRows) return
     publishedRows = taught.rows
     const began = elapsedMs()

@@ -21,7 +21,7 @@ export interface Protocol {
   readonly test: Window
   /** A label counts this long after its event, never earlier. */
   readonly labelDelayMs: number
-  /** The week whose labels have just come to count when the test week begins. */
+  /** The week whose labels are due just when the test week begins. */
   readonly trainWeek: Window
   /** The four weeks that end with it. */
   readonly trainMonth: Window

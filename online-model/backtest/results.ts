@@ -50,7 +50,7 @@ const threshold = 0.5
 interface Scored {
   readonly line: Line
   readonly scores: Float64Array
-  /** Place in the line's versions. */
+  /** Index in the line's versions. */
   readonly versions: Int32Array
   readonly predictMicros: number
 }
@@ -92,16 +92,16 @@ function scoreRows(line: Line, rows: readonly number[], { history, protocol, ela
     throw new PipelineError('model_untrainable', `${line.name} had no version by ${day}: it had learned no positive.`)
   }
   const scores = new Float64Array(rows.length)
-  const places = new Int32Array(rows.length)
+  const versionIndexes = new Int32Array(rows.length)
   const began = elapsedMs()
   let at = 0
   rows.forEach((row, i) => {
     while (at + 1 < versions.length && versions[at + 1]!.fromMs <= history.timeOf(row)) at++
     scores[i] = versions[at]!.predict(history.vectorOf(row))
-    places[i] = at
+    versionIndexes[i] = at
   })
   const predictMicros = ((elapsedMs() - began) * 1_000) / rows.length
-  return { line, scores, versions: places, predictMicros }
+  return { line, scores, versions: versionIndexes, predictMicros }
 }
 
 /** `begin`: the row of the first score. */

@@ -18,14 +18,14 @@ export interface ServedRows {
   readonly scores: Float64Array
   /** Event times, ms. */
   readonly times: Float64Array
-  /** Model that gave each score: place in `versionNames`. */
+  /** Model that gave each score: index in `versionNames`. */
   readonly versions: Int32Array
   readonly versionNames: readonly string[]
   /** Code of the entity whose alerts are counted a day, such as the card's. */
   readonly keys: Int32Array
   /** How long after the event its label came, ms; NaN where none named it and its time ran out. */
   readonly labelDelays: Float64Array
-  /** Sample weights, where negatives stand for several; null: 1 each. */
+  /** Sample weights, where negatives represent several; null: 1 each. */
   readonly weights: Float64Array | null
 }
 
@@ -40,7 +40,7 @@ export interface Slice {
 export interface EvaluationOptions {
   /** Score from which on an event counts as flagged. */
   readonly threshold: number
-  /** Entities looked into a day. */
+  /** Entities investigated per day. */
   readonly k: number
   /** Event time before the newest row that `rolling` covers, ms. */
   readonly rollingMs: number
@@ -119,7 +119,7 @@ export function quantileBounds(values: ArrayLike<number>, buckets: number): numb
   const bounds = new Set<number>()
   for (let i = 1; i < buckets && present.length > 0; i++) {
     const bound = present[Math.floor((i * present.length) / buckets)]!
-    // Nothing lies below the least value.
+    // Nothing is below the least value.
     if (bound > present[0]!) bounds.add(bound)
   }
   return [...bounds]

@@ -26,7 +26,7 @@ export interface Candidate {
 }
 
 export interface GateLimits {
-  /** The lower bound of the gain must be above it: 0 asks for better beyond doubt, less for not worse than this. */
+  /** The lower bound of the gain must be above it: 0 requires a certain improvement, a negative bound limits the loss. */
   readonly gainMin: number
   /** Of the gain's bound. */
   readonly confidence: number

@@ -1,5 +1,5 @@
 /**
- * What an evaluation shows of itself in Prometheus; fed by the trainer with each new report. Days are left to the report: they would
+ * The gauges of an evaluation in Prometheus; set by the trainer with each new report. Days are left to the report: they would
  * leave a series behind every day.
  */
 import { Gauge, type Registry } from 'prom-client'

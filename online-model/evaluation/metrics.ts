@@ -52,8 +52,8 @@ export function brier(labels: ArrayLike<number>, scores: ArrayLike<number>, opti
 }
 
 /**
- * Expected calibration error: by how much the mean score and the share of positives lie apart, in the mean over bins of equal width
- * (each without its lower edge, the first with 0), weighted by what lies in them.
+ * Expected calibration error: by how much the mean score and the share of positives differ, in the mean over bins of equal width
+ * (each without its lower edge, the first with 0), weighted by their rows.
  */
 export function calibrationError(
   labels: ArrayLike<number>,
@@ -154,7 +154,7 @@ function binOf(score: number, bins: number): number {
   return bin > 0 && score <= bin / bins ? bin - 1 : bin
 }
 
-/** What depends on the order alone. Rows of equal score cannot be told apart by any threshold, so they count together. */
+/** What depends on the order alone. Rows of equal score cannot be distinguished by any threshold, so they count together. */
 function byRank(
   labels: ArrayLike<number>,
   scores: ArrayLike<number>,

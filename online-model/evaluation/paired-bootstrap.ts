@@ -11,7 +11,7 @@ import { averagePrecision, brier, logLoss, type MeasureOptions, ranked, rocAuc }
 export interface EvaluationRows {
   /** One of 0 and 1. */
   readonly labels: ArrayLike<number>
-  /** Sample weights, where negatives stand for several; null: 1 each. */
+  /** Sample weights, where negatives represent several; null: 1 each. */
   readonly weights: ArrayLike<number> | null
   /**
    * Code of the entity that each row belongs to, from 0; null where rows have nothing to do with each other. Events of one entity are alike
@@ -52,8 +52,8 @@ export const metrics = {
 } satisfies Record<QualityMetric, Metric>
 
 /**
- * A resample weighs every entity by a draw of Poisson's distribution of mean 1, the same for both models: whole entities come and go
- * together, and the order of the rows by score, which is the dear part, stays as it is. Resamples of one class, which say nothing about a
+ * A resample weighs every entity by a draw of Poisson's distribution of mean 1, the same for both models: whole entities
+ * are drawn or left out together, and the order of the rows by score, the expensive part, stays the same. Resamples of one class, useless for a
  * ranking, are left out; NaN bounds mean that all were. Both classes must be there.
  */
 export function pairedGain(
@@ -74,7 +74,7 @@ export function pairedGain(
 type Draws = Uint8Array | null
 
 /**
- * The rows laid out by falling score: this is measured hundreds of times, and reading them in the order in which they lie takes half of
+ * The rows laid out by falling score: this is measured hundreds of times, and reading them in storage order takes half of
  * the time of reading them here and there.
  */
 function arranged({ labels, weights, blocks }: EvaluationRows, scores: ArrayLike<number>, metric: QualityMetric) {
@@ -126,7 +126,7 @@ function boundsOf(ascending: readonly number[], confidence: number): { lower: nu
   return { lower: quantile(ascending, 1 - confidence), upper: quantile(ascending, confidence) }
 }
 
-/** P(0), P(0) + P(1), …: what lies beyond has less than one chance in a million and a half. */
+/** P(0), P(0) + P(1), …: larger draws have less than one chance in a million and a half. */
 const poissonSteps = Array.from({ length: 9 }, (_, most) => {
   let term = Math.exp(-1)
   let sum = 0

@@ -1,5 +1,5 @@
 /**
- * Scored events of entities and days in, the precision of each day's k most suspicious entities out: what a team that can look into k
+ * Scored events of entities and days in, the precision of each day's k most suspicious entities out: what a team that can investigate k
  * entities a day would find. With cards it is the Fraud Detection Handbook's card precision. Called by the evaluation and the backtest.
  */
 import assert from 'node:assert/strict'
@@ -36,9 +36,9 @@ interface EntityOfDay {
 }
 
 /**
- * On each day an entity has its highest score and counts as positive where any of its events of that day is; the k highest are looked
- * into, and those found are left out on later days. The divisor is k, also on a day with fewer entities. With weights (negatives that
- * stand for several) an entity takes as many of the k places as its highest row weighs.
+ * On each day an entity has its highest score and counts as positive where any of its events of that day is; the k highest are
+ * investigated, and those found are left out on later days. The divisor is k, also on a day with fewer entities. With weights (negatives that
+ * represent several) an entity takes as many of the k slots as its highest row weighs.
  */
 export function precisionAtK(
   rows: EntityRows,
@@ -51,15 +51,15 @@ export function precisionAtK(
     const open = [...entities.values()].filter(({ key }) => !found.has(key))
     const positives = open.reduce((sum, { isPositive, weight }) => sum + (isPositive ? weight : 0), 0)
     open.sort((a, b) => b.score - a.score || a.key - b.key)
-    let places = k
+    let remaining = k
     let hits = 0
     for (const { key, weight, isPositive } of open) {
-      if (places <= 0) break
+      if (remaining <= 0) break
       if (isPositive) {
-        hits += Math.min(weight, places)
+        hits += Math.min(weight, remaining)
         found.add(key)
       }
-      places -= weight
+      remaining -= weight
     }
     return { day, precision: hits / k, positives }
   })

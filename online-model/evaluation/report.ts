@@ -61,7 +61,7 @@ export interface EvaluationReport {
   readonly leftOut: { readonly versions: number; readonly days: number }
 }
 
-/** Cells for a terminal, head first: one line a group of the kinds asked for, in the report's order. */
+/** Cells for a terminal, head first: one line per group of the requested kinds, in the report's order. */
 export function reportCells(report: EvaluationReport, kinds: readonly GroupKind[] = groupKinds): string[][] {
   const head = ['by', 'name', 'rows', 'positives', 'AP', 'AUC', 'log-loss', 'Brier', 'ECE']
   const atThreshold = ['precision', 'recall', 'F1'].map((name) => `${name}@${report.threshold}`)

@@ -8,7 +8,7 @@ import { countClasses, finite, type GateDecision, gainSentence } from './gates.t
 import { type EvaluationRows, pairedGain } from './paired-bootstrap.ts'
 
 export interface RollbackLimits {
-  /** Looked at again with every evaluation, so that it must be rarer than a single look would need. */
+  /** Tested again with every evaluation, so that it must be rarer than a single test would need. */
   readonly confidence: number
   readonly iterations: number
   /** Fewer of either class since the promotion decide nothing. */

@@ -7,7 +7,7 @@ export const latencyVectorsMax = 2_000
 
 /**
  * Quantiles over single calls, of the quickest round: other work of the machine makes a round slower, never quicker. `elapsedUs` should
- * tell parts of a microsecond. At most `latencyVectorsMax` of the vectors are used; NaN without any.
+ * resolve parts of a microsecond. At most `latencyVectorsMax` of the vectors are used; NaN without any.
  */
 export function scoringLatency(
   score: (vector: ArrayLike<number>) => number,

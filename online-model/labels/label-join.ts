@@ -1,6 +1,6 @@
 /** Predictions and late labels in, labelled training rows out; filled from the logs by `train-inputs.ts`. Pure. */
 import assert from 'node:assert/strict'
-import { isLater, type LabelPlace, type Outcome } from '../../schemas/plan/label-outcome.ts'
+import { isLater, type LabelPosition, type Outcome } from '../../schemas/plan/label-outcome.ts'
 import { createNewestIds, type NewestIds } from './newest-ids.ts'
 
 export interface LabelJoinOptions {
@@ -57,7 +57,7 @@ export interface LabelJoin {
    * A label that came later than due still names its event; one that came early makes no row mature before its time, or
    * young events would be positives only. A withdrawn one leaves its event as if none named it.
    */
-  addLabel(id: string, label: LabelPlace & { readonly outcome: Outcome }): void
+  addLabel(id: string, label: LabelPosition & { readonly outcome: Outcome }): void
   /** Memory: copies the rows once. */
   labelledRows(): LabelledRows
   counts(): LabelJoinCounts
@@ -68,7 +68,7 @@ interface JoinState extends LabelJoinOptions {
   /** Row-major by slot. */
   vectors: Float64Array
   /** The latest label by slot; empty until the first came. */
-  readonly latest: Map<number, LabelPlace & { readonly outcome: Outcome }>
+  readonly latest: Map<number, LabelPosition & { readonly outcome: Outcome }>
   predictions: number
   waiting: number
   labels: number

@@ -8,7 +8,7 @@ const epsilon = 1e-8
 export interface Adam {
   /** Moves the parameters against the gradient of a mini-batch's mean loss. */
   step(parameters: Float64Array, gradient: ArrayLike<number>, rate: number): void
-  /** Means of the gradients, of their squares, and the number of steps: saved and restored by whoever holds it. */
+  /** Means of the gradients, of their squares, and the number of steps: saved and restored by the owner. */
   readonly first: Float64Array
   readonly second: Float64Array
   readonly steps: Float64Array

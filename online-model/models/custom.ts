@@ -83,7 +83,7 @@ function createLearner(own: CustomModel, features: readonly string[], { seed, st
 
 function restored(state: Buffer, owner: unknown): unknown {
   const length = Float64Array.of(0)
-  // The text is as long as it is; what stands before it says how long.
+  // The text has a variable length, which precedes it.
   const header = state.indexOf(0x0a) + 1
   new Uint8Array(length.buffer).set(state.subarray(header, header + 8))
   const json = Buffer.alloc(Math.max(0, state.length - header - 8))

@@ -8,14 +8,14 @@ export interface InputScales {
 }
 
 /**
- * Standardised inputs are held within this: an amount a hundred deviations out says no more than one of ten, and must not throw a
+ * Standardised inputs are held within this: an amount a hundred deviations out carries no more information than one of ten, and must not throw a
  * gradient or a score that far.
  */
 export const inputMax = 10
 
 /**
  * Like the value itself where that is small against the unit, and like its logarithm where it is large: amounts, counts and means have long
- * tails, and a ratio of two of them, which says much, is a difference of logarithms.
+ * tails, and a ratio of two of them, which is informative, is a difference of logarithms.
  */
 export function signedLog(value: number, unit: number): number {
   return value < 0 ? -Math.log1p(-value / unit) : Math.log1p(value / unit)

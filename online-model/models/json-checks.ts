@@ -1,7 +1,7 @@
-/** Checks of parsed JSON that note every mistake and go on. Called by what reads a model file. */
+/** Checks of parsed JSON that note every mistake and continue. Called by what reads a model file. */
 
 export interface Checks {
-  /** Each answers with an empty value where it finds something else, so that all mistakes are found in one go. */
+  /** Each answers with an empty value where it finds something else, so that all mistakes are found at once. */
   text(value: unknown, path: string): string
   number(value: unknown, path: string): number
   numbers(value: unknown, path: string): number[]

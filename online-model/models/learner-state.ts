@@ -1,5 +1,5 @@
 /**
- * The state of a learner as bytes, and back: named typed arrays behind a line of JSON that says whose they are. Called by every learner's
+ * The state of a learner as bytes, and back: named typed arrays behind a line of JSON that identifies the learner. Called by every learner's
  * `save` and start.
  */
 import assert from 'node:assert/strict'
@@ -56,7 +56,7 @@ function headerOf(line: string): Header | null {
     const header = JSON.parse(line) as Header
     return header.format === format ? header : null
   } catch {
-    // Whatever it is, it is no state of a learner, and the caller says so.
+    // It is no state of a learner; the caller reports that.
     return null
   }
 }

@@ -284,7 +284,7 @@ function newtonDirection(point: Point): Float64Array {
     const cholesky = new CholeskyDecomposition(lifted)
     if (cholesky.isPositiveDefinite()) return Float64Array.from(cholesky.solve(right).to1DArray())
   }
-  // All curvature has vanished (every row is beyond doubt): plain descent goes on.
+  // All curvature has vanished (every row is beyond doubt): plain descent continues.
   return point.gradient.map((component) => -component)
 }
 

@@ -20,7 +20,7 @@ interface FlatMatrix {
 
 /**
  * A missing value takes the mean. Contributions are the gradient of the log odds times the standardised value: between rectifiers the
- * network is linear, so that their sum is what the values add to the log odds as far as the vector's own linear piece goes.
+ * network is linear, so that their sum is what the values add to the log odds within the vector's own linear piece.
  */
 export function mlpScoring({ features, units, means, scales, layers }: MlpWeights): Scoring {
   const width = features.length
@@ -49,7 +49,7 @@ export function mlpScoring({ features, units, means, scales, layers }: MlpWeight
   /** What the layers hold the outputs of. */
   const scored = new Float64Array(width).fill(Number.NaN)
 
-  /** Nothing is computed again for the vector that was scored last: reasons are asked for right after the score. */
+  /** Nothing is computed again for the vector that was scored last: reasons are requested right after the score. */
   function forward(vector: ArrayLike<number>): number {
     if (vector.length !== width) assert.fail(`a vector of ${vector.length} values for a model of ${width}`)
     standardise(vector, inputScales, input, 0)

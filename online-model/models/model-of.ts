@@ -15,7 +15,7 @@ export const models = {
   own: customCode,
 } as const satisfies { readonly [K in ModelName]: ModelCode<OfKind<ModelPlan, K>, OfKind<ModelWeights, K>> }
 
-/** The kinds are told apart here and nowhere else: what a kind is given is of that kind. */
+/** The kinds are distinguished here and nowhere else: what a kind is given is of that kind. */
 export function codeOf({ kind }: { readonly kind: ModelName }): ModelCode {
   return models[kind]
 }
@@ -25,7 +25,7 @@ export function modelOf(plan: ModelPlan): Model {
 }
 
 /**
- * Weights of any kind score under any plan, so that a definition may change its model and the champion goes on; only weights of a
+ * Weights of any kind score under any plan, so that a definition may change its model and the champion continues; only weights of a
  * custom model need that very model. Throws `state_foreign` without it.
  */
 export function scoringOf(weights: ModelWeights, plan: ModelPlan): Scoring {

@@ -1,6 +1,6 @@
 /**
  * The contract of every model: what training and learning call (`modelOf`), what scoring calls (`scoringOf`), and what a kind of model
- * implements (`ModelCode`). `model-of.ts` lists the kinds; what a definition says of each is in `schemas/models/`.
+ * implements (`ModelCode`). `model-of.ts` lists the kinds; their declarations are in `schemas/models/`.
  */
 
 import type { Parts } from '../../schemas/kernel/report.ts'
@@ -36,12 +36,12 @@ export interface LearnerStart {
 
 /** Learns from one mature label after the other, in bounded memory. Nothing in it awaits. */
 export interface OnlineLearner {
-  /** `weight`: how many events this one stands for. */
+  /** `weight`: how many events this one represents. */
   learn(vector: ArrayLike<number>, label: 0 | 1, weight?: number): void
-  /** What the weights as they are now say. Changes nothing. */
+  /** The score of the current weights. Changes nothing. */
   predict: Predict
   weights(): ModelWeights
-  /** A learner that starts from it goes on as this one does, to the last bit. */
+  /** A learner that starts from it continues as this one does, to the last bit. */
   save(): Buffer
   close(): void
 }
@@ -58,7 +58,7 @@ export interface WeightsSummary {
   readonly shape: string
   /** How many numbers were learned. */
   readonly parameters: number
-  /** What `values` are; null where the weights say nothing by feature. */
+  /** What `values` are; null where the weights have no meaning by feature. */
   readonly meaning: string | null
   /** By feature, in vector order. */
   readonly values: ReadonlyArray<{ readonly feature: string; readonly value: number }>
@@ -69,11 +69,11 @@ export interface ModelCode<P extends ModelPlan = ModelPlan, W extends ModelWeigh
   /** A name for people, such as `logistic regression`. */
   title(plan: P): string
   create(plan: P): Model
-  /** `plan`: the definition's model, of whatever kind. */
+  /** `plan`: the definition's model, of any kind. */
   scoring(weights: W, plan: ModelPlan): Scoring
   summary(weights: W): WeightsSummary
   /** All learned numbers, so that two versions can be compared; empty where they are not known. */
   numbers(weights: W): readonly number[]
-  /** The members of a model file; notes every mistake and goes on. */
+  /** The members of a model file; notes every mistake and continues. */
   fromJson(model: Parts, features: readonly string[], check: Checks): W
 }

@@ -31,7 +31,7 @@ export function networkOf(width: number, hidden: readonly number[]): Network {
   return { layers, parameterCount: at }
 }
 
-/** He's initial values, and the log odds of the classes as what an untrained network says. */
+/** He's initial values, and the log odds of the classes as the score of an untrained network. */
 export function firstParameters(network: Network, logOdds: number, random: Random): Float64Array {
   const parameters = new Float64Array(network.parameterCount)
   for (const { inputs, units, weightsAt, biasesAt } of network.layers) {

@@ -44,7 +44,7 @@ function priorWeights(features: readonly string[], positives: number, negatives:
   return { kind: 'prior', features: [...features], probability: events === 0 ? 0.5 : positives / events }
 }
 
-/** Counts are doubles: whole numbers of them are exact, whatever the order. */
+/** Counts are doubles: whole numbers of them are exact, in any order. */
 function createLearner(features: readonly string[], state: Buffer | null): OnlineLearner {
   const owner = { kind: 'prior', features }
   const counts = Float64Array.of(0, 0)

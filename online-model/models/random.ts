@@ -7,7 +7,7 @@ export interface Random {
   below(limit: number): number
   /** Of mean 0 and deviation 1. */
   normal(): number
-  /** Written by every draw: saved and restored by whoever holds it. */
+  /** Written by every draw: saved and restored by the owner. */
   readonly state: Uint32Array
 }
 

@@ -6,43 +6,43 @@ import type { StateArrays } from './learner-state.ts'
 import type { Random } from './random.ts'
 
 export interface ReplayMemory {
-  /** In the place of the oldest, once it is full. */
+  /** Replaces the oldest once it is full. */
   keep(vector: ArrayLike<number>, weight: number, priority: number): void
   size(): number
   /**
-   * Fills `slots` with places in the memory and `shares` with what each draw counts for, on average its sample weight over the
+   * Fills `slots` with slots of the memory and `shares` with what each draw counts for, on average its sample weight over the
    * memory's mean one. Not on an empty memory.
    */
   draw(slots: Uint32Array, shares: Float64Array, random: Random): void
   vectorAt(slot: number): Float64Array
   setPriority(slot: number, priority: number): void
-  /** All that it holds, under these names: saved and restored by whoever holds it. */
+  /** All that it holds, under these names: saved and restored by the owner. */
   arrays(name: string): StateArrays
 }
 
-/** The part of all draws that is even, whatever the priorities: nothing counts for more than twice its weight. */
+/** The part of all draws that is even, regardless of the priorities: nothing counts for more than twice its weight. */
 const evenShare = 0.5
 
 export function createReplayMemory(capacity: number, width: number): ReplayMemory {
   const rows = new Float64Array(capacity * width)
   const weights = new Float64Array(capacity)
   const priorities = new Float64Array(capacity)
-  /** How many are kept, and the next place to write to. */
-  const marks = new Uint32Array(2)
+  /** How many are kept, and the next slot to write to. */
+  const cursor = new Uint32Array(2)
   const sums = new Float64Array(capacity)
 
   return {
     keep(vector, weight, priority) {
-      const slot = marks[1]!
+      const slot = cursor[1]!
       for (let i = 0; i < width; i++) rows[slot * width + i] = vector[i]!
       weights[slot] = weight
       priorities[slot] = priority
-      marks[1] = (slot + 1) % capacity
-      marks[0] = Math.min(marks[0]! + 1, capacity)
+      cursor[1] = (slot + 1) % capacity
+      cursor[0] = Math.min(cursor[0]! + 1, capacity)
     },
-    size: () => marks[0]!,
+    size: () => cursor[0]!,
     draw(slots, shares, random) {
-      const count = marks[0]!
+      const count = cursor[0]!
       let [prioritySum, weightSum] = [0, 0]
       for (let slot = 0; slot < count; slot++) {
         prioritySum += priorities[slot]!
@@ -70,7 +70,7 @@ export function createReplayMemory(capacity: number, width: number): ReplayMemor
       [`${name}.rows`]: rows,
       [`${name}.weights`]: weights,
       [`${name}.priorities`]: priorities,
-      [`${name}.marks`]: marks,
+      [`${name}.marks`]: cursor,
     }),
   }
 }

@@ -50,7 +50,7 @@ export function createScorer(
 
 /**
  * Whether the version can score this definition's vectors. Feature names may stay while their meaning changes, so that only the
- * fingerprint tells; weights of a definition's own model need that model as well.
+ * fingerprint shows; weights of a definition's own model need that model as well.
  */
 export function isFor(
   version: Pick<ModelVersion, 'fingerprint' | 'model'>,

@@ -14,7 +14,7 @@ export interface ColumnScales {
 }
 
 /**
- * A row counts as often as its weight says. Two passes, so that large means (timestamps) cost no digits. Throws
+ * A row counts as often as its weight. Two passes, so that large means (timestamps) cost no digits. Throws
  * `model_untrainable` where the values of a column are too large to be squared.
  */
 export function columnScales({ rows, rowCount, features, weights }: Omit<TrainingRows, 'labels'>): ColumnScales {

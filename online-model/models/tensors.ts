@@ -12,7 +12,7 @@ export interface Tensors {
   readonly backend: string
 }
 
-/** Optional: nobody needs to install it. */
+/** Optional: it need not be installed. */
 const nativePackage = '@tensorflow/tfjs-node'
 let opened: Promise<Tensors> | null = null
 

@@ -1,4 +1,4 @@
-/** What every fit asks of its rows before it begins, and how it lets others have their turn. Called by the models. */
+/** What every fit requires of its rows before it begins, and how it yields to the event loop. Called by the models. */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { TrainingRows } from './model.ts'
@@ -41,7 +41,7 @@ export function countClasses({ rows, labels, rowCount, weights, features }: Trai
   return counts
 }
 
-/** Gives the event loop a turn, so that an abort is heard; rejects with its reason. */
+/** Gives the event loop a turn, so that an abort is noticed; rejects with its reason. */
 export function giveWay(signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     setImmediate(() => {

@@ -10,7 +10,7 @@ export function summaryOf(weights: ModelWeights): WeightsSummary {
 
 export interface WeightsDifference {
   /** One sentence: how far apart they are as a whole. */
-  readonly told: string
+  readonly difference: string
   /** Features that only one of them has. */
   readonly onlyInFirst: readonly string[]
   readonly onlyInSecond: readonly string[]
@@ -28,14 +28,14 @@ export function differenceOf(first: ModelWeights, second: ModelWeights): Weights
   })
   byFeature.sort((a, b) => Math.abs(b.second - b.first) - Math.abs(a.second - a.first))
   return {
-    told: distanceTold(first, second, one, two),
+    difference: differenceText(first, second, one, two),
     onlyInFirst: first.features.filter((feature) => !second.features.includes(feature)),
     onlyInSecond: second.features.filter((feature) => !first.features.includes(feature)),
     byFeature,
   }
 }
 
-function distanceTold(first: ModelWeights, second: ModelWeights, one: WeightsSummary, two: WeightsSummary): string {
+function differenceText(first: ModelWeights, second: ModelWeights, one: WeightsSummary, two: WeightsSummary): string {
   if (JSON.stringify(first) === JSON.stringify(second)) return 'The weights are the same.'
   if (first.kind !== second.kind || one.shape !== two.shape) return `The models are ${one.shape} and ${two.shape}.`
   const [a, b] = [codeOf(first).numbers(first), codeOf(second).numbers(second)]

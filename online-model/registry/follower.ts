@@ -15,7 +15,7 @@ export interface RegistryFollowerOptions {
   /** The registry topic under its full name. One partition. */
   readonly topic: string
   /** Called with one line when the champion or the challengers change. */
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
   /** How many reasons a scorer names; 3 unless given. */
   readonly reasonsMax?: number
 }
@@ -28,7 +28,7 @@ export interface ChampionScorer extends Scorer {
 /** `loadToEnd` also rejects with `state_foreign` where a champion's weights contradict the definition that it names. */
 export interface RegistryFollower extends RegistryReader {
   /**
-   * The champion's scorer; null while there is no champion made for this definition. Synchronous: ask at a batch
+   * The champion's scorer; null while there is no champion made for this definition. Synchronous: read at a batch
    * boundary.
    */
   current(): ChampionScorer | null
@@ -36,7 +36,7 @@ export interface RegistryFollower extends RegistryReader {
 
 /** Constructing starts nothing. */
 export function createRegistryFollower(options: RegistryFollowerOptions): RegistryFollower {
-  const { broker, plan, topic, say, reasonsMax = 3 } = options
+  const { broker, plan, topic, printLine, reasonsMax = 3 } = options
   let current: ChampionScorer | null = null
   let championVersion: string | null = null
   let challengerVersions = ''
@@ -60,14 +60,15 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
     }
     current = scorer && { ...scorer, shadows: others.flatMap((other) => scorers.get(other.version) ?? []) }
     if (version.version !== championVersion) {
-      say(
+      printLine(
         fits
           ? `champion is ${version.version}`
           : `champion ${version.version} was trained on definition ${version.fingerprint}, this one is ` +
               `${plan.fingerprint}: events are not scored until a model is trained on it`,
       )
     }
-    if (names !== challengerVersions) say(names === '' ? 'there is no challenger any more' : `challengers are ${names}`)
+    if (names !== challengerVersions)
+      printLine(names === '' ? 'there is no challenger any more' : `challengers are ${names}`)
     championVersion = version.version
     challengerVersions = names
   }
@@ -76,9 +77,11 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
   const shadowOf = (version: ModelVersion): Scorer | null => {
     try {
       if (isFor(version, plan)) return createScorer(version, plan, reasonsMax)
-      say(`challenger ${version.version} does not score: it was trained on definition ${version.fingerprint}`)
+      printLine(`challenger ${version.version} does not score: it was trained on definition ${version.fingerprint}`)
     } catch (error) {
-      say(`challenger ${version.version} does not score: ${error instanceof Error ? error.message : String(error)}`)
+      printLine(
+        `challenger ${version.version} does not score: ${error instanceof Error ? error.message : String(error)}`,
+      )
     }
     return null
   }

@@ -1,6 +1,6 @@
 /**
  * A model version with its name in, its two registry records out: the version and the change of the champion alias. For a registry of one's
- * own, as benchmarks have it; whoever meets other writers uses `writer.ts`.
+ * own, as benchmarks have it; with other writers use `writer.ts`.
  */
 import type { Producer } from '../../runtime/broker.ts'
 import type { RecordCodec } from '../../schemas/wire/codec.ts'

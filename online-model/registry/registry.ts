@@ -110,7 +110,7 @@ export function champion(state: RegistryState): ModelVersion | null {
   return version === undefined ? null : (state.versions.get(version) ?? null)
 }
 
-/** The versions that score in shadow, in the order of their aliases; the champion is none of them, whatever an alias says. */
+/** The versions that score in shadow, in the order of their aliases; the champion is none of them, even if an alias names it. */
 export function challengers(state: RegistryState): ModelVersion[] {
   const names = new Set(challengerAliases.flatMap((alias) => state.aliases.get(alias) ?? []))
   names.delete(state.aliases.get(championAlias) ?? '')

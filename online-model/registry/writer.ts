@@ -53,7 +53,7 @@ export interface PromoteOptions extends Cause {
   readonly instead?: string | null
   /** A person's decision, which may also promote a version that was rolled back. */
   readonly isExplicit?: boolean
-  /** The former champion goes on scoring in shadow, if an alias is free. */
+  /** The former champion continues scoring in shadow, if an alias is free. */
   readonly keepsFormer?: boolean
 }
 
@@ -231,7 +231,7 @@ async function rollback(writer: WriterState, { by, reason, from, fits }: Rollbac
   const state = await refresh(writer)
   if (champion(state)?.version !== from) return overtaken(state, championAlias)
   const target = rollbackTarget(state, fits)
-  if (target === null) return rejected(`there is no version before ${from} to go back to`)
+  if (target === null) return rejected(`there is no version before ${from} to roll back to`)
   const { version } = target
   return changeAlias(writer, { alias: championAlias, version, previous: from, by, reason, action: 'rollback' })
 }

@@ -1,5 +1,5 @@
 /**
- * From what the trainer has to what the gates ask for: rows that a candidate has not learnt from, with its scores and those that were
+ * From what the trainer has to what the gates need: rows that a candidate has not learnt from, with its scores and those that were
  * served; and what a champion did since its promotion. Called by steps 3 to 5 of the trainer.
  */
 import type { Clock } from '../../runtime/clock.ts'

@@ -30,7 +30,7 @@ const heldOutPositives = 150
 /** At most this share of the rows is held out, since the newest rows are also the best to learn from. */
 const heldOutShareMax = 0.2
 
-/** `overMs`: event time that the rows may go back, null for all that the store has. Answers null where there is no mature row. */
+/** `overMs`: event time that the rows may reach back, null for all that the store has. Answers null where there is no mature row. */
 export async function retrainRows(
   store: Pick<TrainingStore, 'rows' | 'features'>,
   maturedUntilMs: number,

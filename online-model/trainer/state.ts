@@ -85,7 +85,7 @@ export type RetrainOutcome = Trained | { readonly kind: 'failed'; readonly error
 export interface TrainerState extends TrainerOptions {
   /** As saved in the store. */
   schedule: Schedule
-  /** Who asked for a retraining that has not begun yet. */
+  /** Who requested a retraining that has not begun yet. */
   requestedBy: string | null
   retraining: Retraining | null
   /** The latest evaluation; null before the first. */

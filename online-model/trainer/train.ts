@@ -28,8 +28,8 @@ export interface TrainOptions {
   /** Seed of the fit; recorded with the version. */
   readonly seed: number
   readonly clock: () => number
-  readonly say: (line: string) => void
-  /** Who asked for the training: recorded with the alias change. */
+  readonly printLine: (line: string) => void
+  /** Who requested the training: recorded with the alias change. */
   readonly by: string
   /** Most predictions trained on, the newest mature ones; 1,000,000 unless given. About 150 bytes each plus 16 for every feature. */
   readonly rowsMax?: number
@@ -62,13 +62,13 @@ export interface TrainSummary {
  * codes; nothing is published then.
  */
 export async function trainFromLog(options: TrainOptions): Promise<TrainSummary> {
-  const { broker, plan, topics, seed, clock, say, by, rowsMax = 1_000_000 } = options
+  const { broker, plan, topics, seed, clock, printLine, by, rowsMax = 1_000_000 } = options
   const startedMs = clock()
 
   // 1. Read predictions and labels: those whose label is due by the slower input become rows.
   const inputs = await readTrainInputs(broker, plan, topics, rowsMax)
   const counts = inputs.join.counts()
-  say(`read ${counts.predictions} predictions and ${counts.labels} labels`)
+  printLine(`read ${counts.predictions} predictions and ${counts.labels} labels`)
 
   // 2. Join.
   const mature = inputs.join.labelledRows()
@@ -77,7 +77,7 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
   const fit = await fitOrExplain(options, mature, inputs)
   const metrics = measureOn(mature, fit, plan)
   const positives = mature.labels.reduce((sum, label) => sum + label, 0)
-  say(
+  printLine(
     `fitted ${mature.rowCount} rows (${positives} positive, ${counts.waiting} more wait for their label), ` +
       `${fit.note}: average precision ${metrics.averagePrecision.toFixed(4)}, ` +
       `AUC ${metrics.auc.toFixed(4)}, log-loss ${metrics.logLoss.toFixed(4)}`,
@@ -98,7 +98,7 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
     })
     const reason = `trained on ${mature.rowCount} rows with ${positives} positives`
     const promoted = await registry.promote(version.version, { by, reason, instead: previous })
-    if (!promoted.accepted) say(`${version.version} is not the champion; ${promoted.why}`)
+    if (!promoted.accepted) printLine(`${version.version} is not the champion; ${promoted.why}`)
     return {
       version,
       previous,
@@ -119,14 +119,14 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
 }
 
 async function fitOrExplain(options: TrainOptions, mature: LabelledRows, inputs: TrainInputs): Promise<Fitted> {
-  const { plan, seed, say, signal } = options
+  const { plan, seed, printLine, signal } = options
   const { rows, labels, rowCount } = mature
   const features = plan.features.map(({ name }) => name)
   let reportedTenths = 0
   const onProgress = (done: number, note: string) => {
     if (Math.floor(done * 10) <= reportedTenths) return
     reportedTenths = Math.floor(done * 10)
-    say(`fitting: ${Math.round(done * 100)} %, ${note}`)
+    printLine(`fitting: ${Math.round(done * 100)} %, ${note}`)
   }
   const training = { rows, labels, rowCount, features, weights: null }
   try {

@@ -95,7 +95,7 @@ async function run(state: TrainerState): Promise<void> {
   }
 }
 
-/** Null where the definition asks for none, or its model is only trained as a whole. */
+/** Null where the definition requests none, or its model is only trained as a whole. */
 async function openLearning({ plan, store, seed, limits }: TrainerState): Promise<ContinuousLearning | null> {
   const { learner } = modelOf(plan.model)
   return plan.learn.continuous && learner ? openContinuous({ ...limits, store, learner, seed }) : null

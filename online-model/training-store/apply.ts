@@ -59,7 +59,7 @@ export async function applyBatch(
   batch: Batch,
 ): Promise<Progress> {
   // What was applied before changes nothing: positions decide.
-  const nextOf = new Map(before.partitions.map((place) => [partitionKey(place), place.next]))
+  const nextOf = new Map(before.partitions.map((position) => [partitionKey(position), position.next]))
   const isNew = (input: InputName) => (row: LogPosition) =>
     row.offset >= (nextOf.get(partitionKey({ input, partition: row.partition })) ?? 0)
   const predictions = batch.predictions.filter(isNew('predictions'))
@@ -99,7 +99,7 @@ export async function applyBatch(
 
 /** Whether the batch reads on anywhere, so that its counts are not those of a batch that was applied before. */
 function isAhead(before: Progress, batch: Batch): boolean {
-  const nextOf = new Map(before.partitions.map((place) => [partitionKey(place), place.next]))
+  const nextOf = new Map(before.partitions.map((position) => [partitionKey(position), position.next]))
   return batch.read.some((read) => read.next > (nextOf.get(partitionKey(read)) ?? -1))
 }
 
@@ -124,7 +124,7 @@ const predictionColumns: ReadonlyArray<Column<PredictionRow>> = [
   { type: 'double', of: () => 1 },
 ]
 
-/** Answers how many were new. One that comes again has the same time: only rows of these times are looked through. */
+/** Answers how many were new. One that comes again has the same time: only rows of these times are searched. */
 async function keepPredictions(
   session: Session,
   layout: Layout,

@@ -76,7 +76,7 @@ function doublesOf(chunk: DuckDBDataChunk, column: number): DuckDBDoubleVector {
   return vector
 }
 
-/** A column of doubles that holds no null into every `step`th place of an array. */
+/** A column of doubles that holds no null into every `step`th element of an array. */
 export function readDoubles(chunk: DuckDBDataChunk, column: number, into: Float64Array, at: number, step = 1): void {
   const items = doublesOf(chunk, column)
   for (let i = 0, to = at; i < items.itemCount; i++, to += step) into[to] = items.getItem(i)!

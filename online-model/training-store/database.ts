@@ -42,7 +42,7 @@ export interface Database {
   transact<T>(work: (session: Session) => Promise<T>): Promise<T>
   /** The connection that writes, outside a transaction. */
   maintain<T>(work: (session: Session) => Promise<T>): Promise<T>
-  /** As the file was when it began, whatever is written meanwhile. */
+  /** A snapshot of the file as of its start; later writes are not seen. */
   read<T>(work: (session: Session) => Promise<T>): Promise<T>
   /** Waits for what is under way. The same promise each time. */
   close(): Promise<void>
@@ -144,7 +144,7 @@ function createTurns(): <T>(work: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve()
   return (work) => {
     const mine = last.then(work)
-    // The one who asked hears of a failure; the next one only waits for its end.
+    // The caller receives the failure; the next call only waits for the end.
     last = mine.catch(() => undefined)
     return mine
   }
@@ -213,7 +213,7 @@ function lockedFailure(file: string, holder: string, cause?: unknown): PipelineE
 export function unreadableFailure(file: string, reason: string, cause?: unknown): PipelineError {
   return new PipelineError(
     'training_store_unreadable',
-    `The training store ${file} cannot be read: ${reason}. Remove the file: the next start builds it anew from Kafka.`,
+    `The training store ${file} cannot be read: ${reason}. Remove the file: the next start builds it again from Kafka.`,
     { cause, details: { file } },
   )
 }

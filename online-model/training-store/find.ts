@@ -15,7 +15,7 @@ export interface FoundPrediction {
   readonly shadow: readonly ShadowScore[]
   /** In the plan's feature order, NaN where missing. */
   readonly features: readonly number[]
-  /** Where the prediction lies in its topic. */
+  /** Location of the prediction in its topic. */
   readonly partition: number
   readonly offset: number
   /** Null while none is known and the time to wait for one has not passed. `time` is null where none came in that time. */

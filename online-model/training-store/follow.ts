@@ -222,7 +222,7 @@ function aheadOfKafka({ topic, partition, next }: InputPosition, end: number, ca
   return new PipelineError(
     'state_ahead',
     `The training store has read ${topic} partition ${partition} up to offset ${next}, but its log ends at ${end}: ` +
-      'Kafka lost data. Start with --rebuild to build the store anew from what Kafka has.',
+      'Kafka lost data. Start with --rebuild to build the store again from what Kafka has.',
     { cause, details: { topic, partition, next, end } },
   )
 }

@@ -1,14 +1,14 @@
 /**
  * The tables of a training store, derived from the plan: one DuckDB column a feature. Everything that spells a table or a column of it
- * lies here. Called when a store is made and by every statement on it.
+ * is here. Called when a store is made and by every statement on it.
  */
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { createQuality } from './quality.ts'
 
-/** Raised with every change of the tables: an older file is built anew. */
+/** Raised with every change of the tables: an older file is built again. */
 export const layoutVersion = 5
 
-/** Columns of a prediction, in order; the features follow. `shadow`: JSON of [version, score] pairs, null where nobody shadowed. */
+/** Columns of a prediction, in order; the features follow. `shadow`: JSON of [version, score] pairs, null where no version scored in shadow. */
 const predictionColumns = [
   ['id', 'VARCHAR'],
   ['time_ms', 'BIGINT'],
@@ -75,7 +75,7 @@ export function layoutOf(plan: Pick<Plan, 'features' | 'label'>): Layout {
 export const createStaged = 'CREATE TEMP TABLE staged AS FROM waiting LIMIT 0'
 
 /**
- * The latest label of each id that came after its event had matured or without it. What was due when an event matured lies in `matured`
+ * The latest label of each id that came after its event had matured or without it. What was due when an event matured is in `matured`
  * and is no longer in `labels`.
  */
 export const latestLabels = `(SELECT * FROM labels QUALIFY row_number() OVER
@@ -85,7 +85,7 @@ export const latestLabels = `(SELECT * FROM labels QUALIFY row_number() OVER
 const isLaterLabel = `l.id IS NOT NULL AND (r.label_time_ms IS NULL OR
   (l.time_ms, l.log_partition, l.log_offset) > (r.label_time_ms, r.label_partition, r.label_offset))`
 
-/** The label of `r` joined with `l`, and the time of the label event that says so; null where none does or it was withdrawn. */
+/** The label of `r` joined with `l`, and the time of its label event; null where none does or it was withdrawn. */
 export function labelOf(
   choice: 'due' | 'latest',
   otherwise: number,
@@ -95,8 +95,8 @@ export function labelOf(
   return { label: `coalesce(${held}, ${otherwise}::UTINYINT)`, time: `(${time})` }
 }
 
-/** Where the label event lies that holds by now. */
-export function labelPlaceOf(part: 'partition' | 'offset'): string {
+/** Location of the label event that is in effect. */
+export function labelPositionOf(part: 'partition' | 'offset'): string {
   return latestPart(`label_${part}`, `log_${part}`)
 }
 
@@ -122,7 +122,7 @@ const taken = [
   ...['label', 'event_id', 'event_time', 'label_time'],
 ]
 
-/** A feature's column has its name, but columns are told apart without regard to case and some are the store's own. */
+/** A feature's column has its name, but columns are distinguished without regard to case and some are the store's own. */
 export function columnsOf(features: readonly string[]): string[] {
   const used = new Set<string>(taken)
   return features.map((feature) => {

@@ -27,7 +27,7 @@ export interface OpenStoreOptions {
   readonly threads?: number
   /** Consumers of the rows that mature: rows that one of them has not taken yet are kept. */
   readonly consumers?: readonly string[]
-  /** A file of another definition or cluster, or one that cannot be read, is removed and built anew. */
+  /** A file of another definition or cluster, or one that cannot be read, is removed and built again. */
   readonly rebuild?: boolean
   /** For snapshots: changes nothing, and any number of processes can do it at once. */
   readonly isReadOnly?: boolean
@@ -178,7 +178,7 @@ function rejectForeign(file: string, expected: About, found: About): void {
   throw new PipelineError(
     'state_foreign',
     `The training store ${file} belongs to another ${words[name]}: expected ${expected[name]}, it has ${found[name]}. ` +
-      'Name another file, or start with --rebuild to build it anew from Kafka.',
+      'Name another file, or start with --rebuild to build it again from Kafka.',
     { details: { file, expected, found } },
   )
 }

@@ -2,13 +2,13 @@
 import type { DuckDBValue } from '@duckdb/node-api'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Session } from './database.ts'
-import { type Layout, labelOf, labelPlaceOf, latestLabels } from './layout.ts'
+import { type Layout, labelOf, labelPositionOf, latestLabels } from './layout.ts'
 import type { About } from './open.ts'
 import { addCounts, type Progress } from './progress.ts'
 import type { TimeSpan } from './read-rows.ts'
 import { quoted, writeBeside } from './snapshot.ts'
 
-/** What the file says about itself: without it, columns of the same names might mean anything. */
+/** Metadata of the file: without it, columns of the same names might mean anything. */
 const aboutKey = 'millrace'
 
 /** Columns of the file beside the features, and what of `r`, joined with `l`, each holds. */
@@ -23,8 +23,8 @@ function exported({ otherwise }: Layout): ReadonlyArray<readonly [string, string
     ['shadow', 'r.shadow'],
     ['label', label],
     ['label_time', `epoch_ms(${time})`],
-    ['label_partition', labelPlaceOf('partition')],
-    ['label_offset', labelPlaceOf('offset')],
+    ['label_partition', labelPositionOf('partition')],
+    ['label_offset', labelPositionOf('offset')],
     ['weight', 'r.weight'],
     ['log_partition', 'r.log_partition'],
     ['log_offset', 'r.log_offset'],

@@ -1,4 +1,4 @@
-/** What a training set looks like: counts, label rate by day, the distribution of every feature. Called by `millrace data`. */
+/** Profile of a training set: counts, label rate by day, the distribution of every feature. Called by `millrace data`. */
 import type { DuckDBValue } from '@duckdb/node-api'
 import type { StoreStatus, TrainingStore } from './store.ts'
 
@@ -7,7 +7,7 @@ export interface DayProfile {
   readonly day: string
   readonly rows: number
   readonly positives: number
-  /** Of those that rows stand for: the share of events with label 1. */
+  /** Of the events that rows represent: the share of events with label 1. */
   readonly rate: number
 }
 
@@ -27,7 +27,7 @@ export interface FeatureProfile {
   readonly all: Distribution
   readonly positives: Distribution
   readonly negatives: Distribution
-  /** Rows in equal steps from `from` to `to`; what lies beyond is in the first and last. Null where no row has a value. */
+  /** Rows in equal steps from `from` to `to`; what is beyond is in the first and last. Null where no row has a value. */
   readonly histogram: {
     readonly from: number
     readonly to: number
@@ -39,7 +39,7 @@ export interface FeatureProfile {
 export interface DataProfile {
   readonly rows: number
   readonly positives: number
-  /** Of those that rows stand for. */
+  /** Of the events that rows represent. */
   readonly rate: number
   /** Event times of the rows, ms; null where there are none. */
   readonly fromMs: number | null
@@ -51,7 +51,7 @@ export interface DataProfile {
     readonly corrected: number
     readonly withdrawn: number
   }
-  /** Labels that no row has: of events that wait, were not scored or are gone. */
+  /** Labels without a row: of events that wait, were not scored or were removed. */
   readonly labelsWithoutRow: number
   readonly waiting: number
   readonly status: StoreStatus

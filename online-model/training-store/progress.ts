@@ -23,7 +23,7 @@ export interface StoreCounts {
   readonly maturedLate: number
   /** Removed because they are older than the store's retention, mature or not. */
   readonly expired: number
-  /** Labels removed because they are older than the store's retention, or too many of events that nobody scored. */
+  /** Labels removed because they are older than the store's retention, or too many of events that were never scored. */
   readonly expiredLabels: number
   /** Removed to keep the bound of rows; those that are left weigh more. */
   readonly sampledOut: number
@@ -74,7 +74,7 @@ export function addCounts(counts: StoreCounts | null, more: Partial<StoreCounts>
   return Object.fromEntries(sums) as Record<keyof StoreCounts, number>
 }
 
-/** JSON has no infinity: null stands for −∞, the only one that there is here. */
+/** JSON has no infinity: null means −∞, the only one that there is here. */
 export function progressToJson(progress: Progress): string {
   return JSON.stringify(progress, (_, value: unknown) => (value === Number.NEGATIVE_INFINITY ? null : value))
 }
@@ -84,7 +84,7 @@ export function progressFromJson(json: string): Progress {
   const orNone = (ms: number | null) => ms ?? Number.NEGATIVE_INFINITY
   return {
     ...read,
-    partitions: read.partitions.map((place) => ({ ...place, passedMs: orNone(place.passedMs) })),
+    partitions: read.partitions.map((position) => ({ ...position, passedMs: orNone(position.passedMs) })),
     maturedUntilMs: orNone(read.maturedUntilMs),
     trimmedAtMs: orNone(read.trimmedAtMs),
     counts: addCounts(null, read.counts),

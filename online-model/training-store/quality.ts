@@ -1,4 +1,4 @@
-/** An evaluation's report in the training store: the table `quality`, one row a group, for whoever asks in SQL. Called by the store. */
+/** An evaluation's report in the training store: the table `quality`, one row a group, for queries in SQL. Called by the store. */
 import { type EvaluationReport, type EvaluationRole, qualityMeasures } from '../evaluation/report.ts'
 import type { Session } from './database.ts'
 
@@ -16,16 +16,16 @@ const columns = [
 
 export const createQuality = `CREATE TABLE quality (${columns.map((pair) => pair.join(' ')).join(', ')})`
 
-/** Instead of what the last report of that role left; days that it does not speak of stay, for as long as the store does. */
+/** Replaces the last report of that role; days that it does not contain stay as long as the store does. */
 export async function saveQuality(session: Session, role: EvaluationRole, report: EvaluationReport): Promise<void> {
   const days = report.groups.filter(({ by }) => by === 'day').map(({ name }) => name)
   await session.run(
     `DELETE FROM quality WHERE role = $role AND (grouped_by <> 'day' OR list_contains(string_split($days, ','), name))`,
     { role, days: days.join(',') },
   )
-  const places = columns.map(([name]) => `$${name}`).join(', ')
+  const placeholders = columns.map(([name]) => `$${name}`).join(', ')
   for (const { by, name, fromMs, untilMs, quality } of report.groups) {
-    await session.run(`INSERT INTO quality VALUES (${places})`, {
+    await session.run(`INSERT INTO quality VALUES (${placeholders})`, {
       role,
       grouped_by: by,
       name,

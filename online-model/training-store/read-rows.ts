@@ -15,7 +15,7 @@ export interface MatureRows {
   readonly rows: Float64Array
   /** 0 or 1. */
   readonly labels: Uint8Array
-  /** How many events of its kind a row stands for. */
+  /** How many events of its kind a row represents. */
   readonly weights: Float64Array
   /** As served, NaN where no model scored. */
   readonly scores: Float64Array
@@ -62,7 +62,7 @@ export async function readMatured(
   return readRows(session, layout, { where: 'r.seq >= $from AND r.seq < $to', values, label: 'due' }, true)
 }
 
-/** Answers rows in the order of (event time, id), or of maturity where `isBySeq`. Holds them once, and twice where they lay otherwise. */
+/** Answers rows in the order of (event time, id), or of maturity where `isBySeq`. Holds them once; twice if stored in another order. */
 export async function readRows(
   session: Session,
   layout: Layout,
@@ -129,7 +129,7 @@ function emptyRows(rowCount: number, width: number) {
   }
 }
 
-/** They lie in the maturity order, which is the order of time but for events that came late: sorting is seldom needed. */
+/** They are stored in maturity order, which is the order of time but for events that came late: sorting is seldom needed. */
 function inOrder(read: MatureRows, width: number): MatureRows {
   const { rowCount, ids, times } = read
   const compare = (a: number, b: number) =>

@@ -3,7 +3,7 @@ import { rename, rm } from 'node:fs/promises'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Session } from './database.ts'
 
-/** Written beside its place and moved there when it is complete. `session`: outside a transaction, with nobody writing meanwhile. */
+/** Written beside its path and moved there when it is complete. `session`: outside a transaction, without concurrent writes. */
 export async function writeSnapshot(session: Session, file: string): Promise<void> {
   await writeBeside(file, async (part) => {
     const [named] = await session.all('SELECT current_database()')

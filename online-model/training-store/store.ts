@@ -1,6 +1,6 @@
 /**
- * The training store: logged predictions and late labels joined in one DuckDB file, with the Kafka positions that it stands for in the
- * same transaction. The trainer writes it, batch by batch; whoever learns and evaluates reads from it what matured.
+ * The training store: logged predictions and late labels joined in one DuckDB file, with the Kafka positions of its contents in the
+ * same transaction. The trainer writes it, batch by batch; learning and evaluation read from it what matured.
  */
 import { DuckDBBlobValue, type DuckDBValue } from '@duckdb/node-api'
 import type { EvaluationReport, EvaluationRole } from '../evaluation/report.ts'

@@ -1,5 +1,5 @@
 /**
- * Keeps a training store within its bounds: what is too old goes, and of too many negatives a share, chosen by a hash of the id, stays and
+ * Keeps a training store within its bounds: what is too old is removed, and of too many negatives a share, chosen by a hash of the id, stays and
  * weighs more. Called in the transaction of a batch.
  */
 import type { Session } from './database.ts'
@@ -19,7 +19,7 @@ const retentionShare = 1 / 64
 /** ... or when there are too many, and then down to this share of the bound. */
 const roomShare = 3 / 4
 
-/** How often a row survives that a random half is removed: the same for an id for ever, at least `n` in one of 2^n. */
+/** How often a row survives that a random half is removed: the same for an id forever, at least `n` in one of 2^n. */
 const level = '(62 - floor(log2(greatest(md5_number_lower(t.id) >> 1, 1)))::INTEGER)'
 const levelMax = 30
 
@@ -80,7 +80,7 @@ export async function trim(
 
 /**
  * Removes rows of `where` by halves until the table has `room` rows or none of them are left to remove; what is left of them weighs for
- * those that went. Halves are nested: a row that was sampled before stands for as many as the sharper sampling says.
+ * those removed. Halves are nested: a row that was sampled before represents as many as the stricter sampling implies.
  */
 async function sample(session: Session, table: string, where: string, room: number): Promise<number> {
   const levels = await session.all(

@@ -6,12 +6,12 @@ export type InputName = 'predictions' | 'label'
 export interface PartitionRead {
   readonly input: InputName
   readonly partition: number
-  /** First offset that was read, and the offset to go on from. */
+  /** First offset that was read, and the offset to continue from. */
   readonly from: number
   readonly next: number
   /** Latest event time among the records between, whether they were of use or not; −∞ where there was none. */
   readonly passedMs: number
-  /** There was nothing more when it was asked, and it was asked after the batch before this one. */
+  /** It had nothing more when it was fetched, and it was fetched after the batch before this one. */
   readonly isAtEnd: boolean
 }
 
@@ -33,12 +33,12 @@ export function advance(
   read: readonly PartitionRead[],
 ): readonly PartitionProgress[] {
   const furthest = { predictions: furthestOf(before, 'predictions'), label: furthestOf(before, 'label') }
-  const after = new Map(before.map((place) => [partitionKey(place), place]))
+  const after = new Map(before.map((position) => [partitionKey(position), position]))
   for (const { input, partition, next, passedMs, isAtEnd } of read) {
     const former = after.get(partitionKey({ input, partition }))
     const passed = [former?.passedMs ?? Number.NEGATIVE_INFINITY, passedMs, ...(isAtEnd ? [furthest[input]] : [])]
-    const place = { input, partition, next: Math.max(next, former?.next ?? 0), passedMs: Math.max(...passed) }
-    after.set(partitionKey(place), place)
+    const position = { input, partition, next: Math.max(next, former?.next ?? 0), passedMs: Math.max(...passed) }
+    after.set(partitionKey(position), position)
   }
   return [...after.values()]
 }
@@ -46,21 +46,21 @@ export function advance(
 export const partitionKey = ({ input, partition }: { readonly input: InputName; readonly partition: number }) =>
   `${input} ${partition}`
 
-export function furthestOf(places: readonly PartitionProgress[], input: InputName): number {
-  return passedBy(places, input, Math.max, Number.NEGATIVE_INFINITY)
+export function furthestOf(positions: readonly PartitionProgress[], input: InputName): number {
+  return passedBy(positions, input, Math.max, Number.NEGATIVE_INFINITY)
 }
 
 /** Event time that all partitions of an input have passed; −∞ while one of them is not known to have passed anything. */
-export function watermarkOf(places: readonly PartitionProgress[], input: InputName): number {
-  const least = passedBy(places, input, Math.min, Number.POSITIVE_INFINITY)
+export function watermarkOf(positions: readonly PartitionProgress[], input: InputName): number {
+  const least = passedBy(positions, input, Math.min, Number.POSITIVE_INFINITY)
   return least === Number.POSITIVE_INFINITY ? Number.NEGATIVE_INFINITY : least
 }
 
 function passedBy(
-  places: readonly PartitionProgress[],
+  positions: readonly PartitionProgress[],
   input: InputName,
   choose: (a: number, b: number) => number,
   none: number,
 ): number {
-  return places.reduce((ms, place) => (place.input === input ? choose(ms, place.passedMs) : ms), none)
+  return positions.reduce((ms, position) => (position.input === input ? choose(ms, position.passedMs) : ms), none)
 }

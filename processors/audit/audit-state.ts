@@ -18,7 +18,7 @@ export interface AuditOptions {
   readonly sample: number
   /** Score of a model version; null where it is not known. */
   readonly scoreOf: AuditTaskOptions['scoreOf']
-  /** First offset that is read of a partition; 0 unless given. What lay before it is not known. */
+  /** First offset that is read of a partition; 0 unless given. Earlier records are not known. */
   readonly startOf?: (at: TopicPartition) => number
 }
 

@@ -115,7 +115,7 @@ function countVerdict(state: AuditState, verdict: Verdict, isPrediction: boolean
   if (verdict.kind === 'differing') state.counts.differing++
 }
 
-/** No output needs what lies two retentions before the slowest one: an event and those that it may repeat. */
+/** No output needs records older than two retentions before the slowest one: an event and those that it may repeat. */
 function forgetEvents({ tasks, outputs, keepMs }: AuditedStage): void {
   const slow = outputs.filter(({ isAtEnd }) => !isAtEnd)
   const reached =
@@ -134,7 +134,7 @@ function forgetDeadLetters({ deadLetters, stages }: AuditState): void {
 export interface LogsAudit {
   readonly counts: AuditCounts
   readonly differences: readonly Difference[]
-  /** Outputs whose recorded position lies beyond the records. */
+  /** Outputs whose recorded position is beyond the records. */
   readonly pending: number
 }
 
@@ -153,7 +153,7 @@ export function auditLogs(
     const lists = recordsOf(topic)
     for (let partition = 0; partition < partitionsOf(topic); partition++) {
       const records = lists[partition] ?? []
-      // Only transaction markers lie behind the last record: everything has been read.
+      // Only transaction markers follow the last record: everything has been read.
       const next = Number.POSITIVE_INFINITY
       const from = options.startOf?.({ topic, partition }) ?? 0
       audit.accept({ topic, partition, from, records, next, stableEnd: next, end: next, age: 0 }, 0)

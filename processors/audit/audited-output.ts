@@ -53,7 +53,7 @@ export type Verdict =
   | { readonly kind: 'skipped'; readonly reason: SkipReason }
   | { readonly kind: 'differing'; readonly differences: readonly Difference[] }
 
-/** Where the raw event lies. */
+/** Location of the raw event. */
 export function originOf({ partition, offset }: OracleSortKey): string {
   return `${partition} ${offset}`
 }

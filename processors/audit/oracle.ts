@@ -85,7 +85,7 @@ export function createOracle(stage: StagePlan): Oracle {
   }
 }
 
-/** In `(t - lag - over, t - lag]`, and known, at the event's place in canonical order; within an instant that order decides. */
+/** In `(t - lag - over, t - lag]`, and known, at the event's position in canonical order; within an instant that order decides. */
 function counts(slot: AggregateSlot, fact: OracleFact, sortKey: OracleSortKey): boolean {
   if (fact.stream !== slot.stream || isAfter(fact, sortKey)) return false
   const until = sortKey.time - slot.lagMs

@@ -9,7 +9,7 @@ import type { RepartitionEvent } from '../../schemas/wire/records.ts'
 import type { AuditedPartition } from './audit-partition.ts'
 import { type AuditState, countSkipped, deadLetterName, isSampled, partitionAt } from './audit-state.ts'
 
-/** A fetch that does not go on where the last one ended is ignored. */
+/** A fetch that does not continue where the last one ended is ignored. */
 export function readFetched(state: AuditState, fetched: FetchedPartition, round: number): void {
   const { plan } = state
   const { topic, records } = fetched

@@ -59,7 +59,7 @@ export async function runAudit(options: RunAuditOptions): Promise<Readonly<Audit
     onRetry: ({ error, failures, pauseMs }) => options.log.warn({ code: error.code, failures, pauseMs }, error.message),
   })
   let round = 0
-  /** When the fetches were answered whose outputs are not compared yet. */
+  /** When the rounds of fetches ended whose outputs are not compared yet. */
   const answered: Array<{ readonly round: number; readonly ms: number }> = []
   try {
     while (!signal.aborted) {

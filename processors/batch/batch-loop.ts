@@ -48,12 +48,12 @@ async function runBatch(loop: LoopState): Promise<void> {
   const fetched = await nextFetched(loop)
 
   // 2 decode, validate and order
-  metrics.time('decode', () => decode(loop, fetched, loop.answered, clock.nowMs()))
+  metrics.time('decode', () => decode(loop, fetched, loop.answeredRound, clock.nowMs()))
   if (awaitsAnotherFetch(loop)) return
   if (isBacklogged(tasks)) beginFetch(loop, 0)
   const beganMs = clock.elapsedMs()
-  const batches = order(loop, loop.answered, clock.nowMs())
-  const updates = dueUpdates(exchanges, batches, loop.answered)
+  const batches = order(loop, loop.answeredRound, clock.nowMs())
+  const updates = dueUpdates(exchanges, batches, loop.answeredRound)
   if (batches.length === 0 && updates.length === 0) return
   loop.batchNumber++
 

@@ -37,7 +37,7 @@ export interface LoopState extends LoopParts {
   /** Fetches begun. */
   round: number
   /** The fetch that was answered last. */
-  answered: number
+  answeredRound: number
   /** The fetch under way was begun to confirm how far the other tasks are. */
   isConfirming: boolean
   batchNumber: number
@@ -51,7 +51,7 @@ export function openLoop(parts: LoopParts): LoopState {
     ...parts,
     progressConsumers: parts.exchanges.flatMap(({ progressConsumer }) => progressConsumer ?? []),
     round: 0,
-    answered: 0,
+    answeredRound: 0,
     isConfirming: false,
     batchNumber: 0,
     fetching: null,
@@ -72,18 +72,18 @@ export async function nextFetched(loop: LoopState): Promise<FetchedPartition[]> 
     unwrap(await loop.committing)
     await pace(loop)
   }
-  if (!loop.fetching) beginFetch(loop, pollWaitMs(loop, loop.answered))
+  if (!loop.fetching) beginFetch(loop, pollWaitMs(loop, loop.answeredRound))
   const fetched = unwrap(await loop.fetching!)
   loop.fetching = null
   // One fetch is under way at a time, so the last one begun is the one that was answered.
-  loop.answered = loop.round
+  loop.answeredRound = loop.round
   for (const exchange of loop.exchanges) exchange.startRound()
   return fetched
 }
 
 function requireMembership({ worker, membership }: LoopState): void {
   if (!worker.isCurrent(membership)) {
-    throw new PipelineError('rebalance', 'The consumer group is assigning its tasks anew.')
+    throw new PipelineError('rebalance', 'The consumer group is reassigning its tasks.')
   }
 }
 
@@ -94,9 +94,9 @@ async function pace({ clock, limits, commitBeganMs }: LoopState): Promise<void> 
 
 /** Whether one more fetch comes before the batch is taken: an event has to know that the other inputs and tasks are at their end. */
 export function awaitsAnotherFetch(loop: LoopState): boolean {
-  const { tasks, clock, answered } = loop
+  const { tasks, clock, answeredRound } = loop
   if (isEndAwaited(tasks, clock.nowMs())) return true
-  loop.isConfirming = !loop.isConfirming && !isBacklogged(tasks) && isConfirmationAwaited(tasks, answered)
+  loop.isConfirming = !loop.isConfirming && !isBacklogged(tasks) && isConfirmationAwaited(tasks, answeredRound)
   return loop.isConfirming
 }
 

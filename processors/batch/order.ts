@@ -15,7 +15,7 @@ export interface OrderParts {
 }
 
 /** One batch of each task that has something to do. `answered`: number of the fetch that was answered last. */
-export function order({ tasks, exchanges, limits }: OrderParts, answered: number, nowMs: number): ActiveBatch[] {
+export function order({ tasks, exchanges, limits }: OrderParts, answeredRound: number, nowMs: number): ActiveBatch[] {
   const readTimes = slowestReadTimes(tasks)
   const batches: ActiveBatch[] = []
   for (const open of tasks) {
@@ -27,7 +27,7 @@ export function order({ tasks, exchanges, limits }: OrderParts, answered: number
       keysMax: storeKeysMax,
       maxReleaseTime: maxTime ?? readTimes.get(task.stage) ?? Number.POSITIVE_INFINITY,
       // What goes on to the next stage waits for one more fetch, which tells how far the other tasks are.
-      beforeRound: task.stage.repartitionOut ? answered : Number.POSITIVE_INFINITY,
+      beforeRound: task.stage.repartitionOut ? answeredRound : Number.POSITIVE_INFINITY,
     })
     const taken = batch ?? movedPosition(open, limits.positionEveryMs, nowMs)
     if (!taken) continue

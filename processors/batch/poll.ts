@@ -47,16 +47,16 @@ export function isEndAwaited(tasks: readonly OpenTask[], nowMs: number): boolean
  * The first event of some task goes on to the next stage and came with the latest fetch: it waits for one more, which tells how far the
  * other tasks of its stage are.
  */
-export function isConfirmationAwaited(tasks: readonly OpenTask[], answered: number): boolean {
-  return tasks.some(({ task }) => task.stage.repartitionOut !== null && task.topRound() === answered)
+export function isConfirmationAwaited(tasks: readonly OpenTask[], answeredRound: number): boolean {
+  return tasks.some(({ task }) => task.stage.repartitionOut !== null && task.topRound() === answeredRound)
 }
 
 /** How long the next fetch may wait: not at all where an event or a report only waits for its answer. */
-export function pollWaitMs({ tasks, exchanges, clock, limits }: PollParts, answered: number): number {
+export function pollWaitMs({ tasks, exchanges, clock, limits }: PollParts, answeredRound: number): number {
   const isUrgent =
     tasks.some(({ task }) => task.isRestoring) ||
     isEndAwaited(tasks, clock.nowMs()) ||
-    isConfirmationAwaited(tasks, answered) ||
+    isConfirmationAwaited(tasks, answeredRound) ||
     exchanges.some((exchange) => exchange.isReportPending())
   return isUrgent ? 0 : limits.pollMaxMs
 }

@@ -27,12 +27,12 @@ export function validateRecord(record: LogRecord, input: ValidatedInput, clock: 
   if (!decoded.ok) return decoded
   const { event } = decoded
   const time = event[stream.timeField] as number
-  const fault = checkPlace(event, input) ?? checkTime(time, record.appendedAtMs, clock, stream)
+  const fault = checkPartition(event, input) ?? checkTime(time, record.appendedAtMs, clock, stream)
   return fault ? { ok: false, problems: [fault] } : { ok: true, event, time }
 }
 
 /** Other clients may hash keys differently; an entity's events must all reach its own task, directly or over a repartition topic. */
-function checkPlace(event: EventValues, { stream, partition, partitions }: ValidatedInput): Problem | null {
+function checkPartition(event: EventValues, { stream, partition, partitions }: ValidatedInput): Problem | null {
   if (stream.rekey) return null
   const key = event[stream.keyField] as string
   const belongs = partitionOf(Buffer.from(key), partitions)

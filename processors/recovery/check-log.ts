@@ -30,7 +30,7 @@ export interface CheckedLog {
 export const settleMs = 200
 export const settleTriesMax = 10
 
-/** Everything that was read lies before the end of the log. Throws `state_ahead` where it does not: records were lost. */
+/** Checks that everything that was read is before the end of the log. Throws `state_ahead` where it does not: records were lost. */
 export async function requireEnds(log: CheckedLog, position: TaskPosition): Promise<void> {
   const { stage, partition, broker, clock } = log
   const inputs = stageInputs(log.plan, stage)

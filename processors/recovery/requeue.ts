@@ -23,7 +23,7 @@ export interface RequeueOptions {
 
 /**
  * Validates everything that does not depend on other records of the topic: lateness is known once the event is read again. Key and
- * partition follow the definition, whatever they were before.
+ * partition follow the definition, not the original record.
  */
 export function requeue(deadLetter: DeadLetter, value: Buffer | null, options: RequeueOptions): Requeue {
   const { plan, partitionsOf, nowMs } = options

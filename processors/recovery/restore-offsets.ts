@@ -1,5 +1,5 @@
 /**
- * Before a rebuild: replaces committed offsets that are lost, or that lie outside Kafka's log, by the best known position of what was
+ * Before a rebuild: replaces committed offsets that are lost, or that are outside Kafka's log, by the best known position of what was
  * published, so that a restore up to there publishes nothing again. Called by `open-tasks.ts` for all tasks, in one transaction, before the
  * stored state is cleared.
  */
@@ -18,7 +18,7 @@ export interface RestoredTask extends CheckedLog {
 export interface RestoreParts {
   readonly worker: Worker
   readonly membership: Membership
-  readonly store: Pick<FeatureStore, 'look'>
+  readonly store: Pick<FeatureStore, 'inspect'>
   readonly log: Log
 }
 
@@ -58,7 +58,7 @@ async function storedPosition(
   log: Log,
 ): Promise<TaskPosition | null> {
   const { stage, partition, identity } = task
-  const { position: text, identity: found } = await store.look(stage.entity.name, partition)
+  const { position: text, identity: found } = await store.inspect(stage.entity.name, partition)
   if (text === null || found === null || found === 'clearing') return null
   if (found.clusterId !== identity.clusterId || found.partitions !== identity.partitions) return null
   try {

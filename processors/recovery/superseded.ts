@@ -1,5 +1,5 @@
 /**
- * Tells a process that took over this worker's name from a stale join of the worker itself. A busy broker may handle a join of an earlier
+ * Distinguishes a process that took over this worker's name from a stale join of the worker itself. A busy broker may handle a join of an earlier
  * process, which was killed, after the join of its successor: such a member never sends a heartbeat and is removed after a session timeout.
  * Called by the worker's supervision.
  */

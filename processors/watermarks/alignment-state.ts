@@ -28,13 +28,13 @@ export interface AlignmentOptions {
   readonly rawSourceOf: (input: number) => number
 }
 
-/** What the record at this offset says about the task that sent it. */
+/** The progress that the record at this offset reports of the task that sent it. */
 export interface TaskReport {
   readonly offset: number
   readonly isIdle: boolean
   /** Frontiers that an idle report covers, by source; empty where the task is not idle. */
   readonly observed: readonly Frontier[]
-  /** Limit of an idle report, whatever it has observed: the task holds an event beyond it. Null where it holds none. */
+  /** Upper limit of an idle report: the task holds an event beyond it. Null where it holds none. */
   readonly idleUpTo: Frontier | null
 }
 

@@ -33,7 +33,7 @@ export interface ReleaseBounds {
 
 export interface Alignment<T extends Aligned> {
   readonly held: number
-  /** Held events that are late: they are released whatever the bounds. */
+  /** Held events that are late: they are released regardless of the bounds. */
   readonly lateHeld: number
   readonly counts: Readonly<AlignmentCounts>
   /** Greatest position that was released. */

@@ -1,5 +1,5 @@
 /**
- * The words of event-time progress, and the frontier as a value. Imported by everything that puts events in order or reports progress.
+ * The terms of event-time progress, and the frontier as a value. Imported by everything that puts events in order or reports progress.
  *
  * - **Frontier**: a position in canonical order that has been reached. A source's frontier is the greatest position that was read from it;
  *   a task's frontier is the position of the last event that it released. An event at or before its task's frontier is *late*.
@@ -18,7 +18,7 @@ export type Frontier = CanonicalPosition
 /** Before every event. */
 export const initialFrontier: Frontier = { time: Number.NEGATIVE_INFINITY, order: -1 }
 
-/** The position lies at or before the frontier. */
+/** The position is at or before the frontier. */
 export function isCovered(position: CanonicalPosition, frontier: Frontier): boolean {
   return compareCanonical(position, frontier) <= 0
 }

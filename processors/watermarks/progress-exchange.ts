@@ -1,7 +1,7 @@
 /**
  * The progress that this process reports on one repartition topic: the watermarks of its tasks that write to the topic, how far its tasks
  * that read the topic have read raw topics beside it, and one request for the reports of other processes. Created when the tasks are
- * opened; the batch loop asks for the update that is due with each transaction and sends it behind the events.
+ * opened; the batch loop takes the update that is due with each transaction and sends it after the events.
  */
 import type { OutRecord } from '../../runtime/broker.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
@@ -56,7 +56,7 @@ export interface ProgressExchange {
   report(update: ProgressUpdate, context: BatchContext): OutRecord[]
   /**
    * Event time beyond which the task does not release events for now, because readers hold more than `heldMax` events while they wait for
-   * a slower source; infinity for a task that may itself be that source and must go on. Null: readers hold few events.
+   * a slower source; infinity for a task that may itself be that source and must continue. Null: readers hold few events.
    */
   maxReleaseTime(task: Pick<WritingTask, 'frontier'>, heldMax: number): number | null
 }

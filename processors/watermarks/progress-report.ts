@@ -1,6 +1,6 @@
 /**
  * When a task reports its progress to the next stage, and what it reports: its watermark, and whether it is idle. One reporter exists per
- * open task; the progress exchange asks it with every batch and sends the report behind the events of the transaction.
+ * open task; the progress exchange calls it with every batch and sends the report after the events of the transaction.
  *
  * All tasks of a stage report behind the events of any of them, because those events wait in the next stage until the others are known to
  * have nothing earlier. Otherwise a task reports when its watermark has moved without an event of its own, when a process has requested

@@ -1,5 +1,5 @@
 /**
- * Decides whether a source can still send something before a held event. Pure questions about the state of an alignment, asked by
+ * Decides whether a source can still send something before a held event. Pure predicates on the state of an alignment, called by
  * `alignment.ts` for the first event in order.
  */
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'

@@ -31,7 +31,7 @@ export const failureSchema = {
       properties: {
         code: { type: 'string', description: 'Switch on this, never on the message.' },
         message: { type: 'string' },
-        path: { type: 'string', description: 'Place of what is wrong in the body or the query.' },
+        path: { type: 'string', description: 'JSON pointer to what is wrong in the body or the query.' },
         expected: { description: 'What should have been there.' },
         received: { description: 'What was there; null for nothing.' },
         routes: { type: 'array', items: { type: 'string' } },

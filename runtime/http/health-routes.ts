@@ -34,7 +34,7 @@ export interface Readiness {
 
 export interface HealthOptions {
   readonly checks: readonly HealthCheck[]
-  /** True from the moment on at which the process was asked to stop. */
+  /** True from the moment at which the process was asked to stop. */
   readonly isStopping: () => boolean
   readonly readiness?: Readiness
   readonly deadlineAfter?: (ms: number) => Deadline

@@ -54,7 +54,7 @@ export function toBatches(records: readonly OutRecord[], sequences: Sequences): 
 function byPartition(records: readonly OutRecord[]): OutRecord[][] {
   const topics = new Map<string, Array<OutRecord[] | undefined>>()
   const lists: OutRecord[][] = []
-  // Neighbours mostly share their topic: the map is asked once a run.
+  // Neighbours mostly share their topic: the map is read once per run.
   let topic: string | null = null
   let partitions: Array<OutRecord[] | undefined> = []
   for (const record of records) {

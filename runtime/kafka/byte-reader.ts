@@ -14,7 +14,7 @@ export interface ByteReader {
   /** A string that the protocol never leaves null. */
   text(): string
   compactString(): string | null
-  /** A view, not a copy; null where the length says so. */
+  /** A view, not a copy; null where the length is −1. */
   byteString(): Buffer | null
   /** Null arrays are read as empty. */
   array<T>(read: () => T): T[]

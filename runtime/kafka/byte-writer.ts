@@ -13,7 +13,7 @@ export interface ByteWriter {
    * on.
    */
   reserve(size: number): Buffer
-  /** Says that the buffer has been written up to `length`. */
+  /** Marks the buffer as written up to `length`. */
   moveTo(length: number): void
   int8(value: number): void
   int16(value: number): void

@@ -162,7 +162,7 @@ export function describeTopicsRequest(
   )
 }
 
-export type OffsetPlace = 'start' | 'stableEnd' | number
+export type OffsetSpec = 'start' | 'stableEnd' | number
 
 export interface PartitionOffset extends TopicPartition {
   readonly error: KafkaError
@@ -175,7 +175,7 @@ export interface PartitionOffset extends TopicPartition {
  */
 export function listOffsetsRequest(
   partitions: readonly TopicPartition[],
-  which: OffsetPlace,
+  which: OffsetSpec,
 ): KafkaRequest<PartitionOffset[]> {
   const timestamp = typeof which === 'number' ? which : { start: -2, stableEnd: -1 }[which]
   return request(

@@ -13,7 +13,7 @@ import { createRetryBudget } from './retry-budget.ts'
 
 const unstable: ReadonlySet<KafkaError> = new Set<KafkaError>(['UNSTABLE_OFFSET_COMMIT'])
 
-/** How often the coordinator looks for transactions that have timed out, ms (the broker's default). */
+/** How often the coordinator checks for transactions that have timed out, ms (the broker's default). */
 const timeoutCheckMs = 10_000
 
 /** As they are now; the offsets of an open transaction do not count yet. */

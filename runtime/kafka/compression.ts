@@ -85,7 +85,7 @@ function snappyLength(block: Buffer): number {
 }
 
 const lz4Magic = 0x184d2204
-/** No byte of an LZ4 block stands for more than this many. */
+/** A byte of an LZ4 block decompresses to at most this many. */
 const lz4RatioMax = 255
 
 function unpackLz4(packed: Buffer, bytesMax: number): Buffer {

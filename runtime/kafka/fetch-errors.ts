@@ -6,7 +6,7 @@ import { failureCode, namingRight, staleLeader } from './error-codes.ts'
 import type { PartitionFetched } from './fetch-request.ts'
 
 /**
- * Removes failed partitions from `found`; true where there were any and they may be asked for again from their (new)
+ * Removes failed partitions from `found`; true where there were any and they may be requested again from their (new)
  * leaders. Throws `log_truncated` for an offset outside of the log and `kafka_request_failed` for a permanent error.
  */
 export async function handleFetchErrors(

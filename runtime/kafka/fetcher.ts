@@ -137,7 +137,7 @@ function isPartitionKnown(
 ): boolean {
   const key = partitionKey(partition)
   const known = found.get(key)
-  // An answer with records stays true whatever its age; an answer without any does not.
+  // An answer with records stays valid at any age; an answer without any does not.
   if (known !== undefined) return maxWaitMs > 0 || known.call === call || isNews(known)
   const request = inFlight.get(nodeId)
   return maxWaitMs > 0 && request?.isParked === true && request.asked.get(key) === partition.offset && ends.has(key)

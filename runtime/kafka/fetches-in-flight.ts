@@ -9,7 +9,7 @@ import type { Connections } from './connections.ts'
 import { type FetchLimits, fetchRequest, type PartitionFetched } from './fetch-request.ts'
 
 interface FetchInFlight {
-  /** Offset asked for, by partition key. */
+  /** Requested offset, by partition key. */
   readonly asked: ReadonlyMap<string, number>
   /** The leader waits for new records: as long as it does not answer, there was nothing when it was asked. */
   readonly isParked: boolean
@@ -36,7 +36,7 @@ export interface FetchState {
 }
 
 export function sendFetch(state: FetchState, nodeId: number, from: readonly FetchFrom[], limits: FetchLimits): void {
-  // Another partition goes first each time, so that none starves where the bytes of an answer are limited.
+  // Another partition comes first each time, so that none starves where the bytes of an answer are limited.
   const first = state.rotation++ % from.length
   const request = fetchRequest([...from.slice(first), ...from.slice(0, first)], limits)
   const fetch: FetchInFlight = {
@@ -91,7 +91,7 @@ export async function firstAnswer({ inFlight }: FetchState, waitMs: number | nul
   timer.abort()
 }
 
-/** Records, or a next offset beyond the one asked for. */
+/** Records, or a next offset beyond the requested one. */
 export function isNews({ records, next, from }: PartitionFetched): boolean {
   return records.length > 0 || next > from
 }

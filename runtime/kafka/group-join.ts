@@ -96,7 +96,7 @@ function syncGroup(member: MemberState, joined: Joined, retryBudget: RetryBudget
   })
 }
 
-/** Applies what the error says of this member and pauses before the next try. Throws where a further try is useless. */
+/** Applies what the error means for this member and pauses before the next try. Throws where a further try is useless. */
 async function pauseAfterError(
   member: MemberState,
   step: string,

@@ -1,5 +1,5 @@
 /**
- * What the members of a group tell each other through the coordinator, in the consumer protocol's envelope (so that
+ * What the members of a group exchange through the coordinator, in the consumer protocol's envelope (so that
  * Kafka's own tools can read topics and partitions) with our tasks as JSON in its user part. Used by `membership.ts`.
  */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -14,17 +14,17 @@ export const protocolName = 'millrace-tasks'
 /** Partitions by stage. */
 type TasksByStage = Readonly<Record<string, readonly number[]>>
 
-/** Said by every member when it joins. */
+/** Sent by every member when it joins. */
 export interface Subscription {
   readonly stages: readonly AssignableStage[]
   /** The tasks it had in `generation`. */
   readonly previous: readonly Task[]
   readonly generation: number
-  /** Changes when a member wants a new assignment although nobody came or went. */
+  /** Changes when a member wants a new assignment although no member joined or left. */
   readonly round: number
 }
 
-/** Said by the leader to each member. */
+/** Sent by the leader to each member. */
 export interface Assignment {
   readonly tasks: readonly Task[]
   /** All stages that were assigned to anybody. */

@@ -99,7 +99,7 @@ export function heartbeatRequest(member: GroupMember, generation: number): Kafka
   )
 }
 
-/** A member id of '' stands for whichever member has the name. The answer is the error of the leaving member. */
+/** A member id of '' means the current member of that name. The answer is the error of the leaving member. */
 export function leaveGroupRequest({ group, instanceId, memberId }: GroupMember): KafkaRequest<KafkaError> {
   return request(
     apis.leaveGroup,

@@ -119,7 +119,7 @@ interface RequestQueue {
 }
 
 /**
- * kafkajs re-arms a 1 ms timer for ever after the first response, even with nothing pending: 7 % of a core for an
+ * kafkajs re-arms a 1 ms timer forever after the first response, even with nothing pending: 7 % of a core for an
  * idle client.
  */
 function calmRequestQueue(): void {
@@ -169,7 +169,7 @@ export async function openEndpoint(host: string, port: number, options: KafkaEnd
   }
 }
 
-/** kafkajs wants an encoder object; one with these two members is all that it looks at. */
+/** kafkajs wants an encoder object; it reads only these two members. */
 function toKafkajs<T>(request: RawRequest<T>): object {
   return {
     request: {
@@ -217,7 +217,7 @@ function loggerTo(log: KafkaLog): KafkajsLogger {
   const quiet = () => undefined
   const loggedAtMs = loggedByLog.get(log) ?? new Map<string, number>()
   loggedByLog.set(log, loggedAtMs)
-  const tell =
+  const logFor =
     (level: 'error' | 'warn') =>
     (message: string, details: Readonly<Record<string, unknown>> = {}) => {
       const nowMs = monotonicMs()
@@ -228,8 +228,8 @@ function loggerTo(log: KafkaLog): KafkajsLogger {
     }
   const logger: KafkajsLogger = {
     namespace: () => logger,
-    error: tell('error'),
-    warn: tell('warn'),
+    error: logFor('error'),
+    warn: logFor('warn'),
     info: quiet,
     debug: quiet,
   }

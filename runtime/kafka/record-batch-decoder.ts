@@ -1,6 +1,6 @@
 /**
  * The record set of one fetched partition: its bytes and the aborted transactions come in, committed records and the
- * offset to go on from go out. Keys, values and headers are views into the response: copy what is to be kept for
+ * offset to continue from go out. Keys, values and headers are views into the response: copy what is to be kept for
  * long.
  *
  * A batch's producer id decides for all its records whether they belong to an aborted transaction; control batches
@@ -21,7 +21,7 @@ export interface AbortedTransaction {
 
 export interface DecodedRecords {
   readonly records: LogRecord[]
-  /** Past the last whole batch; the offset asked for where there was none. */
+  /** Past the last whole batch; the requested offset where there was none. */
   readonly next: number
 }
 
@@ -139,7 +139,7 @@ function readRecords(batch: Batch, wanted: number, records: LogRecord[]): number
     const value = readField(bytes)
     const headerCount = readVarint(bytes)
     const headers = headerCount === 0 ? noHeaders : readHeaders(bytes, headerCount)
-    // A fetch answers whole batches, also with records before the offset asked for.
+    // A fetch answers whole batches, also with records before the requested offset.
     if (offset < wanted) continue
     records.push({ offset, appendedAtMs: appendTime ?? batch.firstTimestamp + timestamp, key, value, headers })
   }

@@ -7,7 +7,7 @@ import { createRetryBudget } from './retry-budget.ts'
 
 const newTopicMs = 1_000
 
-/** The settings `names` of each topic, without those that Kafka does not know or does not tell. */
+/** The settings `names` of each topic, without those that Kafka does not know or does not report. */
 export async function topicSettings(
   connections: Pick<Connections, 'sendToAny' | 'retryBudgetMs'>,
   topics: readonly string[],

@@ -2,7 +2,7 @@
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { FetchFrom, TopicPartition, TopicSpec } from '../broker.ts'
 import { partitionKey } from './batching.ts'
-import { createTopicsRequest, listOffsetsRequest, type OffsetPlace } from './cluster-requests.ts'
+import { createTopicsRequest, listOffsetsRequest, type OffsetSpec } from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
 import { failureCode, type KafkaError, namingRight, staleLeader } from './error-codes.ts'
 import { createRetryBudget } from './retry-budget.ts'
@@ -34,7 +34,7 @@ export async function partitionCounts(
 }
 
 /**
- * Creates what is missing, LogAppendTime unless the settings say otherwise, and waits until every partition has a
+ * Creates what is missing, LogAppendTime unless the settings differ, and waits until every partition has a
  * leader.
  */
 export async function ensureTopics(connections: Connections, specs: readonly TopicSpec[]): Promise<void> {
@@ -97,7 +97,7 @@ async function untilLed(connections: Connections, specs: readonly TopicSpec[]): 
   }
 }
 
-/** Start of the log and last stable offset of each partition, in the order asked for. */
+/** Start of the log and last stable offset of each partition, in the order requested. */
 export async function bounds(
   connections: Connections,
   partitions: readonly TopicPartition[],
@@ -110,7 +110,7 @@ export async function bounds(
   })
 }
 
-/** The first offset appended at that time or later, else the last stable one, in the order asked for. */
+/** The first offset appended at that time or later, else the last stable one, in the order requested. */
 export async function offsetsAt(
   connections: Connections,
   partitions: readonly TopicPartition[],
@@ -129,7 +129,7 @@ export async function offsetsAt(
 async function offsetsOf(
   connections: Connections,
   partitions: readonly TopicPartition[],
-  which: OffsetPlace,
+  which: OffsetSpec,
 ): Promise<Map<string, number>> {
   const retryBudget = createRetryBudget(connections.retryBudgetMs)
   const offsets = new Map<string, number>()
@@ -154,7 +154,7 @@ async function offsetsOf(
       const { topic, partition } = left[0]!
       throw new PipelineError(
         failureCode(error),
-        `Kafka does not tell the bounds of ${topic}, partition ${partition}: ${error}`,
+        `Kafka does not report the bounds of ${topic}, partition ${partition}: ${error}`,
         {
           details: { topic, partition, error },
         },

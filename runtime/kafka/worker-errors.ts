@@ -39,7 +39,7 @@ export function superseded({ group, worker }: Pick<WorkerName, 'group' | 'worker
   })
 }
 
-/** Of several failures, the one that decides whether the worker may go on; null where there is none. */
+/** Of several failures, the one that decides whether the worker may continue; null where there is none. */
 export function decisiveFailure(failures: readonly unknown[]): unknown {
   const rank = (error: unknown) => {
     if (!(error instanceof PipelineError)) return 0

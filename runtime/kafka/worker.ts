@@ -60,7 +60,7 @@ export async function createWorker(
       try {
         await transactor.transact(records, offsets, held)
       } catch (error) {
-        // The error alone does not tell a transaction that timed out from another process that took over the name.
+        // The error alone does not distinguish a transaction that timed out from another process that took over the name.
         const isFenced = error instanceof PipelineError && error.code === 'fenced' && error.details.error !== undefined
         if (isFenced && (await membership.isSuperseded())) throw superseded(options)
         throw error

@@ -7,9 +7,9 @@ import { Decompress, decompress } from 'fzstd'
 interface Frame {
   readonly start: number
   readonly end: number
-  /** Bytes of content; null where the frame does not say. */
+  /** Bytes of content; null where the frame does not contain it. */
   readonly contentBytes: number | null
-  /** How far back a match may lie. */
+  /** How far back a match may be. */
   readonly windowBytes: number
   readonly blocks: number
 }

@@ -50,7 +50,7 @@ export function createCluster(clock: Clock, bytesMax: number): Cluster {
   }
 }
 
-/** Applies what is due by now: transactions and sessions that time out, assignments that nobody is waited for any more. */
+/** Applies what is due by now: transactions and sessions that time out, rebalances whose members have all joined. */
 export function settle({ clock, transactions, groups, waiting }: Cluster): void {
   let hasChanged = transactions.expire(clock.elapsedMs())
   for (const group of groups.values()) hasChanged = group.settle() || hasChanged

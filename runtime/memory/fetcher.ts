@@ -17,7 +17,7 @@ export function createMemoryFetcher(cluster: Cluster): Fetcher {
       const fetchAll = () => from.map((wanted) => fetchPartition(topics, wanted, partitionBytesMax))
       isBusy = true
       try {
-        // Without a turn of the event loop, a caller that always finds something would let nobody else run.
+        // Without a turn of the event loop, a caller that always finds something would block everything else.
         await clock.turn()
         const findNew = () => {
           if (closed) throw new PipelineError('kafka_unreachable', 'This fetcher is closed')

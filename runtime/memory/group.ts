@@ -27,7 +27,7 @@ export interface Group {
   commitError(name: string, membership: Membership): 'fenced' | 'rebalance' | null
   /** The name is in the group under another member id. */
   isTaken(name: string, memberId: string): boolean
-  /** Removes the name at once, if it has this member id, or whatever id it has where null is given. */
+  /** Removes the name at once, if it has this member id, or with any id where null is given. */
   leave(name: string, memberId: string | null): void
   names(): ReadonlySet<string>
   /** The member sends no heartbeats any more: it is expelled after its session timeout. */

@@ -30,7 +30,7 @@ export interface PartitionLog {
   readonly oldestSegment: OldestSegment | null
   append(record: SegmentRecord, transaction: LogTransaction | null): void
   /** The marker that ends a transaction takes an offset, too. Its state is what it ended with. */
-  mark(transaction: LogTransaction): void
+  marker(transaction: LogTransaction): void
   /** Committed records from `from` on, at least one where there is any; `next` is past what was skipped between them. */
   read(from: number, bytesMax: number): { records: LogRecord[]; next: number }
   /** Offset of the first record appended at that time or later that was not aborted; at most the stable end. */
@@ -65,7 +65,7 @@ export function createPartitionLog(held: HeldBytes): PartitionLog {
       return first && next ? { end: next.start, newestMs: first.newestMs } : null
     },
     append: (record, transaction) => append(log, record, transaction),
-    mark: (transaction) => mark(log, transaction),
+    marker: (transaction) => marker(log, transaction),
     read: (from, bytesMax) => read(log, from, bytesMax),
     offsetAt: (timeMs) => offsetAt(log, timeMs),
     truncate: (to) => truncate(log, to),
@@ -92,7 +92,7 @@ function append(log: LogState, record: SegmentRecord, transaction: LogTransactio
   write(log, (segment) => segment.append(record))
 }
 
-function mark(log: LogState, transaction: LogTransaction): void {
+function marker(log: LogState, transaction: LogTransaction): void {
   assert(transaction.state !== 'open', 'only what has ended is marked')
   write(log, (segment) => segment.appendMarker())
   if (transaction.state === 'aborted') for (const offset of log.open.get(transaction) ?? []) hide(log, offset)

@@ -1,6 +1,6 @@
 /**
  * Retention by size of the memory broker: the oldest full segments of all partitions are removed first, except what a group has not
- * consumed yet and what is kept for ever. Called before a write for which there is no room.
+ * consumed yet and what is kept forever. Called before a write for which there is no room.
  */
 import type { TopicPartition } from '../broker.ts'
 import type { HeldBytes, PartitionLog } from './partition-log.ts'

@@ -40,7 +40,7 @@ interface SegmentState {
   /** Where the key ends, and where the value ends and the next key begins. */
   readonly keyEnds: Uint32Array
   readonly valueEnds: Uint32Array
-  readonly marks: Uint8Array
+  readonly markers: Uint8Array
   /** By index; few records have headers. */
   readonly headersOf: Map<number, LogRecord['headers']>
   packed: Buffer
@@ -56,7 +56,7 @@ export function createSegment(start: number): Segment {
     times: new Float64Array(entriesMax),
     keyEnds: new Uint32Array(entriesMax),
     valueEnds: new Uint32Array(entriesMax),
-    marks: new Uint8Array(entriesMax),
+    markers: new Uint8Array(entriesMax),
     headersOf: new Map(),
     packed: Buffer.allocUnsafeSlow(0),
     used: 0,
@@ -81,7 +81,7 @@ export function createSegment(start: number): Segment {
     append: (record) => append(segment, record),
     appendMarker: () => appendMarker(segment),
     hide(index) {
-      segment.marks[index]! |= flags.unread
+      segment.markers[index]! |= flags.unread
     },
     record: (index) => recordAt(segment, index),
   }
@@ -118,10 +118,10 @@ function reserve(segment: SegmentState, bytes: number): void {
   packed.copy(segment.packed, 0, 0, used)
 }
 
-function finishEntry(segment: SegmentState, mark: number, atMs: number): void {
+function finishEntry(segment: SegmentState, marker: number, atMs: number): void {
   segment.times[segment.count] = atMs
   segment.valueEnds[segment.count] = segment.used
-  segment.marks[segment.count] = mark
+  segment.markers[segment.count] = marker
   segment.count++
   const { packed, used } = segment
   // A full segment never grows, so its spare memory is given back.
@@ -132,18 +132,18 @@ function finishEntry(segment: SegmentState, mark: number, atMs: number): void {
 }
 
 function recordAt(
-  { start, times, keyEnds, valueEnds, marks, headersOf, packed }: SegmentState,
+  { start, times, keyEnds, valueEnds, markers, headersOf, packed }: SegmentState,
   index: number,
 ): LogRecord | null {
-  const mark = marks[index]!
-  if ((mark & flags.unread) !== 0) return null
+  const marker = markers[index]!
+  if ((marker & flags.unread) !== 0) return null
   const from = index === 0 ? 0 : valueEnds[index - 1]!
   const keyEnd = keyEnds[index]!
   return {
     offset: start + index,
     appendedAtMs: times[index]!,
-    key: (mark & flags.nullKey) !== 0 ? null : packed.subarray(from, keyEnd),
-    value: (mark & flags.nullValue) !== 0 ? null : packed.subarray(keyEnd, valueEnds[index]!),
+    key: (marker & flags.nullKey) !== 0 ? null : packed.subarray(from, keyEnd),
+    value: (marker & flags.nullValue) !== 0 ? null : packed.subarray(keyEnd, valueEnds[index]!),
     headers: headersOf.get(index) ?? noHeaders,
   }
 }

@@ -111,7 +111,7 @@ function begin(
 function end(state: CoordinatorState, transaction: OpenTransaction, outcome: 'committed' | 'aborted'): void {
   transaction.state = outcome
   state.open.delete(transaction)
-  for (const log of transaction.partitions) log.mark(transaction)
+  for (const log of transaction.partitions) log.marker(transaction)
   if (outcome === 'committed') commit(state, transaction.group, transaction.offsets)
 }
 

@@ -38,7 +38,7 @@ export interface FaultHooks {
 export interface MemoryWorker extends Worker {
   /** The process dies: its calls are not answered any more, and its open transaction stays open. */
   crash(): void
-  /** The process stands still: no heartbeat is sent until it resumes. */
+  /** The process is paused: no heartbeat is sent until it resumes. */
   pause(): void
   resume(): void
 }
@@ -276,7 +276,7 @@ function fenced({ group, options, memberId, owner }: WorkerState): PipelineError
   return new PipelineError('fenced', message, { details })
 }
 
-/** A process that takes over fences the producer shortly before it joins: waits for that join, to tell the two cases apart. */
+/** A process that takes over fences the producer shortly before it joins: waits for that join, to distinguish the two cases. */
 async function fencedAfterWait(state: WorkerState): Promise<PipelineError> {
   const { cluster, group, options, memberId } = state
   const untilMs = cluster.clock.elapsedMs() + supersededWithinMs

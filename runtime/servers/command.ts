@@ -53,7 +53,7 @@ export function runCommand(file: string, args: readonly string[], options: Comma
   })
 }
 
-/** The last lines of an output or a log, indented to stand below a sentence. */
+/** The last lines of an output or a log, indented to follow a sentence. */
 export function lastLines(text: string, linesMax: number): string {
   const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '')
   return lines.length === 0

@@ -11,11 +11,11 @@ import type { RunningServer } from './start-server.ts'
 
 export type ComposeService = 'kafka' | 'redis'
 
-export interface DockerPlace {
+export interface ComposeProject {
   /** Absolute; its servers keep their state in volumes of their own. */
   readonly folder: string
   readonly environment: NodeJS.ProcessEnv
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
 }
 
 export interface ComposePorts {
@@ -56,49 +56,49 @@ export async function findDocker(environment: NodeJS.ProcessEnv): Promise<string
 /**
  * Stops what a former start left running, so that its ports are free again. Call before ports are chosen. Errors: `server_failed`.
  */
-export async function stopComposeServers(place: DockerPlace, services: readonly ComposeService[]): Promise<void> {
-  await compose(place, ['stop', '--timeout', '30', ...services], stopMs, {})
+export async function stopComposeServers(project: ComposeProject, services: readonly ComposeService[]): Promise<void> {
+  await compose(project, ['stop', '--timeout', '30', ...services], stopMs, {})
 }
 
 /** Starts the services and waits until they are healthy. Errors: `server_missing`, `server_failed`, `port_in_use`. */
 export async function startComposeServers(
-  place: DockerPlace,
+  project: ComposeProject,
   services: readonly ComposeService[],
   ports: ComposePorts,
 ): Promise<RunningServer[]> {
   const published = { KAFKA_PORT: String(ports.broker), REDIS_PORT: String(ports.redis) }
   try {
     await compose(
-      place,
+      project,
       ['up', '--detach', '--wait', '--wait-timeout', String(healthyWithinSeconds), '--quiet-pull', ...services],
       upMs,
       published,
     )
   } catch (error) {
     // Some services may be running; the failure of the start is the one to report.
-    await stopComposeServers(place, services).catch((stopping: Error) => place.say(stopping.message))
+    await stopComposeServers(project, services).catch((stopping: Error) => project.printLine(stopping.message))
     throw error
   }
   return services.map((service) => {
     const address = addresses[service](ports)
-    place.say(`${service} in Docker (compose project ${projectOf(place)}) at ${address}`)
-    return { address, close: () => compose(place, ['stop', '--timeout', '30', service], stopMs, published) }
+    project.printLine(`${service} in Docker (compose project ${projectOf(project)}) at ${address}`)
+    return { address, close: () => compose(project, ['stop', '--timeout', '30', service], stopMs, published) }
   })
 }
 
 /** One project for each folder, so that two checkouts do not share containers and volumes. */
-export function projectOf({ folder }: Pick<DockerPlace, 'folder'>): string {
+export function projectOf({ folder }: Pick<ComposeProject, 'folder'>): string {
   return `millrace-${createHash('sha256').update(folder).digest('hex').slice(0, 8)}`
 }
 
 async function compose(
-  place: DockerPlace,
+  project: ComposeProject,
   args: readonly string[],
   timeoutMs: number,
   published: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const whole = ['compose', '--project-name', projectOf(place), '--file', composeFile, ...args]
-  const run = await runCommand('docker', whole, { environment: { ...place.environment, ...published }, timeoutMs })
+  const whole = ['compose', '--project-name', projectOf(project), '--file', composeFile, ...args]
+  const run = await runCommand('docker', whole, { environment: { ...project.environment, ...published }, timeoutMs })
   if (run.missing) throw missing('there is no "docker" on the PATH any more')
   if (run.exitCode === 0) return
   const how = run.timedOut ? `did not end within ${timeoutMs / 1_000} s` : `failed (exit code ${run.exitCode})`

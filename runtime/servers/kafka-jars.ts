@@ -63,11 +63,11 @@ export function javaMajor(version: string): number {
 export async function kafkaJars(
   cacheFolder: string,
   environment: NodeJS.ProcessEnv,
-  say: (line: string) => void,
+  printLine: (line: string) => void,
 ): Promise<string> {
   const target = join(cacheFolder, `kafka-${serverVersions.kafka}`)
   await fillOnce(target, async (partial) => {
-    say(`Kafka ${serverVersions.kafka}: fetching its jars with Maven, about 45 MB, once, into ${target}`)
+    printLine(`Kafka ${serverVersions.kafka}: fetching its jars with Maven, about 45 MB, once, into ${target}`)
     await fetchJars(partial, target, environment)
   })
   return target

@@ -11,13 +11,13 @@ export interface LocalPorts {
 }
 
 /** Remembers its choice in `ports.json` of the folder. Error: `port_in_use` where no port is free. */
-export async function choosePorts(folder: string, say: (line: string) => void): Promise<LocalPorts> {
+export async function choosePorts(folder: string, printLine: (line: string) => void): Promise<LocalPorts> {
   const path = join(folder, 'ports.json')
-  const former = await readPorts(path, say)
+  const former = await readPorts(path, printLine)
   const choose = async (whose: string, wanted: number | undefined, taken: readonly number[]): Promise<number> => {
     const port = await freePort(wanted, taken)
     if (wanted !== undefined && port !== wanted)
-      say(`Port ${wanted}, ${whose} of the former start, is taken now: ${port} instead`)
+      printLine(`Port ${wanted}, ${whose} of the former start, is taken now: ${port} instead`)
     return port
   }
   const broker = await choose("Kafka's", former?.broker, [])
@@ -28,7 +28,7 @@ export async function choosePorts(folder: string, say: (line: string) => void): 
   return ports
 }
 
-async function readPorts(path: string, say: (line: string) => void): Promise<LocalPorts | undefined> {
+async function readPorts(path: string, printLine: (line: string) => void): Promise<LocalPorts | undefined> {
   let text: string
   try {
     text = await readFile(path, 'utf8')
@@ -37,7 +37,7 @@ async function readPorts(path: string, say: (line: string) => void): Promise<Loc
     throw error
   }
   const ports = parsePorts(text)
-  if (ports === undefined) say(`${path} does not hold the ports of a former start: new ones are chosen`)
+  if (ports === undefined) printLine(`${path} does not hold the ports of a former start: new ones are chosen`)
   return ports
 }
 

@@ -9,11 +9,11 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { isAlive, listProcesses, ownerIsGone } from './processes.ts'
 
 const stopMsMax = 15_000
-const lookEveryMs = 200
+const pollEveryMs = 200
 
 interface Surroundings {
   readonly environment: NodeJS.ProcessEnv
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
 }
 
 /**
@@ -22,7 +22,7 @@ interface Surroundings {
  * `folder`, because process ids are reused. Error: `server_failed` where a group lives and `ps` is
  * missing, so that its owner cannot be determined.
  */
-export async function stopLeftovers(folder: string, { environment, say }: Surroundings): Promise<void> {
+export async function stopLeftovers(folder: string, { environment, printLine }: Surroundings): Promise<void> {
   const notes = (await readdir(folder)).filter((name) => name.endsWith('.group'))
   for (const note of notes) {
     const path = join(folder, note)
@@ -31,7 +31,7 @@ export async function stopLeftovers(folder: string, { environment, say }: Surrou
       const ours = () => ownProcesses(group, folder, path, environment)
       if ((await ours()).length > 0) {
         await stopProcesses(ours)
-        say(`Stopped a server that a former start left behind (process group ${group}, noted in ${path})`)
+        printLine(`Stopped a server that a former start left behind (process group ${group}, noted in ${path})`)
       }
     }
     await rm(path, { force: true })
@@ -65,7 +65,7 @@ async function stopProcesses(listOwn: () => Promise<readonly number[]>): Promise
   while (own.length > 0) {
     const late = performance.now() > killAtMs
     if (late) for (const pid of own) sendSignal(pid, 'SIGKILL')
-    await new Promise((resolve) => setTimeout(resolve, lookEveryMs))
+    await new Promise((resolve) => setTimeout(resolve, pollEveryMs))
     own = await listOwn()
   }
 }
@@ -85,12 +85,12 @@ export async function sweepFolder(folder: string, around: Surroundings): Promise
     const pid = /^(?:test|\.partial)-(\d+)-/.exec(name)?.[1]
     if (pid === undefined) continue
     const path = join(folder, name)
-    const marked = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    const marker = await stat(path).catch((error: NodeJS.ErrnoException) => {
       // Another process removes the same folder.
       if (error.code === 'ENOENT') return undefined
       throw error
     })
-    if (marked === undefined || !(await ownerIsGone(Number(pid), marked.mtimeMs, around.environment))) continue
+    if (marker === undefined || !(await ownerIsGone(Number(pid), marker.mtimeMs, around.environment))) continue
     if (name.startsWith('test-')) await stopLeftovers(path, around)
     await rm(path, { recursive: true, force: true })
   }

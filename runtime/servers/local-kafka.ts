@@ -46,12 +46,12 @@ export async function startLocalKafka(
   ports: LocalKafkaPorts,
   additions: LocalKafkaAdditions = {},
 ): Promise<RunningServer> {
-  const { folder, environment, say } = setup
+  const { folder, environment, printLine } = setup
   const { settings: added = {}, formatArgs = [], brokersMin = 1, heapMb = 768 } = additions
   const javaOptions = [`-Xmx${heapMb}m`, ...quietJava]
   const name = `Kafka ${serverVersions.kafka}`
   const java = await findJava(environment)
-  const jars = await kafkaJars(setup.cacheFolder, environment, say)
+  const jars = await kafkaJars(setup.cacheFolder, environment, printLine)
   const classPath = join(jars, 'jars', '*')
 
   await fillOnce(join(folder, logFolder), async (partial) => {
@@ -103,9 +103,9 @@ export async function startLocalKafka(
     stopGraceMs,
     upMsMax,
     probe: () => askKafka(address, brokersMin),
-    say,
+    printLine,
   })
-  say(`${name} (jars, Java ${java.version}) at ${address}, log ${logPath}`)
+  printLine(`${name} (jars, Java ${java.version}) at ${address}, log ${logPath}`)
   return running
 }
 

@@ -20,8 +20,8 @@ export async function startLocalRedis(
   port: number,
   added: readonly string[] = [],
 ): Promise<RunningServer> {
-  const { folder, environment, say } = setup
-  const binary = await findRedisBinary(setup.cacheFolder, environment, say)
+  const { folder, environment, printLine } = setup
+  const binary = await findRedisBinary(setup.cacheFolder, environment, printLine)
   const cwd = join(folder, 'redis')
   await mkdir(cwd, { recursive: true })
   const settings = join(folder, 'redis.conf')
@@ -40,9 +40,9 @@ export async function startLocalRedis(
     stopGraceMs,
     upMsMax,
     probe: () => askRedis(port),
-    say,
+    printLine,
   })
-  say(`${binary.name} (${binary.file}) at ${address}, log ${logPath}`)
+  printLine(`${binary.name} (${binary.file}) at ${address}, log ${logPath}`)
   return running
 }
 

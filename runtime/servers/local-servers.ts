@@ -37,7 +37,7 @@ export interface FindServersOptions {
   /** Ephemeral servers that run as kept ones do, with Java's full compiler and an append-only file: for measurements. */
   readonly isMeasured?: boolean
   /** Gets one line for each choice and each download. */
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
   /** Where PATH, JAVA_HOME and the settings of Maven and pip are looked up; this process's own where it is missing. */
   readonly environment?: NodeJS.ProcessEnv
 }
@@ -58,11 +58,11 @@ export interface Servers {
  * end of its log; or the kept servers are in use by another process), `port_in_use`.
  */
 export async function findServers(options: FindServersOptions): Promise<Servers> {
-  const { say } = options
+  const { printLine } = options
   const closers: Closer[] = []
   const close = closeOnce(closers)
-  const kafkaGiven = isGiven(options.kafkaBrokers) ? given('Kafka', options.kafkaBrokers, say) : undefined
-  const redisGiven = isGiven(options.redisUrl) ? given('Redis', options.redisUrl, say) : undefined
+  const kafkaGiven = isGiven(options.kafkaBrokers) ? given('Kafka', options.kafkaBrokers, printLine) : undefined
+  const redisGiven = isGiven(options.redisUrl) ? given('Redis', options.redisUrl, printLine) : undefined
   if (kafkaGiven !== undefined && redisGiven !== undefined) {
     return { kafkaBrokers: kafkaGiven.address, redisUrl: redisGiven.address, close }
   }
@@ -101,15 +101,15 @@ async function fromDocker(
 ): Promise<Both | PipelineError> {
   const services = (['kafka', 'redis'] as const).filter((service) => given[service] === undefined)
   try {
-    setup.say(`Docker ${await findDocker(setup.environment)} answers: starting ${services.join(' and ')} in it`)
+    setup.printLine(`Docker ${await findDocker(setup.environment)} answers: starting ${services.join(' and ')} in it`)
     await stopComposeServers(setup, services)
-    const started = await startComposeServers(setup, services, await choosePorts(setup.folder, setup.say))
+    const started = await startComposeServers(setup, services, await choosePorts(setup.folder, setup.printLine))
     closers.push(() => closeServers(started))
     const of = (service: ComposeService) => given[service] ?? started[services.indexOf(service)]!
     return { kafka: of('kafka'), redis: of('redis') }
   } catch (error) {
     if (isOnlyWay || !(error instanceof PipelineError)) throw error
-    setup.say(`${error.message}\nLooking for programs of this machine instead`)
+    setup.printLine(`${error.message}\nLooking for programs of this machine instead`)
     return error
   }
 }
@@ -121,7 +121,7 @@ async function fromPrograms(
   closers: Closer[],
   docker: PipelineError | null,
 ): Promise<Both> {
-  const ports = await choosePorts(setup.folder, setup.say)
+  const ports = await choosePorts(setup.folder, setup.printLine)
   const started = await Promise.allSettled([
     given.kafka ?? startLocalKafka(setup, ports),
     given.redis ?? startLocalRedis(setup, ports.redis),
@@ -138,27 +138,27 @@ async function fromPrograms(
 
 const isGiven = (address: string | undefined): address is string => address !== undefined && address !== ''
 
-function given(name: string, address: string, say: (line: string) => void): RunningServer {
-  say(`${name} at ${withoutPassword(address)}, as given`)
+function given(name: string, address: string, printLine: (line: string) => void): RunningServer {
+  printLine(`${name} at ${withoutPassword(address)}, as given`)
   return { address, close: async () => undefined }
 }
 
 /** Makes the folders, takes the lock of kept ones, and removes what former starts left. */
 async function prepareSetup(options: FindServersOptions, closers: Closer[]): Promise<LocalSetup> {
-  const { say, ephemeral = false, isMeasured = false, environment = process.env } = options
+  const { printLine, ephemeral = false, isMeasured = false, environment = process.env } = options
   const root = resolve(options.folder)
   const cacheFolder = join(root, 'cache')
   const folder = join(root, ephemeral ? `test-${process.pid}-${randomUUID().slice(0, 8)}` : 'servers')
   await makeFolders(cacheFolder, folder)
   if (!ephemeral) closers.push(await lockFolder(folder, environment))
-  const around = { environment, say }
+  const around = { environment, printLine }
   await sweepFolder(root, around)
   await sweepFolder(cacheFolder, around)
   if (!ephemeral) {
     await stopLeftovers(folder, around)
     await sweepFolder(folder, around)
   }
-  return { folder, cacheFolder, ephemeral: ephemeral && !isMeasured, environment, say }
+  return { folder, cacheFolder, ephemeral: ephemeral && !isMeasured, environment, printLine }
 }
 
 async function makeFolders(...folders: string[]): Promise<void> {

@@ -8,5 +8,5 @@ export interface LocalSetup {
   /** For a test run only: a quick start matters more than speed, and the state need not survive a crash. */
   readonly ephemeral: boolean
   readonly environment: NodeJS.ProcessEnv
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
 }

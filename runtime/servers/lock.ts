@@ -20,7 +20,7 @@ export async function lockFolder(folder: string, environment: NodeJS.ProcessEnv)
     if (await createNew(path, mine)) return () => unlockFolder(path, mine)
     const held = await readLock(path)
     if (held === undefined) continue
-    if (held.pid !== undefined && !(await ownerIsGone(held.pid, held.markedAtMs, environment))) {
+    if (held.pid !== undefined && !(await ownerIsGone(held.pid, held.lockedAtMs, environment))) {
       throw new PipelineError(
         'server_failed',
         `The local servers of ${folder} are in use by process ${held.pid}. ` +
@@ -62,7 +62,7 @@ interface HeldLock {
   readonly text: string
   /** Undefined where the text is no lock of ours. */
   readonly pid: number | undefined
-  readonly markedAtMs: number
+  readonly lockedAtMs: number
 }
 
 async function readLock(path: string): Promise<HeldLock | undefined> {
@@ -70,7 +70,7 @@ async function readLock(path: string): Promise<HeldLock | undefined> {
     const text = await readFile(path, 'utf8')
     const { mtimeMs } = await stat(path)
     const pid = /^(\d+) /.exec(text)?.[1]
-    return { text, pid: pid === undefined ? undefined : Number(pid), markedAtMs: mtimeMs }
+    return { text, pid: pid === undefined ? undefined : Number(pid), lockedAtMs: mtimeMs }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error

@@ -14,7 +14,7 @@ export interface ListedProcess {
   readonly command: string
 }
 
-/** Whether there is a process (or with a negative number, a process group) of that number, whoever owns it. */
+/** Whether there is a process (or with a negative number, a process group) of that number, of any owner. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -28,20 +28,20 @@ export function isAlive(pid: number): boolean {
 }
 
 /**
- * Whether the process that left a mark (a lock, a folder) at `markedAtMs` under its pid has ended. A process of that pid
- * that started after the mark is another one: pids are reused, in containers after every restart. Where `ps` is
+ * Whether the process that left a file (a lock, a folder) at `lockedAtMs` under its pid has ended. A process of that pid
+ * that started after it is another one: pids are reused, in containers after every restart. Where `ps` is
  * missing, a living pid counts as the owner.
  */
-export async function ownerIsGone(pid: number, markedAtMs: number, environment: NodeJS.ProcessEnv): Promise<boolean> {
+export async function ownerIsGone(pid: number, lockedAtMs: number, environment: NodeJS.ProcessEnv): Promise<boolean> {
   if (!isAlive(pid)) return true
-  if (pid === process.pid) return performance.timeOrigin > markedAtMs + clockSlackMs
+  if (pid === process.pid) return performance.timeOrigin > lockedAtMs + clockSlackMs
   const asked = await runCommand('ps', ['-o', 'stat=,etime=', '-p', String(pid)], { environment, timeoutMs: psMs })
   if (asked.missing || asked.exitCode !== 0) return false
   const [state = '', age = ''] = asked.output.trim().split(/\s+/)
   // A zombie is dead; only its parent has not asked for its exit code yet.
   if (state.startsWith('Z')) return true
   const ageMs = elapsedMs(age)
-  return ageMs !== undefined && Date.now() - ageMs > markedAtMs + clockSlackMs
+  return ageMs !== undefined && Date.now() - ageMs > lockedAtMs + clockSlackMs
 }
 
 /** Reads what `ps -o etime=` prints: `[[days-]hours:]minutes:seconds`; undefined for anything else. */

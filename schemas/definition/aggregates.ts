@@ -34,7 +34,7 @@ export interface Window {
   readonly over: Duration
   /** How long before the event the window ends (default 0s: the event itself is the newest in it). */
   readonly lag?: Duration
-  /** Timestamp field to place facts by, instead of their stream's own time. They are seen from the stream's own time on. */
+  /** Timestamp field that dates the facts, instead of their stream's own time. They are visible from the stream's own time on. */
   readonly at?: FieldRef<number>
 }
 

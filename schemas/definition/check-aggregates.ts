@@ -57,32 +57,32 @@ export function checkAggregate(path: string, aggregate: Aggregate, report: Repor
   if (!isStream(stream)) return
   if (isEntity(by) && keyOf(by, stream) === undefined)
     report(`${path}.by`, `an entity with a key field of ${stream.name}`, by.name)
-  if (at !== null && !isPlaceIn(stream, at))
+  if (at !== null && !isTimestampOf(stream, at))
     report(`${path}.at`, `a timestamp field of ${stream.name} that is never missing`, isField(at) ? fieldName(at) : at)
 }
 
-function isPlaceIn(stream: AnyStream, at: unknown): boolean {
+function isTimestampOf(stream: AnyStream, at: unknown): boolean {
   return (
     isField(at) && at.stream === stream && isDeclared(at) && at.spec?.kind === 'timestamp' && at.spec.optional === false
   )
 }
 
-/** One place in time for a stream's facts in one entity's log. */
-export function checkPlacing(aggregates: ReachedAggregates, report: Report): void {
-  const placed = new Map<string, string>()
+/** All facts of a stream in one entity's log are dated by the same field. */
+export function checkFactTimes(aggregates: ReachedAggregates, report: Report): void {
+  const timeFields = new Map<string, string>()
   for (const { path, aggregate } of aggregates) {
     const { by, stream } = aggregate
     if (!isEntity(by) || !isStream(stream) || aggregate.at === undefined) continue
     const at = aggregate.at?.name ?? stream.time
     const where = `${by.name}/${stream.name}`
-    const other = placed.get(where)
+    const other = timeFields.get(where)
     if (other !== undefined && other !== at)
       report(`${path}.at`, `${other}, as in the other aggregates of ${stream.name} by ${by.name}`, at)
-    placed.set(where, other ?? at)
+    timeFields.set(where, other ?? at)
   }
 }
 
-/** A stream must enter no later than the first stage that it leaves facts in; one that is rekeyed goes through all of them. */
+/** A stream must enter no later than the first stage that it leaves facts in; one that is repartitioned passes through all of them. */
 export function checkRoutes(
   scored: AnyStream,
   entities: readonly Entity[],

@@ -6,7 +6,7 @@ import { isRecord, type Report } from '../kernel/report.ts'
 import {
   checkAggregate,
   checkEntity,
-  checkPlacing,
+  checkFactTimes,
   checkRoutes,
   checkSlotNames,
   isDeclared,
@@ -56,7 +56,7 @@ export function checkDefinition(pipeline: Pipeline): DefinitionProblem[] {
   for (const stream of reached.streams) checkStream(stream, report)
   for (const entity of reached.entities) checkEntity(entity, pipeline.scores, report)
   for (const { path, aggregate } of reached.aggregates) checkAggregate(path, aggregate, report)
-  checkPlacing(reached.aggregates, report)
+  checkFactTimes(reached.aggregates, report)
   if (isStream(pipeline.scores)) checkRoutes(pipeline.scores, reached.entities, reached.aggregates, report)
   checkFeatures(pipeline, reached, report)
   checkLabel(pipeline, report)
@@ -96,7 +96,7 @@ function checkFeatures(pipeline: Pipeline, reached: Reached, report: Report): vo
 
 /** Events arrive by the key of their topic, so the first stage must be that of the entity which this key names. */
 function checkFirstEntity({ scores }: Pipeline, { entities, aggregates }: Reached, report: Report): void {
-  // Where an entity is no entity, it may be the one that is looked for here.
+  // An invalid entity may be the one that is searched for here.
   if (aggregates.some(({ aggregate }) => !isEntity(aggregate.by))) return
   if (inStageOrder(scores, entities).length > 0) return
   const expected = `an aggregate by an entity keyed in ${scores.name} by ${scores.key}, the Kafka key of its topic`
@@ -158,7 +158,7 @@ function checkOutcome(path: string, value: unknown, report: Report): void {
 
 const namespaceName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
-/** A namespace stands before every topic, group and key. */
+/** A namespace is the prefix of every topic, group and key. */
 export function checkNamespace(namespace: string): DefinitionProblem[] {
   if (namespaceName.test(namespace)) return []
   const expected = 'letters, digits, dots, dashes and underscores that begin with a letter or digit, at most 64'

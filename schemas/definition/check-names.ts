@@ -10,7 +10,7 @@ import type { Reached } from './reach.ts'
 
 const ownTopics = ['predictions', 'rejected', 'models', 'schemas'] as const
 
-/** Stage of the streams whose events may lie in any partition. */
+/** Stage of the streams whose events may be in any partition. */
 export const rekeyStage = 'rekey'
 
 /** Record types that the internal topics nest beside an event's own. */
@@ -70,7 +70,8 @@ function checkRecords(streams: readonly AnyStream[], entities: readonly Entity[]
   for (const name of names) {
     const record = avroName(String(name))
     const other = taken.get(record)
-    if (name === 'mark') report(`streams.${name}`, 'another name, since repartition topics carry marks', name)
+    if (name === 'mark')
+      report(`streams.${name}`, 'another name, since repartition topics carry watermark records named mark', name)
     else if (other !== undefined) report(`streams.${name}`, `a name whose Avro record is not ${other}`, record)
     else taken.set(record, `that of the stream ${name}`)
   }

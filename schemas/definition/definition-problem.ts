@@ -1,4 +1,4 @@
-/** One mistake of a definition, and how the checks of a definition report it and tell its parts apart. */
+/** One mistake of a definition, and how the checks of a definition report it and recognise its parts. */
 
 import { isRecord, type Report } from '../kernel/report.ts'
 import { showValue } from '../kernel/show-value.ts'

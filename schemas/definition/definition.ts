@@ -53,7 +53,7 @@ function overList<I extends readonly Input[]>(compute: (...values: ValuesOf<I>) 
   return (values) => compute(...(values as unknown as ValuesOf<I>))
 }
 
-/** What may stand in the vector. */
+/** What a vector may contain. */
 export type Feature = FieldRef<number> | FieldRef<boolean> | Aggregate | Derived
 export type Features = Readonly<Record<string, Feature>>
 
@@ -61,8 +61,8 @@ export interface Label {
   /** Stream that reports outcomes, under the id of the scored event; the latest report by its own time holds. */
   readonly from: AnyStream
   /**
-   * What every report says (0 or 1), or the field of `from` that says it: a number or flag. Where an optional field is missing, the report
-   * withdraws what was said before.
+   * The outcome of every report (0 or 1), or the field of `from` that holds it: a number or flag. Where an optional field is missing, the report
+   * withdraws the earlier one.
    */
   readonly value: number | FieldRef<number> | FieldRef<boolean>
   /** An event that nothing was reported of has this value once `after` of event time has passed. */
@@ -79,9 +79,9 @@ export interface Definition<F extends Features> {
   readonly features: F
   readonly label: Label
   readonly model: ModelPlan
-  /** How the model goes on learning; only `train` trains unless told. */
+  /** How the model keeps learning; by default only `train` trains it. */
   readonly learn?: LearnDefinition
-  /** Exactly once unless told. */
+  /** Exactly once by default. */
   readonly delivery?: Delivery
 }
 

@@ -18,6 +18,6 @@ export interface LearnDefinition {
   readonly continuously?: boolean | { readonly publishEvery: Duration }
   /** Train again from the log: at intervals, after a number of newly matured rows, or both; on rows of any age unless `over` bounds it. */
   readonly retrain?: { readonly every?: Duration; readonly rows?: number; readonly over?: Duration }
-  /** Better by average precision unless told. */
+  /** By default, better by average precision. */
   readonly promoteIf?: Better
 }

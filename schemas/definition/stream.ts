@@ -20,7 +20,7 @@ interface Optional {
   readonly optional?: boolean
 }
 
-/** Text of at most `lengthMax` UTF-16 units (256 unless told). Ids, keys and categories. */
+/** Text of at most `lengthMax` UTF-16 units (256 by default). Ids, keys and categories. */
 export function text(options: Optional & { readonly lengthMax?: number } = {}): FieldSpec<string> {
   return Object.freeze({ kind: 'text', optional: false, lengthMax: 256, ...options })
 }
@@ -89,7 +89,7 @@ export interface StreamOptions<F extends FieldSpecs> {
   /** Timestamp field: the event time. */
   readonly time: NamesOf<F, number>
   readonly fields: F
-  /** Raw topic; the stream's name unless told. */
+  /** Raw topic; the stream's name by default. */
   readonly topic?: string
   /** Events may come this much out of order within a partition and are put in order before they count (default 0s). */
   readonly disorder?: Duration

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 
 export const streamsMax = 8
 export const partitionsMax = 1024
-/** Offsets count modulo this: only facts of one partition and the same millisecond are ever told apart by them. */
+/** Offsets count modulo this: they distinguish only facts of one partition and the same millisecond. */
 const offsetsModulo = 2 ** 40
 
 /** 3 bits stream, 10 bits partition, 40 bits offset: exact in a double. */
@@ -16,7 +16,7 @@ export function streamOfOrder(order: number): number {
   return Math.floor(order / (partitionsMax * offsetsModulo))
 }
 
-/** Where the event of this order lay; offsets are known modulo 2^40. */
+/** Location of the event of this order; offsets are known modulo 2^40. */
 export function originOfOrder(order: number): { partition: number; offset: number } {
   return { partition: Math.floor(order / offsetsModulo) % partitionsMax, offset: order % offsetsModulo }
 }

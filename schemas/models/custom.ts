@@ -6,7 +6,7 @@
 import { isRecord, type Parts, type Report } from '../kernel/report.ts'
 import { listOf, type ModelKind } from './model-kind.ts'
 
-/** Labelled vectors. Nobody who is handed them may change them. */
+/** Labelled vectors. Read-only for every receiver. */
 export interface TrainingRows {
   /** In vector order. */
   readonly features: readonly string[]
@@ -15,7 +15,7 @@ export interface TrainingRows {
   readonly rowCount: number
   /** 0 or 1 for each row. */
   readonly labels: Uint8Array
-  /** How many events each row stands for, where rows were left out; null where every row stands for itself. */
+  /** How many events each row represents, where rows were sampled; null where each represents one. */
   readonly weights: Float64Array | null
 }
 
@@ -24,7 +24,7 @@ export interface FitOptions {
   readonly seed: number
   /** Once aborted, the fit rejects with the signal's reason, within a step. */
   readonly signal?: AbortSignal
-  /** Told now and then: how much is done, 0 to 1, and a few words for people. */
+  /** Called now and then with the fraction done, 0 to 1, and a short text to display. */
   readonly onProgress?: (done: number, note: string) => void
 }
 
@@ -33,7 +33,7 @@ export type Predict = (vector: ArrayLike<number>) => number
 
 export interface LearnerOptions<S> {
   readonly seed: number
-  /** What `save` returned, to go on from there exactly; null to begin. */
+  /** What `save` returned, to continue exactly from there; null to start. */
   readonly state: S | null
 }
 
@@ -58,7 +58,7 @@ export interface CustomModelOptions<W> {
   learner?(features: readonly string[], options: LearnerOptions<unknown>): CustomLearner<W>
 }
 
-/** Of whatever weights: they come from its own `fit` and go to its own `predictor`. */
+/** For weights of any type: its own `fit` returns them and its own `predictor` takes them. */
 export type CustomModel = CustomModelOptions<unknown>
 
 export interface CustomModelPlan {

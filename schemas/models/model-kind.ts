@@ -2,7 +2,7 @@
 import type { Parts, Report } from '../kernel/report.ts'
 
 export interface ModelKind {
-  /** How a definition asks for it, such as `mlp()`. */
+  /** How a definition requests it, such as `mlp()`. */
   readonly builder: string
   /** Reports every mistake of a plan of this kind. */
   check(model: Parts, report: Report): void

@@ -10,7 +10,7 @@ export { logisticRegression } from './logistic.ts'
 export { mlp } from './mlp.ts'
 export { prior } from './prior.ts'
 
-/** What a definition asks for. */
+/** What a definition requests. */
 export type ModelPlan = LogisticPlan | MlpPlan | PriorPlan | CustomModelPlan
 
 /** What a model version holds: plain numbers, so that a record, a file and a message between threads carry it as it is. */

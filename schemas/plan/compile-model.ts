@@ -5,7 +5,7 @@ import { parseDuration } from '../kernel/duration.ts'
 import type { LearnPlan } from './learn-plan.ts'
 
 /**
- * The registry keeps every version for ever: a network of 64 and 32 units takes 15 kB, so this is 22 MB a year.
+ * The registry keeps every version forever: a network of 64 and 32 units takes 15 kB, so this is 22 MB a year.
  */
 const publishEvery = '6h'
 

@@ -55,7 +55,7 @@ const logRetentionMs = 90 * dayMs
 /** Throws `definition_invalid` with all mistakes in `details.problems`. */
 export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan {
   const { namespace = '' } = options
-  refuse(pipeline, [...checkDefinition(pipeline), ...(namespace === '' ? [] : checkNamespace(namespace))])
+  failOnProblems(pipeline, [...checkDefinition(pipeline), ...(namespace === '' ? [] : checkNamespace(namespace))])
   const prefix = namespace === '' ? '' : `${namespace}.`
   const avroNamespace = `millrace.${avroName(pipeline.name)}`
   const reached = reach(pipeline)
@@ -63,7 +63,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   const codecParts = { prefix, avroNamespace, writers }
   const inOrder = inStageOrder(pipeline.scores, reached.entities)
   const rekeyed = reached.streams.filter((stream) => isRekeyed(stream, inOrder, reached.aggregates))
-  // The stage that keys anew has the key of the first entity and counts nothing by it.
+  // The repartitioning stage has the key of the first entity and aggregates nothing by it.
   const entities = rekeyed.length > 0 ? [entity(rekeyStage, inOrder[0]!.keys), ...inOrder] : inOrder
   const entersAt = (stream: AnyStream): number | null => {
     if (rekeyed.includes(stream)) return 0
@@ -126,7 +126,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   })
 }
 
-function refuse(pipeline: Pipeline, problems: readonly DefinitionProblem[]): void {
+function failOnProblems(pipeline: Pipeline, problems: readonly DefinitionProblem[]): void {
   if (problems.length === 0) return
   const lines = problems.map(({ path, expected, received }) => `  ${path}: expected ${expected}, received ${received}`)
   const title = typeof pipeline?.name === 'string' ? `Pipeline ${describe(pipeline.name)}` : 'The pipeline'
@@ -190,14 +190,14 @@ function layoutOf(
   const isOuter = entity === inOrder[0] || entity === inOrder.at(-1)
   const leaving = new Set<AnyStream>(isOuter ? [pipeline.scores] : [])
   for (const aggregate of mine) leaving.add(aggregate.stream)
-  const placed = [...leaving].map((stream) => {
+  const factStreams = [...leaving].map((stream) => {
     const atField = mine.find((aggregate) => aggregate.stream === stream)?.at?.name ?? stream.time
     const fields = new Set(mine.filter((a) => a.stream === stream && a.field).map((a) => a.field!.name))
     return { stream, atField, fields: [...fields] }
   })
-  const knownColumn = placed.some(({ stream, atField }) => atField !== stream.time) ? fixedColumns : null
+  const knownColumn = factStreams.some(({ stream, atField }) => atField !== stream.time) ? fixedColumns : null
   const firstValue = fixedColumns + (knownColumn === null ? 0 : 1)
-  const sources = placed
+  const sources = factStreams
     .map(({ stream, atField, fields }): FactSource => {
       const values = fields.map((field, i) => ({ field, column: firstValue + i, decimals: decimalsOf(stream, field) }))
       return { stream: streamOf(stream).index, atField, values }
@@ -322,7 +322,7 @@ function planFeatures(
 /** Names of fields by name of stream. */
 type NeededFields = ReadonlyMap<string, ReadonlySet<string>>
 
-/** Every field that tells an event apart or that something is computed from. */
+/** Every field that identifies an event or that something is computed from. */
 function fieldsNeeded(pipeline: Pipeline, entities: readonly Entity[], aggregates: ReachedAggregates): NeededFields {
   const needed = new Map<string, Set<string>>()
   const need = (stream: AnyStream, field: string) => {

@@ -1,6 +1,6 @@
 /**
- * Fingerprints of a definition: short hashes that change when what they stand for changes. Source text is no part of them, since compilers
- * print the same function differently; a derive function is hashed by what it answers to fixed inputs. A change that shows at none of
+ * Fingerprints of a definition: short hashes that change when what they identify changes. Source text is no part of them, since compilers
+ * print the same function differently; a derive function is hashed by its results for fixed inputs. A change that shows at none of
  * these, such as a limit moved from 220 to 230, is what raising the definition's `version` is for.
  */
 import { createHash } from 'node:crypto'
@@ -40,7 +40,7 @@ const probesMax = 2 * turns
 const probeTimeMs = 1_514_764_800_000
 const probeTimeStepMs = 11 * 86_400_000 + 3_600_000 + 60_000 + 1_000 + 1
 
-/** What a derive function answers to fixed inputs of the right types, to 12 digits. */
+/** Results of a derive function for fixed inputs of the right types, to 12 digits. */
 export function probe(derived: Derived): string[] {
   const answers: string[] = []
   for (let round = 0; round < probesMax; round++) {
@@ -50,7 +50,7 @@ export function probe(derived: Derived): string[] {
   return answers
 }
 
-/** Two whole numbers to one that looks random, the same for ever: so that inputs meet in many combinations. */
+/** Hashes two integers to one, stable across versions, so that inputs are combined in many ways. */
 function mixed(round: number, input: number): number {
   const hash = Math.imul(round * 64 + input + 1, 0x9e3779b1)
   return Math.imul(hash ^ (hash >>> 15), 0x85ebca6b) >>> 16
@@ -69,7 +69,7 @@ function answerTo(derived: Derived, values: ReadonlyArray<string | number | bool
     const answer = derived.compute(values)
     return typeof answer === 'number' && Number.isFinite(answer) ? answer.toPrecision(12) : String(answer)
   } catch (error) {
-    // A function may well refuse made-up inputs; that it does is part of what it answers.
+    // A function may throw on made-up inputs; that counts as its result.
     return `threw ${error instanceof Error ? error.name : typeof error}`
   }
 }

@@ -1,12 +1,12 @@
-/** What a label event says: 0, 1 or that what was said before is withdrawn. Called wherever labels are joined to predictions. Pure. */
+/** The outcome that a label event reports: 0, 1, or null, which withdraws an earlier one. Called wherever labels are joined to predictions. Pure. */
 import type { EventValues, FieldValue } from '../kernel/event.ts'
 import type { LabelPlan } from './plan.ts'
 
-/** Null: withdrawn, so that the event stands as one that no label names. */
+/** Null: withdrawn, so that the event counts as unlabelled. */
 export type Outcome = 0 | 1 | null
 
-/** A label event's place: the latest by (time, partition, offset) is the one that holds. */
-export interface LabelPlace {
+/** Position of a label event: the latest by (time, partition, offset) is in effect. */
+export interface LabelPosition {
   /** Of the label event, ms. */
   readonly time: number
   readonly partition: number
@@ -23,6 +23,6 @@ function outcomeIn(value: FieldValue): Outcome | 'rejected' {
   return typeof value === 'boolean' ? (value ? 1 : 0) : 'rejected'
 }
 
-export function isLater(a: LabelPlace, b: LabelPlace): boolean {
+export function isLater(a: LabelPosition, b: LabelPosition): boolean {
   return (a.time - b.time || a.partition - b.partition || a.offset - b.offset) > 0
 }

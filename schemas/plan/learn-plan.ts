@@ -1,9 +1,9 @@
-/** The part of the plan that says how the model learns. Read by the trainer. */
+/** How the model learns, as part of the plan. Read by the trainer. */
 import type { QualityMetric } from '../models/quality-metrics.ts'
 
 /** Times are event time. */
 export interface LearnPlan {
-  /** A learner takes every mature label, and its weights become a version this often; null where none does. */
+  /** Interval at which the weights of a continuous learner become a version; null without such a learner. */
   readonly continuous: { readonly publishEveryMs: number } | null
   /** A full training from the log; null where only a command starts one. At least one of `everyMs` and `rows` is set. */
   readonly retrain: RetrainPlan | null

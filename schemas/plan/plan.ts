@@ -13,7 +13,7 @@ import type { LearnPlan } from './learn-plan.ts'
 
 export interface StreamPlan {
   readonly name: string
-  /** Place in canonical order: the scored stream is 0. */
+  /** Rank in canonical order: the scored stream is 0. */
   readonly index: number
   readonly topic: string
   readonly idField: string
@@ -26,7 +26,7 @@ export interface StreamPlan {
   readonly latenessMs: number
   /** Events dated further than this ahead of their append time are rejected. */
   readonly aheadMs: number
-  /** Events may lie in any partition of the raw topic: a stage of their own carries them to where their key belongs. */
+  /** Events may be in any partition of the raw topic: a repartitioning stage carries them to the partition of their key. */
   readonly rekey: boolean
   /** Raw topic: JSON or Avro in, Avro out. */
   readonly codec: EventCodec
@@ -36,7 +36,7 @@ export interface StreamPlan {
 
 /** A number computed from one entity's log. The same aggregate written twice is one slot. */
 export interface AggregateSlot {
-  /** Place in the slots vector, over all stages. */
+  /** Index in the slots vector, over all stages. */
   readonly index: number
   /** Unique and stable, such as `count_transactions_1d_lag_7d`: its name on the repartition topic. */
   readonly name: string
@@ -67,7 +67,7 @@ export interface FactLayout {
 
 export interface FactSource {
   readonly stream: number
-  /** Field with the time that the fact counts at (the stream's time field unless `at` says otherwise). */
+  /** Field with the time that the fact counts at (the stream's time field unless `at` names another). */
   readonly atField: string
   /** Field and column of each projected value. */
   readonly values: ReadonlyArray<{ readonly field: string; readonly column: number; readonly decimals: number | null }>
@@ -92,7 +92,7 @@ export interface StagePlan {
   readonly rawStreams: readonly number[]
   /** Repartition topic that it consumes; null for the first stage. */
   readonly repartitionIn: RepartitionPlan | null
-  /** Repartition topic that it feeds; null for the last stage, which scores. */
+  /** Repartition topic that it writes to; null for the last stage, which scores. */
   readonly repartitionOut: RepartitionPlan | null
 }
 
@@ -130,7 +130,7 @@ export interface TopicPlan {
   readonly role: 'raw' | 'repartition' | 'predictions' | 'rejected' | 'models' | 'schemas'
   /** Null: as many as the pipeline has partitions. */
   readonly partitions: number | null
-  /** Shortest retention that keeps the guarantees, ms; null for ever. */
+  /** Shortest retention that keeps the guarantees, ms; null: unlimited. */
   readonly retentionMs: number | null
 }
 

@@ -1,5 +1,5 @@
 /**
- * How a record says what it was written with: Avro's single-object encoding begins with two marker bytes and the CRC-64-AVRO fingerprint of
+ * How a record identifies its writer's schema: Avro's single-object encoding begins with two marker bytes and the CRC-64-AVRO fingerprint of
  * the writer's schema, the Confluent wire format with a zero byte and the schema's id in a registry.
  */
 import type avro from 'avsc'
@@ -26,7 +26,7 @@ export function avroFingerprint(canonicalForm: string): bigint {
   return value
 }
 
-/** As it lies in a record: lowest byte first. */
+/** As in a record: lowest byte first. */
 export function fingerprintBytes(type: avro.Type): Buffer {
   const bytes = Buffer.alloc(8)
   bytes.writeBigUInt64LE(avroFingerprint(JSON.stringify(type.schema())))

@@ -1,7 +1,7 @@
 /**
- * The bytes of a record and the schema that it was written with in, a refusal out where they do not fit each other; called by
- * `single-object.ts` before avsc reads. avsc takes counts, sizes and lengths at their word: a block of −2 bytes makes it read the same
- * bytes for ever, one of 2^40 nulls takes all memory. Whatever passes here, avsc reads in time and memory linear in the bytes.
+ * The bytes of a record and its writer's schema come in, an error goes out where they do not fit each other; called by
+ * `single-object.ts` before avsc reads. avsc trusts counts, sizes and lengths: a block of −2 bytes makes it read the same
+ * bytes forever, one of 2^40 nulls takes all memory. What passes here avsc reads in time and memory linear in the bytes.
  */
 import type avro from 'avsc'
 import { readLong } from './exact-long.ts'

@@ -1,13 +1,13 @@
 /**
  * An Avro schema in, the avsc type that reads, writes and resolves it exactly out; called wherever a schema becomes a type. What avsc
- * gets wrong or lets pass is mended here: whole numbers beyond 2^52 (`exact-long.ts`), and instants in another unit than milliseconds.
+ * gets wrong or lets pass is repaired here: whole numbers beyond 2^52 (`exact-long.ts`), and instants in another unit than milliseconds.
  */
 import avro from 'avsc'
 import { exactLong, readLong } from './exact-long.ts'
 
 export type AvroSchema = Readonly<Record<string, unknown>>
 
-/** What avsc asks a reading type when it resolves: leaves `_read` unset where the writer's type cannot be read. */
+/** Called by avsc on a reading type during resolution: leaves `_read` unset where the writer's type cannot be read. */
 interface Resolver {
   _read?: unknown
 }
@@ -48,7 +48,7 @@ export function exactTypeFor(schema: unknown): avro.Type | undefined {
   return type === 'double' ? exactDouble : undefined
 }
 
-/** Throws what avsc says where it is no schema. */
+/** Throws avsc's error where it is no schema. */
 export function avroType(schema: unknown): avro.Type {
   return avro.Type.forSchema(schema as avro.Schema, { typeHook: exactTypeFor })
 }

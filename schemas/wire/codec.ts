@@ -15,7 +15,7 @@ export interface EventCodec {
   readonly schemas: ReadonlyMap<string, object>
   /** Avro single-object encoding of a validated event. */
   encode(event: EventValues): Buffer
-  /** JSON object or Avro single-object encoding, told apart by the first bytes, checked against every field's declaration. */
+  /** JSON object or Avro single-object encoding, distinguished by the first bytes, checked against every field's declaration. */
   decode(bytes: Buffer | null): { ok: true; event: EventValues } | { ok: false; problems: readonly Problem[] }
   /** Checks values that come from a file; text is converted to the field's type where `fromText` is set. */
   check(

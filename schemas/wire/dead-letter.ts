@@ -1,6 +1,6 @@
 /**
- * A rejected record in, its dead letter out: cut so that the rejected topic always takes it, and with what it needs to be requeued to the
- * raw topic after repair. Called by the batch loop and by whoever else rejects events; the headers of a requeued event are named here only.
+ * A rejected record in, its dead letter out: cut so that the rejected topic always takes it, and complete enough to be requeued to the
+ * raw topic after repair. Called by the batch loop and everything else that rejects events; only this file names the headers of a requeued event.
  */
 import type { Problem } from '../kernel/event.ts'
 import type { DeadLetter } from './records.ts'
@@ -10,7 +10,7 @@ export const rejectedByHeader = 'millrace-rejected-by'
 /** How often the event was requeued. */
 export const attemptHeader = 'millrace-attempt'
 
-/** What a dead letter keeps of a value: more than a broker takes in one record unless its limit was raised. */
+/** Bytes of a value that a dead letter keeps: more than a broker with default limits accepts in one record. */
 const deadLetterValueBytesMax = 1_048_576
 const keyBytesMax = 65_536
 /** Names and values; headers that do not fit any more are left out. */
@@ -22,7 +22,7 @@ export const deadLetterBytesMax = 2_097_152
 
 const attemptsMax = 1_000_000
 
-/** A record that was refused, with all that is wrong. Partition and offset are −1 where it never lay in Kafka. */
+/** A rejected record with all its problems. Partition and offset are −1 where it was never in Kafka. */
 export interface RejectedRecord {
   readonly topic: string
   readonly partition: number
@@ -34,7 +34,7 @@ export interface RejectedRecord {
   readonly problems: readonly Problem[]
 }
 
-/** `stage`: who refused it. */
+/** `stage`: that rejected it. */
 export function deadLetterOf(stage: string, refused: RejectedRecord): DeadLetter {
   const { key, value, headers, problems, ...place } = refused
   return {
@@ -52,17 +52,17 @@ export function deadLetterOf(stage: string, refused: RejectedRecord): DeadLetter
   }
 }
 
-/** The letter does not hold all of the value. Letters of the first version do not say how long it was. */
+/** The dead letter holds only a part of the value. Those of the first version lack its length. */
 export function isValueCut({ value, valueBytes }: Pick<DeadLetter, 'value' | 'valueBytes'>): boolean {
   return value !== null && valueBytes !== null && value.length < valueBytes
 }
 
-/** The headers with which the event of a dead letter goes back into its raw topic. */
+/** The headers with which the event of a dead letter is requeued to its raw topic. */
 export function replayHeaders({ stage, headers, attempt }: DeadLetter): Record<string, Buffer> {
   return { ...headers, [rejectedByHeader]: Buffer.from(stage), [attemptHeader]: Buffer.from(String(attempt + 1)) }
 }
 
-/** 0 for an event that was not requeued; headers come from any producer. */
+/** 0 for an event that was not requeued; any producer can set headers. */
 export function attemptOf(headers: Readonly<Record<string, Buffer>>): number {
   const attempt = Number(headers[attemptHeader]?.subarray(0, 16).toString())
   return Number.isInteger(attempt) && attempt > 0 ? Math.min(attempt, attemptsMax) : 0

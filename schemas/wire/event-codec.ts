@@ -53,8 +53,8 @@ export function eventSchema(name: string, namespace: string, fields: readonly Fi
 }
 
 /**
- * What an event of another writer is read as. The topic says what its records are, so that any name will do, and a field that the writer
- * has not is missing: whether it may be is for the check to say, with its path.
+ * Reader's schema for events of other writers. The topic determines the record type, so any name is accepted, and a field that the writer
+ * lacks is missing: the check decides, and reports its path, whether that is allowed.
  */
 function readerSchema(name: string, fields: readonly FieldPlan[]): AvroSchema {
   const optional = (field: FieldPlan) => ({ name: field.name, type: ['null', avroTypes[field.kind]], default: null })
@@ -304,7 +304,7 @@ function daysOfMonth(text: string): number {
 /** Also what spreadsheets and other languages write, such as `+5`, `.5` and `007`, but not `0x10` or `Infinity`. */
 const decimalNumber = /^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$/
 
-/** A cell of a text file as the JSON value that it stands for; what is no such value stays text and fails the check. */
+/** A cell of a text file as the JSON value that it denotes; what denotes none stays text and fails the check. */
 export function valueFromText(field: FieldPlan, text: string): unknown {
   if (text === '' && field.kind !== 'text') return undefined
   if (text === '' && field.optional) return undefined

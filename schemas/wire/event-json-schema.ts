@@ -1,6 +1,6 @@
 /**
  * A stream's fields in, the JSON schema of its events out, with an example; for descriptions of what a process takes. The codec decides;
- * this says the same as far as JSON schema can.
+ * this states the same as far as JSON schema can.
  */
 
 import type { FieldPlan, FieldValue } from '../kernel/event.ts'
@@ -42,7 +42,7 @@ function valueSchema(field: FieldPlan): object {
       return { type: 'integer', minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER, ...range }
     case 'number': {
       if (decimals === undefined) return { type: 'number', ...range }
-      // Not `multipleOf`: 12.34 / 0.01 is no whole number in doubles, and validators would refuse it. The description says it.
+      // Not `multipleOf`: 12.34 / 0.01 is no whole number in doubles, and validators would reject it. The description states it.
       const bound = Number.MAX_SAFE_INTEGER / 10 ** decimals
       return { type: 'number', minimum: -bound, maximum: bound, ...range }
     }

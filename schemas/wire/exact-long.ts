@@ -63,7 +63,7 @@ function writeLong(tap: Tap, value: unknown): void {
   buf[tap.pos++] = low
 }
 
-/** A type's own methods, which its typings leave out; its objects are frozen, so this one stands on another. */
+/** A type's own methods, which its typings leave out; its objects are frozen, so this one inherits from another. */
 export const exactLong: avro.Type = Object.create(new avro.types.LongType(), {
   _read: { value: readLong },
   _write: { value: writeLong },

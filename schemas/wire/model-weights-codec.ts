@@ -8,7 +8,7 @@ import type { AvroSchema } from './avro-types.ts'
 
 export interface WeightsCodec {
   readonly schema: readonly AvroSchema[]
-  /** Avro tells the branches of a union apart by the names of their records. */
+  /** Avro distinguishes the branches of a union by their record names. */
   wrap(weights: ModelWeights): Readonly<Record<string, unknown>>
   unwrap(wrapped: unknown): ModelWeights
 }

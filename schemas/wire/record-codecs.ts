@@ -145,7 +145,7 @@ export function createRepartitionCodec(options: RepartitionCodecOptions): Record
   return { schemas, encode, decode }
 }
 
-const placeOf = ({ time, order }: CanonicalPosition): CanonicalPosition => ({ time, order })
+const positionFields = ({ time, order }: CanonicalPosition): CanonicalPosition => ({ time, order })
 
 /** A watermark record under the names that its fields have had on topics from the beginning. */
 interface WatermarkFields {
@@ -178,17 +178,17 @@ function fromWatermarkFields({ sources, heard, asks }: WatermarkFields): Waterma
     kind: 'watermark',
     sources: sources.map(({ until, horizon, ...source }) => ({
       ...source,
-      idleUpTo: until === null ? null : placeOf(until),
+      idleUpTo: until === null ? null : positionFields(until),
       retentionWatermark: horizon,
     })),
-    observed: heard.map(placeOf),
+    observed: heard.map(positionFields),
     requestsProgress: asks,
   }
 }
 
 function watermarkSchema(name: string, namespace: string): AvroSchema {
-  const placeName = `${name}_place`
-  const place = record(placeName, namespace, { time: instant, order: 'long' })
+  const positionName = `${name}_place`
+  const place = record(positionName, namespace, { time: instant, order: 'long' })
   const source = record(
     `${name}_source`,
     namespace,
@@ -208,7 +208,7 @@ function watermarkSchema(name: string, namespace: string): AvroSchema {
     namespace,
     {
       sources: { type: 'array', items: source },
-      heard: { type: 'array', items: `${namespace}.${placeName}` },
+      heard: { type: 'array', items: `${namespace}.${positionName}` },
       asks: 'boolean',
     },
     'How far tasks of the stage before have come.',
@@ -222,7 +222,7 @@ export function createPredictionCodec(
   writers: WriterSchemas,
 ): RecordCodec<Prediction> {
   const nullable = (type: string) => ['null', type]
-  // A prediction of a definition without the feature is read, too: its fingerprint says that it is another's.
+  // A prediction of a definition without the feature is read, too: its fingerprint shows that it belongs to another definition.
   const vector = {
     ...record('features', namespace, {}),
     fields: features.map((name) => ({ name, type: nullable('double'), default: null })),

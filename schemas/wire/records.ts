@@ -1,5 +1,5 @@
 /**
- * The records on a pipeline's own topics as the rest of Millrace sees them: repartition, predictions, dead letters, registry. Made from and
+ * The records on a pipeline's own topics as the rest of Millrace uses them: repartition, predictions, dead letters, registry. Made from and
  * to bytes by `record-codecs.ts`.
  */
 import type { CanonicalPosition } from '../kernel/canonical-order.ts'
@@ -8,13 +8,13 @@ import type { ModelWeights } from '../models/models.ts'
 
 export type RepartitionRecord = RepartitionEvent | WatermarkRecord
 
-/** Sent in canonical order, so that its own time says how far its sender has come. */
+/** Sent in canonical order, so that its own time is its sender's watermark. */
 export interface RepartitionEvent {
   readonly kind: 'event'
   /** Partition of the sending task. */
   readonly source: number
   readonly stream: number
-  /** Where the raw event lies. */
+  /** Location of the raw event. */
   readonly origin: { readonly partition: number; readonly offset: number }
   readonly event: EventValues
   /** Value of every carried slot, in the order of the repartition topic, NaN where missing; empty for streams that are not scored. */
@@ -23,16 +23,16 @@ export interface RepartitionEvent {
   readonly positions: readonly StagePosition[]
 }
 
-/** How far tasks of one process have come; it lies behind the events of their transaction, in every partition. */
+/** Watermarks of the tasks of one process; written after the events of their transaction, to every partition. */
 export interface WatermarkRecord {
   readonly kind: 'watermark'
   readonly sources: readonly SourceProgress[]
   /**
-   * By source: the place that each was known to have come to before the idle ones of this mark last looked and found their inputs at their
-   * end. Nothing earlier than these places was overlooked. Empty where none is idle.
+   * By source: the watermark that was observed of each before the idle tasks of this record last polled and found their inputs at their
+   * end. Nothing before these positions was missed. Empty where none is idle.
    */
   readonly observed: readonly CanonicalPosition[]
-  /** The sender has begun to read: all who are idle say so again. */
+  /** The sender has begun to read: all idle tasks report again. */
   readonly requestsProgress: boolean
 }
 
@@ -42,14 +42,14 @@ export interface SourceProgress {
    * the watermark (see `processors/watermarks/source-frontiers.ts`).
    */
   readonly source: number
-  /** Canonical place that the task has passed: it sends nothing at or before it from here on, except late events. */
+  /** Canonical position that the task has passed: from now on it sends nothing at or before it, except late events. */
   readonly watermark: number
   readonly order: number
-  /** Event time that its facts are kept by, see `TaskPosition`: what it sends from here on was judged by this or later. Null: not known. */
+  /** Event time that retention of its facts counts from, see `TaskPosition`; what it sends from now on was checked against this or later. Null: unknown. */
   readonly retentionWatermark: number | null
-  /** The task is at the end of its inputs: what lies at or before the places that it has heard of need not wait for it ... */
+  /** The task is at the end of its inputs: events at or before the positions that it has observed need not wait for it ... */
   readonly idle: boolean
-  /** ... as far as this place, beyond which the task holds something; null where it holds nothing. */
+  /** ... up to this position, beyond which the task holds events; null where it holds none. */
   readonly idleUpTo: CanonicalPosition | null
 }
 
@@ -61,7 +61,7 @@ export interface StagePosition {
   readonly next: readonly number[]
 }
 
-/** A prediction as it lies in the predictions topic: what was scored, with what, from where. */
+/** A prediction as in the predictions topic: what was scored, with what, from where. */
 export interface Prediction {
   readonly id: string
   readonly time: number
@@ -83,21 +83,21 @@ export interface ShadowScore {
   readonly score: number
 }
 
-/** A dead letter: the original bytes, where they lay, and all that is wrong with them. Made by `dead-letter.ts`, which bounds it. */
+/** A dead letter: the original bytes, their location, and all that is wrong with them. Made by `dead-letter.ts`, which bounds it. */
 export interface DeadLetter {
-  /** Who refused it: a stage, or `http` for an event that came so and never lay in Kafka (partition and offset −1). */
+  /** What rejected it: a stage, or `http` for an event received over HTTP that was never in Kafka (partition and offset −1). */
   readonly stage: string
   readonly topic: string
   readonly partition: number
   readonly offset: number
   readonly appendedAtMs: number
   readonly key: Buffer | null
-  /** Length of the whole key and value, of which the letter may hold the beginning only; null where there is none. */
+  /** Length of the whole key and value, of which the dead letter may hold only the beginning; null where there is none. */
   readonly keyBytes: number | null
   readonly value: Buffer | null
   readonly valueBytes: number | null
   readonly headers: Readonly<Record<string, Buffer>>
-  /** How often it had been requeued to the raw topic. */
+  /** Number of times that it had been requeued to the raw topic. */
   readonly attempt: number
   readonly problems: readonly Problem[]
 }
@@ -105,7 +105,7 @@ export interface DeadLetter {
 /** Entries of the registry topic. Versions are immutable; every change of an alias is an entry of its own. */
 export type RegistryRecord = ModelVersion | AliasChange | VersionNote
 
-/** How a version came to be: fitted anew, learnt on from label to label, taken from a file, or fitted because somebody asked for it. */
+/** How a version came to be: fitted from scratch, learnt continuously from labels, imported from a file, or fitted on request. */
 export type VersionOrigin = 'retrain' | 'continuous' | 'import' | 'manual'
 
 export interface ModelVersion {

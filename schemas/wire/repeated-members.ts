@@ -1,6 +1,6 @@
 /**
  * The bytes of a JSON object that `JSON.parse` has read without complaint in, the names that it holds more than once out. Of such names
- * the parser keeps the last value and says nothing, so that two readers could see two events. Called for every event in JSON.
+ * the parser silently keeps the last value, so that two readers could see two different events. Called for every event in JSON.
  */
 
 const quote = 0x22

@@ -1,5 +1,5 @@
 /**
- * Records in Avro's single-object encoding. One codec holds every record type that may lie in a topic and tells them apart by fingerprint;
+ * Records in Avro's single-object encoding. One codec holds every record type of a topic and distinguishes them by fingerprint;
  * what was written with another schema is resolved to the codec's own.
  */
 import assert from 'node:assert/strict'
@@ -16,7 +16,7 @@ interface Reading {
   readonly type: avro.Type
   /** Undefined: it was written with this very schema. */
   readonly resolver: unknown
-  /** Of what avsc alone might read for ever; null where it cannot. */
+  /** Of what avsc alone might read forever; null where it cannot. */
   readonly check: FormCheck['check'] | null
   /** Upper half of the writer's fingerprint. */
   readonly high: number
@@ -24,7 +24,7 @@ interface Reading {
 
 interface Writing {
   readonly type: avro.Type
-  /** Marker and fingerprint as they stand before each record. */
+  /** Marker and fingerprint as they precede each record. */
   readonly header: Buffer
 }
 
@@ -47,9 +47,9 @@ export interface SingleObjectCodec {
 export interface SingleObjectOptions {
   /** Where schemas of other writers are found. */
   readonly writers?: WriterSchemas
-  /** What the record types are declared for; internal topics unless told. */
+  /** What the record types are declared for; internal topics by default. */
   readonly topics?: TopicKind
-  /** Which of the record types a writer's schema is read as, and with which type; by the name unless told. Null: as none of them. */
+  /** Which of the record types a writer's schema is read as, and with which type; by default by its name. Null: as none of them. */
   readonly readerFor?: (writer: avro.Type) => { readonly name: string; readonly type: avro.Type } | null
 }
 

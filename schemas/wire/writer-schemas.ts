@@ -1,13 +1,13 @@
 /**
  * The schemas that records may have been written with: those of this definition, those learnt from the pipeline's topic of schemas, and
- * those of a schema registry. Codecs ask it for a writer's schema; whoever fetches records asks it what is lacking and teaches it
+ * those of a schema registry. Codecs take a writer's schema from it; readers of records query which ids are missing and register
  * (`runtime/schema-aware-broker.ts`). It only grows: what is known once is known for as long as the process runs.
  */
 import type avro from 'avsc'
 import { fingerprintBytes, isSingleObject, singleObjectHeaderBytes } from './avro-fingerprint.ts'
 import { type AvroSchema, avroType } from './avro-types.ts'
 
-/** An id of the registry that stands for something that is no Avro: the events written with it cannot be read. */
+/** An id of the registry whose schema is not Avro: the events written with it cannot be read. */
 export interface NotAvro {
   readonly notAvro: string
 }
@@ -21,11 +21,11 @@ export interface WriterSchemas {
   declare(schema: AvroSchema, type: avro.Type, topics: TopicKind): void
   /** A record type of this name is declared for internal topics. */
   isInternal(name: string): boolean
-  /** Throws what avsc says where it is no schema. */
+  /** Throws avsc's error where it is no schema. */
   learn(schema: AvroSchema): void
   /** `fingerprint`: as it lies in a record. */
   find(low: number, high: number): avro.Type | undefined
-  /** The record begins with a fingerprint that nobody has told yet. */
+  /** The record begins with an unknown fingerprint. */
   lacks(record: Buffer): boolean
   /** Whether a registry is configured, so that ids mean something. */
   hasRegistry: boolean

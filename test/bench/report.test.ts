@@ -53,7 +53,7 @@ describe('a report', () => {
     expect(other).toMatchObject({ eventsPerSecond: { min: 5, median: 5, max: 5 }, latencyMs: null, ratios: {} })
   })
 
-  test('counts no invalid run, says why, and compares with no invalid baseline', () => {
+  test('counts no invalid run, reports why, and compares with no invalid baseline', () => {
     const late = 'the load generator was late'
     const rounds = [
       new Map([
@@ -72,7 +72,7 @@ describe('a report', () => {
     expect(paced).toMatchObject({ runs: 1, invalid: [`round 2: ${late}`], latencyMs: { p50: { max: 5 } }, ratios: {} })
   })
 
-  test('is read back; anything else is refused with what was expected', () => {
+  test('is read back; anything else is rejected with what was expected', () => {
     expect(parseReport(JSON.stringify(report()), 'figures.json')).toEqual(report())
     expect(() => parseReport('no', 'figures.json')).toThrow('figures.json is no report of the bench: it is not JSON.')
     expect(() => parseReport('{"format":"other/1"}', 'figures.json')).toThrow(

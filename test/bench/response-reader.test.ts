@@ -4,7 +4,7 @@ import { createResponseReader } from '../../bench/response-reader.ts'
 const response = (status: number, body: string) =>
   Buffer.from(`HTTP/1.1 ${status} Text\r\nContent-Length: ${Buffer.byteLength(body)}\r\nx: y\r\n\r\n${body}`)
 
-test('responses are complete whatever the pieces they come in', () => {
+test('responses are complete however they are split', () => {
   for (const size of [1, 2, 7, 40, 1_000]) {
     const statuses: number[] = []
     const read = createResponseReader((status) => void statuses.push(status))
@@ -15,7 +15,7 @@ test('responses are complete whatever the pieces they come in', () => {
   }
 })
 
-test('what cannot be told apart is a mistake, not a figure', () => {
+test('what cannot be distinguished is a mistake, not a figure', () => {
   const read = () => createResponseReader(() => undefined)
   expect(() => read()(Buffer.from('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'))).toThrow(
     'without its length',

@@ -19,7 +19,7 @@ describe('spread', () => {
 })
 
 describe('latency', () => {
-  test('is taken by nearest rank over every value, whatever their order', () => {
+  test('is taken by nearest rank over every value, in any order', () => {
     const random = createRandom(1)
     const values = Array.from({ length: 10_000 }, (_, i) => i + 1)
     const shuffled = values.map((value) => ({ value, at: random.next() })).sort((a, b) => a.at - b.at)

@@ -20,7 +20,7 @@ export interface CarryOutParts {
   readonly watch: PredictionWatch
   readonly load: ChaosLoad
   readonly findings: Findings
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
 }
 
 export interface CarryOut {
@@ -43,10 +43,10 @@ const startAgainMs = 200
 type FaultOf<Kind extends Fault['kind']> = Fault & { readonly kind: Kind }
 
 export function createCarryOut(parts: CarryOutParts): CarryOut {
-  const { processes, servers, broker, watch, load, findings, say } = parts
+  const { processes, servers, broker, watch, load, findings, printLine } = parts
   const restartSeconds: number[] = []
   const termSeconds: number[] = []
-  /** What has to pass before a process may be hurt again: that it is started, or that it goes on. */
+  /** What has to pass before a process may be hurt again: that it is started, or that it continues. */
   const returns = processes.map(() => Promise.resolve())
   /** Until when a server was down, by the clock of the starts. */
   let serverDownUntilMs = Number.NEGATIVE_INFINITY
@@ -58,7 +58,7 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
       await sleep(fault.afterMs)
       const elapsed = ((performance.now() - beganMs) / 1_000).toFixed(1).padStart(6)
       const owed = load.scored - watch.count
-      say(`${elapsed} s  ${number + 1}/${schedule.length}  ${faultText(fault)}; ${owed} predictions owed`)
+      printLine(`${elapsed} s  ${number + 1}/${schedule.length}  ${faultText(fault)}; ${owed} predictions owed`)
       await carryOut(fault)
     }
     await Promise.all(returns)
@@ -105,7 +105,7 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
     const isCalm = await within(calmMaxMs, allReady)
     const tasks = await tasksOf(one.name)
     if (!isCalm || tasks.length === 0) {
-      say(
+      printLine(
         `          not timed: ${isCalm ? 'no task of the last stage is known to be its' : 'not all processes are ready'}`,
       )
       return kill(fault)
@@ -121,18 +121,20 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
       return
     }
     restartSeconds.push((firstMs - startedMs) / 1_000)
-    say(`          first new prediction of its tasks ${((firstMs - startedMs) / 1_000).toFixed(2)} s after the restart`)
+    printLine(
+      `          first new prediction of its tasks ${((firstMs - startedMs) / 1_000).toFixed(2)} s after the restart`,
+    )
   }
 
   async function allReady(): Promise<boolean> {
     return (await Promise.all(processes.map((one) => one.isReady()))).every(Boolean)
   }
 
-  /** None as well while Kafka, back a moment ago on a busy machine, does not tell. */
+  /** Also none while Kafka, just restarted on a busy machine, does not report them. */
   async function tasksOf(worker: string): Promise<readonly Task[]> {
     const { members } = await broker.groups.describe(parts.group).catch((error: unknown) => {
       if (!(error instanceof PipelineError)) throw error
-      say(`          ${error.message}`)
+      printLine(`          ${error.message}`)
       return { members: [] }
     })
     const tasks = members.find((member) => member.worker === worker)?.tasks ?? []
@@ -170,7 +172,7 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
     await sleep(downMs)
     await servers.redis.restart()
     serverDownUntilMs = Date.now()
-    say(`          Redis is back without its last ${lost} bytes`)
+    printLine(`          Redis is back without its last ${lost} bytes`)
   }
 
   async function killKafka({ downMs }: FaultOf<'kill kafka'>): Promise<void> {
@@ -180,12 +182,12 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
     await sleep(downMs)
     await servers.kafka.restart()
     serverDownUntilMs = Date.now()
-    load.goOn()
-    say('          Kafka is back')
+    load.resume()
+    printLine('          Kafka is back')
   }
 
   /**
-   * A start that finds no server, or was paused for longer than it waits for one, says so and ends: whoever runs processes starts it again.
+   * A start that finds no server, or was paused for longer than it waits for one, reports it and ends: its supervisor starts it again.
    * All else is a finding.
    */
   function ended(worker: number, { how, output, wasOpen, wasPaused, startedMs }: EndedProcess): void {
@@ -195,7 +197,7 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
       findings.add([`${one.name} ended by itself with ${how}; it said:\n${output}`])
     } else {
       refusedStarts++
-      say(`          ${one.name} found no server and is started again`)
+      printLine(`          ${one.name} found no server and is started again`)
     }
     returns[worker] = sleep(startAgainMs).then(() => void one.start())
   }
@@ -216,7 +218,7 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
   }
 }
 
-/** Asks until it holds; false when it did not in time. */
+/** Polls until it holds; false when it did not in time. */
 export async function within(maxMs: number, holds: () => boolean | Promise<boolean>): Promise<boolean> {
   for (const beganMs = performance.now(); !(await holds()); await sleep(50)) {
     if (performance.now() - beganMs > maxMs) return false

@@ -24,7 +24,7 @@ export interface ChaosLoad {
    * behind others for seconds. What comes after that is late by its source, not by the pipeline.
    */
   hold(): Promise<void>
-  goOn(): void
+  resume(): void
   /** Resolves when all that was sent is acknowledged. */
   stop(): Promise<void>
   /** Rejects with what ended it; resolves after `stop`. */
@@ -46,7 +46,7 @@ export async function startLoad(
   const sent: SentEvent[] = []
   let scored = 0
   let sending: Promise<void> = Promise.resolve()
-  let gate: { readonly open: Promise<void>; readonly goOn: () => void } | null = null
+  let gate: { readonly open: Promise<void>; readonly resume: () => void } | null = null
   const all: Slice = { from: 0, count: Number.POSITIVE_INFINITY }
 
   const ended = produce(sliceChunks(table, plan, all), {
@@ -67,7 +67,7 @@ export async function startLoad(
       if (event.stream === plan.scored.name) scored++
     },
   }).finally(producer.close)
-  // Whoever waits for `ended` hears of a failure; until somebody does, it must not count as unheard.
+  // The failure reaches the caller that awaits `ended`; until then it must not be an unhandled rejection.
   ended.catch(() => undefined)
 
   return {
@@ -76,15 +76,15 @@ export async function startLoad(
       return scored
     },
     async hold() {
-      let goOn: () => void = () => undefined
+      let resume: () => void = () => undefined
       const open = new Promise<void>((resolve) => {
-        goOn = resolve
+        resume = resolve
       })
-      gate = { open, goOn }
+      gate = { open, resume }
       await sending
     },
-    goOn() {
-      gate?.goOn()
+    resume() {
+      gate?.resume()
       gate = null
     },
     async stop() {

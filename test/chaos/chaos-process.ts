@@ -10,7 +10,7 @@ export interface ChaosProcess {
   readonly name: string
   /** Starts it; the instant is that of the spawn, ms since 1970. */
   start(): number
-  /** kill -9, also of a paused one. Resolves when it is gone. */
+  /** kill -9, also of a paused one. Resolves when it has ended. */
   kill(): Promise<void>
   /** SIGSTOP now, SIGCONT later, if it is not killed meanwhile; resolves after that. */
   pause(ms: number): Promise<void>
@@ -21,8 +21,8 @@ export interface ChaosProcess {
   /** Its tasks are open and restored up to Kafka. Also false when it does not answer. */
   isReady(): Promise<boolean>
   /** Reads its counts, as far as it answers. */
-  look(): Promise<void>
-  /** Called when it ends without being asked to; replaced by whoever watches over it. */
+  poll(): Promise<void>
+  /** Called when it ends by itself; replaced by its supervisor. */
   onEnded: (ended: EndedProcess) => void
   /** Of all its lives, as they were last seen before each end: not less happened. */
   readonly counts: { readonly late: number; readonly releasedEarly: number; readonly restored: number }
@@ -34,16 +34,16 @@ export interface StoppedProcess {
   readonly exitCode: number | null
   /** It did not end, and was killed. */
   readonly isHanging: boolean
-  /** It had said that it runs. */
+  /** It had reported that it runs. */
   readonly wasOpen: boolean
-  /** The last it said. */
+  /** Its last line of output. */
   readonly output: string
 }
 
 export interface ChaosProcessOptions {
   /** What `npm run build` made, instead of the sources. */
   readonly isCompiled: boolean
-  /** Where a file gets all that it says, over all its lives; null: nowhere. */
+  /** File for the output of all its starts; null: none. */
   readonly logsFolder: string | null
 }
 
@@ -51,7 +51,7 @@ interface Life {
   readonly child: ChildProcess
   readonly ended: Promise<unknown>
   output: string
-  /** We have asked for its end. */
+  /** We have requested its end. */
   isEnding: boolean
   isPaused: boolean
   wasPaused: boolean
@@ -67,7 +67,7 @@ const answerMaxMs = 2_000
 export interface EndedProcess {
   readonly how: string
   readonly output: string
-  /** It said that it runs. */
+  /** It reported that it runs. */
   readonly wasOpen: boolean
   /** Once at least: what it waited for may have come too late for its clock. */
   readonly wasPaused: boolean
@@ -105,12 +105,12 @@ export function createChaosProcess(
       wasPaused: false,
       counts,
     }
-    const heard = (piece: Buffer) => {
+    const onOutput = (piece: Buffer) => {
       own.output = `${own.output}${piece.toString()}`.slice(-outputMax)
       if (logsFolder !== null) appendFileSync(join(logsFolder, `${name}.log`), piece)
     }
-    child.stdout?.on('data', heard)
-    child.stderr?.on('data', heard)
+    child.stdout?.on('data', onOutput)
+    child.stderr?.on('data', onOutput)
     child.once('exit', (code, signal) => {
       before.late += own.counts.late
       before.releasedEarly += own.counts.releasedEarly
@@ -145,7 +145,7 @@ export function createChaosProcess(
     own.wasPaused = true
     await Promise.race([new Promise((resolve) => setTimeout(resolve, ms)), own.ended])
     own.isPaused = false
-    // Sent through the handle: it says no where the process is gone.
+    // Sent through the handle: it returns false where the process has ended.
     own.child.kill('SIGCONT')
   }
 
@@ -178,12 +178,12 @@ export function createChaosProcess(
     }
   }
 
-  async function look(): Promise<void> {
+  async function poll(): Promise<void> {
     const own = life
     const page = await answer('/metrics')
     if (!own || !page?.ok) return
     const sum = parseMetrics(page.text)
-    // Gauges of a task begin anew when it is opened again.
+    // Gauges of a task start over when it is opened again.
     own.counts.late = Math.max(own.counts.late, sum('millrace_late_events'))
     own.counts.releasedEarly = Math.max(own.counts.releasedEarly, sum('millrace_released_early_events'))
     own.counts.restored = Math.max(own.counts.restored, sum('millrace_refolded_total'))
@@ -198,7 +198,7 @@ export function createChaosProcess(
     kill,
     pause,
     stop,
-    look,
+    poll,
     isRunning: () => life !== null,
     isReady: async () => (await answer('/health/ready'))?.ok ?? false,
     get counts() {

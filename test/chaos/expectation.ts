@@ -18,7 +18,7 @@ export interface Expectation {
   readonly predictions: ReadonlyMap<string, ExpectedPrediction>
   /** Keys with facts, by entity. */
   readonly keys: ReadonlyMap<string, ReadonlySet<string>>
-  /** A store that holds what an undisturbed run would have left, at the positions where the other one stands. */
+  /** A store that holds what an undisturbed run would have left, at the positions of the other one. */
   storeAt(positions: PositionOf): Promise<FeatureStore>
 }
 

@@ -1,29 +1,29 @@
-/** What a run finds wrong: told at once, the first few of a kind in full, all of them counted. Used by `run-chaos.ts`. */
+/** What a run finds wrong: printed at once, the first few of a kind in full, all of them counted. Used by `run-chaos.ts`. */
 
 export interface Findings {
   readonly count: number
-  /** The sentences that were told. */
-  readonly told: readonly string[]
+  /** The sentences that were printed. */
+  readonly printed: readonly string[]
   add(sentences: readonly string[]): void
 }
 
-const toldMax = 10
+const printedMax = 10
 
-export function createFindings(say: (line: string) => void): Findings {
-  const told: string[] = []
+export function createFindings(printLine: (line: string) => void): Findings {
+  const printed: string[] = []
   let count = 0
   return {
     get count() {
       return count
     },
-    told,
+    printed,
     add(sentences) {
       count += sentences.length
-      for (const sentence of sentences.slice(0, toldMax)) {
-        told.push(sentence)
-        say(`VIOLATION  ${sentence}`)
+      for (const sentence of sentences.slice(0, printedMax)) {
+        printed.push(sentence)
+        printLine(`VIOLATION  ${sentence}`)
       }
-      if (sentences.length > toldMax) say(`VIOLATION  and ${sentences.length - toldMax} more of that kind`)
+      if (sentences.length > printedMax) printLine(`VIOLATION  and ${sentences.length - printedMax} more of that kind`)
     },
   }
 }

@@ -39,7 +39,7 @@ try {
   program.parse()
   const { json, logs, ...options } = program.opts<Given>()
   const report = await runChaos(options, {
-    say: out,
+    printLine: out,
     environment: process.env,
     ...(logs === undefined ? {} : { logsFolder: logs }),
   })

@@ -106,7 +106,7 @@ test('every kind of wrong prediction is found, and the last bit counts', async (
   ])
 })
 
-test('an event that was refused is found', async () => {
+test('a rejected event is found', async () => {
   const { runner, compare } = await ran()
   await runner.sendRaw('transactions', 0, 'no Avro', 'c1')
   const started = runner.start()

@@ -52,8 +52,9 @@ export async function comparePredictions(
       const wanted = expected.get(id)
       if (!wanted) foreign.push(id)
       else {
-        const said = differenceOf(prediction, wanted, names, modelVersion)
-        if (said !== null) differing.push(`event ${id} at ${new Date(prediction.time).toISOString()}: ${said}`)
+        const difference = differenceOf(prediction, wanted, names, modelVersion)
+        if (difference !== null)
+          differing.push(`event ${id} at ${new Date(prediction.time).toISOString()}: ${difference}`)
       }
     })
   } finally {
@@ -70,12 +71,12 @@ function differenceOf(
   names: readonly string[],
   version: string,
 ): string | null {
-  const told = names.flatMap((name, i) =>
+  const differences = names.flatMap((name, i) =>
     Object.is(features[i], wanted.vector[i]) ? [] : [`${name} ${features[i]}, undisturbed ${wanted.vector[i]}`],
   )
-  if (!Object.is(score, wanted.score)) told.push(`score ${score}, undisturbed ${wanted.score}`)
-  if (modelVersion !== version) told.push(`model ${modelVersion}, undisturbed ${version}`)
-  return told.length === 0 ? null : told.join('; ')
+  if (!Object.is(score, wanted.score)) differences.push(`score ${score}, undisturbed ${wanted.score}`)
+  if (modelVersion !== version) differences.push(`model ${modelVersion}, undisturbed ${version}`)
+  return differences.length === 0 ? null : differences.join('; ')
 }
 
 const keysAtOnce = 200
@@ -91,7 +92,7 @@ export async function compareFeatures(
   const positions = new Map<string, string | null>()
   for (const { entity } of plan.stages) {
     for (let partition = 0; partition < partitions; partition++) {
-      const { position } = await store.look(entity.name, partition)
+      const { position } = await store.inspect(entity.name, partition)
       positions.set(`${entity.name}/${partition}`, position)
       if (position === null) differing.push(`${entity.name} ${partition}: the store holds nothing`)
     }

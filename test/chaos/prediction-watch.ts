@@ -27,7 +27,7 @@ const retryMs = 100
 
 export function watchPredictions(broker: BrokerData, plan: Plan, partitions: number): PredictionWatch {
   const { topic, codec } = plan.predictions
-  let places: FetchFrom[] = Array.from({ length: partitions }, (_, partition) => ({ topic, partition, offset: 0 }))
+  let positions: FetchFrom[] = Array.from({ length: partitions }, (_, partition) => ({ topic, partition, offset: 0 }))
   const waiting = new Set<Waiting>()
   let count = 0
   let isClosed = false
@@ -36,7 +36,7 @@ export function watchPredictions(broker: BrokerData, plan: Plan, partitions: num
     const fetcher = await broker.fetcher()
     try {
       while (!isClosed) {
-        const fetched = await fetcher.fetch(places, limits)
+        const fetched = await fetcher.fetch(positions, limits)
         const receivedMs = Date.now()
         for (const { records } of fetched) {
           for (const { value, appendedAtMs } of records) {
@@ -44,7 +44,7 @@ export function watchPredictions(broker: BrokerData, plan: Plan, partitions: num
             if (waiting.size > 0) match(value!, appendedAtMs, receivedMs)
           }
         }
-        places = fetched.map(({ partition, next }) => ({ topic, partition, offset: next }))
+        positions = fetched.map(({ partition, next }) => ({ topic, partition, offset: next }))
       }
     } finally {
       await fetcher.close()
@@ -72,7 +72,7 @@ export function watchPredictions(broker: BrokerData, plan: Plan, partitions: num
   }
 
   const ended = follow()
-  // Whoever waits for `ended` hears of a failure; until somebody does, it must not count as unheard.
+  // The failure reaches the caller that awaits `ended`; until then it must not be an unhandled rejection.
   ended.catch(() => undefined)
   return {
     get count() {

@@ -32,7 +32,7 @@ import { compareFeatures, comparePredictions } from './outcome.ts'
 import { type PredictionWatch, watchPredictions } from './prediction-watch.ts'
 import { drawSchedule, type Fault, workerName } from './schedule.ts'
 
-/** `replay`: events wait without a bound for their place in order, and no vector may differ. `live`: as configured by default. */
+/** `replay`: events wait without a bound for their turn in canonical order, and no vector may differ. `live`: as configured by default. */
 export type ChaosMode = 'replay' | 'live'
 
 export interface ChaosOptions {
@@ -48,10 +48,10 @@ export interface ChaosOptions {
 }
 
 export interface ChaosSurroundings {
-  readonly say: (line: string) => void
+  readonly printLine: (line: string) => void
   /** The processes get it, with the settings of the run on top. */
   readonly environment: Readonly<Record<string, string | undefined>>
-  /** Where each process has a file with all that it says. */
+  /** Folder with the output of each process. */
   readonly logsFolder?: string
 }
 
@@ -62,7 +62,7 @@ export interface Timed {
 }
 
 export interface ChaosReport extends ChaosOptions {
-  /** All that is wrong: what is lost, doubled or refused, a process that ended by itself, and in mode `replay` what differs. */
+  /** All that is wrong: what is lost, doubled or rejected, a process that ended by itself, and in mode `replay` what differs. */
   readonly violations: number
   readonly lost: number
   readonly doubled: number
@@ -85,12 +85,12 @@ export interface ChaosReport extends ChaosOptions {
   readonly predictions: number
   readonly entities: number
   readonly rejected: number
-  /** At least so many: what a process counted between the last look and its kill is not known. */
+  /** At least so many: what a process counted between the last poll and its kill is not known. */
   readonly late: number
   readonly releasedEarly: number
   readonly restored: number
   /** What is wrong, the first few of a kind. */
-  readonly told: readonly string[]
+  readonly printed: readonly string[]
   /** Of this machine over the last minute, when the run began and when its faults were done: what the seconds are to be read with. */
   readonly load: readonly [number, number]
 }
@@ -102,29 +102,29 @@ const sessionTimeoutMs = 6_000
 const readyMaxMs = 60_000
 /** Before the first fault, so that there is something to lose. */
 const warmUpMs = 3_000
-const lookEveryMs = 500
+const pollEveryMs = 500
 /** With nothing new for this long, what has not come will not come. */
 const silenceMaxMs = 90_000
 /** What is committed twice would follow within it. */
 const afterglowMs = 2_000
 
-/** Rejects where a server or the load fails by itself; whatever the pipeline does wrong is in the report. */
+/** Rejects where a server or the load fails by itself; what the pipeline does wrong is in the report. */
 export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroundings): Promise<ChaosReport> {
-  const { say, environment, logsFolder = null } = surroundings
+  const { printLine, environment, logsFolder = null } = surroundings
   const { kills, seed, mode, workers, partitions, rate, compiled } = options
   const beganMs = performance.now()
   const loadBefore = loadNow()
   const schedule = drawSchedule({ kills, workers, sessionTimeoutMs }, createRandom(seed))
-  say(`Seed ${seed}, mode ${mode}: ${schedule.length} faults on ${workers} processes, ${kills} of them kills.`)
-  return closeAll(createShutdown(), async (closing) => {
+  printLine(`Seed ${seed}, mode ${mode}: ${schedule.length} faults on ${workers} processes, ${kills} of them kills.`)
+  return closeAll(createShutdown(), async (shutdown) => {
     if (logsFolder !== null) await mkdir(logsFolder, { recursive: true })
     const folder = await mkdtemp(join(tmpdir(), 'millrace-chaos-'))
-    closing.add('folder', () => rm(folder, { recursive: true, force: true }))
+    shutdown.add('folder', () => rm(folder, { recursive: true, force: true }))
     const servers = await startKillableServers(folder)
-    closing.add('Kafka', servers.kafka.close)
-    closing.add('Redis', servers.redis.close)
+    shutdown.add('Kafka', servers.kafka.close)
+    shutdown.add('Redis', servers.redis.close)
     const broker = createKafkaBroker({ brokers: [servers.kafka.address], clientId: 'chaos' })
-    closing.add('connections', broker.close)
+    shutdown.add('connections', broker.close)
     const plan = await loadPlan(definition, namespace)
     const table = generateHandbook()
     const model = await trainModel(plan, table, partitions)
@@ -135,7 +135,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
       plan.topics.map(({ topic }) => topic),
     )
 
-    const findings = createFindings(say)
+    const findings = createFindings(printLine)
     const ofProcesses = {
       MILLRACE_LOG_LEVEL: 'warn',
       ...environment,
@@ -148,28 +148,28 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
     const processes = Array.from({ length: workers }, (_, worker) =>
       createChaosProcess(workerName(worker), ofProcesses, { isCompiled: compiled, logsFolder }),
     )
-    closing.add('processes', () => Promise.all(processes.map((one) => (one.isRunning() ? one.kill() : null))))
+    shutdown.add('processes', () => Promise.all(processes.map((one) => (one.isRunning() ? one.kill() : null))))
     for (const one of processes) one.start()
     await untilReady(processes)
     const watch = watchPredictions(broker.data, plan, partitionsOf(plan.predictions.topic))
-    closing.add('watched predictions', watch.close)
+    shutdown.add('watched predictions', watch.close)
     const load = await startLoad(broker.data, { plan, table, eventsPerSecond: rate, partitionsOf })
-    closing.add('load', load.stop)
-    const looking = setInterval(() => void Promise.all(processes.map((one) => one.look())), lookEveryMs)
-    closing.add('looking', async () => clearInterval(looking))
+    shutdown.add('load', load.stop)
+    const looking = setInterval(() => void Promise.all(processes.map((one) => one.poll())), pollEveryMs)
+    shutdown.add('looking', async () => clearInterval(looking))
 
     const { group } = sharedNames({ namespace }, plan)
     const lastStage = plan.stages.at(-1)!.entity.name
-    const parts = { processes, servers, broker, group, lastStage, watch, load, findings, say }
+    const parts = { processes, servers, broker, group, lastStage, watch, load, findings, printLine }
     const carryOut = createCarryOut(parts)
     await sleep(warmUpMs)
     await Promise.race([carryOut.run(schedule), failureOf(load.ended), failureOf(watch.ended)])
     await load.stop()
     const loadAfter = loadNow()
-    say(`All faults are done; ${load.scored - watch.count} predictions are owed.`)
+    printLine(`All faults are done; ${load.scored - watch.count} predictions are owed.`)
     await drained(load, watch)
     await sleep(afterglowMs)
-    await Promise.all(processes.map((one) => one.look()))
+    await Promise.all(processes.map((one) => one.poll()))
     clearInterval(looking)
     await carryOut.stopAll()
 
@@ -177,7 +177,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
     const compared = await comparePredictions(broker.data, plan, expected.predictions, model.version)
     const { keyPrefix } = sharedNames({ namespace }, plan)
     const store = await createRedisStore({ url: servers.redis.address, pipeline: plan.name, namespace: keyPrefix })
-    closing.add('store', store.close)
+    shutdown.add('store', store.close)
     const features = await compareFeatures(store, plan, expected, partitions)
     findings.add(compared.lost.map((id) => `event ${id} has no prediction`))
     findings.add(compared.doubled.map((id) => `event ${id} has several predictions`))
@@ -211,7 +211,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
       late: total('late'),
       releasedEarly: total('releasedEarly'),
       restored: total('restored'),
-      told: findings.told,
+      printed: findings.printed,
       load: [loadBefore, loadAfter],
     }
   })
@@ -241,13 +241,13 @@ function failureOf(ended: Promise<unknown>): Promise<never> {
   })
 }
 
-/** Returns when all predictions are there, or when none has come for so long that the comparison may say which. */
+/** Returns when all predictions are there, or when none has come for so long that the comparison may find which. */
 async function drained(load: ChaosLoad, watch: PredictionWatch): Promise<void> {
-  let heard = { count: watch.count, atMs: performance.now() }
+  let progress = { count: watch.count, atMs: performance.now() }
   while (watch.count < load.scored) {
     await sleep(50)
-    if (watch.count > heard.count) heard = { count: watch.count, atMs: performance.now() }
-    if (performance.now() - heard.atMs > silenceMaxMs) return
+    if (watch.count > progress.count) progress = { count: watch.count, atMs: performance.now() }
+    if (performance.now() - progress.atMs > silenceMaxMs) return
   }
 }
 

@@ -11,7 +11,7 @@ test('a seed draws the same faults again, another one others', () => {
   expect(draw(8)).not.toEqual(draw(7))
 })
 
-test('there are as many kills as were asked for, the last fault is one, and all others come too', () => {
+test('there are as many kills as requested, the last fault is one, and all others come too', () => {
   for (let seed = 1; seed <= 50; seed++) {
     const faults = drawSchedule(options, createRandom(seed))
     const count = (kind: string) => faults.filter((fault) => fault.kind === kind).length

@@ -1,4 +1,4 @@
-/** Whatever is typed, `millrace` answers with a sentence and a code of its own, and its help holds what it says. */
+/** For any arguments `millrace` answers with a message and an exit code of its own, and the examples in its help work. */
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -15,7 +15,7 @@ const optionsOf = async (name: string) =>
   (await call(['complete', '--', name, '--'])).out.map((line) => line.split('\t')[0]!)
 
 describe('every command', () => {
-  test.each([...commands])('%s says what it does and shows examples that parse', async (name, description) => {
+  test.each([...commands])('%s reports what it does and shows examples that parse', async (name, description) => {
     expect(description).toMatch(/^[A-Z].+\.$/)
     const help = await helpOf(name)
     const examples = help.slice(help.indexOf('Examples:') + 1).map((line) => line.trim())
@@ -27,14 +27,14 @@ describe('every command', () => {
       if (program === 'npm') continue
       expect([program, rest[0]]).toEqual(['millrace', name])
       for (const flag of rest.filter((word) => word.startsWith('--'))) expect(known).toContain(flag)
-      // Parsed up to the end, where the option that does not exist is refused; nothing else of it is.
+      // Parsed up to the end, where the option that does not exist is rejected; nothing else of it is.
       const words = rest.map((word) => word.replace(/^'|'$/g, ''))
       const { code, err } = await call([...words, '--no-such-option'])
       expect([example, code, err[0]]).toEqual([example, 2, "error: unknown option '--no-such-option'"])
     }
   })
 
-  test('has a page of help (vitest -u writes it anew)', async () => {
+  test('has a page of help (vitest -u writes it again)', async () => {
     const pages = await Promise.all(
       [...commands.keys()].map(
         async (name) => `## ${name}\n\n\`\`\`text\n${(await helpOf(name)).join('\n')}\n\`\`\`\n`,
@@ -71,10 +71,10 @@ describe('any arguments', () => {
   }
 
   function expectAnswer(args: readonly string[], { code, out, err }: Called): void {
-    const said = [...out, ...err].join('\n')
+    const output = [...out, ...err].join('\n')
     expect([args, [0, 1, 2].includes(code)]).toEqual([args, true])
-    expect([args, said.includes('Millrace made a mistake')]).toEqual([args, false])
-    if (code !== 0) expect([args, /^error: .+|^FAIL|^Usage: |exist/m.test(said)]).toEqual([args, true])
+    expect([args, output.includes('Millrace made a mistake')]).toEqual([args, false])
+    if (code !== 0) expect([args, /^error: .+|^FAIL|^Usage: |exist/m.test(output)]).toEqual([args, true])
   }
 
   test('of words that mean something somewhere', async () => {
@@ -108,7 +108,7 @@ describe('any arguments', () => {
         fc.array(fc.constantFrom(...words), { maxLength: 6 }),
       )
       .map(([name, definition, rest]) => [name, ...definition, ...rest])
-      // A tail without an end goes on; one with an end in the past ends.
+      // A tail without an end continues; one with an end in the past ends.
       .map((list) => (list[0] === 'tail' ? [...list, '--until', '2018-01-01'] : list))
       .filter((list) => !isLong(list))
       // Files are only written where they can be removed again.

@@ -48,7 +48,7 @@ test('follows a pipeline to its end, batch by batch, and finds the one changed b
   expect(names).toEqual([`${first!.id} userSum`])
 })
 
-test('gives up after five minutes without Kafka, and says how long it tried', async () => {
+test('gives up after five minutes without Kafka, and reports how long it tried', async () => {
   const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 1, startMs: clicksStartMs })
   const beganMs = runner.clock.elapsedMs()
   const away = new PipelineError('kafka_unreachable', 'No broker answered.')

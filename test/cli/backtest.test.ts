@@ -1,4 +1,4 @@
-/** `millrace backtest` over a file of six weeks: its table and figures, the same on every run, and what it refuses. */
+/** `millrace backtest` over a file of six weeks: its table and figures, the same on every run, and what it rejects. */
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -53,7 +53,7 @@ describe('a small file', () => {
       expect(test).toEqual({ from: '2024-02-04', until: '2024-02-11' })
       expect([auc, ap, cp100]).toEqual([measured.auc, measured.averagePrecision, measured.precisionAtK])
       expect(wholeWeek.rows).toBe(420)
-      // It is the amount that tells, and every line has found that.
+      // The amount decides, and every line has learnt that.
       expect(auc, name).toBeGreaterThan(0.6)
       expect(auc).toBeLessThan(1)
     }
@@ -73,7 +73,7 @@ describe('a small file', () => {
     expect(withoutTimes(JSON.parse(readFileSync(again, 'utf8')))).toEqual(withoutTimes(figures))
   })
 
-  test('draws only the lines that are asked for', async () => {
+  test('draws only the lines that are requested', async () => {
     const source = await fileOf(sixWeeks(26))
     const { code, out } = await run(source, '--test-from', '2024-01-16', '--lines', 'split', 'arriving')
     expect(code).toBe(0)
@@ -82,7 +82,7 @@ describe('a small file', () => {
   })
 })
 
-describe('is refused', () => {
+describe('is rejected', () => {
   test.each([
     [
       [],
@@ -101,14 +101,14 @@ describe('is refused', () => {
     [['--test-from', '2024-02-30'], "option '--test-from <day>' argument '2024-02-30' is invalid. Expected a day"],
     [['--test-from', '2024-02-04T12:00:00Z'], 'Expected a day such as 2018-08-08'],
     [['--test-from', '2024-02-04', '--lines', 'best'], 'Allowed choices are split, retrained, continuous, arriving.'],
-    [['--test-from', '2024-02-04', '--seed', '3'], '--seed goes with a generated source'],
+    [['--test-from', '2024-02-04', '--seed', '3'], '--seed applies to a generated source'],
   ])('with %j', async (args, ...parts) => {
     const { code, out, err } = await run(await fileOf(sixWeeks()), ...args)
     expect([code, out]).toEqual([2, []])
     for (const part of parts) expect(err.join('\n')).toContain(part)
   })
 
-  test('what live would refuse', async () => {
+  test('what live would reject', async () => {
     const events: StreamEvent[] = [
       ...sixWeeks(3),
       { stream: 'clicks', values: { clickId: 'x', user: 'u', at: 'soon' } },
@@ -117,7 +117,7 @@ describe('is refused', () => {
     expect([code, err.join('\n')]).toEqual([1, expect.stringContaining('holds no valid event')])
   })
 
-  test('a pipeline that the handbook does not feed', async () => {
+  test('a pipeline that the handbook has no events for', async () => {
     const { code, err } = await run('handbook')
     expect([code, err.join('\n')]).toEqual([
       2,

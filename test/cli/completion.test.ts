@@ -1,4 +1,4 @@
-/** What a shell offers: asked of the command, and of real shells that have read the script. */
+/** Completions: of the command itself, and of real shells that have sourced the script. */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

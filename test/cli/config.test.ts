@@ -1,4 +1,4 @@
-/** `millrace config`: the settings that hold, as lines and as JSON, and what is said where they are wrong. */
+/** `millrace config`: the settings in effect, as lines and as JSON, and the messages for invalid ones. */
 import { expect, test } from 'vitest'
 import { configTable } from '../../runtime/config/config.ts'
 import { call } from './call.ts'

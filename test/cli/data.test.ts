@@ -119,7 +119,7 @@ describe('millrace data', () => {
     })
     for (let quiet = 0; quiet < 2; ) quiet = (await follower.step()).isAtEnd ? quiet + 1 : 0
     await follower.close()
-    // Kafka is not asked where there is a file.
+    // Kafka is not read where there is a file.
     const openBroker = () => {
       throw new Error('asked')
     }
@@ -146,7 +146,7 @@ describe('millrace data', () => {
     expect(existsSync(join(folder, 'other', 'training', 'card-fraud.duckdb'))).toBe(true)
   })
 
-  test('says what is wrong with a file', async () => {
+  test('reports what is wrong with a file', async () => {
     const folder = await scratchFolder()
     const file = join(folder, 'store')
     const gone = await call(['data', definition, '--store', file])
@@ -162,7 +162,7 @@ describe('millrace data', () => {
     ])
   })
 
-  test('of nothing says so', async () => {
+  test('of nothing reports it', async () => {
     const folder = await scratchFolder()
     const broker = createMemoryBroker({ clock })
     await ensureTopics(broker.admin, plan, 2)

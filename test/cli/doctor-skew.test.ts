@@ -41,7 +41,7 @@ test('an audit that found nothing is well', async () => {
   })
 })
 
-test('one that found a difference fails, and says where to look', async () => {
+test('one that found a difference fails, and reports where to find details', async () => {
   expect(await examine(await answering(200, { ...sound, differing: 2 }))).toMatchObject({
     status: 'fail',
     message: '2 of 12,345 outputs differ in 1 % of the entities; 7 not checked, 3 pending.',

@@ -1,4 +1,4 @@
-/** What `doctor` says of a pipeline on the broker and the store in memory: well, and with each thing that can be wrong really wrong. */
+/** The checks of `doctor` on the broker and the store in memory: of a healthy pipeline, and with every fault that they detect. */
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -153,7 +153,7 @@ describe('a pipeline that is well', () => {
     await subject.started.stop()
   })
 
-  test('is looked at without being disturbed', async () => {
+  test('is inspected without being disturbed', async () => {
     const subject = await atWork()
     await examine(subject)
     await subject.runner.send('clicks', click('later', 'u1', 30).values)
@@ -161,7 +161,7 @@ describe('a pipeline that is well', () => {
     await subject.started.stop()
   })
 
-  test('stands level in Redis and Kafka once it has stopped', async () => {
+  test('is equal in Redis and Kafka once it has stopped', async () => {
     const { lines } = await examine(await stopped())
     expect(lines('position user')).toEqual(["ok    position user: partitions 0, 1 equal to Kafka's committed offsets."])
     expect(lines('position page')).toEqual(["ok    position page: partitions 0, 1 equal to Kafka's committed offsets."])
@@ -183,7 +183,7 @@ describe('a pipeline that is well', () => {
 })
 
 describe('topics', () => {
-  test('with other settings are told with the command that mends them', async () => {
+  test('with other settings are reported with the command that repairs them', async () => {
     const { code, lines } = await examine(
       await setUp({ 'cleanup.policy': 'compact', 'retention.ms': '-1', 'max.message.bytes': '2097152' }),
     )
@@ -195,7 +195,7 @@ describe('topics', () => {
     )
   })
 
-  test('that do not exist are told, and what needs them is not checked', async () => {
+  test('that do not exist are reported, and what needs them is not checked', async () => {
     const { runner } = await setUp()
     const broker = createMemoryBroker({ clock: runner.clock })
     const { code, lines } = await examine({ runner, broker })
@@ -211,7 +211,7 @@ describe('topics', () => {
 })
 
 describe('lag', () => {
-  test('that nobody works off is told with its age', async () => {
+  test('that no process consumes is reported with its age', async () => {
     const subject = await setUp()
     await subject.runner.sendAll(Array.from({ length: 3 }, (_, n) => click(`c${n}`, 'u', n)))
     await subject.runner.clock.sleep(90_000)
@@ -222,7 +222,7 @@ describe('lag', () => {
     ])
   })
 
-  test('that is old beside a process at work is told otherwise, that is young is well', async () => {
+  test('that is old beside a process at work has another message, a young one is healthy', async () => {
     const subject = await setUp()
     const { runner } = subject
     // A member that reads nothing.
@@ -303,15 +303,15 @@ describe('stored state', () => {
 
   test('of another layout and of a rebuild that did not end', async () => {
     const expected = { clusterId: 'memory', stateFingerprint: 'b', partitions: 1 }
-    const look = (identity: Parameters<typeof identityCheck>[1][number]['identity']) =>
+    const checkOf = (identity: Parameters<typeof identityCheck>[1][number]['identity']) =>
       identityCheck('state user', [{ owner: '1:0', position: 'p', identity }], expected, definition)
-    expect(look({ ...expected, stateFingerprint: 'a' })).toEqual({
+    expect(checkOf({ ...expected, stateFingerprint: 'a' })).toEqual({
       name: 'state user',
       status: 'fail',
       message: 'it was made by a definition with another layout of state, a; this one has b.',
       remedy: `Start with the definition it belongs to, or set MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
     })
-    expect(look('clearing')).toEqual({
+    expect(checkOf('clearing')).toEqual({
       name: 'state user',
       status: 'fail',
       message: 'a rebuild of partitions 0 was started and not finished.',
@@ -338,13 +338,13 @@ describe('stored state', () => {
     ])
   })
 
-  test('that lost its tail, where retention has removed what lies between', async () => {
+  test('that lost its tail, where retention has removed what is between', async () => {
     const subject = await stopped()
     const { runner } = subject
     const busy = (await runner.broker.data.bounds([0, 1].map((partition) => ({ topic: 'clicks', partition })))).find(
       ({ end }) => end > 0,
     )!
-    const { identity } = await runner.store.look('user', busy.partition)
+    const { identity } = await runner.store.inspect('user', busy.partition)
     const task = await runner.store.claim('user', busy.partition, 'x', identity as never, { rebuild: true })
     const frontier = { time: Number.NEGATIVE_INFINITY, order: -1 }
     const at = { resumeOffset: 0, nextOffset: 0, maxEventTime: Number.NEGATIVE_INFINITY }
@@ -623,7 +623,7 @@ describe('figures', () => {
     ])
   })
 
-  test('that Redis tells are read from its words', () => {
+  test('of Redis are parsed from its INFO reply', () => {
     const info = 'redis_version:7.2.4\r\nrole:slave\r\nmaxmemory:1000\r\nused_memory:10\r\naof_enabled:1\r\n'
     expect(parseServerInfo(`# Server\r\n${info}aof_last_write_status:err\r\nmaxmemory_policy:noeviction`)).toEqual({
       version: 'Redis 7.2.4',

@@ -11,7 +11,7 @@ const plan = compile(cardFraud)
 const instant = Date.UTC(2018, 4, 1)
 const base = { partition: 1, instant, status: 'complete', beforeRetention: [], failed: [], newestFactAgeMs: 5 } as const
 
-/** Answers every key from the list, and keeps what was asked. */
+/** Answers every key from the list, and records the requests. */
 function routesFor(items: readonly KeyAnswer[]) {
   const asked: Array<{ entity: string; keys: readonly string[]; request: ReadRequest }> = []
   const server = createHttpServer({ log: { info: () => undefined, warn: () => undefined, error: () => undefined } })
@@ -87,11 +87,11 @@ test('--json prints what the process answered', async () => {
 })
 
 test('a process that is not there', async () => {
-  const refuse: typeof fetch = async () => {
+  const rejectFetch: typeof fetch = async () => {
     throw new TypeError('fetch failed', { cause: new Error('connect ECONNREFUSED 127.0.0.1:1') })
   }
   const args = ['features', 'pipelines/card-fraud.ts', 'customer', '1', '--url', 'http://127.0.0.1:1']
-  const { code, err } = await call(args, { fetch: refuse })
+  const { code, err } = await call(args, { fetch: rejectFetch })
   expect([code, err[0]]).toEqual([
     1,
     'error: No Millrace process answers at http://127.0.0.1:1 (connect ECONNREFUSED 127.0.0.1:1): ' +

@@ -11,7 +11,7 @@ const plan = await loadPlan(definition, '')
 const features = plan.features.map(({ name }) => name)
 const never = new AbortController().signal
 
-/** Made anew for each fit, since its rows are moved. */
+/** Made again for each fit, since its rows are moved. */
 function someRows(rowCount = 400): TrainingRows {
   const random = createRandom(5)
   const rows = Float64Array.from({ length: rowCount * features.length }, () => random.next())
@@ -29,11 +29,11 @@ const fitOf = (more: Partial<Parameters<typeof fitInWorker>[0]> = {}) =>
     ...more,
   })
 
-test('gives the weights that a fit in this thread gives, and tells how far it is', async () => {
-  const told: number[] = []
-  const fitted = await fitOf({ onProgress: (done) => told.push(done) })(someRows(), { seed: 3, signal: never })
+test('gives the weights that a fit in this thread gives, and reports its progress', async () => {
+  const progress: number[] = []
+  const fitted = await fitOf({ onProgress: (done) => progress.push(done) })(someRows(), { seed: 3, signal: never })
   expect(fitted).toEqual(await modelOf(plan.model).fit(someRows(), { seed: 3 }))
-  expect(told.at(-1)).toBe(1)
+  expect(progress.at(-1)).toBe(1)
 })
 
 test('takes its rows over, so that nothing is held twice', async () => {
@@ -42,7 +42,7 @@ test('takes its rows over, so that nothing is held twice', async () => {
   expect(rows.rows.length).toBe(0)
 })
 
-test('that takes too long is ended, and says what to do', async () => {
+test('that takes too long is ended, and reports what to do', async () => {
   await expect(fitOf({ timeMaxMs: 1 })(someRows(), { seed: 3, signal: never })).rejects.toMatchObject({
     code: 'model_untrainable',
     message: expect.stringContaining('learn.retrain.over'),
@@ -57,13 +57,13 @@ test('that is aborted ends with the reason', async () => {
   await expect(fitOf()(someRows(), { seed: 3, signal: stop.signal })).rejects.toThrow('no more')
 })
 
-test('of rows that nothing can be learnt from is refused as it is here', async () => {
+test('of rows that nothing can be learnt from is rejected as it is here', async () => {
   const rows = someRows()
   rows.labels.fill(0)
   await expect(fitOf()(rows, { seed: 3, signal: never })).rejects.toMatchObject({ code: 'model_untrainable' })
 })
 
-test('of a definition that is gone says so', async () => {
+test('of a definition that was removed is reported', async () => {
   const fitting = fitOf({ definition: 'pipelines/none.ts' })(someRows(), { seed: 3, signal: never })
   await expect(fitting).rejects.toMatchObject({ code: 'usage' })
 })

@@ -1,4 +1,4 @@
-/** The followed registry: up to date at start, read anew after a failure that passes, given up after one that does not. */
+/** The followed registry: up to date at start, read again after a failure that passes, given up after one that does not. */
 import { expect, onTestFinished, test } from 'vitest'
 import { followModels } from '../../cli/run/follow-models.ts'
 import { ensureTopics } from '../../cli/topics/requirements.ts'
@@ -74,10 +74,10 @@ async function setUp() {
     onTestFinished(() => models.close())
     return models
   }
-  /** Looks every 5 ms of the test's time, for a minute of it. */
+  /** Polls every 5 ms of the test's time, for a minute of it. */
   const until = async (holds: () => boolean) => {
-    for (let looks = 0; !holds(); looks++) {
-      if (looks > 12_000) throw new Error(`it never came to hold: ${holds}`)
+    for (let tries = 0; !holds(); tries++) {
+      if (tries > 12_000) throw new Error(`it never came to hold: ${holds}`)
       await clock.sleep(5)
     }
   }

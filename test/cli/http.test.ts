@@ -55,7 +55,7 @@ describe('health', () => {
     expect([answer.status, answer.json()]).toEqual([200, { status: 'live' }])
   })
 
-  test('ready with its tasks once nothing speaks against it', async () => {
+  test('ready with its tasks once every check passes', async () => {
     const { get } = serverWith({
       tasks: [task(customer, 0), task(terminal, 3)],
       checks: [{ part: 'Kafka', check: async () => 'ok' }],
@@ -74,7 +74,7 @@ describe('health', () => {
     expect([answer.status, answer.json()]).toEqual([503, { status: 'not ready', reasons }])
   })
 
-  test('not ready while tasks are refolding, a server does not answer, and it is stopping: all reasons', async () => {
+  test('not ready while tasks are restored, a server does not answer, and it is stopping: all reasons', async () => {
     const unreachable = new PipelineError('kafka_unreachable', 'No broker answered at localhost:1.')
     const { get } = serverWith({
       tasks: [task(customer, 0), task(customer, 1, true), task(terminal, 2, true)],

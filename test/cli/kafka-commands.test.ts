@@ -82,7 +82,7 @@ describe('topics', () => {
 })
 
 describe('produce', () => {
-  test('sends what is valid, tells what is not, and prints what it did', async () => {
+  test('sends what is valid, reports what is not, and prints what it did', async () => {
     const { broker, openBroker } = await brokerWithTopics()
     const figures = join(await scratchFolder(), 'figures.json')
     const stdin = [transaction(0), 'nonsense', transaction(1, { amount: 'much' }), transaction(2)].join('\n')
@@ -192,7 +192,7 @@ describe('tail', () => {
     })
   })
 
-  test('prints dead letters with their place and problems; bytes as text where they are text', async () => {
+  test('prints dead letters with their location and problems; bytes as text where they are text', async () => {
     const { broker, openBroker } = await brokerWithTopics()
     const rejection: DeadLetter = {
       stage: 'customer',
@@ -221,7 +221,7 @@ describe('tail', () => {
     expect(JSON.parse(out[0]!)).toMatchObject({ key: 'ü', value: { base64: '/wA=' }, offset: 17 })
   })
 
-  test('from the end waits for what comes, until it is told to stop', async () => {
+  test('from the end waits for what comes, until it is stopped', async () => {
     const { broker, openBroker } = await brokerWithTopics()
     const encode = plan.predictions.codec.encode
     await send(broker, plan.predictions.topic, [encode({ ...prediction, id: 'old' })])
@@ -257,7 +257,7 @@ describe('tail', () => {
 })
 
 describe('train', () => {
-  /** Frauds have large amounts, mostly: 60 ripe rows and one that waits for its label. */
+  /** Frauds have large amounts, mostly: 60 mature rows and one that waits for its label. */
   async function brokerWithLog() {
     const made = await brokerWithTopics()
     const rows = Array.from({ length: 61 }, (_, n) => ({
@@ -329,7 +329,7 @@ describe('train', () => {
     ])
   })
 
-  test('without labels says what is there', async () => {
+  test('without labels reports what is there', async () => {
     const { openBroker } = await brokerWithTopics()
     const { code, err } = await call(['train', path], { env, openBroker })
     expect(code).toBe(1)

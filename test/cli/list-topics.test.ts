@@ -33,8 +33,8 @@ describe('topics', () => {
       'MISSING  card-fraud.terminal     repartition  - / 2       - / 38d',
       'MISSING  card-fraud.predictions  predictions  - / 2       - / 90d',
       'MISSING  card-fraud.rejected     rejected     - / 2       - / 90d',
-      'MISSING  card-fraud.models       models       - / 1       - / for ever',
-      'MISSING  card-fraud.schemas      schemas      - / 1       - / for ever',
+      'MISSING  card-fraud.models       models       - / 1       - / forever',
+      'MISSING  card-fraud.schemas      schemas      - / 1       - / forever',
       ...plan.topics.flatMap(({ topic }) => [`${topic}: it does not exist.`, `  millrace topics ${path} --create`]),
       '0 of 7 topics are as the pipeline needs them.',
     ])
@@ -78,7 +78,7 @@ describe('topics', () => {
     expect([...counts.values()]).toEqual([12, 12, 12, 12, 12, 1, 1])
   })
 
-  test('with other settings are told with the command that mends them', async () => {
+  test('with other settings are reported with the command that repairs them', async () => {
     const { broker, topics } = setUp()
     const specs = topicSpecs(plan, 2)
     const wrong = { 'message.timestamp.type': 'CreateTime', 'retention.ms': '604800000' }
@@ -92,14 +92,14 @@ describe('topics', () => {
     )
     expect(out.slice(-3)).toEqual([
       'chargebacks: message.timestamp.type expected LogAppendTime, received CreateTime; ' +
-        'retention.ms expected at least 3283200000 (38d) or -1 (for ever), received 604800000 (7d).',
+        'retention.ms expected at least 3283200000 (38d) or -1 (forever), received 604800000 (7d).',
       '  kafka-configs --bootstrap-server kafka:9092 --alter --entity-type topics --entity-name chargebacks ' +
         '--add-config message.timestamp.type=LogAppendTime,retention.ms=3283200000',
       '6 of 7 topics are as the pipeline needs them.',
     ])
   })
 
-  test('whose partition counts differ where one task reads both are told', async () => {
+  test('whose partition counts differ where one task reads both are reported', async () => {
     const { broker, topics } = setUp()
     const counts: Record<string, number> = {
       transactions: 4,

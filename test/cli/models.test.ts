@@ -54,11 +54,11 @@ async function withVersions(count: number) {
   return { writer, models, broker }
 }
 
-/** Nobody listens there. */
-const nobody = 'http://127.0.0.1:1'
+/** Nothing listens there. */
+const unusedUrl = 'http://127.0.0.1:1'
 
 /** A server that answers `/trainer` like that; null: 404. */
-async function trainerThatSays(answer: () => object | null): Promise<string> {
+async function trainerAnswering(answer: () => object | null): Promise<string> {
   const server = createHttpServer({ log: createLog('silent') })
   server.get('/trainer', async (_, reply) => answer() ?? reply.code(404).send())
   onTestFinished(() => server.close())
@@ -66,7 +66,7 @@ async function trainerThatSays(answer: () => object | null): Promise<string> {
 }
 
 describe('models list', () => {
-  test('says where each version stands, newest first', async () => {
+  test('lists the role of each version, newest first', async () => {
     const { writer, models } = await withVersions(3)
     await writer.promote('v1', cause)
     await writer.promote('v2', cause)
@@ -75,7 +75,7 @@ describe('models list', () => {
     await writer.reject('v3', { ...cause, against: 'v1', figures: { gain: -0.1 } })
     await writer.publish(draft(4, { fingerprint: 'other', origin: 'continuous' }))
     const figures = join(await scratchFolder(), 'models.json')
-    const { code, out } = await models('list', '--count', '3', '--trainer', nobody, '--json', figures)
+    const { code, out } = await models('list', '--count', '3', '--trainer', unusedUrl, '--json', figures)
     expect(code).toBe(0)
     expect(out).toEqual([
       'version  standing               made                      origin      model     rows  positives  averagePrecision',
@@ -84,7 +84,7 @@ describe('models list', () => {
       'v2       rolled back            2024-01-01T00:00:00.000Z  retrain     logistic  1000  20         0.52',
       '1 older ones are not listed (--count).',
       '',
-      `How they did as served is not known here: no trainer answers at ${nobody} (bad port).`,
+      `How they did as served is not known here: no trainer answers at ${unusedUrl} (bad port).`,
     ])
     const written = JSON.parse(await readFile(figures, 'utf8'))
     expect(written.versions.map(({ version }: { version: string }) => version)).toEqual(['v4', 'v3', 'v2'])
@@ -97,7 +97,7 @@ describe('models list', () => {
     expect(written.evaluation).toBeNull()
   })
 
-  test('tells what the trainer knows of them as served and in shadow', async () => {
+  test('reports what the trainer knows of them as served and in shadow', async () => {
     const { models } = await withVersions(2)
     const report = (version: string) => {
       const rows = Array.from({ length: 20 }, (_, row) => row)
@@ -121,7 +121,7 @@ describe('models list', () => {
       shadows: { v2: report('v2') },
       store: { maturedUntil: '2024-01-02T00:00:00.000Z' },
     }
-    const url = await trainerThatSays(() => answer)
+    const url = await trainerAnswering(() => answer)
     const { out } = await models('list', '--trainer', url)
     const lines = out.slice(out.indexOf('') + 1).map((line) => line.split(/ {2,}/).slice(0, 5).join(' '))
     expect(lines).toEqual([
@@ -136,7 +136,7 @@ describe('models list', () => {
   })
 
   test.each([
-    ['no label has ripened', { served: null, store: { matured: 0 } }, /no label has ripened yet, says the trainer/],
+    ['no label has matured', { served: null, store: { matured: 0 } }, /no label has matured yet, says the trainer/],
     ['not evaluated', { served: null, store: { matured: 5 } }, /it has not evaluated since its start/],
     ['of another namespace', { models: 'other.card-fraud.models' }, /is the trainer of other\.card-fraud\.models\.$/],
     ['of another version', { models: undefined }, /is no trainer of this version\.$/],
@@ -145,13 +145,13 @@ describe('models list', () => {
   ])('says why it does not know: %s', async (_, answer, why) => {
     const { models } = await withVersions(1)
     const whole = { models: plan.models.topic, served: null, shadows: {}, store: {} }
-    const url = await trainerThatSays(() => answer && { ...whole, ...answer })
+    const url = await trainerAnswering(() => answer && { ...whole, ...answer })
     const { code, out } = await models('list', '--trainer', url)
     expect(code).toBe(0)
     expect(out.at(-1)).toMatch(why)
   })
 
-  test('of an empty registry says what to do', async () => {
+  test('of an empty registry advises what to do', async () => {
     const { models } = await withVersions(0)
     expect((await models('list')).out).toEqual([
       'models-test.card-fraud.models has no version yet. Type: millrace train <definition>',
@@ -160,7 +160,7 @@ describe('models list', () => {
 })
 
 describe('models show', () => {
-  test('tells lineage, weights and what became of the version, and writes it to a file', async () => {
+  test('shows lineage, weights and what became of the version, and writes it to a file', async () => {
     const { writer, models } = await withVersions(2)
     await writer.reject('v2', { by: 'the gate', reason: 'v2 is worse.', against: null, figures: {} })
     await writer.promote('v2', cause)
@@ -190,7 +190,7 @@ describe('models show', () => {
     )
   })
 
-  test('of a version that there is none of says which there are', async () => {
+  test('of a version that there is none of reports which there are', async () => {
     const { models } = await withVersions(2)
     const { code, err } = await models('show', 'v7')
     expect([code, err]).toEqual([
@@ -259,7 +259,7 @@ describe('a change', () => {
     ])
   })
 
-  test('that another one came before says who that was', async () => {
+  test('that came after another one reports who that was', async () => {
     const { writer, models, broker } = await withVersions(3)
     await writer.promote('v1', cause)
     // The rival's record is there before that of the command.
@@ -281,7 +281,7 @@ describe('a change', () => {
     expect((await models('list')).out[1]).toMatch(/^v3 +champion /)
   })
 
-  test('to a version of another definition, or that contradicts this one, is refused', async () => {
+  test('to a version of another definition, or that contradicts this one, is rejected', async () => {
     const { writer, models } = await withVersions(1)
     await writer.publish(draft(2, { fingerprint: 'other' }))
     await writer.publish(draft(3, { model: { kind: 'prior', features: ['x'], probability: 0.1 } }))
@@ -298,7 +298,7 @@ describe('a change', () => {
 })
 
 describe('models import', () => {
-  test('publishes the model of a file under a name of this registry, and promotes it where that is asked for', async () => {
+  test('publishes the model of a file under a name of this registry, and promotes it on request', async () => {
     const { writer, models } = await withVersions(1)
     const file = join(await scratchFolder(), 'model.json')
     await writeFile(

@@ -90,7 +90,7 @@ describe('the document', () => {
     ])
   })
 
-  test('says of an event and of features what the definition says', async () => {
+  test('describes events and features as the definition does', async () => {
     const { components } = await documentOf(cardFraud)
     const { properties, required } = components.schemas['event.transactions'] as {
       properties: Record<string, object>
@@ -142,7 +142,7 @@ const plan: Plan = {
   features: shops.features,
 }
 
-/** Asks a server; the answer must be one that the document of the same server describes. */
+/** Sends a request; the answer must be one that the document of the same server describes. */
 async function described(
   asked: InjectOptions,
   more: { reader?: FeatureReader; producer?: Pick<Producer, 'send'>; isStopping?: boolean } = {},

@@ -55,7 +55,7 @@ const ids = (from: number, to: number) => Array.from({ length: to - from }, (_, 
 const withSemicolons = [...asTransactions, '--delimiter', ';']
 
 describe('columns', () => {
-  test('of other names are mapped, and those that nobody reads are told', async () => {
+  test('of other names are mapped, and unused ones are reported', async () => {
     const { broker, folder, produce } = await setUp()
     const file = join(folder, 'tx.csv')
     await writeFile(file, `${header}\n${csv(0, 3)}`)
@@ -68,7 +68,7 @@ describe('columns', () => {
     )
   })
 
-  test('that are missing are one error, before Kafka is asked', async () => {
+  test('that are missing are one error, before Kafka is contacted', async () => {
     const { folder } = await setUp()
     const file = join(folder, 'tx.csv')
     await writeFile(file, `${header}\n${csv(0, 3)}`)
@@ -104,15 +104,15 @@ describe('columns', () => {
   })
 })
 
-describe('options that do not go together are refused', () => {
-  const refusals: Array<[string[], string]> = [
+describe('options that exclude each other are rejected', () => {
+  const rejectedOptions: Array<[string[], string]> = [
     [
       ['--source', 'stdin', '--resume'],
-      '--resume goes with a file or a generated source: standard input cannot be read',
+      '--resume applies to a file or a generated source: standard input cannot be read',
     ],
     [['--source', 'stdin', '--format', 'parquet'], 'Parquet is not read from standard input'],
-    [['--source', 'stdin', '--delimiter', ';'], '--delimiter goes with CSV only, and this source is jsonl.'],
-    [['--source', 'handbook', '--format', 'csv'], '--format goes with a file or stdin only'],
+    [['--source', 'stdin', '--delimiter', ';'], '--delimiter applies to CSV only, and this source is jsonl.'],
+    [['--source', 'handbook', '--format', 'csv'], '--format applies to a file or stdin only'],
     [['--source', 'LICENSE'], 'The ending of LICENSE does not say what it holds; expected .csv, .tsv'],
     [['--source', 'none.csv'], 'Source none.csv cannot be read: ENOENT'],
     [['--source', 'test'], 'Source test cannot be read: it is no file'],
@@ -123,7 +123,7 @@ describe('options that do not go together are refused', () => {
     [['--source', 'stdin', '--format', 'csv', '--delimiter', '""'], 'Expected one character such as ";"'],
     [['--source', 'stdin', '--format', 'xml'], 'Allowed choices are csv, jsonl, parquet.'],
   ]
-  test.each(refusals)('%s', async (args, expected) => {
+  test.each(rejectedOptions)('%s', async (args, expected) => {
     const { code, err } = await call(['produce', path, ...args], { env, openBroker: () => expect.fail('none') })
     expect(code).toBeGreaterThan(0)
     expect(err.join('\n')).toContain(expected)
@@ -131,7 +131,7 @@ describe('options that do not go together are refused', () => {
 })
 
 describe('resume', () => {
-  test('goes on after what was sent, also where lines were added since', async () => {
+  test('continues after what was sent, also where lines were added since', async () => {
     const { broker, folder, produce } = await setUp()
     const file = join(folder, 'tx.csv')
     await writeFile(file, `${header}\n${csv(0, 50)}`)
@@ -156,7 +156,7 @@ describe('resume', () => {
     expect(await idsIn(broker)).toEqual(ids(0, 60))
   })
 
-  test('is refused in a file that was changed', async () => {
+  test('is rejected in a file that was changed', async () => {
     const { folder, produce } = await setUp()
     const file = join(folder, 'tx.csv')
     await writeFile(file, `${header}\n${csv(0, 5)}`)
@@ -182,7 +182,7 @@ describe('resume', () => {
 })
 
 describe('rows that are not sent', () => {
-  const told = (line: string) => JSON.parse(line) as Record<string, unknown>
+  const parsed = (line: string) => JSON.parse(line) as Record<string, unknown>
 
   test('are written so that they can be repaired and sent', async () => {
     const { broker, folder, produce } = await setUp()
@@ -191,7 +191,7 @@ describe('rows that are not sent', () => {
     const { out } = await produce(file, [...withSemicolons, '--rejected', rejected])
     expect(out.at(-1)).toBe('  not sent, since they are no valid events: 4 (type 1, not_csv 1, range 1, length 1)')
     const lines = (await readFile(rejected, 'utf8')).trim().split('\n')
-    expect(lines.map(told)).toEqual([
+    expect(lines.map(parsed)).toEqual([
       {
         stream: 'transactions',
         txId: 't1',
@@ -233,7 +233,7 @@ describe('rows that are not sent', () => {
     await appendFile(rejected, `${once.split('\n')[1]!.replace('"row":3', '"row":4')}\n{"stream":"tra`)
     await appendFile(file, `${row(3, 'z')}\n`)
     await produce(file, [...args, '--resume'])
-    const rows = (await readFile(rejected, 'utf8')).trim().split('\n').map(told)
+    const rows = (await readFile(rejected, 'utf8')).trim().split('\n').map(parsed)
     expect(rows.map(({ amount, $rejected }) => [amount, ($rejected as { row: number }).row])).toEqual([
       ['x', 1],
       ['y', 3],
@@ -241,7 +241,7 @@ describe('rows that are not sent', () => {
     ])
   })
 
-  test('never go on in a file of another kind', async () => {
+  test('never continue in a file of another kind', async () => {
     const { folder, produce } = await setUp()
     const [file, rejected] = [join(folder, 'tx.csv'), join(folder, 'other.jsonl')]
     await writeFile(file, `${header}\n${csv(0, 1)}`)

@@ -4,7 +4,7 @@ import { call } from './call.ts'
 
 const cardFraud = 'pipelines/card-fraud.ts'
 
-describe('wrong usage says what to type and ends with 2', () => {
+describe('wrong usage reports what to type and ends with 2', () => {
   test('an unknown command', async () => {
     expect(await call(['prodce'])).toEqual({
       code: 2,
@@ -74,7 +74,7 @@ describe('wrong usage says what to type and ends with 2', () => {
 
   test('bounds on a source that has none', async () => {
     const { code, err } = await call(['produce', cardFraud, '--source', 'stdin', '--seed', '1'])
-    expect([code, err[0]]).toEqual([2, 'error: --seed goes with a generated source such as --source handbook only.'])
+    expect([code, err[0]]).toEqual([2, 'error: --seed applies to a generated source such as --source handbook only.'])
   })
 
   test('a stream that the pipeline does not have', async () => {

@@ -1,4 +1,4 @@
-/** `millrace rejected`: dead letters listed, shown and put back, on the broker in memory. */
+/** `millrace rejected`: dead letters listed, shown and requeued, on the broker in memory. */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -20,8 +20,8 @@ const home = partitionOf(Buffer.from('c1'), 2)
 const late = { path: '/at', code: 'late', expected: 'a later one', received: '2018-04-01' } as const
 
 function refused(more: Partial<RejectedRecord> = {}): RejectedRecord {
-  const place = { topic: 'transactions', partition: 1 - home, offset: 0, appendedAtMs: atMs }
-  return { ...place, key: null, value: Buffer.from(JSON.stringify(values)), headers: {}, problems: [late], ...more }
+  const option = { topic: 'transactions', partition: 1 - home, offset: 0, appendedAtMs: atMs }
+  return { ...option, key: null, value: Buffer.from(JSON.stringify(values)), headers: {}, problems: [late], ...more }
 }
 
 async function opened(deadLetters: ReadonlyArray<readonly [stage: string, RejectedRecord]>) {
@@ -80,13 +80,13 @@ describe('list', () => {
     ],
     [['--stage', 'http'], ['0:2']],
     [['--since', '2018-04-01T00:01:01Z', '--until', '2018-04-01T00:01:02Z'], ['0:1']],
-  ])('takes %j', async (args, places) => {
+  ])('takes %j', async (args, locations) => {
     const { rejected } = await opened(three)
     const { out } = await rejected('list', path, '--json', ...args)
-    expect(out.map((line) => JSON.parse(line).location)).toEqual(places)
+    expect(out.map((line) => JSON.parse(line).location)).toEqual(locations)
   })
 
-  test('of nothing says so', async () => {
+  test('of nothing reports it', async () => {
     const { rejected } = await opened([])
     expect((await rejected('list', path)).out).toEqual(['0 dead letters.'])
   })
@@ -102,7 +102,7 @@ describe('list', () => {
 })
 
 describe('show', () => {
-  test('prints everything, the event as JSON whatever it came as', async () => {
+  test('prints everything, the event as JSON in any encoding', async () => {
     const avro = plan.scored.codec.encode(values)
     const { rejected } = await opened([
       ['customer', refused({ key: Buffer.from([0xff]), headers: { trace: Buffer.from('t1') } })],
@@ -128,7 +128,7 @@ describe('show', () => {
     )
   })
 
-  test('of a place without a dead letter', async () => {
+  test('of a location without a dead letter', async () => {
     const { rejected } = await opened([])
     const { code, err } = await rejected('show', path, '1:7')
     expect([code, err[0]]).toEqual([
@@ -197,7 +197,7 @@ describe('replay', () => {
     ])
   })
 
-  test('of a value that the dead letter holds in part is completed from the original record, or asks for --value', async () => {
+  test('of a value that the dead letter holds in part is completed from the original record, or requires --value', async () => {
     const whole = Buffer.from(`${JSON.stringify(values)}${' '.repeat(1_100_000)}`)
     const { broker, producer, rejected } = await opened([['customer', refused({ value: whole })]])
     const gone = await rejected('replay', path, '0:0')
@@ -212,18 +212,18 @@ describe('replay', () => {
     expect((await rawRecords(broker.data))[home]![0]!.value!.equals(whole)).toBe(true)
   })
 
-  test('asks what to replay', async () => {
+  test('requires the dead letters to be named', async () => {
     const { rejected } = await opened([])
     const unclear = 'error: Name the dead letters: locations such as 0:17, or filters such as --code late, or --all.'
     expect((await rejected('replay', path)).err[0]).toBe(unclear)
     expect((await rejected('replay', path, '0:1', '--all')).err[0]).toBe(unclear)
     expect((await rejected('replay', path, '0:1', '0:2', '--value', 'x')).err[0]).toBe(
-      'error: --value goes with exactly one location, received 2.',
+      'error: --value needs exactly one location, received 2.',
     )
   })
 })
 
-test('a dead letter is never larger than its topic takes, whatever was refused', () => {
+test('a dead letter is never larger than its topic takes, for any rejected record', () => {
   const large = Buffer.alloc(3_000_000, 0x61)
   const text = '\u{1f600}'.repeat(10_000)
   const problem = { path: text, code: 'type', expected: text, received: text } as const

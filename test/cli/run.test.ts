@@ -41,7 +41,7 @@ test('a signal closes everything and ends with 0', async () => {
   expect({ code, closed, exits, lines }).toEqual({ code: 0, closed: ['Kafka'], exits: [], lines: [stopLine] })
 })
 
-test('a worker that gives up closes everything and is the failure of the command, told once', async () => {
+test('a worker that gives up closes everything and is the failure of the command, reported once', async () => {
   const { shutdown, closed, exits, lines, live, run } = setUp()
   const gaveUp = Promise.reject(failure)
   shutdown.add('worker', () => gaveUp)

@@ -77,13 +77,13 @@ test('files are named by role and record, and Avro reads them', () => {
   const [transactions] = files
   const type = avro.Type.forSchema(JSON.parse(transactions!.text))
   const event = { txId: '1', customerId: '2', terminalId: '3', amount: 4.5, at: 6 }
-  // Whoever reads with the file reads what the codec writes, after the ten bytes of the single-object header.
+  // A reader with the file decodes what the codec writes, after the ten bytes of the single-object header.
   const written = compile(cardFraud).scored.codec.encode(event).subarray(10)
   expect({ ...type.fromBuffer(written) }).toEqual(event)
 })
 
 describe('comparison', () => {
-  test('an optional field may come and go', () => {
+  test('an optional field may be added and removed', () => {
     const old = filesOf(1, {})
     const wanted = filesOf(1, { page: text({ optional: true }) })
     expect(changesOf(old, wanted, 1)).toEqual([{ name: 'raw.clicks.avsc', state: 'stale', breaks: null }])
@@ -106,7 +106,7 @@ describe('comparison', () => {
     expect(changes.map(({ state, breaks }) => `${state} ${breaks}`)).toEqual(Array(7).fill('stale null'))
   })
 
-  test('a record type that is gone breaks its records, a file that is no schema too', () => {
+  test('a record type that was removed breaks its records, a file that is no schema too', () => {
     const wanted = filesOf(1, {})
     const present = textsOf(wanted)
     present.set('hop.old_mark.avsc', present.get('raw.clicks.avsc')!)
@@ -121,7 +121,7 @@ describe('comparison', () => {
 })
 
 describe('millrace schemas', () => {
-  test('--write writes what is missing, --check says what is stale, and a second --write mends it', async () => {
+  test('--write writes what is missing, --check reports what is stale, and a second --write repairs it', async () => {
     const folder = await scratchFolder()
     const own = join(folder, 'card-fraud')
     const args = ['schemas', cardFraudPath, '--folder', folder]
@@ -143,7 +143,7 @@ describe('millrace schemas', () => {
     expect((await call([...args, '--check'])).code).toBe(0)
   })
 
-  test('--write refuses what old records could not be read with, and changes nothing', async () => {
+  test('--write rejects what old records could not be read with, and changes nothing', async () => {
     const folder = await scratchFolder()
     const own = join(folder, 'card-fraud')
     await mkdir(own)

@@ -9,7 +9,7 @@ function fakeProcess() {
 }
 
 describe('signals', () => {
-  test('the first asks to stop, the second stops at once', async () => {
+  test('the first requests a stop, the second stops at once', async () => {
     const process = fakeProcess()
     const lines: string[] = []
     const stopping = createStopping(process, { out: () => undefined, err: (line) => lines.push(line) })
@@ -23,7 +23,7 @@ describe('signals', () => {
     expect(lines).toEqual(['Stopping. A second signal stops immediately.', 'Stopped immediately.'])
   })
 
-  test('nothing listens before the signal is asked for, nor after disposal', () => {
+  test('nothing listens before the signal is requested, nor after disposal', () => {
     const process = fakeProcess()
     const stopping = createStopping(process, { out: () => undefined, err: () => undefined })
     expect(process.listenerCount('SIGINT')).toBe(0)
@@ -36,7 +36,7 @@ describe('signals', () => {
 })
 
 describe('closing', () => {
-  /** A deadline that is reached when the test says so. */
+  /** A deadline that is reached when the test decides. */
   function manualDeadline() {
     let reach: () => void = () => undefined
     const reached = new Promise<'late'>((resolve) => {

@@ -101,7 +101,7 @@ describe('predictions', () => {
     expect(firsts(await tail('predictions', '--where', 'amount>=50', '--count', '2'))).toHaveLength(2)
   })
 
-  test('goes with JSON', async () => {
+  test('applies to JSON', async () => {
     const { tail } = await withPredictions()
     const { out } = await tail('predictions', '--json', '--id', 'c')
     expect(out.map((line) => (JSON.parse(line) as Prediction).score)).toEqual([0.5])
@@ -184,7 +184,7 @@ describe('a stream', () => {
     return subject
   }
 
-  test('prints its events whatever they are written in, and what is no event', async () => {
+  test('prints its events in any encoding, and what is no event', async () => {
     const { tail } = await withEvents()
     const lines = await tail('transactions')
     expect(lines.out).toEqual([
@@ -213,7 +213,7 @@ describe('a stream', () => {
   })
 })
 
-test('since and until go by the time at which Kafka was given a record', async () => {
+test('since and until use the append time of a record', async () => {
   const { clock, send, tail } = await setUp()
   const alias = (version: string): RegistryRecord => {
     return {
@@ -246,10 +246,10 @@ describe('wrong usage', () => {
       ['scores'],
       'card-fraud has no topic scores: type predictions, rejected, models, or a stream: transactions, chargebacks.',
     ],
-    [['predictions', '--code', 'late'], '--code goes with rejected, not with predictions.'],
-    [['models', '--key', 'k'], '--key goes with predictions or rejected or a stream, not with models.'],
-    [['rejected', '--min-score', '1'], '--min-score goes with predictions, not with rejected.'],
-    [['transactions', '--stage', 'customer'], '--stage goes with rejected, not with a stream.'],
+    [['predictions', '--code', 'late'], '--code applies to rejected, not to predictions.'],
+    [['models', '--key', 'k'], '--key applies to predictions or rejected or a stream, not to models.'],
+    [['rejected', '--min-score', '1'], '--min-score applies to predictions, not to rejected.'],
+    [['transactions', '--stage', 'customer'], '--stage applies to rejected, not to a stream.'],
     [
       ['predictions', '--where', 'amout>1'],
       '--where: feature amout is not known to this definition; the nearest is amount.',

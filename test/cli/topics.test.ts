@@ -1,4 +1,4 @@
-/** What `run` says of topics that exist with other settings than the plan needs, on the broker in memory. */
+/** What `run` reports about topics that exist with other settings than the plan needs, on the broker in memory. */
 import { describe, expect, test } from 'vitest'
 import { ensureTopics, requireTopicSettings, topicSpecs } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
@@ -23,7 +23,7 @@ async function brokerWith(changes: Readonly<Record<string, Readonly<Record<strin
 }
 
 const firstLine = 'Topics of this pipeline have settings with which its results could not be trusted:'
-const mendLine = 'Fix them with these commands (records already there keep their times; lost ones do not come back):'
+const fixLine = 'Fix them with these commands (records already there keep their times; lost ones do not come back):'
 const alter = (topic: string, changes: string) =>
   `  kafka-configs --bootstrap-server kafka-1:9092,kafka-2:9092 --alter --entity-type topics --entity-name ${topic} ` +
   `--add-config ${changes}`
@@ -59,7 +59,7 @@ describe('topic settings', () => {
     })
   })
 
-  test('that do not do are all listed, with the commands that mend them', async () => {
+  test('that do not do are all listed, with the commands that repair them', async () => {
     const broker = await brokerWith({
       'n.transactions': { 'message.timestamp.type': 'CreateTime', 'retention.ms': '604800000' },
       'n.chargebacks': { 'retention.ms': String(37 * dayMs) },
@@ -72,13 +72,13 @@ describe('topic settings', () => {
       message: [
         firstLine,
         '  n.transactions: message.timestamp.type expected LogAppendTime, received CreateTime',
-        '  n.transactions: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received 604800000 (7d)',
-        '  n.chargebacks: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received 3196800000 (37d)',
+        '  n.transactions: retention.ms expected at least 3283200000 (38d) or -1 (forever), received 604800000 (7d)',
+        '  n.chargebacks: retention.ms expected at least 3283200000 (38d) or -1 (forever), received 3196800000 (37d)',
         '  n.card-fraud.terminal: message.timestamp.type expected LogAppendTime, received CreateTime',
         '  n.card-fraud.predictions: cleanup.policy expected delete, received compact,delete',
-        '  n.card-fraud.models: retention.ms expected -1 (for ever), received 3153600000000 (36500d)',
+        '  n.card-fraud.models: retention.ms expected -1 (forever), received 3153600000000 (36500d)',
         '  n.card-fraud.models: cleanup.policy expected delete, received compact',
-        mendLine,
+        fixLine,
         alter('n.transactions', 'message.timestamp.type=LogAppendTime,retention.ms=3283200000'),
         alter('n.chargebacks', 'retention.ms=3283200000'),
         alter('n.card-fraud.terminal', 'message.timestamp.type=LogAppendTime'),
@@ -101,14 +101,14 @@ describe('topic settings', () => {
       message: [
         firstLine,
         '  n.transactions: message.timestamp.type expected LogAppendTime, received nothing',
-        '  n.transactions: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received nothing',
-        mendLine,
+        '  n.transactions: retention.ms expected at least 3283200000 (38d) or -1 (forever), received nothing',
+        fixLine,
         alter('n.transactions', 'message.timestamp.type=LogAppendTime,retention.ms=3283200000'),
       ].join('\n'),
     })
   })
 
-  test.each([[['--create-topics']], [[]]])('keep `run %s` from starting, before it asks for Redis', async (more) => {
+  test.each([[['--create-topics']], [[]]])('keep `run %s` from starting, before it connects to Redis', async (more) => {
     const broker = await brokerWith({ 'n.transactions': { 'message.timestamp.type': 'CreateTime' } })
     const { code, out, err } = await call(['run', 'pipelines/card-fraud.ts', ...more], {
       env: {
@@ -125,7 +125,7 @@ describe('topic settings', () => {
       err: [
         `error: ${firstLine}`,
         '  n.transactions: message.timestamp.type expected LogAppendTime, received CreateTime',
-        mendLine,
+        fixLine,
         alter('n.transactions', 'message.timestamp.type=LogAppendTime'),
         'Change the topic as the message says, or start with another namespace.',
       ],

@@ -27,7 +27,7 @@ test('what was begun and given up leaves nothing behind', async () => {
   expect(readdirSync(join(path, '..'))).toEqual([])
 })
 
-test('a folder of that name is no place for a file', async () => {
+test('a folder of that name cannot become a file', async () => {
   const path = join(ownFolder(), 'taken')
   mkdirSync(path)
   writeFileSync(join(path, 'inside'), '')
@@ -38,7 +38,7 @@ test('a folder of that name is no place for a file', async () => {
   expect(readdirSync(join(path, '..'))).toEqual(['taken'])
 })
 
-test('a full and a read-only disk are told, and the file before stays', async (context) => {
+test('a full and a read-only disk are reported, and the file before stays', async (context) => {
   const folder = ownFolder()
   const mount = (...args: string[]) => execFileSync('mount', args, { stdio: 'pipe' })
   try {

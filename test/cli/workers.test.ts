@@ -45,7 +45,7 @@ describe('workers', () => {
     expect([read.group, read.state, read.members.length]).toEqual([group, 'stable', 2])
   })
 
-  test('lists nobody', async () => {
+  test('lists no worker', async () => {
     const { millraceWorkers } = await withWorkers()
     expect((await millraceWorkers('list', path)).out).toEqual([`Group ${group} has no members.`])
     expect(await millraceWorkers('remove', path, 'w1')).toMatchObject({
@@ -57,7 +57,7 @@ describe('workers', () => {
     })
   })
 
-  test('removes one that is gone, and the others are to have its tasks', async () => {
+  test('removes one that has ended, and its tasks move to the others', async () => {
     const { broker, workers, millraceWorkers } = await withWorkers('w1', 'w2')
     await workers[0]!.close()
     const { code, out } = await millraceWorkers('remove', path, 'w1')
@@ -77,7 +77,7 @@ describe('workers', () => {
     expect((await broker.groups.describe(group)).members).toEqual([])
   })
 
-  test('refuses a name that is not there, and says which are', async () => {
+  test('rejects a name that is not there, and reports which are', async () => {
     const { broker, millraceWorkers } = await withWorkers('worker-1', 'worker-2')
     const { code, err } = await millraceWorkers('remove', path, 'worker2')
     expect([code, err[0]]).toEqual([

@@ -18,7 +18,7 @@ import type {
   WorkerOptions,
 } from '../../runtime/broker.ts'
 
-/** A transaction that somebody else has open: its records lie in the log, and nothing is decided. */
+/** An open transaction of another producer: its records are in the log, undecided. */
 export interface OpenTransaction {
   commit(): Promise<void>
   abort(): Promise<void>

@@ -149,17 +149,17 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
         'before',
         'after',
       ])
-      // Whoever is not there can be removed as well.
+      // A missing worker can be removed as well.
       await broker.groups.removeWorker(group, 'w')
       expect((await broker.groups.describe(group)).members.map(({ worker: name }) => name)).toEqual(['other'])
     })
 
-    test('ends the transaction of a member that is gone as soon as its tasks are dealt out', async () => {
+    test('ends the transaction of a removed member as soon as its tasks are reassigned', async () => {
       const { broker, group, stages, topic, worker, membership } = await soloWorker(1)
       await worker.transact([], [{ topic, partition: 0, offset: 4, metadata: '' }], membership)
       await worker.close()
-      const places = [{ topic, partition: 0, offset: 5 }]
-      await openTransaction(broker, { group, worker: 'w', records: [record(topic, 0, 'half')], offsets: places })
+      const positions = [{ topic, partition: 0, offset: 5 }]
+      await openTransaction(broker, { group, worker: 'w', records: [record(topic, 0, 'half')], offsets: positions })
       const other = await broker.groups.worker(workerOptions(group, 'other', stages))
       const began = performance.now()
       const taken = await other.join()
@@ -176,16 +176,16 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       await broker.groups.removeWorker(group, 'w')
       await until('it notices', () => !worker.isCurrent(membership))
       const offsets = [{ topic, partition: 0, offset: 1, metadata: '' }]
-      // Kafka lets it join and refuses what it writes.
-      const goesOn = worker.join().then((back) => worker.transact([record(topic, 0, 'old')], offsets, back))
-      await expect(goesOn).rejects.toMatchObject({ code: 'fenced' })
+      // Kafka lets it join and rejects what it writes.
+      const continues = worker.join().then((back) => worker.transact([record(topic, 0, 'old')], offsets, back))
+      await expect(continues).rejects.toMatchObject({ code: 'fenced' })
       await worker.close()
-      const anew = await broker.groups.worker(workerOptions(group, 'w', stages))
-      await anew.transact([record(topic, 0, 'new')], offsets, await anew.join())
+      const rejoined = await broker.groups.worker(workerOptions(group, 'w', stages))
+      await rejoined.transact([record(topic, 0, 'new')], offsets, await rejoined.join())
       expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['new'])
     })
 
-    test('assigns anew when a member comes back with another stage', async () => {
+    test('reassigns when a member comes back with another stage', async () => {
       const { broker, group, stages, worker } = await soloWorker(2)
       await worker.close()
       const more = unique('more')
@@ -199,7 +199,7 @@ export function brokerGroupSuite(fixture: BrokerFixture): void {
       ])
     })
 
-    test('two workers under one name: the earlier one is told so', async () => {
+    test('two workers under one name: the earlier one is notified', async () => {
       const { broker, group, stages, worker, membership } = await soloWorker()
       const twin = await broker.groups.worker(workerOptions(group, 'w', stages))
       await twin.join()

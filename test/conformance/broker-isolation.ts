@@ -40,7 +40,7 @@ export function brokerIsolationSuite(fixture: BrokerFixture): void {
       }
     })
 
-    test('tells transactions apart that lie in each other', async () => {
+    test('distinguishes nested transactions', async () => {
       const { broker, topic } = await withTopic()
       const producer = await broker.data.producer()
       const lost = await writing(broker, topic, ['lost1', 'lost2'])

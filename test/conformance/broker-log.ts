@@ -7,7 +7,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
   const { open, withTopic, soloWorker, pass, truncate } = fixture
 
   describe('topics', () => {
-    test('are created once, counted, and refused with another partition count', async () => {
+    test('are created once, counted, and rejected with another partition count', async () => {
       const broker = await open()
       const topic = unique('topic')
       const missing = unique('missing')
@@ -34,7 +34,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       ])
     })
 
-    test('tell the settings asked for, given ones and defaults', async () => {
+    test('return the requested settings, given ones and defaults', async () => {
       const broker = await open()
       const [plain, given] = [unique('plain'), unique('given')]
       const config = { 'message.timestamp.type': 'CreateTime', 'retention.ms': '86400000', 'cleanup.policy': 'compact' }
@@ -73,7 +73,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       ])
     })
 
-    test('tell from which offset on they hold what was appended since a time', async () => {
+    test('return the offset from which on they hold what was appended since a time', async () => {
       const { broker, topic } = await withTopic(2)
       const producer = await broker.data.producer()
       await producer.send([record(topic, 1, 'a'), record(topic, 1, 'b')])
@@ -150,7 +150,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       }
     })
 
-    test('keep their order within a partition, over many sends that nobody awaits one by one', async () => {
+    test('keep their order within a partition, over many concurrent sends', async () => {
       const { broker, topic } = await withTopic(3)
       const producer = await broker.data.producer()
       const sends = Array.from({ length: 200 }, (_, at) => producer.send([record(topic, at % 3, String(at))]))
@@ -181,7 +181,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       expect(b!.appendedAtMs).toBeGreaterThan(a!.appendedAtMs)
     })
 
-    test("carry the broker's time, whatever the clock of the writer says", async () => {
+    test("carry the broker's time, regardless of the writer's clock", async () => {
       const yearMs = 31_536_000_000
       const { now } = Date
       const wrongClock = vi.spyOn(Date, 'now').mockImplementation(() => now() - 10 * yearMs)
@@ -199,7 +199,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
   })
 
   describe('a fetch', () => {
-    test('answers every partition asked for, also those with nothing new', async () => {
+    test('answers every requested partition, also those with nothing new', async () => {
       const { broker, topic } = await withTopic(2)
       const producer = await broker.data.producer()
       await producer.send([record(topic, 1, 'a'), record(topic, 1, 'b')])
@@ -237,7 +237,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       expect(answer.flatMap(({ records }) => values(records))).toEqual(['now'])
     })
 
-    test('with few bytes goes on from where it stopped and loses nothing', async () => {
+    test('with few bytes continues from where it stopped and loses nothing', async () => {
       const { broker, topic } = await withTopic(2)
       const producer = await broker.data.producer()
       for (let at = 0; at < 20; at++) {
@@ -258,7 +258,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       expect(read).toEqual([0, 1].map((partition) => Array.from({ length: 20 }, (_, at) => `${partition}.${at}`)))
     })
 
-    test('of an offset beyond the end of the log is refused', async () => {
+    test('of an offset beyond the end of the log is rejected', async () => {
       const { broker, topic } = await withTopic()
       const fetcher = await broker.data.fetcher()
       await expect(fetcher.fetch([{ topic, partition: 0, offset: 5 }], brief)).rejects.toMatchObject({
@@ -269,7 +269,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
   })
 
   describe('retention', () => {
-    test('removes the beginning of a log: a reader from before it is told where the log starts', async () => {
+    test('removes the beginning of a log: a reader from before it learns where the log starts', async () => {
       const { broker, topic } = await withTopic()
       const producer = await broker.data.producer()
       await producer.send(Array.from({ length: 10 }, (_, at) => record(topic, 0, String(at))))
@@ -285,7 +285,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       expect(values(part!.records)).toEqual(['4', '5', '6', '7', '8', '9'])
     })
 
-    test('of all there is leaves an empty log that goes on where it ended', async () => {
+    test('of all there is leaves an empty log that continues where it ended', async () => {
       const { broker, topic } = await withTopic()
       const producer = await broker.data.producer()
       await producer.send([record(topic, 0, 'a'), record(topic, 0, 'b')])
@@ -298,7 +298,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       expect(part!.records.map(({ offset, value }) => [offset, String(value)])).toEqual([[2, 'c']])
     })
 
-    test('leaves what groups have committed: whoever goes on from there is told', async () => {
+    test('leaves what groups have committed: a reader that continues from there gets an error', async () => {
       const { broker, topic, worker, membership } = await soloWorker()
       const producer = await broker.data.producer()
       await producer.send(Array.from({ length: 6 }, (_, at) => record(topic, 0, String(at))))

@@ -42,7 +42,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
         { topic, partition: 0, offset: 7, metadata: '' },
         { topic, partition: 1, offset: 42, metadata },
       ])
-      // Whoever is not in the group sees them, too, in the order asked for.
+      // Readers outside the group see them, too, in the order requested.
       expect(await broker.groups.committedOffsets(group, partitions(topic, 2).reverse())).toEqual([
         { topic, partition: 1, offset: 42, metadata },
         { topic, partition: 0, offset: 7, metadata: '' },
@@ -95,7 +95,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
       expect(await heads(1)).toEqual(['1', '3', '5'])
     })
 
-    test('that is refused leaves nothing, and the worker goes on', async () => {
+    test('that is rejected leaves nothing, and the worker continues', async () => {
       const { broker, topic, worker, membership } = await soloWorker()
       const offset = (metadata: string) => [{ topic, partition: 0, offset: 9, metadata }]
       await worker.transact([record(topic, 0, 'before')], offset('first'), membership)
@@ -136,7 +136,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
   })
 
   describe('fencing', () => {
-    test('a former self is refused from the moment its successor exists', async () => {
+    test('a former instance is fenced as soon as its successor exists', async () => {
       const { broker, topic, group, stages, worker, membership } = await soloWorker()
       await worker.transact([record(topic, 0, 'old')], [{ topic, partition: 0, offset: 1, metadata: '' }], membership)
       const successor = await broker.groups.worker(workerOptions(group, 'w', stages))
@@ -155,7 +155,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
       ])
     })
 
-    test('a commit under a former generation is refused, under the new one it passes', async () => {
+    test('a commit under a former generation is rejected, under the new one it passes', async () => {
       const { broker, topic, group, stages, worker, membership } = await soloWorker(2)
       const newcomer = await broker.groups.worker(workerOptions(group, 'x', stages))
       const theirs = newcomer.join()
@@ -175,7 +175,7 @@ export function brokerTransactionSuite(fixture: BrokerFixture): void {
       expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['fresh'])
     })
 
-    test('a member that the group no longer knows is refused', async () => {
+    test('a member that the group no longer knows is rejected', async () => {
       const { broker, topic, group, stages, worker, membership } = await soloWorker()
       const stranger: Membership = { ...membership, memberId: `${membership.memberId}-gone` }
       const offsets = [{ topic, partition: 0, offset: 1, metadata: '' }]

@@ -1,5 +1,5 @@
 /**
- * What every feature store must do, whatever is behind it: a suite that the memory store and the Redis store both run.
+ * What every feature store must do, on any backend: a suite that the memory store and the Redis store both run.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
@@ -111,7 +111,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       expect(await textsOf(task, ['a'])).toEqual(['abc'])
     })
 
-    it('lets queries read logs with the position that they stand for', async () => {
+    it('lets queries read logs with the position of the logs', async () => {
       const task = await claim()
       await task.apply({ from: null, to: 'p1', writes: [append('a', 'one')] })
       const { position, logs } = await subject.store.read(entity, 0, ['b', 'a', 'a'])
@@ -119,17 +119,17 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       expect(logs.map((log) => log?.toString() ?? null)).toEqual([null, 'one', 'one'])
     })
 
-    it('lets anybody look at a task without taking it over', async () => {
-      expect(await subject.store.look(entity, 0)).toEqual({ owner: null, position: null, identity: null })
+    it('lets any process inspect a task without taking it over', async () => {
+      expect(await subject.store.inspect(entity, 0)).toEqual({ owner: null, position: null, identity: null })
       const task = await claim()
-      expect(await subject.store.look(entity, 0)).toEqual({ owner: 'owner-1', position: null, identity })
+      expect(await subject.store.inspect(entity, 0)).toEqual({ owner: 'owner-1', position: null, identity })
       await task.apply({ from: null, to: 'p1', writes: [append('a', 'one')] })
-      expect(await subject.store.look(entity, 0)).toEqual({ owner: 'owner-1', position: 'p1', identity })
-      expect(await subject.store.look(entity, 1)).toEqual({ owner: null, position: null, identity: null })
-      // Its owner goes on, and so does the next.
+      expect(await subject.store.inspect(entity, 0)).toEqual({ owner: 'owner-1', position: 'p1', identity })
+      expect(await subject.store.inspect(entity, 1)).toEqual({ owner: null, position: null, identity: null })
+      // Its owner continues, and so does the next.
       await task.apply({ from: 'p1', to: 'p2', writes: [append('a', '+')] })
       expect(await textsOf(await claim('owner-2'), ['a'])).toEqual(['one+'])
-      expect(await subject.store.look(entity, 0)).toEqual({ owner: 'owner-2', position: 'p2', identity })
+      expect(await subject.store.inspect(entity, 0)).toEqual({ owner: 'owner-2', position: 'p2', identity })
     })
 
     it('keeps tasks apart', async () => {
@@ -150,7 +150,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       expect(await textsOf(second, ['a'])).toEqual(['one'])
     })
 
-    it('refuses a former owner: apply and load', async () => {
+    it('rejects a former owner: apply and load', async () => {
       const zombie = await claim('owner-1')
       await zombie.apply({ from: null, to: 'p1', writes: [append('a', 'one')] })
       const owner = await claim('owner-2')
@@ -161,7 +161,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       expect(await textsOf(owner, ['a'])).toEqual(['one'])
     })
 
-    it('refuses a former owner whose step the new owner has applied by itself', async () => {
+    it('rejects a former owner whose step the new owner has applied by itself', async () => {
       const zombie = await claim('owner-1')
       const step = { from: null, to: 'p1', writes: [append('a', 'one')] }
       const owner = await claim('owner-2')
@@ -169,20 +169,19 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       await expect(zombie.apply(step)).rejects.toMatchObject({ code: 'fenced' })
     })
 
-    it('refuses a hole: a step from where the store does not stand', async () => {
+    it('rejects a gap: a step from another position than that of the store', async () => {
       const task = await claim()
       await task.apply({ from: null, to: 'p1', writes: [append('a', 'one')] })
       await expect(task.apply({ from: 'p2', to: 'p3', writes: [append('a', 'three')] })).rejects.toMatchObject({
         code: 'state_lost',
-        message:
-          'The store stands at p1 for task customer/0, expected position p2: drop the local state and claim anew.',
+        message: 'The store is at p1 for task customer/0, expected position p2: drop the local state and claim again.',
       })
       expect(task.position).toBe('p1')
       await expect(task.load(['a'])).rejects.toMatchObject({ code: 'state_lost' })
       expect(await textsOf(await claim(), ['a'])).toEqual(['one'])
     })
 
-    it('refuses a first step where there is state, and a later one where there is none', async () => {
+    it('rejects a first step where there is state, and a later one where there is none', async () => {
       const task = await claim()
       await expect(task.apply({ from: 'p1', to: 'p2', writes: [] })).rejects.toMatchObject({ code: 'state_lost' })
       await task.apply({ from: null, to: 'p1', writes: [] })
@@ -242,7 +241,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       const lost = {
         code: 'state_lost',
         message:
-          'The store holds no owner token any more for task customer/0, expected position p1: drop the local state and claim anew.',
+          'The store holds no owner token any more for task customer/0, expected position p1: drop the local state and claim again.',
       }
       await expect(task.load(['a'])).rejects.toMatchObject(lost)
       await expect(task.apply({ from: 'p1', to: 'p2', writes: [append('a', 'x')] })).rejects.toMatchObject(lost)
@@ -270,7 +269,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       expect(await textsOf(task, keys)).toEqual(keys)
     })
 
-    it('refuses steps that could not be told apart or applied', async () => {
+    it('rejects steps that could not be distinguished or applied', async () => {
       const task = await claim()
       const steps = [
         { step: { from: 'p1', to: 'p1', writes: [] }, message: 'a step must lead to another position than p1' },
@@ -282,7 +281,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       expect(await subject.store.read(entity, 0, ['a'])).toEqual({ position: null, logs: [null] })
     })
 
-    it('refuses state of another definition, cluster or partition count, and leaves its owner in force', async () => {
+    it('rejects state of another definition, cluster or partition count, and leaves its owner in force', async () => {
       const task = await claim('owner-1')
       await task.apply({ from: null, to: 'p1', writes: [append('a', 'one')] })
       for (const other of [{ clusterId: 'kafka-2' }, { stateFingerprint: 'beef' }, { partitions: 8 }]) {
@@ -297,7 +296,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       expect(await textsOf(task, ['a'])).toEqual(['one'])
     })
 
-    it('rebuilds a task, its own only, and goes on from nothing', async () => {
+    it('rebuilds a task, its own only, and continues from nothing', async () => {
       const former = await claim('owner-1', 0)
       const other = await claim('owner-1', 1)
       await other.apply({ from: null, to: 'q1', writes: [append('a', 'other')] })

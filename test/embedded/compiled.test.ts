@@ -52,7 +52,7 @@ test.each([
   expect(rows.length).toBeGreaterThan(10)
 })
 
-test('says what is wrong with a definition', { timeout: 60_000 }, () => {
+test('reports what is wrong with a definition', { timeout: 60_000 }, () => {
   const { status, output } = compiled(
     'replay',
     'test/cli/fixtures/broken.ts',

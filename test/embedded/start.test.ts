@@ -31,7 +31,7 @@ test('start falls back loudly where there are no servers, and shows the whole pa
   }
 
   expect(await exitCode, output()).toBe(0)
-  for (const told of [
+  for (const expected of [
     'NO SERVERS: Kafka and Redis are not available here',
     'Why: Kafka needs Java, but there is no "java" on the PATH.',
     'There is no redis-server or valkey-server of version 7 or newer on the PATH',
@@ -40,17 +40,17 @@ test('start falls back loudly where there are no servers, and shows the whole pa
     'While the model is fitted, nothing is scored and HTTP does not answer',
     'Model v1 is the champion now, the first one.',
   ]) {
-    expect(output()).toContain(told)
+    expect(output()).toContain(expected)
   }
   expect(output()).toMatch(/event \d+: 15 features, score 0\.\d{4} by v1/)
   const figures = readJson<StartFigures>(file)
   expect(figures.events).toBeGreaterThanOrEqual(4_000)
   expect(figures).toMatchObject({ predictions: figures.events, rejected: 0 })
-  // There is nothing that a later --resume could go on with.
+  // There is nothing that a later --resume could continue with.
   expect(readdirSync(folder)).not.toContain('start.json')
 })
 
-test('start --embedded says so in one line and stops at the first signal', { timeout: 400_000 }, async () => {
+test('start --embedded announces it in one line and stops at the first signal', { timeout: 400_000 }, async () => {
   const folder = ownFolder()
   const environment = { ...nodeOnly(folder), REDIS_URL: 'redis://127.0.0.1:1' }
   const { child, output, exitCode, printed } = startCommand(['start', '--embedded', '--days', '15'], environment)
@@ -83,40 +83,41 @@ test.each([
     environment: { KAFKA_BROKERS: '127.0.0.1:1' },
     args: ['start'],
     code: 1,
-    says: 'error: KAFKA_BROKERS is set and REDIS_URL is not, and no Redis could be started here: There is no redis-server',
+    error:
+      'error: KAFKA_BROKERS is set and REDIS_URL is not, and no Redis could be started here: There is no redis-server',
   },
   {
     name: 'the other half',
     environment: { REDIS_URL: 'redis://127.0.0.1:1' },
     args: ['start'],
     code: 1,
-    says: 'error: REDIS_URL is set and KAFKA_BROKERS is not, and no Kafka could be started here: Kafka needs Java',
+    error: 'error: REDIS_URL is set and KAFKA_BROKERS is not, and no Kafka could be started here: Kafka needs Java',
   },
   {
     name: 'a way to servers that was asked for',
     environment: { MILLRACE_SERVERS: 'local' },
     args: ['start'],
     code: 1,
-    says: 'error: Kafka needs Java, but there is no "java" on the PATH.',
+    error: 'error: Kafka needs Java, but there is no "java" on the PATH.',
   },
   {
     name: '--embedded with --resume',
     environment: {},
     args: ['start', '--embedded', '--resume'],
     code: 2,
-    says: 'error: --resume continues with the data on the servers of the last start; --embedded has no servers',
+    error: 'error: --resume continues with the data on the servers of the last start; --embedded has no servers',
   },
   {
     name: 'run, which never does without servers',
     environment: {},
     args: ['run', 'pipelines/card-fraud.ts', '--local'],
     code: 1,
-    says: 'error: Kafka needs Java, but there is no "java" on the PATH.',
+    error: 'error: Kafka needs Java, but there is no "java" on the PATH.',
   },
-])('no fallback: $name', { timeout: 120_000 }, async ({ environment, args, code, says }) => {
+])('no fallback: $name', { timeout: 120_000 }, async ({ environment, args, code, error }) => {
   const { output, exitCode } = startCommand(args, { ...nodeOnly(ownFolder()), ...environment })
   expect(await exitCode, output()).toBe(code)
-  expect(output()).toContain(says)
+  expect(output()).toContain(error)
   expect(output()).not.toContain('NO SERVERS')
 })
 

@@ -42,7 +42,7 @@ function stored(before: Buffer | null, write: LogWrite | null): Buffer | null {
 }
 
 describe('entity log', () => {
-  it('keeps facts sorted by time, then order, in whatever order they come', () => {
+  it('keeps facts sorted by time, then order, in any order of arrival', () => {
     const log = decodeLog(null, layout)
     for (const [time, order] of [
       [5, 2],
@@ -68,23 +68,23 @@ describe('entity log', () => {
 
   it('has each fact once, however often the store holds it', () => {
     const facts = [row(1, 1), row(3, 2), row(2, 3), row(3, 4)]
-    const bytes = (...places: number[]) =>
-      Buffer.concat(places.map((place) => Buffer.from(new Uint8Array(facts[place]!.buffer))))
-    for (const places of [
+    const bytes = (...rowNumbers: number[]) =>
+      Buffer.concat(rowNumbers.map((row) => Buffer.from(new Uint8Array(facts[row]!.buffer))))
+    for (const rowNumbers of [
       [0, 1, 1],
       [0, 1, 2, 1, 2, 3],
       [1, 2, 3, 1, 0, 2, 3],
     ]) {
-      const log = decodeLog(bytes(...places), layout)
-      const unique = [...new Set(places)].map((place) => facts[place]!)
+      const log = decodeLog(bytes(...rowNumbers), layout)
+      const unique = [...new Set(rowNumbers)].map((row) => facts[row]!)
       unique.sort((a, b) => a[0]! - b[0]! || a[1]! - b[1]!)
       expect(encodeLiveRows(log)).toEqual(Buffer.concat(unique.map((fact) => Buffer.from(new Uint8Array(fact.buffer)))))
-      // The repeated ones count as dead: enough of them, and the log is written anew.
-      expect(log.storedRows).toBe(places.length)
+      // The repeated ones count as dead: enough of them, and the log is rewritten.
+      expect(log.storedRows).toBe(rowNumbers.length)
     }
   })
 
-  it('refuses the same fact twice as an error of the caller', () => {
+  it('rejects the same fact twice as an error of the caller', () => {
     const log = logOf(1, 2)
     expect(() => insertFact(log, row(2, 1))).toThrow('a fact was inserted twice')
   })
@@ -121,7 +121,7 @@ describe('entity log', () => {
     expect(takeWrite(log, 'k')?.bytes).toEqual(encodeLiveRows(logOf(10, 20)))
   })
 
-  it('drops what is before the floor and keeps what lies on it', () => {
+  it('drops what is before the floor and keeps what is on it', () => {
     const log = logOf(10, 20, 30)
     dropBefore(log, 20)
     expect(timesOf(log)).toEqual([20, 30])
@@ -129,7 +129,7 @@ describe('entity log', () => {
     expect(timesOf(log)).toEqual([])
   })
 
-  it('says that it is full and stays as it was', () => {
+  it('reports that it is full and stays unchanged', () => {
     const bytes = new Float64Array(logRowsMax * 4)
     for (let index = 0; index < logRowsMax; index++) bytes.set(row(index, index), index * 4)
     const log = decodeLog(Buffer.from(bytes.buffer), layout)
@@ -151,14 +151,14 @@ describe('entity log', () => {
     expect(timesOf(log)).toEqual([996, 997, 998, 999])
   })
 
-  it('refuses stored bytes of another width', () => {
+  it('rejects stored bytes of another width', () => {
     expect(() => decodeLog(Buffer.alloc(33), layout)).toThrow(
       'A stored log is 33 bytes long; expected a multiple of 32 (rows of 4 columns)',
     )
   })
 
   describe('write to the store', () => {
-    it('begins a log anew, whatever lies there, and appends the new facts in the order in which they came', () => {
+    it('begins a log again, over any content, and appends the new facts in the order in which they came', () => {
       const log = logOf(10, 20)
       expect(takeWrite(log, 'k')).toEqual({ key: 'k', kind: 'replace', bytes: encodeLiveRows(log) })
       insertFact(log, row(30, 7, 70, 0.5))

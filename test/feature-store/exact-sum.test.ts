@@ -18,14 +18,14 @@ describe('exact sum', () => {
     expect(sumOf([])).toBe(0)
   })
 
-  it('rounds a tie by what lies below it', () => {
+  it('rounds a tie by what is below it', () => {
     expect(sumOf([2 ** 53, 1])).toBe(2 ** 53)
     expect(sumOf([2 ** 53, 1, 2 ** -60])).toBe(2 ** 53 + 2)
     expect(sumOf([2 ** 53 + 2, 1, -(2 ** -60)])).toBe(2 ** 53 + 2)
     expect(sumOf([2 ** 53 + 2, 1])).toBe(2 ** 53 + 4)
   })
 
-  it('is missing when a value is beyond its bound, whatever the order', () => {
+  it('is missing when a value is beyond its bound, in any order', () => {
     expect(sumOf([2 ** 1000, 2 ** 1000])).toBe(2 ** 1001)
     expect(sumOf([2 ** 1001, 1])).toBeNaN()
     expect(sumOf([1, -(2 ** 1001), 2 ** 1001])).toBeNaN()

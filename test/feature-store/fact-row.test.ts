@@ -60,7 +60,7 @@ describe('fact row', () => {
     }
   })
 
-  it('refuses what validation should have stopped', () => {
+  it('rejects what validation should have stopped', () => {
     const row = new Float64Array(6)
     expect(() => writeFactRow(0, { id: 'p', at: null, amount: 1, online: true }, 1, row)).toThrow(
       'payments.at is not a time',
@@ -79,7 +79,7 @@ describe('id hash', () => {
     expect(idHash('revenue')).toBe(8309097637345594)
   })
 
-  it('fits a double and tells many ids apart', () => {
+  it('fits a double and distinguishes many ids', () => {
     const hashes = Array.from({ length: 100_000 }, (_, index) => idHash(`tx-${index}`))
     expect(hashes.every((hash) => Number.isSafeInteger(hash) && hash >= 0)).toBe(true)
     expect(new Set(hashes).size).toBe(100_000)

@@ -20,7 +20,7 @@ describe('keys', () => {
     expect(taskKeys('a*[b]?\\', 'p', 'e', 0).logPattern).toBe('{a\\*\\[b\\]\\?\\\\p.e.0}:log:*')
   })
 
-  it('refuse names that would end the hash tag early', () => {
+  it('reject names that would end the hash tag early', () => {
     expect(() => taskKeys('a}', 'p', 'e', 0)).toThrow('a key name may not hold a brace: a}p.e.0')
   })
 })

@@ -131,7 +131,7 @@ function firstOfEachId(facts: readonly Fact[]): Fact[] {
 }
 
 describe('read slots', () => {
-  it('equals the definition bit for bit, in whatever order the facts came', () => {
+  it('equals the definition bit for bit, in any order of arrival', () => {
     fc.assert(
       fc.property(
         fc.array(slotSpec, { minLength: 1, maxLength: 12 }),
@@ -207,7 +207,7 @@ describe('read slots', () => {
     expect(readAll(entity, facts, { time: 5, order: 0 }, 'then')).toEqual([0.3, 0.15])
   })
 
-  it('does not see what became known later, unless asked with the knowledge of now', () => {
+  it('does not see what became known later, unless read with present knowledge', () => {
     const report = { stream: 1, id: 1, time: 10, order: orderOf(1, 0, 0), known: 50, cents: 1, ratio: 1 }
     const entity = entityOf([{ kind: 'count', stream: 1, column: null, overMs: 20, lagMs: 5 }])
     const scan = (time: number, knowledge: 'now' | 'then') =>
@@ -232,7 +232,7 @@ describe('read slots', () => {
     ).toEqual([1])
   })
 
-  it('tells a window that reaches before retention', () => {
+  it('reports a window that reaches before retention', () => {
     const [slot] = entityOf([{ kind: 'count', stream: 0, column: null, overMs: 30, lagMs: 10 }]).slots
     expect(reachesBefore(slot!, 140, 100)).toBe(false)
     expect(reachesBefore(slot!, 139, 100)).toBe(true)

@@ -27,7 +27,7 @@ describe('feature reader', () => {
     })
   })
 
-  it('answers as of the wall clock where asked', async () => {
+  it('answers as of the wall clock on request', async () => {
     expect(await readOne('a1', { ...now, clock: 'wall' })).toMatchObject({
       instant: reached + hour,
       features: { lastHour: 0, meanDay: 10.875, reportsDay: 1, fragile: 0 },
@@ -74,7 +74,7 @@ describe('feature reader', () => {
     })
   })
 
-  it('says which derive function threw, and that a value is missing', async () => {
+  it('reports which derive function threw, and that a value is missing', async () => {
     expect(await readOne('b1', now)).toMatchObject({
       partition: 1,
       features: { lastHour: 2, meanDay: null, reportsDay: 0, fragile: null },
@@ -90,7 +90,7 @@ describe('feature reader', () => {
     expect(await readOne('a2', now)).toEqual({ found: false, key: 'a2', partition: 0 })
   })
 
-  it('reads keys of several partitions in the order asked', async () => {
+  it('reads keys of several partitions in the order requested', async () => {
     const { reader } = await openShops()
     const answer = await reader.read('shop', ['b1', 'a9', 'a1', 'b9', 'a1'], now)
     expect(answer.ok && answer.items.map(({ key, found }) => [key, found])).toEqual([
@@ -109,7 +109,7 @@ describe('feature reader', () => {
     expect(answer).toEqual({ ok: true, items: [{ found: false, key: 'a1', partition: 0 }] })
   })
 
-  it('refuses an unknown entity and an instant ahead of the stream', async () => {
+  it('rejects an unknown entity and an instant ahead of the stream', async () => {
     const { reader } = await openShops()
     expect(await reader.read('shops', ['a1'], now)).toEqual({
       ok: false,

@@ -29,7 +29,7 @@ const keyText = 'a key as text of 1 to 1024 characters'
 const instantText = 'an RFC 3339 instant with a zone, or ms since 1970, from the year 1 to 9999'
 
 describe('feature routes', () => {
-  it('list what can be asked', async () => {
+  it('list what can be read', async () => {
     expect(await ask('/entities')).toEqual({
       status: 200,
       body: {
@@ -97,7 +97,7 @@ describe('feature routes', () => {
     expect(body.items[1]).toEqual({ found: false, key: 'a9', partition: 0 })
   })
 
-  it('refuse an unknown entity and an unknown key', async () => {
+  it('reject an unknown entity and an unknown key', async () => {
     const unknown = {
       status: 404,
       body: {
@@ -125,7 +125,7 @@ describe('feature routes', () => {
     })
   })
 
-  it('refuse an instant ahead of the stream', async () => {
+  it('reject an instant ahead of the stream', async () => {
     expect(await ask(`/features/shop/a1?asOf=${reached + 1}`)).toEqual({
       status: 400,
       body: {
@@ -141,7 +141,7 @@ describe('feature routes', () => {
     })
   })
 
-  it('refuse any instant before the first event of a task', async () => {
+  it('reject any instant before the first event of a task', async () => {
     const reader: FeatureReader = {
       read: async () => ({
         ok: false,
@@ -162,7 +162,7 @@ describe('feature routes', () => {
     })
   })
 
-  it('refuse what is not an instant', async () => {
+  it('reject what is not an instant', async () => {
     for (const asOf of [
       'yesterday',
       '2024-03-10',
@@ -181,7 +181,7 @@ describe('feature routes', () => {
     expect(await post({ keys: ['a1'], asOf: true })).toEqual(wrong('/asOf', instantText, true))
   })
 
-  it('refuse other wrong parameters, and never bend them', async () => {
+  it('reject other wrong parameters, and never coerce them', async () => {
     expect(await ask('/features/shop/a1?knowledge=all')).toEqual(wrong('/knowledge', 'one of now, then', 'all'))
     expect(await ask('/features/shop/a1?as_of=1')).toEqual(wrong('/as_of', 'one of asOf, knowledge, clock', 'as_of'))
     expect(await post({ keys: ['a1'], clock: 'sun' })).toEqual(wrong('/clock', 'one of event, wall', 'sun'))

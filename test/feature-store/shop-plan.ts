@@ -12,7 +12,7 @@ import type { AggregateSlot, EntityPlan, FeaturePlan, Plan, StreamPlan } from '.
 
 export const partitions = 2
 export const hour = 3_600_000
-/** Event time that the stored position stands for. */
+/** Event time of the stored position. */
 export const reached = Date.parse('2024-03-10T00:00:00Z')
 
 const base = { stage: 0, column: null, decimals: null, lagMs: 0 }

@@ -1,6 +1,6 @@
 /**
  * The proof of the features: the replay of the generated benchmark against the Handbook's published values. The SHA-256 of the rounded
- * result stands for the published values where the data set is not at hand.
+ * result represents the published values where the data set is not available.
  */
 import { createHash } from 'node:crypto'
 import { createReadStream, existsSync } from 'node:fs'

@@ -25,7 +25,7 @@ test('chapter 3 comes out to the third decimal', { timeout: 600_000 }, async () 
     publishEveryMs: dayMs,
     elapsedMs: () => 0,
     signal: new AbortController().signal,
-    say: () => undefined,
+    printLine: () => undefined,
     recordBytesOf: () => 0,
   })
   const replay = createReplay(plan, { partitions: 4 })

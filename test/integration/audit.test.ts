@@ -14,8 +14,8 @@ test('run, produce, audit: 0 differ; a tampered prediction is found', { timeout:
   expect(await produce.exitCode, produce.output()).toBe(0)
   const topic = plan.predictions.topic
   const partitions = (await broker.data.partitionCounts([topic])).get(topic)!
-  const places = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }))
-  const ends = async () => (await broker.data.bounds(places)).reduce((total, { end }) => total + end, 0)
+  const positions = Array.from({ length: partitions }, (_, partition) => ({ topic, partition }))
+  const ends = async () => (await broker.data.bounds(positions)).reduce((total, { end }) => total + end, 0)
   for (let before = -1, now = await ends(); now === 0 || now !== before; ) {
     await new Promise((resolve) => setTimeout(resolve, 2_000))
     before = now

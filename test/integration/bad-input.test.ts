@@ -143,7 +143,7 @@ test(`bad events by the thousand (SEED=${seed})`, { timeout: 300_000 }, async ()
   )
   expect(residentMb.at(-1)!).toBeLessThan(1.5 * residentMb[third]!)
 
-  // Put back, those that lay in the wrong partition are found to be there already.
+  // Once requeued, those from the wrong partition are recognised as duplicates.
   const mismatched = codes.get('partition_mismatch')!
   const figures = join(ownFolder(), 'replay.json')
   const requeue = startCommand(

@@ -1,4 +1,4 @@
-/** `npm run bench` in miniature: that it measures what it says, on right results. Never how fast anything is. */
+/** `npm run bench` in miniature: that it measures what it claims, on correct results; never the speed itself. */
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'

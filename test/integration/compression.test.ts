@@ -27,7 +27,7 @@ describe.each(clients.filter(({ write }) => write !== null))('$name', ({ write }
     await Promise.all(topics.map((to) => write!({ brokers, lines, ...to })))
     const fetcher = await broker.data.fetcher()
     for (const { compression, topic } of topics) {
-      // A batch that compression would lengthen (one event, sent early) goes out as it is.
+      // A batch that compression would lengthen (one event, sent early) is sent uncompressed.
       const used = (await compressionsOf(topic)).filter((name) => name !== undefined)
       expect(new Set(used), compression).toEqual(new Set([compression]))
       const read = await readPartition(fetcher, { topic, partition: 0 }, lines.length)
@@ -36,7 +36,7 @@ describe.each(clients.filter(({ write }) => write !== null))('$name', ({ write }
   })
 })
 
-/** As the attributes of the topic's batches say: a client that did not compress would prove nothing. */
+/** From the attributes of the topic's batches: a client that did not compress would prove nothing. */
 async function compressionsOf(topic: string): Promise<readonly (string | undefined)[]> {
   const connections = createConnections({
     brokers: brokers.split(','),
@@ -47,10 +47,10 @@ async function compressionsOf(topic: string): Promise<readonly (string | undefin
     retryBudgetMs: 30_000,
   })
   try {
-    const place = { topic, partition: 0, offset: 0 }
-    await connections.findLeaders([place])
-    const request = fetchRequest([place], { maxWaitMs: 0, partitionBytesMax: 1 << 20 })
-    const body = await connections.send(connections.leaderOf(place)!, {
+    const position = { topic, partition: 0, offset: 0 }
+    await connections.findLeaders([position])
+    const request = fetchRequest([position], { maxWaitMs: 0, partitionBytesMax: 1 << 20 })
+    const body = await connections.send(connections.leaderOf(position)!, {
       ...request,
       decode: (bytes) => ({ throttleMs: 0, answer: Buffer.from(bytes) }),
     })

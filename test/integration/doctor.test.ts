@@ -111,7 +111,7 @@ describe('what is wrong', () => {
     ])
     expect(lines('state customer')).toEqual(['ok    state customer: Redis holds nothing yet.'])
     // Nothing was taken over.
-    expect(await store.look('terminal', 1)).toEqual({ owner: 'somebody', position: 'somewhere', identity })
+    expect(await store.inspect('terminal', 1)).toEqual({ owner: 'somebody', position: 'somewhere', identity })
   })
 
   test('a Redis that evicts', async () => {

@@ -21,7 +21,7 @@ const untilTasks = (run: HandbookRun, expected: Record<string, number>) => {
   return eventually(isSo, wanted, () => run.group)
 }
 
-test('a process that wakes up after its session is refused, and goes on as a new member', {
+test('a process that resumes after its session has expired is fenced, and continues as a new member', {
   timeout: 180_000,
 }, async () => {
   const redisUrl = inject('redisUrl')
@@ -44,20 +44,20 @@ test('a process that wakes up after its session is refused, and goes on as a new
     { from: 10, until: 20 },
   ].entries()) {
     const before = run.received.length
-    const produce = run.feed(400, hours)
+    const produce = run.produceHours(400, hours)
     await run.untilPredicted(before + 300)
     paused.child.kill('SIGSTOP')
     await untilTasks(run, { other: 8 })
     const taken = run.received.length
     await run.untilPredicted(taken + 200)
     if (round === 1) await emptied(store, run)
-    const said = paused.output().length
+    const outputBefore = paused.output().length
     paused.child.kill('SIGCONT')
     await untilTasks(run, { other: 4, paused: 4 })
     // By its generation, its producer, the store, or an answer that came too late: it drops what it had before it opens its tasks again.
-    const refusals = [
-      'assigning its tasks anew',
-      'goes on without',
+    const fencingErrors = [
+      'reassigning its tasks',
+      'continues without',
       'took over',
       'taken over',
       'no longer holds',
@@ -65,9 +65,9 @@ test('a process that wakes up after its session is refused, and goes on as a new
       'redis_unreachable',
       'kafka_unreachable',
     ]
-    const droppedFirst = new RegExp(`(${refusals.join('|')}).*"tasks opened"`, 's')
-    const heard = () => paused.output().slice(said)
-    await eventually(() => droppedFirst.test(heard()), 'the paused process to begin anew', heard)
+    const droppedFirst = new RegExp(`(${fencingErrors.join('|')}).*"tasks opened"`, 's')
+    const newOutput = () => paused.output().slice(outputBefore)
+    await eventually(() => droppedFirst.test(newOutput()), 'the paused process to start over', newOutput)
     expect(await produce.exitCode, produce.output()).toBe(0)
   }
   await run.expectQuiet()

@@ -1,4 +1,4 @@
-/** Events over HTTP into a running pipeline on a real Kafka: what was accepted is scored, what was not is a dead letter, by either way. */
+/** Events over HTTP into a running pipeline on a real Kafka: what is accepted is scored, what is not is a dead letter, on both paths. */
 import { expect, test } from 'vitest'
 import type { IntakeAnswer } from '../../producers/intake.ts'
 import type { BrokerData, LogRecord } from '../../runtime/broker.ts'

@@ -149,7 +149,7 @@ describe('stock clients', () => {
 })
 
 describe('topics', () => {
-  test('take the time of the append unless told otherwise', async () => {
+  test('take the time of the append by default', async () => {
     const own = await withTopic()
     const given = await withTopic(1, { 'message.timestamp.type': 'CreateTime', 'retention.ms': '3600000' })
     const admin = stock.admin()
@@ -205,12 +205,12 @@ describe('transactions of others', () => {
     const [answer] = await fetcher.fetch(part(topic), brief)
     expect(values(answer!.records)).toEqual(values(whole))
     expect(answer!.next).toBe(answer!.stableEnd)
-    // From the middle of an aborted transaction, as a reader that goes on there would ask.
+    // From the middle of an aborted transaction, as a reader that continues there would fetch.
     const [middle] = await fetcher.fetch(part(topic, 1), brief)
     expect(values(middle!.records)).toEqual(values(whole))
   })
 
-  test('that interleave are told apart', async () => {
+  test('that interleave are distinguished', async () => {
     const { broker, topic } = await withTopic()
     const [one, two] = [
       await stockProducer({ transactionalId: unique('t') }),
@@ -227,7 +227,7 @@ describe('transactions of others', () => {
     expect(values(read)).toEqual(['kept0', 'kept1', 'kept2', 'kept3'])
   })
 
-  test('of whoever takes the transactional id end a worker: it says so until it is opened again', async () => {
+  test('by another user of the transactional id end a worker: it rejects every call until it is recreated', async () => {
     const { broker, topic } = await withTopic()
     const group = unique('group')
     const options = {
@@ -250,7 +250,7 @@ describe('transactions of others', () => {
 })
 
 describe('failures', () => {
-  test('a value that the topic does not take is refused with the reason, and the producer goes on', async () => {
+  test('a value that the topic does not accept is rejected with the reason, and the producer continues', async () => {
     const { broker, topic } = await withTopic(1, { 'max.message.bytes': '2000' })
     const producer = await broker.data.producer()
     await expect(producer.send([record(topic, 0, 'x'.repeat(5_000))])).rejects.toMatchObject({
@@ -261,7 +261,7 @@ describe('failures', () => {
     expect(values(await readPartition(await broker.data.fetcher(), { topic, partition: 0 }, 1))).toEqual(['small'])
   })
 
-  test('a transaction with such a value is aborted, and the worker goes on without a gap in its numbers', async () => {
+  test('a transaction with such a value is aborted, and the worker continues without a gap in its numbers', async () => {
     const { broker, topic } = await withTopic(1, { 'max.message.bytes': '2000' })
     const stages = [{ stage: 's', topics: [topic], partitions: 1 }]
     const timeouts = { sessionTimeoutMs: 6_000, transactionTimeoutMs: 10_000 }
@@ -298,7 +298,7 @@ describe('failures', () => {
     expect(performance.now() - closedAt).toBeLessThan(2_000)
   })
 
-  test('no broker at the address is said at once, with the address', async () => {
+  test('a missing broker is reported at once, with the address', async () => {
     const broker = createKafkaBroker({ brokers: ['127.0.0.1:1'], clientId: 'millrace-test' })
     await expect(broker.admin.clusterId()).rejects.toMatchObject({
       code: 'kafka_unreachable',

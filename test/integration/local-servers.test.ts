@@ -55,7 +55,7 @@ async function processesOf(folder: string): Promise<string[]> {
   return listed.filter((one) => one.command.includes(folder)).map((one) => `${one.pid} ${one.command.slice(0, 80)}`)
 }
 
-/** Asks until the answer is right or the time is over; the last answer either way. */
+/** Polls until the answer is right or the time is over; returns the last answer. */
 async function eventually<T>(ask: () => Promise<T>, right: (answer: T) => boolean, withinMs: number): Promise<T> {
   const endMs = performance.now() + withinMs
   for (;;) {
@@ -84,15 +84,15 @@ const noJava = await findJava(process.env).then(
 )
 
 describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' : ` (left out: ${noJava})`}`, () => {
-  test('kept servers: one start at a time, and the next one finds ports, topics and keys again', async () => {
+  test('kept servers: one start at a time, and the next one finds ports, topics and rekeys', async () => {
     const folder = await ownFolder()
-    const said: string[] = []
-    const first = await findServers({ servers: 'local', folder, say: (line) => said.push(line) })
+    const lines: string[] = []
+    const first = await findServers({ servers: 'local', folder, printLine: (line) => lines.push(line) })
     onTestFinished(() => first.close())
-    expect(said).toContainEqual(
+    expect(lines).toContainEqual(
       expect.stringMatching(/^Kafka 4\.1\.0 \(jars, Java \d+.*\) at 127\.0\.0\.1:\d+, log .*kafka\.log$/),
     )
-    expect(said).toContainEqual(
+    expect(lines).toContainEqual(
       expect.stringMatching(/^(Redis|Valkey) [\d.]+ \(.*\) at redis:\/\/127\.0\.0\.1:\d+, log .*redis\.log$/),
     )
     await withAdmin(first.kafkaBrokers, async (admin) => {
@@ -100,7 +100,7 @@ describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' 
     })
     await withRedis(first.redisUrl, (redis) => redis.set('kept', 'yes'))
 
-    const second = await failureOf(findServers({ servers: 'local', folder, say: quiet }))
+    const second = await failureOf(findServers({ servers: 'local', folder, printLine: quiet }))
     expect(second.code).toBe('server_failed')
     expect(second.message).toContain(
       `The local servers of ${join(folder, 'servers')} are in use by process ${process.pid}.`,
@@ -113,7 +113,7 @@ describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' 
     expect(await listens(portOf(first.kafkaBrokers))).toBe(false)
     expect(await listens(portOf(first.redisUrl))).toBe(false)
 
-    const again = await findServers({ servers: 'local', folder, say: quiet })
+    const again = await findServers({ servers: 'local', folder, printLine: quiet })
     onTestFinished(() => again.close())
     expect([again.kafkaBrokers, again.redisUrl]).toEqual([first.kafkaBrokers, first.redisUrl])
     const topics = await withAdmin(again.kafkaBrokers, (admin) => admin.fetchTopicMetadata({ topics: ['kept'] }))
@@ -131,10 +131,10 @@ describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' 
     ])
   })
 
-  test('ephemeral servers: the settings hold, a death is told, nothing is left', async () => {
+  test('ephemeral servers: the settings hold, an unexpected exit is reported, nothing is left', async () => {
     const folder = await ownFolder()
-    const said: string[] = []
-    const servers = await findServers({ folder, ephemeral: true, say: (line) => said.push(line) })
+    const lines: string[] = []
+    const servers = await findServers({ folder, ephemeral: true, printLine: (line) => lines.push(line) })
     onTestFinished(() => servers.close())
     const wanted = {
       'auto.create.topics.enable': 'false',
@@ -156,12 +156,12 @@ describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' 
       redis.on('error', quiet)
       await redis.call('SHUTDOWN', 'NOSAVE').catch(quiet)
     })
-    const told = await eventually(
-      async () => said.filter((line) => line.includes('ended by itself')),
+    const endings = await eventually(
+      async () => lines.filter((line) => line.includes('ended by itself')),
       (lines) => lines.length > 0,
       5_000,
     )
-    expect(told).toEqual([
+    expect(endings).toEqual([
       expect.stringMatching(/at redis:\/\/127\.0\.0\.1:\d+ ended by itself \(exit code 0\); its log is /),
     ])
     await servers.close()
@@ -197,7 +197,7 @@ describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' 
       ),
     ).toEqual([])
     expect(await readdir(folder)).toHaveLength(2)
-    const next = await findServers({ kafkaBrokers: '127.0.0.1:1', folder, ephemeral: true, say: quiet })
+    const next = await findServers({ kafkaBrokers: '127.0.0.1:1', folder, ephemeral: true, printLine: quiet })
     await next.close()
     expect(await readdir(folder)).toEqual(['cache'])
   })
@@ -218,7 +218,7 @@ describe('a server that does not come up', () => {
       stopGraceMs: 500,
       probe: () => Promise.reject(new Error('no answer')),
       upMsMax,
-      say: quiet,
+      printLine: quiet,
     }
   }
 
@@ -256,8 +256,14 @@ describe('a server that does not come up', () => {
     await new Promise<void>((up) => other.listen(0, '127.0.0.1', up))
     onTestFinished(() => void other.close())
     const { port } = other.address() as { port: number }
-    const place = { folder, cacheFolder: join(folder, 'cache'), ephemeral: true, environment: process.env, say: quiet }
-    const failure = await failureOf(startLocalRedis(place, port))
+    const setup = {
+      folder,
+      cacheFolder: join(folder, 'cache'),
+      ephemeral: true,
+      environment: process.env,
+      printLine: quiet,
+    }
+    const failure = await failureOf(startLocalRedis(setup, port))
     expect(failure.code).toBe('port_in_use')
     expect(failure.message).toMatch(
       /\(redis:\/\/127\.0\.0\.1:\d+\) could not listen on a port chosen for it: another process took it\. /,
@@ -274,9 +280,9 @@ test('a server that lost its guard is stopped at the next start, and only if it 
     groups.push(child.pid!)
     await writeFile(join(folder, `${groups.length}.group`), `${child.pid}\n`)
   }
-  const said: string[] = []
-  await stopLeftovers(folder, { environment: process.env, say: (line) => said.push(line) })
-  expect(said).toEqual([
+  const lines: string[] = []
+  await stopLeftovers(folder, { environment: process.env, printLine: (line) => lines.push(line) })
+  expect(lines).toEqual([
     'Stopped a server that a former start left behind ' +
       `(process group ${groups[0]}, noted in ${join(folder, '1.group')})`,
   ])
@@ -285,12 +291,12 @@ test('a server that lost its guard is stopped at the next start, and only if it 
   expect(await readdir(folder)).toEqual(['cache'])
 })
 
-test('without ps it is said what cannot be known', async () => {
+test('without ps the failure names what is unknown', async () => {
   const folder = await ownFolder()
   const child = spawn('/bin/sh', ['-c', 'sleep 300; :'], { detached: true, stdio: 'ignore' })
   onTestFinished(() => void child.kill('SIGKILL'))
   await writeFile(join(folder, 'kafka.group'), `${child.pid}\n`)
-  const failure = await failureOf(stopLeftovers(folder, { environment: { PATH: folder }, say: quiet }))
+  const failure = await failureOf(stopLeftovers(folder, { environment: { PATH: folder }, printLine: quiet }))
   expect(failure.code).toBe('server_failed')
   expect(failure.message).toMatch(/^Process group \d+, noted in .*kafka\.group, may be a server of a former start/)
   expect(await readFile(join(folder, 'kafka.group'), 'utf8')).toBe(`${child.pid}\n`)

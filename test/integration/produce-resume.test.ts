@@ -40,7 +40,7 @@ test('a produce that is killed, resumed and taken over sends every row once', { 
   // Slow enough to be at work still when the next one has started on a busy machine.
   const second = produce('--resume', '--rate', '200')
   await second.printed(' events, ')
-  // A third one while the second is at work: the newer goes on.
+  // A third one while the second is at work: the newer continues.
   const third = produce('--resume', '--rate', '200')
   expect(await second.exitCode, second.output()).toBe(1)
   expect(second.output()).toContain(`Another process is sending ${file} and has taken over`)

@@ -1,4 +1,4 @@
-/** What the README lets a reader type beside a running pipeline, typed as it stands there. */
+/** The commands that the README shows for a running pipeline, typed as printed there. */
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

@@ -1,5 +1,5 @@
 /**
- * Processes come and go under load on real servers: stopped, killed and removed, killed and left to their session. Who takes the tasks, how
+ * Processes start and stop under load on real servers: stopped, killed and removed, killed and left to their session. Who takes the tasks, how
  * soon the first prediction comes out of them again, and that nothing is lost, doubled or changed.
  */
 import { expect, inject, test } from 'vitest'
@@ -10,7 +10,7 @@ const sessionTimeoutMs = 6_000
 /** About one second on a quiet machine (measured in docs/decisions/0025); tests run beside others. */
 const handOverMaxMs = 4_000
 
-/** Partitions of the last stage by worker; empty while the group assigns anew. */
+/** Partitions of the last stage by worker; empty while the group is rebalancing. */
 async function tasksOf(run: HandbookRun): Promise<Map<string, number[]>> {
   const { state, members } = await run.broker.groups.describe(run.group)
   if (state !== 'stable') return new Map()
@@ -52,16 +52,16 @@ test('tasks move when a process stops, is removed, or never comes back', { timeo
   processes.set('worker-1', await run.start('worker-1'))
   await start('worker-2')
   await run.watch()
-  // Whatever time the steps take: each begins under load, and what comes meanwhile waits for the next owner.
-  const feed = async (from: number, until: number) => {
-    const [before, produce] = [run.received.length, run.feed(400, { from, until })]
+  // However long the steps take: each begins under load, and what comes meanwhile waits for the next owner.
+  const produceHours = async (from: number, until: number) => {
+    const [before, produce] = [run.received.length, run.produceHours(400, { from, until })]
     await run.untilPredicted(before + 100)
     return produce
   }
 
   const took = { stopped: 0, removed: 0, session: 0 }
   {
-    const produce = await feed(0, 8)
+    const produce = await produceHours(0, 8)
     const handedOver = (await tasksOf(run)).get('worker-1')!
     const stopping = processes.get('worker-1')!
     const askedMs = Date.now()
@@ -72,7 +72,7 @@ test('tasks move when a process stops, is removed, or never comes back', { timeo
     await start('worker-1')
   }
   {
-    const produce = await feed(8, 16)
+    const produce = await produceHours(8, 16)
     const handedOver = (await tasksOf(run)).get('worker-2')!
     const killed = processes.get('worker-2')!
     killed.child.kill('SIGKILL')
@@ -86,7 +86,7 @@ test('tasks move when a process stops, is removed, or never comes back', { timeo
     await start('worker-2')
   }
   {
-    const produce = await feed(16, 24)
+    const produce = await produceHours(16, 24)
     const handedOver = (await tasksOf(run)).get('worker-1')!
     const killed = processes.get('worker-1')!
     const killedMs = Date.now()

@@ -128,7 +128,7 @@ describe('Redis store', () => {
     ])
   })
 
-  it('goes on when the server has forgotten its scripts', async () => {
+  it('continues when the server has forgotten its scripts', async () => {
     const { store } = await openStore()
     const task = await store.claim('customer', 0, '7:1', identity)
     await task.apply({ from: null, to: 'p1', writes: [append('a', 'one')] })
@@ -151,7 +151,7 @@ describe('Redis store', () => {
     expect(await admin.get(`${tag}:identity`)).toBe(JSON.stringify(identity))
   })
 
-  it('refuses a position without an identity: nobody knows what it belongs to', async () => {
+  it('rejects a position without an identity: its owner is unknown', async () => {
     const { store, tag } = await openStore()
     const task = await store.claim('customer', 0, '7:1', identity)
     await task.apply({ from: null, to: 'p1', writes: [] })
@@ -191,7 +191,7 @@ describe('Redis store', () => {
     expect(await keysOf(namespace)).toHaveLength(5)
   })
 
-  it('refuses a server that may evict keys', async () => {
+  it('rejects a server that may evict keys', async () => {
     await admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
     try {
       await expect(createRedisStore({ url, pipeline, namespace: uniqueNamespace() })).rejects.toMatchObject({
@@ -203,7 +203,7 @@ describe('Redis store', () => {
     }
   })
 
-  it('says what is wrong with the address, and does not show a password', async () => {
+  it('reports what is wrong with the address, and does not show a password', async () => {
     await expect(createRedisStore({ url: 'localhost:6379', pipeline, namespace: '' })).rejects.toMatchObject({
       code: 'config_invalid',
     })
@@ -214,7 +214,7 @@ describe('Redis store', () => {
     })
   })
 
-  it('does not wait for ever for a server that accepts and says nothing', async () => {
+  it('does not wait forever for a server that accepts and does not answer', async () => {
     const silent = createServer((socket) => socket.on('error', () => socket.destroy()))
     silent.listen(0, '127.0.0.1')
     await once(silent, 'listening')

@@ -1,4 +1,4 @@
-/** A real Redis that dies and comes back without the last it had written: what the store then says, where it goes on, and what it reads. */
+/** A real Redis that dies and comes back without its last writes: the errors of the store, where it continues, and what it reads. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs'
@@ -89,10 +89,10 @@ test.each([
       { timeout: 20_000 },
     )
     .toBe('up')
-  // The owner that lived through it is refused whatever it tries, and nothing is folded on a hole.
+  // Every call of the owner that survived it is rejected, and nothing is folded onto a gap.
   await expect(task.load(['a'])).rejects.toMatchObject({
     code: 'state_lost',
-    message: 'The store stands at p1 for task customer/0, expected position p3: drop the local state and claim anew.',
+    message: 'The store is at p1 for task customer/0, expected position p3: drop the local state and claim again.',
   })
   await expect(task.apply({ from: 'p3', to: 'p4', writes: [append('a', 'x')] })).rejects.toMatchObject({
     code: 'state_lost',
@@ -137,7 +137,7 @@ test('a step that was torn comes half back with the second start, and counts onc
   expect(version.startsWith('7.0.') ? [4] : [3, 4]).toContain(stored[0]!.length / fact(0).length)
   const timesOf = (bytes: Buffer | null) => {
     const { rows, width, start, end } = decodeLog(bytes, layout)
-    return Array.from({ length: end - start }, (_, place) => rows[(start + place) * width])
+    return Array.from({ length: end - start }, (_, index) => rows[(start + index) * width])
   }
   expect(stored.map(timesOf)).toEqual([[1, 2, 3], [1, 2], [2]])
 })

@@ -1,6 +1,6 @@
 /**
- * Dead letters on real servers: events in any partition and records as large as the broker takes go in; what is refused is listed, repaired
- * and put back, and every event is scored once, with the vector of the replay.
+ * Dead letters on real servers: events in any partition and records as large as the broker takes go in; what is rejected is listed, repaired
+ * and requeued, and every event is scored once, with the vector of the replay.
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ import { type Command, ownFolder, startCommand } from '../support/command.ts'
 import { ordersPipeline } from './fixtures/orders.ts'
 
 const partitions = 2
-const [broken, mended] = ['broken', 'mended'].map((state) => `test/integration/fixtures/orders-${state}.ts`) as [
+const [broken, fixed] = ['broken', 'repaired'].map((state) => `test/integration/fixtures/orders-${state}.ts`) as [
   string,
   string,
 ]
@@ -47,7 +47,7 @@ async function stopped(command: Command): Promise<void> {
   expect(await command.exitCode, command.output()).toBe(0)
 }
 
-test('rejected events can be repaired and requeued, whatever their size, and are scored once', async () => {
+test('rejected events can be repaired and requeued, regardless of size, and are scored once', async () => {
   const namespace = unique('rejected')
   const environment = {
     KAFKA_BROKERS: inject('kafkaBrokers'),
@@ -108,22 +108,22 @@ test('rejected events can be repaired and requeued, whatever their size, and are
   const rows = listed.out.map(
     (line) => JSON.parse(line) as { location: string; stage: string; problems: Array<{ code: string }> },
   )
-  const placeOf = (code: string) => rows.find(({ problems }) => problems[0]!.code === code)!.location
-  const badPlace = placeOf('type')
-  expect((await rejected('show', broken, badPlace)).out.join('\n')).toContain('header trace: "t1"')
+  const locationOf = (code: string) => rows.find(({ problems }) => problems[0]!.code === code)!.location
+  const badLocation = locationOf('type')
+  expect((await rejected('show', broken, badLocation)).out.join('\n')).toContain('header trace: "t1"')
   const repaired = join(ownFolder(), 'repaired.json')
   await writeFile(repaired, JSON.stringify(spoilt.values))
 
-  const second = await run(mended)
-  const back = await rejected('replay', mended, badPlace, placeOf('function_threw'))
+  const second = await run(fixed)
+  const back = await rejected('replay', fixed, badLocation, locationOf('function_threw'))
   expect(back.out.at(-1)).toBe('1 requeued, 1 rejected: 1 type.')
-  expect(await rejected('replay', mended, badPlace, '--value', repaired)).toMatchObject({ code: 0, err: [] })
+  expect(await rejected('replay', fixed, badLocation, '--value', repaired)).toMatchObject({ code: 0, err: [] })
   await until('both are scored', () => predictions.length === 200)
   // Again, and all at once: duplicates, and what is still no event.
-  await rejected('replay', mended, badPlace, '--value', repaired)
-  expect((await rejected('replay', mended, '--all')).out.at(-1)).toBe('1 requeued, 3 rejected: 2 not_json, 1 type.')
+  await rejected('replay', fixed, badLocation, '--value', repaired)
+  expect((await rejected('replay', fixed, '--all')).out.at(-1)).toBe('1 requeued, 3 rejected: 2 not_json, 1 type.')
   await producer.send([{ topic, partition: 0, key: null, value: Buffer.from('the last one') }])
-  await until('what was sent last has its fate', () => deadLetters.length === 5)
+  await until('what was sent last has its outcome', () => deadLetters.length === 5)
   await sleep(500)
   await stopped(second)
   expect(predictedVectors(predictions)).toEqual(replayedVectors(replayed(plan, partitions, orders)))

@@ -11,7 +11,7 @@ if (isLeftOut) {
   console.log('LEFT OUT: test/integration/schemathesis.test.ts, which needs the command st: pip install schemathesis.')
 }
 
-/** What a schema says of events is less than what the codec asks, so whether bent ones are refused is not judged by it. */
+/** The schema of events is weaker than the codec's checks, so it does not decide whether modified ones are rejected. */
 const checks = [
   'not_a_server_error',
   'status_code_conformance',
@@ -44,15 +44,15 @@ test.skipIf(isLeftOut)(
       '--warnings=off',
       '--generation-database=none',
     ]
-    const ran = await new Promise<{ code: number; said: string }>((resolve) => {
+    const ran = await new Promise<{ code: number; output: string }>((resolve) => {
       const limits = { cwd: ownFolder(), timeout: 180_000, maxBuffer: 64 * 1_024 * 1_024 }
       execFile(command!, [...args, `--checks=${checks.join(',')}`], limits, (error, stdout, stderr) =>
-        resolve({ code: error === null ? 0 : 1, said: `${stdout}${stderr}` }),
+        resolve({ code: error === null ? 0 : 1, output: `${stdout}${stderr}` }),
       )
     })
-    expect(ran.code, ran.said.slice(-5_000)).toBe(0)
-    const [, tested] = /Tested: (\d+)/.exec(ran.said) ?? []
-    const [, generated] = /(\d+) generated/.exec(ran.said) ?? []
+    expect(ran.code, ran.output.slice(-5_000)).toBe(0)
+    const [, tested] = /Tested: (\d+)/.exec(ran.output) ?? []
+    const [, generated] = /(\d+) generated/.exec(ran.output) ?? []
     expect([Number(tested), Number(generated) > 300]).toEqual([10, true])
     expect(output()).not.toContain('a request failed')
   },

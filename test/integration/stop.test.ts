@@ -1,4 +1,4 @@
-/** How a running process ends, and how another takes its place: signals, a name or a port used twice, disks that take nothing. */
+/** How a running process ends, and how another replaces it: signals, a name or a port used twice, disks without room. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -41,7 +41,7 @@ async function eventually(holds: () => Promise<boolean>, what: string): Promise<
   }
 }
 
-test('a second process of the same name takes over; the first one ends and says why', {
+test('a second process of the same name takes over; the first one ends with the reason', {
   timeout: 120_000,
 }, async () => {
   const environment = environmentOf()
@@ -59,7 +59,7 @@ test('a second process of the same name takes over; the first one ends and says 
   )
   expect(await produce.exitCode, produce.output()).toBe(0)
 
-  // Both together predict every event, and nobody an event twice.
+  // Both together predict every event, and no event is predicted twice.
   const broker = createKafkaBroker({ brokers: environment.KAFKA_BROKERS!.split(','), clientId: 'takeover' })
   onTestFinished(() => broker.close())
   const ids: string[] = []
@@ -80,7 +80,7 @@ test('a second process of the same name takes over; the first one ends and says 
   expect(new Set(ids).size).toBe(9_488)
 })
 
-test('a taken port is one sentence, and the process that has it goes on', async () => {
+test('a taken port is one sentence, and the process that has it continues', async () => {
   const environment = environmentOf()
   const first = startCommand(['run', definition, '--create-topics'], environment)
   await first.printed(listening)
@@ -97,7 +97,7 @@ test('a taken port is one sentence, and the process that has it goes on', async 
   expect(await first.exitCode, first.output()).toBe(0)
 })
 
-test('while Kafka is gone SIGTERM ends within the bound, a second SIGINT at once', { timeout: 120_000 }, async () => {
+test('while Kafka is down SIGTERM ends within the bound, a second SIGINT at once', { timeout: 120_000 }, async () => {
   const { kafka, redis } = await ownServers()
   const rest = { KAFKA_BROKERS: kafka.address, REDIS_URL: redis.address }
   const patient = startCommand(['run', definition, '--create-topics'], environmentOf(rest))
@@ -117,7 +117,7 @@ test('while Kafka is gone SIGTERM ends within the bound, a second SIGINT at once
   expect(performance.now() - askedMs).toBeLessThan(drainMaxMs + 10_000)
 })
 
-test('a file that cannot be written is told before the work, not after it', async () => {
+test('a file that cannot be written is reported before the work, not after it', async () => {
   const environment = environmentOf()
   const run = startCommand(['run', definition, '--create-topics'], environment)
   await run.printed(listening)

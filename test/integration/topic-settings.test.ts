@@ -1,4 +1,4 @@
-/** `millrace run` on topics that a stock client created: refused until they are altered. */
+/** `millrace run` on topics that a stock client created: rejected until they are altered. */
 import { Kafka, logLevel } from 'kafkajs'
 import { expect, inject, onTestFinished, test } from 'vitest'
 import { requireTopicSettings, topicSpecs } from '../../cli/topics/requirements.ts'
@@ -11,7 +11,7 @@ import { startCommand } from '../support/command.ts'
 const kafkaBrokers = inject('kafkaBrokers')
 const brokers = kafkaBrokers.split(',')
 
-test('topics with other settings keep `run` from starting until they are altered as it says', async () => {
+test('topics with other settings keep `run` from starting until they are altered as it advises', async () => {
   const namespace = unique('settings')
   const plan = compile(cardFraud, { namespace })
   const admin = new Kafka({ brokers, logLevel: logLevel.NOTHING }).admin()
@@ -43,8 +43,8 @@ test('topics with other settings keep `run` from starting until they are altered
   expect(refused.output().trimEnd().split('\n')).toEqual([
     'error: Topics of this pipeline have settings with which its results could not be trusted:',
     `  ${transactions}: message.timestamp.type expected LogAppendTime, received CreateTime`,
-    `  ${transactions}: retention.ms expected at least 3283200000 (38d) or -1 (for ever), received 604800000 (7d)`,
-    `  ${models}: retention.ms expected -1 (for ever), received 604800000 (7d)`,
+    `  ${transactions}: retention.ms expected at least 3283200000 (38d) or -1 (forever), received 604800000 (7d)`,
+    `  ${models}: retention.ms expected -1 (forever), received 604800000 (7d)`,
     `  ${models}: cleanup.policy expected delete, received compact`,
     'Fix them with these commands (records already there keep their times; lost ones do not come back):',
     `${alter} ${transactions} --add-config message.timestamp.type=LogAppendTime,retention.ms=3283200000`,
@@ -63,7 +63,7 @@ test('topics with other settings keep `run` from starting until they are altered
   })
   const broker = createKafkaBroker({ brokers, clientId: namespace })
   onTestFinished(() => broker.close())
-  // Those that the refused `run` created itself are among them.
+  // Those that the failed `run` created itself are among them.
   await requireTopicSettings(broker.admin, plan, brokers)
   const started = run()
   await started.printed('Features, health and metrics: http')

@@ -23,18 +23,18 @@ const startMs = Date.UTC(2024, 0, 1)
 const dayMs = 86_400_000
 const fraudEvery = 20
 
-test('a training ends in the registry, and whoever follows it scores with the new version', async () => {
+test('a training ends in the registry, and its followers score with the new version', async () => {
   const { broker, plan } = await filledTopics(`train-${process.pid}-${Date.now()}`)
   const [predictions, label, models] = [plan.predictions.topic, plan.streams[1]!.topic, plan.models.topic]
 
-  const heard: string[] = []
+  const printed: string[] = []
   const waiting = new Map<string, () => void>()
-  const says = (line: string) => new Promise<void>((resolve) => waiting.set(line, resolve))
-  const say = (line: string) => {
-    heard.push(line)
+  const printedLine = (line: string) => new Promise<void>((resolve) => waiting.set(line, resolve))
+  const printLine = (line: string) => {
+    printed.push(line)
     waiting.get(line)?.()
   }
-  const follower = createRegistryFollower({ broker: broker.data, plan, topic: models, say })
+  const follower = createRegistryFollower({ broker: broker.data, plan, topic: models, printLine })
   onTestFinished(() => follower.close())
   const failures: unknown[] = []
   await follower.loadToEnd()
@@ -48,13 +48,13 @@ test('a training ends in the registry, and whoever follows it scores with the ne
       topics: { predictions, label, models },
       seed: 0,
       clock: systemClock.nowMs,
-      say: () => undefined,
+      printLine: () => undefined,
       by,
       rowsMax,
     })
 
   // The newest 2,000 of the 2,600 mature ones: 600 to 2,599.
-  const firstTakenUp = says('champion is v1')
+  const firstTakenUp = printedLine('champion is v1')
   const first = await train('first', 2_000)
   expect(first).toMatchObject({
     previous: null,
@@ -92,7 +92,7 @@ test('a training ends in the registry, and whoever follows it scores with the ne
   expect(scorer.version).toBe('v1')
   expect(scorer.score(vectorOf(plan, fraudEvery))).toBeGreaterThan(scorer.score(vectorOf(plan, fraudEvery + 2)))
 
-  const secondTakenUp = says('champion is v2')
+  const secondTakenUp = printedLine('champion is v2')
   const second = await train('second', 1_000_000)
   expect(second).toMatchObject({
     previous: 'v1',
@@ -126,17 +126,17 @@ test('a training ends in the registry, and whoever follows it scores with the ne
       changedAtMs: systemClock.nowMs(),
     })
   await publish('v3', 'v1')
-  const late = createRegistryFollower({ broker: broker.data, plan, topic: models, say: () => undefined })
+  const late = createRegistryFollower({ broker: broker.data, plan, topic: models, printLine: () => undefined })
   onTestFinished(() => late.close())
   await late.loadToEnd()
   expect(late.current()?.version).toBe('v2')
   expect([...late.state().versions.keys()]).toEqual(['v1', 'v2', 'v3'])
   expect(late.state()).toMatchObject({ ignoredAliases: 1, ignoredVersions: 0 })
-  const fourthTakenUp = says('champion is v4')
+  const fourthTakenUp = printedLine('champion is v4')
   await publish('v4', 'v2')
   await fourthTakenUp
   expect(follower.current()?.version).toBe('v4')
-  expect(heard).toEqual(['champion is v1', 'champion is v2', 'champion is v4'])
+  expect(printed).toEqual(['champion is v1', 'champion is v2', 'champion is v4'])
   expect(failures).toEqual([])
 })
 

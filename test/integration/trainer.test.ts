@@ -1,6 +1,6 @@
 /**
- * The trainer beside a running pipeline, killed on the way: what was scored is learnt from, versions are published and judged, and whoever
- * asks hears what became of an event.
+ * The trainer beside a running pipeline, killed on the way: what was scored is learnt from, versions are published and evaluated, and the
+ * routes answer what became of an event.
  */
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
@@ -18,7 +18,7 @@ interface ListedModel {
   readonly aliases: readonly string[]
 }
 
-test('learns, is killed, goes on, and says what became of an event', { timeout: 600_000 }, async () => {
+test('learns, is killed, continues, and answers what became of an event', { timeout: 600_000 }, async () => {
   const pipeline = await runPipeline('trainer')
   const folder = ownFolder()
   const port = await freePort(undefined, [])
@@ -63,12 +63,12 @@ test('learns, is killed, goes on, and says what became of an event', { timeout: 
     expect(store.matured).toBe(store.rows.matured)
   }, retryBudget)
 
-  // The learner's days became versions, and each was judged: the first that holds is the champion.
+  // The learner's days became versions, and each was evaluated: the first that passes is the champion.
   await vi.waitFor(async () => expect((await models()).length).toBeGreaterThan(1), retryBudget)
   const listed = await models()
   expect(new Set(listed.map(({ origin }) => origin))).toContain('continuous')
 
-  // Below the list stands what the trainer knows of them.
+  // The list is followed by what the trainer knows of them.
   expect(await run('models', 'list', definition)).toContain('as served')
 
   const unknown = await fetch(`http://127.0.0.1:${port}/predictions/nobody`)
@@ -85,6 +85,6 @@ test('learns, is killed, goes on, and says what became of an event', { timeout: 
   second.child.kill('SIGTERM')
   expect(await second.exitCode, second.output()).toBe(0)
 
-  // The store is free now, and says the same.
+  // The store is unlocked now, and holds the same.
   expect(await run('data', definition)).toContain('waiting')
 })

@@ -22,7 +22,7 @@ const startMs = Date.UTC(2024, 0, 1)
 const dayMs = 86_400_000
 const waves = 8
 
-interface Said extends Digest {
+interface StoreDigest extends Digest {
   readonly predictions: number
   readonly labels: number
   readonly duplicatePredictions: number
@@ -87,23 +87,23 @@ test('kill -9 of the process that follows: every row matures once, with its labe
   }
 
   let child: ChildProcess | null = null
-  const said: { last: Said | null } = { last: null }
+  const digest: { last: StoreDigest | null } = { last: null }
   const start = () => {
     const script = fileURLToPath(new URL('./fixtures/follow-store.ts', import.meta.url))
     const own = spawn(process.execPath, ['--import', 'tsx', script, file, namespace, brokers], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     createInterface(own.stdout).on('line', (line) => {
-      said.last = JSON.parse(line) as Said
+      digest.last = JSON.parse(line) as StoreDigest
     })
     child = own
   }
   onTestFinished(() => void child?.kill('SIGKILL'))
-  const until = async (what: string, isThere: (said: Said) => boolean) => {
-    for (const began = Date.now(); said.last === null || !isThere(said.last); await sleep(20)) {
-      const told = `seed ${seed}, waiting for ${what}: ${JSON.stringify(said.last)}`
-      expect(Date.now() - began, told).toBeLessThan(60_000)
-      expect(child?.exitCode, told).toBeNull()
+  const until = async (what: string, isThere: (digest: StoreDigest) => boolean) => {
+    for (const began = Date.now(); digest.last === null || !isThere(digest.last); await sleep(20)) {
+      const context = `seed ${seed}, waiting for ${what}: ${JSON.stringify(digest.last)}`
+      expect(Date.now() - began, context).toBeLessThan(60_000)
+      expect(child?.exitCode, context).toBeNull()
     }
   }
 
@@ -113,7 +113,7 @@ test('kill -9 of the process that follows: every row matures once, with its labe
     await until('some of the wave', ({ predictions }) => predictions > (count / waves) * (wave + random.next() * 0.8))
     await sleep(random.below(150))
     child!.kill('SIGKILL')
-    said.last = null
+    digest.last = null
     start()
   }
   const frauds = Math.ceil(reported / 20)
@@ -126,7 +126,7 @@ test('kill -9 of the process that follows: every row matures once, with its labe
   for (let i = 0; i < mature; i++) {
     expected = digested(expected, `tx${i}`, Number(isFraud(i)), Float64Array.from(vectorOf(i)))
   }
-  expect(said.last, `seed ${seed}`).toEqual({
+  expect(digest.last, `seed ${seed}`).toEqual({
     ...expected,
     predictions: count,
     labels: frauds,

@@ -1,6 +1,6 @@
 /**
- * Twelve bytes kept every process busy for ever: a raw event that named an internal schema by its fingerprint, with a block of −2 bytes
- * in an array that avsc skips. What is read here ends at once, whoever wrote it and with which schema.
+ * Twelve bytes kept every process busy forever: a raw event that named an internal schema by its fingerprint, with a block of −2 bytes
+ * in an array that avsc skips. What is read here ends at once, from any writer and schema.
  */
 import type avro from 'avsc'
 import fc from 'fast-check'
@@ -64,7 +64,7 @@ function inTime<T>(read: () => T): T {
 }
 
 describe('a raw event that names the schema of an internal topic', () => {
-  test('is refused: the twelve bytes', () => {
+  test('is rejected: the twelve bytes', () => {
     for (const { name, codec } of plan.streams) {
       expect(inTime(() => codec.decode(twelveBytes))).toEqual({
         ok: false,
@@ -106,7 +106,7 @@ describe('a raw event that names the schema of an internal topic', () => {
     }
   })
 
-  test('of another definition is refused by its shape, one of a raw event read whatever its name was', () => {
+  test('of another definition is rejected by its shape, one of a raw event read whatever its name was', () => {
     const reader = compile(cardFraud)
     const then = { ...(reader.predictions.codec.schemas.get('prediction') as AvroSchema), name: 'prediction_of_then' }
     reader.schemas.writers.learn(then)
@@ -213,14 +213,14 @@ describe('records in records', () => {
   const nested = recordOf({ next: ['null', 'com.acme.Link'] }, 'com.acme.Link')
   const chain = (length: number) => Buffer.concat([Buffer.alloc(length - 1, 2), Buffer.from([0])])
 
-  test('are read a thousand deep and refused deeper', () => {
+  test('are read a thousand deep and rejected deeper', () => {
     expect(readForeign(nested, chain(999), textA)).toEqual({ ok: true, event: { id: 'a' } })
     expect(inTime(() => readForeign(nested, chain(1_000_000), textA))).toMatchObject({
       problems: [{ code: 'not_avro', received: 'more than 1000 records lie in one another' }],
     })
   })
 
-  test('that never end are refused', () => {
+  test('that never end are rejected', () => {
     const endless = recordOf({ next: 'com.acme.Link' }, 'com.acme.Link')
     expect(readForeign(endless, textA)).toMatchObject({
       problems: [{ code: 'not_avro', received: 'more than 1000 records lie in one another' }],
@@ -315,7 +315,7 @@ describe('of every schema that the plan knows', () => {
   )
   const body = fc.array(part, { maxLength: 30 }).map((parts) => Buffer.concat(parts))
 
-  test('random bytes are read or refused at once, by every codec', () => {
+  test('random bytes are read or rejected at once, by every codec', () => {
     fc.assert(
       fc.property(fc.constantFrom(...own), body, (schema, bytes) => {
         const record = Buffer.concat([header(schema), bytes])

@@ -36,7 +36,7 @@ function input(scores: ArrayLike<number>, more: Partial<GateInput['candidate']> 
 }
 
 describe('the gate', () => {
-  test('promotes what is better beyond doubt, and says by how much', () => {
+  test('promotes what is better beyond doubt, and reports by how much', () => {
     const { promote, reasons, measures } = evaluateCandidate(input(good))
     expect(promote, reasons.join(' ')).toBe(true)
     expect(reasons[0]).toMatch(
@@ -51,7 +51,7 @@ describe('the gate', () => {
     expect(evaluateCandidate(input(good))).toEqual({ promote, reasons, measures })
   })
 
-  test('refuses what is worse, what is the same, and what may as well be the same', () => {
+  test('rejects what is worse, what is the same, and what may as well be the same', () => {
     expect(evaluateCandidate(input(poor))).toMatchObject({
       promote: false,
       reasons: [expect.stringMatching(/^v2 is 0\.\d+ worse than v1 .*; it must be above 0\.$/), expect.anything()],
@@ -59,11 +59,11 @@ describe('the gate', () => {
     expect(evaluateCandidate(input(fair))).toMatchObject({ promote: false, measures: { gain: 0, gainLower: 0 } })
     const hardly = fair.map((score, row) => (row === 10 ? score / 2 : score))
     expect(evaluateCandidate(input(hardly)).promote).toBe(false)
-    // Not worse is enough where that is asked for.
+    // On request, not worse is enough.
     expect(evaluateCandidate({ ...input(fair), limits: { gainMin: -0.01 } }).promote).toBe(true)
   })
 
-  test('refuses scores that say nothing, without measuring them', () => {
+  test('rejects scores without information, without measuring them', () => {
     const broken = good.map((score, row) => (row === 3 ? Number.NaN : row === 4 ? 1.5 : score))
     expect(evaluateCandidate(input(broken))).toMatchObject({
       promote: false,
@@ -76,7 +76,7 @@ describe('the gate', () => {
     expect(saturated.measures.distinctScores).toBe(6)
   })
 
-  test('refuses a miscalibrated model that ranks better, unless the champion is calibrated worse', () => {
+  test('rejects a miscalibrated model that ranks better, unless the champion is calibrated worse', () => {
     // Ranks stay, probabilities do not.
     const shifted = good.map((score) => Math.sqrt(score))
     const { promote, reasons } = evaluateCandidate(input(shifted))
@@ -105,7 +105,7 @@ describe('the gate', () => {
     expect(empty.promote).toBe(false)
   })
 
-  test('without a champion asks for better than the best constant', () => {
+  test('without a champion requires better than the best constant', () => {
     const first = evaluateCandidate({ ...input(good), champion: null, metric: 'logLoss' })
     expect(first.promote).toBe(true)
     expect(first.reasons[0]).toMatch(/^v2 is 0\.\d+ better than the best constant in logLoss/)
@@ -115,8 +115,8 @@ describe('the gate', () => {
     expect(noise.reasons[0]).toMatch(/the best constant in averagePrecision/)
   })
 
-  test('weights stand for the rows that were sampled away', () => {
-    // Every negative kept stands for four: a model calibrated to all of them is calibrated to these, weighted.
+  test('weights represent the rows that were sampled away', () => {
+    // Every negative kept represents four: a model calibrated to all of them is calibrated to these, weighted.
     const odds = 4
     const kept = Array.from({ length: count }, (_, row) => row).filter(
       (row) => rows.labels[row] === 1 || row % odds === 0,
@@ -124,14 +124,14 @@ describe('the gate', () => {
     const pick = (list: ArrayLike<number>) => Float64Array.from(kept, (row) => list[row]!)
     const labels = Uint8Array.from(pick(rows.labels))
     const weights = Float64Array.from(labels, (label) => (label === 1 ? 1 : odds))
-    const judged = (sampled: Float64Array | null) =>
+    const evaluated = (sampled: Float64Array | null) =>
       evaluateCandidate({
         ...input(pick(good)),
         rows: { labels, weights: sampled, blocks: null },
         champion: { version: 'v1', scores: pick(fair) },
       }).measures['candidate.calibrationError']!
-    expect(judged(weights)).toBeLessThan(0.05)
-    expect(judged(null)).toBeGreaterThan(0.1)
+    expect(evaluated(weights)).toBeLessThan(0.05)
+    expect(evaluated(null)).toBeGreaterThan(0.1)
   })
 })
 

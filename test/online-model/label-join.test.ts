@@ -113,7 +113,7 @@ describe('label join', () => {
     expect(join.counts()).toMatchObject({ predictions: 1, waiting: 1 })
   })
 
-  test('refuses what it was not made for', () => {
+  test('rejects what it is not configured for', () => {
     const join = createLabelJoin(options)
     expect(() => join.addPrediction({ id: 'a', time: 1, features: [1] })).toThrow('vector of a has 1 values, not 2')
     expect(() => add(join, 'a', Number.NaN)).toThrow('time of a is NaN')

@@ -16,7 +16,7 @@ export interface LogFake {
   fetches(): number
 }
 
-/** Three records of a partition at most come with a fetch unless told, so that every reader has to page. */
+/** Three records of a partition at most come with a fetch by default, so that every reader has to page. */
 export function createLogFake(topics: Record<string, number>, recordsMax = 3): LogFake {
   const logs = new Map<string, LogRecord[]>()
   for (const [topic, partitions] of Object.entries(topics)) {

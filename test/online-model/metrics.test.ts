@@ -83,12 +83,12 @@ describe('measures', () => {
     expect(averagePrecision([1, 1], [0.1, 0.2])).toBe(1)
   })
 
-  test('a score on an edge lies in the bin that ends there, however the product rounds', () => {
+  test('a score on an edge is in the bin that ends there, however the product rounds', () => {
     // 0.07 · 100 is 7.000000000000001.
     expect(calibrationError([0, 1], [0.07, 0.061], { bins: 100 })).toBeCloseTo(Math.abs(0.07 + 0.061 - 1) / 2, 15)
   })
 
-  test('refuse scores that are missing or no probabilities', () => {
+  test('reject scores that are missing or no probabilities', () => {
     expect(() => rocAuc([0, 1], [0.1, Number.NaN])).toThrow('score of row 1 is not a number')
     expect(() => logLoss([0, 1], [0.1])).toThrow('2 labels for 1 scores')
     expect(() => logLoss([0, 1], [0.1, 0.2], { weights: [1] })).toThrow('1 weights for 2 scores')

@@ -95,7 +95,7 @@ describe('model file', () => {
     ).toBe(`model.json is no model file: ${mistakes}.`)
   })
 
-  test('refuses another kind of model and other shapes', () => {
+  test('rejects another kind of model and other shapes', () => {
     expect(
       mistakesOf((draft) => {
         draft.model = { ...version.model, kind: 'forest' }

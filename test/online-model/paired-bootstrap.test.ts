@@ -1,4 +1,4 @@
-/** The bounds of a paired difference: the same for a seed, honest about rows that belong together, and right as often as they say. */
+/** The bounds of a paired difference: the same for a seed, wider for correlated rows, and with the stated coverage. */
 import { describe, expect, test } from 'vitest'
 import { averagePrecision } from '../../online-model/evaluation/metrics.ts'
 import { type EvaluationRows, metrics, pairedGain } from '../../online-model/evaluation/paired-bootstrap.ts'
@@ -75,7 +75,7 @@ describe('the paired gain', () => {
     expect(weighted.lower).toBeCloseTo(once.lower, 12)
   })
 
-  test('covers the truth as often as its confidence says', () => {
+  test('covers the true gain at its confidence level', () => {
     // The two models are equally good, so that the true gain is 0.
     const trials = 200
     let above = 0

@@ -45,8 +45,8 @@ async function promote(fake: LogFake, model: ModelVersion, previous: string | nu
   await producer.close()
 }
 
-function follower(fake: LogFake, say: (line: string) => void = () => undefined) {
-  return createRegistryFollower({ broker: fake.broker, plan, topic, say })
+function follower(fake: LogFake, printLine: (line: string) => void = () => undefined) {
+  return createRegistryFollower({ broker: fake.broker, plan, topic, printLine })
 }
 
 describe('registry follower', () => {
@@ -124,7 +124,7 @@ describe('registry follower', () => {
     await registry.close()
   })
 
-  test('an unreadable record is named by its place', async () => {
+  test('an unreadable record is named by its location', async () => {
     const fake = createLogFake({ [topic]: 1 })
     await promote(fake, version('v1', 0), null)
     fake.append(topic, 0, Buffer.from('{'))
@@ -137,7 +137,7 @@ describe('registry follower', () => {
     await registry.close()
   })
 
-  test('a champion of another definition does not score, which is said', async () => {
+  test('a champion of another definition does not score, which is reported', async () => {
     const fake = createLogFake({ [topic]: 1 })
     await promote(fake, version('v1', 0), null)
     await promote(fake, version('v2', 0, 'other'), 'v1')
@@ -156,7 +156,7 @@ describe('registry follower', () => {
     await registry.close()
   })
 
-  test('weights that contradict the definition they name are refused', async () => {
+  test('weights that contradict the definition they name are rejected', async () => {
     const fake = createLogFake({ [topic]: 1 })
     await promote(fake, version('v1', 0, 'print', ['b']), null)
     const registry = follower(fake)
@@ -167,7 +167,7 @@ describe('registry follower', () => {
   test('a broker that brings nothing before the stable end is given up', async () => {
     const fake = createLogFake({ [topic]: 1 })
     const broker = { ...fake.broker, bounds: async () => [{ topic, partition: 0, start: 0, end: 7 }] }
-    const registry = createRegistryFollower({ broker, plan, topic, say: () => undefined })
+    const registry = createRegistryFollower({ broker, plan, topic, printLine: () => undefined })
     await expect(registry.loadToEnd()).rejects.toMatchObject({
       code: 'kafka_request_failed',
       message:
@@ -216,7 +216,7 @@ describe('registry follower', () => {
       await registry.close()
     })
 
-    test('that cannot score here are told and left out', async () => {
+    test('that cannot score here are reported and left out', async () => {
       const fake = createLogFake({ [topic]: 1 })
       await promote(fake, version('v1', 1), null)
       challenge(fake, version('v2', 0, 'other'), 1)

@@ -1,4 +1,4 @@
-/** Writing to the registry where others write as well: what holds, what is lost, and what is told. */
+/** Writing to the registry where others write as well: what holds, what is lost, and what is reported. */
 import { expect, onTestFinished, test } from 'vitest'
 import { challengers, champion, isRolledBack, lastRejection } from '../../online-model/registry/registry.ts'
 import {
@@ -30,7 +30,7 @@ function setUp(fake = createLogFake({ [topic]: 1 })): { fake: LogFake; writer: R
   return { fake, writer }
 }
 
-/** Another writer is quicker: these records lie before the next one that is sent. */
+/** Another writer is quicker: these records precede the next one that is sent. */
 function before(fake: LogFake, records: () => readonly RegistryRecord[], times = 1): void {
   let left = times
   fake.beforeSend = () => {
@@ -50,7 +50,7 @@ async function withVersions(count: number) {
   return made
 }
 
-test('a version that lost its name takes the next one, and is told which', async () => {
+test('a version that lost its name takes the next one, and is reported which', async () => {
   const { fake, writer } = setUp()
   expect((await writer.publish(draft(1))).version).toBe('v1')
   before(fake, () => [rival('v2'), rival('v3')])
@@ -68,7 +68,7 @@ test('a name that is always taken first is given up after some tries', async () 
   expect(taken).toBe(attemptsMax)
 })
 
-test('a version that does not fit into a record is refused before it is sent', async () => {
+test('a version that does not fit into a record is rejected before it is sent', async () => {
   const { fake, writer } = setUp()
   const huge = draft(1, ['x'.repeat(registryRecordBytesMax)])
   await expect(writer.publish(huge)).rejects.toMatchObject({
@@ -80,7 +80,7 @@ test('a version that does not fit into a record is refused before it is sent', a
   expect((await fake.broker.bounds([{ topic, partition: 0 }]))[0]?.end).toBe(0)
 })
 
-test('a promotion that came second changes nothing, and says who was first', async () => {
+test('a promotion that came second changes nothing, and reports who was first', async () => {
   const { fake, writer } = await withVersions(3)
   expect(await writer.promote('v1', cause)).toMatchObject({ accepted: true })
   before(fake, () => [rivalChange('champion', 'v3', 'v1')])
@@ -97,7 +97,7 @@ test('a promotion that came second changes nothing, and says who was first', asy
   expect((await fake.broker.bounds([{ topic, partition: 0 }]))[0]!.end).toBe(end)
 })
 
-test('the former champion keeps scoring in shadow under the alias of the one that took its place', async () => {
+test('the former champion keeps scoring in shadow under the alias of the one that replaced it', async () => {
   const { writer } = await withVersions(2)
   await writer.promote('v1', cause)
   await writer.challenge('v2', cause)
@@ -113,7 +113,7 @@ test('the former champion keeps scoring in shadow under the alias of the one tha
   expect(writer.state().aliases).toEqual(new Map([['champion', 'v1']]))
 })
 
-test('challengers take the free aliases, and a full house says so', async () => {
+test('challengers take the free aliases, and without a free alias fail', async () => {
   const { fake, writer } = await withVersions(6)
   await writer.promote('v1', cause)
   // A rival takes the first alias meanwhile: the next one is as good.
@@ -150,7 +150,7 @@ test('a version that was rolled back is promoted again by a command only', async
   expect(isRolledBack(writer.state(), 'v2')).toBe(false)
 })
 
-test('a refusal is kept with its reason and figures', async () => {
+test('a rejection is kept with its reason and figures', async () => {
   const { writer } = await withVersions(2)
   await writer.reject('v2', { ...cause, against: 'v1', figures: { difference: -0.01 } })
   expect(lastRejection(writer.state(), 'v2')).toMatchObject({
@@ -162,11 +162,11 @@ test('a refusal is kept with its reason and figures', async () => {
 
 test('a version that there is none of is named with those that there are', async () => {
   const { writer } = await withVersions(2)
-  const refusal = {
+  const expectedError = {
     code: 'model_unknown',
     message: 'The registry team.models has no version v7; its newest are v2, v1.',
   }
-  await expect(writer.promote('v7', cause)).rejects.toMatchObject(refusal)
-  await expect(writer.challenge('v7', cause)).rejects.toMatchObject(refusal)
-  await expect(writer.reject('v7', { ...cause, against: null, figures: {} })).rejects.toMatchObject(refusal)
+  await expect(writer.promote('v7', cause)).rejects.toMatchObject(expectedError)
+  await expect(writer.challenge('v7', cause)).rejects.toMatchObject(expectedError)
+  await expect(writer.reject('v7', { ...cause, against: null, figures: {} })).rejects.toMatchObject(expectedError)
 })

@@ -64,7 +64,7 @@ describe('registry', () => {
     expect(state).toMatchObject({ ignoredVersions: 1, ignoredAliases: 0 })
   })
 
-  test('an alias moves only from the version it stands at, and only to one that exists', () => {
+  test('an alias moves only from the version it points to, and only to one that exists', () => {
     const state = foldRegistry(emptyRegistry(), [version('v1'), version('v2'), version('v3'), alias('v1', null)])
     for (const refused of [alias('v2', null), alias('v3', 'v2'), alias('v9', 'v1')]) {
       const after = applyRegistryRecord(state, refused)
@@ -151,7 +151,7 @@ describe('registry', () => {
     const isOf = (fingerprint: string) => (one: ModelVersion) => one.fingerprint === fingerprint
     const back = (to: string, from: string): AliasChange => ({ ...alias(to, from), action: 'rollback' })
 
-    test('goes one champion back each time, past those that were taken back', () => {
+    test('moves to the previous champion each time, skipping those that were rolled back', () => {
       const state = foldRegistry(emptyRegistry(), three)
       expect(rollbackTarget(state, isOf('f'))?.version).toBe('v2')
       const once = applyRegistryRecord(state, back('v2', 'v3'))
@@ -166,7 +166,7 @@ describe('registry', () => {
       expect(rollbackTarget(four, isOf('f'))?.version).toBe('v1')
     })
 
-    test('goes to a version of this definition only, where one is named', () => {
+    test('moves to a version of this definition only, where one is named', () => {
       const other = { ...version('v2'), fingerprint: 'other' }
       const state = foldRegistry(emptyRegistry(), [version('v1'), other, version('v3'), ...three.slice(3)])
       expect(rollbackTarget(state, isOf('f'))?.version).toBe('v1')
@@ -174,7 +174,7 @@ describe('registry', () => {
       expect(rollbackTarget(state, isOf('none'))).toBeNull()
     })
 
-    test('is undone by a restore only, whoever has not heard of it', () => {
+    test('is undone by a restore only, also for readers that have not seen it', () => {
       const state = foldRegistry(emptyRegistry(), [...three, back('v2', 'v3')])
       const stale = applyRegistryRecord(state, alias('v3', 'v2'))
       expect(champion(stale)?.version).toBe('v2')
@@ -182,7 +182,7 @@ describe('registry', () => {
       const restored = applyRegistryRecord(state, { ...alias('v3', 'v2'), action: 'restore' })
       expect(champion(restored)?.version).toBe('v3')
       expect(isRolledBack(restored, 'v3')).toBe(false)
-      // Taken back for the second time, it is marked for the second time.
+      // Rolled back for the second time, it is marked for the second time.
       expect(isRolledBack(applyRegistryRecord(restored, back('v2', 'v3')), 'v3')).toBe(true)
     })
 
@@ -218,8 +218,8 @@ describe('registry', () => {
     expect(state.ignoredNotes).toBe(1)
     expect(lastRejection(state, 'v1')?.reason).toBe(`${notesMax + 2}`)
     // Of a kind that is not known, the text is kept and nothing else follows.
-    const told = applyRegistryRecord(state, note('later', { note: 'praised' }))
-    expect(lastRejection(told, 'v1')?.reason).toBe(`${notesMax + 2}`)
-    expect(champion(told)).toBeNull()
+    const after = applyRegistryRecord(state, note('later', { note: 'praised' }))
+    expect(lastRejection(after, 'v1')?.reason).toBe(`${notesMax + 2}`)
+    expect(champion(after)).toBeNull()
   })
 })

@@ -43,14 +43,14 @@ describe('predictor', () => {
     [['amount', 'night'], 'feature 3 is count in the model and absent in the definition (3 and 2 features)'],
     [['amount', 'night', 'count', 'x'], 'feature 4 is absent in the model and x in the definition (3 and 4 features)'],
   ])('refuses the features %j', (names, sentence) => {
-    const refusal = expect.objectContaining({
+    const expectedError = expect.objectContaining({
       code: 'state_foreign',
       message: `The model was trained on other features: ${sentence}. Train a model on this definition.`,
     })
-    expect(() => predictor(weights, planFor(names))).toThrow(refusal)
+    expect(() => predictor(weights, planFor(names))).toThrow(expectedError)
   })
 
-  test('refuses a vector of another length and weights that are cut short', () => {
+  test('rejects a vector of another length and weights that are cut short', () => {
     expect(() => predictor(weights, planFor(weights.features))([1, 2])).toThrow('a vector of 2 values for a model of 3')
     expect(() => predictor({ ...weights, scales: [1] }, planFor(weights.features))).toThrow('hold 3, 1, 3 means')
   })
@@ -105,8 +105,8 @@ describe('a version', () => {
     expect(isFor(version('mine'), { fingerprint: 'f', model: own('mine') })).toBe(true)
     for (const model of [own('yours'), logisticRegression()]) {
       expect(isFor(version('mine'), { fingerprint: 'f', model })).toBe(false)
-      const refusal = expect.objectContaining({ code: 'state_foreign' })
-      expect(() => createScorer(version('mine'), planFor(['a'], model), 3)).toThrow(refusal)
+      const expectedError = expect.objectContaining({ code: 'state_foreign' })
+      expect(() => createScorer(version('mine'), planFor(['a'], model), 3)).toThrow(expectedError)
     }
   })
 })

@@ -94,14 +94,14 @@ function options(fake: LogFake, more: Partial<TrainOptions> = {}): TrainOptions 
     now += 500
     return now
   }
-  return { broker: fake.broker, plan, topics, seed: 7, clock, say: () => undefined, by: 'somebody', ...more }
+  return { broker: fake.broker, plan, topics, seed: 7, clock, printLine: () => undefined, by: 'somebody', ...more }
 }
 
 describe('trainFromLog', () => {
   test('reads, joins, fits, publishes and promotes', async () => {
     const fake = filledLog()
     const lines: string[] = []
-    const summary = await trainFromLog(options(fake, { say: (line) => lines.push(line) }))
+    const summary = await trainFromLog(options(fake, { printLine: (line) => lines.push(line) }))
 
     // The last label is that of event 310, reported at hour 478; minus 1 s of disorder that leaves the events of hours
     // 0 to 309.
@@ -149,7 +149,12 @@ describe('trainFromLog', () => {
     )
     expect(fake.open()).toBe(0)
 
-    const registry = createRegistryFollower({ broker: fake.broker, plan, topic: topics.models, say: () => undefined })
+    const registry = createRegistryFollower({
+      broker: fake.broker,
+      plan,
+      topic: topics.models,
+      printLine: () => undefined,
+    })
     await registry.loadToEnd()
     expect(registry.current()?.version).toBe('v1')
     expect(registry.state().history).toMatchObject([
@@ -232,7 +237,7 @@ describe('trainFromLog', () => {
     expect(summary).toMatchObject({ rows: 100, positives: 10, counts: { labels: 32 + 168 } })
   })
 
-  test('loses to a promotion that came in between, and says so', async () => {
+  test('loses to a promotion that came in between, and reports it', async () => {
     const fake = filledLog()
     const { version } = await trainFromLog(options(fake))
     fake.beforeSend = () => {
@@ -254,7 +259,7 @@ describe('trainFromLog', () => {
       )
     }
     const lines: string[] = []
-    const summary = await trainFromLog(options(fake, { say: (line) => lines.push(line) }))
+    const summary = await trainFromLog(options(fake, { printLine: (line) => lines.push(line) }))
     expect(summary).toMatchObject({ previous: 'v1', promoted: false, version: { version: 'v3' } })
     expect(lines.at(-1)).toBe(
       'v3 is not the champion; another change came first: rival set champion to v2 at 1970-01-01T00:00:00.001Z (first)',
@@ -297,7 +302,7 @@ describe('trainFromLog', () => {
     expect(fake.open()).toBe(0)
   })
 
-  test('stops when it is told to, and publishes nothing', async () => {
+  test('stops on abort, and publishes nothing', async () => {
     const fake = filledLog()
     const stopping = new AbortController()
     stopping.abort(new Error('enough'))

@@ -86,7 +86,7 @@ describe('generateHandbook', () => {
     expect(progress).toEqual(Array.from({ length: 100 }, (_, step) => [(step + 1) * 50, 5_000]))
   })
 
-  test.each([-1, 0.5, 524_288, Number.NaN])('refuses the seed %d', (seed) => {
+  test.each([-1, 0.5, 524_288, Number.NaN])('rejects the seed %d', (seed) => {
     const message = `handbook: the seed must be an integer from 0 to 524287, but is ${seed}`
     expect(() => generateHandbook({ seed })).toThrow(expect.objectContaining({ code: 'usage', message }))
   })
@@ -216,7 +216,7 @@ describe('handbookEvents', () => {
     expect(early.length).toBeGreaterThan(10)
   })
 
-  test('goes on with chargebacks alone after the last transaction', () => {
+  test('continues with chargebacks alone after the last transaction', () => {
     const rest = [...handbookEvents(table, { fromSecond: 183 * daySeconds })]
     expect(new Set(rest.map((event) => event.stream))).toEqual(new Set(['chargebacks']))
     expect(rest.at(-1)?.values).toMatchObject({ txId: '1753673', reportedAt: 1_538_917_852_648 })
@@ -241,7 +241,7 @@ describe('handbookEventChunks', () => {
     expect(exact.map((chunk) => chunk.length)).toEqual([3])
   })
 
-  test.each([0, 1.5, -1])('refuses chunks of %d', (chunkEventsMax) => {
+  test.each([0, 1.5, -1])('rejects chunks of %d', (chunkEventsMax) => {
     expect(() => handbookEventChunks(table, { chunkEventsMax }).next()).toThrow('chunkEventsMax must be positive')
   })
 })

@@ -47,7 +47,7 @@ describe('createNumpyRandom', () => {
     expect(random.double()).toBe(0.3087336572978354)
   })
 
-  test('poisson near its limit, and refused beyond it', () => {
+  test('poisson near its limit, and rejected beyond it', () => {
     const random = createNumpyRandom(7)
     expect(times(10, () => random.poisson(9.5))).toEqual([9, 9, 12, 12, 9, 9, 12, 13, 10, 7])
     expect(() => random.poisson(10)).toThrow('the rate is 0 or more and less than 10, not 10')
@@ -61,7 +61,7 @@ describe('createNumpyRandom', () => {
     expect([...createNumpyRandom(1).permutation(0)]).toEqual([])
   })
 
-  test.each([-1, 4294967296, 0.5, Number.NaN])('refuses the seed %d', (seed) => {
+  test.each([-1, 4294967296, 0.5, Number.NaN])('rejects the seed %d', (seed) => {
     expect(() => createNumpyRandom(seed)).toThrow(`a seed is one 32-bit word, not ${seed}`)
   })
 })
@@ -90,7 +90,7 @@ describe('createPythonRandom', () => {
     expect(random.double()).toBe(0.7588073671297673)
   })
 
-  test('below refuses an empty list, which would never end', () => {
+  test('below rejects an empty list, which would never end', () => {
     expect(() => createPythonRandom(0).below(0)).toThrow('nothing can be taken from a list of length 0')
   })
 
@@ -109,18 +109,18 @@ describe('createPythonRandom', () => {
     { seed: 3, length: 0, count: 0, first: [], sum: 0, next: 0.23796462709189137 },
   ])('sample: %j', ({ seed, length, count, first, sum, next }) => {
     const random = createPythonRandom(seed)
-    const places = [...random.sample(length, count)]
-    expect(places.slice(0, 5)).toEqual(first)
-    expect(new Set(places).size).toBe(count)
-    expect(places.reduce((total, place) => total + place, 0)).toBe(sum)
+    const indexes = [...random.sample(length, count)]
+    expect(indexes.slice(0, 5)).toEqual(first)
+    expect(new Set(indexes).size).toBe(count)
+    expect(indexes.reduce((total, place) => total + place, 0)).toBe(sum)
     expect(random.double()).toBe(next)
   })
 
-  test('sample refuses more than there is', () => {
+  test('sample rejects more than there is', () => {
     expect(() => createPythonRandom(0).sample(2, 3)).toThrow('a sample of 3 cannot be taken from 2')
   })
 
-  test('refuses a seed of more than one word', () => {
+  test('rejects a seed of more than one word', () => {
     expect(() => createPythonRandom(4294967296)).toThrow('a seed is one 32-bit word, not 4294967296')
   })
 })

@@ -226,14 +226,14 @@ describe('tasks as sources', () => {
     expect(alignment.minRetentionWatermark(60)).toBe(60)
     alignment.observeReport(1, { ...idle, offset: 2, isIdle: false })
     expect(alignment.minRetentionWatermark(60)).toBe(40)
-    // It never goes back.
+    // It never decreases.
     alignment.observeRetentionWatermark(1, 30)
     expect(alignment.minRetentionWatermark(60)).toBe(40)
   })
 })
 
 describe('order', () => {
-  test('is canonical, whatever the order of arrival', () => {
+  test('is canonical in any order of arrival', () => {
     const { alignment, push, released } = aligned([raw(100), raw()])
     push('c', 0, 20, { order: 2 })
     push('d', 1, 20, { order: 100 })
@@ -270,7 +270,7 @@ describe('order', () => {
     expect(released({ nowMs: 0, ceiling: { time: 20, order: 0 } })).toEqual(['b'])
   })
 
-  test('the event time of a source never goes back', () => {
+  test('the event time of a source never decreases', () => {
     const { alignment, push } = aligned([raw(), task])
     expect(alignment.maxEventTimeOf(0)).toBe(Number.NEGATIVE_INFINITY)
     push('a', 0, 20)

@@ -1,4 +1,4 @@
-/** The audit of whole runs in memory: a correct run has no difference, whatever happened to it, and a single wrong bit is found. */
+/** The audit of whole runs in memory: a correct run has no difference, in spite of faults, and a single wrong bit is found. */
 import { describe, expect, test } from 'vitest'
 import { auditLogs, type LogsAudit } from '../../processors/audit/audit.ts'
 import type { AuditOptions } from '../../processors/audit/audit-state.ts'
@@ -214,7 +214,7 @@ describe('is found:', () => {
     ])
   })
 
-  test('a prediction of an event that nobody sent', async () => {
+  test('a prediction of an event that was never sent', async () => {
     const runner = await run({})
     const [first] = await runner.predictions()
     const origin = { partition: first!.origin.partition, offset: 1_000_000 }

@@ -1,4 +1,4 @@
-/** Bad events become rejections that say exactly what is wrong; the good ones around them go on as if those had never come. */
+/** Bad events become rejections with the exact problem; the good ones around them are processed as if those had never come. */
 import { expect, test } from 'vitest'
 import { partitionOf } from '../../runtime/partition.ts'
 import { createPipelineRunner, predictedVectors, replayed, replayedVectors } from '../../testing/index.ts'

@@ -40,9 +40,9 @@ async function run(
     startMs,
     onTransact: async () => void transactions++,
     onPublish: async (name: string) => {
-      const fate = failing(++calls)
-      if (fate === 'no') return
-      if (fate === 'died') runner.broker.crash(name)
+      const failure = failing(++calls)
+      if (failure === 'no') return
+      if (failure === 'died') runner.broker.crash(name)
       throw new PipelineError('kafka_unreachable', 'drawn')
     },
   })
@@ -82,8 +82,8 @@ describe('at least once', () => {
     'after what fails between publishing and applying: none lost, doubled ones alike, seed %i',
     async (seed) => {
       const random = createRandom(seed)
-      const fates = (call: number) => (call % 3 === 0 ? random.pick(['lost', 'died', 'no'] as const) : 'no')
-      const { runner, events, predictions, facts } = await run('at-least-once', seed, fates)
+      const failures = (call: number) => (call % 3 === 0 ? random.pick(['lost', 'died', 'no'] as const) : 'no')
+      const { runner, events, predictions, facts } = await run('at-least-once', seed, failures)
       const expected = replayedVectors(replayed(runner.plan, partitions, events))
       const found = new Map(predictedVectors(predictions))
       expect([...found].sort()).toEqual([...expected].sort())
@@ -95,7 +95,7 @@ describe('at least once', () => {
     },
   )
 
-  test('a store that was emptied is folded anew to the committed offsets', async () => {
+  test('a store that was emptied is folded again to the committed offsets', async () => {
     const { runner, events, facts } = await run('at-least-once', 6, () => 'no')
     runner.store.empty()
     const again = runner.start({ limits: small })

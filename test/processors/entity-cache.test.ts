@@ -1,4 +1,4 @@
-/** The cache of entity logs: what must be loaded, what is written, what may go. */
+/** The cache of entity logs: what must be loaded, what is written, what may be evicted. */
 import { describe, expect, test } from 'vitest'
 import { insertFact } from '../../feature-store/entity-log.ts'
 import { createEntityCache, type EntityCache } from '../../processors/batch/entity-cache.ts'
@@ -29,18 +29,18 @@ describe('the cache', () => {
     expect(cache.takeWrites(['a'])).toEqual([])
   })
 
-  test('writes what was inserted, once, and nothing of what was not asked for', () => {
+  test('writes what was inserted, once, and nothing else', () => {
     const cache = cacheOf(['a', 'b'], 100)
     const bytes = Buffer.from(new Float64Array([1, 1, 1]).buffer)
     expect(cache.takeWrites(['b', 'unknown'])).toEqual([{ key: 'b', kind: 'replace', bytes }])
     expect(cache.takeWrites(['b'])).toEqual([])
   })
 
-  test('refuses an entity that was not loaded', () => {
+  test('rejects an entity that was not loaded', () => {
     expect(() => cacheOf([], 100).touch('a', 1)).toThrow('entity a was not loaded before its batch')
   })
 
-  test('lets the longest untouched go until the budget is met', () => {
+  test('evicts the least recently used until the budget is met', () => {
     const cache = cacheOf(['a', 'b', 'c', 'd'], 2 * 9)
     cache.touch('a', 4)
     cache.trim(5)
@@ -48,7 +48,7 @@ describe('the cache', () => {
     expect(cache.missing(['a', 'b', 'c', 'd'])).toEqual(['b', 'c'])
   })
 
-  test('keeps what a batch touched that is not applied yet, whatever it costs', () => {
+  test('keeps what a batch touched that is not applied yet, even above the budget', () => {
     const cache = cacheOf(['a', 'b', 'c', 'd'], 0)
     cache.trim(2)
     expect(cache.missing(['a', 'b', 'c', 'd'])).toEqual(['a', 'b'])

@@ -137,7 +137,7 @@ describe('the tail of a log is lost', () => {
 })
 
 describe('committed offsets', () => {
-  test('that have expired: a filled store is ahead of Kafka, and the error says why', async () => {
+  test('that have expired: a filled store is ahead of Kafka, and the error names the cause', async () => {
     const runner = await runnerWith(events)
     await predict(runner, clickCount(events))
     runner.broker.forgetOffsets(defaultGroup)
@@ -252,7 +252,7 @@ describe('retention', () => {
     await worker.until('it works', () => worker.state().tasks.length === 4 && worker.state().isReady)
     await worker.stop()
     expect(worker.messages.some((message) => message.startsWith('The store is empty for user'))).toBe(true)
-    // The committed offsets say what was published, so nothing is published again.
+    // The committed offsets show what was published, so nothing is published again.
     expect((await runner.predictions()).length).toBe(clickCount(events))
   })
 
@@ -261,7 +261,7 @@ describe('retention', () => {
     await predict(runner, clickCount(events))
     await cutAll(runner, 'refunds', 1)
     runner.store.empty()
-    // The events are days older than their append times, so the setting says nothing about their event times.
+    // The events are days older than their append times, so the setting does not apply to their event times.
     await expect(runner.start().done).rejects.toMatchObject({ code: 'log_truncated' })
   })
 })

@@ -8,7 +8,7 @@ import { compile } from '../../schemas/plan/compile.ts'
 import { rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
 
-test('a committed batch shows its events, its lag in records and in event time, and its refusals by reason', async () => {
+test('a committed batch shows its events, its lag in records and in event time, and its rejections by reason', async () => {
   const plan = compile(clicksPipeline({ stages: 1, disorder: '10s' }))
   const input = { resumeOffset: 0, nextOffset: 0, maxEventTime: Number.NEGATIVE_INFINITY }
   const task = createTask({
@@ -29,9 +29,9 @@ test('a committed batch shows its events, its lag in records and in event time, 
     value: id === 'bad' ? Buffer.from(id) : plan.scored.codec.encode(click(id, 'anna', offset * 60).values),
     headers: id === 'a' ? { [rejectedByHeader]: Buffer.from('user') } : {},
   }))
-  const place = { partition: 0, from: 0 }
-  task.accept({ ...place, topic: 'clicks', records, next: 3, stableEnd: 8, end: 8, age: 0 }, 1, 0)
-  task.accept({ ...place, topic: 'refunds', records: [], next: 0, stableEnd: 0, end: 0, age: 0 }, 2, 0)
+  const fetched = { partition: 0, from: 0 }
+  task.accept({ ...fetched, topic: 'clicks', records, next: 3, stableEnd: 8, end: 8, age: 0 }, 1, 0)
+  task.accept({ ...fetched, topic: 'refunds', records: [], next: 0, stableEnd: 0, end: 0, age: 0 }, 2, 0)
   const unbounded = Number.POSITIVE_INFINITY
   const batch = task.take(0, { eventsMax: 100, keysMax: 100, maxReleaseTime: unbounded, beforeRound: unbounded })!
   expect(batch.events.map(({ id }) => id)).toEqual(['a'])

@@ -1,4 +1,4 @@
-/** Models: handed in as a function, asked once a batch, taken up without a restart. */
+/** Models: passed as a function, called once a batch, replaced without a restart. */
 import { expect, test } from 'vitest'
 import type { ScoringModel } from '../../processors/batch/scoring.ts'
 import { createPipelineRunner } from '../../testing/index.ts'
@@ -71,7 +71,7 @@ test('challengers are taken up with a batch, on the same vectors, and leave the 
     limits: { batchEventsMax: 10, partitionBytesMax: 1_000 },
     currentModel: () => {
       asked++
-      // Scores of one batch tell which question brought them.
+      // Scores of one batch show which call returned their model.
       const shadows = [{ version: `s${asked}`, score: (vector: ArrayLike<number>) => asked * 1_000 - vector[0]! }]
       return { ...modelOf(1), ...(asked > 3 && asked < 9 ? { shadows } : {}) }
     },
@@ -89,7 +89,7 @@ test('challengers are taken up with a batch, on the same vectors, and leave the 
   expect(predictions.some(({ shadow }) => shadow.length === 0)).toBe(true)
 })
 
-test('a challenger that fails is dropped and told once, across restarts of the loop, and nothing else suffers', async () => {
+test('a challenger that fails is dropped and reported once, across restarts of the loop, and nothing else suffers', async () => {
   const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 1, startMs })
   await runner.sendAll(events)
   let thrown = 0

@@ -62,7 +62,7 @@ describe('events of the same instant', () => {
 })
 
 describe('events out of order', () => {
-  /** Times are unique, so that order does not depend on where events lie. */
+  /** Times are unique, so that order does not depend on partitions and offsets. */
   function shuffled(random: Random, count: number, withinSeconds: number) {
     const events = Array.from({ length: count }, (_, i) =>
       click(`e${i}`, random.pick(users), i, { amount: i / 4 }),
@@ -89,7 +89,7 @@ describe('events out of order', () => {
     },
   )
 
-  test('more of them within the disorder than are read ahead: reading goes on until they can go', async () => {
+  test('more of them within the disorder than are read ahead: reading continues until they can be released', async () => {
     const { events, sent } = shuffled(createRandom(23), 200, 100)
     const runner = await createPipelineRunner({
       pipeline: clicksPipeline({ disorder: '100s' }),
@@ -207,7 +207,7 @@ describe('a repeated id that is dated before the first one', () => {
 })
 
 /**
- * Events come with any delay while the worker runs, so that many are late. Whatever was scored must be what the facts before the recorded
+ * Events come with any delay while the worker runs, so that many are late. What was scored must be what the facts before the recorded
  * positions give, counted naively.
  */
 test.each([31, 32, 33])(
@@ -267,7 +267,7 @@ interface Accepted {
   readonly user: string
   readonly time: number
   /** Time at which it counts. */
-  readonly placed: number
+  readonly countedAt: number
   readonly amount: number
 }
 
@@ -289,10 +289,10 @@ async function acceptedEvents(runner: PipelineRunner, latenessMs: number): Promi
         const decoded = codec.decode(value)
         if (!decoded.ok) throw new Error('only valid events were sent')
         const event = decoded.event as unknown as Sent
-        const { clickId: id, user, at: time, clickedAt: placed = time, amount = 0 } = event
+        const { clickId: id, user, at: time, clickedAt: countedAt = time, amount = 0 } = event
         if (index === 0 && time < clock - latenessMs) continue
         clock = Math.max(clock, time)
-        accepted.push({ stream: index, partition, offset, id, user, time, placed, amount })
+        accepted.push({ stream: index, partition, offset, id, user, time, countedAt, amount })
       }
     }
   }
@@ -311,8 +311,8 @@ function naiveVector(prediction: ReadPrediction, accepted: readonly Accepted[]):
   const within = (stream: number, overMs: number, lagMs = 0) =>
     seen.filter((event) => {
       const until = self.time - lagMs
-      if (event.stream !== stream || event.placed <= until - overMs || event.placed > until) return false
-      return isBefore(event.time, event) && (lagMs > 0 || isBefore(event.placed, event))
+      if (event.stream !== stream || event.countedAt <= until - overMs || event.countedAt > until) return false
+      return isBefore(event.time, event) && (lagMs > 0 || isBefore(event.countedAt, event))
     })
   const cents = within(0, 600_000).reduce((sum, { amount }) => sum + Math.round(amount * 100), 0)
   return [

@@ -1,4 +1,4 @@
-/** What a folded batch sends: hop records and marks, predictions, dead letters. */
+/** What a folded batch sends: repartition records, watermark records, predictions, dead letters. */
 import { describe, expect, test } from 'vitest'
 import {
   deadLetterRecords,
@@ -20,7 +20,7 @@ const repartition = userStage!.repartitionOut!
 const partitions = 3
 const options = { plan, stage: userStage!, partition: 1, partitionsOf: () => partitions }
 const stagePosition = { stage: 'user', partition: 1, next: [7, 2] }
-/** Pages that lie in partition 0 and 1. */
+/** Pages in partitions 0 and 1. */
 const [pageOf0, pageOf1] = [0, 1].map(
   (wanted) => ['p', 'q', 'r', 's', 't', 'u'].find((page) => partitionOf(Buffer.from(page), partitions) === wanted)!,
 )
@@ -65,7 +65,7 @@ function output(event: StreamEvent, slots: number[] | null = null, vector: numbe
 
 const at = (seconds: number) => clicksStartMs + seconds * 1_000
 
-describe('hop records', () => {
+describe('repartition records', () => {
   const outputs = [
     output(click('a', 'anna', 1, { page: pageOf0! }), [1, 2, Number.NaN, Number.NaN]),
     output(click('b', 'anna', 2, { page: pageOf0! }), [3, Number.NaN, Number.NaN, Number.NaN]),
@@ -101,7 +101,7 @@ describe('hop records', () => {
   })
 })
 
-test('marks say to every partition how far the tasks have come; before its first event a task is dated 1970', () => {
+test('watermark records tell every partition the progress of the tasks; before its first event a task is dated 1970', () => {
   const sources = [
     { source: 0, watermark: at(9), order: 7, retentionWatermark: at(8), idle: false, idleUpTo: null },
     {
@@ -140,7 +140,7 @@ test('marks say to every partition how far the tasks have come; before its first
   }
 })
 
-test('predictions lie with the key of the event and name every stage that they came through', () => {
+test('predictions have the key of the event and name every stage that they passed', () => {
   const scored = {
     ...output(click('a', 'anna', 1), [], [1, 2, Number.NaN, 4, 5, 6]),
     score: 0.5,
@@ -202,7 +202,7 @@ describe('dead letters', () => {
     expect(plan.scored.codec.decode(rejection.value)).toEqual({ ok: true, event: event.event })
   })
 
-  test('go to the partition number that the record lay in, as far as there is one', () => {
+  test('go to the partition number of the original record, if there is one', () => {
     const rejection = { ...rejectionOf(plan, userStage!, event, problems), partition: 5 }
     const [record] = deadLetterRecords(options, [rejection])
     expect(record).toMatchObject({ topic: 'clicks.rejected', partition: 2, key: Buffer.from('anna') })

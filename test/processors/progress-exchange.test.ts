@@ -195,7 +195,7 @@ describe('a progress consumer', () => {
     return { topic: repartition.topic, partition: 0, from: 4, records, next, stableEnd, end: stableEnd, age: 0 }
   }
 
-  test('observes watermark records from the offset that it is given, and goes on behind them', () => {
+  test('observes watermark records from the offset that it is given, and continues behind them', () => {
     const other = exchangeOf([writer(1)])
     const update = other.exchange.dueUpdate(context)!
     const [{ value }] = other.exchange.report(update, context) as [OutRecord]

@@ -1,4 +1,4 @@
-/** When a task reports its progress, and what the report says. */
+/** When a task reports its progress, and what the report contains. */
 import { describe, expect, test } from 'vitest'
 import type { Frontier } from '../../processors/watermarks/frontier.ts'
 import {
@@ -41,7 +41,7 @@ function reported(task = taskWith(), context = contextWith()) {
 }
 
 describe('a report is due', () => {
-  test('when the stage sends events, whatever was reported before', () => {
+  test('when the stage sends events, regardless of earlier reports', () => {
     expect(isReportDue(reported(), taskWith(), contextWith())).toBe(false)
     expect(isReportDue(reported(), taskWith(), contextWith({ isSending: true }))).toBe(true)
   })

@@ -64,12 +64,12 @@ const hotEvents = drawn({ always: 1_200, nightly: 2_500 })
 async function problemOf(seed: number, pipeline: RandomPipeline, totals: Totals, hot = 0): Promise<string | null> {
   const random = createRandom(seed)
   const sent = randomStream(random, pipeline, hot)
-  const putsBack = random.below(100) < 30
-  const one = await instantRun(pipeline, sent, createRandom(seed * 2 + 1), { putsBack })
+  const requeues = random.below(100) < 30
+  const one = await instantRun(pipeline, sent, createRandom(seed * 2 + 1), { requeues })
   const problem = oracleProblem(pipeline, sent, one, totals)
   totals.streams++
-  if (problem || putsBack || one.late > 0) return problem
-  const other = await instantRun(pipeline, sent, createRandom(seed * 2 + 2), { putsBack })
+  if (problem || requeues || one.late > 0) return problem
+  const other = await instantRun(pipeline, sent, createRandom(seed * 2 + 2), { requeues })
   if (other.late > 0) return oracleProblem(pipeline, sent, other, totals)
   totals.compared++
   const [a, b] = [vectors(pipeline, one), vectors(pipeline, other)]
@@ -96,11 +96,11 @@ function oracleProblem(
   if (differences.length > 0) return JSON.stringify(differences[0])
   if (pending > 0) return `${pending} outputs wait for inputs beyond the end`
   if (counts.skipped.before_read || counts.skipped.other_definition) return JSON.stringify(counts.skipped)
-  return fateProblem(plan, sent, run)
+  return outcomeProblem(plan, sent, run)
 }
 
 /** Every event that can be read is predicted, or has a dead letter; none is predicted twice. */
-function fateProblem(plan: RandomPipeline['plan'], sent: readonly Sent[], run: InstantRun): string | null {
+function outcomeProblem(plan: RandomPipeline['plan'], sent: readonly Sent[], run: InstantRun): string | null {
   const deadLetters = run
     .records(plan.rejected.topic)
     .flat()
@@ -126,7 +126,7 @@ function fateProblem(plan: RandomPipeline['plan'], sent: readonly Sent[], run: I
   return lost ? `${lost.id} was neither predicted nor rejected` : null
 }
 
-/** Vectors and refusals by where the raw event lies. */
+/** Vectors and rejections by location of the raw event. */
 function vectors({ plan }: RandomPipeline, run: InstantRun): Map<string, string> {
   const found = new Map<string, string>()
   for (const { value } of run.records(plan.predictions.topic).flat()) {

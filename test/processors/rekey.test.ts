@@ -90,7 +90,7 @@ function distinctTimes(events: readonly StreamEvent[]): StreamEvent[] {
 }
 
 describe('with faults', () => {
-  test.each(someOf([1, 2, 3, 4, 5, 6], 3))('whatever happens, the predictions are the same: seed %i', async (seed) => {
+  test.each(someOf([1, 2, 3, 4, 5, 6], 3))('the predictions are the same under faults: seed %i', async (seed) => {
     const random = createRandom(100 + seed)
     const partitions = 1 + random.below(3)
     const rekey = choices[seed % 3]!

@@ -1,6 +1,6 @@
 /**
  * Events of dead letters that are requeued into their raw topics: each is scored once, with the vector of its original position, however
- * often and with whatever headers it is requeued.
+ * often and with any headers it is requeued.
  */
 import { describe, expect, test } from 'vitest'
 import { requeue } from '../../processors/recovery/requeue.ts'

@@ -23,7 +23,7 @@ describe('a frontier that is observed', () => {
     expect(frontiers.beforeFetch.frontiers).toEqual([initialFrontier, at(10, 3)])
   })
 
-  test('never goes back, and two events of the same time are distinguished', () => {
+  test('never decreases, and two events of the same time are distinguished', () => {
     const frontiers = createSourceFrontiers(1, 0)
     for (const frontier of [at(10, 3), at(10, 2), at(9, 9)]) frontiers.observe(0, frontier)
     expect(frontiers.latest).toEqual([at(10, 3)])

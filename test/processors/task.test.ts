@@ -98,7 +98,7 @@ describe('a batch', () => {
   ]
   const refunds = [refund('r', 'anna', 16)]
 
-  test('has what may go, in canonical order, what was refused, and the position once it is done', () => {
+  test('holds what may be released, in canonical order, what was rejected, and the position after it', () => {
     const task = open()
     const { read } = readerOf(task)
     read([clicks, refunds])
@@ -120,7 +120,7 @@ describe('a batch', () => {
     expect(task.take(0, bounds)).toBeNull()
   })
 
-  test('has what waited longer than the bound for an input that says nothing, counted', () => {
+  test('holds, and counts, what waited longer than the bound for a silent input', () => {
     const task = open(fresh, null, { holdMaxMs: 1_000 })
     const records = recordsOf([click('a', 'anna', 0), click('b', 'anna', 30)]) as LogRecord[]
     task.accept({ topic: 'clicks', partition: 0, from: 0, records, next: 2, stableEnd: 2, end: 2, age: 0 }, 1, 0)
@@ -130,7 +130,7 @@ describe('a batch', () => {
     expect(task.counts).toEqual({ late: 0, releasedEarly: 2 })
   })
 
-  test('keeps facts by the clock of the input that is behind, which for one at its end does not go back further than they are kept', () => {
+  test('retains facts by the clock of the input that is behind, which for one at its end is bounded by the retention', () => {
     const retentionMs = plan.stages[0]!.entity.retentionMs
     const task = open(fresh, null, { holdMaxMs: 0 })
     let round = 0
@@ -150,18 +150,18 @@ describe('a batch', () => {
     take()
     accept('refunds', 1, [refund('r', 'anna', 2_000)])
     expect(take().position).toMatchObject({ frontier: { time: at(2_000) }, retentionWatermark: at(0) })
-    // More clicks are to be read: those that were are judged by the clock before them.
+    // More clicks are to be read: those read are checked against the clock before them.
     accept('clicks', 1, [click('b', 'anna', 1_000), click('c', 'anna', 900)], 1)
     expect(take().position.retentionWatermark).toBe(at(0))
     accept('refunds', 2, [refund('s', 'anna', 90_000)])
     expect(take().position).toMatchObject({ frontier: { time: at(90_000) }, retentionWatermark: at(1_000) })
-    // Nothing more is there, and nobody knows for how long.
+    // Nothing more is there, for an unknown time.
     accept('clicks', 3, [])
     accept('refunds', 3, [refund('t', 'anna', 90_001)])
     expect(take().position.retentionWatermark).toBe(at(90_000) - retentionMs)
   })
 
-  test('is not awaited while the other input brings nothing but refusals', () => {
+  test('is not awaited while the other input brings nothing but rejections', () => {
     const task = open()
     const { read } = readerOf(task)
     read([[click('a', 'anna', 0)], Array.from({ length: 40 }, () => 'bad')], [1, 10])
@@ -241,7 +241,7 @@ describe('reading', () => {
 })
 
 describe('taken up again', () => {
-  test('reads again what it stands for, even where another input brings more late events than may be held', () => {
+  test('reads its events again, even where another input brings more late events than may be held', () => {
     const late = Array.from({ length: 700 }, (_, i) => click(`late${i}`, `user${i}`, 2_000 - i))
     const refunds = [refund('r', 'anna', 2_600)]
     const frontier = { time: at(2_500), order: 0 }
@@ -255,7 +255,7 @@ describe('taken up again', () => {
     expect(idsOf(task.take(0, bounds))!.length).toBe(200)
   })
 
-  /** Runs to the end in batches of any size, from a position; what happens at each position is told. */
+  /** Runs to the end in batches of any size, from a position; reports what happens at each position. */
   function runAll(logs: readonly [Log, Log], seed: number, start = fresh, restoreTo: TaskPosition | null = null) {
     const random = createRandom(seed)
     const task = open(start, restoreTo)
@@ -283,7 +283,7 @@ describe('taken up again', () => {
       return click(`c${i}`, `user${random.below(4)}`, 4_000 + 5 * i - random.below(random.below(8) === 0 ? 4_000 : 9))
     })
     const refunds = Array.from({ length: 30 }, (_, i) => refund(`r${i}`, `user${random.below(4)}`, 4_000 + 25 * i))
-    // At the end something moves the clock, so that all but the last can go.
+    // At the end something moves the clock, so that all but the last can be released.
     return [
       [...clicks, click('end', 'anna', 10_000)],
       [...refunds, refund('end', 'anna', 10_000)],
@@ -293,32 +293,36 @@ describe('taken up again', () => {
   const isBehind = (a: TaskPosition, b: TaskPosition) =>
     a.inputs.some(({ nextOffset }, i) => nextOffset < b.inputs[i]!.nextOffset)
 
-  const fates = (batches: readonly TaskBatch[]) => ({
+  const outcomes = (batches: readonly TaskBatch[]) => ({
     taken: batches.flatMap(({ events }) => events.map(({ id, stream }) => `${stream} ${id}`)).sort(),
     refused: batches.flatMap(({ rejections }) => rejections.map(({ offset }) => offset)).sort((a, b) => a - b),
   })
 
-  test.each([41, 42, 43])('at any position: every event goes once, every refusal is told once, seed %i', (seed) => {
-    const logs = someLogs(seed)
-    const whole = runAll(logs, seed)
-    const expected = fates(whole)
-    expect(expected.taken.length).toBeGreaterThan(150)
-    expect(expected.refused.length).toBeGreaterThan(2)
-    whole.forEach((batch, i) => {
-      const rest = runAll(logs, seed + i, batch.position)
-      expect(fates([...whole.slice(0, i + 1), ...rest]), `after batch ${i}`).toEqual(expected)
-      for (const { position } of rest) expect(isBehind(position, batch.position), `after batch ${i}`).toBe(false)
-      // And again from somewhere in that second life.
-      const half = rest.slice(0, rest.length >> 1)
-      if (half.length === 0) return
-      const third = runAll(logs, 2 * seed + i, half.at(-1)!.position)
-      expect(fates([...whole.slice(0, i + 1), ...half, ...third]), `after batch ${i} and half of the rest`).toEqual(
-        expected,
-      )
-    })
-  })
+  test.each([41, 42, 43])(
+    'at any position: every event is released once, every rejection reported once, seed %i',
+    (seed) => {
+      const logs = someLogs(seed)
+      const whole = runAll(logs, seed)
+      const expected = outcomes(whole)
+      expect(expected.taken.length).toBeGreaterThan(150)
+      expect(expected.refused.length).toBeGreaterThan(2)
+      whole.forEach((batch, i) => {
+        const rest = runAll(logs, seed + i, batch.position)
+        expect(outcomes([...whole.slice(0, i + 1), ...rest]), `after batch ${i}`).toEqual(expected)
+        for (const { position } of rest) expect(isBehind(position, batch.position), `after batch ${i}`).toBe(false)
+        // And again from somewhere in that second life.
+        const half = rest.slice(0, rest.length >> 1)
+        if (half.length === 0) return
+        const third = runAll(logs, 2 * seed + i, half.at(-1)!.position)
+        expect(
+          outcomes([...whole.slice(0, i + 1), ...half, ...third]),
+          `after batch ${i} and half of the rest`,
+        ).toEqual(expected)
+      })
+    },
+  )
 
-  test.each([51, 52])('and folded again up to any other position: exactly what lies between, seed %i', (seed) => {
+  test.each([51, 52])('and restored up to any other position: exactly what is between, seed %i', (seed) => {
     const logs = someLogs(seed)
     const whole = runAll(logs, seed)
     for (let from = -1; from < whole.length; from += 7) {
@@ -328,23 +332,23 @@ describe('taken up again', () => {
         const again = runAll(logs, seed + to, start, target)
         const restored = again.filter(({ isRestore }) => isRestore)
         const between = whole.slice(from + 1, to + 1)
-        expect(fates(restored).taken, `${from} to ${to}`).toEqual(fates(between).taken)
-        expect(fates(restored).refused).toEqual([])
+        expect(outcomes(restored).taken, `${from} to ${to}`).toEqual(outcomes(between).taken)
+        expect(outcomes(restored).refused).toEqual([])
         expect(encodePosition(restored.at(-1)!.position)).toBe(encodePosition(target))
         const rest = again.filter(({ isRestore }) => !isRestore)
-        expect(fates(rest)).toEqual(fates(whole.slice(to + 1)))
+        expect(outcomes(rest)).toEqual(outcomes(whole.slice(to + 1)))
       }
     }
   })
 })
 
-describe('a refold', () => {
-  test('is read to its end, however much lies beyond what it folds', () => {
+describe('a restore', () => {
+  test('is read to its end, however much is beyond what it folds', () => {
     const clicks = Array.from({ length: 60 }, (_, i) => click(`e${i}`, 'anna', i))
     const refunds = [refund('r', 'anna', 5)]
     const before = open()
     const reader = readerOf(before)
-    // The refunds go no further than 5 s, and are not at their end: the clicks beyond are held.
+    // The refunds end at 5 s, and are not at their end: the clicks beyond are held.
     before.accept(
       {
         topic: 'refunds',

@@ -10,10 +10,10 @@ const read = (text: string | Buffer, more: Partial<CsvOptions> = {}, pieceBytes 
 const header = 'id,amount,at'
 
 describe('rows', () => {
-  test('are read by the names of their columns, whatever their order, and extra columns are told once', async () => {
-    const told: string[] = []
+  test('are read by the names of their columns, in any order, and extra columns are reported once', async () => {
+    const lines: string[] = []
     const [event] = await read(`,at,shop,amount,id\n0,2018-04-01T00:00:00Z,x,1.50,a\n`, {
-      say: (line) => told.push(line),
+      printLine: (line) => lines.push(line),
     })
     expect(event).toEqual({
       stream: 'sales',
@@ -21,7 +21,7 @@ describe('rows', () => {
       location: 'f, line 2',
       isText: true,
     })
-    expect(told).toEqual(['f: columns that are not read: shop.'])
+    expect(lines).toEqual(['f: columns that are not read: shop.'])
   })
 
   test('become what their fields declare; an empty cell is a missing value', async () => {
@@ -48,13 +48,13 @@ describe('rows', () => {
     ])
   })
 
-  test('have another delimiter, and UTF-16 where a mark says so', async () => {
+  test('have another delimiter, and UTF-16 with a byte order mark', async () => {
     expect((await read('id;amount;at\na;1;2', { delimiter: ';' })).map(checked)).toMatchObject([{ id: 'a', at: 2 }])
     const wide = Buffer.from(`\ufeff${header}\nä,1,2\n"ß\n",3,4\n`, 'utf16le')
     expect((await read(wide)).map(checked)).toMatchObject([{ id: 'ä' }, { id: 'ß\n', amount: 3 }])
   })
 
-  test('that are none are told with their line, once each, and the reading goes on', async () => {
+  test('that are none are reported with their line, once each, and the reading continues', async () => {
     const lines = [header, 'a,1,2', 'b,2', 'c,3,4,5', 'd"d"d,5,6', 'e,x,-1', ',7,8', 'f\xff,1,2', 'g,9,10']
     const events = await read(Buffer.from(lines.join('\n'), 'latin1'))
     expect(events.map(checked)).toEqual([
@@ -93,7 +93,7 @@ describe('rows', () => {
   })
 })
 
-describe('a file that cannot be read on ends it with the place', () => {
+describe('a file that becomes unreadable ends with the location', () => {
   test.each([
     ['nothing', '', 'f is empty: expected a row with the names of columns.'],
     [
@@ -101,7 +101,11 @@ describe('a file that cannot be read on ends it with the place', () => {
       `${header}\na,1,2\n"b,3,4\nc,5,6\n`,
       'f cannot be read as CSV: the row after line 2 has a quote',
     ],
-    ['text after a closing quote', `${header}\n"a"b,1,2\n`, 'f cannot be read as CSV: in line 2 a cell goes on after'],
+    [
+      'text after a closing quote',
+      `${header}\n"a"b,1,2\n`,
+      'f cannot be read as CSV: in line 2 a cell continues after',
+    ],
     ['a row without end', `${header}\n${'x'.repeat(200)}`, 'f cannot be read as CSV: the row after line 1 has more'],
     ['a wrong quote in the header', 'i"d\na', 'f cannot be read as CSV: line 1: Invalid Opening Quote'],
   ])('%s', async (_, text, expected) => {
@@ -127,7 +131,7 @@ const event = fc.record({
   first: fc.option(fc.boolean()),
 })
 
-test('what is written is read, whatever it holds and wherever the pieces are cut', async () => {
+test('what is written is read, with any content, split anywhere', async () => {
   const options = fc.record({
     delimiter: fc.constantFrom(',', ';', '\t', '|'),
     record_delimiter: fc.constantFrom('\n', '\r\n'),

@@ -36,7 +36,7 @@ test('a file that was written again, shortened or replaced is another one', asyn
   expect(await changed(lines, (path) => writeFile(path, 'a,2\nb,2\nc,3\n'))).toBe('its earlier content has changed')
 })
 
-test('of a large file the beginning, the end and places between are compared', async () => {
+test('of a large file the beginning, the end and pieces between are compared', async () => {
   const large = 'x'.repeat(3_000_000)
   for (const at of [0, 200_000, 2_999_999]) {
     const other = `${large.slice(0, at)}y${large.slice(at + 1)}\n`

@@ -1,4 +1,4 @@
-/** The HTTP intake of the card-fraud pipeline on a broker in memory, and what lies in its topics afterwards. */
+/** The HTTP intake of the card-fraud pipeline on a broker in memory, and the records in its topics afterwards. */
 import type { InjectOptions } from 'fastify'
 import { Registry } from 'prom-client'
 import { onTestFinished } from 'vitest'

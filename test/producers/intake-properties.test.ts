@@ -1,4 +1,4 @@
-/** Whatever a body holds: never a 5xx, a result for each event in its order, and everything in Kafka. */
+/** For any body: never a 5xx, a result for each event in its order, and everything in Kafka. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { drawn } from '../support/nightly.ts'

@@ -76,7 +76,7 @@ describe('bad events', () => {
     },
   )
 
-  test('among good ones are told and are dead deadLetters with their own bytes', async () => {
+  test('among good ones are reported and are dead letters with their own bytes', async () => {
     const { post, accepted, deadLetters } = await openIntake()
     const bad = '{"txId":"t2" , "customerId":"c2","terminalId":"m","amount":-1,"at":"yesterday"}'
     const { status, body } = await post(
@@ -163,7 +163,7 @@ describe('bad events', () => {
     expect([await accepted(), errors]).toEqual([[], []])
   })
 
-  test('in a list spoil only their own place', async () => {
+  test('in a list affect only themselves', async () => {
     const { post } = await openIntake()
     const good = JSON.stringify(transaction(1))
     const { status, body } = await post(`[${good},,tru,{"a":[1}},"]",${good} {},${good}]`)
@@ -172,7 +172,7 @@ describe('bad events', () => {
     expect(codes).toEqual(['t1', 'empty', 'not_json', 'not_json', 'type', 'not_json', 't1'])
   })
 
-  test('of great length are refused', async () => {
+  test('of great length are rejected', async () => {
     const { post, deadLetters } = await openIntake()
     const text = 'x'.repeat(eventBytesMax)
     const { status, body } = await post(transaction(1, { text }))
@@ -184,7 +184,7 @@ describe('bad events', () => {
   })
 })
 
-describe('requests that are refused as a whole', () => {
+describe('requests that are rejected as a whole', () => {
   const nothingTaken = async ({ accepted, deadLetters }: Awaited<ReturnType<typeof openIntake>>) =>
     expect([await accepted(), await deadLetters()]).toEqual([[], []])
 
@@ -245,7 +245,7 @@ describe('requests that are refused as a whole', () => {
   })
 })
 
-/** A producer whose sends wait until the test lets them go. */
+/** A producer whose sends wait until the test releases them. */
 function heldProducer() {
   const sends: Array<{ records: readonly OutRecord[]; settle: (error?: Error) => void }> = []
   const send = (records: readonly OutRecord[]) =>
@@ -261,7 +261,7 @@ function heldProducer() {
 }
 
 describe('while Kafka', () => {
-  test('has not acknowledged nobody is answered, and whoever comes is handed over at once', async () => {
+  test('has not acknowledged get no response, and further requests are sent at once', async () => {
     const held = heldProducer()
     const { post } = await openIntake({ producer: held.producer })
     const answered: string[] = []

@@ -16,7 +16,7 @@ async function read(
   return events
 }
 
-test('each line names its stream, or all have the one that was told', async () => {
+test('each line names its stream, or all have the configured one', async () => {
   const text = Buffer.from('{"stream":"a","x":1}\n{"stream":"b"}\n')
   expect(await read([text])).toEqual([
     { stream: 'a', values: { stream: 'a', x: 1 }, location: 'f, line 1' },
@@ -32,7 +32,7 @@ test('empty lines and Windows ends of lines are passed over, and still counted',
   expect(events.map(({ location }) => location)).toEqual(['f, line 3', 'f, line 5'])
 })
 
-test('a line that is no event is told with its number, and the reading goes on', async () => {
+test('a line that is no event is reported with its number, and the reading continues', async () => {
   const pieces = [
     Buffer.from('{"stream":"a"\n[1]\nnull\n"\xff'),
     Buffer.from([0xff]),
@@ -53,7 +53,7 @@ test('a line that is no event is told with its number, and the reading goes on',
   ])
 })
 
-test('a line that is too long is told and passed over without being kept', async () => {
+test('a line that is too long is reported and passed over without being kept', async () => {
   const long = Buffer.alloc(50, 'x')
   const events = await read([Buffer.from('{"stream":"a"}\n'), long, long, Buffer.from('\n{"stream":"b"}\n')], {
     lineBytesMax: 60,
@@ -75,8 +75,8 @@ test('where the pieces are cut makes no difference', async () => {
   expect(whole).toHaveLength(4)
   await fc.assert(
     fc.asyncProperty(fc.array(fc.nat(text.length), { maxLength: 8 }), async (cuts) => {
-      const places = [0, ...cuts.sort((a, b) => a - b), text.length]
-      const pieces = places.slice(1).map((to, i) => text.subarray(places[i], to))
+      const locations = [0, ...cuts.sort((a, b) => a - b), text.length]
+      const pieces = locations.slice(1).map((to, i) => text.subarray(locations[i], to))
       expect(await read(pieces)).toEqual(whole)
     }),
     { seed, numRuns: 100 },

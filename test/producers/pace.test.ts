@@ -6,7 +6,7 @@ test('flat out, everything is due at once', () => {
   expect([schedule(0, 5_000), schedule(1_000_000, 9_000)]).toEqual([Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY])
 })
 
-test('by rate, events are evenly spaced whatever their time', () => {
+test('by rate, events are evenly spaced regardless of their time', () => {
   const schedule = createSchedule({ kind: 'rate', eventsPerSecond: 2_000 })
   expect([schedule(0, 9), schedule(1, 9), schedule(2_000, 1), schedule(1_000_001, 7)]).toEqual([
     0, 0.5, 1_000, 500_000.5,

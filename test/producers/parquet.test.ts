@@ -26,8 +26,8 @@ describe('events', () => {
   test.each([['none'], ['snappy'], ['gzip'], ['zstd'], ['lz4'], ['brotli'], ['v2']])(
     'compressed as %s',
     async (codec) => {
-      const told: string[] = []
-      const events = await read(fixture(codec), { say: (line) => told.push(line) })
+      const lines: string[] = []
+      const events = await read(fixture(codec), { printLine: (line) => lines.push(line) })
       expect(events.map(checked)).toEqual([
         { id: '9007199254740993', amount: 1.5, at: atMs, note: 'a', ...more },
         { id: '9007199254740994', amount: 0.1, at: atMs + 1_000, note: 'b', ...more },
@@ -37,7 +37,7 @@ describe('events', () => {
         { id: '9007199254740998', amount: 1e300, at: atMs + 5_000, note: null, ...more },
         { id: '9007199254740999', amount: 0, at: atMs + 6_000, note: 'g', ...more },
       ])
-      expect(told).toEqual(['f: columns that are not read: CUSTOMER.'])
+      expect(lines).toEqual(['f: columns that are not read: CUSTOMER.'])
     },
   )
 
@@ -50,7 +50,7 @@ describe('events', () => {
   })
 })
 
-/** The three rows of a column as a field of this kind takes them; a refused one as its code. */
+/** The three rows of a column as a field of this kind takes them; a rejected one as its code. */
 async function column(name: string, kind: FieldKind, file = 'types') {
   const fields = [{ name, kind, optional: true }]
   const codec = createEventCodec('one', 'test', fields)
@@ -98,12 +98,12 @@ describe('values', () => {
     expect(await column(name, kind, file)).toEqual(expected)
   })
 
-  test.each(['list', 'record'])('a column of type %s is refused before anything is read', async (name) => {
+  test.each(['list', 'record'])('a column of type %s is rejected before anything is read', async (name) => {
     await expect(column(name, 'text')).rejects.toThrow(`Column ${name} of f holds lists or records`)
   })
 })
 
-describe('a file that does not do is told', () => {
+describe('an unsuitable file is reported', () => {
   test('without the columns', async () => {
     await expect(read(fixture('none'), { map: new Map() })).rejects.toThrow(
       "to name them: --map 'id=<column>,amount=AMOUNT,at=AT'",

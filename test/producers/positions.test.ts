@@ -32,7 +32,7 @@ async function setUp(onTransact?: OnTransact) {
   const clock = createVirtualClock(0)
   const broker = createMemoryBroker({ clock, ...(onTransact ? { onTransact } : {}) })
   await ensureTopics(broker.admin, plan, partitions)
-  const said: string[] = []
+  const lines: string[] = []
   const open = (more: Partial<PositionsOptions> = {}) =>
     openPositions({
       broker,
@@ -43,10 +43,10 @@ async function setUp(onTransact?: OnTransact) {
       clock,
       random: () => 1,
       signal: new AbortController().signal,
-      say: (line) => said.push(line),
+      printLine: (line) => lines.push(line),
       ...more,
     })
-  return { clock, broker, said, open }
+  return { clock, broker, lines, open }
 }
 
 type SetUp = Awaited<ReturnType<typeof setUp>>
@@ -99,14 +99,14 @@ function idsExpected(count: number): string[][] {
 }
 
 describe('a run', () => {
-  test('goes on where the one before stopped, with what was refused counted as done', async () => {
+  test('continues where the one before stopped, with what was rejected counted as done', async () => {
     const made = await setUp()
     const rows = rowsOf(100)
     expect(await run(made, rows.slice(0, 60))).toMatchObject({ events: 51, rejected: 9, skipped: 0 })
     expect(await run(made, rows)).toMatchObject({ events: 35, rejected: 5, skipped: 60 })
     expect(await run(made, rows)).toMatchObject({ events: 0, rejected: 0, skipped: 100 })
     expect(await idsIn(made.broker.data)).toEqual(idsExpected(100))
-    expect(made.said).toEqual([])
+    expect(made.lines).toEqual([])
   })
 
   test('without resume begins at the first row and sets the position back', async () => {
@@ -118,7 +118,7 @@ describe('a run', () => {
     expect(await run(made, rowsOf(20))).toMatchObject({ events: 17, skipped: 0 })
   })
 
-  test('of a source that has become shorter says so', async () => {
+  test('of a source that has become shorter reports it', async () => {
     const made = await setUp()
     await run(made, rowsOf(20))
     await expect(run(made, rowsOf(12))).rejects.toMatchObject({ code: 'source_changed' })
@@ -132,7 +132,7 @@ describe('a run', () => {
     await other.close()
   })
 
-  test('is ended by a newer one of the same source, which goes on', async () => {
+  test('is ended by a newer one of the same source, which continues', async () => {
     const made = await setUp()
     const rows = rowsOf(40)
     const first = await made.open()
@@ -143,12 +143,12 @@ describe('a run', () => {
     const rejection = { code: 'source_taken', message: expect.stringContaining('Another process is sending tx.csv') }
     await expect(first.send([record], 2)).rejects.toMatchObject(rejection)
     await second.send([], 2)
-    expect(made.said).toEqual([])
+    expect(made.lines).toEqual([])
     await Promise.all([first.close(), second.close()])
     expect(await run(made, rows)).toMatchObject({ skipped: 2 })
   })
 
-  test('gives up when nothing but failures came for two minutes, and at once where it is told to stop', async () => {
+  test('gives up when nothing but failures came for two minutes, and at once where it is aborted', async () => {
     let isDown = false
     const made = await setUp(async () => {
       if (isDown) throw new PipelineError('kafka_unreachable', 'No broker answered')
@@ -160,30 +160,30 @@ describe('a run', () => {
     await expect(sink.send([], 1)).rejects.toMatchObject({ code: 'kafka_unreachable' })
     expect(made.clock.elapsedMs() - before).toBeGreaterThan(120_000)
     expect(made.clock.elapsedMs() - before).toBeLessThan(130_000)
-    expect(made.said[0]).toBe('No broker answered. Trying again.')
-    const tries = made.said.length
+    expect(made.lines[0]).toBe('No broker answered. Trying again.')
+    const tries = made.lines.length
     stop.abort()
     await expect(sink.send([], 1)).rejects.toMatchObject({ code: 'kafka_unreachable' })
-    expect(made.said.length).toBe(tries)
+    expect(made.lines.length).toBe(tries)
     await sink.close()
   })
 })
 
 /** What happens at a step of a transaction: nothing, the answer is lost, or the process dies there. */
-const fate = fc.constantFrom('well', 'well', 'well', 'lost', 'dies')
+const outcome = fc.constantFrom('well', 'well', 'well', 'lost', 'dies')
 
-test('whatever fails and wherever a run dies, every row is sent once and in order', async () => {
+test('every row is sent once and in order, with any failures and crashes', async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.array(fate, { maxLength: 40 }),
+      fc.array(outcome, { maxLength: 40 }),
       fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 5 }),
-      async (fates, sizes) => {
-        const left = [...fates]
+      async (outcomes, sizes) => {
+        const left = [...outcomes]
         const crash: { now: () => void } = { now: () => undefined }
         const made = await setUp(async () => {
-          const fate = left.shift() ?? 'well'
-          if (fate === 'lost') throw new PipelineError('kafka_unreachable', 'The answer was lost')
-          if (fate !== 'dies') return
+          const outcome = left.shift() ?? 'well'
+          if (outcome === 'lost') throw new PipelineError('kafka_unreachable', 'The answer was lost')
+          if (outcome !== 'dies') return
           crash.now()
           throw new Error('dead')
         })
@@ -191,7 +191,7 @@ test('whatever fails and wherever a run dies, every row is sent once and in orde
         const rows = rowsOf(90)
         let sent = 0
         for (let runs = 0; ; runs++) {
-          expect(runs).toBeLessThanOrEqual(fates.length)
+          expect(runs).toBeLessThanOrEqual(outcomes.length)
           try {
             sent += (await run(made, rows, { sizes })).events
             break

@@ -95,7 +95,7 @@ describe('records', () => {
     expect([summary.firstTime, summary.lastTime]).toEqual([firstMs + 5, firstMs + 1_000])
   })
 
-  test('go in chunks, in the order of the source, each acknowledged before the next', async () => {
+  test('are sent in chunks, in the order of the source, each acknowledged before the next', async () => {
     const { sent, sizes, mostAtOnce, summary } = await run([some(25)], { chunkEventsMax: 10 })
     expect(sizes).toEqual([10, 10, 5])
     expect(mostAtOnce()).toBe(1)
@@ -111,19 +111,20 @@ describe('records', () => {
 })
 
 describe('events that are none', () => {
-  test('are told with their place, counted and not sent', async () => {
-    const told: unknown[] = []
+  test('are reported with their location, counted and not sent', async () => {
+    const rejections: unknown[] = []
     const bad: SourceEvent[] = [
       { stream: 'transactions', values: { txId: 'x', customerId: 'c', terminalId: 't', amount: -1, at: firstMs } },
       { stream: 'payments', values: {} },
       { location: 'file, line 9', problems: [{ path: '', code: 'not_json', expected: 'JSON', received: '{' }] },
     ]
     const { summary, sizes } = await run([[transaction(0), ...bad, transaction(1)]], {
-      onRejected: (problems, event) => told.push([problems.map(({ path, code }) => `${path} ${code}`), event.location]),
+      onRejected: (problems, event) =>
+        rejections.push([problems.map(({ path, code }) => `${path} ${code}`), event.location]),
     })
     expect(sizes).toEqual([2])
     expect(summary).toMatchObject({ events: 2, rejected: 3 })
-    expect(told).toEqual([
+    expect(rejections).toEqual([
       [['/amount range'], undefined],
       [['/stream type'], undefined],
       [[' not_json'], 'file, line 9'],
@@ -132,7 +133,7 @@ describe('events that are none', () => {
 })
 
 describe('pace', () => {
-  test('by rate: what is due goes together, scheduled times are evenly spaced', async () => {
+  test('by rate: what is due is sent together, scheduled times are evenly spaced', async () => {
     const scheduled: number[] = []
     const { sent, sizes, summary } = await run([some(5)], {
       pace: { kind: 'rate', eventsPerSecond: 100 },
@@ -144,7 +145,7 @@ describe('pace', () => {
     expect(summary).toMatchObject({ events: 5, seconds: 0.04, eventsPerSecond: 125 })
   })
 
-  test('a slow broker does not shift the schedule: what became due meanwhile goes along', async () => {
+  test('a slow broker does not shift the schedule: what became due meanwhile is sent along', async () => {
     const scheduled: number[] = []
     const { sent, sizes } = await run([some(10)], {
       takesMs: 35,
@@ -207,7 +208,7 @@ test('a stop ends it between two chunks, and what was acknowledged is counted', 
   expect(sizes).toEqual([1, 1, 1, 1, 1])
 })
 
-test('a refusal of the producer is the refusal of the whole, and nothing is sent after it', async () => {
+test('an error of the producer fails the whole run, and nothing is sent after it', async () => {
   const sent: number[] = []
   const refused = new PipelineError('kafka_unreachable', 'No broker answered.')
   const producer: Producer = {
@@ -221,7 +222,7 @@ test('a refusal of the producer is the refusal of the whole, and nothing is sent
   expect(sent).toEqual([4])
 })
 
-test('a failing source is told after what is in flight was answered', async () => {
+test('a failing source is reported after what is in flight was answered', async () => {
   let answered = false
   const producer: Producer = {
     send: async () => {

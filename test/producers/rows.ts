@@ -16,7 +16,7 @@ export const sales = { name: 'sales', fields }
 const codec = createEventCodec('sales', 'test', fields)
 
 export function rowOptions(more: Partial<RowOptions> = {}): RowOptions {
-  return { sourceName: 'f', streams: [sales], stream: 'sales', map: new Map(), say: () => undefined, ...more }
+  return { sourceName: 'f', streams: [sales], stream: 'sales', map: new Map(), printLine: () => undefined, ...more }
 }
 
 export async function* inPieces(text: string | Buffer, bytes: number): AsyncGenerator<Buffer> {

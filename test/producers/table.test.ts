@@ -31,7 +31,7 @@ describe('columns that the stream needs and the file lacks are one error', () =>
 
   test('a first row that holds no names is seen', () => {
     expect(rejection(['17', '2018-04-01', 'x']).slice(-1)).toEqual([
-      '  the first row must hold the names of the columns; here it looks like values',
+      '  the first row must hold the names of the columns; here it holds values',
     ])
   })
 
@@ -53,7 +53,7 @@ test('a map must name columns that are there', () => {
   ])
 })
 
-test('a doubled column is refused where it is read, and only there', () => {
+test('a doubled column is rejected where it is read, and only there', () => {
   expect(rejection(['id', 'amount', 'at', 'id']).slice(0, 2)).toEqual([
     'usage',
     'tx.csv has two columns id, and id is read from it: rename one.',

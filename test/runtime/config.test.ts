@@ -111,11 +111,11 @@ describe('parseConfig', () => {
     expect(error.details.faults).toHaveLength(8)
   })
 
-  test.each(['1.5', '-1', '1e3', ' 4', 'four', '99999999999'])('refuses %j as a whole number', (text) => {
+  test.each(['1.5', '-1', '1e3', ' 4', 'four', '99999999999'])('rejects %j as a whole number', (text) => {
     expect(faultOf({ MILLRACE_PARTITIONS: text }).message).toContain(`received ${text}`)
   })
 
-  test.each(['a:0', 'a:70000', 'a:9092,', ':9092', 'kafka://a:9092', 'a b:9092'])('refuses %j as brokers', (text) => {
+  test.each(['a:0', 'a:70000', 'a:9092,', ':9092', 'kafka://a:9092', 'a b:9092'])('rejects %j as brokers', (text) => {
     expect(faultOf({ KAFKA_BROKERS: text }).message).toContain(`received ${text}`)
   })
 })

@@ -9,7 +9,7 @@ import { failureOf } from '../support/failure-of.ts'
 
 interface Machine {
   readonly folder: string
-  readonly said: string[]
+  readonly lines: string[]
   find(options?: Partial<FindServersOptions>): ReturnType<typeof findServers>
   /** What followed `docker`, with the ports it was given. */
   calls(): string[]
@@ -41,19 +41,19 @@ function machine(cases: readonly string[] | null): Machine {
     writeFileSync(join(bin, 'docker'), `${script.join('\n')}\n`)
     chmodSync(join(bin, 'docker'), 0o755)
   }
-  const said: string[] = []
+  const lines: string[] = []
   return {
     folder,
-    said,
+    lines,
     find: (options = {}) =>
-      findServers({ folder, say: (line) => said.push(line), environment: { PATH: bin }, ...options }),
+      findServers({ folder, printLine: (line) => lines.push(line), environment: { PATH: bin }, ...options }),
     calls: () => readFileSync(log, 'utf8').trim().split('\n'),
   }
 }
 
 describe('an engine that answers', () => {
   test('starts Kafka and Redis of the compose file, waits until they are healthy, and stops them', async () => {
-    const { find, calls, said, folder } = machine([engine, plugin])
+    const { find, calls, lines, folder } = machine([engine, plugin])
     const servers = await find()
     const { broker, redis } = JSON.parse(readFileSync(join(folder, 'servers', 'ports.json'), 'utf8'))
     expect(servers).toMatchObject({ kafkaBrokers: `127.0.0.1:${broker}`, redisUrl: `redis://127.0.0.1:${redis}` })
@@ -67,7 +67,7 @@ describe('an engine that answers', () => {
       compose('up --detach --wait --wait-timeout 180 --quiet-pull kafka redis'),
     ])
     expect(calls()[3]).toMatch(new RegExp(`^${broker} ${redis} compose `))
-    expect(said).toEqual([
+    expect(lines).toEqual([
       'Docker 28.2.2 answers: starting kafka and redis in it',
       `kafka in Docker (compose project ${project}) at 127.0.0.1:${broker}`,
       `redis in Docker (compose project ${project}) at redis://127.0.0.1:${redis}`,
@@ -77,17 +77,17 @@ describe('an engine that answers', () => {
   })
 
   test('starts only what is not given, and shows no password', async () => {
-    const { find, calls, said } = machine([engine, plugin])
+    const { find, calls, lines } = machine([engine, plugin])
     const servers = await find({ redisUrl: 'redis://me:hush@cache:6379' })
     expect(servers.redisUrl).toBe('redis://me:hush@cache:6379')
-    expect(said[0]).toBe('Redis at redis://***@cache:6379, as given')
+    expect(lines[0]).toBe('Redis at redis://***@cache:6379, as given')
     expect(calls()[3]).toMatch(/--quiet-pull kafka$/)
     await servers.close()
     expect(calls().at(-1)).toMatch(/stop --timeout 30 kafka$/)
     expect(calls()).toHaveLength(5)
   })
 
-  test('is not asked where programs are wanted, nor for ephemeral servers', async () => {
+  test('is not tried where programs are wanted, nor for ephemeral servers', async () => {
     for (const options of [{ servers: 'local' }, { ephemeral: true }] as const) {
       const { find, calls } = machine([engine, plugin])
       expect((await failureOf(find(options))).message).not.toContain('Docker')
@@ -96,7 +96,7 @@ describe('an engine that answers', () => {
   })
 })
 
-describe('an engine that does not serve: said, and the next way is tried', () => {
+describe('an unusable engine is reported, and the next way is tried', () => {
   test.each<[string, string[] | null, RegExp]>([
     ['no docker', null, /^Docker: there is no "docker" on the PATH$/m],
     [
@@ -125,15 +125,15 @@ describe('an engine that does not serve: said, and the next way is tried', () =>
       /^Docker: "docker compose up" failed \(exit code 1\)\. Its last lines:\n {2}container kafka is unhealthy/m,
     ],
   ])('%s', async (_, cases, sentence) => {
-    const { find, said } = machine(cases)
+    const { find, lines } = machine(cases)
     const error = await failureOf(find())
     // This machine has no Java, Redis or Python either: all three ways are named.
     expect(error.code).toBe('server_missing')
     expect(error.message).toMatch(/^Kafka needs Java, but there is no "java" on the PATH\./)
     expect(error.message).toContain('There is no redis-server or valkey-server')
     expect(error.message).toMatch(sentence)
-    expect(said.join('\n')).toMatch(sentence)
-    expect(said.join('\n')).toContain('Looking for programs of this machine instead')
+    expect(lines.join('\n')).toMatch(sentence)
+    expect(lines.join('\n')).toContain('Looking for programs of this machine instead')
   })
 
   test('half-started servers are stopped', async () => {

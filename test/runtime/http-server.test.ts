@@ -1,4 +1,4 @@
-/** The server itself, over real connections: what it says of unknown paths and methods and of bad URLs, and how it stops. */
+/** The server itself, over real connections: its responses to unknown paths and methods and of bad URLs, and how it stops. */
 import { connect } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -90,9 +90,9 @@ test('while it closes, what is being answered is answered and new requests are s
   const { port } = new URL(await listen(server, { host: '127.0.0.1', port: 0 }))
   const socket = connect(Number(port), '127.0.0.1')
   onTestFinished(() => void socket.destroy())
-  let heard = ''
+  let received = ''
   socket.on('data', (piece) => {
-    heard += piece.toString()
+    received += piece.toString()
   })
   const ended = new Promise((resolve) => socket.once('close', resolve))
   const ask = (path: string) => socket.write(`GET ${path} HTTP/1.1\r\nHost: here\r\n\r\n`)
@@ -104,7 +104,7 @@ test('while it closes, what is being answered is answered and new requests are s
   for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve))
   release()
   await Promise.all([closed, ended])
-  const [first, second] = heard.split(/(?=HTTP\/1\.1 )/)
+  const [first, second] = received.split(/(?=HTTP\/1\.1 )/)
   expect(first).toContain('200 OK')
   expect(first).toContain('{"slow":true}')
   expect(second).toContain('503 Service Unavailable')

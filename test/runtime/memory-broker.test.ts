@@ -11,7 +11,7 @@ const startMs = Date.UTC(2024, 0, 1)
 const suiteClock = createVirtualClock(startMs)
 const brokers = new Map<string, MemoryBroker>()
 
-/** Transactions that a test holds open, by worker: told when they have begun, and how they are to end. */
+/** Transactions that a test holds open, by worker: with signals for their begin and end. */
 const holds = new Map<string, { readonly begun: () => void; readonly end: Promise<Error | null> }>()
 
 async function hold(stage: 'begin' | 'committed', worker: string): Promise<void> {
@@ -115,13 +115,13 @@ test('records carry the time of the clock that is handed in', async () => {
   expect(part!.records.map(({ appendedAtMs }) => appendedAtMs - startMs)).toEqual([0, 1_500])
 })
 
-test('a fetch of nothing waits as long as it is told, by the clock that is handed in', async () => {
+test('a fetch of nothing waits as long as requested, by the given clock', async () => {
   const { clock, fetch } = await setUp()
   expect(await fetch(0)).toEqual({ values: [], next: 0, stableEnd: 0 })
   expect(clock.elapsedMs()).toBe(1_000)
 })
 
-test('markers take offsets, and a reader goes past them', async () => {
+test('markers take offsets, and a reader skips them', async () => {
   const { worker, fetch } = await setUp()
   const w = await worker('w')
   const membership = await w.join()

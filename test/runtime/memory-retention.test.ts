@@ -56,7 +56,7 @@ async function firstTimes(broker: BrokerData, topic: string): Promise<number[]> 
   return fetched.map(({ records }) => (records[0]!.appendedAtMs - startMs) / 1_000)
 }
 
-test('the oldest records go, whatever partition they lie in, and the log goes on', async () => {
+test('the oldest records go, in any partition, and the log continues', async () => {
   const { broker, write } = await setUp({ events: {} })
   await write('events', 100)
   const [busy, quiet] = await bounds(broker.data, 'events')
@@ -69,7 +69,7 @@ test('the oldest records go, whatever partition they lie in, and the log goes on
   expect(busyFrom!).toBeGreaterThan(85)
 })
 
-test('a reader that was left behind is told where the log starts', async () => {
+test('a reader that was left behind learns where the log starts', async () => {
   const { broker, write } = await setUp({ events: {} })
   await write('events', 20)
   const [[start]] = (await bounds(broker.data, 'events')) as [readonly [number, number]]
@@ -85,7 +85,7 @@ test('a reader that was left behind is told where the log starts', async () => {
   expect(part!.records[0]!.offset).toBe(start)
 })
 
-test('what a group has not consumed stays: first the write is refused, after its commit there is room', async () => {
+test('what a group has not consumed stays: first the write is rejected, after its commit there is room', async () => {
   const { broker, write, consume } = await setUp({ events: {} })
   const commit = await consume('events')
   await expect(write('events', 20)).rejects.toMatchObject({
@@ -103,7 +103,7 @@ test('what a group has not consumed stays: first the write is refused, after its
   expect(start).toBeLessThanOrEqual(busy![1] - 10)
 })
 
-test('a group that stands still keeps its own topic only', async () => {
+test('a group that has stopped keeps its own topic only', async () => {
   const { broker, write, consume } = await setUp({ events: {}, others: {} })
   const commit = await consume('events')
   await write('events', 2)
@@ -126,7 +126,7 @@ test.each([{ 'retention.ms': '-1' }, { 'cleanup.policy': 'compact' }])('a topic 
   expect((await bounds(broker.data, 'kept'))[0]![0]).toBe(0)
 })
 
-test('what lies behind an open transaction is not consumed by anybody yet, and stays', async () => {
+test('what is behind an open transaction cannot be consumed yet, and stays', async () => {
   const clock = createVirtualClock(startMs)
   let opened: () => void
   const isOpen = new Promise<void>((resolve) => {

@@ -40,7 +40,7 @@ test('retries until an attempt succeeds and resolves with its result', async () 
   expect([result, attempts, pauses, clock.elapsedMs()]).toEqual(['done', 4, [100, 200, 400], 700])
 })
 
-test('gives up when the outage has lasted too long: says for how long, and keeps the code, the details and the last cause', async () => {
+test('gives up when the outage has lasted too long: states for how long, and keeps the code, the details and the last cause', async () => {
   const { options, clock } = setUp()
   let attempts = 0
   const error = await retry(async () => {

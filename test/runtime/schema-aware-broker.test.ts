@@ -85,7 +85,7 @@ test('what a newer process writes is read by one that has run for long', async (
   ])
 })
 
-test('garbage costs one look at the end of the topic a fetch, and is refused', async () => {
+test('garbage costs one read of the end of the topic per fetch, and is rejected', async () => {
   const { process, append, fetchFrom, endsAsked } = await withBroker()
   const reader = process([id])
   const garbage = Array.from({ length: 50 }, (_, i) => Buffer.from(`c301${i.toString(16).padStart(16, '0')}02`, 'hex'))
@@ -109,7 +109,7 @@ test('a record of the topic that is no schema is named', async () => {
   })
 })
 
-test('ids of the registry are asked for once, those that it has not again', async () => {
+test('ids of the registry are requested once, missing ones again', async () => {
   const { process, append, fetchFrom } = await withBroker()
   const asked: number[] = []
   const registry: SchemaRegistry = {

@@ -31,7 +31,7 @@ describe('a schema registry', () => {
     await expect(refused.check()).rejects.toBe(failure)
   })
 
-  test('has no schema of an id that it says it has not', async () => {
+  test('has no schema of an id that it reports as missing', async () => {
     const server = await startRegistry()
     expect(await createSchemaRegistry(server.url).schemaOf(5)).toBe(null)
   })
@@ -61,7 +61,7 @@ describe('a schema registry', () => {
     })
   })
 
-  test('is asked again after a failure of its own, and by health until it has answered', async () => {
+  test('is queried again after a failure of its own, and by health until it has answered', async () => {
     const server = await startRegistry()
     const id = server.add(order)
     const failure = { status: 503, body: '{"error_code":50301,"message":"starting"}' }
@@ -76,7 +76,7 @@ describe('a schema registry', () => {
     await expect(registry.check()).resolves.toBeUndefined()
   })
 
-  test('that is not there is said so', async () => {
+  test('that is not reachable is reported', async () => {
     const server = await startRegistry()
     await server.close()
     await expect(createSchemaRegistry(server.url).schemaOf(5)).rejects.toEqual(unreachable(/ECONNREFUSED/))

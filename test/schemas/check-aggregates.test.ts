@@ -169,7 +169,7 @@ describe('aggregates', () => {
     ])
   })
 
-  test('a misspelt place in time is one mistake, not two', () => {
+  test('a misspelt timestamp field is one mistake, not two', () => {
     const at = undefined as never
     const odd = count(returns, { by: shop, over: '7d', at })
     const placed = count(returns, { by: shop, over, at: returns.fields.orderedAt })
@@ -184,7 +184,7 @@ describe('aggregates', () => {
     ])
   })
 
-  test('two places in time for the facts of one stream in one log', () => {
+  test('two timestamp fields for the facts of one stream in one log', () => {
     expect(withFeature(count(returns, { by: shop, over, at: returns.fields.orderedAt }))).toEqual([
       'features.shopReturns30d.at: expected orderedAt, as in the other aggregates of returns by shop, received returnedAt',
     ])

@@ -1,4 +1,4 @@
-/** Whatever stands in a definition written in JavaScript: a plan, or all mistakes with their places; never another failure. */
+/** For any definition written in JavaScript: a plan, or all mistakes with their paths; never another failure. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
@@ -125,7 +125,7 @@ function outcomeOf(pipeline: Pipeline): 'plan' | 'mistakes' {
   }
 }
 
-test('anything in any place is a plan or all of its mistakes', () => {
+test('any value at any path is a plan or all of its mistakes', () => {
   const seen = { plan: 0, mistakes: 0 }
   fc.assert(
     fc.property(definition, (pipeline) => {

@@ -69,7 +69,7 @@ describe('all mistakes at once', () => {
     )
   })
 
-  test('a single one is counted as one, and stands in the details', () => {
+  test('a single one is counted as one, and is in the details', () => {
     const attempt = () => compile(definePipeline({ ...sound, version: 1.5 }))
     expect(attempt).toThrow(
       expect.objectContaining({
@@ -293,7 +293,7 @@ describe('label, model and scored stream', () => {
   })
 })
 
-describe('what a start is asked for', () => {
+describe('options of a start', () => {
   test.each(['run-1', 'a', 'A.b_c', '9'.repeat(64)])('namespace %s', (namespace) => {
     expect(checkNamespace(namespace)).toEqual([])
   })

@@ -28,8 +28,8 @@ describe('a model', () => {
       learningRate: expect.any(Number),
       l2: expect.any(Number),
     })
-    const told = { hidden: [3], epochs: 1, batchRows: 2, learningRate: 0.5, l2: 0 }
-    expect(planOf({ model: mlp(told) }).model).toEqual({ kind: 'mlp', ...told })
+    const options = { hidden: [3], epochs: 1, batchRows: 2, learningRate: 0.5, l2: 0 }
+    expect(planOf({ model: mlp(options) }).model).toEqual({ kind: 'mlp', ...options })
     expect(planOf({ model: customModel(mine) }).model).toEqual({ kind: 'own', own: mine })
   })
 

@@ -58,9 +58,9 @@ describe('names that meet', () => {
     ])
   })
 
-  test('a stream named as the marks of a repartition topic', () => {
+  test('a stream named as the watermark records of a repartition topic', () => {
     expect(labelled(stream('mark', roles))).toEqual([
-      'streams.mark: expected another name, since repartition topics carry marks, received mark',
+      'streams.mark: expected another name, since repartition topics carry watermark records named mark, received mark',
     ])
   })
 })

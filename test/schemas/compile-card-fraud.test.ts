@@ -60,7 +60,7 @@ describe('the plan of card fraud', () => {
     expect(entity.slots.map((slot) => slot.index)).toEqual([0, 1, 2, 3, 4, 5])
   })
 
-  test('has a stage for the terminal, which places chargebacks by the transaction they are of', () => {
+  test('has a stage for the terminal, which dates chargebacks by their transaction', () => {
     const { index, entity, rawStreams, repartitionOut } = plan.stages[1]!
     expect({ index, rawStreams, repartitionOut }).toEqual({ index: 1, rawStreams: [], repartitionOut: null })
     expect(entity.name).toBe('terminal')
@@ -80,7 +80,7 @@ describe('the plan of card fraud', () => {
     expect(plan.stages).toHaveLength(2)
   })
 
-  test('hops once, with both streams and the slots of the customer', () => {
+  test('repartitions once, with both streams and the slots of the customer', () => {
     const { repartitionOut } = plan.stages[0]!
     expect(plan.stages[1]!.repartitionIn).toBe(repartitionOut)
     expect(repartitionOut!.topic).toBe('card-fraud.terminal')

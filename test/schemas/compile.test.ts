@@ -98,7 +98,7 @@ describe('aggregates', () => {
 })
 
 describe('stages', () => {
-  test('one entity: one stage, no hop', () => {
+  test('one entity: one stage, no repartition topic', () => {
     const plan = compiled({ features: { count: count(orders, { by: buyer, over: '1d' }) } })
     expect(
       plan.stages.map(({ entity, repartitionIn, repartitionOut, rawStreams }) => [
@@ -174,7 +174,7 @@ describe('stages', () => {
   })
   const shops = entity('shop', [orders.fields.shopId, visits.fields.shopId])
 
-  test('a stream that is keyed by the second entity enters there and does not hop', () => {
+  test('a stream that is keyed by the second entity enters there and is not repartitioned', () => {
     const plan = compiled({
       features: {
         count: count(orders, { by: buyer, over: '1d' }),
@@ -236,7 +236,7 @@ describe('stages', () => {
     expect(plan.topics.map(({ topic }) => topic)).toContain('returned-orders.buyer')
   })
 
-  test('three entities: slots add up from hop to hop, and a stream goes as far as it is needed', () => {
+  test('three entities: slots add up from stage to stage, and a stream is carried as far as it is needed', () => {
     const day = entity('note', [orders.fields.orderId, visits.fields.visitId])
     const plan = compiled({
       features: {

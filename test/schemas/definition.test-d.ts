@@ -87,9 +87,9 @@ describe('entities and aggregates', () => {
     sum(orders.fields.gift, { by: buyer, over })
     // @ts-expect-error a misspelt field
     min(orders.fields.amuont, { by: buyer, over })
-    // @ts-expect-error a place in time that is text
+    // @ts-expect-error a timestamp field that is text
     count(returns, { by: buyer, over, at: returns.fields.shopId })
-    // @ts-expect-error a misspelt place in time, which would count as none in JavaScript
+    // @ts-expect-error a misspelt timestamp field, which would count as none in JavaScript
     count(returns, { by: buyer, over, at: returns.fields.orderdAt })
     // @ts-expect-error no duration
     count(orders, { by: buyer, over: '1 day' })
@@ -118,7 +118,7 @@ describe('derived values', () => {
     derive([amount], () => null)
   })
 
-  test('refuse functions that do not fit', () => {
+  test('reject functions that do not fit', () => {
     const { shopId, amount } = orders.fields
     // @ts-expect-error text taken for a number
     derive([shopId], (value: number) => value)

@@ -65,7 +65,7 @@ describe('durations', () => {
     )
   })
 
-  test('a decimal number of a unit is exact or none, as whole numbers of unlimited size tell', () => {
+  test('a decimal number of a unit is exact or none, compared with arbitrary-precision integers', () => {
     const units = { ms: 1n, s: 1_000n, m: 60_000n, h: 3_600_000n, d: 86_400_000n } as const
     const unit = fc.constantFrom(...(Object.keys(units) as Array<keyof typeof units>))
     const digits = fc.string({ unit: fc.constantFrom(...'0123456789'), minLength: 1, maxLength: 6 })

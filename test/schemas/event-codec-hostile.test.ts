@@ -17,7 +17,7 @@ describe('what is meant to do harm', () => {
     expect(found.ok && Object.getPrototypeOf(found.event)).toBe(Object.prototype)
   })
 
-  test('a field given twice is a refusal, however its name is written; what nobody declared is not', () => {
+  test('a field given twice is a rejection, however its name is written; an undeclared one is not', () => {
     const prefixed = (text: string) => Buffer.from(`{${text},${JSON.stringify(sound).slice(1)}`)
     expect(lines(codec.decode(prefixed('"amount":12.34')))).toEqual(['/amount repeated: one value; several'])
     expect(lines(codec.decode(prefixed('"\\u0061mount" : {"a":":,}"},"id":"b"')))).toEqual([
@@ -29,7 +29,7 @@ describe('what is meant to do harm', () => {
     expect(lines(codec.decode(Buffer.from('{"id":"a1","id":"a1"}')))[0]).toBe('/id repeated: one value; several')
   })
 
-  test('whole numbers that JSON rounds are refusals, at both ends and on both ways', () => {
+  test('whole numbers that JSON rounds are rejections, at both ends and on both ways', () => {
     for (const text of ['9007199254740992', '9007199254740993', '-9007199254740993', '18446744073709551615', '1e400']) {
       expect(lines(codec.decode(withText('total', text)))).toEqual([
         `/total type: ${expectedOf.total}; ${Number(text)}`,
@@ -41,7 +41,7 @@ describe('what is meant to do harm', () => {
     expect(codec.decode(withText('ratio', '0.1000000000000000055'))).toEqual({ ok: true, event: sound })
   })
 
-  test('deep nesting is a refusal', () => {
+  test('deep nesting is a rejection', () => {
     const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`
     expect(lines(codec.decode(withText('id', deep)))).toEqual([
       `/id type: ${expectedOf.id}; [[[[[[[…]]]]]]]`.replaceAll(/\[+…\]+/g, '[[[[[[[[…]]]]]]]]'),
@@ -69,7 +69,7 @@ describe('what is meant to do harm', () => {
     expect(problem!.received.length).toBeLessThan(150)
   })
 
-  test('any bytes are an event or a refusal, never an exception', () => {
+  test('any bytes are an event or a rejection, never an exception', () => {
     const bytes = fc.oneof(
       fc.uint8Array({ maxLength: 64 }).map((given) => Buffer.from(given)),
       fc.uint8Array({ maxLength: 64 }).map((given) => Buffer.concat([codec.encode(sound).subarray(0, 10), given])),
@@ -117,7 +117,7 @@ describe('what is meant to do harm', () => {
     )
   })
 
-  test('any values are an event or a refusal, never an exception', () => {
+  test('any values are an event or a rejection, never an exception', () => {
     const value = fc.oneof(fc.anything({ withBigInt: true, withDate: true, withNullPrototype: true }), fc.string())
     const values = fc.oneof(value, fc.record(Object.fromEntries(fields.map(({ name }) => [name, value]))))
     fc.assert(

@@ -38,7 +38,7 @@ describe('Avro out and in', () => {
     expect({ ...type.fromBuffer(codec.encode(sound).subarray(10)) }).toEqual(sound)
   })
 
-  test('refuses to write what is no event', () => {
+  test('rejects to write what is no event', () => {
     expect(() => codec.encode({ ...sound, amount: null })).toThrow('invalid "double": null')
   })
 })
@@ -61,7 +61,7 @@ describe('cells of a text file', () => {
     expect(check({ at: '2018-05-01T02:00:00+02:00' })).toEqual({ ok: true, event: sound })
   })
 
-  test('stay text where nobody asks for more', () => {
+  test('stay text by default', () => {
     expect(problemsOf(codec.check(cells)).map(({ path }) => path)).toEqual([
       '/ratio',
       '/amount',

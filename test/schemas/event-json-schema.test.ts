@@ -64,7 +64,7 @@ test('has types, limits, words and examples of every field', () => {
   })
 })
 
-test('its example is an event, whatever the limits', () => {
+test('its example is an event, for any limits', () => {
   const [optional, lengthMax] = [false, 3]
   const narrow: FieldPlan[] = [
     { name: 'identifier', kind: 'text', optional, lengthMax },
@@ -79,7 +79,7 @@ test('its example is an event, whatever the limits', () => {
   }
 })
 
-test('takes whatever the codec takes', () => {
+test('accepts all that the codec accepts', () => {
   const validate = validatorOf(fields)
   const short = fc.string({ unit: 'grapheme', maxLength: 9 })
   const instant = fc.oneof(

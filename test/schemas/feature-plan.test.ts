@@ -32,7 +32,7 @@ describe('a feature', () => {
     expect(compiled(derive([all, orderMean], (a, b) => a - b))({ shopId: '', amount: 2 }, [5, 4])).toBe(6)
   })
 
-  test('is missing where an input is missing, and the function is not asked', () => {
+  test('is missing where an input is missing, and the function is not called', () => {
     const asked: unknown[] = []
     const feature = compiled(
       derive([amount, orderMean], (...values) => {
@@ -49,13 +49,13 @@ describe('a feature', () => {
     expect(compiled(note)({ note: null }, [])).toBeNaN()
   })
 
-  test('is missing where the function says so, also through another function', () => {
+  test('is missing where the function returns missing, also through another function', () => {
     const missing = derive([orderCount], () => null)
     expect(compiled(missing)({}, [1])).toBeNaN()
     expect(compiled(derive([missing], () => 1))({}, [1])).toBeNaN()
   })
 
-  test('fails where its function throws, and says where', () => {
+  test('fails where its function throws, and reports where', () => {
     const failure = failureOf(
       derive([orderCount], () => {
         throw new RangeError('too much')

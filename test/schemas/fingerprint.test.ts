@@ -80,7 +80,7 @@ describe('of a whole definition', () => {
     expect(new Set(found).size).toBe(values)
   })
 
-  test('tells limits of a count apart, and every combination of flags', () => {
+  test('distinguishes limits of a count, and every combination of flags', () => {
     const limits = Array.from({ length: 40 }, (_, n) =>
       probe(derive([count(orders, { by: buyer, over: '1d' })], (c) => Number(c > n))),
     )

@@ -4,13 +4,13 @@ import { compile } from '../../schemas/plan/compile.ts'
 import { isLater, outcomeOf } from '../../schemas/plan/label-outcome.ts'
 import { sound } from './shop-definition.ts'
 
-describe('what a label event says', () => {
+describe('the outcome of a label event', () => {
   test('the same in every event, or what its field holds', () => {
     expect(outcomeOf({ value: 1 }, { fraud: 0 })).toBe(1)
     expect(outcomeOf({ value: 0 }, {})).toBe(0)
     const field = { value: { field: 'fraud' } }
-    const said = [0, 1, true, false, null].map((fraud) => outcomeOf(field, { fraud }))
-    expect(said).toEqual([0, 1, 1, 0, null])
+    const outcomes = [0, 1, true, false, null].map((fraud) => outcomeOf(field, { fraud }))
+    expect(outcomes).toEqual([0, 1, 1, 0, null])
     expect(outcomeOf(field, {})).toBeNull()
   })
 
@@ -25,12 +25,12 @@ describe('what a label event says', () => {
     expect(compile(definePipeline({ ...sound, label })).label).toMatchObject({ value: { field: 'right' } })
   })
 
-  test('the later place holds: time, then partition, then offset', () => {
-    const place = { time: 5, partition: 1, offset: 7 }
-    expect(isLater(place, place)).toBe(false)
-    expect(isLater({ ...place, time: 6, partition: 0, offset: 0 }, place)).toBe(true)
-    expect(isLater({ ...place, partition: 2, offset: 0 }, place)).toBe(true)
-    expect(isLater({ ...place, offset: 8 }, place)).toBe(true)
-    expect(isLater({ ...place, offset: 6 }, place)).toBe(false)
+  test('the later position is in effect: time, then partition, then offset', () => {
+    const position = { time: 5, partition: 1, offset: 7 }
+    expect(isLater(position, position)).toBe(false)
+    expect(isLater({ ...position, time: 6, partition: 0, offset: 0 }, position)).toBe(true)
+    expect(isLater({ ...position, partition: 2, offset: 0 }, position)).toBe(true)
+    expect(isLater({ ...position, offset: 8 }, position)).toBe(true)
+    expect(isLater({ ...position, offset: 6 }, position)).toBe(false)
   })
 })

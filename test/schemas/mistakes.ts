@@ -1,4 +1,4 @@
-/** What the checks say of the sound definition after a change, for the tests of this room. */
+/** What the checks report of the sound definition after a change, for the tests of this room. */
 import { checkDefinition } from '../../schemas/definition/check-definition.ts'
 import { count, definePipeline, derive, entity, mean, stream } from '../../schemas/definition/definition.ts'
 import { orders, sound } from './shop-definition.ts'

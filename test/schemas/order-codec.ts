@@ -1,4 +1,4 @@
-/** A codec of events with a field of every kind, sound bytes for it, and its refusals as lines, for the tests of this room. */
+/** A codec of events with a field of every kind, sound bytes for it, and its rejections as lines, for the tests of this room. */
 
 import type { FieldPlan, Problem } from '../../schemas/kernel/event.ts'
 import { createEventCodec } from '../../schemas/wire/event-codec.ts'

@@ -31,7 +31,7 @@ const name = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 12 })
 const whole = fc.maxSafeNat()
 const time = fc.integer({ min: 0, max: 253_402_300_799_999 })
 const partition = fc.nat(1_023)
-/** Any bits but those of NaN, which stands for missing. */
+/** Any bits but those of NaN, which represents missing. */
 const value = fc.double({ noNaN: true })
 const orMissing = fc.oneof(value, fc.constant(Number.NaN))
 const bytes = fc.uint8Array({ maxLength: 200 }).map((given) => Buffer.from(given))
@@ -200,7 +200,7 @@ describe.each(cases)('a %s', (_, what, codec, record) => {
     )
   })
 
-  test('is refused when it is cut short or too long', () => {
+  test('is rejected when it is cut short or too long', () => {
     const [given] = fc.sample(record, { seed, numRuns: 1 })
     const encoded = codec.encode(given)
     for (let length = 10; length < encoded.length; length++) {
@@ -216,7 +216,7 @@ describe.each(cases)('a %s', (_, what, codec, record) => {
     )
   })
 
-  test('is refused when it is another record', () => {
+  test('is rejected when it is another record', () => {
     const other = plan.scored.codec.encode({ txId: 't', customerId: 'c', terminalId: 'm', amount: 1, at: 0 })
     expect(() => codec.decode(other)).toThrow(
       expect.objectContaining({
@@ -261,8 +261,8 @@ describe('a model version', () => {
     const old = compile(cardFraud).models.codec
     plan.schemas.writers.learn(written)
     const type = avro.Type.forSchema(written)
-    const marked = Buffer.concat([Buffer.from([0xc3, 1]), fingerprintBytes(type)])
-    const bytes = Buffer.concat([marked, type.toBuffer({ ...base, model: logistic })])
+    const header = Buffer.concat([Buffer.from([0xc3, 1]), fingerprintBytes(type)])
+    const bytes = Buffer.concat([header, type.toBuffer({ ...base, model: logistic })])
     expect(plan.models.codec.decode(bytes)).toEqual({ kind: 'version', ...base, model: logistic })
     expect(() => old.decode(bytes)).toThrow('which neither this definition nor its topic of schemas has')
   })
@@ -322,7 +322,7 @@ describe('a prediction', () => {
 })
 
 describe('a rejection', () => {
-  test('keeps the original bytes, whatever becomes of the batch that they came in', () => {
+  test('keeps the original bytes, after the batch that they came in was reused', () => {
     const given: DeadLetter = {
       stage: 'customer',
       topic: 'transactions',

@@ -89,7 +89,7 @@ describe('an old or new event', () => {
     })
   })
 
-  test('whose whole numbers became fractions is exact, or refused', () => {
+  test('whose whole numbers became fractions is exact, or rejected', () => {
     const whole: FieldPlan = { ...amount, kind: 'integer' }
     for (const value of [3, -(2 ** 52) - 1, Number.MAX_SAFE_INTEGER]) {
       expect(readBy([id, amount], [id, whole], { id: 'a', amount: value })).toMatchObject({ event: { amount: value } })
@@ -101,7 +101,7 @@ describe('an old or new event', () => {
     })
   })
 
-  test('of another type is refused as a whole', () => {
+  test('of another type is rejected as a whole', () => {
     expect(readBy([id, amount], [id, { ...amount, kind: 'text' }], { id: 'a', amount: '1' })).toEqual({
       ok: false,
       problems: [
@@ -117,7 +117,7 @@ describe('an old or new event', () => {
     })
   })
 
-  test('of a schema that nobody announced is refused', () => {
+  test('of an unannounced schema is rejected', () => {
     const writer = createEventCodec('orders', 'shop', [id])
     expect(createEventCodec('orders', 'shop', [id, note]).decode(writer.encode({ id: 'a' }))).toMatchObject({
       problems: [{ code: 'schema_unknown', received: expect.stringMatching(/^schema fingerprint [0-9a-f]{16}$/) }],
@@ -129,7 +129,7 @@ describe('an event in the Confluent wire format', () => {
   const schema = recordOf({ extra: { type: 'map', values: 'long' }, at: 'long', amount: ['null', 'int'], id: 'string' })
   const bytes = confluent(schema, { extra: { a: 1 }, at: 9, amount: 3, id: 'a' })
 
-  test('is read whatever its record is called', () => {
+  test('is read for any record name', () => {
     const expected = { ok: true, event: { id: 'a', amount: 3, at: 9 } }
     expect(readConfluent([id, amount, at], schema, bytes)).toEqual(expected)
   })
@@ -141,7 +141,7 @@ describe('an event in the Confluent wire format', () => {
     expect(readConfluent([id], schema, damaged)).toMatchObject({ problems: [{ code: 'not_avro', received }] })
   })
 
-  test('with instants finer than milliseconds is refused, for an instant only', () => {
+  test('with instants finer than milliseconds is rejected, for an instant only', () => {
     const micros = recordOf({ id: 'string', at: { type: 'long', logicalType: 'timestamp-micros' } })
     const written = confluent(micros, { id: 'a', at: 9 })
     expect(readConfluent([id, at], micros, written)).toMatchObject({ problems: [{ code: 'schema_incompatible' }] })
@@ -197,7 +197,7 @@ const shopOrders = (fields: FieldSpecs) =>
     fields: { id: text(), buyer: text(), shop: text(), at: timestamp(), amount: number({ optional: true }), ...fields },
   })
 
-/** Two stages: what the first sends to the second is the hop. */
+/** Two stages: what the first sends to the second is repartitioned. */
 function shopPlan({ fields = {}, features = () => ({}) }: ShopOptions): Plan {
   const orders = shopOrders(fields)
   const buyer = entity('buyer', [orders.fields.buyer])
@@ -264,7 +264,7 @@ describe('a repartition record of another definition', () => {
     })
   })
 
-  test('is refused where it lacks a field that something is computed from', () => {
+  test('is rejected where it lacks a field that something is computed from', () => {
     const scored = shopPlan({ fields: extra, features: (orders) => ({ weight: orders.fields['weight' as 'amount'] }) })
     learnt(scored, plain)
     const bytes = sent(plain, values)
@@ -292,14 +292,14 @@ describe('a slot of a repartition record', () => {
     } as RepartitionEvent)
   }
 
-  test('that is not there is no missing value: the record is refused', () => {
+  test('that is not there is no missing value: the record is rejected', () => {
     learnt(summing, plain)
     expect(() => repartitionOf(summing).codec.decode(sent(plain, [1]))).toThrow(
       /no matching field for default-less .*sum/,
     )
   })
 
-  test('that is no longer asked for is passed over', () => {
+  test('that is no longer needed is skipped', () => {
     learnt(plain, summing)
     expect(repartitionOf(summing).slots.length).toBe(2)
     expect(repartitionOf(plain).codec.decode(sent(summing, [1, 7]))).toMatchObject({ slots: [1] })
@@ -356,7 +356,7 @@ describe('records from before challengers and lineage', () => {
     expect(codec.decode(oldChange)).toEqual({ ...change, kind: 'alias', action: 'set' })
   })
 
-  test('whoever reads as then passes a removal over and takes the rest', () => {
+  test('a former reader skips a removal and takes the rest', () => {
     const { codec } = plain.models
     const schema = codec.schemas.get('alias_change') as { fields: readonly { name: string }[] }
     const then = avroType({ ...schema, fields: schema.fields.filter(({ name }) => name !== 'action') })

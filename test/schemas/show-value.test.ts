@@ -37,7 +37,7 @@ describe('a value as text', () => {
     expect(showValue(value)).toBe(text)
   })
 
-  test('is short and well formed whatever the value is, however deep or wide', () => {
+  test('is short and well formed for any value, however deep or wide', () => {
     fc.assert(
       fc.property(fc.anything({ maxDepth: 12, withBigInt: true, withDate: true, withTypedArray: true }), (value) => {
         const text = showValue(value)

@@ -59,7 +59,7 @@ describe('the header', () => {
 })
 
 describe('records', () => {
-  test('of several schemas are told apart by fingerprint', () => {
+  test('of several schemas are distinguished by fingerprint', () => {
     expect(codec.decode(codec.encode('point', { x: -7 }))).toEqual({ name: 'point', record: { x: -7 } })
     expect(codec.decode(codec.encode('label', { text: 'é' }))).toEqual({ name: 'label', record: { text: 'é' } })
   })
@@ -76,7 +76,7 @@ describe('records', () => {
     expect(codec.decode(codec.encode('point', { x: 1 }))!.record).toEqual({ x: 1 })
   })
 
-  test('whole numbers beyond 2^53 are refused on both ways', () => {
+  test('whole numbers beyond 2^53 are rejected on both ways', () => {
     expect(() => codec.encode('point', { x: 2 ** 53 })).toThrow('invalid "long": 9007199254740992')
     const bytes = Buffer.concat([
       codec.encode('point', { x: 0 }).subarray(0, 10),
@@ -85,12 +85,12 @@ describe('records', () => {
     expect(() => codec.decode(bytes)).toThrow('a whole number is beyond 2^53')
   })
 
-  test('of other shape are refused on writing', () => {
+  test('of other shape are rejected on writing', () => {
     expect(() => codec.encode('point', { x: 'three' })).toThrow('invalid "long": three')
     expect(() => codec.encode('point', {})).toThrow('invalid "long": undefined')
   })
 
-  test('that are cut short or too long are refused', () => {
+  test('that are cut short or too long are rejected', () => {
     const bytes = codec.encode('label', { text: 'abc' })
     for (let length = 2; length < bytes.length; length++) {
       expect(() => codec.decode(bytes.subarray(0, length)), `${length} bytes`).toThrow('the record is cut short')

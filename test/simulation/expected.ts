@@ -1,6 +1,6 @@
 /**
- * What must come of a scenario, from what lies in the raw topics and nothing else: which events are valid and new, which records are
- * rejected, which facts the store holds in the end. Written without the code that it judges, but for the codecs and the rows of facts.
+ * The expected outcome of a scenario, from its raw topics alone: which events are valid and new, which records are
+ * rejected, which facts the store holds in the end. Shares no code with what it checks except the codecs and the fact rows.
  */
 import { compileFactRow } from '../../feature-store/fact-row.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
@@ -23,14 +23,14 @@ export interface LogEvent {
   readonly values: EventValues
 }
 
-export interface Judged {
+export interface ValidatedLog {
   /** Valid and not seen before, in canonical order. */
   readonly events: readonly LogEvent[]
   /** `topic partition offset` of each record that must be rejected. */
   readonly rejected: readonly string[]
 }
 
-export async function validateLog(runner: PipelineRunner): Promise<Judged> {
+export async function validateLog(runner: PipelineRunner): Promise<ValidatedLog> {
   const events: LogEvent[] = []
   const rejected: string[] = []
   for (const stream of runner.plan.streams) {
@@ -41,7 +41,7 @@ export async function validateLog(runner: PipelineRunner): Promise<Judged> {
         const decoded = stream.codec.decode(value)
         const time = decoded.ok ? (decoded.event[stream.timeField] as number) : 0
         if (!decoded.ok || time < clock - stream.latenessMs) {
-          rejected.push(placeName(stream.topic, partition, offset))
+          rejected.push(locationName(stream.topic, partition, offset))
           continue
         }
         clock = Math.max(clock, time)
@@ -49,7 +49,7 @@ export async function validateLog(runner: PipelineRunner): Promise<Judged> {
         const id = decoded.event[stream.idField] as string
         if (events.some((other) => other.stream === stream && other.id === id)) continue
         events.push({ stream, partition, offset, order, time, id, values: decoded.event })
-        if (isUnlucky(decoded.event)) rejected.push(placeName(stream.topic, partition, offset))
+        if (isUnlucky(decoded.event)) rejected.push(locationName(stream.topic, partition, offset))
       }
     })
   }
@@ -57,7 +57,7 @@ export async function validateLog(runner: PipelineRunner): Promise<Judged> {
   return { events, rejected: rejected.sort() }
 }
 
-/** A letter about an event that came when the facts of its time had gone, although it was not late by its own stream. */
+/** A dead letter of an event that came after the facts of its time had expired, although it was not late by its own stream. */
 export interface Expired {
   readonly deadLetter: DeadLetter
   readonly id: string
@@ -65,7 +65,7 @@ export interface Expired {
 
 /** Only where a stream was more than twice as far behind another as facts are kept can events be so late. */
 export function expiredDeadLetters(
-  { events, rejected }: Judged,
+  { events, rejected }: ValidatedLog,
   plan: Plan,
   deadLetters: readonly DeadLetter[],
 ): Expired[] {
@@ -73,7 +73,7 @@ export function expiredDeadLetters(
   const keptMs = Math.max(...plan.stages.map(({ entity }) => entity.retentionMs))
   return deadLetters.flatMap((deadLetter) => {
     const { topic, partition, offset, problems, value } = deadLetter
-    if (problems[0]?.code !== 'late' || rejected.includes(placeName(topic, partition, offset))) return []
+    if (problems[0]?.code !== 'late' || rejected.includes(locationName(topic, partition, offset))) return []
     const decoded = plan.scored.codec.decode(value)
     if (topic !== plan.scored.topic || !decoded.ok) return []
     const { [plan.scored.timeField]: time, [plan.scored.idField]: id } = decoded.event
@@ -81,7 +81,7 @@ export function expiredDeadLetters(
   })
 }
 
-export function placeName(topic: string, partition: number, offset: number): string {
+export function locationName(topic: string, partition: number, offset: number): string {
   return `${topic} ${partition} ${offset}`
 }
 
@@ -90,7 +90,7 @@ export function isUnlucky(values: EventValues): boolean {
 }
 
 /** Ids that must be predicted, once each. */
-export function scoredIds({ events }: Judged, plan: Plan): string[] {
+export function scoredIds({ events }: ValidatedLog, plan: Plan): string[] {
   return events
     .filter(({ stream, values }) => stream.index === plan.scored.index && !isUnlucky(values))
     .map(({ id }) => id)
@@ -98,15 +98,15 @@ export function scoredIds({ events }: Judged, plan: Plan): string[] {
 }
 
 /** Bits of each vector by id, of the pure core. */
-export function replayedBits({ events }: Judged, plan: Plan, partitions: number): Map<string, string> {
+export function replayedBits({ events }: ValidatedLog, plan: Plan, partitions: number): Map<string, string> {
   const replay = createReplay(plan, { partitions })
   const all = events.flatMap(({ stream, values, partition }) => replay.push(stream.index, values, partition))
   return new Map([...all, ...replay.flush()].map(({ id, vector }) => [id, bitsOf(vector)]))
 }
 
-/** As `PipelineRunner.facts` tells them: live rows in canonical order, hexadecimal, by stage, partition and key. */
+/** As `PipelineRunner.facts` returns them: live rows in canonical order, hexadecimal, by stage, partition and key. */
 export async function expectedFacts(
-  { events }: Judged,
+  { events }: ValidatedLog,
   plan: Plan,
   partitions: number,
   store: FeatureStore,

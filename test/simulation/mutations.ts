@@ -25,9 +25,9 @@ const trimAlways: Edit = { file: batchLoop, find: 'const trimEvery = 64', replac
 
 /**
  * Two protections against the same error: a task's new owner reads the committed offsets while a transaction of the former owner, which is
- * open, goes on to commit later ones. Each is enough by itself, so that only both together are found.
+ * open, continues to commit later ones. Each is enough by itself, so that only both together are found.
  *
- * Ending the transactions of workers that are no longer in the group closes the window before the new owner can look. A task changes its
+ * Ending the transactions of workers that are no longer in the group closes the window before the new owner can read. A task changes its
  * owner at a rebalance only. The former owner has then either joined again, which it does after its transaction has ended, or was expelled:
  * `join` aborts what it had open before it returns the assignment to anybody. And a new process under the same name aborts the open
  * transaction of the one before when it takes over the transactional id. So no task is opened while a transaction on its offsets is open.
@@ -36,7 +36,7 @@ const trimAlways: Edit = { file: batchLoop, find: 'const trimEvery = 64', replac
  * what counts. It only waits for longer.
  *
  * On Kafka both are needed: the leader of the group ends abandoned transactions only after it has listed them, another member may have its
- * assignment and ask for offsets before that, and markers reach the offsets topic after the transaction was ended. There `requireStable` is
+ * assignment and read offsets before that, and markers reach the offsets topic after the transaction was ended. There `requireStable` is
  * what protects the offsets.
  */
 const readsUnstableOffsets: Edit = {
@@ -144,7 +144,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'feature-store/entity-log.ts',
-        find: '    if (index > 0 && compare(places[index - 1]!, place) === 0) return\n',
+        find: '    if (index > 0 && compare(rowNumbers[index - 1]!, rowNumber) === 0) return\n',
         replace: '',
       },
       {

@@ -1,4 +1,4 @@
-/** Watches the positions of a run as they are committed and applied: none goes back, and the store is never ahead of Kafka. */
+/** Watches the positions of a run as they are committed and applied: none decreases, and the store is never ahead of Kafka. */
 import { decodePosition, isAhead, type TaskPosition } from '../../processors/position.ts'
 import { stageInputs } from '../../processors/stage-inputs.ts'
 import type { OffsetToCommit } from '../../runtime/broker.ts'

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describeFaults } from '../../testing/fault-schedule.ts'
 import { bitsOf, createPipelineRunner, type PipelineRunner } from '../../testing/index.ts'
 import { clicksStartMs } from '../support/clicks.ts'
-import { expectedFacts, expiredDeadLetters, placeName, replayedBits, scoredIds, validateLog } from './expected.ts'
+import { expectedFacts, expiredDeadLetters, locationName, replayedBits, scoredIds, validateLog } from './expected.ts'
 import { watchPositions } from './positions.ts'
 import { drawScenario, type Scenario, type Sent } from './scenario.ts'
 
@@ -13,9 +13,9 @@ export interface Outcome {
   /** Empty where all is as it must be. */
   readonly violations: readonly string[]
   readonly events: number
-  /** What the schedule was and all that happened; empty unless asked for. */
+  /** The schedule and all that happened; empty unless traced. */
   readonly trace: readonly string[]
-  /** SHA-256 of the trace and of all that was committed; empty unless asked for. */
+  /** SHA-256 of the trace and of all that was committed; empty unless traced. */
   readonly hash: string
 }
 
@@ -32,13 +32,13 @@ export async function runScenario(seed: number, { isTraced = false } = {}): Prom
     if (violations.length < violationsMax) violations.push(what)
     if (isTraced) trace.push(`${runner.clock.elapsedMs()} VIOLATION ${what}`)
   }
-  const say = (who: string, what: string) => void trace.push(`${runner.clock.elapsedMs()} ${who}: ${what}`)
+  const record = (who: string, what: string) => void trace.push(`${runner.clock.elapsedMs()} ${who}: ${what}`)
   try {
     if (scenario.order === 'disorder') await produce(runner, scenario.sent)
     const during = scenario.order === 'disorder' ? Promise.resolve() : produce(runner, scenario.sent)
-    const observer = { ...watchPositions(plan, violated), ...(isTraced ? { trace: say } : {}) }
+    const observer = { ...watchPositions(plan, violated), ...(isTraced ? { trace: record } : {}) }
     await runner.run({ faults, limits, during, observer })
-    // A store that was lost while nothing was to do is noticed by whoever opens the tasks next.
+    // A store that was lost while idle is noticed when the tasks are opened next.
     await runner.run({ limits, observer })
     await compare(runner, scenario, violated)
   } catch (error) {
@@ -46,7 +46,7 @@ export async function runScenario(seed: number, { isTraced = false } = {}): Prom
   }
   const events = scenario.sent.reduce((sum, chunk) => sum + chunk.events.length, 0)
   const hash = isTraced ? await hashOf(runner, trace) : ''
-  // The broker's and the clock's last timers are let go.
+  // The broker's and the clock's last timers are cancelled.
   await nextTurn()
   return { seed, violations, events, trace, hash }
 }
@@ -64,40 +64,43 @@ async function compare(runner: PipelineRunner, scenario: Scenario, violated: (wh
   const { plan } = runner
   const { partitions, order } = scenario
   const deadLetters = await runner.rejections()
-  const judged = await validateLog(runner)
-  const expired = Number.isFinite(scenario.limits.holdMaxMs) ? expiredDeadLetters(judged, plan, deadLetters) : []
+  const validated = await validateLog(runner)
+  const expired = Number.isFinite(scenario.limits.holdMaxMs) ? expiredDeadLetters(validated, plan, deadLetters) : []
   const predictions = await runner.predictions()
   const ids = predictions.map(({ id }) => id).sort()
-  const expectedIds = scoredIds(judged, plan).filter((id) => ids.includes(id) || !expired.some((one) => one.id === id))
+  const expectedIds = scoredIds(validated, plan).filter(
+    (id) => ids.includes(id) || !expired.some((one) => one.id === id),
+  )
   for (const id of difference(expectedIds, ids)) violated(`${id} was never predicted`)
   for (const id of difference(ids, expectedIds)) violated(`${id} was predicted once too often`)
 
   const rejections = deadLetters
     .filter((deadLetter) => !expired.some((one) => one.deadLetter === deadLetter))
-    .map(({ topic, partition, offset }) => placeName(topic, partition, offset))
-  for (const place of difference(judged.rejected, rejections)) violated(`the record at ${place} was not rejected`)
-  for (const place of difference(rejections, judged.rejected))
-    violated(`the record at ${place} was rejected once too often`)
+    .map(({ topic, partition, offset }) => locationName(topic, partition, offset))
+  for (const location of difference(validated.rejected, rejections))
+    violated(`the record at ${location} was not rejected`)
+  for (const location of difference(rejections, validated.rejected))
+    violated(`the record at ${location} was rejected once too often`)
 
   if (order !== 'late') {
-    const bits = replayedBits(judged, plan, partitions)
+    const bits = replayedBits(validated, plan, partitions)
     for (const { id, features } of predictions) {
       if (bitsOf(features) !== bits.get(id)) violated(`the vector of ${id} is ${features}, not that of the replay`)
     }
   }
 
   await compareEnds(runner, partitions, violated)
-  // What an expired event left in the stages before the one that refused it is of no more use, and may be there for a while.
+  // What an expired event left in the stages before the one that rejected it is useless, and may remain for a while.
   if (expired.length > 0) return
   const facts = await runner.facts()
-  const expected = await expectedFacts(judged, plan, partitions, runner.store)
+  const expected = await expectedFacts(validated, plan, partitions, runner.store)
   for (const key of new Set([...Object.keys(facts), ...Object.keys(expected)])) {
     if (facts[key] !== expected[key])
       violated(`the store holds ${rowsOf(facts[key])} of ${key}, expected ${rowsOf(expected[key])}`)
   }
 }
 
-/** At rest the store stands where Kafka does. */
+/** At rest the store is at Kafka's committed position. */
 async function compareEnds(
   runner: PipelineRunner,
   partitions: number,
@@ -107,7 +110,7 @@ async function compareEnds(
   for (const stage of plan.stages) {
     const topic = stage.rawStreams.length > 0 ? plan.streams[stage.rawStreams[0]!]!.topic : stage.repartitionIn!.topic
     for (let partition = 0; partition < partitions; partition++) {
-      const { position } = await store.look(stage.entity.name, partition)
+      const { position } = await store.inspect(stage.entity.name, partition)
       const [committed] = await broker.groups.committedOffsets('workers', [{ topic, partition }])
       if ((position ?? '') !== committed!.metadata)
         violated(`${stage.entity.name} ${partition} is stored at ${position} and committed at ${committed!.metadata}`)

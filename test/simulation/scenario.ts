@@ -12,7 +12,7 @@ import { createRandom, type Random } from '../../testing/random.ts'
 import { click, clicksPipeline, refund } from '../support/clicks.ts'
 
 /**
- * In which order events are sent, and so what can be said of their vectors. `ordered`: in event time, while the workers run. `disorder`: as
+ * The order in which events are sent, and so what is known of their vectors. `ordered`: in event time, while the workers run. `disorder`: as
  * far out of order as the definition allows, before the workers come. `late`: anyhow, while they run.
  */
 export type Order = 'ordered' | 'disorder' | 'late'
@@ -22,7 +22,7 @@ export interface Sent {
   readonly events: readonly StreamEvent[]
   /** Bytes that are no event, to this partition of the clicks. */
   readonly garbage: number | null
-  /** The producer sends it all again, since it has not heard of the first time. */
+  /** The producer sends it all again, since the first acknowledgement was lost. */
   readonly isTwice: boolean
 }
 
@@ -126,7 +126,7 @@ function drawSends(random: Random, order: Order, events: readonly StreamEvent[],
   const sent: Sent[] = []
   while (list.length > 0) {
     let count = 1 + random.below(8)
-    // Events of one instant are sent at once, or the last of them would come after its place had been passed.
+    // Events of one instant are sent at once, or the last of them would come after its position had been passed.
     while (count < list.length && timeOf(list[count - 1]!) === timeOf(list[count]!)) count++
     const chunk = list.splice(0, count)
     sent.push({
@@ -141,8 +141,8 @@ function drawSends(random: Random, order: Order, events: readonly StreamEvent[],
 
 /** No event comes after one that is more than `withinMs` later. */
 function shuffled(random: Random, events: readonly StreamEvent[], withinMs: number): StreamEvent[] {
-  const placed = events.map((event) => ({ event, at: timeOf(event) + random.below(withinMs) }))
-  return placed.sort((a, b) => a.at - b.at).map(({ event }) => event)
+  const withTimes = events.map((event) => ({ event, at: timeOf(event) + random.below(withinMs) }))
+  return withTimes.sort((a, b) => a.at - b.at).map(({ event }) => event)
 }
 
 function timeOf({ values }: StreamEvent): number {

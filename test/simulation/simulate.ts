@@ -8,7 +8,7 @@ export interface SimulateOptions {
   /** Of the first; the others follow it. */
   readonly seed: number
   readonly processes: number
-  /** Where the code lies that is simulated. */
+  /** Folder of the simulated code. */
   readonly root: URL
   /** False: no more are run. */
   readonly onReport: (report: ChildReport) => boolean

@@ -16,7 +16,7 @@ test(`${schedules} schedules of faults: nothing is lost, doubled or changed`, as
   expect(violated).toEqual([])
 })
 
-/** Each found a defect once: a stream far ahead of another, a join that waited for ever. */
+/** Each found a defect once: a stream far ahead of another, a join that waited forever. */
 test.each([1230, 1060, 7369, 8172])('seed %d, which once was a violation, is none', async (seed) => {
   const { violations } = await runScenario(seed)
   expect(violations).toEqual([])

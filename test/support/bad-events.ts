@@ -1,5 +1,5 @@
 /**
- * Malformed events for tests, of every kind that a raw topic may meet: a kind and a good event in, the bytes, their place and the code
+ * Malformed events for tests, of every kind that a raw topic may meet: a kind and a good event in, the bytes, their path and the code
  * out.
  */
 import { partitionOf } from '../../runtime/partition.ts'
@@ -35,7 +35,7 @@ type Spoil = (options: BadEventOptions) => Spoilt
 const json = (values: object): Buffer => Buffer.from(JSON.stringify(values))
 const day = 86_400_000
 
-/** JSON text with one field's value written as it stands. */
+/** JSON text with one field's value written verbatim. */
 function withText({ like }: BadEventOptions, field: string, text: string): Buffer {
   const { [field]: _, ...rest } = like
   return Buffer.from(`{"${field}":${text},${JSON.stringify(rest).slice(1)}`)
@@ -43,11 +43,11 @@ function withText({ like }: BadEventOptions, field: string, text: string): Buffe
 
 /** Avro of the event with the double of the amount replaced. */
 function withDouble({ scored, like }: BadEventOptions, value: number): Buffer {
-  const marked = scored.codec.encode({ ...like, amount: 12_345.67 })
-  const mark = Buffer.alloc(8)
-  mark.writeDoubleLE(12_345.67)
-  marked.writeDoubleLE(value, marked.indexOf(mark))
-  return marked
+  const encoded = scored.codec.encode({ ...like, amount: 12_345.67 })
+  const marker = Buffer.alloc(8)
+  marker.writeDoubleLE(12_345.67)
+  encoded.writeDoubleLE(value, encoded.indexOf(marker))
+  return encoded
 }
 
 /** What both Kafka and HTTP may bring. */
@@ -91,7 +91,7 @@ const binaries = {
   avroNaN: (o) => ({ value: withDouble(o, Number.NaN), code: 'type' }),
   avroInfinity: (o) => ({ value: withDouble(o, Number.NEGATIVE_INFINITY), code: 'type' }),
   noise: (o) => ({
-    // Never the marks of Avro or of a schema registry, nor the beginning of JSON.
+    // Never the markers of Avro or of a schema registry, nor the beginning of JSON.
     value: Buffer.from(Array.from({ length: 1 + o.random.below(200) }, () => 128 + o.random.below(60))),
     code: 'not_json',
   }),

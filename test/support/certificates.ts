@@ -1,4 +1,4 @@
-/** An authority of its own with certificates of servers and clients on 127.0.0.1, made anew for a test, as PEM files in a folder. */
+/** An authority of its own with certificates of servers and clients on 127.0.0.1, recreated for a test, as PEM files in a folder. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { generate } from 'selfsigned'

@@ -25,13 +25,13 @@ export interface ClicksOptions {
   readonly over?: Duration
   /** Of a later version of the definition; nothing is computed from them. */
   readonly moreFields?: FieldSpecs
-  /** Streams whose events may lie in any partition. */
+  /** Streams whose events may be in any partition. */
   readonly rekey?: ReadonlyArray<'clicks' | 'refunds'>
   readonly delivery?: Delivery
   readonly model?: ModelPlan
 }
 
-/** Events of the tests lie around here. */
+/** Events of the tests are around this time. */
 export const clicksStartMs = Date.UTC(2024, 0, 1)
 
 /**

@@ -30,7 +30,7 @@ interface Node extends LocalKafkaPorts {
   readonly folder: string
 }
 
-/** On three brokers, what their data and their coordinators' is kept on; two are enough to go on. */
+/** On three brokers, what their data and their coordinators' is kept on; two are enough to continue. */
 const replicated = {
   'default.replication.factor': '3',
   'min.insync.replicas': '2',
@@ -60,7 +60,13 @@ export async function startCluster(folder: string, cacheFolder: string): Promise
 
   async function start(node: Node): Promise<void> {
     await mkdir(node.folder, { recursive: true })
-    const place = { folder: node.folder, cacheFolder, ephemeral: true, environment: process.env, say: () => undefined }
+    const options = {
+      folder: node.folder,
+      cacheFolder,
+      ephemeral: true,
+      environment: process.env,
+      printLine: () => undefined,
+    }
     const settings = {
       ...kafkaSettings(certificates, node),
       ...replicated,
@@ -73,7 +79,7 @@ export async function startCluster(folder: string, cacheFolder: string): Promise
       'log.cleaner.enable': 'false',
     }
     const additions = { settings, formatArgs: scramUsers(), clusterId, brokersMin: 2, heapMb: 256 }
-    running.set(node.nodeId, await startLocalKafka(place, node, additions))
+    running.set(node.nodeId, await startLocalKafka(options, node, additions))
   }
 
   const close = async () => {

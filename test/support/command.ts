@@ -53,12 +53,12 @@ function startNode(args: readonly string[], environment: Readonly<Record<string,
   })
   let output = ''
   const waiting = new Set<() => void>()
-  const heard = (piece: Buffer) => {
+  const onOutput = (piece: Buffer) => {
     output += piece.toString()
-    for (const look of waiting) look()
+    for (const check of waiting) check()
   }
-  child.stdout.on('data', heard)
-  child.stderr.on('data', heard)
+  child.stdout.on('data', onOutput)
+  child.stderr.on('data', onOutput)
   const exitCode = new Promise<number | null>((resolve) => {
     child.once('exit', (code) => resolve(code))
   })
@@ -71,13 +71,13 @@ function startNode(args: readonly string[], environment: Readonly<Record<string,
     exitCode,
     printed: (text) =>
       new Promise((resolve, reject) => {
-        const look = () => {
+        const check = () => {
           if (!output.includes(text)) return
-          waiting.delete(look)
+          waiting.delete(check)
           resolve()
         }
-        waiting.add(look)
-        look()
+        waiting.add(check)
+        check()
         void exitCode.then((code) => reject(new Error(`ended with ${code} before it printed "${text}":\n${output}`)))
       }),
   }

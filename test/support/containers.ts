@@ -20,8 +20,8 @@ export async function containerHost(): Promise<string | null> {
 }
 
 /** Rejects where an image cannot be had or a server does not come up; nothing is left running then. */
-export async function startContainers(host: string, say: (line: string) => void): Promise<Servers> {
-  // Kafka tells its clients where it is, so its port is chosen before it starts.
+export async function startContainers(host: string, printLine: (line: string) => void): Promise<Servers> {
+  // Kafka advertises its address to clients, so its port is chosen before it starts.
   const port = await freePort(undefined, [])
   const settled = await Promise.allSettled([startKafka(host, port), startRedis()])
   const started = settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
@@ -37,7 +37,7 @@ export async function startContainers(host: string, say: (line: string) => void)
     kafkaBrokers: `${host}:${port}`,
     redisUrl: `redis://${redis.value.getHost()}:${redis.value.getMappedPort(6_379)}`,
   }
-  say(
+  printLine(
     `Containers: ${serverVersions.kafkaImage} at ${addresses.kafkaBrokers}, ${serverVersions.redisImage} at ${addresses.redisUrl}`,
   )
   let stopping: Promise<void> | undefined

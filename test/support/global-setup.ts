@@ -16,7 +16,7 @@ declare module 'vitest' {
 }
 
 let servers: Servers | undefined
-const say = (line: string) => console.log(line)
+const printLine = (line: string) => console.log(line)
 
 export async function setup(project: TestProject): Promise<void> {
   servers = await serversFor(join(project.config.root, '.millrace'))
@@ -34,9 +34,9 @@ async function serversFor(folder: string): Promise<Servers> {
   const host = kafkaBrokers || redisUrl ? null : await containerHost()
   if (host !== null) {
     try {
-      return await startContainers(host, say)
+      return await startContainers(host, printLine)
     } catch (error) {
-      say(`Docker's engine answers, but has no servers for these tests: ${error}. Starting local ones.`)
+      printLine(`Docker's engine answers, but has no servers for these tests: ${error}. Starting local ones.`)
     }
   }
   return await findServers({
@@ -44,6 +44,6 @@ async function serversFor(folder: string): Promise<Servers> {
     ...(redisUrl ? { redisUrl } : {}),
     folder,
     ephemeral: true,
-    say,
+    printLine,
   })
 }

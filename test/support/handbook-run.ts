@@ -1,5 +1,5 @@
 /**
- * The card-fraud pipeline under the first hours of the benchmark on real servers, in a namespace of its own: real processes come and go,
+ * The card-fraud pipeline under the first hours of the benchmark on real servers, in a namespace of its own: real processes start and stop,
  * and in the end the committed predictions are compared with those of the pure core. For the tests of recovery.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -40,7 +40,7 @@ export interface HandbookRunOptions {
 export interface HandbookRun {
   readonly plan: Plan
   readonly environment: Readonly<Record<string, string>>
-  /** For looking; not for what a test kills Kafka under. */
+  /** For reading only; not for what runs while a test kills Kafka. */
   readonly broker: Broker
   /** Consumer group of the processes. */
   readonly group: string
@@ -49,12 +49,12 @@ export interface HandbookRun {
   readonly received: readonly Received[]
   /** A production process; resolves when it listens. */
   start(worker: string, settings?: Readonly<Record<string, string>>, ...more: string[]): Promise<Command>
-  /** Sends hours of event time at a pace, events a second; all of them unless told. */
-  feed(rate: number, hours?: { readonly from: number; readonly until: number }): Command
+  /** Sends hours of event time at a pace, events a second; all of them by default. */
+  produceHours(rate: number, hours?: { readonly from: number; readonly until: number }): Command
   /** Hands over what is committed, from the start of the topic on. Once a test. */
   watch(): Promise<void>
   untilPredicted(count: number, withinMs?: number): Promise<void>
-  /** Nothing lost, doubled or different from a quiet run: all there is, read anew from the start of the topic. */
+  /** Nothing lost, doubled or different from a quiet run: all there is, read again from the start of the topic. */
   expectQuiet(): Promise<void>
 }
 
@@ -93,7 +93,7 @@ export function createHandbookRun(options: HandbookRunOptions): HandbookRun {
   }
 
   async function expectQuiet(): Promise<void> {
-    // Read by a client of its own: the one that looks may have given up while Kafka was gone.
+    // Read by a client of its own: the reading one may have given up while Kafka was down.
     const own = openBroker()
     const all: Prediction[] = []
     const watched = await watchInto((prediction) => void all.push(prediction), own)
@@ -125,7 +125,7 @@ export function createHandbookRun(options: HandbookRunOptions): HandbookRun {
       await command.printed(listening)
       return command
     },
-    feed(rate, { from, until } = { from: 0, until: hours }) {
+    produceHours(rate, { from, until } = { from: 0, until: hours }) {
       const at = (hour: number) => new Date(firstDay + hour * 3_600_000).toISOString()
       const source = ['--source', 'handbook', '--from', at(from), '--until', at(until), '--rate', String(rate)]
       return startCommand(['produce', definition, ...source], environment)

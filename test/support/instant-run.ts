@@ -1,6 +1,6 @@
 /**
- * Runs a pipeline over raw records as fast as it goes: the real worker, batch loop and stores, on a broker that is no more than arrays and
- * a clock that stands still unless somebody sleeps. All that may differ between two runs of the same topics is drawn from a seed: how much
+ * Runs a pipeline over raw records as fast as possible: the real worker, batch loop and stores, on a broker that is no more than arrays and
+ * a clock that advances only while something sleeps. All that may differ between two runs of the same topics is drawn from a seed: how much
  * a fetch brings, when records are appended, how large batches are, which commits fail and what the cache forgets.
  */
 import assert from 'node:assert/strict'
@@ -30,7 +30,7 @@ import { eventsFromMs, type RandomPipeline, type Sent } from './random-pipelines
 export interface InstantRun {
   readonly records: (topic: string) => readonly LogRecord[][]
   readonly partitionsOf: (topic: string) => number
-  /** Events that came after their place in order had been passed, or went before. */
+  /** Events that came after their position in order had been passed, or were released early. */
   readonly late: number
   readonly failures: number
 }
@@ -41,12 +41,12 @@ interface Partition {
   end: number
 }
 
-/** `putsBack`: dead letters of the fold are repaired, or not, and put back once all else is done. */
+/** `requeues`: dead letters of the fold are repaired, or not, and requeued once all else is done. */
 export async function instantRun(
   { plan, partitions, rawPartitions }: RandomPipeline,
   sent: readonly Sent[],
   random: Random,
-  options: { readonly putsBack: boolean },
+  options: { readonly requeues: boolean },
 ): Promise<InstantRun> {
   const chance = (percent: number) => random.below(100) < percent
   let nowMs = eventsFromMs + 10 * 86_400_000
@@ -81,9 +81,9 @@ export async function instantRun(
   let rebalances = 0
   let quietFetches = 0
   let steps = 0
-  let hasRequeued = !options.putsBack
+  let hasRequeued = !options.requeues
 
-  /** Nothing here lets anybody else run: a pipeline that gets nowhere must not go on for ever. */
+  /** Nothing here lets anybody else run: a pipeline that gets nowhere must not continue forever. */
   function step(): void {
     if (++steps <= stepsMax) return
     const state = running.state().tasks.map(({ stage, partition, held, inputs, frontier, isRestoring }) => {
@@ -168,7 +168,7 @@ export async function instantRun(
     return failures < failuresMax && chance(crashPercent)
   }
 
-  /** What is held is read again after each, so that without an end to them nobody might get to the end. */
+  /** What is held is read again after each, so that an endless series might prevent the run from ending. */
   function isCurrent(): boolean {
     const isOver = rebalances < rebalancesMax && chance(1)
     if (isOver) rebalances++
@@ -272,7 +272,7 @@ export async function instantRun(
   }
 }
 
-/** All inputs of a stage have the same partition count, and those of the one that keys anew another. */
+/** All inputs of a stage have the same partition count, and those of the one that rekeys another. */
 function isFirstOfRekey(plan: Plan, topic: string): boolean {
   const [first] = plan.stages
   return first!.kind === 'rekey' && first!.rawStreams.some((index) => plan.streams[index]!.topic === topic)

@@ -11,7 +11,7 @@ import type { RunningServer } from '../../runtime/servers/start-server.ts'
 
 export interface KillableServer {
   readonly address: string
-  /** kill -9: it flushes and tells nothing. */
+  /** kill -9: it flushes nothing and gets no signal handler. */
   kill(): Promise<void>
   /** Starts again on the same port with the same files. */
   restart(): Promise<void>
@@ -34,7 +34,13 @@ const cacheFolder = resolve(import.meta.dirname, '../../.millrace/cache')
 export async function startKillableServers(folder: string): Promise<KillableServers> {
   await mkdir(cacheFolder, { recursive: true })
   // Not ephemeral: Redis keeps an append-only file, as in production.
-  const setup: LocalSetup = { folder, cacheFolder, ephemeral: false, environment: process.env, say: () => undefined }
+  const setup: LocalSetup = {
+    folder,
+    cacheFolder,
+    ephemeral: false,
+    environment: process.env,
+    printLine: () => undefined,
+  }
   const broker = await freePort(undefined, [])
   const controller = await freePort(undefined, [broker])
   const redisPort = await freePort(undefined, [broker, controller])
@@ -48,7 +54,13 @@ export async function startKillableServers(folder: string): Promise<KillableServ
 /** A Redis alone; the folder is the caller's, and so is the closing. */
 export async function startOwnRedis(folder: string): Promise<KillableServer> {
   await mkdir(folder, { recursive: true })
-  const setup: LocalSetup = { folder, cacheFolder, ephemeral: true, environment: process.env, say: () => undefined }
+  const setup: LocalSetup = {
+    folder,
+    cacheFolder,
+    ephemeral: true,
+    environment: process.env,
+    printLine: () => undefined,
+  }
   const port = await freePort(undefined, [])
   return killable(() => startLocalRedis(setup, port), join(folder, 'redis.group'))
 }

@@ -1,4 +1,4 @@
-/** Random definitions and random streams for them, each from a seed: what the property test of features feeds the pipeline with. */
+/** Random definitions and random streams for them, each from a seed: input of the property test of features. */
 
 import { partitionOf } from '../../runtime/partition.ts'
 import {
@@ -27,7 +27,7 @@ import { compile } from '../../schemas/plan/compile.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { Random } from '../../testing/random.ts'
 
-/** Where the events of all streams lie, more or less. */
+/** Around this time are the events of all streams. */
 export const eventsFromMs = Date.UTC(2024, 0, 1)
 
 export interface RandomPipeline {
@@ -102,12 +102,12 @@ export function randomPipeline(random: Random): RandomPipeline {
     lag: random.pick(lags),
     ...(at && of === reports ? { at: reports.fields.boughtAt } : {}),
   })
-  const aggregateOf = (place: (typeof entities)[number]): Aggregate => {
-    if (chance(30)) return count(purchases, window(place, purchases))
-    if (chance(35)) return count(reports, window(place, reports))
+  const aggregateOf = (entity: (typeof entities)[number]): Aggregate => {
+    if (chance(30)) return count(purchases, window(entity, purchases))
+    if (chance(35)) return count(reports, window(entity, reports))
     const of = random.pick([sum, mean, min, max])
     const field = random.pick<FieldRef<number>>([money, wild, pieces, reports.fields.lost])
-    return of(field, window(place, field.stream))
+    return of(field, window(entity, field.stream))
   }
   const features: Record<string, Feature> = {
     money,
@@ -117,15 +117,15 @@ export function randomPipeline(random: Random): RandomPipeline {
       return value === 17 ? Number.POSITIVE_INFINITY : value
     }),
   }
-  entities.forEach((place, stage) => {
-    const some = Array.from({ length: 1 + random.below(4) }, () => aggregateOf(place))
+  entities.forEach((entity, stage) => {
+    const some = Array.from({ length: 1 + random.below(4) }, () => aggregateOf(entity))
     // The first entity is that of the scored stream's key only if something is counted by it.
     some.forEach((aggregate, i) => {
       features[`f${stage}_${i}`] = aggregate
     })
     if (chance(25)) {
       // How often it fails depends on what was counted before it.
-      features[`crowded${stage}`] = derive([count(purchases, window(place, purchases))], (others) => {
+      features[`crowded${stage}`] = derive([count(purchases, window(entity, purchases))], (others) => {
         if (others === 9) throw new Error('crowded')
         return others / 7
       })
@@ -156,7 +156,7 @@ export interface Sent {
 
 /**
  * 5 to 60 events of few entities: many of an instant, some repeated, some out of order and some too late, some that cannot be read, that
- * lie in a wrong partition or that a feature fails for. `hot`: so many of one entity instead.
+ * are in a wrong partition or that a feature fails for. `hot`: so many of one entity instead.
  */
 export function randomStream(random: Random, { plan, partitions, rawPartitions }: RandomPipeline, hot = 0): Sent[] {
   const chance = (percent: number) => random.below(100) < percent
@@ -169,12 +169,12 @@ export function randomStream(random: Random, { plan, partitions, rawPartitions }
   for (let i = 0; i < length; i++) {
     if (!chance(30)) time += random.below(4) * stepMs
     const name = (of: string) => `${of}${random.below(entities)}`
-    const place = { buyer: name('b'), shop: name('s'), item: name('i') }
+    const keys = { buyer: name('b'), shop: name('s'), item: name('i') }
     const { disorderMs } = plan.streams[0]!
     if (chance(70)) {
       const values = {
         id: `p${chance(6) ? random.below(i + 1) : i}`,
-        ...place,
+        ...keys,
         money: chance(15) ? null : chance(6) ? random.pick([13, 17]) : (random.below(100_000) - 30_000) / 100,
         wild: chance(20) ? null : wildNumber(random),
         pieces: chance(20) ? null : random.below(2 ** 31) * random.pick([1, 1, 2 ** 21]) * random.pick([1, -1]),
@@ -185,7 +185,7 @@ export function randomStream(random: Random, { plan, partitions, rawPartitions }
     } else {
       const values = {
         id: `p${random.below(i + 3)}`,
-        ...place,
+        ...keys,
         lost: chance(20) ? null : random.below(100_000) / 100,
         boughtAt: time - random.below(20) * stepMs + (chance(4) ? 30 * stepMs : 0),
         reportedAt: time,

@@ -1,11 +1,11 @@
-/** A schema registry's HTTP API in this process: schemas are registered and asked for by id; it can ask for a password and fail on command. */
+/** A schema registry's HTTP API in this process: schemas are registered and read by id; it can require a password and fail on command. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { onTestFinished } from 'vitest'
 
 export interface RegistryServer {
   readonly url: string
-  /** Paths that were asked for, in order. */
+  /** Requested paths, in order. */
   readonly asked: readonly string[]
   /** Registers under the next id. */
   add(schema: object | string, more?: Readonly<Record<string, unknown>>): number

@@ -19,7 +19,7 @@ export const passwords = {
   admin: 'all-rights',
 } as const
 
-/** Every name of the tests begins with it: what the access control lists speak of. */
+/** Every name of the tests begins with it: what the access control lists name. */
 export const namespace = 'secured'
 
 export interface SecuredServers {
@@ -39,7 +39,13 @@ export async function startSecuredServers(
 ): Promise<SecuredServers> {
   await mkdir(folder, { recursive: true })
   const certificates = await makeCertificates(folder)
-  const setup: LocalSetup = { folder, cacheFolder, ephemeral: true, environment: process.env, say: () => undefined }
+  const setup: LocalSetup = {
+    folder,
+    cacheFolder,
+    ephemeral: true,
+    environment: process.env,
+    printLine: () => undefined,
+  }
   const taken: number[] = []
   const port = async () => {
     taken.push(await freePort(undefined, taken))
@@ -120,7 +126,7 @@ function redisLines({ ca, serverCert, serverKey }: Certificates, tlsPort: number
     `tls-cert-file "${serverCert}"`,
     `tls-key-file "${serverKey}"`,
     'tls-auth-clients yes',
-    // Who comes without a name may ask whether the server is up.
+    // An anonymous user may check whether the server is up.
     'user default on nopass -@all +ping',
     ...users,
   ]

@@ -20,7 +20,7 @@ test('two processes under faults leave what an undisturbed run leaves', { timeou
   )
   expect(kinds).toEqual(['kill', 'pause', 'empty redis', 'kill'])
   const lines: string[] = []
-  const report = await runChaos(options, { say: (line) => void lines.push(line), environment: process.env })
+  const report = await runChaos(options, { printLine: (line) => void lines.push(line), environment: process.env })
   expect(report, lines.join('\n')).toMatchObject({
     violations: 0,
     lost: 0,

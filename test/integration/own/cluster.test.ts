@@ -1,5 +1,5 @@
 /**
- * Three real brokers with TLS and SASL: transactions and fencing as on one, and a pipeline of two processes that goes on by itself while
+ * Three real brokers with TLS and SASL: transactions and fencing as on one, and a pipeline of two processes that continues by itself while
  * the brokers that coordinate its group and its transactions are killed one after the other and come back: nothing lost or doubled.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -104,13 +104,13 @@ test.skipIf(missing !== null)(
     await run.watch()
     onTestFinished(() => console.log(`seconds to new predictions after a kill: ${waited.join(', ')}`))
     const waited: string[] = []
-    const fed = [
+    const producers = [
       { from: 0, until: 7, who: 'group' },
       { from: 7, until: 9, who: 'transactions' },
     ] as const
-    for (const { who, ...hours } of fed) {
+    for (const { who, ...hours } of producers) {
       const before = run.received.length
-      const produce = run.feed(200, hours)
+      const produce = run.produceHours(200, hours)
       await run.untilPredicted(before + 100)
       const nodeId = (await coordinatorsOf(run, 'worker-1'))[who]
       await cluster.kill(nodeId)

@@ -1,5 +1,5 @@
 /**
- * Kafka and Redis are killed under load and come back: the stream goes on by itself, its predictions are those of a quiet run, and the
+ * Kafka and Redis are killed under load and come back: the stream continues by itself, its predictions are those of a quiet run, and the
  * trainer beside it has each of them once.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -147,7 +147,7 @@ interface Health {
   readonly reasons?: ReadonlyArray<{ readonly part: string; readonly reason: string }>
 }
 
-/** The process says which part is missing, and that it lives. */
+/** The process reports which part is missing, and stays alive. */
 async function notReady(url: string, part: string): Promise<void> {
   let health: Health = { status: 'not asked' }
   const ask = async () => {

@@ -1,6 +1,6 @@
 /**
  * What real servers may do to a running pipeline, one after the other: Redis emptied under load and under a process that is paused for
- * longer than a transaction may take; offsets, records and topics that are gone from Kafka. Each ends in the predictions of a quiet run, or
+ * longer than a transaction may take; offsets, records and topics that are lost from Kafka. Each ends in the predictions of a quiet run, or
  * in one sentence. See also `outage.test.ts`, `crash.test.ts` and `stop.test.ts`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -21,7 +21,7 @@ async function openAdmin(address: string): Promise<Admin> {
   return admin
 }
 
-/** What a start ends with that must not go on. */
+/** What a start ends with that must not continue. */
 async function sentenceOf(run: HandbookRun): Promise<string> {
   const { code, err } = await call(['run', definition], {
     env: { ...run.environment, MILLRACE_LOG_LEVEL: 'silent', MILLRACE_WORKER: 'worker-1' },
@@ -30,7 +30,9 @@ async function sentenceOf(run: HandbookRun): Promise<string> {
   return err.find((line) => line.startsWith('error: ')) ?? err.join('\n')
 }
 
-test('whatever is emptied, paused, expired, removed or made anew', { timeout: 240_000 }, async () => {
+test('predictions survive emptied stores, pauses, expired offsets, removed and recreated topics', {
+  timeout: 240_000,
+}, async () => {
   const { kafka, redis } = await ownServers()
   const run = createHandbookRun({
     name: 'recovery',
@@ -43,7 +45,7 @@ test('whatever is emptied, paused, expired, removed or made anew', { timeout: 24
   onTestFinished(() => store.disconnect())
   const work = await run.start('worker-1')
   await run.watch()
-  const produce = run.feed(400)
+  const produce = run.produceHours(400)
   for (const count of [500, 1_200]) {
     await run.untilPredicted(count)
     await store.flushall()
@@ -51,7 +53,7 @@ test('whatever is emptied, paused, expired, removed or made anew', { timeout: 24
   await run.untilPredicted(2_000)
   work.child.kill('SIGSTOP')
   await sleep(pauseMs)
-  // Whatever it had loaded before the pause it would apply now.
+  // It would apply now what it had loaded before the pause.
   await store.flushall()
   work.child.kill('SIGCONT')
   expect(await produce.exitCode, produce.output()).toBe(0)

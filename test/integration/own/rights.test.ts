@@ -1,6 +1,6 @@
 /**
  * The rights of docs/security.md on a real Kafka and Redis with access control: a whole pipeline runs with exactly these, every other
- * command with those that it is said to need, and where one is missing, a rebuild is refused before anything is changed.
+ * command with those that it is documented to need, and where one is missing, a rebuild fails before anything is changed.
  */
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -199,7 +199,7 @@ describe('a rebuild', () => {
     )
   })
 
-  test('with all of them folds the state anew', async () => {
+  test('with all of them folds the state again', async () => {
     const positions = async () =>
       Object.fromEntries(Object.entries(await stored()).filter(([name]) => name.endsWith(':position')))
     const before = await positions()

@@ -1,5 +1,5 @@
 /**
- * TLS, SASL and access control switched on: the whole path through a Kafka and a Redis that let in nobody else, and what is said when
+ * TLS, SASL and access control switched on: the whole path through a Kafka and a Redis that admit no other users, and the errors when
  * something does not fit. Each right by itself is tried in `rights.test.ts`.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -141,7 +141,7 @@ describe('what does not fit ends the command with one sentence', () => {
     expect(await run({ REDIS_URL: `redis://${servers.redisTls}` }, tls)).toMatch(
       /^error: Redis at 127\.0\.0\.1:\d+ speaks TLS on this port: write rediss:\/\/ in REDIS_URL\.$/,
     )
-    // Whether the alert of TLS 1.3 arrives before the connection is gone is a matter of luck.
+    // Whether the alert of TLS 1.3 arrives before the connection closes is a race.
     expect(await run({}, tls.slice(1))).toMatch(/refused the TLS connection|expects a client certificate/)
   })
 

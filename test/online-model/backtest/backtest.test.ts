@@ -1,5 +1,5 @@
 /**
- * What the lines of a backtest learn from and when: a model of our own writes down all that it is taught and asked. Nothing may come
+ * What the lines of a backtest learn from and when: a custom model records all that it learns and scores. Nothing may come
  * from the future, nothing may be missing.
  */
 import { describe, expect, test } from 'vitest'
@@ -100,7 +100,7 @@ async function run(seed: number, lines: readonly LineName[]) {
     publishEveryMs,
     elapsedMs: () => 0,
     signal: new AbortController().signal,
-    say: () => undefined,
+    printLine: () => undefined,
   })
   const all = events(seed)
   for (const { time, id, row, outcome = null } of all) {
@@ -114,7 +114,7 @@ async function run(seed: number, lines: readonly LineName[]) {
   return { all, lessons, asked, result }
 }
 
-/** What labels say of an event by that time, the instant included. */
+/** Outcome of an event by that time, the instant included. */
 function outcomeBy(all: readonly Event[], id: string, timeMs: number): Outcome {
   const labels = all.filter((event) => !event.row && event.id === id && event.time <= timeMs)
   return labels.at(-1)?.outcome ?? null
@@ -184,7 +184,7 @@ describe('retrained', () => {
     expect(asked.map(({ time }) => time)).toEqual(testRows(all).map(({ time }) => time))
     const [line] = result.lines
     expect(line).toMatchObject({ name: 'retrained', taughtRows: expected.length, note: expect.any(String) })
-    // Whoever has no say in the order gets the share of positives.
+    // Ties in the order get the share of positives.
     const { averagePrecision, positives, rows, auc } = line!.wholeWeek
     expect([averagePrecision, auc]).toEqual([positives / rows, 0.5])
     expect(rows).toBe(result.testRows)

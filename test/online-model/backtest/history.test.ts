@@ -1,4 +1,4 @@
-/** The history against a plain list: what it holds, what it forgets, what labels say. */
+/** The history against a plain list: what it holds, what it drops, what labels report. */
 import { expect, test } from 'vitest'
 import { createHistory } from '../../../online-model/backtest/history.ts'
 import type { Outcome } from '../../../schemas/plan/label-outcome.ts'
@@ -33,7 +33,7 @@ test('holds what came, by number and by id, and forgets what is old', () => {
     if (n === 9_000) history.forgetBefore(rows[5_000]!.time)
   }
   expect(history.end).toBe(12_000)
-  // Whole chunks go, and nothing that is young enough.
+  // Whole chunks are dropped, and nothing that is young enough.
   expect(history.begin).toBe(4_096)
   expect(withoutRow).toBeGreaterThan(100)
   const kept = Array.from({ length: history.end - history.begin }, (_, i) => history.begin + i)

@@ -1,4 +1,4 @@
-/** Which rows a backtest trains on and measures: as the Handbook's protocol says, by days. */
+/** Which rows a backtest trains on and measures: by the Handbook's protocol, by days. */
 import { expect, test } from 'vitest'
 import { createHistory } from '../../../online-model/backtest/history.ts'
 import { dayMs, measuredRows, protocolOf } from '../../../online-model/backtest/protocol.ts'

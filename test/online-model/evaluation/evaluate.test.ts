@@ -116,14 +116,14 @@ describe('a report', () => {
     expect(JSON.parse(JSON.stringify(report))).toEqual(report)
   })
 
-  test('leaves out the oldest days and versions and says how many', () => {
+  test('leaves out the oldest days and versions and reports how many', () => {
     const report = evaluate(served(4), { ...options, daysMax: 3, versionsMax: 1 })
     expect(report.leftOut).toEqual({ versions: 1, days: 7 })
     expect(report.groups.filter(({ by }) => by === 'version').map(({ name }) => name)).toEqual(['v2'])
     expect(report.groups.filter(({ by }) => by === 'day')).toHaveLength(3)
   })
 
-  test('says nothing where rows do not allow it', () => {
+  test('has no figures where rows do not allow any', () => {
     const none = evaluate(
       only(served(5), () => false),
       { ...options, champion: { version: 'v9', sinceMs: 0 } },
@@ -143,7 +143,7 @@ describe('a report', () => {
     expect(brier).toBeGreaterThan(0)
   })
 
-  test('refuses columns and bounds that do not fit', () => {
+  test('rejects columns and bounds that do not fit', () => {
     const rows = served(6, 50)
     expect(() => evaluate({ ...rows, keys: rows.keys.subarray(1) }, options)).toThrow('49 keys for 50 labels')
     const slice = { name: 'amount', values: rows.times }
@@ -186,7 +186,7 @@ test('a table for the terminal has a line a group', () => {
   expect(cells[1]![4]).toBe(report.groups[0]!.quality.averagePrecision!.toFixed(4))
 })
 
-test('gauges show the last report of each role and nothing that has gone', async () => {
+test('gauges show the last report of each role and nothing that was removed', async () => {
   const registry = new Registry()
   const gauges = createEvaluationGauges(registry)
   const rows = served(8)

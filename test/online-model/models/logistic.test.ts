@@ -130,7 +130,7 @@ describe('fitLogistic', () => {
     expect(score([rowCount])).toBeLessThan(0.01)
   })
 
-  test('a row that stands for three is three rows', async () => {
+  test('a row that represents three is three rows', async () => {
     const { rows, labels, rowCount } = rowsByFormula(true)
     const times = Array.from({ length: rowCount }, (_, row) => 1 + (row % 3))
     const repeated = times.flatMap((count, row) => Array.from({ length: count }, () => row))
@@ -153,7 +153,7 @@ describe('fitLogistic', () => {
     expect(weighted.weights.intercept).toBeCloseTo(each.weights.intercept, 8)
   })
 
-  test('says so when the iterations were too few', async () => {
+  test('reports it when the iterations were too few', async () => {
     const fit = await fitLogistic({ ...rowsByFormula(false), features, l2: 1, iterationsMax: 1 })
     expect(fit).toMatchObject({ iterations: 1, converged: false })
   })
@@ -174,7 +174,7 @@ describe('fitLogistic', () => {
     )
   })
 
-  test('refuses values too large to standardise, naming the feature', async () => {
+  test('rejects values too large to standardise, naming the feature', async () => {
     const labels = Uint8Array.of(0, 1)
     const training = { labels, rowCount: 2, features: ['a', 'huge'], weights: null, l2: 1, iterationsMax: 10 }
     await expect(fitLogistic({ ...training, rows: Float64Array.of(1, 1e200, 2, -1e200) })).rejects.toThrow(

@@ -55,7 +55,7 @@ describe('scoring', () => {
     },
   )
 
-  test('contributions are gradient times standardised value, whether the score was asked for before or not', () => {
+  test('contributions are gradient times standardised value, whether or not the score was computed before', () => {
     const { weights, vectors } = drawn([6, 5], 12)
     const { predict, contributions } = scoringOf(weights, prior())
     const into = new Float64Array(3)
@@ -76,7 +76,7 @@ describe('scoring', () => {
     })
   })
 
-  test('refuses a vector of another length and layers that do not fit', () => {
+  test('rejects a vector of another length and layers that do not fit', () => {
     const { weights } = drawn([4], 1)
     expect(() => scoringOf(weights, prior()).predict([1, 2])).toThrow('a vector of 2 values for a model of 3')
     const [first] = weights.layers
@@ -113,7 +113,7 @@ describe('the gradient', () => {
 })
 
 describe('the fit', () => {
-  /** Neither value alone says anything: positive where both have the same sign. */
+  /** Neither value alone is informative: positive where both have the same sign. */
   function crossed(count: number) {
     const random = createRandom(8)
     const rows = Float64Array.from({ length: count * 3 }, () => 5 + 3 * random.normal())
@@ -124,12 +124,12 @@ describe('the fit', () => {
   }
   const plan = mlp({ hidden: [16, 8], epochs: 20, batchRows: 128, learningRate: 0.01 })
 
-  test('learns what no straight line can tell', async () => {
+  test('learns what no linear model can separate', async () => {
     const progress: string[] = []
     const training = crossed(3_000)
     const { weights, note } = await modelOf(plan).fit(training, {
       seed: 1,
-      onProgress: (done, told) => progress.push(`${done} ${told}`),
+      onProgress: (done, text) => progress.push(`${done} ${text}`),
     })
     const { predict } = scoringOf(weights, plan)
     const right = training.labels.reduce(
@@ -142,9 +142,9 @@ describe('the fit', () => {
     expect(progress).toHaveLength(20)
   })
 
-  test('rows that stand for many give the share that they stand for', async () => {
+  test('rows that represent many give the share that they represent', async () => {
     const { rows, labels, rowCount } = crossed(2_000)
-    // Noise in, so that only the share of positives can be learnt: of every ten negatives one is kept, and stands for ten.
+    // Noise in, so that only the share of positives can be learnt: of every ten negatives one is kept, and represents ten.
     const noise = rows.map((_, at) => Math.sin(at * 12.9898) * 3)
     const weights = Float64Array.from(labels, (label) => (label === 1 ? 1 : 10))
     const fitted = await modelOf(mlp({ hidden: [4], epochs: 30 })).fit(
@@ -158,7 +158,7 @@ describe('the fit', () => {
     expect(mean).toBeCloseTo(positives / weights.reduce((a, b) => a + b, 0), 2)
   })
 
-  test('says so when it diverges', async () => {
+  test('reports it when it diverges', async () => {
     const wild = mlp({ hidden: [4], epochs: 3, learningRate: 1, l2: 1e300 })
     await expect(modelOf(wild).fit(crossed(1_000), { seed: 1 })).rejects.toMatchObject({
       code: 'model_untrainable',
@@ -173,7 +173,7 @@ describe('the backend', () => {
     expect((await open(() => Promise.reject(missing))).backend).toBe('wasm')
   })
 
-  test('is WebAssembly where the native binding is installed and fails, and says why', async () => {
+  test('is WebAssembly where the native binding is installed and fails, and reports why', async () => {
     const broken = { setBackend: async () => true, tidy: () => [], getBackend: () => 'tensorflow' } as never
     for (const [load, reason] of [
       [() => Promise.reject(new Error('libtensorflow.so.2: cannot open\nmore')), 'libtensorflow.so.2: cannot open'],

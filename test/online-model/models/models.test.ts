@@ -163,14 +163,14 @@ describe.each(kinds)('a model: %s', (kind, plan) => {
     else if (fitted) expect(scoresOf(fitted.weights, plan, [rowsOf(1, 1).rows])[0]).toBeGreaterThanOrEqual(0)
   })
 
-  test('constant columns and columns without a value hurt nobody', async () => {
+  test('constant columns and columns without a value do no harm', async () => {
     const { rows, labels, rowCount } = rowsOf(2_000, 4)
     const bent = rows.map((value, at) => (at % width === 2 ? 0.1 : at % width === 3 ? Number.NaN : value))
     const { weights } = await modelOf(plan).fit({ rows: bent, labels, rowCount, features, weights: null }, { seed: 1 })
     for (const score of scoresOf(weights, plan, vectors)) expect(score >= 0 && score <= 1).toBe(true)
   })
 
-  test('stops when told to', async () => {
+  test('stops on abort', async () => {
     const reason = new Error('enough')
     await expect(modelOf(plan).fit(training, { seed: 1, signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
   })
@@ -184,7 +184,7 @@ describe.each(kinds)('a learner: %s', (kind, plan) => {
     for (let row = from; row < until; row++) learner.learn(vectors[row]!, training.labels[row] as 0 | 1)
   }
 
-  test('predicts what its weights say, and predicting changes nothing', async () => {
+  test('predicts from its weights, and predicting changes nothing', async () => {
     const learner = await modelOf(plan).learner!(features, start)
     learn(learner, 0, 2_000)
     const weights = learner.weights()
@@ -197,7 +197,7 @@ describe.each(kinds)('a learner: %s', (kind, plan) => {
     learner.close()
   })
 
-  test.each([1, 777, 2_048])('goes on from its state after %i labels to the last bit', async (labels) => {
+  test.each([1, 777, 2_048])('continues from its state after %i labels to the last bit', async (labels) => {
     const whole = await modelOf(plan).learner!(features, start)
     learn(whole, 0, 3_000)
     const first = await modelOf(plan).learner!(features, start)
@@ -213,13 +213,17 @@ describe.each(kinds)('a learner: %s', (kind, plan) => {
     }
   })
 
-  test('refuses a state that is another’s', async () => {
+  test('rejects a state that is another’s', async () => {
     const learner = await modelOf(plan).learner!(features, start)
     learn(learner, 0, 10)
-    const refusal = { code: 'state_foreign' }
+    const expectedError = { code: 'state_foreign' }
     const others = [...features].reverse()
-    await expect(modelOf(plan).learner!(others, { seed: 1, state: learner.save() })).rejects.toMatchObject(refusal)
-    await expect(modelOf(plan).learner!(features, { seed: 1, state: Buffer.from('x') })).rejects.toMatchObject(refusal)
+    await expect(modelOf(plan).learner!(others, { seed: 1, state: learner.save() })).rejects.toMatchObject(
+      expectedError,
+    )
+    await expect(modelOf(plan).learner!(features, { seed: 1, state: Buffer.from('x') })).rejects.toMatchObject(
+      expectedError,
+    )
   })
 
   test('has a score before the first label, and with one class only', async () => {
@@ -233,7 +237,7 @@ describe.each(kinds)('a learner: %s', (kind, plan) => {
 })
 
 describe('tensors', () => {
-  test('do not pile up, whatever is fitted and learnt', async () => {
+  test('do not pile up, after any fits and updates', async () => {
     const plan = mlp({ hidden: [8, 4], epochs: 1, batchRows: 128 })
     const training = rowsOf(600, 1)
     await modelOf(plan).fit(training, { seed: 1 })

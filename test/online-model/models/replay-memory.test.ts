@@ -24,7 +24,7 @@ describe('replay memory', () => {
     const shares = new Float64Array(40_000)
     memory.draw(slots, shares, createRandom(5))
     const often = slots.filter((slot) => slot % 10 === 0).length
-    // Half of the draws are even, of the rest nine tenths go to the five that are scored badly.
+    // Half of the draws are even, of the rest nine tenths are of the five that are scored badly.
     expect(often / slots.length).toBeCloseTo(0.5 * 0.1 + 0.5 * (4.5 / 4.95), 1)
     const mean = slots.reduce((sum, slot, i) => sum + shares[i]! * memory.vectorAt(slot)[0]!, 0) / slots.length
     const wanted =

@@ -1,4 +1,4 @@
-/** What a retraining is trained on and what is held out for the evaluation, from a store that answers what is asked. */
+/** What a retraining is trained on and what is held out for the evaluation, from a fake store. */
 import { expect, test } from 'vitest'
 import { retrainRows } from '../../../online-model/trainer/retraining-rows.ts'
 import type { MatureRows, TimeSpan } from '../../../online-model/training-store/store.ts'
@@ -57,7 +57,7 @@ test('where positives are rare, no more than a fifth is held out', async () => {
   expect([...new Set(found!.training.weights)]).toEqual([4])
 })
 
-test('the span ends with what is mature and reaches as far back as told', async () => {
+test('the span ends with what is mature and reaches as far back as configured', async () => {
   const store = storeOf(2_000, 2)
   const found = await retrainRows(store, 1_000 * 3_600_000, 10 * dayMs)
   expect(store.asked[0]).toMatchObject({ fromMs: 1_000 * 3_600_000 + 1 - 10 * dayMs, untilMs: 1_000 * 3_600_000 + 1 })

@@ -24,7 +24,7 @@ export const learningPlan = compile({
 })
 const width = learningPlan.features.length
 
-/** Row `n` (from 1 on) is of hour `n`; every fourth is a positive, and what was served says nothing about that. */
+/** Row `n` (from 1 on) is of hour `n`; every fourth is a positive, and the served scores do not show that. */
 export function rowsOf(count: number, more: Partial<MatureRows> = {}): MatureRows {
   const all = Array.from({ length: count }, (_, row) => row)
   const column = (of: (row: number) => number) => Float64Array.from(all, of)
@@ -45,7 +45,7 @@ export function rowsOf(count: number, more: Partial<MatureRows> = {}): MatureRow
   }
 }
 
-/** A logistic model that ranks by the first feature: 0 tells the classes of `rowsOf` apart with `slope` > 0. */
+/** A logistic model that ranks by the first feature: 0 separates the classes of `rowsOf` with `slope` > 0. */
 export function weightsOf(slope: number): ModelWeights {
   const features = learningPlan.features.map(({ name }) => name)
   return {
@@ -60,7 +60,7 @@ export function weightsOf(slope: number): ModelWeights {
 
 export interface TrainerFixture {
   readonly state: TrainerState
-  /** Set by the test: what `store.status()` says. */
+  /** Set by the test: what `store.status()` returns. */
   readonly progress: { maturedSeq: number; maturedUntilMs: number }
   /** States saved in the store, by name. */
   readonly saved: Map<string, string>

@@ -1,4 +1,4 @@
-/** The trainer on the broker in memory: from logged predictions and labels to promoted, refused and taken back versions. */
+/** The trainer on the broker in memory: from logged predictions and labels to promoted, rejected and rolled back versions. */
 import { join } from 'node:path'
 import { Registry } from 'prom-client'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -22,7 +22,7 @@ import { folder } from '../training-store/store-fixture.ts'
 
 const planOf = (learn: LearnDefinition) => compile({ ...clicksPipeline(), learn })
 const plan = planOf({ continuously: { publishEvery: '2h' }, retrain: { rows: 1_000 } })
-/** Trains when it is asked to, and changes nothing else. */
+/** Trains on request, and changes nothing else. */
 const onDemand = planOf({ retrain: { rows: 1_000_000 } })
 const topics = {
   predictions: plan.predictions.topic,
@@ -36,14 +36,14 @@ interface Served {
   readonly version: string
 }
 
-interface Ground {
+interface TestEnvironment {
   readonly broker: MemoryBroker
   readonly file: string
   /** Events of ten seconds each, from `from` on: the larger the amount, the likelier the refund. */
   send(from: number, count: number, served?: Served | null, shadow?: Served | null): Promise<void>
 }
 
-async function openGround(): Promise<Ground> {
+async function openEnvironment(): Promise<TestEnvironment> {
   const broker = createMemoryBroker({ clock: systemClock })
   onTestFinished(() => broker.close())
   await broker.admin.ensureTopics(Object.values(topics).map((topic) => ({ topic, partitions: 1, config: {} })))
@@ -93,8 +93,8 @@ async function openGround(): Promise<Ground> {
 
 const fitHere: TrainerOptions['fit'] = (training, options) => modelOf(plan.model).fit(training, options)
 
-async function train(ground: Ground, more: Partial<TrainerOptions> = {}) {
-  const { broker, file } = ground
+async function train(environment: TestEnvironment, more: Partial<TrainerOptions> = {}) {
+  const { broker, file } = environment
   const stop = new AbortController()
   const store = await openTrainingStore({ file, plan, clusterId: 'here', consumers: more.plan ? [] : ['learner'] })
   const { codec } = plan.models
@@ -143,16 +143,16 @@ const retrainedVersions = ({ registry }: Running) =>
   [...registry.state().versions.values()].filter(({ origin }) => origin === 'retrain')
 
 describe('the trainer', () => {
-  test('trains a first champion, learns on, and tells how good what it served was', async () => {
-    const ground = await openGround()
-    const running = await train(ground)
-    await ground.send(0, 6 * hour)
+  test('trains a first champion, keeps learning, and reports the quality of what it served', async () => {
+    const environment = await openEnvironment()
+    const running = await train(environment)
+    await environment.send(0, 6 * hour)
     await until(() => expect(champion(running.registry.state())).not.toBeNull())
     const first = champion(running.registry.state())!
     expect(first.fingerprint).toBe(plan.fingerprint)
     expect(first.trainedOn.map(({ topic }) => topic).sort()).toEqual([topics.predictions, topics.label].sort())
 
-    await ground.send(6 * hour, 6 * hour, served(running, first.version))
+    await environment.send(6 * hour, 6 * hour, served(running, first.version))
     await until(() => {
       const { served: report } = running.trainer.evaluation()!
       const all = report.groups.find(({ by }) => by === 'all')!
@@ -173,23 +173,23 @@ describe('the trainer', () => {
     expect(shown).toMatch(/millrace_model_average_precision\{role="champion",by="all",name=""\} 0\.\d/)
   })
 
-  test('goes on after a stop from what it had saved: nothing is learnt twice or published again', async () => {
-    const ground = await openGround()
-    await ground.send(0, 6 * hour)
-    const first = await train(ground)
+  test('continues after a stop from what it had saved: nothing is learnt twice or published again', async () => {
+    const environment = await openEnvironment()
+    await environment.send(0, 6 * hour)
+    const first = await train(environment)
     await until(() => expect(champion(first.registry.state())).not.toBeNull())
     await until(() => expect(first.trainer.retraining()).toBeNull())
     await first.close()
     const names = [...first.registry.state().versions.keys()]
 
-    const undisturbed = await openGround()
+    const undisturbed = await openEnvironment()
     await undisturbed.send(0, 9 * hour)
-    const second = await train(ground)
-    await ground.send(6 * hour, 3 * hour)
+    const second = await train(environment)
+    await environment.send(6 * hour, 3 * hour)
     const whole = await train(undisturbed)
     const weightsOf = async (running: Running, origin: string): Promise<ModelWeights[]> => {
       const state = await createRegistryWriter({
-        broker: running === whole ? undisturbed.broker.data : ground.broker.data,
+        broker: running === whole ? undisturbed.broker.data : environment.broker.data,
         codec: plan.models.codec,
         topic: topics.models,
         clock: systemClock.nowMs,
@@ -212,23 +212,23 @@ describe('the trainer', () => {
   })
 
   test('an outage is waited out: nothing is learnt twice, and what was trained is published afterwards', async () => {
-    const ground = await openGround()
-    await ground.send(0, 8 * hour)
+    const environment = await openEnvironment()
+    await environment.send(0, 8 * hour)
     let left = 0
     const gone = (): boolean => left-- > 0
     const broker: MemoryBroker = {
-      ...ground.broker,
+      ...environment.broker,
       data: {
-        ...ground.broker.data,
+        ...environment.broker.data,
         async bounds(partitions) {
           if (partitions.some(({ topic }) => topic === topics.models) && gone())
             throw new PipelineError('kafka_unreachable', 'Kafka is gone.')
-          return ground.broker.data.bounds(partitions)
+          return environment.broker.data.bounds(partitions)
         },
       },
     }
     left = 4
-    const running = await train({ ...ground, broker })
+    const running = await train({ ...environment, broker })
     await until(() => expect(champion(running.registry.state())).not.toBeNull())
     await until(() => expect(retrainedVersions(running).length).toBeGreaterThan(0))
     expect(left).toBeLessThan(0)
@@ -242,25 +242,25 @@ describe('the trainer', () => {
   })
 
   test('a training that failed changes nothing, and one that is broken ends the trainer', async () => {
-    const ground = await openGround()
-    await ground.send(0, 8 * hour)
+    const environment = await openEnvironment()
+    await environment.send(0, 8 * hour)
     const refuses: TrainerOptions['fit'] = () => Promise.reject(new PipelineError('model_untrainable', 'Too little.'))
-    const running = await train(ground, { fit: refuses })
+    const running = await train(environment, { fit: refuses })
     await until(() => expect(running.store.status().maturedSeq).toBeGreaterThan(5 * hour))
     const failed = /retrain_duration_seconds_count\{outcome="failed"\} [1-9]/
     await vi.waitFor(async () => expect(await running.prometheus.metrics()).toMatch(failed), { timeout: 30_000 })
     expect(retrainedVersions(running)).toEqual([])
     await running.close()
 
-    const broken = await train(ground, { fit: () => Promise.reject(new Error('broken')) })
+    const broken = await train(environment, { fit: () => Promise.reject(new Error('broken')) })
     broken.trainer.requestRetraining('a test')
     await expect(broken.trainer.done).rejects.toThrow('broken')
     expect(retrainedVersions(broken)).toEqual([])
   })
 
   test('a stop in the middle of a training ends both, and the training is due again', async () => {
-    const ground = await openGround()
-    await ground.send(0, 8 * hour)
+    const environment = await openEnvironment()
+    await environment.send(0, 8 * hour)
     const untilStopped: TrainerOptions['fit'] = (_, { signal }) =>
       new Promise((_, reject) => {
         signal!.throwIfAborted()
@@ -270,7 +270,7 @@ describe('the trainer', () => {
     let isStopDue = false
     // The stop comes in the middle of a step, whose end is waited for.
     const fetcher: MemoryBroker['data']['fetcher'] = async () => {
-      const own = await ground.broker.data.fetcher()
+      const own = await environment.broker.data.fetcher()
       return {
         ...own,
         async fetch(...args) {
@@ -279,25 +279,25 @@ describe('the trainer', () => {
         },
       }
     }
-    const broker = { ...ground.broker, data: { ...ground.broker.data, fetcher } }
-    const running = await train({ ...ground, broker }, { fit: untilStopped, signal: stop.signal })
+    const broker = { ...environment.broker, data: { ...environment.broker.data, fetcher } }
+    const running = await train({ ...environment, broker }, { fit: untilStopped, signal: stop.signal })
     await until(() => expect(running.trainer.retraining()).not.toBeNull())
     isStopDue = true
     await running.trainer.done
     await running.close()
-    const again = await train(ground)
+    const again = await train(environment)
     await until(() => expect(retrainedVersions(again).length).toBeGreaterThan(0))
   })
 
-  test('a candidate that is too large for the registry is refused, and the trainer goes on', async () => {
-    const ground = await openGround()
-    await ground.send(0, 8 * hour)
+  test('a candidate that is too large for the registry is rejected, and the trainer continues', async () => {
+    const environment = await openEnvironment()
+    await environment.send(0, 8 * hour)
     const vast = new Array<number>(150_000).fill(1)
     const fit: TrainerOptions['fit'] = async (training, options) => {
       const fitted = await fitHere(training, options)
       return { ...fitted, weights: { ...fitted.weights, weights: vast } as ModelWeights }
     }
-    const running = await train(ground, { plan: onDemand, fit })
+    const running = await train(environment, { plan: onDemand, fit })
     await until(() => expect(running.store.status().maturedSeq).toBeGreaterThan(5 * hour))
     const { maturedSeq } = running.store.status()
     running.trainer.requestRetraining('a test')
@@ -308,21 +308,21 @@ describe('the trainer', () => {
     )
     await until(() => expect(running.trainer.retraining()).toBeNull())
     expect(running.registry.state().versions.size).toBe(0)
-    await ground.send(8 * hour, hour)
+    await environment.send(8 * hour, hour)
     await until(() => expect(running.store.status().maturedSeq).toBeGreaterThan(maturedSeq))
   })
 
   test('a champion that turns out worse than the one before is taken back, and is not promoted again', async () => {
-    const ground = await openGround()
-    await ground.send(0, 6 * hour)
-    const running = await train(ground, { plan: onDemand })
+    const environment = await openEnvironment()
+    await environment.send(0, 6 * hour)
+    const running = await train(environment, { plan: onDemand })
     await until(() => expect(running.store.status().maturedSeq).toBeGreaterThan(4 * hour))
     running.trainer.requestRetraining('a test')
     await until(() => expect(champion(running.registry.state())).not.toBeNull())
     await running.close()
 
     const registry = createRegistryWriter({
-      broker: ground.broker.data,
+      broker: environment.broker.data,
       codec: plan.models.codec,
       topic: topics.models,
       clock: systemClock.nowMs,
@@ -338,8 +338,8 @@ describe('the trainer', () => {
     })
     await registry.promote(bad.version, { by: 'a test', reason: 'it looked good', keepsFormer: true })
     const scoring = (version: string, model: ModelWeights): Served => ({ version, score: predictor(model, plan) })
-    await ground.send(6 * hour, 8 * hour, scoring(bad.version, bad.model), scoring(good.version, good.model))
-    const again = await train(ground, { plan: onDemand })
+    await environment.send(6 * hour, 8 * hour, scoring(bad.version, bad.model), scoring(good.version, good.model))
+    const again = await train(environment, { plan: onDemand })
     await until(() => expect(isRolledBack(again.registry.state(), bad.version)).toBe(true))
     expect(champion(again.registry.state())!.version).not.toBe(bad.version)
     const change = again.registry.state().rolledBack.get(bad.version)!

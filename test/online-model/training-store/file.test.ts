@@ -1,4 +1,4 @@
-/** The file of a training store: restarts, what it refuses, bounds, copies. */
+/** The file of a training store: restarts, what it rejects, bounds, copies. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -10,7 +10,17 @@ import { columnsOf } from '../../../online-model/training-store/layout.ts'
 import type { TrainingStore } from '../../../online-model/training-store/store.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
 import { clicksPipeline } from '../../support/clicks.ts'
-import { batchOf, clicksPlan, folder, hourMs, label, openStore, prediction, startMs, told } from './store-fixture.ts'
+import {
+  batchOf,
+  clicksPlan,
+  folder,
+  hourMs,
+  label,
+  openStore,
+  prediction,
+  rowLines,
+  startMs,
+} from './store-fixture.ts'
 
 const everything = { fromMs: 0, untilMs: Number.MAX_SAFE_INTEGER }
 
@@ -57,7 +67,7 @@ describe('a file', () => {
     expect(store.status().counts.predictions).toBe(12)
   })
 
-  test('is refused while this process or another one has it open', async () => {
+  test('is rejected while this process or another one has it open', async () => {
     const file = join(folder(), 'store.duckdb')
     const store = await openStore({ file })
     await expect(openStore({ file })).rejects.toMatchObject({
@@ -84,13 +94,13 @@ describe('a file', () => {
     await openStore({ file })
   })
 
-  test('that is none or broken is refused, and built anew on request', async () => {
+  test('that is none or broken is rejected, and built again on request', async () => {
     const file = join(folder(), 'store.duckdb')
     writeFileSync(file, 'x'.repeat(20_000))
     await expect(openStore({ file })).rejects.toMatchObject({
       code: 'training_store_unreadable',
       message: expect.stringMatching(
-        / cannot be read: DuckDB .* Remove the file: the next start builds it anew from Kafka\.$/,
+        / cannot be read: DuckDB .* Remove the file: the next start builds it again from Kafka\.$/,
       ),
     })
     const store = await openStore({ file, rebuild: true })
@@ -106,7 +116,7 @@ describe('a file', () => {
     })
   })
 
-  test('of another definition, label, topic or cluster is refused, and built anew on request', async () => {
+  test('of another definition, label, topic or cluster is rejected, and built again on request', async () => {
     const file = join(folder(), 'store.duckdb')
     await (await openStore({ file })).close()
     const other = compile(clicksPipeline({ over: '20m' }))
@@ -114,7 +124,7 @@ describe('a file', () => {
       code: 'state_foreign',
       message:
         `The training store ${file} belongs to another definition's fingerprint: expected ${other.fingerprint}, ` +
-        `it has ${clicksPlan.fingerprint}. Name another file, or start with --rebuild to build it anew from Kafka.`,
+        `it has ${clicksPlan.fingerprint}. Name another file, or start with --rebuild to build it again from Kafka.`,
     })
     await expect(openStore({ file, clusterId: 'there' })).rejects.toThrow(
       'belongs to another Kafka cluster: expected there, it has here.',
@@ -143,7 +153,7 @@ describe('a file', () => {
 })
 
 describe('bounds', () => {
-  test('events older than the retention go, but not before they were handed out', async () => {
+  test('events older than the retention are removed, but not before they were handed out', async () => {
     const store = await openStore({ retentionMs: hourMs * 4, consumers: ['learner'] })
     await fill(store, 100)
     const far = 6 * 3_600
@@ -158,10 +168,10 @@ describe('bounds', () => {
     await store.saveState('learner', { upToSeq: 101, bytes: Buffer.alloc(0) })
     await store.apply(batchOf([prediction('farthest', farther + 900, { offset: 103 })], []))
     expect(store.status()).toMatchObject({ rows: { matured: 1, labels: 0 }, counts: { expired: 101 } })
-    expect(told(await store.matured(0, 1_000))).toEqual(['far 21600 1'])
+    expect(rowLines(await store.matured(0, 1_000))).toEqual(['far 21600 1'])
   })
 
-  test('too many rows are sampled: positives stay, negatives stand for those that went', async () => {
+  test('too many rows are sampled: positives stay, negatives represent those removed', async () => {
     const store = await openStore({ rowsMax: 1_000 })
     await fill(store, 4_000)
     const rows = await store.rows(everything, 'latest')
@@ -235,7 +245,7 @@ describe('copies', () => {
     const rows = await store.rows(everything, 'latest')
     expect(rows.labels.reduce((sum, value) => sum + value, 0)).toBe(300)
     expect(await other.rows(everything, 'latest')).toEqual({ ...rows, seqs: new Float64Array(3_000) })
-    // Nobody is handed them, and what Kafka brings again of them is a duplicate.
+    // They are not handed out, and what Kafka brings again of them is a duplicate.
     expect((await other.matured(0, 10)).rowCount).toBe(0)
     await other.apply(batchOf([prediction('e5', 5, { offset: 5 })], []))
     expect(other.status().counts).toMatchObject({ imported: 3_000, duplicatePredictions: 1, predictions: 0 })
@@ -245,7 +255,7 @@ describe('copies', () => {
     expect(await store.exportParquet(again, { fromMs: startMs, untilMs: startMs + 10_000 })).toBe(10)
   })
 
-  test('a Parquet file of something else is refused', async () => {
+  test('a Parquet file of something else is rejected', async () => {
     const at = folder()
     const [file, text] = [join(at, 'rows.parquet'), join(at, 'text')]
     const store = await openStore()
@@ -265,7 +275,7 @@ describe('copies', () => {
     await expect(store.importParquet(text)).rejects.toThrow('received a file that does not say what it holds')
   })
 
-  test('columns are told apart whatever the features are called', () => {
+  test('columns are distinguished for any feature names', () => {
     const names = ['amount', 'Amount', 'id', 'feature_id', 'LABEL', 'weight']
     expect(columnsOf(names)).toEqual([
       'amount',

@@ -6,7 +6,7 @@ import type { MatureRows, TrainingStore } from '../../../online-model/training-s
 import { createMemoryBroker, type MemoryBroker } from '../../../runtime/memory/broker.ts'
 import { PipelineError } from '../../../schemas/kernel/errors.ts'
 import { createVirtualClock } from '../../../testing/virtual-clock.ts'
-import { folder, openStore, clicksPlan as plan, prediction, startMs, told } from './store-fixture.ts'
+import { folder, openStore, clicksPlan as plan, prediction, rowLines, startMs } from './store-fixture.ts'
 
 const topics = { predictions: plan.predictions.topic, label: plan.streams[plan.label.stream]!.topic }
 const clock = createVirtualClock(startMs + 86_400_000)
@@ -77,11 +77,11 @@ function follow(
   const toEnd = async () => {
     for (let quiet = 0; quiet < 2; ) quiet = (await follower.step()).isAtEnd ? quiet + 1 : 0
   }
-  return { follower, handed, warnings, toEnd, told: () => handed.flatMap(told) }
+  return { follower, handed, warnings, toEnd, rowLines: () => handed.flatMap(rowLines) }
 }
 
 describe('the follower', () => {
-  test('reads both topics, hands out what matures once, and goes on where the store stands', async () => {
+  test('reads both topics, hands out what matures once, and continues from the position of the store', async () => {
     const broker = await openBroker()
     const file = join(folder(), 'store.duckdb')
     const store = await openStore({ file })
@@ -92,7 +92,7 @@ describe('the follower', () => {
     expect(await first.follower.step()).toMatchObject({ records: 22, isAtEnd: true, matured: 0 })
     await predict(broker, 'z', 9_000)
     await first.toEnd()
-    expect(first.told()).toEqual(Array.from({ length: 11 }, (_, n) => `e${n} ${n} ${n === 3 ? 1 : 0}`))
+    expect(first.rowLines()).toEqual(Array.from({ length: 11 }, (_, n) => `e${n} ${n} ${n === 3 ? 1 : 0}`))
     expect(first.handed.map(({ rowCount }) => rowCount)).toEqual([3, 3, 3, 2])
     await first.follower.close()
     await store.close()
@@ -101,11 +101,11 @@ describe('the follower', () => {
     const again = await openStore({ file })
     const second = follow(broker.data, again, { afterSeq: 11 })
     await second.toEnd()
-    expect(second.told()).toEqual(Array.from({ length: 9 }, (_, n) => `e${n + 11} ${n + 11} 0`))
-    // Whoever saved nothing is handed all of it again.
+    expect(second.rowLines()).toEqual(Array.from({ length: 9 }, (_, n) => `e${n + 11} ${n + 11} 0`))
+    // A consumer without saved progress gets all of it again.
     const third = follow(broker.data, again)
     await third.follower.step()
-    expect(third.told()).toHaveLength(20)
+    expect(third.rowLines()).toHaveLength(20)
   })
 
   test('passes over what is of no use and counts it', async () => {
@@ -141,7 +141,7 @@ describe('the follower', () => {
     expect(first.warnings).toEqual(['training store: records were removed before they were read; they are skipped'])
   })
 
-  test('a log that ends before the store does is told', async () => {
+  test('a log that ends before the store does is reported', async () => {
     const broker = await openBroker()
     const store = await openStore()
     for (const n of [1, 2, 3]) await predict(broker, `e${n}`, n)
@@ -151,12 +151,12 @@ describe('the follower', () => {
     await broker.admin.ensureTopics([{ topic: topics.predictions, partitions: 2, config: {} }])
     const message =
       'The training store has read clicks.predictions partition 0 up to offset 3, but its log ends at 0: ' +
-      'Kafka lost data. Start with --rebuild to build the store anew from what Kafka has.'
+      'Kafka lost data. Start with --rebuild to build the store again from what Kafka has.'
     await expect(open.follower.step()).rejects.toMatchObject({ code: 'state_ahead', message })
     await expect(follow(broker.data, store).follower.step()).rejects.toMatchObject({ code: 'state_ahead', message })
   })
 
-  test('waits and goes on after failures that pass, and gives up when they do not', async () => {
+  test('waits and continues after failures that pass, and gives up when they do not', async () => {
     const broker = await openBroker()
     const store = await openStore()
     await predict(broker, 'a', 1)
@@ -200,12 +200,12 @@ describe('the follower', () => {
           ),
       }
     }
-    const { toEnd, told } = follow({ ...broker.data, fetcher }, store)
+    const { toEnd, rowLines } = follow({ ...broker.data, fetcher }, store)
     await toEnd()
-    expect(told()).toEqual([])
+    expect(rowLines()).toEqual([])
     isOpen = false
     await toEnd()
-    expect(told()).toEqual(['a 1 0'])
+    expect(rowLines()).toEqual(['a 1 0'])
   })
 
   test('a consumer that fails gets the same rows again', async () => {

@@ -1,4 +1,4 @@
-/** What a training store must come to, worked out from the whole logs in the simplest way; the oracle of its property test. */
+/** The expected contents of a training store, computed from the whole logs in the simplest way; the oracle of its property test. */
 import type { LabelRow, PredictionRow } from '../../../online-model/training-store/apply.ts'
 import { isLater } from '../../../schemas/plan/label-outcome.ts'
 

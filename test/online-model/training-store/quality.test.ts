@@ -1,4 +1,4 @@
-/** Reports of an evaluation in the store: what its rows say, as SQL finds it, with the last report's groups and no older ones. */
+/** Reports of an evaluation in the store: its rows as read by SQL, with the last report's groups and no older ones. */
 import { expect, test } from 'vitest'
 import { dayMs, evaluate, type ServedRows } from '../../../online-model/evaluation/evaluate.ts'
 import type { MatureRows } from '../../../online-model/training-store/store.ts'
@@ -24,7 +24,7 @@ const shadow = (mature: MatureRows) => scoredRows(mature, (row) => mature.shadow
 
 const options = { threshold: 0.3, k: 2, rollingMs: dayMs }
 
-test('a report of the rows that matured is asked for in SQL', async () => {
+test('a report of the rows that matured is read by SQL', async () => {
   const store = await openStore()
   const rows = Array.from({ length: 40 }, (_, n) =>
     prediction(`e${n}`, n * 3_600, { offset: n, shadow: n % 2 === 0 ? [{ version: 'v9', score: 0.5 }] : [] }),
@@ -50,7 +50,7 @@ test('a report of the rows that matured is asked for in SQL', async () => {
   expect(await store.query(groups, { role: 'champion' })).toEqual(named(champion))
   expect((await store.query(groups, { role: 'challenger' })).flat()).toContain('version v9')
 
-  // The next report leaves nothing of this one but the days that it does not speak of.
+  // The next report leaves nothing of this one but the days that it does not contain.
   const lastDay = await store.rows({ fromMs: startMs + 24 * hourMs, untilMs: startMs + 100 * hourMs }, 'latest')
   const next = evaluate(served(lastDay), options)
   await store.saveQuality('champion', next)

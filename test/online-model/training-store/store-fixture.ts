@@ -1,4 +1,4 @@
-/** A plan of two features, files that go with the test, and short words for batches; only for the tests of the training store. */
+/** A plan of two features, files that are removed after the test, and helpers for batches; only for the tests of the training store. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,7 +20,7 @@ export const hourMs = 3_600_000
 export const clicksPlan = compile(clicksPipeline())
 export const startMs = clicksStartMs
 
-/** A folder that is gone after the test. */
+/** A folder that is removed after the test. */
 export function folder(): string {
   const path = mkdtempSync(join(tmpdir(), 'training-store-'))
   onTestFinished(() => rmSync(path, { recursive: true, force: true }))
@@ -69,7 +69,7 @@ export function label(
   return { partition, offset, label: { id, time: startMs + seconds * 1_000, outcome } }
 }
 
-/** Rows of one partition of each input that end where they end; what the partition has passed is what its rows say. */
+/** Rows of one partition of each input that end where they end; the partition's watermark is that of its rows. */
 export function batchOf(
   predictions: readonly PredictionRow[],
   labels: readonly LabelRow[],
@@ -105,6 +105,6 @@ export function batchOf(
 }
 
 /** One row in words: id, seconds after the start, label. */
-export function told(rows: MatureRows): string[] {
+export function rowLines(rows: MatureRows): string[] {
   return rows.ids.map((id, row) => `${id} ${(rows.times[row]! - startMs) / 1_000} ${rows.labels[row]}`)
 }

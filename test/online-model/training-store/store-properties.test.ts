@@ -31,7 +31,7 @@ interface Logs {
 /** `isOrderly`: nothing is later than its stream declares. */
 function randomLogs(random: Random, isOrderly: boolean): Logs {
   const offsets = new Map<string, number>()
-  const placed = (input: InputName) => {
+  const nextPosition = (input: InputName) => {
     const partition = random.below(partitions)
     const offset = offsets.get(`${input} ${partition}`) ?? 0
     offsets.set(`${input} ${partition}`, offset + 1)
@@ -44,14 +44,14 @@ function randomLogs(random: Random, isOrderly: boolean): Logs {
   for (const { id, n } of events) {
     seconds += random.below(4) === 0 ? random.below(1_200) : random.below(3)
     const at = !isOrderly && random.below(10) === 0 ? Math.max(0, seconds - random.below(9_000)) : seconds
-    const place = placed('predictions')
-    const row = prediction(id, at, { ...place, n })
+    const position = nextPosition('predictions')
+    const row = prediction(id, at, { ...position, n })
     predictions.push({ row, time: row.prediction.time })
-    // As after a crash under at-least-once: in the same partition, with whatever the model was then.
+    // As after a crash under at-least-once: in the same partition, with the model of that time.
     if (random.below(12) === 0) {
-      const offset = place.offset + 1
-      offsets.set(`predictions ${place.partition}`, offset + 1)
-      predictions.push({ row: prediction(id, at, { ...place, offset, n: n + 1 }), time: row.prediction.time })
+      const offset = position.offset + 1
+      offsets.set(`predictions ${position.partition}`, offset + 1)
+      predictions.push({ row: prediction(id, at, { ...position, offset, n: n + 1 }), time: row.prediction.time })
     }
     for (let times = [0, 0, 1, 1, 2, 3][random.below(6)]!; times > 0; times--) {
       const outcome = ([1, 1, 0, null] as const)[random.below(4)]!
@@ -62,7 +62,7 @@ function randomLogs(random: Random, isOrderly: boolean): Logs {
   const late = () => (isOrderly ? random.below(disorderMs / 1_000) : random.below(7_200))
   const appended = reports.map((report) => ({ report, at: report.seconds + late() })).sort((a, b) => a.at - b.at)
   const labels = appended.map(({ report: { id, seconds, outcome } }) => {
-    const row = label(id, seconds, { ...placed('label'), outcome })
+    const row = label(id, seconds, { ...nextPosition('label'), outcome })
     return { row, time: row.label.time }
   })
   return { predictions, label: labels }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { batchOf, hourMs, label, openStore, prediction, startMs, told, vectorOf } from './store-fixture.ts'
+import { batchOf, hourMs, label, openStore, prediction, rowLines, startMs, vectorOf } from './store-fixture.ts'
 
 describe('maturing', () => {
   test('an event is mature once both inputs have passed its time by so much, in the order of event time', async () => {
@@ -21,7 +21,7 @@ describe('maturing', () => {
     })
     await store.apply(batchOf([], [label('nobody', 3_620, { offset: 1 })]))
     const mature = await store.matured(0, 100)
-    expect(told(mature)).toEqual(['a 10 0', 'b 20 0', 'c 20 1'])
+    expect(rowLines(mature)).toEqual(['a 10 0', 'b 20 0', 'c 20 1'])
     expect([...mature.seqs]).toEqual([1, 2, 3])
     expect(mature).toMatchObject({
       rowCount: 3,
@@ -33,8 +33,8 @@ describe('maturing', () => {
       labelTimes: Float64Array.of(Number.NaN, Number.NaN, startMs + 3_615_000),
       shadows: [[], [], []],
     })
-    expect(told(await store.matured(1, 1))).toEqual(['b 20 0'])
-    expect(told(await store.matured(3, 100))).toEqual([])
+    expect(rowLines(await store.matured(1, 1))).toEqual(['b 20 0'])
+    expect(rowLines(await store.matured(3, 100))).toEqual([])
   })
 
   test('a label counts that is dated within the time, however far the labels were read; later ones count as later', async () => {
@@ -46,17 +46,17 @@ describe('maturing', () => {
       label('x', 9_000, { offset: 2 }),
     ]
     await store.apply(batchOf([], labels))
-    expect(told(await store.matured(0, 100))).toEqual(['a 0 0'])
+    expect(rowLines(await store.matured(0, 100))).toEqual(['a 0 0'])
     const all = { fromMs: 0, untilMs: startMs + hourMs * 24 }
-    expect(told(await store.rows(all, 'due'))).toEqual(['a 0 0'])
-    expect(told(await store.rows(all, 'latest'))).toEqual(['a 0 1'])
+    expect(rowLines(await store.rows(all, 'due'))).toEqual(['a 0 0'])
+    expect(rowLines(await store.rows(all, 'latest'))).toEqual(['a 0 1'])
     await store.apply(batchOf([], [label('a', 9_100, { offset: 3, outcome: null })]))
     const latest = await store.rows(all, 'latest')
-    expect(told(latest)).toEqual(['a 0 0'])
+    expect(rowLines(latest)).toEqual(['a 0 0'])
     expect(latest.labelTimes[0]).toBeNaN()
     // Older than what holds.
     await store.apply(batchOf([], [label('a', 9_050, { offset: 4, outcome: 1 })]))
-    expect(told(await store.rows(all, 'latest'))).toEqual(['a 0 0'])
+    expect(rowLines(await store.rows(all, 'latest'))).toEqual(['a 0 0'])
   })
 
   test('of several labels the latest holds, and one that was withdrawn counts as none', async () => {
@@ -83,7 +83,7 @@ describe('maturing', () => {
     const labels = outcomes.map(([id, seconds, outcome], offset) => label(id, seconds, { offset, outcome }))
     await store.apply(batchOf([prediction('end', 20_000, { offset: 4 })], labels))
     const mature = await store.matured(0, 100)
-    expect(told(mature)).toEqual(['corrected 0 0', 'withdrawn 1 0', 'again 2 1', 'tie 3 0'])
+    expect(rowLines(mature)).toEqual(['corrected 0 0', 'withdrawn 1 0', 'again 2 1', 'tie 3 0'])
     expect([...mature.labelTimes].map((ms) => (ms - startMs) / 1_000)).toEqual([200, Number.NaN, 200, 100])
     expect(store.status().rows).toEqual({ waiting: 1, matured: 4, labels: 1 })
   })
@@ -93,12 +93,12 @@ describe('maturing', () => {
     await store.apply(batchOf([prediction('a', 10, { offset: 0 })], [label('late', 50, { offset: 0 })]))
     await store.apply(batchOf([prediction('z', 9_000, { offset: 1 })], [label('z', 9_000, { offset: 1 })]))
     await store.apply(batchOf([prediction('late', 5, { offset: 2 })], []))
-    expect(told(await store.matured(0, 100))).toEqual(['a 10 0', 'late 5 1'])
-    expect(told(await store.rows({ fromMs: 0, untilMs: startMs + hourMs }, 'due'))).toEqual(['late 5 1', 'a 10 0'])
+    expect(rowLines(await store.matured(0, 100))).toEqual(['a 10 0', 'late 5 1'])
+    expect(rowLines(await store.rows({ fromMs: 0, untilMs: startMs + hourMs }, 'due'))).toEqual(['late 5 1', 'a 10 0'])
     expect(store.status().counts).toMatchObject({ matured: 2, maturedLate: 1 })
   })
 
-  test('a partition that is behind holds back its input; one at its end vouches for what the others had come to before', async () => {
+  test('a partition that is behind holds back its input; one at its end guarantees the earlier watermark of the others', async () => {
     const store = await openStore()
     const read = (input: 'predictions' | 'label', partition: number, passed: number | null, isAtEnd = false) => ({
       input,
@@ -140,7 +140,7 @@ describe('what comes more than once', () => {
     const first = await store.apply(batch)
     expect(first.counts).toMatchObject({ predictions: 2, labels: 2, foreign: 3, passedOver: 2 })
     expect(await store.apply(batch)).toEqual(first)
-    expect(told(await store.matured(0, 100))).toEqual(['a 0 1'])
+    expect(rowLines(await store.matured(0, 100))).toEqual(['a 0 1'])
   })
 
   test('an event that is predicted again is a duplicate, whether it waits or is mature', async () => {
@@ -151,7 +151,7 @@ describe('what comes more than once', () => {
     await store.apply(batchOf([prediction('z', 9_000, { offset: 3 })], [label('z', 9_000, { offset: 0 })]))
     await store.apply(batchOf([prediction('a', 0, { offset: 4, n: 9 })], []))
     const mature = await store.matured(0, 100)
-    expect(told(mature)).toEqual(['a 0 0'])
+    expect(rowLines(mature)).toEqual(['a 0 0'])
     expect([...mature.rows]).toEqual(vectorOf(0))
     expect(store.status()).toMatchObject({
       rows: { waiting: 1, matured: 1 },

@@ -9,6 +9,6 @@ test.each([
   expect(allowedOperations(bits)).toEqual(new Set(names))
 })
 
-test('a broker that does not tell', () => {
+test('a broker that does not report them', () => {
   expect(allowedOperations(-2_147_483_648)).toBeNull()
 })

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { decompress } from '../../../runtime/kafka/compression.ts'
 import { decodeRecordSet } from '../../../runtime/kafka/record-batch-decoder.ts'
 
-const place = { topic: 't', partition: 3, offset: 7 }
+const position = { topic: 't', partition: 3, offset: 7 }
 const codecs = { gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const
 
 /** Whole batches as other clients wrote them and Kafka 4.1 kept them: six records each. */
@@ -16,7 +16,7 @@ const recorded = JSON.parse(readFileSync(new URL('./recorded-batches.json', impo
 >
 
 test.each(Object.entries(recorded))('a batch of %s is read', (_, hex) => {
-  const { records, next } = decodeRecordSet(Buffer.from(hex, 'hex'), { ...place, offset: 0 }, [])
+  const { records, next } = decodeRecordSet(Buffer.from(hex, 'hex'), { ...position, offset: 0 }, [])
   expect(records.map(({ key, value }) => `${key}|${value}`)).toEqual(
     Array.from({ length: 6 }, (_, i) => `key-${i % 2}|event ${i} of größe and größe and größe again`),
   )
@@ -59,7 +59,7 @@ function zstdFrame(
   const flags = (contentBytes === undefined ? 0 : 0xa0) | (hasChecksum ? 4 : 0)
   const size = Buffer.alloc(4)
   size.writeUInt32LE(contentBytes ?? 0)
-  const told = contentBytes === undefined ? Buffer.from([windowDescriptor]) : size
+  const sizeBytes = contentBytes === undefined ? Buffer.from([windowDescriptor]) : size
   const encoded = blocks.map((block, i) => {
     const isLast = i === blocks.length - 1 ? 1 : 0
     const header = Buffer.alloc(3)
@@ -68,7 +68,7 @@ function zstdFrame(
     return Buffer.concat([header, typeof block === 'string' ? Buffer.from(block) : Buffer.from([block.byte])])
   })
   const checksum = hasChecksum ? Buffer.alloc(4) : Buffer.alloc(0)
-  return Buffer.concat([Buffer.from('28b52ffd', 'hex'), Buffer.from([flags]), told, ...encoded, checksum])
+  return Buffer.concat([Buffer.from('28b52ffd', 'hex'), Buffer.from([flags]), sizeBytes, ...encoded, checksum])
 }
 
 const skippable = Buffer.from('5a2a4d1803000000abcdef', 'hex')
@@ -94,7 +94,7 @@ describe('forms that the recorded batches do not have', () => {
       'one two',
     ],
   ])('%s', (_, codec, packed, text) => {
-    expect(decompress(codec, packed, place).toString()).toBe(text)
+    expect(decompress(codec, packed, position).toString()).toBe(text)
   })
 })
 
@@ -112,7 +112,7 @@ describe('what unpacks to more than is read', () => {
     ['zstd of known size', 4, zstdFrame(['a'], { contentBytes: 4_000_000_000 }), /it unpacks to 4000000000 bytes/],
     ['zstd of unknown size', 4, zstdFrame([repeated, 'a']), /it needs a window of 131072 bytes/],
   ])('%s is refused', (name, codec, packed, reason) => {
-    expect(() => decompress(codec, packed, place, zeros.length - 1)).toThrow(
+    expect(() => decompress(codec, packed, position, zeros.length - 1)).toThrow(
       expect.objectContaining({ code: 'kafka_request_failed', message: expect.stringMatching(reason) }),
     )
     expect(name).toContain(Object.keys(codecs)[codec - 1])
@@ -120,16 +120,16 @@ describe('what unpacks to more than is read', () => {
 
   test('zstd of unknown size is given up on the way', () => {
     const packed = zstdFrame(Array.from({ length: 20 }, () => repeated))
-    expect(decompress(4, packed, place).length).toBe(20 * 131_072)
-    expect(() => decompress(4, packed, place, 1_000_000)).toThrow(/it unpacks to more than 1000000 bytes/)
+    expect(decompress(4, packed, position).length).toBe(20 * 131_072)
+    expect(() => decompress(4, packed, position, 1_000_000)).toThrow(/it unpacks to more than 1000000 bytes/)
   })
 
-  test('zstd that would move a large window for ever is refused', () => {
+  test('zstd that would move a large window forever is rejected', () => {
     const packed = zstdFrame(
       Array.from({ length: 2_000 }, () => 'a'),
       { windowDescriptor: 0x68 },
     )
-    expect(() => decompress(4, packed, place)).toThrow(/its blocks are too many and too small/)
+    expect(() => decompress(4, packed, position)).toThrow(/its blocks are too many and too small/)
   })
 })
 
@@ -149,7 +149,7 @@ describe('damaged bytes', () => {
       details: { topic: 't', partition: 3, offset: 7, compression: name },
     }
     for (const bytes of [packed.subarray(0, packed.length - 5), Buffer.from('what is this, it is no batch at all')]) {
-      expect(() => decompress(codec, bytes, place)).toThrow(expect.objectContaining(fault))
+      expect(() => decompress(codec, bytes, position)).toThrow(expect.objectContaining(fault))
     }
   })
 
@@ -159,11 +159,11 @@ describe('damaged bytes', () => {
     ['a frame and something else', Buffer.concat([zstdFrame(['a']), Buffer.from('rest')]), /no zstd frame at byte 10/],
     ['an endless window', zstdFrame(['a'], { windowDescriptor: 0xff }), /it needs a window of \d+ bytes/],
   ])('of zstd with %s are refused', (_, packed, reason) => {
-    expect(() => decompress(4, packed, place)).toThrow(reason)
+    expect(() => decompress(4, packed, position)).toThrow(reason)
   })
 
-  test('of lz4 with something behind the frame are refused', () => {
+  test('of lz4 with something behind the frame are rejected', () => {
     const packed = Buffer.concat([compressFrameSync('one'), Buffer.from('two')])
-    expect(() => decompress(3, packed, place)).toThrow(/3 bytes are left over after the LZ4 frame/)
+    expect(() => decompress(3, packed, position)).toThrow(/3 bytes are left over after the LZ4 frame/)
   })
 })

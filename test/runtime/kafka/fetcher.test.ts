@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { FetchedPartition } from '../../../runtime/broker.ts'
 import { createFetcher } from '../../../runtime/kafka/fetcher.ts'
 import {
-  type Answered,
+  type AnsweredPartition,
   fetchAnswer,
   listOffsetsAnswer,
   readFetch,
@@ -16,7 +16,7 @@ interface Asked {
   readonly maxWaitMs: number
   /** 'partition@offset' */
   readonly asked: string[]
-  answer(partitions: readonly Answered[]): void
+  answer(partitions: readonly AnsweredPartition[]): void
   fail(error: Error): void
 }
 
@@ -61,14 +61,14 @@ function scripted() {
 const at = (...offsets: number[]) => offsets.map((offset, partition) => ({ topic: 't', partition, offset }))
 const limits = { maxWaitMs: 10_000, partitionBytesMax: 1_000 }
 
-function told(answer: readonly FetchedPartition[]): string[] {
+function partitionLines(answer: readonly FetchedPartition[]): string[] {
   return answer.map(({ partition, from, next, stableEnd, records }) => {
     return `${partition}: ${records.map(({ value }) => value).join('')} ${from}-${next} of ${stableEnd}`
   })
 }
 
 describe('a fetch from one leader', () => {
-  test('waits at the leader and answers in the order asked', async () => {
+  test('waits at the leader and answers in the order requested', async () => {
     const { fetcher, request } = scripted()
     const fetching = fetcher.fetch(at(5, 7), limits)
     const [one] = await request(1)
@@ -78,10 +78,10 @@ describe('a fetch from one leader', () => {
       { partition: 1, offset: 7, values: ['a', 'b'], stableEnd: 20 },
       { partition: 0, offset: 5 },
     ])
-    expect(told(await fetching)).toEqual(['0:  5-5 of 5', '1: ab 7-9 of 20'])
+    expect(partitionLines(await fetching)).toEqual(['0:  5-5 of 5', '1: ab 7-9 of 20'])
   })
 
-  test('asks the new leader after an error that passes', async () => {
+  test('fetches from the new leader after a transient error', async () => {
     const { fetcher, script, request } = scripted()
     const fetching = fetcher.fetch(at(5), limits)
     const [one] = await request(1)
@@ -90,17 +90,17 @@ describe('a fetch from one leader', () => {
     const [two] = await request(1)
     expect([two!.nodeId, two!.asked]).toEqual([2, ['0@5']])
     two!.answer([{ partition: 0, offset: 5, values: ['x'] }])
-    expect(told(await fetching)).toEqual(['0: x 5-6 of 6'])
+    expect(partitionLines(await fetching)).toEqual(['0: x 5-6 of 6'])
   })
 
-  test('asks again after a silence, and gives up when it lasts', async () => {
+  test('fetches again after a timeout, and gives up when it lasts', async () => {
     const { fetcher, request } = scripted()
     const fetching = fetcher.fetch(at(5), { ...limits, maxWaitMs: 0 })
     const [one] = await request(1)
     one!.fail(silence())
     const [two] = await request(1)
     two!.answer([{ partition: 0, offset: 5, values: ['x'] }])
-    expect(told(await fetching)).toEqual(['0: x 5-6 of 6'])
+    expect(partitionLines(await fetching)).toEqual(['0: x 5-6 of 6'])
     const failing = fetcher.fetch(at(6), { ...limits, maxWaitMs: 0 }).catch((error) => error)
     let outcome: unknown
     void failing.then((error) => {
@@ -125,7 +125,7 @@ describe('a fetch from one leader', () => {
     })
   })
 
-  test('believes "out of range" only where the bounds say so too', async () => {
+  test('believes "out of range" only where the bounds confirm it', async () => {
     const { fetcher, script, request } = scripted()
     const fetching = fetcher.fetch(at(5), limits)
     const [one] = await request(1)
@@ -141,7 +141,7 @@ describe('a fetch from one leader', () => {
 })
 
 describe('a fetch from two leaders', () => {
-  /** Both asked, both silent so far: one parked request each. */
+  /** Both requested, both unanswered so far: one parked request each. */
   async function parked() {
     const made = scripted()
     const fetching = made.fetcher.fetch(at(0, 0, 0), limits)
@@ -156,7 +156,7 @@ describe('a fetch from two leaders', () => {
     ])
     first[1]!.answer([{ partition: 2, offset: 0 }])
     const [one, two] = (await made.request(2)).sort((a, b) => a.nodeId - b.nodeId)
-    // Whoever does not want to wait has to wait for these.
+    // Also a fetch without a wait has to wait for these.
     expect([one!.maxWaitMs, two!.maxWaitMs]).toEqual([20, 20])
     return { ...made, fetching, one: one!, two: two! }
   }
@@ -167,7 +167,7 @@ describe('a fetch from two leaders', () => {
       { partition: 0, offset: 0, values: ['a'] },
       { partition: 1, offset: 0 },
     ])
-    expect(told(await fetching)).toEqual(['0: a 0-1 of 1', '1:  0-0 of 0', '2:  0-0 of 0'])
+    expect(partitionLines(await fetching)).toEqual(['0: a 0-1 of 1', '1:  0-0 of 0', '2:  0-0 of 0'])
     const next = fetcher.fetch(at(1, 0, 0), limits)
     const [again] = await request(1)
     expect([again!.nodeId, again!.asked]).toEqual([1, ['0@1', '1@0']])
@@ -175,7 +175,7 @@ describe('a fetch from two leaders', () => {
       { partition: 0, offset: 1, values: ['b'] },
       { partition: 1, offset: 0 },
     ])
-    expect(told(await next)).toEqual(['0: b 1-2 of 2', '1:  0-0 of 0', '2:  0-0 of 0'])
+    expect(partitionLines(await next)).toEqual(['0: b 1-2 of 2', '1:  0-0 of 0', '2:  0-0 of 0'])
     const last = fetcher.fetch(at(2, 0, 0), limits)
     await request(1)
     two.answer([{ partition: 2, offset: 0, values: ['c'], stableEnd: 4 }])
@@ -199,7 +199,7 @@ describe('a fetch from two leaders', () => {
       { partition: 0, offset: 1 },
       { partition: 1, offset: 0 },
     ])
-    expect(told(await next)).toEqual(['0:  1-1 of 1', '1:  0-0 of 0', '2: c 0-1 of 1'])
+    expect(partitionLines(await next)).toEqual(['0:  1-1 of 1', '1:  0-0 of 0', '2: c 0-1 of 1'])
   })
 
   test('does not take an old "nothing new" for an answer', async () => {
@@ -222,10 +222,10 @@ describe('a fetch from two leaders', () => {
       { partition: 1, offset: 0 },
     ])
     asked[1]!.answer([{ partition: 2, offset: 0, values: ['d'] }])
-    expect(told(await next)).toEqual(['0:  1-1 of 1', '1:  0-0 of 0', '2: d 0-1 of 1'])
+    expect(partitionLines(await next)).toEqual(['0:  1-1 of 1', '1:  0-0 of 0', '2: d 0-1 of 1'])
   })
 
-  test('does not use what was asked from another offset', async () => {
+  test('does not use what was fetched from another offset', async () => {
     const { fetcher, fetching, request, one, two } = await parked()
     one.answer([
       { partition: 0, offset: 0, values: ['a'] },
@@ -237,7 +237,7 @@ describe('a fetch from two leaders', () => {
     const [again] = await request(1)
     expect([again!.nodeId, again!.asked]).toEqual([2, ['2@8']])
     again!.answer([{ partition: 2, offset: 8, values: ['new'] }])
-    expect(told(await next)).toEqual(['2: new 8-9 of 9'])
+    expect(partitionLines(await next)).toEqual(['2: new 8-9 of 9'])
   })
 
   test('ends after its wait although both stay parked', async () => {
@@ -250,7 +250,7 @@ describe('a fetch from two leaders', () => {
     ])
     first[1]!.answer([{ partition: 2, offset: 0 }])
     await made.request(2)
-    expect(told(await fetching)).toEqual(['0:  0-0 of 0', '1:  0-0 of 0', '2:  0-0 of 0'])
+    expect(partitionLines(await fetching)).toEqual(['0:  0-0 of 0', '1:  0-0 of 0', '2:  0-0 of 0'])
   })
 
   test('is one at a time, of each partition once', async () => {

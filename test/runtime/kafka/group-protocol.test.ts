@@ -14,7 +14,7 @@ const stages = [
 ]
 const nothing = { previous: [], generation: -1, round: 0 }
 
-describe('what members tell each other', () => {
+describe('what members exchange', () => {
   test('comes through, in an envelope that any Kafka tool can open', () => {
     const bytes = encodeSubscription(stages, { previous: [{ stage: 'b', partition: 1 }], generation: 4, round: 2 })
     expect(decodeSubscription(bytes)).toEqual({
@@ -48,7 +48,7 @@ describe('what members tell each other', () => {
     ])
   })
 
-  test('of another protocol is refused', () => {
+  test('of another protocol is rejected', () => {
     const expected = expect.objectContaining({ code: 'kafka_request_failed' })
     for (const bytes of [Buffer.alloc(0), Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3])]) {
       expect(() => decodeSubscription(bytes)).toThrow(expected)

@@ -11,20 +11,20 @@ afterEach(() => {
 })
 
 function beating(answers: Array<KafkaError | 'UNREACHABLE'>) {
-  const heard = { beats: 0, lost: 0 }
+  const counts = { beats: 0, lost: 0 }
   const heartbeat = createHeartbeat({
     intervalMs: 100,
     sessionTimeoutMs: 1_000,
     async beat() {
-      const answer = answers[Math.min(heard.beats++, answers.length - 1)]!
+      const answer = answers[Math.min(counts.beats++, answers.length - 1)]!
       if (answer === 'UNREACHABLE') throw new PipelineError('kafka_unreachable', 'no answer')
       return answer
     },
     lostCoordinator() {
-      heard.lost++
+      counts.lost++
     },
   })
-  const state = () => ({ current: heartbeat.isCurrent(), member: heartbeat.isMember(), ...heard })
+  const state = () => ({ current: heartbeat.isCurrent(), member: heartbeat.isMember(), ...counts })
   return { heartbeat, state }
 }
 
@@ -38,7 +38,7 @@ describe('a heartbeat', () => {
     expect(state()).toEqual({ current: false, member: false, beats: 10, lost: 0 })
   })
 
-  test('goes on beating through a rebalance, no longer current', async () => {
+  test('continues beating through a rebalance, no longer current', async () => {
     const { state } = beating(['NONE', 'REBALANCE_IN_PROGRESS', 'NONE'])
     await vi.advanceTimersByTimeAsync(550)
     expect(state()).toEqual({ current: false, member: true, beats: 5, lost: 0 })

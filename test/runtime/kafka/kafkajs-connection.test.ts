@@ -5,7 +5,7 @@ import { assertKafkajsVersion, kafkajsVersion, openEndpoint } from '../../../run
 const require = createRequire(import.meta.url)
 
 describe('the seam to kafkajs', () => {
-  test('fits the installed version and refuses every other', () => {
+  test('fits the installed version and rejects every other', () => {
     expect(require('kafkajs/package.json').version).toBe(kafkajsVersion)
     expect(() => assertKafkajsVersion(kafkajsVersion)).not.toThrow()
     expect(() => assertKafkajsVersion('2.2.5')).toThrow(
@@ -37,13 +37,13 @@ describe('the seam to kafkajs', () => {
     queue.destroy()
   })
 
-  test('tells the same failure once a second, whatever connection it is of', async () => {
-    const told: string[] = []
-    const log = (_level: string, message: string) => void told.push(message)
+  test('logs the same failure once a second over all connections', async () => {
+    const messages: string[] = []
+    const log = (_level: string, message: string) => void messages.push(message)
     const options = { clientId: 'c', connectTimeoutMs: 1_000, requestTimeoutMs: 1_000, log }
     const endpoints = await Promise.all([1, 2, 3].map(() => openEndpoint('127.0.0.1', 1, options)))
     for (const endpoint of endpoints) await expect(endpoint.connect()).rejects.toThrow()
-    expect(told.length).toBeGreaterThan(0)
-    expect(new Set(told).size).toBe(told.length)
+    expect(messages.length).toBeGreaterThan(0)
+    expect(new Set(messages).size).toBe(messages.length)
   })
 })

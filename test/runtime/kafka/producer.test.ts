@@ -15,7 +15,7 @@ function record(partition: number, bytes = 1): OutRecord {
   return { topic: 't', partition, key: null, value: Buffer.alloc(bytes) }
 }
 
-/** Brokers that refuse as `refuse` says, by node, partition and how many requests there were before. */
+/** Brokers that reject as `reject` says, by node, partition and how many requests there were before. */
 function scripted(
   refuse: (nodeId: number, partition: number, request: number) => KafkaError | 'SILENCE' | null,
   retryBudgetMs?: number,
@@ -49,7 +49,7 @@ function scripted(
 }
 
 describe('the producer', () => {
-  test('asks each leader once for all its partitions and numbers records on', async () => {
+  test('sends each leader one request for all its partitions and continues the sequence numbers', async () => {
     const { producer, seen } = scripted(() => null)
     await producer.send([record(0), record(1), record(0), record(2)])
     await producer.send([record(0)])
@@ -61,7 +61,7 @@ describe('the producer', () => {
     ])
   })
 
-  test('sends what was refused for a passing reason again, under the same numbers, to the new leader', async () => {
+  test('resends what was rejected for a transient reason, under the same numbers, to the new leader', async () => {
     const { producer, script, seen } = scripted((nodeId, partition) =>
       nodeId === 1 && partition === 2 ? 'NOT_LEADER_OR_FOLLOWER' : null,
     )
@@ -84,7 +84,7 @@ describe('the producer', () => {
     expect(seen).toEqual(['node 1: partition 0, 40/0+1', 'node 1: partition 0, 40/0+1'])
   })
 
-  test('sends nothing of a partition past what was refused', async () => {
+  test('sends nothing of a partition past what was rejected', async () => {
     // Large records take their time on a busy machine.
     const refuse = (_: number, __: number, request: number) => (request === 0 ? 'NOT_ENOUGH_REPLICAS' : null)
     const { producer, seen } = scripted(refuse, 10_000)
@@ -105,7 +105,7 @@ describe('the producer', () => {
     expect(seen).toEqual(['node 1: partition 0, 40/0+2', 'node 1: partition 0, 40/2+1', 'node 1: partition 0, 41/0+1'])
   })
 
-  test('gives up in the end, rejects only who was not served, and starts anew for the next', async () => {
+  test('gives up in the end, rejects only who was not served, and starts again for the next', async () => {
     const { producer, seen } = scripted((nodeId, _, request) =>
       nodeId === 2 && request < 50 ? 'NOT_ENOUGH_REPLICAS' : null,
     )
@@ -123,7 +123,7 @@ describe('the producer', () => {
     expect(seen.slice(before)).toEqual(['node 1: partition 0, 41/0+1'])
   })
 
-  test('says that nobody answered, when nobody did', async () => {
+  test('reports that no broker answered', async () => {
     const { producer } = scripted(() => 'SILENCE')
     await expect(producer.send([record(0)])).rejects.toMatchObject({
       code: 'kafka_unreachable',

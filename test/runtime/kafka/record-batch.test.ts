@@ -9,7 +9,7 @@ import { decodeRecordSet } from '../../../runtime/kafka/record-batch-decoder.ts'
 import { recordBytesMax, writeRecordBatch } from '../../../runtime/kafka/record-batch-encoder.ts'
 
 const seed = 20260802
-const place = { topic: 't', partition: 0, offset: 0 }
+const position = { topic: 't', partition: 0, offset: 0 }
 
 interface BatchOptions {
   readonly baseOffset?: number
@@ -20,7 +20,7 @@ interface BatchOptions {
   readonly lastOffsetDelta?: number
 }
 
-/** A batch as it would lie in the log: encoded by us, then given its place as a broker does. */
+/** A batch as in a log: encoded by us, then given its offset as by a broker. */
 function batch(records: ReadonlyArray<Partial<OutRecord>>, options: BatchOptions = {}): Buffer {
   const writer = createByteWriter(1)
   writeRecordBatch(
@@ -55,7 +55,7 @@ function marker(baseOffset: number, producerId: number, type: 'abort' | 'commit'
 }
 
 async function valuesOf(bytes: Buffer, aborted: Array<{ producerId: number; firstOffset: number }> = [], offset = 0) {
-  const { records, next } = await decodeRecordSet(bytes, { ...place, offset }, aborted)
+  const { records, next } = await decodeRecordSet(bytes, { ...position, offset }, aborted)
   return { values: records.map(({ offset: at, value }) => `${at}:${value}`), next }
 }
 
@@ -97,7 +97,7 @@ describe('encoded record batches', () => {
         const records = written.map((record) => ({ topic: 't', partition: 0, ...record }))
         const bytes = batch(records)
         expect(bytes.length).toBeLessThanOrEqual(61 + records.reduce((sum, record) => sum + recordBytesMax(record), 0))
-        const read = await decodeRecordSet(bytes, place, [])
+        const read = await decodeRecordSet(bytes, position, [])
         expect(read.next).toBe(records.length)
         expect(read.records.map(({ key, value, headers }) => ({ key, value, headers: { ...headers } }))).toEqual(
           written.map(({ key, value, headers }) => ({ key, value, headers: { ...headers } })),
@@ -128,7 +128,7 @@ describe('encoded record batches', () => {
 })
 
 describe('fetched record sets', () => {
-  test('are read from the offset asked for, across batches, and go on past the last one', async () => {
+  test('are read from the requested offset, across batches, and continue past the last one', async () => {
     const bytes = Buffer.concat([
       batch([text('a'), text('b'), text('c')], { baseOffset: 10 }),
       batch([text('d')], { baseOffset: 20 }),
@@ -149,11 +149,11 @@ describe('fetched record sets', () => {
   test('take the time of the batch where the topic is LogAppendTime', async () => {
     const bytes = batch([text('a'), text('b')], { attributes: 8 })
     bytes.writeBigInt64BE(1_800_000_000_000n, 35)
-    const { records } = await decodeRecordSet(sealed(bytes), place, [])
+    const { records } = await decodeRecordSet(sealed(bytes), position, [])
     expect(records.map(({ appendedAtMs }) => appendedAtMs)).toEqual([1_800_000_000_000, 1_800_000_000_000])
   })
 
-  test('leave out markers and aborted transactions, and go on past them', async () => {
+  test('leave out markers and aborted transactions, and continue past them', async () => {
     const bytes = Buffer.concat([
       batch([text('no')], { baseOffset: 0, producerId: 7, transactional: true }),
       batch([text('yes')], { baseOffset: 1, producerId: 8, transactional: true }),
@@ -172,11 +172,11 @@ describe('fetched record sets', () => {
     expect(await valuesOf(bytes, aborted)).toEqual({ values: ['1:yes', '3:again', '6:plain'], next: 9 })
   })
 
-  test('of a compacted log end where the batch says, not where the records do', async () => {
+  test('of a compacted log end at the end of the batch, not of its records', async () => {
     expect(await valuesOf(batch([text('a')], { lastOffsetDelta: 9 }))).toEqual({ values: ['0:a'], next: 10 })
   })
 
-  test('are unpacked; a codec that nobody knows is named', async () => {
+  test('are unpacked; an unknown codec is named', async () => {
     const packed = (codec: number, pack: (records: Buffer) => Buffer) => {
       const plain = batch([text('a'), text('b')])
       const bytes = Buffer.concat([plain.subarray(0, 61), pack(plain.subarray(61))])
@@ -191,7 +191,7 @@ describe('fetched record sets', () => {
     })
   })
 
-  test('that are damaged are refused', async () => {
+  test('that are damaged are rejected', async () => {
     const fail = (reason: string) => ({
       code: 'kafka_request_failed',
       message: `The record batch at offset 3 of t, partition 0, cannot be read: ${reason}`,

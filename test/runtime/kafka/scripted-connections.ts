@@ -1,5 +1,5 @@
 /**
- * Connections whose brokers answer what a test says: real request bytes go in, real response bytes come out, no
+ * Connections whose brokers answer what a test defines: real request bytes go in, real response bytes come out, no
  * network between.
  */
 import type { TopicPartition } from '../../../runtime/broker.ts'
@@ -18,7 +18,7 @@ export interface Script {
   readonly leaders: Map<number, number>
   /** Response body of a request to a node. */
   answer(nodeId: number, api: string, body: Buffer): Promise<Buffer> | Buffer
-  /** How often leaders were asked for. */
+  /** Number of leader lookups. */
   lookups: number
 }
 
@@ -100,7 +100,7 @@ export function producerIdAnswer(id: number): Buffer {
   return writer.bytes()
 }
 
-/** What a Fetch request asks for: its longest wait and each partition's offset. */
+/** What a Fetch request contains: its longest wait and each partition's offset. */
 export function readFetch(body: Buffer): { maxWaitMs: number; asked: Array<{ partition: number; offset: number }> } {
   const reader = createByteReader(body)
   reader.int32()
@@ -122,7 +122,7 @@ export function readFetch(body: Buffer): { maxWaitMs: number; asked: Array<{ par
   return { maxWaitMs, asked: asked.flat() }
 }
 
-export interface Answered {
+export interface AnsweredPartition {
   readonly partition: number
   readonly offset: number
   readonly values?: readonly string[]
@@ -131,7 +131,7 @@ export interface Answered {
 }
 
 /** Without values: nothing new, at the end. */
-export function fetchAnswer(partitions: readonly Answered[]): Buffer {
+export function fetchAnswer(partitions: readonly AnsweredPartition[]): Buffer {
   const writer = createByteWriter()
   writer.int32(0)
   writer.int16(0)

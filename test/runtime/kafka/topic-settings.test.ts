@@ -1,4 +1,4 @@
-/** Settings of topics from answers that a real cluster seldom gives: unknown for a moment, refused, kept secret. */
+/** Settings of topics from answers that a real cluster seldom gives: unknown for a moment, rejected, kept secret. */
 import { expect, test } from 'vitest'
 import { createByteReader } from '../../../runtime/kafka/byte-reader.ts'
 import { createByteWriter } from '../../../runtime/kafka/byte-writer.ts'
@@ -29,7 +29,7 @@ function answerOf(error: keyof typeof codes, reason: string | null, settings: Re
   return Buffer.from(writer.bytes())
 }
 
-/** Gives the answers one after the other, the last one again and again, and keeps what was asked. */
+/** Gives the answers one after the other, the last one again and again, and records the requests. */
 function answering(...answers: Buffer[]) {
   const asked: unknown[] = []
   const connections = scriptedConnections({
@@ -47,7 +47,7 @@ function answering(...answers: Buffer[]) {
 
 const unknown = answerOf('UNKNOWN_TOPIC_OR_PARTITION', null, [])
 
-test('a topic that a broker does not know yet is asked for again', async () => {
+test('a topic that a broker does not know yet is requested again', async () => {
   const { connections, asked } = answering(unknown, answerOf('NONE', null, [['retention.ms', '-1']]))
   expect(await topicSettings(connections, ['t', 't'], ['retention.ms'])).toEqual(
     new Map([['t', new Map([['retention.ms', '-1']])]]),
@@ -77,7 +77,7 @@ test('an error is reported with the reason that the broker gives and the right t
   expect(asked.length).toBe(1)
 })
 
-test('what the broker keeps to itself and what was not asked for is left out', async () => {
+test('what the broker hides and what was not requested is left out', async () => {
   const { connections } = answering(
     answerOf('NONE', null, [
       ['secret', null],

@@ -1,16 +1,16 @@
 /**
  * What happens to each call that a simulated process makes: how long the request and its answer are on their way, and whether one of them
- * is lost. Drawn one after the other from a seed, so that the same run has the same fates; asked by `simulated-process.ts`.
+ * is lost. Drawn one after the other from a seed, so that the same run has the same outcomes; called by `simulated-process.ts`.
  */
 import type { Random } from './random.ts'
 
 /** What a process calls: the store, Kafka's fetches and transactions, and all the rest of Kafka. */
 export type CallKind = 'claim' | 'load' | 'apply' | 'fetch' | 'transact' | 'join' | 'other'
 
-export interface CallFate {
+export interface CallOutcome {
   readonly requestMs: number
   readonly answerMs: number
-  /** A lost request was never executed, a lost answer tells nobody that it was. */
+  /** A lost request was never executed, a lost answer leaves the caller without its result. */
   readonly lost: 'nothing' | 'request' | 'answer'
   /** Arrives a second time, as a request does that is sent again because its answer was lost. */
   readonly isTwice: boolean
@@ -43,7 +43,7 @@ export const calmRates: CallRates = {
   latencyMaxMs: 1,
 }
 
-export function drawFate(random: Random, rates: CallRates, kind: CallKind): CallFate {
+export function drawCallOutcome(random: Random, rates: CallRates, kind: CallKind): CallOutcome {
   const happens = (rate: number) => random.below(1_000) < rate
   const lost = happens(rates.lostRequest) ? 'request' : happens(rates.lostAnswer) ? 'answer' : 'nothing'
   return {
