@@ -1,6 +1,6 @@
 /**
- * Dead letters on real servers: events in any partition and records as large as the broker takes go in; what is rejected is listed, repaired
- * and requeued, and every event is scored once, with the vector of the replay.
+ * Dead letters on real servers: events in any partition and records as large as the broker takes go in; what is rejected is listed,
+ * repaired and requeued, and every event is scored once, with the vector of the replay.
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
