@@ -36,11 +36,11 @@ export interface RejectedRecord {
 }
 
 /** `stage`: that rejected it. */
-export function deadLetterOf(stage: string, refused: RejectedRecord): DeadLetter {
-  const { key, value, headers, problems, ...place } = refused
+export function deadLetterOf(stage: string, rejected: RejectedRecord): DeadLetter {
+  const { key, value, headers, problems, ...location } = rejected
   return {
     stage,
-    ...place,
+    ...location,
     key: key?.subarray(0, keyBytesMax) ?? null,
     keyBytes: key?.length ?? null,
     value: value?.subarray(0, deadLetterValueBytesMax) ?? null,

@@ -129,8 +129,8 @@ describe('handbookEvents', () => {
     for (const event of handbookEvents(table)) {
       const row = Number(event.values.txId)
       const isTransaction = event.stream === 'transactions'
-      const place = isTransaction && publishedFirst.includes(row) ? row - 1.5 : row
-      const after = { time: eventTime(event), kind: isTransaction ? 0 : 1, row: place }
+      const rowOrder = isTransaction && publishedFirst.includes(row) ? row - 1.5 : row
+      const after = { time: eventTime(event), kind: isTransaction ? 0 : 1, row: rowOrder }
       const order = after.time - before.time || after.kind - before.kind || after.row - before.row
       if (order <= 0) wrong.push(before, event)
       if (after.time === before.time && after.kind > before.kind) ties++
