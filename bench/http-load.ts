@@ -30,7 +30,9 @@ export interface HttpLoadAnswer {
   /** Of the counted part, ms since 1970. */
   readonly fromMs: number
   readonly untilMs: number
-  /** From when a request was due to when the generator noticed it; waiting for a connection counts as the server's. Null in a closed loop. */
+  /**
+   * From when a request was due to when the generator noticed it; waiting for a connection counts as the server's. Null in a closed loop.
+   */
   readonly sendLagMs: LatencyMs | null
 }
 

@@ -1,4 +1,6 @@
-/** Pieces of one connection's HTTP/1.1 responses in, the status of each response once it is complete out. Pure; called by `http-load.ts`. */
+/**
+ * Pieces of one connection's HTTP/1.1 responses in, the status of each response once it is complete out. Pure; called by `http-load.ts`.
+ */
 import assert from 'node:assert/strict'
 
 const headEnd = Buffer.from('\r\n\r\n')

@@ -1,4 +1,7 @@
-/** Texts of options in, their values out, for commander: a wrong one is `InvalidArgumentError`, which the entry prints with the option's name. */
+/**
+ * Texts of options in, their values out, for commander: a wrong one is `InvalidArgumentError`, which the entry prints with the option's
+ * name.
+ */
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { InvalidArgumentError } from 'commander'

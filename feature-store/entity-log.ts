@@ -197,8 +197,8 @@ function makeRoom(log: EntityLog): void {
 }
 
 /**
- * In the store rows are in order of arrival, and a Redis that died in the middle of a step may hold some of them twice (decision 35). Most logs
- * came in order and are left alone.
+ * In the store rows are in order of arrival, and a Redis that died in the middle of a step may hold some of them twice (decision 35). Most
+ * logs came in order and are left alone.
  */
 function arrangeRows(log: EntityLog): void {
   const { rows, width, end } = log

@@ -76,24 +76,24 @@ export function createFeatureReader(options: ReaderOptions): FeatureReader {
         return { ok: false, problem: { code: 'entity_unknown', expected: [...entities.keys()], received: entityName } }
       }
       const indexesByPartition = new Map<number, number[]>()
-      keys.forEach((key, place) => {
+      keys.forEach((key, index) => {
         const partition = partitionOf(key)
         assert(
           partition >= 0 && partition < partitions,
           `partition ${partition} of key ${key} is not one of ${partitions}`,
         )
-        const places = indexesByPartition.get(partition)
-        if (places === undefined) indexesByPartition.set(partition, [place])
-        else places.push(place)
+        const indexes = indexesByPartition.get(partition)
+        if (indexes === undefined) indexesByPartition.set(partition, [index])
+        else indexes.push(index)
       })
       const reads = await Promise.all(
-        [...indexesByPartition].map(async ([partition, places]) => {
+        [...indexesByPartition].map(async ([partition, indexes]) => {
           const { position, logs } = await store.read(
             entityName,
             partition,
-            places.map((place) => keys[place]!),
+            indexes.map((index) => keys[index]!),
           )
-          return { partition, places, logs, reached: position === null ? null : eventTimeOf(position) }
+          return { partition, indexes, logs, reached: position === null ? null : eventTimeOf(position) }
         }),
       )
       const { asOf } = request
@@ -102,11 +102,11 @@ export function createFeatureReader(options: ReaderOptions): FeatureReader {
         return { ok: false, problem: { code: 'as_of_ahead', expected: reachedLeast, received: asOf } }
       }
       const items: KeyAnswer[] = new Array(keys.length)
-      for (const { partition, places, logs, reached } of reads) {
-        places.forEach((place, index) => {
-          const bytes = logs[index] ?? null
-          const key = keys[place]!
-          items[place] =
+      for (const { partition, indexes, logs, reached } of reads) {
+        indexes.forEach((keyIndex, i) => {
+          const bytes = logs[i] ?? null
+          const key = keys[keyIndex]!
+          items[keyIndex] =
             reached === null || bytes === null
               ? { found: false, key, partition }
               : entity.answer(key, partition, bytes, reached, request)
@@ -220,9 +220,9 @@ function factsUntil(log: EntityLog, instant: number, knownColumn: number | null)
   const { rows, width } = log
   let facts = 0
   let newest: number | null = null
-  for (let place = upperBound(log, instant, Number.POSITIVE_INFINITY) - 1; place >= log.start; place--) {
-    if (knownColumn !== null && rows[place * width + knownColumn]! > instant) continue
-    newest ??= rows[place * width]!
+  for (let index = upperBound(log, instant, Number.POSITIVE_INFINITY) - 1; index >= log.start; index--) {
+    if (knownColumn !== null && rows[index * width + knownColumn]! > instant) continue
+    newest ??= rows[index * width]!
     facts++
   }
   return { facts, newest }

@@ -1,4 +1,6 @@
-/** What the feature routes take and answer, as JSON schemas of one definition; enforced and shown in the API's description by `routes.ts`. */
+/**
+ * What the feature routes take and answer, as JSON schemas of one definition; enforced and shown in the API's description by `routes.ts`.
+ */
 import { failureResponse } from '../runtime/http/failure.ts'
 import { aggregateKinds } from '../schemas/definition/aggregates.ts'
 import type { Plan, StagePlan } from '../schemas/plan/plan.ts'

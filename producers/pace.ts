@@ -1,6 +1,6 @@
 /**
- * When each event is due: a pace and the events' numbers and times in, times since the start out. Pure; `produce` sleeps by it. The schedule
- * is fixed by its first event and never shifted by a slow broker (open loop).
+ * When each event is due: a pace and the events' numbers and times in, times since the start out. Pure; `produce` sleeps by it. The
+ * schedule is fixed by its first event and never shifted by a slow broker (open loop).
  */
 import assert from 'node:assert/strict'
 

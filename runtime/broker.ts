@@ -137,7 +137,8 @@ export interface Worker {
    * One transaction: all records and all offsets, or nothing. Resolves when it is committed; its records become readable a moment later.
    * Rejects with `topic_missing` (nothing was sent), `transaction_aborted` (nothing is visible: repeat it), `rebalance` (nothing is
    * visible: join again), `fenced` (close this worker and open a new one), `superseded` (another process has joined under this name: stop)
-   * or `kafka_unreachable` (whether it was committed is unknown: open a new worker and read `committed`). Without offsets only the producer's epoch fences it.
+   * or `kafka_unreachable` (whether it was committed is unknown: open a new worker and read `committed`). Without offsets only the
+   * producer's epoch fences it.
    */
   transact(records: readonly OutRecord[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
   /**

@@ -45,7 +45,8 @@ export interface RetryOptions {
 export interface Outage {
   /**
    * Resolves after the pause that is due before the next attempt, or at once where the signal is aborted: the caller checks it. Rejects
-   * with `error` where it is not retriable, and with an error of the same code that states how long it was tried where the bound is reached.
+   * with `error` where it is not retriable, and with an error of the same code that states how long it was tried where the bound is
+   * reached.
    */
   failed(error: unknown): Promise<void>
   /** The next failure is the first of another outage. */

@@ -90,7 +90,8 @@ async function fetchSchema(connection: RegistryConnection, id: number): Promise<
 
 /**
  * The client's errors do not distinguish a schema that does not exist, or is not Avro, from a wrong address, which answers 404 or anything
- * else. With a wrong address events must wait until somebody has fixed it, so the request is repeated to report the registry's own response.
+ * else. With a wrong address events must wait until somebody has fixed it, so the request is repeated to report the registry's own
+ * response.
  */
 async function explainFailure(connection: RegistryConnection, id: number, error: Error): Promise<NotAvro | null> {
   const { status, body } = await requestSchema(connection, id).catch(() => ({ status: null, body: null }))

@@ -21,9 +21,9 @@ export function createVirtualClock(startMs: number, { turnMs = 0 }: { readonly t
   function sleep(ms: number): Promise<void> {
     return new Promise((wake) => {
       const atMs = elapsedMs + Math.max(0, ms)
-      let place = sleepers.length
-      while (place > 0 && sleepers[place - 1]!.atMs > atMs) place--
-      sleepers.splice(place, 0, { atMs, wake })
+      let index = sleepers.length
+      while (index > 0 && sleepers[index - 1]!.atMs > atMs) index--
+      sleepers.splice(index, 0, { atMs, wake })
       if (isDriving) return
       isDriving = true
       setImmediate(drive)

@@ -1,4 +1,6 @@
-/** The checks of the doctor, one line each: an examination in, its checks out, in bounded time even when servers fail; called by `doctor`. */
+/**
+ * The checks of the doctor, one line each: an examination in, its checks out, in bounded time even when servers fail; called by `doctor`.
+ */
 
 import { createDeadline } from '../../runtime/deadline.ts'
 import { errorCatalogue, PipelineError } from '../../schemas/kernel/errors.ts'

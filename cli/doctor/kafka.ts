@@ -44,8 +44,8 @@ export function topicChecks(topics: readonly TopicReport[]): Check[] {
 }
 
 /**
- * A record that Kafka says was appended later than now shows that its clock is ahead. That it is behind cannot be detected without writing a
- * record, which the doctor does not do.
+ * A record that Kafka says was appended later than now shows that its clock is ahead. That it is behind cannot be detected without writing
+ * a record, which the doctor does not do.
  */
 async function clockChecks({ kafka, topics, clock }: Subject): Promise<Check[]> {
   const { broker } = await kafka.needed()

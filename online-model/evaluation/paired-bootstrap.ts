@@ -53,8 +53,8 @@ export const metrics = {
 
 /**
  * A resample weighs every entity by a draw of Poisson's distribution of mean 1, the same for both models: whole entities
- * are drawn or left out together, and the order of the rows by score, the expensive part, stays the same. Resamples of one class, useless for a
- * ranking, are left out; NaN bounds mean that all were. Both classes must be there.
+ * are drawn or left out together, and the order of the rows by score, the expensive part, stays the same. Resamples of one class, useless
+ * for a ranking, are left out; NaN bounds mean that all were. Both classes must be there.
  */
 export function pairedGain(
   rows: EvaluationRows,

@@ -37,8 +37,8 @@ interface EntityOfDay {
 
 /**
  * On each day an entity has its highest score and counts as positive where any of its events of that day is; the k highest are
- * investigated, and those found are left out on later days. The divisor is k, also on a day with fewer entities. With weights (negatives that
- * represent several) an entity takes as many of the k slots as its highest row weighs.
+ * investigated, and those found are left out on later days. The divisor is k, also on a day with fewer entities. With weights (negatives
+ * that represent several) an entity takes as many of the k slots as its highest row weighs.
  */
 export function precisionAtK(
   rows: EntityRows,

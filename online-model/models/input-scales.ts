@@ -8,8 +8,8 @@ export interface InputScales {
 }
 
 /**
- * Standardised inputs are held within this: an amount a hundred deviations out carries no more information than one of ten, and must not throw a
- * gradient or a score that far.
+ * Standardised inputs are held within this: an amount a hundred deviations out carries no more information than one of ten, and must not
+ * throw a gradient or a score that far.
  */
 export const inputMax = 10
 

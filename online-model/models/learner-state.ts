@@ -1,6 +1,6 @@
 /**
- * The state of a learner as bytes, and back: named typed arrays behind a line of JSON that identifies the learner. Called by every learner's
- * `save` and start.
+ * The state of a learner as bytes, and back: named typed arrays behind a line of JSON that identifies the learner. Called by every
+ * learner's `save` and start.
  */
 import assert from 'node:assert/strict'
 import { isDeepStrictEqual } from 'node:util'

@@ -1,4 +1,7 @@
-/** The trainer's Prometheus metrics: progress of its inputs, rows matured and learnt, outcomes of candidates, quality. Made by the command. */
+/**
+ * The trainer's Prometheus metrics: progress of its inputs, rows matured and learnt, outcomes of candidates, quality. Made by the
+ * command.
+ */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import { createEvaluationGauges } from '../evaluation/gauges.ts'
 import type { StoreStatus } from '../training-store/store.ts'

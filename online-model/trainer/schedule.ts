@@ -7,7 +7,9 @@ import type { LearnPlan, RetrainPlan } from '../../schemas/plan/learn-plan.ts'
 export interface Schedule {
   /** Event time of the newest row learnt from when weights were last published, ms; before that of the first row, null without one. */
   readonly publishedMs: number | null
-  /** Event time and rows up to which the set had matured at the last retraining, regardless of its outcome; before that at the first row. */
+  /**
+   * Event time and rows up to which the set had matured at the last retraining, regardless of its outcome; before that at the first row.
+   */
   readonly retrainedMs: number | null
   readonly retrainedRows: number
 }

@@ -8,7 +8,10 @@ import { createQuality } from './quality.ts'
 /** Raised with every change of the tables: an older file is built again. */
 export const layoutVersion = 5
 
-/** Columns of a prediction, in order; the features follow. `shadow`: JSON of [version, score] pairs, null where no version scored in shadow. */
+/**
+ * Columns of a prediction, in order; the features follow. `shadow`: JSON of [version, score] pairs, null where no version scored in
+ * shadow.
+ */
 const predictionColumns = [
   ['id', 'VARCHAR'],
   ['time_ms', 'BIGINT'],

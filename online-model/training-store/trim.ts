@@ -1,6 +1,6 @@
 /**
- * Keeps a training store within its bounds: what is too old is removed, and of too many negatives a share, chosen by a hash of the id, stays and
- * weighs more. Called in the transaction of a batch.
+ * Keeps a training store within its bounds: what is too old is removed, and of too many negatives a share, chosen by a hash of the id,
+ * stays and weighs more. Called in the transaction of a batch.
  */
 import type { Session } from './database.ts'
 import type { Layout } from './layout.ts'

@@ -1,7 +1,7 @@
 /**
- * Distinguishes a process that took over this worker's name from a stale join of the worker itself. A busy broker may handle a join of an earlier
- * process, which was killed, after the join of its successor: such a member never sends a heartbeat and is removed after a session timeout.
- * Called by the worker's supervision.
+ * Distinguishes a process that took over this worker's name from a stale join of the worker itself. A busy broker may handle a join of an
+ * earlier process, which was killed, after the join of its successor: such a member never sends a heartbeat and is removed after a session
+ * timeout. Called by the worker's supervision.
  */
 import type { BrokerGroups } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'

@@ -61,8 +61,8 @@ export interface Label {
   /** Stream that reports outcomes, under the id of the scored event; the latest report by its own time holds. */
   readonly from: AnyStream
   /**
-   * The outcome of every report (0 or 1), or the field of `from` that holds it: a number or flag. Where an optional field is missing, the report
-   * withdraws the earlier one.
+   * The outcome of every report (0 or 1), or the field of `from` that holds it: a number or flag. Where an optional field is missing, the
+   * report withdraws the earlier one.
    */
   readonly value: number | FieldRef<number> | FieldRef<boolean>
   /** An event that nothing was reported of has this value once `after` of event time has passed. */

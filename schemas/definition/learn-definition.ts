@@ -16,7 +16,9 @@ export function better(metric: QualityMetric): Better {
 export interface LearnDefinition {
   /** Learn from every label as it matures, and publish the weights at intervals (6h by default). */
   readonly continuously?: boolean | { readonly publishEvery: Duration }
-  /** Train again from the log: at intervals, after a number of newly matured rows, or both; on rows of any age unless `over` bounds it. */
+  /**
+   * Retrain from the log: at an interval, after so many newly matured rows, or both; on all rows kept, or on those not older than `over`.
+   */
   readonly retrain?: { readonly every?: Duration; readonly rows?: number; readonly over?: Duration }
   /** By default, better by average precision. */
   readonly promoteIf?: Better

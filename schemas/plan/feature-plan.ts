@@ -2,7 +2,10 @@
 import type { Aggregate, Derived, FieldRef, Input } from '../definition/definition.ts'
 import type { EventValues, FieldValue, RejectCode } from '../kernel/event.ts'
 
-/** A derive function failed on one event: the fault lies in the event or the definition, never in the environment. The event becomes a dead letter. */
+/**
+ * A derive function failed on one event: the fault lies in the event or the definition, never in the environment. The event becomes a
+ * dead letter.
+ */
 export class FeatureFailed extends Error {
   readonly code: RejectCode
   readonly feature: string

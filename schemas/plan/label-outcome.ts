@@ -1,4 +1,7 @@
-/** The outcome that a label event reports: 0, 1, or null, which withdraws an earlier one. Called wherever labels are joined to predictions. Pure. */
+/**
+ * The outcome that a label event reports: 0, 1, or null, which withdraws an earlier one. Called wherever labels are joined to
+ * predictions. Pure.
+ */
 import type { EventValues, FieldValue } from '../kernel/event.ts'
 import type { LabelPlan } from './plan.ts'
 

@@ -1,6 +1,6 @@
 /**
- * How a record identifies its writer's schema: Avro's single-object encoding begins with two marker bytes and the CRC-64-AVRO fingerprint of
- * the writer's schema, the Confluent wire format with a zero byte and the schema's id in a registry.
+ * How a record identifies its writer's schema: Avro's single-object encoding begins with two marker bytes and the CRC-64-AVRO fingerprint
+ * of the writer's schema, the Confluent wire format with a zero byte and the schema's id in a registry.
  */
 import type avro from 'avsc'
 

@@ -1,6 +1,7 @@
 /**
  * A rejected record in, its dead letter out: cut so that the rejected topic always takes it, and complete enough to be requeued to the
- * raw topic after repair. Called by the batch loop and everything else that rejects events; only this file names the headers of a requeued event.
+ * raw topic after repair. Called by the batch loop and everything else that rejects events; only this file names the headers of a requeued
+ * event.
  */
 import type { Problem } from '../kernel/event.ts'
 import type { DeadLetter } from './records.ts'
@@ -35,11 +36,11 @@ export interface RejectedRecord {
 }
 
 /** `stage`: that rejected it. */
-export function deadLetterOf(stage: string, refused: RejectedRecord): DeadLetter {
-  const { key, value, headers, problems, ...place } = refused
+export function deadLetterOf(stage: string, rejected: RejectedRecord): DeadLetter {
+  const { key, value, headers, problems, ...location } = rejected
   return {
     stage,
-    ...place,
+    ...location,
     key: key?.subarray(0, keyBytesMax) ?? null,
     keyBytes: key?.length ?? null,
     value: value?.subarray(0, deadLetterValueBytesMax) ?? null,

@@ -188,7 +188,7 @@ function fromWatermarkFields({ sources, heard, asks }: WatermarkFields): Waterma
 
 function watermarkSchema(name: string, namespace: string): AvroSchema {
   const positionName = `${name}_place`
-  const place = record(positionName, namespace, { time: instant, order: 'long' })
+  const position = record(positionName, namespace, { time: instant, order: 'long' })
   const source = record(
     `${name}_source`,
     namespace,
@@ -197,7 +197,7 @@ function watermarkSchema(name: string, namespace: string): AvroSchema {
       watermark: instant,
       order: 'long',
       idle: 'boolean',
-      until: ['null', place],
+      until: ['null', position],
       horizon: ['null', instant],
     },
     undefined,

@@ -45,7 +45,10 @@ export interface SourceProgress {
   /** Canonical position that the task has passed: from now on it sends nothing at or before it, except late events. */
   readonly watermark: number
   readonly order: number
-  /** Event time that retention of its facts counts from, see `TaskPosition`; what it sends from now on was checked against this or later. Null: unknown. */
+  /**
+   * Event time that retention of its facts counts from, see `TaskPosition`; what it sends from now on was checked against this or later.
+   * Null: unknown.
+   */
   readonly retentionWatermark: number | null
   /** The task is at the end of its inputs: events at or before the positions that it has observed need not wait for it ... */
   readonly idle: boolean

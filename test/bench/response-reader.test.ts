@@ -20,6 +20,6 @@ test('what cannot be distinguished is a mistake, not a figure', () => {
   expect(() => read()(Buffer.from('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'))).toThrow(
     'without its length',
   )
-  expect(() => read()(Buffer.concat([response(200, 'a'), response(200, 'b')]))).toThrow('more came than was asked for')
+  expect(() => read()(Buffer.concat([response(200, 'a'), response(200, 'b')]))).toThrow('more came than was requested')
   expect(() => read()(Buffer.alloc(20_000))).toThrow('a head of more than 16384 bytes')
 })

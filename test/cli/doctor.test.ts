@@ -357,7 +357,7 @@ describe('stored state', () => {
     runner.broker.truncate('clicks', busy.partition, busy.end)
     expect((await looked(subject))[2]).toBe(
       `FAIL  position user: Redis is behind Kafka's committed offsets in partitions ${busy.partition}, and retention has ` +
-        `removed what lies between. Rebuild the state: ${rebuild}`,
+        `removed what is between. Rebuild the state: ${rebuild}`,
     )
   })
 

@@ -27,7 +27,7 @@ describe('topics', () => {
     const before = await topics()
     expect(before.code).toBe(1)
     expect(before.out).toEqual([
-      '         topic                   role         partitions  retention     timestamps  cleanup  offsets',
+      '         topic                   role         partitions  retention    timestamps  cleanup  offsets',
       'MISSING  transactions            raw          - / 2       - / 38d',
       'MISSING  chargebacks             raw          - / 2       - / 38d',
       'MISSING  card-fraud.terminal     repartition  - / 2       - / 38d',
@@ -64,7 +64,7 @@ describe('topics', () => {
     const after = await topics()
     expect([after.code, after.out[1]]).toEqual([
       0,
-      'ok  transactions            raw          2 / 2       38d / 38d            LogAppendTime  delete   1',
+      'ok  transactions            raw          2 / 2       38d / 38d          LogAppendTime  delete   1',
     ])
     expect((await topics('--create')).out.some((line) => line.startsWith('created'))).toBe(false)
   })
@@ -88,7 +88,7 @@ describe('topics', () => {
     const { code, out } = await topics()
     expect(code).toBe(1)
     expect(out[2]).toBe(
-      'WRONG  chargebacks             raw          2 / 2       7d / 38d             CreateTime     delete   0',
+      'WRONG  chargebacks             raw          2 / 2       7d / 38d           CreateTime     delete   0',
     )
     expect(out.slice(-3)).toEqual([
       'chargebacks: message.timestamp.type expected LogAppendTime, received CreateTime; ' +

@@ -215,7 +215,7 @@ describe('a change', () => {
       'v1 is the champion again; v2 was rolled back, and only models promote makes it the champion again.',
     ])
     expect((await models('rollback')).err[0]).toBe(
-      'error: Nothing was changed: there is no version before v1 to go back to.',
+      'error: Nothing was changed: there is no version before v1 to roll back to.',
     )
     expect((await models('promote', 'v2')).out).toEqual([
       'v2 is the champion now instead of v1. Its rollback is cleared.',

@@ -1,6 +1,6 @@
 /**
- * Models change while events flow, by the command as a user types it: nothing is lost or scored twice, and every prediction names its version,
- * in shadow too.
+ * Models change while events flow, by the command as a user types it: nothing is lost or scored twice, and every prediction names its
+ * version, in shadow too.
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

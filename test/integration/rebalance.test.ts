@@ -1,6 +1,6 @@
 /**
- * Processes start and stop under load on real servers: stopped, killed and removed, killed and left to their session. Who takes the tasks, how
- * soon the first prediction comes out of them again, and that nothing is lost, doubled or changed.
+ * Processes start and stop under load on real servers: stopped, killed and removed, killed and left to their session. Who takes the tasks,
+ * how soon the first prediction comes out of them again, and that nothing is lost, doubled or changed.
  */
 import { expect, inject, test } from 'vitest'
 import { type Command, startCommand } from '../support/command.ts'

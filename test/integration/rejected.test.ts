@@ -1,6 +1,6 @@
 /**
- * Dead letters on real servers: events in any partition and records as large as the broker takes go in; what is rejected is listed, repaired
- * and requeued, and every event is scored once, with the vector of the replay.
+ * Dead letters on real servers: events in any partition and records as large as the broker takes go in; what is rejected is listed,
+ * repaired and requeued, and every event is scored once, with the vector of the replay.
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -94,7 +94,7 @@ test('rejected events can be repaired and requeued, regardless of size, and are 
   await producer.send([
     { topic, partition: 1, key: null, value: bad, headers: { trace: Buffer.from('t1'), large: Buffer.alloc(900_000) } },
   ])
-  await until('all have their fate', () => predictions.length === 198 && deadLetters.length === 4)
+  await until('all are processed', () => predictions.length === 198 && deadLetters.length === 4)
   await stopped(first)
 
   const lengths = deadLetters.map(({ keyBytes, valueBytes, stage }) => `${stage} ${keyBytes} ${valueBytes}`).sort()

@@ -137,7 +137,7 @@ test('a version that was rolled back is promoted again by a command only', async
   const { writer } = await withVersions(2)
   await writer.promote('v1', cause)
   const back = { ...cause, from: 'v1', fits: () => true }
-  expect(await writer.rollback(back)).toMatchObject({ why: 'there is no version before v1 to go back to' })
+  expect(await writer.rollback(back)).toMatchObject({ why: 'there is no version before v1 to roll back to' })
   await writer.promote('v2', cause)
   expect(await writer.rollback(back)).toMatchObject({ accepted: false, first: { version: 'v2' } })
   expect(await writer.rollback({ ...back, from: 'v2' })).toMatchObject({ accepted: true, change: { version: 'v1' } })

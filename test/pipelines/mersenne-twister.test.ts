@@ -112,7 +112,7 @@ describe('createPythonRandom', () => {
     const indexes = [...random.sample(length, count)]
     expect(indexes.slice(0, 5)).toEqual(first)
     expect(new Set(indexes).size).toBe(count)
-    expect(indexes.reduce((total, place) => total + place, 0)).toBe(sum)
+    expect(indexes.reduce((total, index) => total + index, 0)).toBe(sum)
     expect(random.double()).toBe(next)
   })
 

@@ -20,7 +20,7 @@ async function runWith(
   await send(runner)
   await runner.sendAll(good.slice(2))
   const worker = runner.start()
-  await worker.until('all have their fate', () => {
+  await worker.until('all are processed', () => {
     const { totals } = worker.metrics
     return totals.predictions === 3 && totals.rejected === rejected
   })
@@ -176,7 +176,7 @@ test('duplicates are dropped without a trace, the first one wins', async () => {
   await runner.sendAll([click('a', 'anna', 1), click('b', 'anna', 3, { amount: 9 })])
   await runner.sendAll(good.slice(3))
   const worker = runner.start()
-  await worker.until('all have their fate', () => {
+  await worker.until('all are processed', () => {
     const { totals } = worker.metrics
     return totals.predictions === 4 && totals.duplicates === 2
   })

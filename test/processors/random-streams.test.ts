@@ -135,7 +135,7 @@ function vectors({ plan }: RandomPipeline, run: InstantRun): Map<string, string>
   }
   for (const { value } of run.records(plan.rejected.topic).flat()) {
     const { topic, partition, offset, problems } = plan.rejected.codec.decode(value!)
-    found.set(`letter of ${topic} ${partition} ${offset}`, problems.map(({ code }) => code).join())
+    found.set(`dead letter of ${topic} ${partition} ${offset}`, problems.map(({ code }) => code).join())
   }
   return found
 }

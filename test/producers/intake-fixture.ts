@@ -21,7 +21,7 @@ export const nowMs = Date.UTC(2024, 0, 2)
 const clock = {
   nowMs: () => nowMs,
   elapsedMs: () => 0,
-  sleep: () => Promise.reject(new Error('nobody sleeps')),
+  sleep: () => Promise.reject(new Error('not expected to sleep')),
   turn: systemClock.turn,
 }
 /** A deadline that never comes. */

@@ -135,7 +135,7 @@ describe('assignTasks', () => {
     const members = had.length
     let best = Number.POSITIVE_INFINITY
     const quotas = had.map(() => partitions.map(() => 0))
-    const place = (stage: number): void => {
+    const assign = (stage: number): void => {
       if (stage === partitions.length) {
         if (spread(quotas.map((row) => row.reduce((sum, count) => sum + count, 0))) > 1) return
         let moved = 0
@@ -153,10 +153,10 @@ describe('assignTasks', () => {
         quotas.forEach((row, at) => {
           row[stage] = base + (bits.includes(at) ? 1 : 0)
         })
-        place(stage + 1)
+        assign(stage + 1)
       }
     }
-    place(0)
+    assign(0)
     return best
   }
 

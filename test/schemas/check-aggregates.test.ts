@@ -172,8 +172,8 @@ describe('aggregates', () => {
   test('a misspelt timestamp field is one mistake, not two', () => {
     const at = undefined as never
     const odd = count(returns, { by: shop, over: '7d', at })
-    const placed = count(returns, { by: shop, over, at: returns.fields.orderedAt })
-    expect(mistakes({ features: { count: count(orders, { by: buyer, over }), placed, odd } })).toEqual([
+    const dated = count(returns, { by: shop, over, at: returns.fields.orderedAt })
+    expect(mistakes({ features: { count: count(orders, { by: buyer, over }), dated, odd } })).toEqual([
       'features.odd.at: expected a timestamp field of returns that is never missing, received nothing',
     ])
   })

@@ -180,8 +180,8 @@ const unscored: fc.Arbitrary<RepartitionRecord> = fc.record({
 /** Each record type with its codec and what its codec calls itself in errors. */
 const cases: ReadonlyArray<[kind: string, what: string, codec: RecordCodec<unknown>, record: fc.Arbitrary<unknown>]> = [
   ['repartition watermark', 'shop repartition', shopRepartition.codec as RecordCodec<unknown>, watermark],
-  ['scored hop event', 'shop repartition', shopRepartition.codec as RecordCodec<unknown>, scored],
-  ['other hop event', 'shop repartition', shopRepartition.codec as RecordCodec<unknown>, unscored],
+  ['scored repartition event', 'shop repartition', shopRepartition.codec as RecordCodec<unknown>, scored],
+  ['other repartition event', 'shop repartition', shopRepartition.codec as RecordCodec<unknown>, unscored],
   ['prediction', 'prediction', plan.predictions.codec as RecordCodec<unknown>, prediction],
   ['rejection', 'rejection', plan.rejected.codec as RecordCodec<unknown>, rejection],
   ['model version', 'registry', plan.models.codec as RecordCodec<unknown>, version],

@@ -12,8 +12,8 @@ import { createRandom, type Random } from '../../testing/random.ts'
 import { click, clicksPipeline, refund } from '../support/clicks.ts'
 
 /**
- * The order in which events are sent, and so what is known of their vectors. `ordered`: in event time, while the workers run. `disorder`: as
- * far out of order as the definition allows, before the workers come. `late`: anyhow, while they run.
+ * The order in which events are sent, and so what is known of their vectors. `ordered`: in event time, while the workers run. `disorder`:
+ * as far out of order as the definition allows, before the workers come. `late`: anyhow, while they run.
  */
 export type Order = 'ordered' | 'disorder' | 'late'
 

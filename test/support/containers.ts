@@ -1,4 +1,7 @@
-/** A Kafka and a Redis in containers for one test run, where Docker's engine answers; called by the global set-up and by Vitest's settings. */
+/**
+ * A Kafka and a Redis in containers for one test run, where Docker's engine answers; called by the global set-up and by Vitest's
+ * settings.
+ */
 import { GenericContainer, getContainerRuntimeClient, type StartedTestContainer, Wait } from 'testcontainers'
 import { freePort } from '../../runtime/servers/free-port.ts'
 import { brokerSettings } from '../../runtime/servers/local-kafka.ts'

@@ -1,6 +1,6 @@
 /**
- * Producers that are not ours, for tests on a real Kafka: the Java one from Kafka's own jars, kcat (librdkafka) and Python clients. Lines of
- * `key|value` are sent to one topic with the given compression.
+ * Producers that are not ours, for tests on a real Kafka: the Java one from Kafka's own jars, kcat (librdkafka) and Python clients. Lines
+ * of `key|value` are sent to one topic with the given compression.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'

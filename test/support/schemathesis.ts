@@ -2,9 +2,13 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-const places = ['st', 'schemathesis', fileURLToPath(new URL('../../.millrace/schemathesis/bin/st', import.meta.url))]
+const candidates = [
+  'st',
+  'schemathesis',
+  fileURLToPath(new URL('../../.millrace/schemathesis/bin/st', import.meta.url)),
+]
 
 /** Null where there is none. */
 export function findSchemathesis(): string | null {
-  return places.find((place) => spawnSync(place, ['--version']).status === 0) ?? null
+  return candidates.find((path) => spawnSync(path, ['--version']).status === 0) ?? null
 }
