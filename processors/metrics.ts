@@ -100,7 +100,7 @@ function createInstruments(registry: Registry) {
     ),
     duplicates: counter('millrace_duplicates_total', 'Events dropped as duplicates.', ['stage']),
     requeued: counter('millrace_replayed_events_total', 'Requeued dead letters that a stage folded.', ['stage']),
-    restored: counter('millrace_refolded_total', 'Events folded again to restore the store up to Kafka.', ['stage']),
+    restored: counter('millrace_restored_total', 'Events folded again to restore the store up to Kafka.', ['stage']),
     late: gauge('millrace_late_events', 'Events that arrived after the frontier had passed them.', ofTask),
     early: gauge('millrace_released_early_events', 'Events released before all sources had passed them.', ofTask),
     held: gauge('millrace_held_events', 'Events held to be put in order.', ofTask),

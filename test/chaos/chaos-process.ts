@@ -186,7 +186,7 @@ export function createChaosProcess(
     // Gauges of a task start over when it is opened again.
     own.counts.late = Math.max(own.counts.late, sum('millrace_late_events'))
     own.counts.releasedEarly = Math.max(own.counts.releasedEarly, sum('millrace_released_early_events'))
-    own.counts.restored = Math.max(own.counts.restored, sum('millrace_refolded_total'))
+    own.counts.restored = Math.max(own.counts.restored, sum('millrace_restored_total'))
   }
 
   const one: ChaosProcess = {
