@@ -22,8 +22,10 @@ if (!hasServers) {
 
 const timeouts = { testTimeout: 120_000, hookTimeout: 120_000 }
 
-/** Not beside others: one asks which ports are free, the others set Redis's memory and its policy, or measure how soon another takes over. */
-const alone = ['doctor', 'local-servers', 'rebalance', 'redis-store'].map((name) => `test/integration/${name}.test.ts`)
+/** Not beside others: they ask which ports are free, set Redis's memory and policy, or wait for how soon another process takes over. */
+const alone = ['doctor', 'local-servers', 'rebalance', 'redis-store', 'stop'].map(
+  (name) => `test/integration/${name}.test.ts`,
+)
 
 /** Each in a namespace of its own, so that two files go side by side; after all that only computes. */
 const servers = {

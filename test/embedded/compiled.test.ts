@@ -33,13 +33,13 @@ test('has the commands of the sources', { timeout: 60_000 }, () => {
 test.each([
   ['compiled', 'pipelines/card-fraud.js'],
   ['in TypeScript', 'pipelines/card-fraud.ts'],
-  ['in TypeScript that awaits', 'test/fixtures/compiled-awaits.ts'],
+  ['in TypeScript that awaits', 'test/cli/fixtures/compiled-awaits.ts'],
 ])('takes a definition %s', { timeout: 60_000 }, (_, definition) => {
   const path = definition.endsWith('.js') ? join(folder, definition) : definition
   if (path.includes('awaits')) {
     writeFileSync(
       join(root, path),
-      "const { default: pipeline } = await import('../../pipelines/card-fraud.ts')\nexport default pipeline\n",
+      "const { default: pipeline } = await import('../../../pipelines/card-fraud.ts')\nexport default pipeline\n",
     )
     onTestFinished(() => rmSync(join(root, path)))
   }

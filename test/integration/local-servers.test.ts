@@ -84,7 +84,7 @@ const noJava = await findJava(process.env).then(
 )
 
 describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' : ` (left out: ${noJava})`}`, () => {
-  test('kept servers: one start at a time, and the next one finds ports, topics and rekeys', async () => {
+  test('kept servers: one start at a time, and the next one finds its ports, topics and keys again', async () => {
     const folder = await ownFolder()
     const lines: string[] = []
     const first = await findServers({ servers: 'local', folder, printLine: (line) => lines.push(line) })
@@ -173,7 +173,7 @@ describe.skipIf(noJava !== undefined)(`local servers${noJava === undefined ? '' 
     const folder = await ownFolder()
     const script =
       "import { findServers } from './runtime/servers/local-servers.ts'\n" +
-      `await findServers({ folder: ${JSON.stringify(folder)}, ephemeral: true, say: () => undefined })\n` +
+      `await findServers({ folder: ${JSON.stringify(folder)}, ephemeral: true, printLine: () => undefined })\n` +
       "console.log('up')\nsetInterval(() => undefined, 1_000)"
     const parent: ChildProcess = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', script], {
       cwd: repository,
