@@ -43,7 +43,7 @@ function declareBacktest({ command, act }: Declare): void {
     ]),
   )
     .option('--test-from <day>', 'first day of the test week (default for the handbook: 2018-08-08)', dayOption)
-    .addOption(new Option('--lines <name...>', 'compute compute only these lines of the table').choices(lineNames))
+    .addOption(new Option('--lines <name...>', 'compute only these lines of the table').choices(lineNames))
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./backtest.ts')).backtestCommand(definition, options, context)),
@@ -74,7 +74,7 @@ function declareVerify({ command, act }: Declare): void {
         .default(1)
         .conflicts('embedded'),
     )
-    .option('--seed <seed>', 'seed seed of the generated events; 0 is the published data set', wholeOption(0, 524_287))
+    .option('--seed <seed>', 'of the generated events; 0 is the published data set', wholeOption(0, 524_287))
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./verify.ts')).verifyCommand(definition, options, context)),

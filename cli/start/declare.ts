@@ -27,7 +27,7 @@ export function declareStartCommand({ program, act }: Declare): void {
         .argParser(positiveOption)
         .conflicts('rate'),
     )
-    .option('--seed <seed>', 'seed seed of the generated events; 0 is the published data set', wholeOption(0, 524_287))
+    .option('--seed <seed>', 'of the generated events; 0 is the published data set', wholeOption(0, 524_287))
     .option('--json <file>', 'write the figures of the paced part to a file as well', outputFileOption)
     .addHelpText('after', `\nExamples:\n${startExamples}`)
     .showHelpAfterError(`For example:\n${startExamples}\nmillrace start --help shows all options.`)
