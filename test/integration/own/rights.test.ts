@@ -129,7 +129,8 @@ test('a pipeline runs with the documented rights, and every command with those o
   })
   expect(answer.status, await answer.text()).toBeLessThan(300)
   await vi.waitFor(
-    async () => expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/^millrace_predictions_total\S* 19\d/m),
+    async () =>
+      expect(await (await fetch(`${url}/metrics`)).text()).toMatch(/^millrace_predictions_total\S* (199|200)$/m),
     { timeout: 60_000, interval: 100 },
   )
 
