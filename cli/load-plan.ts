@@ -1,12 +1,13 @@
 /** The path of a definition file in, its plan out; every command that takes a definition calls it. */
 import { existsSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { resolve, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { isCompiled } from '../runtime/package-folder.ts'
+import { codeFolder, isCompiled } from '../runtime/package-folder.ts'
 import type { Pipeline } from '../schemas/definition/definition.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { compile } from '../schemas/plan/compile.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
+import { refuseDoubledKeys } from './doubled-keys.ts'
 
 /** Rejects with `usage` where there is no such file, with `definition_invalid` where it is no definition or one with mistakes. */
 export async function loadPlan(path: string, namespace: string): Promise<Plan> {
@@ -22,6 +23,8 @@ async function loadPipeline(path: string): Promise<Pipeline> {
       `There is no file ${path}: expected a definition, such as pipelines/card-fraud.ts.`,
     )
   }
+  // What `npm run build` compiled was looked at there.
+  if (!isCompiled || !absolute.startsWith(`${codeFolder}${sep}`)) await refuseDoubledKeys(path)
   let loaded: { readonly default?: unknown }
   try {
     loaded = await importModule(absolute)

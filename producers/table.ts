@@ -2,7 +2,7 @@
  * The columns of a file in, a reader that turns its rows into events out; called by `csv.ts` and `parquet.ts`. Missing columns are reported
  * once, before the first row, with the `--map` that would fix them.
  */
-import { editsBetween } from '../runtime/nearest-name.ts'
+import { editsBetween } from '../schemas/kernel/nearest-name.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { FieldPlan } from '../schemas/kernel/event.ts'
 import type { StreamPlan } from '../schemas/plan/plan.ts'

@@ -1,8 +1,8 @@
 /** The filters of `tail` in, for each kind of record whether it is shown out. A filter that does not apply to a kind is wrong usage. */
 import type { LogRecord } from '../../runtime/broker.ts'
-import { nearestName } from '../../runtime/nearest-name.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { EventValues, RejectCode } from '../../schemas/kernel/event.ts'
+import { nearestName } from '../../schemas/kernel/nearest-name.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import type { DeadLetter, Prediction, RegistryRecord } from '../../schemas/wire/records.ts'
 import type { Condition } from '../option-values.ts'

@@ -3,8 +3,8 @@
  * is taken out of it, without waiting for its session to end.
  */
 import type { Broker, GroupView, Task } from '../../runtime/broker.ts'
-import { nearestName } from '../../runtime/nearest-name.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { nearestName } from '../../schemas/kernel/nearest-name.ts'
 import { type CommandContext, sharedNames } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'

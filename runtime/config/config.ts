@@ -3,7 +3,7 @@
  * nothing else reads the environment.
  */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import { nearestName } from '../nearest-name.ts'
+import { nearestName } from '../../schemas/kernel/nearest-name.ts'
 import { type Fault, faultsTogether } from './config-rules.ts'
 import { type Config, settingsTable } from './config-table.ts'
 import type { Setting } from './settings.ts'

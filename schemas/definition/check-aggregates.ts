@@ -4,13 +4,18 @@
  */
 
 import { durationExpected, parseDuration } from '../kernel/duration.ts'
+import type { FieldKind } from '../kernel/event.ts'
 import { either, type Report } from '../kernel/report.ts'
-import { type Aggregate, aggregateKinds } from './aggregates.ts'
+import { checkStray } from '../kernel/stray-options.ts'
+import { type Aggregate, aggregateKinds, windowOptions } from './aggregates.ts'
 import { fieldName, identifierExpected, isEntity, isField, isIdentifier, isStream } from './definition-problem.ts'
 import type { Entity } from './entity.ts'
 import { inStageOrder, keyOf, type ReachedAggregates, stageEntered } from './reach.ts'
 import { slotIdentity, slotName } from './slot-name.ts'
 import type { AnyStream, FieldRef } from './stream.ts'
+
+/** Of fields that hold numbers: an instant is one. */
+const numericKinds: readonly FieldKind[] = ['number', 'integer', 'timestamp']
 
 export function checkEntity(entity: Entity, scored: AnyStream, report: Report): void {
   const path = `entities.${entity.name}`
@@ -44,12 +49,13 @@ export function checkAggregate(path: string, aggregate: Aggregate, report: Repor
   } else if (aggregateKinds[of].of === 'facts') {
     if (!isStream(stream)) report(`${path}.stream`, 'a stream', stream)
   } else if (!isField(field) || !isStream(field.stream)) {
-    report(`${path}.field`, 'a number or integer field of a stream', field)
+    report(`${path}.field`, 'a number, integer or timestamp field of a stream', field)
   } else if (!isDeclared(field)) {
     report(`${path}.field`, `a field of ${field.stream.name}`, field)
-  } else if (field.spec?.kind !== 'number' && field.spec?.kind !== 'integer') {
-    report(path, 'a number or integer field', `${field.name}, which is ${field.spec?.kind}`)
+  } else if (!numericKinds.includes(field.spec?.kind)) {
+    report(path, 'a number, integer or timestamp field', `${field.name}, which is ${field.spec?.kind}`)
   }
+  checkStray(path, `${String(of)}()`, windowOptions, aggregate.stray, report)
   const overMs = parseDuration(over)
   if (overMs === null || overMs === 0) report(`${path}.over`, `${durationExpected}, more than 0`, over)
   if (parseDuration(lag) === null) report(`${path}.lag`, durationExpected, lag)

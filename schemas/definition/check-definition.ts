@@ -3,6 +3,7 @@ import { partitionsMax, streamsMax } from '../kernel/canonical-order.ts'
 import { durationExpected, parseDuration } from '../kernel/duration.ts'
 import type { FieldKind } from '../kernel/event.ts'
 import { isRecord, type Report } from '../kernel/report.ts'
+import { checkKeys, namesOf } from '../kernel/stray-options.ts'
 import {
   checkAggregate,
   checkEntity,
@@ -14,7 +15,7 @@ import {
 import { checkLearn, checkModel } from './check-model.ts'
 import { checkNames } from './check-names.ts'
 import { checkStream } from './check-stream.ts'
-import { type Derived, deliveries, type FieldRef, type Pipeline } from './definition.ts'
+import { type Derived, deliveries, type FieldRef, type Label, type Pipeline, pipelineOptions } from './definition.ts'
 import {
   createReport,
   type DefinitionProblem,
@@ -36,6 +37,8 @@ const aggregatesMax = 10_000
 const pipelineName = /^[a-z][a-z0-9-]{0,63}$/
 /** Of fields that can hold an outcome. */
 const outcomeKinds: readonly FieldKind[] = ['number', 'integer', 'flag']
+const labelOptions = namesOf<Label>({ from: true, value: true, otherwise: true })
+const otherwiseOptions = namesOf<Label['otherwise']>({ value: true, after: true })
 const inputExpected = 'a field, an aggregate or a derived value'
 
 export function checkDefinition(pipeline: Pipeline): DefinitionProblem[] {
@@ -67,7 +70,9 @@ export function checkDefinition(pipeline: Pipeline): DefinitionProblem[] {
   return problems
 }
 
-function checkHead({ name, version, scores, delivery }: Pipeline, report: Report): void {
+function checkHead({ kind: _, ...definition }: Pipeline, report: Report): void {
+  const { name, version, scores, delivery } = definition
+  checkKeys('', 'definePipeline()', pipelineOptions, { ...definition }, report)
   if (typeof name !== 'string' || !pipelineName.test(name))
     report('name', 'lower-case letters, digits and dashes that begin with a letter, at most 64', name)
   if (!Number.isSafeInteger(version) || version < 1) report('version', 'a whole number from 1', version)
@@ -129,6 +134,7 @@ function checkLabel({ label, scores }: Pipeline, report: Report): void {
     report('label', 'from, value and otherwise', label)
     return
   }
+  checkKeys('label', 'label', labelOptions, label, report)
   if (!isStream(label.from)) report('label.from', 'a stream', label.from)
   else if (label.from === scores) report('label.from', 'another stream than the scored one', label.from.name)
   checkReported(label, report)
@@ -136,6 +142,7 @@ function checkLabel({ label, scores }: Pipeline, report: Report): void {
     report('label.otherwise', 'value and after', label.otherwise)
     return
   }
+  checkKeys('label.otherwise', 'otherwise', otherwiseOptions, label.otherwise, report)
   const { value, after } = label.otherwise
   checkOutcome('label.otherwise.value', value, report)
   if (value === label.value && !isField(value))

@@ -3,7 +3,8 @@
 import { durationExpected, parseDuration } from '../kernel/duration.ts'
 import type { FieldKind } from '../kernel/event.ts'
 import { either, isRecord, type Report } from '../kernel/report.ts'
-import type { AnyStream, FieldSpec } from './definition.ts'
+import { checkKeys, checkStray } from '../kernel/stray-options.ts'
+import { type AnyStream, type FieldSpec, fieldOptions, streamOptions } from './definition.ts'
 import { identifierExpected, isIdentifier } from './definition-problem.ts'
 
 const streamName = /^[A-Za-z_][A-Za-z0-9._-]{0,127}$/
@@ -13,16 +14,7 @@ const decimalsMax = 9
 const lengthLimit = 65_536
 const eventBytesMax = 900_000
 
-/** The options that each kind of field takes. */
-const optionsOf = {
-  text: ['optional', 'lengthMax'],
-  number: ['optional', 'min', 'max', 'decimals'],
-  integer: ['optional', 'min', 'max'],
-  timestamp: ['optional'],
-  flag: ['optional'],
-} as const satisfies Record<FieldKind, readonly string[]>
-
-const kinds = Object.keys(optionsOf) as FieldKind[]
+const kinds = Object.keys(fieldOptions) as FieldKind[]
 
 export function checkStream(stream: AnyStream, report: Report): void {
   const path = `streams.${stream.name}`
@@ -34,6 +26,7 @@ export function checkStream(stream: AnyStream, report: Report): void {
       `a topic of ${deadLettersExpected} that begins with a letter or digit, at most 128`,
       stream.topic,
     )
+  checkStray(path, 'stream()', streamOptions, stream.stray, report)
   checkTimes(path, stream, report)
   if (typeof stream.rekey !== 'boolean') report(`${path}.rekey`, 'true or false', stream.rekey)
   if (!isRecord(stream.specs)) {
@@ -80,11 +73,10 @@ function checkField(path: string, name: string, spec: FieldSpec, report: Report)
     report(path, either(kinds.map((kind) => `${kind}()`)), spec)
     return
   }
-  const options: readonly string[] = optionsOf[spec.kind]
-  for (const [option, value] of Object.entries(spec)) {
-    if (option !== 'kind' && !options.includes(option))
-      report(`${path}.${option}`, `no such option; ${spec.kind}() takes ${options.join(', ')}`, value)
-  }
+  const options = fieldOptions[spec.kind]
+  const { kind, stray, ...given } = spec
+  checkKeys(path, `${kind}()`, options, given, report)
+  checkStray(path, `${kind}()`, options, stray, report)
   checkLimits(path, spec, options, report)
 }
 

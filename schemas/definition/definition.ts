@@ -4,11 +4,12 @@
  */
 import type { Duration } from '../kernel/duration.ts'
 import type { FieldValue } from '../kernel/event.ts'
+import { namesOf, optionsIn } from '../kernel/stray-options.ts'
 import type { ModelPlan } from '../models/models.ts'
 import type { Aggregate } from './aggregates.ts'
 import { frozenList } from './entity.ts'
 import type { LearnDefinition } from './learn-definition.ts'
-import type { AnyStream, FieldRef } from './stream.ts'
+import type { AnyStream, FieldRef, NumericField } from './stream.ts'
 
 export type {
   CustomLearner,
@@ -33,7 +34,7 @@ export interface Derived {
 }
 
 export type Input = FieldRef | Aggregate | Derived
-type ValueOf<I> = I extends FieldRef<infer T> ? T : number
+type ValueOf<I> = I extends FieldRef<infer T> ? NonNullable<T> : number
 type ValuesOf<I extends readonly Input[]> = { [K in keyof I]: ValueOf<I[K]> }
 
 /** Called only when no input is missing, else the value is missing; return null for missing. Must return a finite number or null. */
@@ -54,7 +55,7 @@ function overList<I extends readonly Input[]>(compute: (...values: ValuesOf<I>) 
 }
 
 /** What a vector may contain. */
-export type Feature = FieldRef<number> | FieldRef<boolean> | Aggregate | Derived
+export type Feature = NumericField | FieldRef<boolean | null, 'flag'> | Aggregate | Derived
 export type Features = Readonly<Record<string, Feature>>
 
 export interface Label {
@@ -64,9 +65,9 @@ export interface Label {
    * The outcome of every report (0 or 1), or the field of `from` that holds it: a number or flag. Where an optional field is missing, the
    * report withdraws the earlier one.
    */
-  readonly value: number | FieldRef<number> | FieldRef<boolean>
+  readonly value: 0 | 1 | FieldRef<boolean | null, 'flag'> | FieldRef<number | null, 'number' | 'integer'>
   /** An event that nothing was reported of has this value once `after` of event time has passed. */
-  readonly otherwise: { readonly value: number; readonly after: Duration }
+  readonly otherwise: { readonly value: 0 | 1; readonly after: Duration }
 }
 
 export interface Definition<F extends Features> {
@@ -96,8 +97,20 @@ export interface Pipeline<F extends Features = Features> extends Definition<F> {
   readonly kind: 'pipeline'
 }
 
+export const pipelineOptions = namesOf<Definition<Features>>({
+  name: true,
+  version: true,
+  scores: true,
+  features: true,
+  label: true,
+  model: true,
+  learn: true,
+  delivery: true,
+})
+
 export function definePipeline<const F extends Features>(definition: Definition<F>): Pipeline<F> {
-  return Object.freeze({ kind: 'pipeline', ...definition })
+  // Unknown options stay where they are, for the checks to report.
+  return Object.freeze({ ...(optionsIn(definition) as Definition<F>), kind: 'pipeline' })
 }
 
 /** The vector of a pipeline by name; null is missing. */

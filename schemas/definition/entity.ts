@@ -5,10 +5,10 @@ import type { FieldRef } from './stream.ts'
 export interface Entity {
   readonly kind: 'entity'
   readonly name: string
-  readonly keys: readonly FieldRef<string>[]
+  readonly keys: readonly FieldRef<string, 'text'>[]
 }
 
-export function entity(name: string, keys: readonly FieldRef<string>[]): Entity {
+export function entity(name: string, keys: readonly FieldRef<string, 'text'>[]): Entity {
   return Object.freeze({ kind: 'entity', name, keys: frozenList(keys) })
 }
 

@@ -12,14 +12,26 @@ export function better(metric: QualityMetric): Better {
   return Object.freeze({ kind: 'better', metric })
 }
 
+export interface Continuously {
+  /** Interval at which the weights become a version. */
+  readonly publishEvery: Duration
+}
+
+/** At least one of `every` and `rows`. */
+export interface Retrain {
+  readonly every?: Duration
+  /** After so many newly matured rows. */
+  readonly rows?: number
+  /** On rows not older than this; on all that are kept without it. */
+  readonly over?: Duration
+}
+
 /** Durations are event time. */
 export interface LearnDefinition {
   /** Learn from every label as it matures, and publish the weights at intervals (6h by default). */
-  readonly continuously?: boolean | { readonly publishEvery: Duration }
-  /**
-   * Retrain from the log: at an interval, after so many newly matured rows, or both; on all rows kept, or on those not older than `over`.
-   */
-  readonly retrain?: { readonly every?: Duration; readonly rows?: number; readonly over?: Duration }
+  readonly continuously?: boolean | Continuously
+  /** Retrain from the log: at an interval, after so many newly matured rows, or both. */
+  readonly retrain?: Retrain & ({ readonly every: Duration } | { readonly rows: number })
   /** By default, better by average precision. */
   readonly promoteIf?: Better
 }

@@ -1,12 +1,13 @@
 /** The builders of streams and their fields. Called by definitions. */
 import type { Duration } from '../kernel/duration.ts'
 import type { FieldKind, FieldValue } from '../kernel/event.ts'
+import { namesOf, optionsIn, type Stray, strayIn } from '../kernel/stray-options.ts'
 
 declare const valueType: unique symbol
 
-/** What a field may hold. Every limit is checked on every event. */
-export interface FieldSpec<T extends FieldValue = FieldValue> {
-  readonly kind: FieldKind
+/** What a field may hold. Every limit is checked on every event. `T` includes null where the value may be missing. */
+export interface FieldSpec<T extends FieldValue = FieldValue, K extends FieldKind = FieldKind> extends Stray {
+  readonly kind: K
   /** The value may be missing. */
   readonly optional: boolean
   readonly min?: number
@@ -16,53 +17,100 @@ export interface FieldSpec<T extends FieldValue = FieldValue> {
   readonly [valueType]?: T
 }
 
-interface Optional {
-  readonly optional?: boolean
+/** The value type of a field whose option `optional` has the type `O`. */
+type Maybe<T, O extends boolean> = O extends false ? T : T | null
+
+export interface FieldOptions<O extends boolean = boolean> {
+  /** The value may be missing (default false). */
+  readonly optional?: O
 }
 
-/** Text of at most `lengthMax` UTF-16 units (256 by default). Ids, keys and categories. */
-export function text(options: Optional & { readonly lengthMax?: number } = {}): FieldSpec<string> {
-  return Object.freeze({ kind: 'text', optional: false, lengthMax: 256, ...options })
+export interface TextOptions<O extends boolean = boolean> extends FieldOptions<O> {
+  /** Longest value, in UTF-16 units, 1 to 65,536 (default 256). */
+  readonly lengthMax?: number
+}
+
+export interface IntegerOptions<O extends boolean = boolean> extends FieldOptions<O> {
+  /** Smallest value. */
+  readonly min?: number
+  /** Largest value. */
+  readonly max?: number
+}
+
+export interface NumberOptions<O extends boolean = boolean> extends IntegerOptions<O> {
+  /** At most so many decimals, 0 to 9 (money: 2); sums are then exact integers of the last decimal. */
+  readonly decimals?: number
+}
+
+/** The options that each kind of field takes. */
+export const fieldOptions = {
+  text: namesOf<TextOptions>({ optional: true, lengthMax: true }),
+  number: namesOf<NumberOptions>({ optional: true, min: true, max: true, decimals: true }),
+  integer: namesOf<IntegerOptions>({ optional: true, min: true, max: true }),
+  timestamp: namesOf<FieldOptions>({ optional: true }),
+  flag: namesOf<FieldOptions>({ optional: true }),
+} as const satisfies Record<FieldKind, readonly string[]>
+
+function spec<K extends FieldKind>(kind: K, defaults: object, options: object | undefined): FieldSpec<never, K> {
+  const known = Object.entries(optionsIn(options)).filter(([name]) => fieldOptions[kind].includes(name))
+  const stray = strayIn(options, fieldOptions[kind])
+  return Object.freeze({ kind, optional: false, ...defaults, ...Object.fromEntries(known), ...stray })
+}
+
+/** Text of at most `lengthMax` UTF-16 units. Ids, keys and categories. */
+export function text<const O extends boolean = false>(
+  options: TextOptions<O> = {},
+): FieldSpec<Maybe<string, O>, 'text'> {
+  return spec('text', { lengthMax: 256 }, options)
 }
 
 /** A finite double. With `decimals`, at most that many (money: 2), and sums are exact integers. */
-export function number(
-  options: Optional & { readonly min?: number; readonly max?: number; readonly decimals?: number } = {},
-): FieldSpec<number> {
-  return Object.freeze({ kind: 'number', optional: false, ...options })
+export function number<const O extends boolean = false>(
+  options: NumberOptions<O> = {},
+): FieldSpec<Maybe<number, O>, 'number'> {
+  return spec('number', {}, options)
 }
 
 /** A whole number within ±(2^53 − 1). */
-export function integer(options: Optional & { readonly min?: number; readonly max?: number } = {}): FieldSpec<number> {
-  return Object.freeze({ kind: 'integer', optional: false, ...options })
+export function integer<const O extends boolean = false>(
+  options: IntegerOptions<O> = {},
+): FieldSpec<Maybe<number, O>, 'integer'> {
+  return spec('integer', {}, options)
 }
 
 /** An instant. In JSON an RFC 3339 text with zone or whole milliseconds since 1970; in functions the milliseconds. */
-export function timestamp(options: Optional = {}): FieldSpec<number> {
-  return Object.freeze({ kind: 'timestamp', optional: false, ...options })
+export function timestamp<const O extends boolean = false>(
+  options: FieldOptions<O> = {},
+): FieldSpec<Maybe<number, O>, 'timestamp'> {
+  return spec('timestamp', {}, options)
 }
 
 /** True or false. */
-export function flag(options: Optional = {}): FieldSpec<boolean> {
-  return Object.freeze({ kind: 'flag', optional: false, ...options })
+export function flag<const O extends boolean = false>(
+  options: FieldOptions<O> = {},
+): FieldSpec<Maybe<boolean, O>, 'flag'> {
+  return spec('flag', {}, options)
 }
 
 export type FieldSpecs = Readonly<Record<string, FieldSpec>>
 
 /** A field of a stream, to be used in aggregates, entities and derived values. */
-export interface FieldRef<T extends FieldValue = FieldValue> {
+export interface FieldRef<T extends FieldValue = FieldValue, K extends FieldKind = FieldKind> {
   readonly kind: 'field'
   readonly stream: AnyStream
   readonly name: string
-  readonly spec: FieldSpec<T>
+  readonly spec: FieldSpec<T, K>
 }
 
+/** A field that aggregates are computed from. */
+export type NumericField = FieldRef<number | null, 'number' | 'integer' | 'timestamp'>
+
 export interface Stream<F extends FieldSpecs = FieldSpecs> extends AnyStream {
-  readonly fields: { readonly [K in keyof F]: F[K] extends FieldSpec<infer T> ? FieldRef<T> : never }
+  readonly fields: { readonly [N in keyof F]: F[N] extends FieldSpec<infer T, infer K> ? FieldRef<T, K> : never }
 }
 
 /** A stream whatever its fields. */
-export interface AnyStream {
+export interface AnyStream extends Stray {
   readonly kind: 'stream'
   readonly name: string
   readonly topic: string
@@ -76,18 +124,19 @@ export interface AnyStream {
   readonly rekey: boolean
 }
 
-type NamesOf<F extends FieldSpecs, T> = {
-  [K in keyof F]: F[K] extends FieldSpec<infer V> ? (V extends T ? K : never) : never
+/** Those of one kind that are never missing. */
+type NamesOf<F extends FieldSpecs, K extends FieldKind> = {
+  [N in keyof F]: F[N] extends FieldSpec<infer V, K> ? (null extends V ? never : N) : never
 }[keyof F] &
   string
 
 export interface StreamOptions<F extends FieldSpecs> {
   /** Text field that identifies an event; the same id again within retention is a duplicate, and the first one wins. */
-  readonly id: NamesOf<F, string>
+  readonly id: NamesOf<F, 'text'>
   /** Text field that is the Kafka key. */
-  readonly key: NamesOf<F, string>
+  readonly key: NamesOf<F, 'text'>
   /** Timestamp field: the event time. */
-  readonly time: NamesOf<F, number>
+  readonly time: NamesOf<F, 'timestamp'>
   readonly fields: F
   /** Raw topic; the stream's name by default. */
   readonly topic?: string
@@ -104,9 +153,21 @@ export interface StreamOptions<F extends FieldSpecs> {
   readonly rekey?: boolean
 }
 
+export const streamOptions = namesOf<StreamOptions<FieldSpecs>>({
+  id: true,
+  key: true,
+  time: true,
+  fields: true,
+  topic: true,
+  disorder: true,
+  lateness: true,
+  ahead: true,
+  rekey: true,
+})
+
 /** Events of one kind: one raw topic, one schema. */
 export function stream<const F extends FieldSpecs>(name: string, options: StreamOptions<F>): Stream<F> {
-  const given = (options ?? {}) as StreamOptions<F>
+  const given = optionsIn(options) as StreamOptions<F>
   const fields: Record<string, FieldRef> = {}
   const built = {
     kind: 'stream' as const,
@@ -121,6 +182,7 @@ export function stream<const F extends FieldSpecs>(name: string, options: Stream
     ahead: given.ahead ?? '5m',
     rekey: given.rekey ?? false,
     fields: fields as Stream<F>['fields'],
+    ...strayIn(options, streamOptions),
   }
   for (const [field, spec] of Object.entries(given.fields ?? {})) {
     fields[field] = Object.freeze({ kind: 'field', stream: built, name: field, spec })

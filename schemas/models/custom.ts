@@ -4,6 +4,7 @@
  * called `own`.
  */
 import { isRecord, type Parts, type Report } from '../kernel/report.ts'
+import { checkKeys, namesOf } from '../kernel/stray-options.ts'
 import { listOf, type ModelKind } from './model-kind.ts'
 
 /** Labelled vectors. Read-only for every receiver. */
@@ -82,15 +83,25 @@ export function customModel<W>(model: CustomModelOptions<W>): CustomModelPlan {
 
 export const customKind: ModelKind = {
   builder: 'customModel()',
+  options: ['own'],
   check: checkCustom,
   weightsFields: () => ({ name: 'string', features: listOf('string'), json: 'string' }),
 }
+
+const customOptions = namesOf<CustomModel>({
+  name: true,
+  fit: true,
+  predictor: true,
+  contributions: true,
+  learner: true,
+})
 
 function checkCustom({ own }: Parts, report: Report): void {
   if (!isRecord(own)) {
     report('model', 'customModel({ name, fit, predictor })', own)
     return
   }
+  checkKeys('model', 'customModel()', customOptions, own, report)
   if (typeof own.name !== 'string' || !/^[A-Za-z][A-Za-z0-9_-]{0,63}$/.test(own.name))
     report('model.name', 'letters, digits, dashes and underscores that begin with a letter, at most 64', own.name)
   for (const part of ['fit', 'predictor']) {

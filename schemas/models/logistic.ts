@@ -1,8 +1,9 @@
 /** Logistic regression in a definition: its builder, its checks, and the weights that a version holds. */
 import { checkNotNegative } from '../kernel/report.ts'
+import { namesOf, optionsIn, type Stray, strayIn } from '../kernel/stray-options.ts'
 import { listOf, type ModelKind } from './model-kind.ts'
 
-export interface LogisticPlan {
+export interface LogisticPlan extends Stray {
   readonly kind: 'logistic'
   /** Inverse of scikit-learn's C. */
   readonly l2: number
@@ -18,13 +19,22 @@ export interface LogisticWeights {
   readonly intercept: number
 }
 
-/** Logistic regression on standardised features; `l2` is the strength of the penalty (1 / C in scikit-learn's terms). */
-export function logisticRegression(options: { readonly l2?: number } = {}): LogisticPlan {
-  return Object.freeze({ kind: 'logistic', l2: options.l2 ?? 1 })
+export interface LogisticOptions {
+  /** Strength of the penalty: 1 / C in scikit-learn's terms (default 1). */
+  readonly l2?: number
+}
+
+const logisticOptions = namesOf<LogisticOptions>({ l2: true })
+
+/** Logistic regression on standardised features. */
+export function logisticRegression(options: LogisticOptions = {}): LogisticPlan {
+  const { l2 = 1 } = optionsIn(options)
+  return Object.freeze({ kind: 'logistic', l2, ...strayIn(options, logisticOptions) })
 }
 
 export const logisticKind: ModelKind = {
   builder: 'logisticRegression()',
+  options: logisticOptions,
   check: ({ l2 }, report) => checkNotNegative('model.l2', l2, report),
   weightsFields: (namespace) => ({
     // Written since before there were other kinds.

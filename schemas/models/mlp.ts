@@ -1,5 +1,6 @@
 /** The multilayer perceptron in a definition: its builder, its checks, and the weights that a version holds. */
 import { checkNotNegative, checkWhole, type Parts, type Report } from '../kernel/report.ts'
+import { namesOf, optionsIn, type Stray, strayIn } from '../kernel/stray-options.ts'
 import { listOf, type ModelKind } from './model-kind.ts'
 
 const layersMax = 8
@@ -8,7 +9,7 @@ const epochsMax = 10_000
 const batchRowsMax = 1_048_576
 
 /** A multilayer perceptron: fully connected layers with rectifiers between them and one output, the log odds. */
-export interface MlpPlan {
+export interface MlpPlan extends Stray {
   readonly kind: 'mlp'
   /** Units of each hidden layer, input side first. */
   readonly hidden: readonly number[]
@@ -54,15 +55,27 @@ export interface MlpOptions {
   readonly l2?: number
 }
 
+const mlpOptions = namesOf<MlpOptions>({ hidden: true, epochs: true, batchRows: true, learningRate: true, l2: true })
+
 /** Multilayer perceptron on standardised features. */
 export function mlp(options: MlpOptions): MlpPlan {
-  const { hidden, epochs = 20, batchRows = 512, learningRate = 0.01, l2 = 0.1 } = options ?? {}
-  const units = Array.isArray(hidden) ? Object.freeze([...hidden]) : hidden
-  return Object.freeze({ kind: 'mlp', hidden: units, epochs, batchRows, learningRate, l2 })
+  const { hidden, epochs = 20, batchRows = 512, learningRate = 0.01, l2 = 0.1 } = optionsIn(options)
+  // What is no list is reported by the checks.
+  const units = Array.isArray(hidden) ? Object.freeze([...hidden]) : hidden!
+  return Object.freeze({
+    kind: 'mlp',
+    hidden: units,
+    epochs,
+    batchRows,
+    learningRate,
+    l2,
+    ...strayIn(options, mlpOptions),
+  })
 }
 
 export const mlpKind: ModelKind = {
   builder: 'mlp()',
+  options: mlpOptions,
   check: checkMlp,
   weightsFields(namespace) {
     const layerFields = ['weights', 'biases'].map((name) => ({ name, type: listOf('float') }))

@@ -1,8 +1,9 @@
 /** The prior in a definition: its builder, and the weights that a version holds. */
+import { type Stray, strayIn } from '../kernel/stray-options.ts'
 import { listOf, type ModelKind } from './model-kind.ts'
 
 /** The share of positives, whatever the vector: the baseline that any other model must beat. */
-export interface PriorPlan {
+export interface PriorPlan extends Stray {
   readonly kind: 'prior'
 }
 
@@ -13,12 +14,13 @@ export interface PriorWeights {
 }
 
 /** The share of positives for every event: the baseline. */
-export function prior(): PriorPlan {
-  return Object.freeze({ kind: 'prior' })
+export function prior(options: Readonly<Record<string, never>> = {}): PriorPlan {
+  return Object.freeze({ kind: 'prior', ...strayIn(options, []) })
 }
 
 export const priorKind: ModelKind = {
   builder: 'prior()',
+  options: [],
   check: () => undefined,
   weightsFields: () => ({ features: listOf('string'), probability: 'double' }),
 }

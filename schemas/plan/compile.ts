@@ -206,10 +206,10 @@ function layoutOf(
   return { width: firstValue + Math.max(0, ...sources.map((source) => source.values.length)), knownColumn, sources }
 }
 
-/** Whole numbers are exact integers of 10^0. */
+/** Whole numbers and instants are exact integers of 10^0. */
 function decimalsOf(stream: AnyStream, field: string): number | null {
   const spec = stream.specs[field]!
-  return spec.kind === 'integer' ? 0 : (spec.decimals ?? null)
+  return spec.kind === 'integer' || spec.kind === 'timestamp' ? 0 : (spec.decimals ?? null)
 }
 
 interface Slots {

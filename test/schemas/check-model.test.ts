@@ -95,7 +95,10 @@ describe('learning', () => {
 
   test.each([
     ['often', 'learn: expected continuously, retrain and promoteIf, each where wanted, received often'],
-    [{ continously: true }, 'learn.continously: expected continuously, retrain or promoteIf, received continously'],
+    [
+      { continously: true },
+      'learn.continously: expected an option of learn: continuously, retrain or promoteIf; the nearest is continuously, received true',
+    ],
     [{ continuously: 1 }, 'learn.continuously: expected true, false or { publishEvery }, received 1'],
     [{ continuously: {} }, `learn.continuously.publishEvery: expected ${durations}, received nothing`],
     [{ continuously: { publishEvery: '0s' } }, 'learn.continuously.publishEvery: expected longer than 0s, received 0s'],

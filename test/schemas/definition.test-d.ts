@@ -32,11 +32,12 @@ const over = '1d'
 
 describe('fields of a stream', () => {
   test('keep their names and types', () => {
-    expectTypeOf(orders.fields.amount).toEqualTypeOf<FieldRef<number>>()
-    expectTypeOf(orders.fields.pieces).toEqualTypeOf<FieldRef<number>>()
-    expectTypeOf(orders.fields.at).toEqualTypeOf<FieldRef<number>>()
-    expectTypeOf(orders.fields.gift).toEqualTypeOf<FieldRef<boolean>>()
-    expectTypeOf(orders.fields.shopId).toEqualTypeOf<FieldRef<string>>()
+    expectTypeOf(orders.fields.amount).toEqualTypeOf<FieldRef<number, 'number'>>()
+    expectTypeOf(orders.fields.pieces).toEqualTypeOf<FieldRef<number, 'integer'>>()
+    expectTypeOf(orders.fields.at).toEqualTypeOf<FieldRef<number, 'timestamp'>>()
+    expectTypeOf(orders.fields.gift).toEqualTypeOf<FieldRef<boolean, 'flag'>>()
+    expectTypeOf(orders.fields.weight).toEqualTypeOf<FieldRef<number | null, 'number'>>()
+    expectTypeOf(orders.fields.shopId).toEqualTypeOf<FieldRef<string, 'text'>>()
     // @ts-expect-error a misspelt field
     orders.fields.amuont
   })

@@ -171,7 +171,7 @@ function ofStream(key: 'a' | 'b', decimals: number | undefined, lateness: '1d' |
   const value = number(decimals === undefined ? {} : { decimals })
   const fields = { id: text(), a: text(), b: text(), value, at: timestamp() }
   const scores = stream('things', { id: 'id', key, time: 'at', fields, lateness })
-  const keyField: FieldRef<string> = scores.fields[key]
+  const keyField: FieldRef<string, 'text'> = scores.fields[key]
   return prints({
     scores,
     features: { sum: sum(scores.fields.value, { by: entity('thing', [keyField]), over: '1d' }) },

@@ -9,12 +9,12 @@ import {
   derive,
   entity,
   type Feature,
-  type FieldRef,
   integer,
   logisticRegression,
   max,
   mean,
   min,
+  type NumericField,
   number,
   stream,
   sum,
@@ -94,19 +94,19 @@ export function randomPipeline(random: Random): RandomPipeline {
   const names = ['buyer', 'shop', 'item'] as const
   const entities = names
     .slice(0, 1 + random.below(3))
-    .map((name) => ({ by: entity(name, [purchases.fields[name], reports.fields[name]]), at: chance(60) }))
-  const { money, wild, pieces } = purchases.fields
-  const window = ({ by, at }: (typeof entities)[number], of: AnyStream) => ({
+    .map((name) => ({ by: entity(name, [purchases.fields[name], reports.fields[name]]), isDated: chance(60) }))
+  const { money, wild, pieces, at } = purchases.fields
+  const window = ({ by, isDated }: (typeof entities)[number], of: AnyStream) => ({
     by,
     over: random.pick(overs),
     lag: random.pick(lags),
-    ...(at && of === reports ? { at: reports.fields.boughtAt } : {}),
+    ...(isDated && of === reports ? { at: reports.fields.boughtAt } : {}),
   })
   const aggregateOf = (entity: (typeof entities)[number]): Aggregate => {
     if (chance(30)) return count(purchases, window(entity, purchases))
     if (chance(35)) return count(reports, window(entity, reports))
     const of = random.pick([sum, mean, min, max])
-    const field = random.pick<FieldRef<number>>([money, wild, pieces, reports.fields.lost])
+    const field = random.pick<NumericField>([money, wild, pieces, at, reports.fields.lost, reports.fields.boughtAt])
     return of(field, window(entity, field.stream))
   }
   const features: Record<string, Feature> = {
