@@ -57,6 +57,7 @@ function facts(
   const leftOut = [
     `${shown(counts.duplicatePredictions)} predicted again`,
     `${shown(counts.foreign)} of another definition`,
+    `${shown(counts.rejectedLabels + counts.rejectedValues + counts.labelsAhead)} labels rejected`,
     `${shown(counts.expired)} too old`,
     `${shown(counts.sampledOut)} sampled out`,
   ]

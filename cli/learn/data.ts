@@ -70,11 +70,21 @@ function printProfile(profile: DataProfile, plan: Plan, source: string, terminal
     `  labels: ${shown(labels.named)} in time, ${shown(labels.late)} later, ${shown(labels.corrected)} of these changed the row; ` +
       `${shown(labels.withdrawn)} withdrawn; ${shown(profile.labelsWithoutRow)} without a row`,
   )
-  const { duplicatePredictions, foreign, rejectedLabels, labelsAhead, passedOver, expired, sampledOut } = status.counts
+  const {
+    duplicatePredictions,
+    foreign,
+    rejectedLabels,
+    rejectedValues,
+    labelsAhead,
+    passedOver,
+    expired,
+    sampledOut,
+  } = status.counts
   const left = [
     [duplicatePredictions, 'predicted again'],
     [foreign, 'of another definition'],
     [rejectedLabels, 'labels that are no valid events'],
+    [rejectedValues, 'labels whose value is neither 0 nor 1'],
     [labelsAhead, 'labels dated ahead'],
     [passedOver, 'offsets removed before they were read'],
     [expired, 'too old by now'],

@@ -81,10 +81,13 @@ function printSummary(summary: TrainSummary, labelAfterMs: number, terminal: Ter
     `  waiting for their label: ${shown(waiting)} (due ${formatDuration(labelAfterMs)} after the event; both streams have ` +
       `passed ${shownTime(watermarkMs)})`,
   )
-  const { foreign, rejectedLabels, labelsAhead } = skipped
+  const { foreign, rejectedLabels, rejectedValues, labelsAhead } = skipped
   if (foreign > 0) terminal.out(`  left out, scored under another definition: ${shown(foreign)}`)
-  if (rejectedLabels + labelsAhead > 0) {
-    terminal.out(`  labels left out: ${shown(rejectedLabels)} no valid events, ${shown(labelsAhead)} dated ahead`)
+  if (rejectedLabels + rejectedValues + labelsAhead > 0) {
+    terminal.out(
+      `  labels left out: ${shown(rejectedLabels)} no valid events, ${shown(rejectedValues)} with a value that is neither 0 nor 1, ` +
+        `${shown(labelsAhead)} dated ahead`,
+    )
   }
   terminal.out(
     `  on these rows: average precision ${metrics.averagePrecision.toFixed(4)}, AUC ${metrics.auc.toFixed(4)}, ` +

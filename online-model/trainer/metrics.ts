@@ -25,6 +25,9 @@ export function createTrainerMetrics(registry: Registry): TrainerMetrics {
   const rows = gauge('rows', 'Rows of the training store, waiting for their label or mature.', ['state'])
   const matured = gauge('matured_rows', 'Rows that have matured since the store was made.')
   const watermark = gauge('watermark_seconds', 'Event time that both inputs have passed.')
+  const left = gauge('labels_left_out', 'Label records that were left out since the store was made, by reason.', [
+    'reason',
+  ])
   const learnt = counter('learnt_rows_total', 'Mature rows that the continuous learner has learnt from.')
   const candidates = counter('candidates_total', 'Candidates, by whether they were promoted or rejected.', ['outcome'])
   const rollbacks = counter('rollbacks_total', 'Rollbacks of a champion, by whether the registry accepted them.', [
@@ -44,6 +47,10 @@ export function createTrainerMetrics(registry: Registry): TrainerMetrics {
       rows.set({ state: 'waiting' }, status.rows.waiting)
       rows.set({ state: 'matured' }, status.rows.matured)
       matured.set(status.maturedSeq)
+      const { rejectedLabels, rejectedValues, labelsAhead } = status.counts
+      left.set({ reason: 'invalid' }, rejectedLabels)
+      left.set({ reason: 'value' }, rejectedValues)
+      left.set({ reason: 'ahead' }, labelsAhead)
       if (Number.isFinite(status.watermarkMs)) watermark.set(status.watermarkMs / 1_000)
     },
     learnt: (count) => learnt.inc(count),

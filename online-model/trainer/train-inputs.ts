@@ -14,8 +14,10 @@ type InputPlan = Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'stream
 export interface Skipped {
   /** Predictions of another definition. */
   readonly foreign: number
-  /** Label records that are no valid event, or that report neither 0 nor 1 nor nothing. */
+  /** Label records that are no valid event. */
   readonly rejectedLabels: number
+  /** Reports of anything but 0, 1, true, false or nothing. */
+  readonly rejectedValues: number
   /** Label events dated further ahead of their append time than the stream allows. */
   readonly labelsAhead: number
 }
@@ -64,7 +66,7 @@ export async function readTrainInputs(
     return {
       join,
       watermarkMs,
-      skipped: { foreign, rejectedLabels: labels.rejected, labelsAhead: labels.ahead },
+      skipped: { foreign, rejectedLabels: labels.invalid, rejectedValues: labels.value, labelsAhead: labels.ahead },
       positions: spans.map(({ topic, partition, end }) => ({ topic, partition, offset: end })),
     }
   } finally {
@@ -117,14 +119,12 @@ async function keepMature(
 
 async function surveyLabels(fetcher: Fetcher, spans: readonly LogSpan[], stream: StreamPlan, plan: LabelPlan) {
   let timeMs = Number.NEGATIVE_INFINITY
-  let rejected = 0
-  let ahead = 0
+  const left = { invalid: 0, value: 0, ahead: 0 }
   const survey = (record: LogRecord) => {
     const label = readLabel(record, stream, plan)
-    if (label === 'rejected') rejected++
-    else if (label === 'ahead') ahead++
+    if (typeof label === 'string') left[label]++
     else timeMs = Math.max(timeMs, label.time)
   }
   await readSpans(fetcher, spans, survey, { isLossy: true })
-  return { timeMs, rejected, ahead }
+  return { timeMs, ...left }
 }

@@ -32,7 +32,9 @@ export interface Batch {
   readonly labels: readonly LabelRow[]
   readonly read: readonly PartitionRead[]
   /** What was read and is in neither list. */
-  readonly counts?: Partial<Pick<StoreCounts, 'foreign' | 'rejectedLabels' | 'labelsAhead' | 'passedOver'>>
+  readonly counts?: Partial<
+    Pick<StoreCounts, 'foreign' | 'rejectedLabels' | 'rejectedValues' | 'labelsAhead' | 'passedOver'>
+  >
 }
 
 export interface MaturityPlan {

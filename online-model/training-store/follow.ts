@@ -10,7 +10,7 @@ import { wholeLog } from '../../runtime/read-log.ts'
 import { createOutage, type Outage, processRetry } from '../../runtime/retry.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
-import { readLabel } from '../labels/read-label.ts'
+import { type NoLabel, readLabel } from '../labels/read-label.ts'
 import type { Batch, LabelRow, PredictionRow } from './apply.ts'
 import { labelStreamOf } from './open.ts'
 import type { MatureRows } from './read-rows.ts'
@@ -86,6 +86,8 @@ interface FollowerState extends FollowStoreOptions {
   positions: readonly InputPosition[] | null
   fetcher: Fetcher | null
   readonly outage: Outage
+  /** Kinds of left-out labels that the log has a sentence about. */
+  readonly warned: Set<NoLabel>
   /** Offsets that were removed from the logs before they were read, not applied yet. */
   passedOver: number
 }
@@ -110,6 +112,7 @@ export function createStoreFollower(options: FollowStoreOptions): StoreFollower 
       onRetry: ({ error, failures, pauseMs }) =>
         log.warn({ code: error.code, failures, pauseMs }, `training store: ${error.message}`),
     }),
+    warned: new Set(),
     passedOver: 0,
   }
   let closed: Promise<void> | null = null
@@ -231,7 +234,7 @@ function batchOf(fetched: readonly FetchedPartition[], state: FollowerState): Ba
   const { positions, plan, labelStream, passedOver } = state
   const predictions: PredictionRow[] = []
   const labels: LabelRow[] = []
-  const counts = { foreign: 0, rejectedLabels: 0, labelsAhead: 0, passedOver }
+  const counts = { foreign: 0, rejectedLabels: 0, rejectedValues: 0, labelsAhead: 0, passedOver }
 
   const takePrediction = (record: LogRecord, { partition, topic }: InputPosition): number => {
     const prediction = decode(record, topic, partition, plan)
@@ -241,13 +244,13 @@ function batchOf(fetched: readonly FetchedPartition[], state: FollowerState): Ba
   }
   const takeLabel = (record: LogRecord, { partition }: InputPosition): number => {
     const label = readLabel(record, labelStream, plan.label)
-    if (label === 'rejected') counts.rejectedLabels++
-    else if (label === 'ahead') counts.labelsAhead++
-    else {
-      labels.push({ partition, offset: record.offset, label })
-      return label.time
+    if (typeof label === 'string') {
+      counts[countOf[label]]++
+      warnOnce(state, label, record.offset, partition)
+      return Number.NEGATIVE_INFINITY
     }
-    return Number.NEGATIVE_INFINITY
+    labels.push({ partition, offset: record.offset, label })
+    return label.time
   }
 
   const read = fetched.map((part): PartitionRead => {
@@ -261,6 +264,21 @@ function batchOf(fetched: readonly FetchedPartition[], state: FollowerState): Ba
     return { input, partition, from: part.from, next: part.next, passedMs, isAtEnd }
   })
   return { predictions, labels, read, counts }
+}
+
+const countOf = { invalid: 'rejectedLabels', value: 'rejectedValues', ahead: 'labelsAhead' } as const
+const because = {
+  invalid: 'it is no valid event of the stream',
+  value: 'its value is neither 0 nor 1',
+  ahead: 'it is dated further ahead than the stream allows',
+} as const
+
+/** The first of each kind that this process reads; all of them are in the counts. */
+function warnOnce({ log, labelStream, warned }: FollowerState, why: NoLabel, offset: number, partition: number): void {
+  if (warned.has(why)) return
+  warned.add(why)
+  const text = `training store: a label of ${labelStream.topic} is left out because ${because[why]}; further ones are counted`
+  log.warn({ topic: labelStream.topic, partition, offset, reason: why }, text)
 }
 
 function decode(record: LogRecord, topic: string, partition: number, plan: FollowStoreOptions['plan']) {

@@ -10,8 +10,10 @@ export interface StoreCounts {
   /** Of another definition: the same names may mean something else there, so they teach nothing about this one. */
   readonly foreign: number
   readonly labels: number
-  /** No valid event, or neither 0 nor 1 nor nothing. */
+  /** No valid event. */
   readonly rejectedLabels: number
+  /** Reports of anything but 0, 1, true, false or nothing. */
+  readonly rejectedValues: number
   /** Dated further ahead of their append time than the stream allows. */
   readonly labelsAhead: number
   /** Offsets that retention or compaction of the topics had removed before they were read. */
@@ -35,6 +37,7 @@ export const countNames = [
   'foreign',
   'labels',
   'rejectedLabels',
+  'rejectedValues',
   'labelsAhead',
   'passedOver',
   'matured',

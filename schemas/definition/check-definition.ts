@@ -1,7 +1,6 @@
 /** Every mistake of a definition at once, each with path, expected and received. Called by `compile` before anything is derived. */
 import { partitionsMax, streamsMax } from '../kernel/canonical-order.ts'
 import { durationExpected, parseDuration } from '../kernel/duration.ts'
-import type { FieldKind } from '../kernel/event.ts'
 import { isRecord, type Report } from '../kernel/report.ts'
 import { checkKeys, namesOf } from '../kernel/stray-options.ts'
 import {
@@ -15,7 +14,15 @@ import {
 import { checkLearn, checkModel } from './check-model.ts'
 import { checkNames } from './check-names.ts'
 import { checkStream } from './check-stream.ts'
-import { type Derived, deliveries, type FieldRef, type Label, type Pipeline, pipelineOptions } from './definition.ts'
+import {
+  type Derived,
+  deliveries,
+  type FieldRef,
+  type FieldSpec,
+  type Label,
+  type Pipeline,
+  pipelineOptions,
+} from './definition.ts'
 import {
   createReport,
   type DefinitionProblem,
@@ -35,8 +42,9 @@ export const featuresMax = 1_000
 const entitiesMax = 32
 const aggregatesMax = 10_000
 const pipelineName = /^[a-z][a-z0-9-]{0,63}$/
-/** Of fields that can hold an outcome. */
-const outcomeKinds: readonly FieldKind[] = ['number', 'integer', 'flag']
+/** Any other number would be an event without a label, which then counts as whatever `otherwise` says. */
+const outcomeExpected =
+  'a flag field, or integer({ min: 0, max: 1 }), so that a report of anything but 0 and 1 is rejected'
 const labelOptions = namesOf<Label>({ from: true, value: true, otherwise: true })
 const otherwiseOptions = namesOf<Label['otherwise']>({ value: true, after: true })
 const inputExpected = 'a field, an aggregate or a derived value'
@@ -154,9 +162,21 @@ function checkReported({ from, value }: Pipeline['label'], report: Report): void
   if (isField(value)) {
     if (!isStream(from)) return
     if (value.stream !== from || !isDeclared(value)) report('label.value', `a field of ${from.name}`, value)
-    else if (!outcomeKinds.includes(value.spec.kind))
-      report('label.value', 'a number, integer or flag field', `${value.name}, which is ${value.spec.kind}`)
+    else if (!isOutcome(value.spec))
+      report('label.value', outcomeExpected, `${value.name}, which is ${shape(value.spec)}`)
   } else if (value !== 0 && value !== 1) report('label.value', '0, 1 or a field of the stream', value)
+}
+
+/** A flag, or numbers of which only 0 and 1 are valid. */
+function isOutcome({ kind, min, max, decimals }: FieldSpec): boolean {
+  if (kind === 'flag') return true
+  return min === 0 && max === 1 && (kind === 'integer' || (kind === 'number' && decimals === 0))
+}
+
+function shape({ kind, min, max, decimals }: FieldSpec): string {
+  if (kind !== 'number' && kind !== 'integer') return kind
+  const limits = Object.entries({ min, max, decimals }).filter(([, limit]) => limit !== undefined)
+  return limits.length === 0 ? kind : `${kind} with ${limits.map((limit) => limit.join(' ')).join(', ')}`
 }
 
 function checkOutcome(path: string, value: unknown, report: Report): void {

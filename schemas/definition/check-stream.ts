@@ -89,10 +89,32 @@ function checkLimits(path: string, spec: FieldSpec, options: readonly string[], 
     report(`${path}.max`, 'a finite number', max)
   if (options.includes('min') && min !== undefined && max !== undefined && min > max)
     report(`${path}.min`, `<= max (${max})`, min)
+  if (isEmpty(spec)) report(path, 'a range that holds a value', rangeText(spec))
   if (options.includes('decimals') && decimals !== undefined && !isWholeWithin(decimals, 0, decimalsMax))
     report(`${path}.decimals`, `a whole number from 0 to ${decimalsMax}`, decimals)
   if (options.includes('lengthMax') && !isWholeWithin(lengthMax, 1, lengthLimit))
     report(`${path}.lengthMax`, `a whole number from 1 to ${lengthLimit}`, lengthMax)
+}
+
+/** Between sound limits lies no number of so many decimals: no event could be valid. */
+function isEmpty({
+  kind,
+  min = Number.NEGATIVE_INFINITY,
+  max = Number.POSITIVE_INFINITY,
+  decimals,
+}: FieldSpec): boolean {
+  const scale = kind === 'integer' ? 1 : isWholeWithin(decimals, 0, decimalsMax) ? 10 ** decimals! : null
+  if (scale === null || !(min <= max)) return false
+  const [from, to] = [Math.max(min * scale, -Number.MAX_SAFE_INTEGER), Math.min(max * scale, Number.MAX_SAFE_INTEGER)]
+  // A limit of so many decimals is seldom exact in binary: 1.1 * 10 is above 11.
+  return Math.ceil(from - Math.abs(from) * Number.EPSILON) > to + Math.abs(to) * Number.EPSILON
+}
+
+function rangeText({ min, max, decimals }: FieldSpec): string {
+  return Object.entries({ min, max, decimals })
+    .filter(([, limit]) => limit !== undefined)
+    .map((limit) => limit.join(' '))
+    .join(', ')
 }
 
 function isWholeWithin(value: number | undefined, min: number, max: number): boolean {

@@ -70,7 +70,7 @@ test('a training ends in the registry, and its followers score with the new vers
       labels: 200,
       labelsWithoutRow: 100,
     },
-    skipped: { foreign: 0, rejectedLabels: 1, labelsAhead: 0 },
+    skipped: { foreign: 0, rejectedLabels: 1, rejectedValues: 0, labelsAhead: 0 },
     version: { version: 'v1', fingerprint: plan.fingerprint, model: await weightsOf(plan, 600, 2_600) },
   })
   expect(trainedOn(first.version.trainedOn)).toEqual({ [predictions]: 4_000, [label]: 201 })

@@ -112,7 +112,7 @@ describe('trainFromLog', () => {
       positives: 31,
       waiting: 170,
       watermarkMs: start + 478 * (dayMs / 24) - 1_000,
-      skipped: { foreign: 0, rejectedLabels: 0, labelsAhead: 0 },
+      skipped: { foreign: 0, rejectedLabels: 0, rejectedValues: 0, labelsAhead: 0 },
       counts: { predictions: 480, labels: 32, duplicatePredictions: 0 },
       seconds: 1.5,
     })
@@ -178,7 +178,7 @@ describe('trainFromLog', () => {
     fake.append(topics.label, 0, null)
     report(fake, 'tx1', start + 900 * dayMs, start + 20 * dayMs)
     const summary = await trainFromLog(options(fake))
-    expect(summary.skipped).toEqual({ foreign: 1, rejectedLabels: 1, labelsAhead: 1 })
+    expect(summary.skipped).toEqual({ foreign: 1, rejectedLabels: 1, rejectedValues: 0, labelsAhead: 1 })
     expect(summary.counts.duplicatePredictions).toBe(1)
     expect(summary.version.model).toEqual(clean.version.model)
   })

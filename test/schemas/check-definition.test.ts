@@ -6,6 +6,7 @@ import {
   definePipeline,
   derive,
   flag,
+  integer,
   logisticRegression,
   mean,
   number,
@@ -222,17 +223,29 @@ describe('label, model and scored stream', () => {
       right: flag({ optional: true }),
       note: text(),
       share: number(),
+      stars: integer({ min: 1, max: 5 }),
+      rate: number({ min: 0, max: 1 }),
+      count: integer({ min: 0 }),
+      whole: integer({ min: 0, max: 1, optional: true }),
+      round: number({ min: 0, max: 1, decimals: 0 }),
     }
     const checks = stream('checks', { id: 'orderId', key: 'orderId', time: 'at', fields: withValue })
     const from = (value: unknown) => label({ from: checks, value })
     expect(from(checks.fields.right)).toEqual([])
-    expect(from(checks.fields.share)).toEqual([])
-    expect(from(checks.fields.note)).toEqual([
-      'label.value: expected a number, integer or flag field, received note, which is text',
-    ])
-    expect(from(checks.fields.at)).toEqual([
-      'label.value: expected a number, integer or flag field, received at, which is timestamp',
-    ])
+    for (const name of ['whole', 'round'] as const) expect(from(checks.fields[name])).toEqual([])
+    for (const [name, received] of [
+      ['note', 'text'],
+      ['at', 'timestamp'],
+      ['share', 'number'],
+      ['stars', 'integer with min 1, max 5'],
+      ['rate', 'number with min 0, max 1'],
+      ['count', 'integer with min 0'],
+    ] as const) {
+      expect(from(checks.fields[name])).toEqual([
+        'label.value: expected a flag field, or integer({ min: 0, max: 1 }), so that a report of anything but 0 and 1 is ' +
+          `rejected, received ${name}, which is ${received}`,
+      ])
+    }
     expect(from(orders.fields.gift)).toEqual([
       'label.value: expected a field of checks, received the field orders.gift',
     ])

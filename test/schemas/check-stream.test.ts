@@ -140,6 +140,15 @@ describe('fields', () => {
     ['lengthMax', text({ lengthMax: 0 }), 'lengthMax', 'a whole number from 1 to 65536', '0'],
     ['lengthMax', text({ lengthMax: 65_537 }), 'lengthMax', 'a whole number from 1 to 65536', '65537'],
     ['lengthMax', text({ lengthMax: undefined as never }), 'lengthMax', 'a whole number from 1 to 65536', 'nothing'],
+    ['no whole number', integer({ min: 0.2, max: 0.8 }), '', 'a range that holds a value', 'min 0.2, max 0.8'],
+    ['beyond whole numbers', integer({ min: 1e16 }), '', 'a range that holds a value', 'min 10000000000000000'],
+    [
+      'no decimal',
+      number({ min: 1.01, max: 1.02, decimals: 1 }),
+      '',
+      'a range that holds a value',
+      'min 1.01, max 1.02, decimals 1',
+    ],
     ['optional', flag({ optional: 'yes' as never }), 'optional', 'true or false', 'yes'],
     [
       'decimals of an integer',
@@ -158,6 +167,12 @@ describe('fields', () => {
       '0',
     ],
   ])('%s', (_, spec, option, expected, received) => {
-    expect(withField(spec)).toEqual([`${path}.${option}: expected ${expected}, received ${received}`])
+    expect(withField(spec)).toEqual([`${path}${option && `.${option}`}: expected ${expected}, received ${received}`])
   })
+})
+
+test('limits that are not exact in binary hold their own value', () => {
+  for (const limit of [1.1, 0.3, -1.1, 4.35, 8.7, 1.005]) {
+    expect(withField(number({ min: limit, max: limit, decimals: 3 }))).toEqual([])
+  }
 })

@@ -14,6 +14,7 @@ import {
   type FieldRef,
   flag,
   integer,
+  max,
   mean,
   min,
   mlp,
@@ -52,6 +53,15 @@ describe('fields of a stream', () => {
     stream('orders', { id: 'orderId', key: 'gift', time: 'at', fields })
     // @ts-expect-error a key that is no field
     stream('orders', { id: 'orderId', key: 'buyerId', time: 'at', fields })
+    // @ts-expect-error a time that is a number
+    stream('orders', { id: 'orderId', key: 'orderId', time: 'amount', fields })
+    const more = { ...fields, note: text({ optional: true }), seen: timestamp({ optional: true }) }
+    // @ts-expect-error an id that may be missing
+    stream('orders', { id: 'note', key: 'orderId', time: 'at', fields: more })
+    // @ts-expect-error a time that may be missing
+    stream('orders', { id: 'orderId', key: 'orderId', time: 'seen', fields: more })
+    // @ts-expect-error a misspelt option
+    stream('orders', { id: 'orderId', key: 'orderId', time: 'at', fields, latenes: '1d' })
     // @ts-expect-error a time that is text
     stream('orders', { id: 'orderId', key: 'orderId', time: 'orderId', fields })
     // @ts-expect-error a time that is no field
@@ -84,6 +94,14 @@ describe('entities and aggregates', () => {
     count(returns, { by: buyer, over, lag: '7d', at: returns.fields.orderedAt })
     // @ts-expect-error the mean of text
     mean(orders.fields.shopId, { by: buyer, over })
+    expectTypeOf(max(orders.fields.at, { by: buyer, over })).toEqualTypeOf<Aggregate>()
+    expectTypeOf(sum(orders.fields.weight, { by: buyer, over })).toEqualTypeOf<Aggregate>()
+    // @ts-expect-error a timestamp field that is a number
+    count(returns, { by: buyer, over, at: returns.fields.refund })
+    // @ts-expect-error a timestamp field that may be missing
+    count(orders, { by: buyer, over, at: orders.fields.sentAt })
+    // @ts-expect-error a key that may be missing
+    entity('note', [orders.fields.note])
     // @ts-expect-error the sum of flags
     sum(orders.fields.gift, { by: buyer, over })
     // @ts-expect-error a misspelt field
@@ -148,6 +166,12 @@ describe('pipelines', () => {
     const { otherwise } = sound.label
     definePipeline({ ...sound, label: { from: returns, value: returns.fields.refund, otherwise } })
     definePipeline({ ...sound, label: { from: orders, value: orders.fields.gift, otherwise } })
+    // @ts-expect-error a label that is an instant
+    definePipeline({ ...sound, label: { from: returns, value: returns.fields.orderedAt, otherwise } })
+    // @ts-expect-error a label that is neither 0 nor 1
+    definePipeline({ ...sound, label: { from: returns, value: 2, otherwise } })
+    // @ts-expect-error a retraining without an occasion
+    definePipeline({ ...sound, learn: { retrain: { over: '28d' } } })
     // @ts-expect-error a label that is text
     definePipeline({ ...sound, label: { from: returns, value: returns.fields.shopId, otherwise } })
     // @ts-expect-error a misspelt field
