@@ -2,9 +2,10 @@
  * The columns of a file in, a reader that turns its rows into events out; called by `csv.ts` and `parquet.ts`. Missing columns are reported
  * once, before the first row, with the `--map` that would fix them.
  */
-import { editsBetween } from '../schemas/kernel/nearest-name.ts'
+
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { FieldPlan } from '../schemas/kernel/event.ts'
+import { editsBetween } from '../schemas/kernel/nearest-name.ts'
 import type { StreamPlan } from '../schemas/plan/plan.ts'
 import { problem } from '../schemas/wire/event-codec.ts'
 import type { SourceEvent } from './prepare.ts'

@@ -1,13 +1,12 @@
 /** `millrace data`: the profile of a pipeline's training set, as text and as a page; its rows to Parquet and back. */
 import { type DataProfile, profileStore, quantileShares } from '../../online-model/training-store/profile.ts'
-import { formatDuration } from '../../schemas/kernel/duration.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { shown, shownTime, type Terminal, tableLines } from '../terminal.ts'
 import { writeFigures, writeWholeFile } from '../whole-file.ts'
-import { missingShare, percent, short } from './data-format.ts'
+import { maturityText, missingShare, percent, short } from './data-format.ts'
 import { dataPage } from './data-page.ts'
 import { findTrainingStore, openStoreToImport } from './open-training-store.ts'
 
@@ -63,7 +62,7 @@ function printProfile(profile: DataProfile, plan: Plan, source: string, terminal
   terminal.out(`  from: ${source}`)
   terminal.out(`  events: ${shownTime(profile.fromMs)} to ${shownTime(profile.untilMs)}`)
   terminal.out(
-    `  waiting for their label: ${shown(profile.waiting)} (mature ${formatDuration(plan.label.otherwise.afterMs)} after the event; ` +
+    `  waiting for their label: ${shown(profile.waiting)} (${maturityText(plan.label)}; ` +
       `both streams have passed ${shownTime(status.watermarkMs)})`,
   )
   terminal.out(

@@ -2,7 +2,6 @@
 import { modelToJson } from '../../online-model/registry/model-file.ts'
 import { type TrainSummary, trainFromLog } from '../../online-model/trainer/train.ts'
 import type { Broker } from '../../runtime/broker.ts'
-import { formatDuration } from '../../schemas/kernel/duration.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
@@ -10,6 +9,7 @@ import { loadPlan } from '../load-plan.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
 import { requireTopics } from '../topics/requirements.ts'
 import { writeFigures, writeWholeFile } from '../whole-file.ts'
+import { maturityText } from './data-format.ts'
 
 export interface TrainCommandOptions {
   /** File for the model. */
@@ -60,7 +60,7 @@ export async function train(
     by: 'millrace train',
     ...(options.rowsMax === undefined ? {} : { rowsMax: options.rowsMax }),
   })
-  printSummary(summary, plan.label.otherwise.afterMs, terminal)
+  printSummary(summary, plan.label, terminal)
   if (options.out !== undefined) {
     await writeWholeFile(options.out, modelToJson(summary.version))
     terminal.out(`  model written to ${options.out}`)
@@ -68,7 +68,7 @@ export async function train(
   await writeFigures(options.json, { ...summary, version: summary.version.version })
 }
 
-function printSummary(summary: TrainSummary, labelAfterMs: number, terminal: Terminal): void {
+function printSummary(summary: TrainSummary, label: Plan['label'], terminal: Terminal): void {
   const { version, previous, promoted, rows, positives, waiting, watermarkMs, skipped, metrics, note } = summary
   const standing = promoted
     ? `is the champion now, ${previous === null ? 'the first one' : `instead of ${previous}`}`
@@ -78,7 +78,7 @@ function printSummary(summary: TrainSummary, labelAfterMs: number, terminal: Ter
     `  rows: ${shown(rows)}, ${shown(positives)} of them positive; ${note} in ${summary.seconds.toFixed(1)} s`,
   )
   terminal.out(
-    `  waiting for their label: ${shown(waiting)} (due ${formatDuration(labelAfterMs)} after the event; both streams have ` +
+    `  waiting for their label: ${shown(waiting)} (${maturityText(label)}; both streams have ` +
       `passed ${shownTime(watermarkMs)})`,
   )
   const { foreign, rejectedLabels, rejectedValues, labelsAhead } = skipped

@@ -16,7 +16,7 @@ import {
   type LineSurroundings,
   type TrainedLine,
 } from './lines.ts'
-import { type LineName, lineNames, type Protocol } from './protocol.ts'
+import { dayMs, type LineName, lineNames, type Protocol } from './protocol.ts'
 import { type BacktestResult, resultsOf } from './results.ts'
 
 export interface BacktestOptions {
@@ -61,6 +61,7 @@ interface BacktestState {
   isTrained: boolean
 }
 
+const reportsKeptMs = 28 * dayMs
 const logistic: ModelPlan = { kind: 'logistic', l2: 1 }
 
 export async function createBacktest(options: BacktestOptions): Promise<Backtest> {
@@ -68,7 +69,7 @@ export async function createBacktest(options: BacktestOptions): Promise<Backtest
   const { test, trainWeek, trainMonth } = protocol
   const wanted = options.lines ?? lineNames
   const history = createHistory(plan.features.length)
-  const labelOf = (row: number) => history.outcomeOf(row) ?? otherwiseOf(plan)
+  const labelOf = (row: number) => history.outcomeOf(row) ?? plan.label.otherwise.value
   const features = plan.features.map(({ name }) => name)
   const surroundings: LineSurroundings = { history, features, seed, elapsedMs, signal, printLine, labelOf }
   const trainings = [
@@ -110,21 +111,25 @@ export async function createBacktest(options: BacktestOptions): Promise<Backtest
   }
 }
 
-const otherwiseOf = (plan: BacktestOptions['plan']) => plan.label.otherwise.value as 0 | 1
-
 async function addRow(state: BacktestState, next: HistoryRow): Promise<void> {
   const { history } = state.surroundings
-  const { labelDelayMs, trainMonth } = state.options.protocol
+  const { plan, protocol } = state.options
+  const { labelDelayMs, trainMonth } = protocol
+  // Where there is no time by which a report has to come, those of the last weeks are waited for.
+  const keptMs = Math.max(2 * labelDelayMs, plan.label.otherwise.value === null ? reportsKeptMs : 0)
   await advance(state, next.time)
-  if (history.end % 4_096 === 0) history.forgetBefore(Math.min(next.time - 2 * labelDelayMs, trainMonth.fromMs))
+  if (history.end % 4_096 === 0) history.forgetBefore(Math.min(next.time - keptMs, trainMonth.fromMs))
   history.add(next)
 }
 
 async function addLabel(state: BacktestState, id: string, outcome: Outcome, timeMs: number): Promise<void> {
   await advance(state, timeMs)
   const labelled = state.surroundings.history.label(id, outcome, timeMs)
-  if (labelled !== null && outcome !== null && outcome !== labelled.before)
-    state.onArrival?.learn(labelled.row, outcome)
+  if (labelled === null || outcome === null) return
+  if (outcome !== labelled.before) state.onArrival?.learn(labelled.row, outcome)
+  // Its event was due without a label, so that nothing was learnt from it yet.
+  const isFirst = labelled.before === null && labelled.row < state.matureRows
+  if (isFirst && state.options.plan.label.otherwise.value === null) state.atDelay?.learn(labelled.row, outcome)
 }
 
 /** Does everything that is due before that event time: learning, publishing, and the training when the test week begins. */
@@ -145,13 +150,15 @@ async function advance(state: BacktestState, timeMs: number): Promise<void> {
 
 function matureBefore(state: BacktestState, timeMs: number): void {
   const { history, labelOf } = state.surroundings
-  const { plan, protocol } = state.options
+  const { protocol } = state.options
   for (; state.matureRows < history.end; state.matureRows++) {
     const row = state.matureRows
     if (history.timeOf(row) + protocol.labelDelayMs >= timeMs) return
-    state.atDelay?.learn(row, labelOf(row))
+    const label = labelOf(row)
+    if (label === null) continue
+    state.atDelay?.learn(row, label)
     // A row that has a label was learned from when that came.
-    if (history.outcomeOf(row) === null) state.onArrival?.learn(row, otherwiseOf(plan))
+    if (history.outcomeOf(row) === null) state.onArrival?.learn(row, label)
   }
 }
 

@@ -17,7 +17,7 @@ export interface Contender {
 export interface GateDecisionOptions {
   readonly history: Pick<History, 'keyOf' | 'vectorOf'>
   readonly rows: readonly number[]
-  readonly labelOf: (row: number) => 0 | 1
+  readonly labelOf: (row: number) => 0 | 1 | null
   readonly width: number
   readonly metric: QualityMetric
   readonly seed: number
@@ -34,7 +34,7 @@ export function gateDecisionOf(candidate: Contender, champion: Contender, option
   })
   return evaluateCandidate({
     rows: {
-      labels: Uint8Array.from(rows, labelOf),
+      labels: Uint8Array.from(rows, (row) => labelOf(row)!),
       weights: null,
       blocks: Int32Array.from(rows, history.keyOf),
     },

@@ -40,8 +40,8 @@ export interface LineSurroundings {
   readonly elapsedMs: () => number
   readonly signal: AbortSignal
   readonly printLine: (line: string) => void
-  /** As far as labels have come. */
-  readonly labelOf: (row: number) => 0 | 1
+  /** As far as labels have come; null: unknown. */
+  readonly labelOf: (row: number) => 0 | 1 | null
 }
 
 export interface TrainedLine extends Line {
@@ -130,9 +130,18 @@ function trainingRows({ fromMs, untilMs }: Window, { history, features, labelOf 
   const width = features.length
   const rows = new Float64Array((end - begin) * width)
   const labels = new Uint8Array(end - begin)
+  let rowCount = 0
   for (let row = begin; row < end; row++) {
-    rows.set(history.vectorOf(row), (row - begin) * width)
-    labels[row - begin] = labelOf(row)
+    const label = labelOf(row)
+    if (label === null) continue
+    rows.set(history.vectorOf(row), rowCount * width)
+    labels[rowCount++] = label
   }
-  return { features, rows, rowCount: end - begin, labels, weights: null }
+  return {
+    features,
+    rows: rows.subarray(0, rowCount * width),
+    rowCount,
+    labels: labels.subarray(0, rowCount),
+    weights: null,
+  }
 }

@@ -42,13 +42,13 @@ export function protocolOf(testFromMs: number, labelDelayMs: number): Protocol {
 }
 
 /**
- * Rows of the test week that are measured, in their order. Of each day those are left out whose entity is known to be positive by then:
+ * Rows of the test week that are measured, in their order: those with a label. Of each day those are left out whose entity is known to be positive by then:
  * by a positive in the training week, or on a later day whose labels count before that day begins.
  */
 export function measuredRows(
   history: History,
   { test, trainWeek, labelDelayMs }: Protocol,
-  labelOf: (row: number) => 0 | 1,
+  labelOf: (row: number) => 0 | 1 | null,
 ): number[] {
   const known = new Set<number>()
   let next = history.rowAt(trainWeek.fromMs)
@@ -61,7 +61,7 @@ export function measuredRows(
   for (let dayFromMs = test.fromMs; dayFromMs < test.untilMs; dayFromMs += dayMs) {
     knowUntil(dayFromMs - labelDelayMs)
     for (let row = history.rowAt(dayFromMs); row < history.end && history.timeOf(row) < dayFromMs + dayMs; row++) {
-      if (!known.has(history.keyOf(row))) rows.push(row)
+      if (labelOf(row) !== null && !known.has(history.keyOf(row))) rows.push(row)
     }
   }
   return rows

@@ -62,6 +62,12 @@ export function resultsOf(lines: readonly Line[], options: ResultOptions): Omit<
   assert(end > begin, 'the test week has no rows')
   const measured = measuredRows(history, protocol, labelOf)
   const whole = Array.from({ length: end - begin }, (_, i) => begin + i)
+  const labelled = whole.filter((row) => labelOf(row) !== null)
+  if (measured.length === 0) {
+    const text =
+      'No event of the test week has a label, so that nothing can be measured: expected another week, or reports.'
+    throw new PipelineError('usage', text)
+  }
   const scored = lines.map((line) => scoreRows(line, whole, options))
   const results = scored.map((one): LineResult => {
     const { line, predictMicros } = one
@@ -72,7 +78,7 @@ export function resultsOf(lines: readonly Line[], options: ResultOptions): Omit<
       what: line.what,
       report,
       measured: report.groups[0]!.quality,
-      wholeWeek: reportOf(one, whole, begin, options).groups[0]!.quality,
+      wholeWeek: reportOf(one, labelled, begin, options).groups[0]!.quality,
       gate: one === scored[0] ? null : gateOf(one, scored[0]!, measured, begin, options),
       taughtRows: rows,
       taughtPositives: positives,
@@ -113,7 +119,7 @@ function reportOf(
 ): EvaluationReport {
   return evaluate(
     {
-      labels: Uint8Array.from(rows, labelOf),
+      labels: Uint8Array.from(rows, (row) => labelOf(row)!),
       scores: Float64Array.from(rows, (row) => scores[row - begin]!),
       times: Float64Array.from(rows, history.timeOf),
       versions: Int32Array.from(rows, (row) => versions[row - begin]!),

@@ -12,8 +12,10 @@ export interface LabelJoinOptions {
    * that are.
    */
   readonly matureUntilMs: number
-  /** Label (0 or 1) of events that no label names. */
-  readonly otherwise: number
+  /** Event time, ms, up to which an event that no label names is `otherwise`, a later one unknown as yet; `matureUntilMs` unless given. */
+  readonly dueUntilMs?: number
+  /** Label of events that no label names; null: unknown, so that they make no row. */
+  readonly otherwise: 0 | 1 | null
   /** Mature predictions kept: the newest by event time. */
   readonly rowsMax: number
 }
@@ -63,7 +65,7 @@ export interface LabelJoin {
   counts(): LabelJoinCounts
 }
 
-interface JoinState extends LabelJoinOptions {
+interface JoinState extends Required<LabelJoinOptions> {
   readonly kept: NewestIds
   /** Row-major by slot. */
   vectors: Float64Array
@@ -78,10 +80,11 @@ interface JoinState extends LabelJoinOptions {
 
 export function createLabelJoin(options: LabelJoinOptions): LabelJoin {
   const { featureCount, matureUntilMs, otherwise, rowsMax } = options
-  assert(otherwise === 0 || otherwise === 1, `label value ${otherwise}, expected 0 or 1`)
+  assert(otherwise === null || otherwise === 0 || otherwise === 1, `label value ${otherwise}, expected 0 or 1`)
   assert(!Number.isNaN(matureUntilMs), 'matureUntilMs is NaN')
   assert(Number.isInteger(featureCount) && featureCount > 0)
   const state: JoinState = {
+    dueUntilMs: matureUntilMs,
     ...options,
     kept: createNewestIds(rowsMax),
     vectors: new Float64Array(Math.min(rowsMax, 1024) * featureCount),
@@ -142,18 +145,22 @@ function addLabel(state: JoinState, id: string, label: Parameters<LabelJoin['add
   if (before === undefined || isLater(label, before)) state.latest.set(slot, label)
 }
 
-function labelledRows({ kept, latest, vectors, featureCount, otherwise }: JoinState): LabelledRows {
-  const slots = kept.slotsByTime()
+function labelledRows(state: JoinState): LabelledRows {
+  const { kept, latest, vectors, featureCount } = state
+  const slots = kept.slotsByTime().filter((slot) => labelOf(state, slot) !== null)
   const rows = new Float64Array(slots.length * featureCount)
   const labels = new Uint8Array(slots.length)
   const times = new Float64Array(slots.length)
   let labelled = 0
   slots.forEach((slot, row) => {
-    const outcome = latest.get(slot)?.outcome ?? null
-    if (outcome !== null) labelled++
+    if ((latest.get(slot)?.outcome ?? null) !== null) labelled++
     rows.set(vectors.subarray(slot * featureCount, (slot + 1) * featureCount), row * featureCount)
     times[row] = kept.timeOf(slot)
-    labels[row] = outcome ?? otherwise
+    labels[row] = labelOf(state, slot)!
   })
   return { rows, labels, times, rowCount: slots.length, labelled }
+}
+
+function labelOf({ kept, latest, dueUntilMs, otherwise }: JoinState, slot: number): Outcome {
+  return latest.get(slot)?.outcome ?? (kept.timeOf(slot) <= dueUntilMs ? otherwise : null)
 }

@@ -88,10 +88,11 @@ async function keepMature(
   rowsMax: number,
   boundMs: number,
 ): Promise<MaturePredictions> {
-  const { otherwise } = plan.label
+  const { otherwise, learn } = plan.label
   const join = createLabelJoin({
     featureCount: plan.features.length,
-    matureUntilMs: boundMs - otherwise.afterMs,
+    matureUntilMs: learn === 'on-arrival' ? boundMs : boundMs - otherwise.afterMs,
+    dueUntilMs: boundMs - otherwise.afterMs,
     otherwise: otherwise.value,
     rowsMax,
   })

@@ -146,10 +146,14 @@ function explained(cause: PipelineError, plan: TrainingPlan, inputs: TrainInputs
   return new PipelineError(
     'model_untrainable',
     `${cause.message} The logs hold ${counts.predictions} predictions of this definition and ` +
-      `${counts.labels} labels; ${counts.waiting} predictions wait for their label, which is due ` +
-      `${plan.label.otherwise.afterMs} ms of event time after the event, and the watermark of both streams is ${watermark}.`,
+      `${counts.labels} labels; ${counts.waiting} predictions wait for their label, ${dueText(plan.label)}, and the watermark of both streams is ${watermark}.`,
     { cause, details: { ...cause.details, ...counts, ...inputs.skipped } },
   )
+}
+
+function dueText({ otherwise: { value, afterMs } }: TrainingPlan['label']): string {
+  const due = `which is due ${afterMs} ms of event time after the event`
+  return value === null ? `${due}; those that nothing was reported of are unknown` : due
 }
 
 function measureOn(mature: LabelledRows, fit: Fitted, plan: TrainingPlan): Measures {

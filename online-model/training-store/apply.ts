@@ -38,8 +38,12 @@ export interface Batch {
 }
 
 export interface MaturityPlan {
-  /** An event is mature once this much event time has passed. */
+  /** An event that nothing was reported of is mature once this much event time has passed, unless `isUnknownOtherwise`. */
   readonly afterMs: number
+  /** One with a report is mature after this much: as long, or 0 where reports are learnt from as they arrive. */
+  readonly waitMs: number
+  /** An event without a report is unknown: it never matures. */
+  readonly isUnknownOtherwise: boolean
   /** Labels may still come this much out of order. */
   readonly labelDisorderMs: number
 }
@@ -71,9 +75,11 @@ export async function applyBatch(
   const kept = predictions.length > 0 ? await keepPredictions(session, layout, before, predictions) : 0
 
   const partitions = advance(before.partitions, batch.read)
-  const untilMs = Math.max(before.maturedUntilMs, storeWatermark({ partitions }, maturity) - maturity.afterMs)
+  const untilMs = Math.max(before.maturedUntilMs, storeWatermark({ partitions }, maturity) - maturity.waitMs)
   const cameLate = predictions.some(({ prediction }) => prediction.time <= before.maturedUntilMs)
-  const isDue = untilMs > before.maturedUntilMs || cameLate
+  // A report of an event that could have matured before, had it come then.
+  const isReported = labels.length > 0 && !isByTimeAlone(maturity)
+  const isDue = untilMs > before.maturedUntilMs || cameLate || isReported
   const matured = isDue ? await matureDue(session, layout, maturity, { ...before, partitions }, untilMs) : noneMatured
 
   const counts = addCounts(before.counts, {
@@ -97,6 +103,11 @@ export async function applyBatch(
     rows,
     counts,
   }
+}
+
+/** Every event matures at the same age. */
+function isByTimeAlone({ afterMs, waitMs, isUnknownOtherwise }: MaturityPlan): boolean {
+  return waitMs === afterMs && !isUnknownOtherwise
 }
 
 /** Whether the batch reads on anywhere, so that its counts are not those of a batch that was applied before. */
@@ -173,39 +184,74 @@ interface Matured {
 const noneMatured: Matured = { count: 0, late: 0, labels: 0 }
 
 /**
- * Moves what is due into `matured`, in the order of (event time, id). A label counts for an event only if it is dated no later than the
- * event's due time, so that it does not matter how far the labels were read beyond it.
+ * Moves what is due into `matured`, in the order of (instant at which it matured, event time, id). A label counts for an event only if it is
+ * dated no later than that instant, so that it does not matter how far the labels were read beyond it.
  */
 async function matureDue(
   session: Session,
   layout: Layout,
-  { afterMs, labelDisorderMs }: MaturityPlan,
+  maturity: MaturityPlan,
   before: Progress,
   untilMs: number,
 ): Promise<Matured> {
   if (untilMs === Number.NEGATIVE_INFINITY) return noneMatured
-  const due = 'l.id = w.id AND l.time_ms <= w.time_ms + $after AND w.time_ms <= $until'
-  const watermarkMs = storeWatermark(before, { labelDisorderMs })
-  const held = `SELECT w.id, w.time_ms,
-      max({ time_ms: l.time_ms, log_partition: l.log_partition, log_offset: l.log_offset,
-        outcome: coalesce(l.outcome, 2::UTINYINT) }) AS label
-    FROM waiting w JOIN labels l ON ${due} GROUP BY ALL`
+  const passedMs = Math.max(storeWatermark(before, maturity), untilMs + maturity.waitMs)
+  await findDue(session, maturity, untilMs, passedMs)
   const columns = layout.waitingColumns.map((name) => `w.${name}`).join(', ')
-  const values = { after: BigInt(afterMs), until: BigInt(untilMs) }
   const count = await session.run(
     `INSERT INTO matured
-      SELECT ${before.nextSeq} + row_number() OVER (ORDER BY w.time_ms, w.id) - 1, nullif(h.label.outcome, 2),
-        h.label.time_ms, h.label.log_partition, h.label.log_offset, ${Math.max(watermarkMs, untilMs)}, ${columns}
-      FROM waiting w LEFT JOIN (${held}) h ON h.id = w.id AND h.time_ms = w.time_ms
-      WHERE w.time_ms <= $until ORDER BY w.time_ms, w.id`,
-    values,
+      SELECT ${before.nextSeq} + row_number() OVER (ORDER BY d.at_ms, w.time_ms, w.id) - 1, d.outcome,
+        d.label_time_ms, d.label_partition, d.label_offset, ${passedMs}, ${columns}
+      FROM waiting w JOIN due d ON d.id = w.id AND d.time_ms = w.time_ms ORDER BY d.at_ms, w.time_ms, w.id`,
   )
   if (count === 0) return noneMatured
-  const labels = await session.run(`DELETE FROM labels l USING waiting w WHERE ${due}`, values)
-  await session.run('DELETE FROM waiting WHERE time_ms <= $until', { until: values.until })
+  const labels = await session.run('DELETE FROM labels l USING due d WHERE l.id = d.id AND l.time_ms <= d.at_ms')
+  await session.run('DELETE FROM waiting w USING due d WHERE w.id = d.id AND w.time_ms = d.time_ms')
+  if (!isByTimeAlone(maturity)) return { count, late: 0, labels }
   const late = await session.all('SELECT count(*)::DOUBLE FROM matured WHERE seq >= $first AND time_ms <= $before', {
     first: BigInt(before.nextSeq),
     before: BigInt(Number.isFinite(before.maturedUntilMs) ? before.maturedUntilMs : Number.MIN_SAFE_INTEGER),
   })
   return { count, late: Number(late[0]![0]), labels }
+}
+
+/** No outcome, as one that can be compared and that a struct may hold. */
+const withdrawn = '2::UTINYINT'
+
+/**
+ * Into `due`: events with a report in effect, at the first instant from `waitMs` past the event on at which one is; the others once `afterMs`
+ * have passed, unless they are unknown. Instants that have not passed yet are left for later batches.
+ */
+async function findDue(
+  session: Session,
+  { afterMs, waitMs, isUnknownOtherwise }: MaturityPlan,
+  untilMs: number,
+  passedMs: number,
+): Promise<void> {
+  await session.run('DELETE FROM due')
+  const named = `l.id = w.id AND l.time_ms <= $passed${isUnknownOtherwise ? '' : ' AND l.time_ms <= w.time_ms + $after'}`
+  // Labels of one instant are one step: the latest of them holds, and what came before the wait is over holds at its end.
+  const steps = `SELECT w.id, w.time_ms, greatest(l.time_ms, w.time_ms + $wait) AS at_ms,
+      max({ time_ms: l.time_ms, log_partition: l.log_partition, log_offset: l.log_offset,
+        outcome: coalesce(l.outcome, ${withdrawn}) }) AS label
+    FROM waiting w JOIN labels l ON ${named} WHERE w.time_ms <= $until GROUP BY ALL`
+  const reported = `SELECT id, time_ms, min(at_ms) AS at_ms, arg_min(label, at_ms) AS label
+    FROM steps WHERE label.outcome <> ${withdrawn} GROUP BY id, time_ms`
+  const unreported = `SELECT w.id, w.time_ms, w.time_ms + $after AS at_ms, s.label
+    FROM waiting w LEFT JOIN (SELECT id, time_ms, max(label) AS label FROM steps GROUP BY id, time_ms) s
+      ON s.id = w.id AND s.time_ms = w.time_ms
+    ANTI JOIN reported r ON r.id = w.id AND r.time_ms = w.time_ms
+    WHERE w.time_ms <= $passed - $after`
+  const all = isUnknownOtherwise ? 'FROM reported' : `FROM reported UNION ALL ${unreported}`
+  await session.run(
+    `INSERT INTO due WITH steps AS (${steps}), reported AS (${reported})
+      SELECT id, time_ms, at_ms, nullif(label.outcome, ${withdrawn}), label.time_ms, label.log_partition, label.log_offset
+      FROM (${all}) WHERE at_ms <= $passed`,
+    {
+      wait: BigInt(waitMs),
+      until: BigInt(untilMs),
+      passed: BigInt(passedMs),
+      ...(isUnknownOtherwise ? {} : { after: BigInt(afterMs) }),
+    },
+  )
 }

@@ -41,8 +41,8 @@ export interface Layout {
   readonly features: readonly string[]
   /** Column of each feature, quoted. */
   readonly featureColumns: readonly string[]
-  /** Label of an event that no label names. */
-  readonly otherwise: number
+  /** Label of an event that no label names; null: unknown. */
+  readonly otherwise: 0 | 1 | null
   /** Of `waiting`, in order. */
   readonly waitingColumns: readonly string[]
   readonly create: readonly string[]
@@ -77,6 +77,10 @@ export function layoutOf(plan: Pick<Plan, 'features' | 'label'>): Layout {
 /** A temporary table is the connection's own: it is made with every opening. */
 export const createStaged = 'CREATE TEMP TABLE staged AS FROM waiting LIMIT 0'
 
+/** What a batch lets mature: when in event time, and by which label; all of it null where none came. */
+export const createDue = `CREATE TEMP TABLE due (id VARCHAR, time_ms BIGINT, at_ms BIGINT, outcome UTINYINT,
+  label_time_ms BIGINT, label_partition INTEGER, label_offset BIGINT)`
+
 /**
  * The latest label of each id that came after its event had matured or without it. What was due when an event matured is in `matured`
  * and is no longer in `labels`.
@@ -91,11 +95,16 @@ const isLaterLabel = `l.id IS NOT NULL AND (r.label_time_ms IS NULL OR
 /** The label of `r` joined with `l`, and the time of its label event; null where none does or it was withdrawn. */
 export function labelOf(
   choice: 'due' | 'latest',
-  otherwise: number,
+  otherwise: Layout['otherwise'],
 ): { readonly label: string; readonly time: string } {
   const held = choice === 'due' ? 'r.outcome' : `CASE WHEN ${isLaterLabel} THEN l.outcome ELSE r.outcome END`
   const time = choice === 'due' ? whereNamed('r', 'label_time_ms') : latestPart('label_time_ms', 'time_ms')
-  return { label: `coalesce(${held}, ${otherwise}::UTINYINT)`, time: `(${time})` }
+  return { label: `coalesce(${held}, ${otherwise ?? 'NULL'}::UTINYINT)`, time: `(${time})` }
+}
+
+/** Whether a row has a label: one whose label was withdrawn has none where nothing holds otherwise. */
+export function isKnown(label: string, otherwise: Layout['otherwise']): string {
+  return otherwise === null ? `${label} IS NOT NULL` : 'true'
 }
 
 /** Location of the label event that is in effect. */
@@ -110,13 +119,13 @@ const latestPart = (due: string, later: string) =>
   `CASE WHEN ${isLaterLabel} THEN ${whereNamed('l', later)} ELSE ${whereNamed('r', due)} END`
 
 /** The training set as people query it: instants as such, and the label as it is known by now. */
-function viewForPeople(featureColumns: readonly string[], otherwise: number): string {
+function viewForPeople(featureColumns: readonly string[], otherwise: Layout['otherwise']): string {
   const { label, time } = labelOf('latest', otherwise)
   return `CREATE VIEW training_rows AS
     SELECT r.id AS event_id, epoch_ms(r.time_ms) AS event_time, r.entity_key, r.score, r.model_version,
       ${label} AS label, epoch_ms(${time}) AS label_time, r.weight,
       ${featureColumns.map((name) => `r.${name}`).join(', ')}
-    FROM matured r LEFT JOIN ${latestLabels} l ON l.id = r.id`
+    FROM matured r LEFT JOIN ${latestLabels} l ON l.id = r.id WHERE ${isKnown(label, otherwise)}`
 }
 
 /** Names that a feature's column must not have in any of the tables, the view and the exported file. */

@@ -5,7 +5,7 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import type { MaturityPlan } from './apply.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
-import { createStaged, type Layout, layoutOf, layoutVersion } from './layout.ts'
+import { createDue, createStaged, type Layout, layoutOf, layoutVersion } from './layout.ts'
 import { emptyProgress, type Progress, progressFromJson, progressToJson } from './progress.ts'
 import type { StoreLimits } from './trim.ts'
 
@@ -94,6 +94,8 @@ async function openAsIs(options: OpenStoreOptions): Promise<OpenedStore> {
       layout,
       maturity: {
         afterMs: plan.label.otherwise.afterMs,
+        waitMs: plan.label.learn === 'on-arrival' ? 0 : plan.label.otherwise.afterMs,
+        isUnknownOtherwise: plan.label.otherwise.value === null,
         labelDisorderMs: labelStream.disorderMs,
       },
       limits: { retentionMs: options.retentionMs ?? kept ?? Number.POSITIVE_INFINITY, rowsMax },
@@ -123,14 +125,14 @@ export function labelStreamOf({ streams, label }: Pick<StorePlan, 'streams' | 'l
 }
 
 function aboutOf({ plan, clusterId }: OpenStoreOptions): About {
-  const { value, otherwise } = plan.label
+  const { value, otherwise, learn } = plan.label
   return {
     layout: layoutVersion,
     pipeline: plan.name,
     fingerprint: plan.fingerprint,
     predictions: plan.predictions.topic,
     label: labelStreamOf(plan).topic,
-    outcome: JSON.stringify({ value, otherwise }),
+    outcome: JSON.stringify({ value, otherwise, learn }),
     cluster: clusterId ?? '',
   }
 }
@@ -157,6 +159,7 @@ async function prepare(database: Database, options: OpenStoreOptions, layout: La
       await session.run('INSERT INTO progress VALUES ($json)', { json: progressToJson(emptyProgress()) })
     }
     await session.run(createStaged)
+    await session.run(createDue)
   })
 }
 

@@ -2,7 +2,7 @@
 import type { DuckDBValue } from '@duckdb/node-api'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Session } from './database.ts'
-import { type Layout, labelOf, labelPositionOf, latestLabels } from './layout.ts'
+import { isKnown, type Layout, labelOf, labelPositionOf, latestLabels } from './layout.ts'
 import type { About } from './open.ts'
 import { addCounts, type Progress } from './progress.ts'
 import type { TimeSpan } from './read-rows.ts'
@@ -43,8 +43,9 @@ export async function exportParquet(
     ...exported(layout).map(([name, value]) => `${value} AS ${name}`),
     ...layout.featureColumns.map((name) => `r.${name}`),
   ]
+  const known = isKnown(labelOf('latest', layout.otherwise).label, layout.otherwise)
   const select = `SELECT ${columns.join(', ')} FROM matured r LEFT JOIN ${latestLabels} l ON l.id = r.id
-    WHERE r.time_ms >= ${fromMs} AND r.time_ms < ${untilMs} ORDER BY r.time_ms, r.id`
+    WHERE r.time_ms >= ${fromMs} AND r.time_ms < ${untilMs} AND ${known} ORDER BY r.time_ms, r.id`
   const options = `FORMAT parquet, COMPRESSION zstd, KV_METADATA { ${aboutKey}: ${quoted(JSON.stringify(about))} }`
   let rows = 0
   await writeBeside(file, async (part) => {

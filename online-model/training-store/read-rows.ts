@@ -3,7 +3,7 @@
 import type { ShadowScore } from '../../schemas/wire/records.ts'
 import { readDoubles, readTiny, textsOf } from './columns.ts'
 import type { Session, Values } from './database.ts'
-import { type Layout, labelOf, latestLabels } from './layout.ts'
+import { isKnown, type Layout, labelOf, latestLabels } from './layout.ts'
 
 /** Mature events, one entry a row in every column. */
 export interface MatureRows {
@@ -69,12 +69,14 @@ export async function readRows(
   { where, values, label }: RowsWanted,
   isBySeq: boolean,
 ): Promise<MatureRows> {
-  const [counted] = await session.all(`SELECT count(*)::DOUBLE FROM matured r WHERE ${where}`, values)
+  const held = labelOf(label, layout.otherwise)
+  const joined = label === 'due' ? '' : `LEFT JOIN ${latestLabels} l ON l.id = r.id`
+  const from = `FROM matured r ${joined} WHERE ${where} AND ${isKnown(held.label, layout.otherwise)}`
+  const [counted] = await session.all(`SELECT count(*)::DOUBLE ${from}`, values)
   const rowCount = Number(counted![0])
   const width = layout.features.length
   const into = emptyRows(rowCount, width)
   let at = 0
-  const held = labelOf(label, layout.otherwise)
   const columns = [
     'r.id',
     'r.time_ms::DOUBLE',
@@ -88,9 +90,8 @@ export async function readRows(
     ...layout.featureColumns.map((name) => orNaN(`r.${name}`)),
     'r.seq::DOUBLE',
   ]
-  const joined = label === 'due' ? '' : `LEFT JOIN ${latestLabels} l ON l.id = r.id`
   const order = isBySeq ? ' ORDER BY r.seq' : ''
-  const sql = `SELECT ${columns.join(', ')} FROM matured r ${joined} WHERE ${where}${order}`
+  const sql = `SELECT ${columns.join(', ')} ${from}${order}`
   await session.each(sql, values, (chunk) => {
     into.ids.push(...(textsOf(chunk, 0) as string[]))
     readDoubles(chunk, 1, into.times, at)

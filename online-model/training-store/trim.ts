@@ -52,7 +52,7 @@ export async function trim(
   // Whether an event that waits is a negative is not known yet, so that all of them are sampled alike.
   if (waiting - gone.waiting > rowsMax) sampled.waiting = await sample(session, 'waiting', 'true', room)
   if (matured - gone.matured > rowsMax) {
-    const negatives = `coalesce(t.outcome, ${layout.otherwise}) = 0 AND ${consumed}`
+    const negatives = `coalesce(t.outcome, ${layout.otherwise ?? 'NULL'}) = 0 AND ${consumed}`
     sampled.matured = await sample(session, 'matured', negatives, room)
     const left = matured - gone.matured - sampled.matured
     const oldest = `t.seq <= (SELECT seq FROM matured ORDER BY seq DESC LIMIT 1 OFFSET ${room}) AND ${consumed}`

@@ -1,7 +1,7 @@
 /** Every mistake of a definition at once, each with path, expected and received. Called by `compile` before anything is derived. */
 import { partitionsMax, streamsMax } from '../kernel/canonical-order.ts'
 import { durationExpected, parseDuration } from '../kernel/duration.ts'
-import { isRecord, type Report } from '../kernel/report.ts'
+import { either, isRecord, type Report } from '../kernel/report.ts'
 import { checkKeys, namesOf } from '../kernel/stray-options.ts'
 import {
   checkAggregate,
@@ -20,6 +20,8 @@ import {
   type FieldRef,
   type FieldSpec,
   type Label,
+  labelLearnings,
+  type Otherwise,
   type Pipeline,
   pipelineOptions,
 } from './definition.ts'
@@ -45,8 +47,8 @@ const pipelineName = /^[a-z][a-z0-9-]{0,63}$/
 /** Any other number would be an event without a label, which then counts as whatever `otherwise` says. */
 const outcomeExpected =
   'a flag field, or integer({ min: 0, max: 1 }), so that a report of anything but 0 and 1 is rejected'
-const labelOptions = namesOf<Label>({ from: true, value: true, otherwise: true })
-const otherwiseOptions = namesOf<Label['otherwise']>({ value: true, after: true })
+const labelOptions = namesOf<Label>({ from: true, value: true, otherwise: true, learn: true })
+const otherwiseOptions = namesOf<Otherwise>({ value: true, after: true })
 const inputExpected = 'a field, an aggregate or a derived value'
 
 export function checkDefinition(pipeline: Pipeline): DefinitionProblem[] {
@@ -146,16 +148,45 @@ function checkLabel({ label, scores }: Pipeline, report: Report): void {
   if (!isStream(label.from)) report('label.from', 'a stream', label.from)
   else if (label.from === scores) report('label.from', 'another stream than the scored one', label.from.name)
   checkReported(label, report)
-  if (!isRecord(label.otherwise)) {
-    report('label.otherwise', 'value and after', label.otherwise)
+  checkOtherwise(label, report)
+  checkLabelLearning(label, report)
+}
+
+function checkOtherwise({ value: reported, otherwise }: Label, report: Report): void {
+  if (otherwise === 'unknown') {
+    checkBothReported('label.value', reported, report)
     return
   }
-  checkKeys('label.otherwise', 'otherwise', otherwiseOptions, label.otherwise, report)
-  const { value, after } = label.otherwise
-  checkOutcome('label.otherwise.value', value, report)
-  if (value === label.value && !isField(value))
-    report('label.otherwise.value', `another value than label.value (${value})`, value)
-  if (parseDuration(after) === null) report('label.otherwise.after', durationExpected, after)
+  if (!isRecord(otherwise)) {
+    report('label.otherwise', "{ value, after } or 'unknown'", otherwise)
+    return
+  }
+  checkKeys('label.otherwise', 'otherwise', otherwiseOptions, otherwise, report)
+  const { value, after } = otherwise as Partial<Otherwise>
+  if (value === 'unknown') checkBothReported('label.value', reported, report)
+  else if (value !== 0 && value !== 1) report('label.otherwise.value', "0, 1 or 'unknown'", value)
+  else if (value === reported) report('label.otherwise.value', `another value than label.value (${value})`, value)
+  if (parseDuration(String(after)) === null) report('label.otherwise.after', durationExpected, after)
+}
+
+function checkLabelLearning({ value, otherwise, learn }: Label, report: Report): void {
+  if (learn === undefined) return
+  if (!labelLearnings.includes(learn)) report('label.learn', either(labelLearnings), learn)
+  else if (learn === 'on-arrival') checkBothReported('label.learn', value, report)
+  else if (otherwise === 'unknown')
+    report('label.learn', "on-arrival, or otherwise: { value: 'unknown', after } with the time to wait for", learn)
+}
+
+/** Where one outcome alone is reported, only waiting tells the other from it. */
+function checkBothReported(path: string, reported: unknown, report: Report): void {
+  if (reported !== 0 && reported !== 1) return
+  const remedy =
+    path === 'label.value' ? 'a field that reports both outcomes' : 'when-due, or a label.value from a field'
+  report(
+    path,
+    `${remedy}, since nothing else could be ${1 - reported}`,
+    path === 'label.value' ? reported : 'on-arrival',
+  )
 }
 
 function checkReported({ from, value }: Pipeline['label'], report: Report): void {
@@ -177,10 +208,6 @@ function shape({ kind, min, max, decimals }: FieldSpec): string {
   if (kind !== 'number' && kind !== 'integer') return kind
   const limits = Object.entries({ min, max, decimals }).filter(([, limit]) => limit !== undefined)
   return limits.length === 0 ? kind : `${kind} with ${limits.map((limit) => limit.join(' ')).join(', ')}`
-}
-
-function checkOutcome(path: string, value: unknown, report: Report): void {
-  if (value !== 0 && value !== 1) report(path, '0 or 1', value)
 }
 
 const namespaceName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/

@@ -66,9 +66,28 @@ export interface Label {
    * report withdraws the earlier one.
    */
   readonly value: 0 | 1 | FieldRef<boolean | null, 'flag'> | FieldRef<number | null, 'number' | 'integer'>
-  /** An event that nothing was reported of has this value once `after` of event time has passed. */
-  readonly otherwise: { readonly value: 0 | 1; readonly after: Duration }
+  /**
+   * What an event is that nothing was reported of. `unknown`: it is neither trained on nor evaluated, and a report is learnt from when it
+   * arrives.
+   */
+  readonly otherwise: 'unknown' | Otherwise
+  /**
+   * When a report is learnt from. `when-due` (by default): `after` past its event, so that events of one age are learnt from together, whatever
+   * their outcome. `on-arrival`: at once, which states that its delay carries no information: that outcomes of one kind come no sooner than
+   * those of the other.
+   */
+  readonly learn?: LabelLearning
 }
+
+export interface Otherwise {
+  /** The outcome of such an event; `unknown`: it is neither trained on nor evaluated. */
+  readonly value: 0 | 1 | 'unknown'
+  /** Event time after which that holds. */
+  readonly after: Duration
+}
+
+export type LabelLearning = (typeof labelLearnings)[number]
+export const labelLearnings = ['when-due', 'on-arrival'] as const
 
 export interface Definition<F extends Features> {
   /** Prefix of every derived topic and key. */

@@ -9,6 +9,7 @@ import {
   entity,
   type Feature,
   type Input,
+  type Label,
   type Pipeline,
 } from '../definition/definition.ts'
 import { type DefinitionProblem, describe, isField } from '../definition/definition-problem.ts'
@@ -36,6 +37,7 @@ import type {
   FactLayout,
   FactSource,
   FeaturePlan,
+  LabelPlan,
   Plan,
   RepartitionPlan,
   StagePlan,
@@ -82,8 +84,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   const features = planFeatures(pipeline, entities, slots.bySpelling, slots.all)
   const label = {
     stream: streamOf(pipeline.label.from).index,
-    value: isField(pipeline.label.value) ? { field: pipeline.label.value.name } : pipeline.label.value,
-    otherwise: { value: pipeline.label.otherwise.value, afterMs: ms(pipeline.label.otherwise.after) },
+    ...planLabel(pipeline.label),
   }
   const stateShape = shapeOfState(pipeline.name, streams, stages)
   const derived = `${prefix}${pipeline.name}`
@@ -163,6 +164,18 @@ function planStream(
     rekey: stream.rekey,
     codec,
     entersAt,
+  }
+}
+
+/** Without a time to wait for, a report is learnt from as it arrives. */
+function planLabel({ value, otherwise, learn }: Label): Omit<LabelPlan, 'stream'> {
+  const reported = isField(value) ? { field: value.name } : value
+  if (otherwise === 'unknown') return { value: reported, otherwise: { value: null, afterMs: 0 }, learn: 'on-arrival' }
+  const { value: unreported, after } = otherwise
+  return {
+    value: reported,
+    otherwise: { value: unreported === 'unknown' ? null : unreported, afterMs: ms(after) },
+    ...(learn === 'on-arrival' ? { learn } : {}),
   }
 }
 

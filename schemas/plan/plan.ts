@@ -121,8 +121,13 @@ export interface LabelPlan {
   readonly stream: number
   /** The outcome that every label event reports, or the field of it that holds the outcome (see `label-outcome.ts`). */
   readonly value: number | { readonly field: string }
-  /** Of an event that no label names once so much event time has passed, or whose label was withdrawn. */
-  readonly otherwise: { readonly value: number; readonly afterMs: number }
+  /**
+   * Of an event that no label names once so much event time has passed, or whose label was withdrawn; a null value: unknown, so that it is
+   * neither trained on nor evaluated.
+   */
+  readonly otherwise: { readonly value: 0 | 1 | null; readonly afterMs: number }
+  /** A report is learnt from as soon as it arrives; absent: once its event is due. */
+  readonly learn?: 'on-arrival'
 }
 
 export interface TopicPlan {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { createLabelJoin, type LabelJoin } from '../../online-model/labels/label-join.ts'
 import type { Outcome } from '../../schemas/plan/label-outcome.ts'
 
-const options = { featureCount: 2, matureUntilMs: 100, otherwise: 0, rowsMax: 100 }
+const options = { featureCount: 2, matureUntilMs: 100, otherwise: 0 as const, rowsMax: 100 }
 
 function add(join: LabelJoin, id: string, time: number): void {
   join.addPrediction({ id, time, features: [time, -time] })
@@ -14,6 +14,29 @@ function report(join: LabelJoin, id: string, label: { outcome?: Outcome; time?: 
 }
 
 describe('label join', () => {
+  test('without a label an event is unknown where nothing holds otherwise, and makes no row', () => {
+    const join = createLabelJoin({ ...options, otherwise: null })
+    for (const id of ['good', 'bad', 'silent', 'withdrawn']) add(join, id, 10)
+    report(join, 'good')
+    report(join, 'bad', { outcome: 0 })
+    report(join, 'withdrawn')
+    report(join, 'withdrawn', { outcome: null, time: 60 })
+    expect(join.labelledRows()).toMatchObject({ rowCount: 2, labelled: 2, labels: Uint8Array.of(0, 1) })
+  })
+
+  test('where a report counts as it arrives, an event that is not due yet has a row only with one', () => {
+    const join = createLabelJoin({ ...options, dueUntilMs: 20 })
+    add(join, 'due', 20)
+    add(join, 'reported', 90)
+    add(join, 'young', 91)
+    report(join, 'reported', { time: 95 })
+    expect(join.labelledRows()).toMatchObject({
+      rowCount: 2,
+      times: Float64Array.of(20, 90),
+      labels: Uint8Array.of(0, 1),
+    })
+  })
+
   test('an event that a label names has its value, every other mature one the other value', () => {
     const join = createLabelJoin(options)
     add(join, 'fraud', 20)
@@ -119,7 +142,7 @@ describe('label join', () => {
     expect(() => add(join, 'a', Number.NaN)).toThrow('time of a is NaN')
     report(join, 'a')
     expect(() => add(join, 'b', 1)).toThrow('a prediction after the first label')
-    expect(() => createLabelJoin({ ...options, otherwise: 2 })).toThrow('label value 2, expected 0 or 1')
+    expect(() => createLabelJoin({ ...options, otherwise: 2 as never })).toThrow('label value 2, expected 0 or 1')
     expect(() => createLabelJoin({ ...options, matureUntilMs: Number.NaN })).toThrow('matureUntilMs is NaN')
   })
 

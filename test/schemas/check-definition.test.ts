@@ -56,8 +56,7 @@ describe('all mistakes at once', () => {
       'features.per-piece: expected at least one input, received none',
       'label.from: expected another stream than the scored one, received orders',
       'label.value: expected 0, 1 or a field of the stream, received 2',
-      'label.otherwise.value: expected 0 or 1, received 2',
-      'label.otherwise.value: expected another value than label.value (2), received 2',
+      "label.otherwise.value: expected 0, 1 or 'unknown', received 2",
       `label.otherwise.after: expected ${durations}, received later`,
       'model.l2: expected a number >= 0, received -1',
     ]
@@ -65,7 +64,7 @@ describe('all mistakes at once', () => {
     expect(attempt).toThrow(
       expect.objectContaining({
         code: 'definition_invalid',
-        message: `Pipeline Returned Orders has 14 mistakes:\n  ${mistakes.join('\n  ')}`,
+        message: `Pipeline Returned Orders has 13 mistakes:\n  ${mistakes.join('\n  ')}`,
       }),
     )
   })
@@ -198,7 +197,9 @@ describe('label, model and scored stream', () => {
     expect(label({ from: orders })).toEqual([
       'label.from: expected another stream than the scored one, received orders',
     ])
-    expect(label({ otherwise: null })).toEqual(['label.otherwise: expected value and after, received null'])
+    expect(label({ otherwise: null })).toEqual([
+      "label.otherwise: expected { value, after } or 'unknown', received null",
+    ])
     expect(label({ otherwise: { value: 0 } })).toEqual([
       `label.otherwise.after: expected ${durations}, received nothing`,
     ])
@@ -212,7 +213,7 @@ describe('label, model and scored stream', () => {
   ])('label value %j', (value, received) => {
     expect(label({ value })).toEqual([`label.value: expected 0, 1 or a field of the stream, received ${received}`])
     expect(label({ otherwise: { value, after: '1d' } })).toEqual([
-      `label.otherwise.value: expected 0 or 1, received ${received}`,
+      `label.otherwise.value: expected 0, 1 or 'unknown', received ${received}`,
     ])
   })
 
@@ -251,6 +252,36 @@ describe('label, model and scored stream', () => {
     ])
     expect(from({ ...checks.fields.right, name: 'wrong' })).toEqual([
       'label.value: expected a field of checks, received the field checks.wrong',
+    ])
+  })
+
+  test('no report that means unknown, and reports learnt from as they arrive', () => {
+    const fields = { orderId: text(), at: timestamp(), right: flag({ optional: true }) }
+    const checks = stream('checks', { id: 'orderId', key: 'orderId', time: 'at', fields })
+    const sides = { from: checks, value: checks.fields.right }
+    const planned = (label: object) => compile(definePipeline({ ...sound, label: { ...sound.label, ...label } })).label
+    const [unknown, due] = [
+      { value: null, afterMs: 0 },
+      { value: null, afterMs: 86_400_000 },
+    ]
+    expect(planned({ ...sides, otherwise: 'unknown' })).toMatchObject({ otherwise: unknown, learn: 'on-arrival' })
+    const waits = { ...sides, otherwise: { value: 'unknown', after: '1d' } }
+    expect(planned(waits)).toEqual(expect.not.objectContaining({ learn: 'on-arrival' }))
+    expect(planned({ ...waits, learn: 'on-arrival' })).toMatchObject({ otherwise: due, learn: 'on-arrival' })
+    expect(planned({ ...sides, learn: 'on-arrival' })).toMatchObject({ otherwise: { value: 0 }, learn: 'on-arrival' })
+
+    const both = 'a field that reports both outcomes, since nothing else could be 0, received 1'
+    expect(label({ otherwise: 'unknown' })).toEqual([`label.value: expected ${both}`])
+    expect(label({ otherwise: { value: 'unknown', after: '1d' } })).toEqual([`label.value: expected ${both}`])
+    expect(label({ learn: 'on-arrival' })).toEqual([
+      'label.learn: expected when-due, or a label.value from a field, since nothing else could be 0, received on-arrival',
+    ])
+    expect(label({ learn: 'at-once' })).toEqual(['label.learn: expected when-due or on-arrival, received at-once'])
+    expect(label({ ...sides, otherwise: 'unknown', learn: 'when-due' })).toEqual([
+      "label.learn: expected on-arrival, or otherwise: { value: 'unknown', after } with the time to wait for, received when-due",
+    ])
+    expect(label({ otherwise: 'negative' })).toEqual([
+      "label.otherwise: expected { value, after } or 'unknown', received negative",
     ])
   })
 

@@ -58,7 +58,7 @@ describe('a misspelt option', () => {
   test.each([
     [
       { ...sound.label, form: 1 },
-      'label.form: expected an option of label: from, value or otherwise; the nearest is from',
+      'label.form: expected an option of label: from, value, otherwise or learn; the nearest is from',
     ],
     [
       { ...sound.label, otherwise: { value: 0, after: '1d', afer: 1 } },

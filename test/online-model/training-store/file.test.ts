@@ -132,7 +132,7 @@ describe('a file', () => {
     await expect(openStore({ file, plan: compile(clicksPipeline(), { namespace: 'n' }) })).rejects.toThrow(
       'belongs to another topic of predictions: expected n.clicks.predictions, it has clicks.predictions.',
     )
-    const label = { ...clicksPlan.label, otherwise: { value: 0, afterMs: 5 } }
+    const label = { ...clicksPlan.label, otherwise: { value: 0, afterMs: 5 } } as const
     await expect(openStore({ file, plan: { ...clicksPlan, label } })).rejects.toThrow('belongs to another label')
     const rebuilt = await openStore({ file, plan: other, rebuild: true })
     expect(rebuilt.status().maturedSeq).toBe(0)

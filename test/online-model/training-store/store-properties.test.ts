@@ -12,7 +12,7 @@ import { clicksPlan, folder, hourMs, label, prediction } from './store-fixture.t
 const afterMs = hourMs
 const partitions = 3
 const disorderMs = 30_000
-const plan = {
+const basePlan = {
   ...clicksPlan,
   streams: clicksPlan.streams.map((stream) => ({ ...stream, disorderMs: stream.index === 1 ? disorderMs : 0 })),
 }
@@ -142,9 +142,21 @@ const seeds = Array.from(
   (_, i) => Number(process.env.STORE_SEED ?? 1_000) + i,
 )
 
-test.each(seeds)(
-  'the same rows as a naive join, each handed out once, whatever the cuts (STORE_SEED=%i)',
-  async (seed) => {
+/** Every way in which a definition says what holds without a report, and when a report counts. */
+const modes = [
+  { otherwise: 0, learn: null },
+  { otherwise: 0, learn: 'on-arrival' },
+  { otherwise: null, learn: null },
+  { otherwise: null, learn: 'on-arrival' },
+] as const
+
+test.each(seeds.flatMap((seed) => modes.map((mode) => ({ seed, ...mode }))))(
+  'the same rows as a naive join, each handed out once, whatever the cuts (STORE_SEED=$seed, $learn, $otherwise)',
+  async ({ seed, otherwise, learn }) => {
+    const plan = {
+      ...basePlan,
+      label: { ...basePlan.label, ...(learn && { learn }), otherwise: { value: otherwise, afterMs } },
+    }
     const random = createRandom(seed)
     const isOrderly = seed % 2 === 0
     const logs = randomLogs(random, isOrderly)
@@ -159,7 +171,7 @@ test.each(seeds)(
     const naive = naiveJoin(
       logs.predictions.map(({ row }) => row),
       logs.label.map(({ row }) => row),
-      { untilMs: watermarkMs - afterMs, afterMs },
+      { watermarkMs, afterMs, waitMs: learn === 'on-arrival' ? 0 : afterMs, otherwise },
     )
     const ids = handed.flatMap((part) => part.ids)
     if (isOrderly) {
@@ -168,11 +180,13 @@ test.each(seeds)(
     } else {
       expect([...ids].sort()).toEqual(naive.map(({ id }) => id).sort())
     }
-    expect(rows.ids).toEqual(naive.map(({ id }) => id))
-    expect([...rows.labels]).toEqual(naive.map(({ latest }) => latest))
+    const known = naive.filter(({ latest }) => latest !== null)
+    known.sort((a, b) => a.time - b.time || (a.id < b.id ? -1 : 1))
+    expect(rows.ids).toEqual(known.map(({ id }) => id))
+    expect([...rows.labels]).toEqual(known.map(({ latest }) => latest))
     const number = new Map(
       logs.predictions.map(({ row }) => [`${row.prediction.id} ${row.offset}`, row.prediction.features]),
     )
-    expect([...rows.rows]).toEqual(naive.flatMap(({ id, offset }) => [...number.get(`${id} ${offset}`)!]))
+    expect([...rows.rows]).toEqual(known.flatMap(({ id, offset }) => [...number.get(`${id} ${offset}`)!]))
   },
 )
