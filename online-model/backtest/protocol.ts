@@ -42,8 +42,8 @@ export function protocolOf(testFromMs: number, labelDelayMs: number): Protocol {
 }
 
 /**
- * Rows of the test week that are measured, in their order: those with a label. Of each day those are left out whose entity is known to be positive by then:
- * by a positive in the training week, or on a later day whose labels count before that day begins.
+ * Rows of the test week that are measured, in their order: those with a label. Of each day those are left out whose entity is known to be
+ * positive by then: by a positive in the training week, or on a later day whose labels count before that day begins.
  */
 export function measuredRows(
   history: History,

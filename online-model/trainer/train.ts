@@ -146,7 +146,8 @@ function explained(cause: PipelineError, plan: TrainingPlan, inputs: TrainInputs
   return new PipelineError(
     'model_untrainable',
     `${cause.message} The logs hold ${counts.predictions} predictions of this definition and ` +
-      `${counts.labels} labels; ${counts.waiting} predictions wait for their label, ${dueText(plan.label)}, and the watermark of both streams is ${watermark}.`,
+      `${counts.labels} labels; ${counts.waiting} predictions wait for their label, ${dueText(plan.label)}, ` +
+      `and the watermark of both streams is ${watermark}.`,
     { cause, details: { ...cause.details, ...counts, ...inputs.skipped } },
   )
 }

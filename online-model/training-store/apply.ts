@@ -184,8 +184,8 @@ interface Matured {
 const noneMatured: Matured = { count: 0, late: 0, labels: 0 }
 
 /**
- * Moves what is due into `matured`, in the order of (instant at which it matured, event time, id). A label counts for an event only if it is
- * dated no later than that instant, so that it does not matter how far the labels were read beyond it.
+ * Moves what is due into `matured`, in the order of (instant at which it matured, event time, id). A label counts for an event only if it
+ * is dated no later than that instant, so that it does not matter how far the labels were read beyond it.
  */
 async function matureDue(
   session: Session,
@@ -219,8 +219,8 @@ async function matureDue(
 const withdrawn = '2::UTINYINT'
 
 /**
- * Into `due`: events with a report in effect, at the first instant from `waitMs` past the event on at which one is; the others once `afterMs`
- * have passed, unless they are unknown. Instants that have not passed yet are left for later batches.
+ * Into `due`: events with a report in effect, at the first instant from `waitMs` past the event on at which one is; the others once
+ * `afterMs` have passed, unless they are unknown. Instants that have not passed yet are left for later batches.
  */
 async function findDue(
   session: Session,

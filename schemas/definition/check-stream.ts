@@ -2,10 +2,11 @@
 
 import { durationExpected, parseDuration } from '../kernel/duration.ts'
 import type { FieldKind } from '../kernel/event.ts'
-import { either, isRecord, type Report } from '../kernel/report.ts'
+import { either, isRecord, type Parts, type Report } from '../kernel/report.ts'
 import { checkKeys, checkStray } from '../kernel/stray-options.ts'
-import { type AnyStream, type FieldSpec, fieldOptions, streamOptions } from './definition.ts'
+import { type AnyStream, type FieldSpec, fieldOptions, instantsOptions, streamOptions } from './definition.ts'
 import { identifierExpected, isIdentifier } from './definition-problem.ts'
+import { instantExpected, instantsDefault, parseLimit } from './instants.ts'
 
 const streamName = /^[A-Za-z_][A-Za-z0-9._-]{0,127}$/
 const topicName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
@@ -28,6 +29,7 @@ export function checkStream(stream: AnyStream, report: Report): void {
     )
   checkStray(path, 'stream()', streamOptions, stream.stray, report)
   checkTimes(path, stream, report)
+  checkInstants(path, stream, report)
   if (typeof stream.rekey !== 'boolean') report(`${path}.rekey`, 'true or false', stream.rekey)
   if (!isRecord(stream.specs)) {
     report(`${path}.fields`, 'the fields of the stream by name', stream.specs)
@@ -65,6 +67,31 @@ function checkTimes(path: string, stream: AnyStream, report: Report): void {
   const latenessMs = parseDuration(stream.lateness)
   if (disorderMs !== null && latenessMs !== null && disorderMs > latenessMs)
     report(`${path}.disorder`, `at most lateness (${stream.lateness})`, stream.disorder)
+}
+
+function checkInstants(path: string, stream: AnyStream, report: Report): void {
+  const instants: unknown = stream.instants
+  if (!isRecord(instants)) {
+    report(`${path}.instants`, '{ from, until }, each where wanted', instants)
+    return
+  }
+  checkKeys(`${path}.instants`, 'instants', instantsOptions, instants, report)
+  checkRange(`${path}.instants`, { ...instantsDefault, ...instants }, report)
+  for (const [name, spec] of Object.entries(isRecord(stream.specs) ? stream.specs : {})) {
+    if (!isRecord(spec) || spec.kind !== 'timestamp' || (spec.from === undefined && spec.until === undefined)) continue
+    checkRange(`${path}.fields.${name}`, { ...instantsDefault, ...instants, ...defined(spec) }, report)
+  }
+}
+
+function checkRange(path: string, { from, until }: { from?: unknown; until?: unknown }, report: Report): void {
+  const [first, end] = [parseLimit(from), parseLimit(until)]
+  if (first === null) report(`${path}.from`, instantExpected, from)
+  if (end === null) report(`${path}.until`, instantExpected, until)
+  if (first !== null && end !== null && first >= end) report(`${path}.from`, `earlier than until (${until})`, from)
+}
+
+function defined({ from, until }: Parts): Parts {
+  return { ...(from === undefined ? {} : { from }), ...(until === undefined ? {} : { until }) }
 }
 
 function checkField(path: string, name: string, spec: FieldSpec, report: Report): void {

@@ -72,9 +72,9 @@ export interface Label {
    */
   readonly otherwise: 'unknown' | Otherwise
   /**
-   * When a report is learnt from. `when-due` (by default): `after` past its event, so that events of one age are learnt from together, whatever
-   * their outcome. `on-arrival`: at once, which states that its delay carries no information: that outcomes of one kind come no sooner than
-   * those of the other.
+   * When a report is learnt from. `when-due` (by default): `after` past its event, so that events of one age are learnt from together,
+   * whatever their outcome. `on-arrival`: at once, which states that its delay carries no information: that outcomes of one kind come no
+   * sooner than those of the other.
    */
   readonly learn?: LabelLearning
 }

@@ -14,6 +14,8 @@ export interface FieldSpec<T extends FieldValue = FieldValue, K extends FieldKin
   readonly max?: number
   readonly decimals?: number
   readonly lengthMax?: number
+  readonly from?: string
+  readonly until?: string
   readonly [valueType]?: T
 }
 
@@ -42,12 +44,27 @@ export interface NumberOptions<O extends boolean = boolean> extends IntegerOptio
   readonly decimals?: number
 }
 
+/** A day (which begins in UTC) or an RFC 3339 instant with zone. */
+export interface Instants {
+  /** The first instant (default 1973-01-01: seconds since 1970 are earlier). */
+  readonly from?: string
+  /** The first instant beyond (default 2200-01-01: microseconds since 1970 are later). */
+  readonly until?: string
+}
+
+export interface TimestampOptions<O extends boolean = boolean> extends FieldOptions<O> {
+  /** The first instant of this field, such as 1900-01-01 for dates of birth; that of the stream's `instants` by default. */
+  readonly from?: string
+  /** The first instant beyond; that of the stream's `instants` by default. */
+  readonly until?: string
+}
+
 /** The options that each kind of field takes. */
 export const fieldOptions = {
   text: namesOf<TextOptions>({ optional: true, lengthMax: true }),
   number: namesOf<NumberOptions>({ optional: true, min: true, max: true, decimals: true }),
   integer: namesOf<IntegerOptions>({ optional: true, min: true, max: true }),
-  timestamp: namesOf<FieldOptions>({ optional: true }),
+  timestamp: namesOf<TimestampOptions>({ optional: true, from: true, until: true }),
   flag: namesOf<FieldOptions>({ optional: true }),
 } as const satisfies Record<FieldKind, readonly string[]>
 
@@ -80,7 +97,7 @@ export function integer<const O extends boolean = false>(
 
 /** An instant. In JSON an RFC 3339 text with zone or whole milliseconds since 1970; in functions the milliseconds. */
 export function timestamp<const O extends boolean = false>(
-  options: FieldOptions<O> = {},
+  options: TimestampOptions<O> = {},
 ): FieldSpec<Maybe<number, O>, 'timestamp'> {
   return spec('timestamp', {}, options)
 }
@@ -121,6 +138,7 @@ export interface AnyStream extends Stray {
   readonly disorder: Duration
   readonly lateness: Duration
   readonly ahead: Duration
+  readonly instants: Instants
   readonly rekey: boolean
 }
 
@@ -147,11 +165,18 @@ export interface StreamOptions<F extends FieldSpecs> {
   /** Events dated further than this ahead of the time they were appended are rejected (default 5m). */
   readonly ahead?: Duration
   /**
+   * Where the instants of its timestamp fields lie: an event with one outside is rejected, with the unit that the number looks like.
+   * Instants before 1970 are possible where `from` says so.
+   */
+  readonly instants?: Instants
+  /**
    * Records may lie in any partition, however their producer hashes keys: one more repartition topic carries them to the right one.
    * Without it an event in another partition than its key's (by murmur2) is rejected.
    */
   readonly rekey?: boolean
 }
+
+export const instantsOptions = namesOf<Instants>({ from: true, until: true })
 
 export const streamOptions = namesOf<StreamOptions<FieldSpecs>>({
   id: true,
@@ -162,6 +187,7 @@ export const streamOptions = namesOf<StreamOptions<FieldSpecs>>({
   disorder: true,
   lateness: true,
   ahead: true,
+  instants: true,
   rekey: true,
 })
 
@@ -180,6 +206,7 @@ export function stream<const F extends FieldSpecs>(name: string, options: Stream
     disorder: given.disorder ?? '0s',
     lateness: given.lateness ?? '1d',
     ahead: given.ahead ?? '5m',
+    instants: given.instants ?? {},
     rekey: given.rekey ?? false,
     fields: fields as Stream<F>['fields'],
     ...strayIn(options, streamOptions),

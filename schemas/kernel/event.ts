@@ -41,6 +41,7 @@ export interface FieldPlan {
   readonly name: string
   readonly kind: FieldKind
   readonly optional: boolean
+  /** Of numbers; of timestamps the first and last instant, ms. */
   readonly min?: number
   readonly max?: number
   /** number only: at most this many decimals; sums of it are exact integers of 10^-decimals. */

@@ -9,17 +9,13 @@ import {
   entity,
   type Feature,
   type Input,
-  type Label,
   type Pipeline,
 } from '../definition/definition.ts'
-import { type DefinitionProblem, describe, isField } from '../definition/definition-problem.ts'
+import { type DefinitionProblem, describe } from '../definition/definition-problem.ts'
 import { inStageOrder, isRekeyed, type ReachedAggregates, reach, stageEntered } from '../definition/reach.ts'
 import { slotName } from '../definition/slot-name.ts'
 import { parseDuration } from '../kernel/duration.ts'
 import { PipelineError } from '../kernel/errors.ts'
-import type { FieldPlan } from '../kernel/event.ts'
-import type { EventCodec } from '../wire/codec.ts'
-import { createEventCodec } from '../wire/event-codec.ts'
 import {
   avroName,
   createPredictionCodec,
@@ -27,8 +23,9 @@ import {
   createRejectionCodec,
   createRepartitionCodec,
 } from '../wire/record-codecs.ts'
-import { createWriterSchemas, type WriterSchemas } from '../wire/writer-schemas.ts'
-import { planLearn } from './compile-model.ts'
+import { createWriterSchemas } from '../wire/writer-schemas.ts'
+import { planLabel, planLearn } from './compile-model.ts'
+import { type CodecParts, planStream } from './compile-stream.ts'
 import { compileFeature } from './feature-plan.ts'
 import { fingerprintOf, probe } from './fingerprint.ts'
 import type {
@@ -37,7 +34,6 @@ import type {
   FactLayout,
   FactSource,
   FeaturePlan,
-  LabelPlan,
   Plan,
   RepartitionPlan,
   StagePlan,
@@ -140,49 +136,6 @@ function failOnProblems(pipeline: Pipeline, problems: readonly DefinitionProblem
 /** Durations are checked before anything is derived. */
 function ms(duration: string): number {
   return parseDuration(duration)!
-}
-
-function planStream(
-  stream: AnyStream,
-  index: number,
-  entersAt: number | null,
-  { prefix, avroNamespace, writers }: CodecParts,
-): StreamPlan {
-  const fields: FieldPlan[] = Object.entries(stream.specs).map(([name, spec]) => ({ name, ...spec }))
-  const codec: EventCodec = createEventCodec(avroName(stream.name), avroNamespace, fields, writers)
-  return {
-    name: stream.name,
-    index,
-    topic: `${prefix}${stream.topic}`,
-    idField: stream.id,
-    keyField: stream.key,
-    timeField: stream.time,
-    fields,
-    disorderMs: ms(stream.disorder),
-    latenessMs: ms(stream.lateness),
-    aheadMs: ms(stream.ahead),
-    rekey: stream.rekey,
-    codec,
-    entersAt,
-  }
-}
-
-/** Without a time to wait for, a report is learnt from as it arrives. */
-function planLabel({ value, otherwise, learn }: Label): Omit<LabelPlan, 'stream'> {
-  const reported = isField(value) ? { field: value.name } : value
-  if (otherwise === 'unknown') return { value: reported, otherwise: { value: null, afterMs: 0 }, learn: 'on-arrival' }
-  const { value: unreported, after } = otherwise
-  return {
-    value: reported,
-    otherwise: { value: unreported === 'unknown' ? null : unreported, afterMs: ms(after) },
-    ...(learn === 'on-arrival' ? { learn } : {}),
-  }
-}
-
-interface CodecParts {
-  readonly prefix: string
-  readonly avroNamespace: string
-  readonly writers: WriterSchemas
 }
 
 type StreamOf = (stream: AnyStream) => StreamPlan

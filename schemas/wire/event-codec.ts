@@ -5,6 +5,7 @@
 
 import type avro from 'avsc'
 import type { FieldPlan, FieldValue, Problem, RejectCode } from '../kernel/event.ts'
+import { instantMax, unitOf } from '../kernel/instant.ts'
 import { isRecord } from '../kernel/report.ts'
 import { showValue } from '../kernel/show-value.ts'
 import { confluentHeaderBytes, confluentId, isConfluent, isSingleObject } from './avro-fingerprint.ts'
@@ -20,8 +21,6 @@ import {
 } from './single-object.ts'
 import { createWriterSchemas, type WriterSchemas } from './writer-schemas.ts'
 
-/** 9999-12-31T23:59:59.999Z, the last instant with a four-digit year. */
-export const timestampMax = 253_402_300_799_999
 const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
 
 /** For a plan that was made by hand; `text()` declares the same. */
@@ -219,9 +218,35 @@ export function describeField(field: FieldPlan): string {
   const { kind } = field
   if (kind === 'text') return `text of 1 to ${field.lengthMax ?? lengthMaxDefault} characters in valid UTF-8`
   if (kind === 'flag') return 'true or false'
-  if (kind === 'timestamp') return 'an RFC 3339 instant with zone or whole milliseconds since 1970, up to the year 9999'
+  if (kind === 'timestamp') return `an RFC 3339 instant with zone or whole milliseconds since 1970, ${spanOf(field)}`
   if (kind === 'integer') return `a whole number within 2^53${rangeOf(field)}`
   return `a finite number${rangeOf(field)}${field.decimals === undefined ? '' : ` with at most ${field.decimals} decimals`}`
+}
+
+/** Of a plan that was made by hand, which declares no range: from 1970 on. */
+export function instantsOf({ min = 0, max = instantMax }: FieldPlan): {
+  readonly from: number
+  readonly until: number
+} {
+  return { from: min, until: max }
+}
+
+function spanOf(field: FieldPlan): string {
+  const { from, until } = instantsOf(field)
+  if (from === 0 && until === instantMax) return 'up to the year 9999'
+  return `from ${shortInstant(from)} to ${shortInstant(until)}`
+}
+
+/** A day that is whole at this end of a range as a day. */
+function shortInstant(ms: number): string {
+  return new Date(ms).toISOString().replace(/T(?:00:00:00\.000|23:59:59\.999)Z$/, '')
+}
+
+const rangeRemedy = '; `instants` of the stream and `from` and `until` of the field declare another range'
+
+function unitHint(value: number, from: number, until: number): string {
+  const unit = unitOf(value, from, until)
+  return unit === null ? '' : `; this ${unit}`
 }
 
 function rangeOf({ min, max }: FieldPlan): string {
@@ -249,12 +274,18 @@ function checkOf(field: FieldPlan): (value: unknown) => Checked {
     }
     case 'flag':
       return (value) => (typeof value === 'boolean' ? good(value) : fault('type'))
-    case 'timestamp':
+    case 'timestamp': {
+      const { from, until } = instantsOf(field)
+      const isDeclared = field.min !== undefined || field.max !== undefined
+      const unit = (value: unknown) => (isDeclared && typeof value === 'number' ? unitHint(value, from, until) : '')
       return (value) => {
         const ms = typeof value === 'string' ? parseInstant(value) : value
-        if (typeof ms !== 'number' || !Number.isInteger(ms)) return fault('type')
-        return ms >= 0 && ms <= timestampMax ? good(positiveZero(ms)) : fault('range')
+        if (typeof ms !== 'number') return fault('type')
+        if (!Number.isInteger(ms)) return fault('type', unit(value))
+        if (ms >= from && ms <= until) return good(positiveZero(ms))
+        return fault('range', unit(value) || (isDeclared ? rangeRemedy : ''))
       }
+    }
     case 'integer':
       return (value) => {
         // JSON's parser has rounded a whole number beyond 2^53, but not to one that is within: it cannot pass as another.

@@ -4,7 +4,7 @@
  */
 
 import type { FieldPlan, FieldValue } from '../kernel/event.ts'
-import { describeField, lengthMaxDefault, timestampMax } from './event-codec.ts'
+import { describeField, instantsOf, lengthMaxDefault } from './event-codec.ts'
 
 export function eventJsonSchema({ name, fields }: { readonly name: string; readonly fields: readonly FieldPlan[] }) {
   return {
@@ -35,7 +35,7 @@ function valueSchema(field: FieldPlan): object {
       return {
         anyOf: [
           { type: 'string', format: 'date-time' },
-          { type: 'integer', minimum: 0, maximum: timestampMax },
+          { type: 'integer', minimum: instantsOf(field).from, maximum: instantsOf(field).until },
         ],
       }
     case 'integer':
@@ -59,10 +59,14 @@ function exampleOf({ name, kind, decimals = 2, lengthMax = lengthMaxDefault, ...
     case 'flag':
       return true
     case 'timestamp':
-      return '2018-05-01T12:00:00Z'
+      return instant(within(Date.UTC(2018, 4, 1, 12)))
     case 'integer':
       return Math.ceil(within(1))
     case 'number':
       return Math.ceil(within(12.5) * 10 ** decimals) / 10 ** decimals
   }
+}
+
+function instant(ms: number): string {
+  return new Date(ms).toISOString().replace('.000Z', 'Z')
 }

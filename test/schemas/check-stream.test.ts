@@ -158,7 +158,13 @@ describe('fields', () => {
       '2',
     ],
     ['min of a text', text({ min: 1 } as never), 'min', 'an option of text(): optional or lengthMax', '1'],
-    ['max of a timestamp', timestamp({ max: 1 } as never), 'max', 'an option of timestamp(): optional', '1'],
+    [
+      'max of a timestamp',
+      timestamp({ max: 1 } as never),
+      'max',
+      'an option of timestamp(): optional, from or until',
+      '1',
+    ],
     [
       'a misspelt option',
       number({ mni: 0 } as never),

@@ -17,7 +17,7 @@ import { type Loose, mistakes, withFeature, withField, withStream } from './mist
 import { buyer, orders, sound, soundPipeline } from './shop-definition.ts'
 
 const loosely = (builder: unknown) => builder as Loose
-const takes = 'id, key, time, fields, topic, disorder, lateness, ahead or rekey'
+const takes = 'id, key, time, fields, topic, disorder, lateness, ahead, instants or rekey'
 const mine = { name: 'mine', fit: () => 0.5, predictor: () => () => 0.5 }
 
 describe('a misspelt option', () => {
@@ -39,7 +39,7 @@ describe('a misspelt option', () => {
     [text, 'kind', 'text(): optional or lengthMax'],
     [number, 'decimal', 'number(): optional, min, max or decimals; the nearest is decimals'],
     [integer, 'Min', 'integer(): optional, min or max; the nearest is min'],
-    [timestamp, 'optionl', 'timestamp(): optional'],
+    [timestamp, 'optionl', 'timestamp(): optional, from or until; the nearest is optional'],
     [flag, 'optionl', 'flag(): optional'],
   ])('of a field', (builder, option, taken) => {
     const spec = loosely(builder)({ [option]: 1 })

@@ -6,6 +6,7 @@ import {
   derive,
   entity,
   type FieldSpecs,
+  type Instants,
   logisticRegression,
   number,
   stream,
@@ -19,6 +20,8 @@ import type { StreamEvent } from '../../testing/index.ts'
 
 export interface ClicksOptions {
   readonly disorder?: Duration
+  /** Of the clicks. */
+  readonly instants?: Instants
   readonly lateness?: Duration
   readonly stages?: 1 | 2
   /** Of the longest window. */
@@ -47,6 +50,7 @@ export function clicksPipeline(options: ClicksOptions = {}) {
     moreFields = {},
     rekey = [],
     delivery,
+    instants = {},
     model = logisticRegression(),
   } = options
   const clicks = stream('clicks', {
@@ -55,6 +59,7 @@ export function clicksPipeline(options: ClicksOptions = {}) {
     time: 'at',
     disorder,
     lateness,
+    instants,
     rekey: rekey.includes('clicks'),
     fields: {
       clickId: text(),

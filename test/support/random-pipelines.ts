@@ -33,6 +33,8 @@ export const eventsFromMs = Date.UTC(2024, 0, 1)
 export interface RandomPipeline {
   readonly plan: Plan
   readonly partitions: number
+  /** Event time at which its streams begin. */
+  readonly fromMs: number
   /** Of raw topics that are rekeyed. */
   readonly rawPartitions: number
 }
@@ -55,7 +57,9 @@ export function randomPipeline(random: Random): RandomPipeline {
     ] as const)
     return { disorder, lateness }
   }
-  const common = { ahead: '3650d', rekey: false } as const
+  // Time has no special instant: the same before 1970, across it, and now.
+  const fromMs = random.pick([eventsFromMs, eventsFromMs, Date.UTC(1954, 3, 1), -7_500])
+  const common = { ahead: '3650d', rekey: false, instants: { from: '0001-01-01' } } as const
   const purchases = stream('purchases', {
     ...common,
     id: 'id',
@@ -141,7 +145,12 @@ export function randomPipeline(random: Random): RandomPipeline {
   })
   const partitions = 1 + random.below(3)
   const plan = compile(pipeline)
-  return { plan, partitions, rawPartitions: plan.streams.some(({ rekey }) => rekey) ? 1 + random.below(3) : partitions }
+  return {
+    plan,
+    partitions,
+    fromMs,
+    rawPartitions: plan.streams.some(({ rekey }) => rekey) ? 1 + random.below(3) : partitions,
+  }
 }
 
 /** A record on its way into a raw topic, in the order in which they are sent. */
@@ -158,14 +167,18 @@ export interface Sent {
  * 5 to 60 events of few entities: many of an instant, some repeated, some out of order and some too late, some that cannot be read, that
  * are in a wrong partition or that a feature fails for. `hot`: so many of one entity instead.
  */
-export function randomStream(random: Random, { plan, partitions, rawPartitions }: RandomPipeline, hot = 0): Sent[] {
+export function randomStream(
+  random: Random,
+  { plan, partitions, rawPartitions, fromMs }: RandomPipeline,
+  hot = 0,
+): Sent[] {
   const chance = (percent: number) => random.below(100) < percent
   const length = hot > 0 ? hot : 5 + random.below(chance(10) ? 56 : 20)
   const [entities, stepMs] = [hot > 0 ? 1 : 1 + random.below(4), random.pick([200, 1_000, 4_000, 60_000])]
   // Most streams keep to the disorder that they declare; the others are late as it comes.
   const isTidy = chance(60)
   const events: Array<{ stream: number; values: EventValues; sentAtMs: number }> = []
-  let time = eventsFromMs
+  let time = fromMs
   for (let i = 0; i < length; i++) {
     if (!chance(30)) time += random.below(4) * stepMs
     const name = (of: string) => `${of}${random.below(entities)}`
