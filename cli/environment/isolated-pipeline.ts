@@ -7,6 +7,7 @@ import type { Clock } from '../../runtime/clock.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { Prediction } from '../../schemas/wire/records.ts'
+import { checkTypes } from '../check-types.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes, failureText } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
@@ -69,6 +70,7 @@ export async function openIsolatedPipeline(
   options: RunOptions = { processes: 1, isReplay: false },
 ): Promise<IsolatedPipeline> {
   const { config } = parts.context
+  await checkTypes(definition, parts.context)
   const plan = await loadPlan(definition, namespace)
   const environment = await openEnvironment({ definition, namespace, plan }, parts)
   await ensureTopics(environment.broker.admin, plan, config.partitions)

@@ -3,6 +3,7 @@ import { createRedisStore } from '../../feature-store/redis/store.ts'
 import { redisSecurity } from '../../runtime/config/security.ts'
 import { createLog } from '../../runtime/log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { checkTypes } from '../check-types.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { loadPlan } from '../load-plan.ts'
 import { createShutdown, type Shutdown } from '../shutdown.ts'
@@ -22,6 +23,7 @@ export async function runCommand(
   context: CommandContext,
 ): Promise<number> {
   const { terminal, clock, random } = context
+  await checkTypes(definition, context)
   const plan = await loadPlan(definition, context.config.namespace)
   const shutdown = createShutdown()
   const signal = context.stopping.signal()

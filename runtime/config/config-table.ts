@@ -177,6 +177,12 @@ export const settingsTable = {
     sentence:
       'Longest time that an event waits for earlier events of other partitions; events released early are counted.',
   }),
+  typeCheck: choice({
+    variable: 'MILLRACE_TYPE_CHECK',
+    fallback: 'on',
+    of: onOff,
+    sentence: 'Whether run, start and verify check the types of a definition first, where TypeScript is installed.',
+  }),
   alignment: choice({
     variable: 'MILLRACE_ALIGNMENT',
     fallback: 'live',

@@ -16,6 +16,7 @@ function faultOf(environment: Record<string, string>): PipelineError {
 describe('parseConfig', () => {
   test('has a default for everything', () => {
     expect(parseConfig({ PATH: '/bin' })).toEqual({
+      typeCheck: 'on',
       kafkaBrokers: [],
       kafkaTls: 'off',
       kafkaTlsCa: null,
@@ -152,6 +153,7 @@ test('the table has a row for each setting, in the order of the table', () => {
     'MILLRACE_SERVERS',
     'MILLRACE_FOLDER',
     'MILLRACE_HOLD_MAX_MS',
+    'MILLRACE_TYPE_CHECK',
     'MILLRACE_ALIGNMENT',
     'MILLRACE_COMMIT_EVERY_MS',
     'MILLRACE_SESSION_TIMEOUT_MS',
