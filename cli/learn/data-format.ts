@@ -11,8 +11,8 @@ export const missingShare = ({ rows, missing }: Distribution) => (missing === 0 
 export const short = (value: number | null) => (value === null ? '-' : String(Number(value.toPrecision(4))))
 
 /** When events leave the state of waiting for their label. */
-export function maturityText({ otherwise: { value, afterMs }, learn }: LabelPlan): string {
+export function maturityText({ otherwise: { value, afterMs }, learn }: LabelPlan, verb = 'mature'): string {
   const due = `${formatDuration(afterMs)} after the event`
   if (value === null) return learn === 'on-arrival' ? 'mature once reported' : `mature once reported, not before ${due}`
-  return learn === 'on-arrival' ? `mature once reported, or ${due}` : `mature ${due}`
+  return learn === 'on-arrival' ? `mature once reported, or ${due}` : `${verb} ${due}`
 }

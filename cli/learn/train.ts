@@ -78,7 +78,7 @@ function printSummary(summary: TrainSummary, label: Plan['label'], terminal: Ter
     `  rows: ${shown(rows)}, ${shown(positives)} of them positive; ${note} in ${summary.seconds.toFixed(1)} s`,
   )
   terminal.out(
-    `  waiting for their label: ${shown(waiting)} (${maturityText(label)}; both streams have ` +
+    `  waiting for their label: ${shown(waiting)} (${maturityText(label, 'due')}; both streams have ` +
       `passed ${shownTime(watermarkMs)})`,
   )
   const { foreign, rejectedLabels, rejectedValues, labelsAhead } = skipped

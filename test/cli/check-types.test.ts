@@ -1,4 +1,4 @@
-/** The types of a definition are checked before it runs: mistakes with file and line, silence once they were right, a sentence where not. */
+/** The types of a definition are checked before it runs: mistakes with file and line, once right silence, and a sentence where not. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'

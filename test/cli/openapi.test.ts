@@ -108,7 +108,7 @@ describe('the document', () => {
     expect(properties.at).toMatchObject({
       anyOf: [
         { type: 'string', format: 'date-time' },
-        { type: 'integer', minimum: 0, maximum: 253_402_300_799_999 },
+        { type: 'integer', minimum: Date.UTC(1973, 0), maximum: Date.UTC(2200, 0) - 1 },
       ],
     })
     const features = (components.schemas['features.terminal'] as { properties: { features: { required: string[] } } })

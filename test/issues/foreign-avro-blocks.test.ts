@@ -114,7 +114,7 @@ describe('a raw event that names the schema of an internal topic', () => {
       problems: [{ code: 'schema_incompatible' }],
     })
     const raw = reader.scored.codec
-    const event = { txId: 't', customerId: 'c', terminalId: 'm', amount: 1, at: 0 }
+    const event = { txId: 't', customerId: 'c', terminalId: 'm', amount: 1, at: Date.UTC(2024, 0, 1) }
     const body = raw.encode(event).subarray(10)
     for (const name of ['payments', 'com.acme.Payment', 'transactions']) {
       const renamed = { ...(raw.schemas.get('transactions') as AvroSchema), name, doc: 'of then' }

@@ -101,7 +101,9 @@ describe('repartition records', () => {
   })
 })
 
-test('watermark records tell every partition the progress of the tasks; before its first event a task is dated 1970', () => {
+const beforeAll = Date.parse('0001-01-01T00:00:00Z') - 1
+
+test('watermark records tell every partition the progress of the tasks; before its first event a task is dated before all instants', () => {
   const sources = [
     { source: 0, watermark: at(9), order: 7, retentionWatermark: at(8), idle: false, idleUpTo: null },
     {
@@ -132,9 +134,9 @@ test('watermark records tell every partition the progress of the tasks; before i
       kind: 'watermark',
       sources: [
         sources[0],
-        { ...sources[1], watermark: 0, retentionWatermark: null, idleUpTo: { time: 0, order: -1 } },
+        { ...sources[1], watermark: beforeAll, retentionWatermark: null, idleUpTo: { time: beforeAll, order: -1 } },
       ],
-      observed: [observed[0], { time: 0, order: -1 }],
+      observed: [observed[0], { time: beforeAll, order: -1 }],
       requestsProgress: true,
     })
   }

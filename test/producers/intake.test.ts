@@ -52,7 +52,13 @@ describe('events', () => {
 
   test('of every stream have a path', async () => {
     const { post, recordsOf } = await openIntake()
-    const chargeback = { txId: 't1', customerId: 'c1', terminalId: 'm', txAt: 1, reportedAt: 2 }
+    const chargeback = {
+      txId: 't1',
+      customerId: 'c1',
+      terminalId: 'm',
+      txAt: 1_700_000_000_000,
+      reportedAt: 1_700_000_000_001,
+    }
     expect((await post(chargeback, undefined, 'chargebacks')).status).toBe(200)
     expect((await recordsOf('chargebacks')).length).toBe(1)
     const unknown = await post(chargeback, undefined, 'refunds')
@@ -88,7 +94,7 @@ describe('bad events', () => {
       {
         path: '/at',
         code: 'type',
-        expected: 'an RFC 3339 instant with zone or whole milliseconds since 1970, up to the year 9999',
+        expected: 'an RFC 3339 instant with zone or whole milliseconds since 1970, from 1973-01-01 to 2199-12-31',
         received: 'yesterday',
       },
     ]

@@ -80,7 +80,11 @@ describe('a record is rejected', () => {
   test.each([
     ['text', Buffer.from('{"clickId":'), 'not_json'],
     ['nothing', null, 'empty'],
-    ['an event without its fields', Buffer.from('{"clickId":"a","page":"home","at":0}'), 'missing'],
+    [
+      'an event without its fields',
+      Buffer.from('{"clickId":"a","page":"home","at":"2024-01-01T00:00:00Z"}'),
+      'missing',
+    ],
   ])('as unreadable: %s', (_, value, code) => {
     const record = { ...rawRecord(plan, ''), value }
     expect(validateRecord(record, input, never)).toMatchObject({ ok: false, problems: [{ code }] })
