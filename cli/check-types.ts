@@ -8,12 +8,39 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type ts from 'typescript'
 import { codeFolder, packageFolder } from '../runtime/package-folder.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { CommandContext } from './context.ts'
 
-type TypeScript = typeof ts
+/** What is used of TypeScript, which production does without: no import names it. */
+interface TypeScript {
+  readonly sys: { fileExists(path: string): boolean; readFile(path: string): string | undefined }
+  findConfigFile(from: string, fileExists: (path: string) => boolean): string | undefined
+  readConfigFile(path: string, read: (path: string) => string | undefined): { readonly config?: object }
+  parseJsonConfigFileContent(json: object, host: object, folder: string): { readonly options: object }
+  createProgram(files: readonly string[], options: object): Program
+  flattenDiagnosticMessageText(text: unknown, newLine: string): string
+}
+
+interface Program {
+  getSourceFiles(): readonly SourceFile[]
+  getOptionsDiagnostics(): readonly Diagnostic[]
+  getSyntacticDiagnostics(file: SourceFile): readonly Diagnostic[]
+  getSemanticDiagnostics(file: SourceFile): readonly Diagnostic[]
+}
+
+interface SourceFile {
+  readonly fileName: string
+  readonly isDeclarationFile: boolean
+  getLineAndCharacterOfPosition(position: number): { readonly line: number; readonly character: number }
+}
+
+interface Diagnostic {
+  readonly file?: SourceFile | undefined
+  readonly start?: number | undefined
+  readonly messageText: unknown
+  readonly code: number
+}
 
 const shownMax = 20
 
@@ -51,7 +78,7 @@ function typescriptFor(path: string): string | null {
   return null
 }
 
-function programOf(compiler: TypeScript, path: string): ts.Program {
+function programOf(compiler: TypeScript, path: string): Program {
   const found = compiler.findConfigFile(dirname(path), compiler.sys.fileExists)
   const given = found === undefined ? {} : compiler.readConfigFile(found, compiler.sys.readFile).config
   const { options } = compiler.parseJsonConfigFileContent(
@@ -81,12 +108,12 @@ const always = {
   allowImportingTsExtensions: true,
   noUnusedLocals: false,
   noUnusedParameters: false,
-} as const satisfies ts.CompilerOptions
+} as const
 
 const ours = `${join(packageFolder, 'schemas')}${sep}`.replaceAll(sep, '/')
 
 /** Of the user's own files: a mistake in a package, or in Millrace, is its maker's. */
-function mistakesIn(compiler: TypeScript, program: ts.Program): string[] {
+function mistakesIn(compiler: TypeScript, program: Program): string[] {
   const own = program
     .getSourceFiles()
     .filter(
@@ -100,7 +127,7 @@ function mistakesIn(compiler: TypeScript, program: ts.Program): string[] {
   return [...program.getOptionsDiagnostics(), ...found].map((diagnostic) => sentence(compiler, diagnostic))
 }
 
-function sentence(compiler: TypeScript, { file, start, messageText, code }: ts.Diagnostic): string {
+function sentence(compiler: TypeScript, { file, start, messageText, code }: Diagnostic): string {
   const text = `${compiler.flattenDiagnosticMessageText(messageText, '\n    ')} (TS${code})`
   if (file === undefined || start === undefined) return text
   const { line, character } = file.getLineAndCharacterOfPosition(start)

@@ -94,14 +94,17 @@ export interface Definition<F extends Features> {
   readonly name: string
   /** Raise it with every change of meaning. */
   readonly version: number
+  /** The stream whose events are scored. */
   readonly scores: AnyStream
-  /** In vector order. */
+  /** In vector order; at most 1,000. */
   readonly features: F
+  /** Where outcomes are reported, and what holds without a report. */
   readonly label: Label
+  /** What is trained: `logisticRegression()`, `mlp()`, `prior()` or `customModel()`. */
   readonly model: ModelPlan
   /** How the model keeps learning; by default only `train` trains it. */
   readonly learn?: LearnDefinition
-  /** Exactly once by default. */
+  /** `exactly-once` (by default), or `at-least-once`: without transactions, sooner, and after a crash some predictions appear again. */
   readonly delivery?: Delivery
 }
 
@@ -127,6 +130,7 @@ export const pipelineOptions = namesOf<Definition<Features>>({
   delivery: true,
 })
 
+/** The definition of a pipeline, to be the default export of its file. All of its mistakes are reported together when it is loaded. */
 export function definePipeline<const F extends Features>(definition: Definition<F>): Pipeline<F> {
   // Unknown options stay where they are, for the checks to report.
   return Object.freeze({ ...(optionsIn(definition) as Definition<F>), kind: 'pipeline' })

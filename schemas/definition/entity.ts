@@ -8,6 +8,7 @@ export interface Entity {
   readonly keys: readonly FieldRef<string, 'text'>[]
 }
 
+/** An entity, and its key field in every stream that is aggregated by it; one of them is the scored stream's. */
 export function entity(name: string, keys: readonly FieldRef<string, 'text'>[]): Entity {
   return Object.freeze({ kind: 'entity', name, keys: frozenList(keys) })
 }

@@ -19,6 +19,7 @@ export interface Continuously {
 
 /** At least one of `every` and `rows`. */
 export interface Retrain {
+  /** At intervals of event time, more than 0s. */
   readonly every?: Duration
   /** After so many newly matured rows. */
   readonly rows?: number

@@ -155,6 +155,7 @@ export interface StreamOptions<F extends FieldSpecs> {
   readonly key: NamesOf<F, 'text'>
   /** Timestamp field: the event time. */
   readonly time: NamesOf<F, 'timestamp'>
+  /** By name: `text()`, `number()`, `integer()`, `timestamp()` or `flag()`. */
   readonly fields: F
   /** Raw topic; the stream's name by default. */
   readonly topic?: string

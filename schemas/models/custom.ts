@@ -50,6 +50,7 @@ export interface CustomLearner<W> {
 export interface CustomModelOptions<W> {
   /** Weights of one name are never handed to a model of another. */
   readonly name: string
+  /** The weights, from labelled rows. */
   fit(training: TrainingRows, options: FitOptions): W | Promise<W>
   /** Called once a version; the function that it returns is called for every event. */
   predictor(weights: W, features: readonly string[]): Predict
