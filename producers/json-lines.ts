@@ -10,7 +10,7 @@ export interface JsonLinesOptions {
   readonly sourceName: string
   /** Stream of every line; null: each line names its own in `stream`. */
   readonly stream: string | null
-  /** Names in the lines by names of fields, where they differ. */
+  /** Names in the lines by names of fields, or by `stream.field`, where they differ. */
   readonly map?: ReadonlyMap<string, string>
   readonly lineBytesMax?: number
 }
@@ -56,14 +56,13 @@ export async function* jsonLines(
   function parseLine(text: Buffer, location: string): SourceEvent {
     let values: unknown
     try {
-      values = renamed(JSON.parse(utf8.decode(text)), map)
+      values = JSON.parse(utf8.decode(text))
     } catch (error) {
       const problems = [problem('', 'not_json', 'a JSON object in UTF-8', (error as Error).message)]
       return { location, problems, text: text.toString() }
     }
-    if (stream !== null) return { stream, values, location }
-    const named = (values as { stream?: unknown } | null)?.stream
-    if (typeof named === 'string') return { stream: named, values, location }
+    const named = stream ?? (values as { stream?: unknown } | null)?.stream
+    if (typeof named === 'string') return { stream: named, values: renamed(values, named, map), location }
     const problems = [problem('/stream', 'missing', 'the name of the stream (or --stream)', named)]
     return { location, problems, text: text.toString() }
   }
@@ -88,8 +87,12 @@ export async function* jsonLines(
 }
 
 /** Renames the keys of an object to the names of the fields; any other value is returned as it is. */
-function renamed(values: unknown, map: ReadonlyMap<string, string>): unknown {
+function renamed(values: unknown, stream: string, map: ReadonlyMap<string, string>): unknown {
   if (map.size === 0 || typeof values !== 'object' || values === null) return values
   const named = values as Readonly<Record<string, unknown>>
-  return { ...named, ...Object.fromEntries([...map].map(([field, name]) => [field, named[name]])) }
+  const fields = [...map].flatMap(([key, name]) => {
+    const [owner, field] = key.includes('.') ? key.split('.') : [stream, key]
+    return owner === stream ? [[field, named[name]]] : []
+  })
+  return { ...named, ...Object.fromEntries(fields) }
 }

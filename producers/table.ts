@@ -16,7 +16,7 @@ export interface RowOptions {
   readonly streams: ReadonlyArray<Pick<StreamPlan, 'name' | 'fields'>>
   /** Stream of every row; null: each row names its own in `stream`. */
   readonly stream: string | null
-  /** Names in the source by names of fields, where they differ. */
+  /** Names in the source by names of fields, or by `stream.field`, where they differ. */
   readonly map: ReadonlyMap<string, string>
   /** Gets notes on the source, such as columns that are not read. */
   readonly printLine: (line: string) => void
@@ -91,7 +91,7 @@ function checkMapped(columns: readonly string[], { sourceName, map }: RowOptions
 
 function picksOf(target: Target, columns: readonly string[], { sourceName, map }: RowOptions): PickedColumn[] {
   return target.fields.flatMap((field) => {
-    const name = map.get(field.name) ?? field.name
+    const name = map.get(`${target.name}.${field.name}`) ?? map.get(field.name) ?? field.name
     const column = columns.indexOf(name)
     if (column === -1) return []
     if (columns.lastIndexOf(name) !== column) {

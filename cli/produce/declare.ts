@@ -10,6 +10,7 @@ export function declareProduceCommand({ command, act }: Declare): void {
       'pipelines/card-fraud.ts --source handbook --rate 2000',
       'pipelines/card-fraud.ts --source events.jsonl --resume',
       'pipelines/card-fraud.ts --source tx.csv --stream transactions --map txId=TX_ID,customerId=CUSTOMER',
+      'pipelines/card-fraud.ts --source transactions=tx.csv --source chargebacks=cb.parquet --sort --resume',
       'pipelines/card-fraud.ts --source stdin --stream transactions',
     ]),
   )
@@ -19,6 +20,9 @@ export function declareProduceCommand({ command, act }: Declare): void {
         .conflicts('rate'),
     )
     .option('--rate <events>', 'pace by rate: events a second', positiveOption)
+    .addOption(
+      new Option('--unsorted', 'send rows that are not in the order of event time as they are').conflicts('sort'),
+    )
     .option(
       '--resume',
       'continue where the last run of the same source stopped; Kafka keeps the position for offsets.retention.minutes (7 days)',

@@ -7,6 +7,7 @@ import { dayMs, type LineName, type Protocol, protocolOf } from '../../online-mo
 import type { BacktestResult, LineResult } from '../../online-model/backtest/results.ts'
 import { shownMeasure } from '../../online-model/evaluation/report.ts'
 import { createReplay, type Replayed } from '../../processors/replay.ts'
+import { createRowCheck } from '../../producers/prepare.ts'
 import { formatDuration } from '../../schemas/kernel/duration.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
@@ -50,8 +51,8 @@ export async function backtestCommand(
   const protocol = protocolOf(testFrom(options), plan.label.otherwise.afterMs)
   /** The last label of the week counts then. */
   const untilMs = protocol.test.untilMs + protocol.labelDelayMs
-  const span = options.source === 'handbook' ? { until: untilMs } : {}
-  const surroundings = { stdin: context.stdin, signal, printLine: terminal.err }
+  const span = options.source.includes('handbook') ? { until: untilMs } : {}
+  const surroundings = { stdin: context.stdin, signal, printLine: terminal.err, isReplay: true }
   const source = await openSource({ ...options, ...span }, plan, surroundings)
   const beganMs = clock.elapsedMs()
   const backtest = await createBacktest({
@@ -86,7 +87,7 @@ function recordOf({ fingerprint }: Plan, model: ModelWeights): ModelVersion {
 
 function testFrom({ source, testFrom }: BacktestCommandOptions): number {
   if (testFrom !== undefined) return testFrom
-  if (source === 'handbook') return handbookTestFromMs
+  if (source.includes('handbook')) return handbookTestFromMs
   throw new PipelineError(
     'usage',
     '--test-from is missing: expected the first day of the week to test, such as --test-from 2026-03-02, with at least five weeks ' +
@@ -109,6 +110,7 @@ async function replayInto(
   { untilMs, protocol, signal, terminal }: Replaying,
 ): Promise<void> {
   const replay = createReplay(plan, { partitions })
+  const check = createRowCheck(plan.streams)
   const [scored, labels] = [plan.scored, plan.streams[plan.label.stream]!]
   const keyField = plan.entityStages[0]?.entity.keyFields.get(scored.index) ?? scored.keyField
   let instantMs = Number.NEGATIVE_INFINITY
@@ -149,8 +151,8 @@ async function replayInto(
   reading: for await (const chunk of source.chunks) {
     for (const event of chunk) {
       if (signal.aborted) return
-      const { stream, values } = checkedEvent(event, plan)
-      if (!(await push(stream, values))) break reading
+      const checked = checkedEvent(event, check)
+      if (checked && !(await push(checked.stream, checked.values))) break reading
     }
   }
   await take(replay.flush())

@@ -4,6 +4,7 @@ import { stringify } from 'csv-stringify/sync'
 import { createScorer, type Scorer } from '../../online-model/models/scorer.ts'
 import { modelFromJson } from '../../online-model/registry/model-file.ts'
 import { createReplay, type Replayed } from '../../processors/replay.ts'
+import { createRowCheck } from '../../producers/prepare.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { EntityPlan, Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
@@ -32,10 +33,16 @@ export async function replayCommand(
   const signal = context.stopping.signal()
   const plan = await loadPlan(definition, config.namespace)
   const scorer = options.model === undefined ? null : await loadScorer(options.model, plan)
-  const source = await openSource(options, plan, { stdin: context.stdin, signal, printLine: terminal.err })
+  const source = await openSource(options, plan, {
+    stdin: context.stdin,
+    signal,
+    printLine: terminal.err,
+    isReplay: true,
+  })
   const startedMs = clock.elapsedMs()
   const rowOf = rowMaker(plan, scorer, source.startMs)
   const replay = createReplay(plan, { partitions: options.partitions })
+  const check = createRowCheck(plan.streams)
   const out = await openWholeFile(options.out)
   let rows = 0
   const write = async (replayed: readonly Replayed[]) => {
@@ -48,8 +55,8 @@ export async function replayCommand(
       if (signal.aborted) break
       const replayed: Replayed[] = []
       for (const event of chunk) {
-        const { stream, values } = checkedEvent(event, plan)
-        for (const one of replay.push(stream, values)) replayed.push(one)
+        const checked = checkedEvent(event, check)
+        if (checked) replayed.push(...replay.push(checked.stream, checked.values))
       }
       await write(replayed)
     }

@@ -1,27 +1,19 @@
 /** An event of a source in, its checked values out; called by the commands that replay a source without servers. */
-import type { SourceEvent } from '../../producers/prepare.ts'
+import type { RowCheck, SourceEvent } from '../../producers/prepare.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { EventValues } from '../../schemas/kernel/event.ts'
-import type { Plan } from '../../schemas/plan/plan.ts'
+import type { EventValues, Problem } from '../../schemas/kernel/event.ts'
 
-/** A replay defines the expected live results, so it stops at an event that live would reject. */
-export function checkedEvent(event: SourceEvent, plan: Pick<Plan, 'streams'>): { stream: number; values: EventValues } {
-  const stream = 'stream' in event ? plan.streams.find(({ name }) => name === event.stream) : undefined
-  const location = event.location ?? (stream ? `an event of ${stream.name}` : 'an event')
-  if ('problems' in event) throw replayError(location, event.problems)
-  if (stream === undefined) {
-    const expected = `one of ${plan.streams.map(({ name }) => name).join(', ')}`
-    throw replayError(location, [{ path: '/stream', expected, received: event.stream }])
-  }
-  const result = stream.codec.check(event.values, { fromText: event.isText ?? false })
-  if (!result.ok) throw replayError(location, result.problems)
-  return { stream: stream.index, values: result.event }
+/**
+ * A replay defines the expected live results, so it stops at an event that live would reject. Null: a mapping leaves the row out.
+ */
+export function checkedEvent(event: SourceEvent, check: RowCheck): { stream: number; values: EventValues } | null {
+  const row = check(event)
+  if (row.kind === 'left out') return null
+  if (row.kind === 'event') return { stream: row.stream.index, values: row.values }
+  throw replayError(event.location ?? ('stream' in event ? `an event of ${event.stream}` : 'an event'), row.problems)
 }
 
-function replayError(
-  location: string,
-  problems: ReadonlyArray<{ readonly path: string; readonly expected: string; readonly received: string }>,
-): PipelineError {
+function replayError(location: string, problems: readonly Problem[]): PipelineError {
   const sentences = problems.map(({ path, expected, received }) =>
     `${path} expected ${expected}, received ${received}`.trim(),
   )
