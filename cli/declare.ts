@@ -2,12 +2,14 @@
 import { type Command, Option } from 'commander'
 import type { CommandContext } from './context.ts'
 import {
+  decimalOption,
   delimiterOption,
   formatOption,
   instantOption,
   listOption,
   mapOption,
   outputFileOption,
+  overlapOption,
   scopedOption,
   wholeOption,
 } from './option-values.ts'
@@ -84,9 +86,27 @@ function withReading(command: Command): Command {
     )
     .option(
       '--delimiter <character>',
-      'between the cells of a CSV (default: a comma; a tab in .tsv)',
+      'between the cells of a CSV (default: found in the file)',
       scopedOption(delimiterOption),
     )
+    .option('--encoding <name>', 'of a text file, such as latin1 or utf-16le (default: utf-8)', scopedOption(String))
+    .option('--decimal <character>', 'between whole and fraction of numbers, "." or ","', scopedOption(decimalOption))
+    .option(
+      '--missing <texts>',
+      'texts that mean no value, comma-separated; "common" is a list of NA, null, - and their like',
+      scopedOption(String),
+    )
+    .option('--trim', 'drop spaces around texts')
+    .option('--dates <field=format>', 'formats of dates, such as at=dd.MM.yyyy HH:mm or at=seconds', mapOption)
+    .option('--zone <name>', 'of times without a zone, such as Europe/Berlin', scopedOption(String))
+    .option(
+      '--overlap <which>',
+      'instant of a local time that exists twice: earlier (default), later or refuse',
+      scopedOption(overlapOption),
+    )
+    .option('--id <kind>', 'ids of rows: row, row:prefix, hash or hash:column,column', scopedOption(String))
+    .option('--mapping <file>', 'TypeScript file that computes fields of a stream from columns', listOption)
+    .option('--allow-rejects <rows>', 'invalid rows that are accepted (default: 0)', wholeOption(0, 1_000_000_000))
     .option('--sort', 'sort files that are not in the order of event time, on the disk')
 }
 

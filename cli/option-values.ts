@@ -120,6 +120,16 @@ export function formatOption(text: string): FileFormat {
   throw new InvalidArgumentError(`Allowed choices are ${fileFormats.join(', ')}.`)
 }
 
+export function decimalOption(text: string): '.' | ',' {
+  if (text === '.' || text === ',') return text
+  throw new InvalidArgumentError('Expected "." or ",".')
+}
+
+export function overlapOption(text: string): 'earlier' | 'later' | 'refuse' {
+  if (text === 'earlier' || text === 'later' || text === 'refuse') return text
+  throw new InvalidArgumentError('Allowed choices are earlier, later, refuse.')
+}
+
 export function delimiterOption(text: string): string {
   const character = text === '\\t' || text === 'tab' ? '\t' : text
   if (character.length === 1 && !/["\r\n]/.test(character)) return character

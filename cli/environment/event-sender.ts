@@ -7,7 +7,7 @@ import type { Pace } from '../../producers/pace.ts'
 import { openPositions, type PositionedSink } from '../../producers/positions.ts'
 import type { SourceEvent } from '../../producers/prepare.ts'
 import { produce, type Sink } from '../../producers/produce.ts'
-import type { BrokerData } from '../../runtime/broker.ts'
+import type { Broker, BrokerData } from '../../runtime/broker.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
@@ -49,7 +49,7 @@ export async function createEventSender(
   options: OwnSourceOptions,
   context: CommandContext,
 ): Promise<EventSender> {
-  const { clock, random } = context
+  const { clock } = context
   const { broker, inFlightMax } = environment
   const printLine = context.terminal.err
   const partitionsOf = await requireTopics(
@@ -63,24 +63,12 @@ export async function createEventSender(
   const ids = spans.isGenerated ? null : new Set<string>()
   let refused = 0
 
-  /**
-   * Unpaced, a chunk holds many events of several partitions. It is sent as a transaction, or a consumer could see an event before an
-   * earlier one of another partition. Paced chunks are small, and a transaction for each would only add latency.
-   */
   async function sinkFor({ kind }: Pace, signal: AbortSignal): Promise<Sink> {
     if (kind !== 'flat out') return producer
-    positions ??= await openPositions({
-      broker,
-      groupPrefix: plan.name,
-      topic: plan.scored.topic,
-      source: { name: 'the stream', key: `start ${plan.scored.topic}`, parts: [{ name: 'the stream', file: null }] },
-      isResuming: false,
-      clock,
-      random,
-      signal,
-      printLine,
-    })
-    return positions
+    positions ??= await openTransactions(plan, broker, context, signal)
+    const opened = positions
+    // The files of a source are one here: nothing resumes by rows.
+    return { send: (records, rows) => opened.send(records, [rows.reduce((sum, count) => sum + count, 0)]) }
   }
 
   const inFlight = () => sent - watched.counts.predictions - watched.counts.rejected
@@ -107,6 +95,7 @@ export async function createEventSender(
       await produce(whileInFlightBounded(rows, stop), {
         streams: plan.streams,
         sink: await sinkFor(pace, stop),
+        rowsDone: new Array<number>(spans.parts).fill(0),
         partitionsOf,
         pace,
         clock,
@@ -121,6 +110,29 @@ export async function createEventSender(
       })
     },
   }
+}
+
+/**
+ * Unpaced, a chunk holds many events of several partitions. It is sent as a transaction, or a consumer could see an event before an earlier
+ * one of another partition. Paced chunks are small, and a transaction for each would only add latency.
+ */
+function openTransactions(
+  plan: Plan,
+  broker: Broker,
+  { clock, random, terminal }: CommandContext,
+  signal: AbortSignal,
+): Promise<PositionedSink> {
+  return openPositions({
+    broker,
+    groupPrefix: plan.name,
+    topic: plan.scored.topic,
+    source: { name: 'the stream', key: `start ${plan.scored.topic}`, parts: [{ name: 'the stream', file: null }] },
+    isResuming: false,
+    clock,
+    random,
+    signal,
+    printLine: terminal.err,
+  })
 }
 
 /** The pipeline drops the others as duplicates: no prediction is waited for. */

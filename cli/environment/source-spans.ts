@@ -11,6 +11,8 @@ export interface SourceSpans {
   /** First event time of the source, ms since 1970, and its last, where that is known. */
   readonly startMs: number
   readonly lastMs: number | null
+  /** How many files are merged. */
+  readonly parts: number
   /** Its ids are known to be unique. */
   readonly isGenerated: boolean
   /** Each span begins where the one before ended, or later. */
@@ -40,6 +42,7 @@ export async function openSourceSpans(
     return {
       startMs: source.startMs!,
       lastMs: null,
+      parts: 1,
       isGenerated: true,
       async open({ fromMs, untilMs }) {
         const span = { from: fromMs, ...(untilMs === undefined ? {} : { until: untilMs }) }
@@ -55,7 +58,13 @@ export async function openSourceSpans(
   }
   const { firstMs: startMs, lastMs } = source.span
   const take = createSpanReader(source.chunks, plan)
-  return { startMs, lastMs, isGenerated: false, open: async ({ fromMs, untilMs = Infinity }) => take(fromMs, untilMs) }
+  return {
+    startMs,
+    lastMs,
+    parts: source.parts,
+    isGenerated: false,
+    open: async ({ fromMs, untilMs = Infinity }) => take(fromMs, untilMs),
+  }
 }
 
 /** Rows in the order of event time, read once; what lies behind the end of a span is kept for the next. */

@@ -16,6 +16,7 @@ import type { Source, SourceOptions } from '../sources/source.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
 import { requireTopics } from '../topics/requirements.ts'
 import { writeFigures } from '../whole-file.ts'
+import { dryRun } from './dry-run.ts'
 import { openRejectedFile } from './rejected-file.ts'
 
 export interface ProduceCommandOptions extends SourceOptions {
@@ -28,6 +29,8 @@ export interface ProduceCommandOptions extends SourceOptions {
   /** File for what is not sent. */
   readonly rejected?: string
   readonly json?: string
+  /** Shows what would be sent, and sends nothing. */
+  readonly dryRun?: boolean
 }
 
 /** Of the rejected events only the first few are printed, all are counted. */
@@ -41,7 +44,9 @@ export async function produceCommand(
   const { config, terminal, clock } = context
   const signal = context.stopping.signal()
   const plan = await loadPlan(definition, config.namespace)
-  const source = await openSource(options, plan, { stdin: context.stdin, signal, printLine: terminal.err })
+  const isTrial = options.dryRun ?? false
+  const source = await openSource(options, plan, { stdin: context.stdin, signal, printLine: terminal.err, isTrial })
+  if (isTrial) return dryRun(source, plan, options, { terminal, signal })
   if (options.resume && source.identity === null) {
     throw new PipelineError(
       'usage',
@@ -88,7 +93,7 @@ export async function produceCommand(
     })
     printSummary(summary, signal.aborted, terminal)
     await writeFigures(options.json, { ...summary, stopped: signal.aborted })
-    return exitCodes.done
+    return summary.rejected > (options.allowRejects ?? 0) ? exitCodes.rejected : exitCodes.done
   } finally {
     await close(shutdown)
   }

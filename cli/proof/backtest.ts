@@ -7,7 +7,6 @@ import { dayMs, type LineName, type Protocol, protocolOf } from '../../online-mo
 import type { BacktestResult, LineResult } from '../../online-model/backtest/results.ts'
 import { shownMeasure } from '../../online-model/evaluation/report.ts'
 import { createReplay, type Replayed } from '../../processors/replay.ts'
-import { createRowCheck } from '../../producers/prepare.ts'
 import { formatDuration } from '../../schemas/kernel/duration.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
@@ -18,7 +17,7 @@ import type { ModelVersion } from '../../schemas/wire/records.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { checkedEvent } from '../sources/checked-event.ts'
+import { createEventReader } from '../sources/checked-event.ts'
 import { openSource } from '../sources/open-source.ts'
 import type { Source, SourceOptions } from '../sources/source.ts'
 import { shown, shownTime, type Terminal, tableLines } from '../terminal.ts'
@@ -67,7 +66,7 @@ export async function backtestCommand(
     ...(options.lines === undefined ? {} : { lines: options.lines }),
   })
   try {
-    await replayInto(backtest, plan, source, { untilMs, protocol, signal, terminal })
+    await replayInto(backtest, plan, source, { untilMs, protocol, signal, terminal, options })
     if (signal.aborted) return exitCodes.interrupted
     const result = backtest.finish()
     const seconds = (clock.elapsedMs() - beganMs) / 1_000
@@ -100,6 +99,7 @@ interface Replaying {
   readonly protocol: Protocol
   readonly signal: AbortSignal
   readonly terminal: Terminal
+  readonly options: BacktestCommandOptions
 }
 
 /** Every event is folded as live; of one instant the scored events come before the labels, which may name them. */
@@ -107,10 +107,10 @@ async function replayInto(
   backtest: Backtest,
   plan: Plan,
   source: Source,
-  { untilMs, protocol, signal, terminal }: Replaying,
+  { untilMs, protocol, signal, terminal, options }: Replaying,
 ): Promise<void> {
   const replay = createReplay(plan, { partitions })
-  const check = createRowCheck(plan.streams)
+  const read = createEventReader(plan, options)
   const [scored, labels] = [plan.scored, plan.streams[plan.label.stream]!]
   const keyField = plan.entityStages[0]?.entity.keyFields.get(scored.index) ?? scored.keyField
   let instantMs = Number.NEGATIVE_INFINITY
@@ -151,7 +151,7 @@ async function replayInto(
   reading: for await (const chunk of source.chunks) {
     for (const event of chunk) {
       if (signal.aborted) return
-      const checked = checkedEvent(event, check)
+      const checked = read(event)
       if (checked && !(await push(checked.stream, checked.values))) break reading
     }
   }

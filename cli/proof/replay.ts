@@ -4,13 +4,12 @@ import { stringify } from 'csv-stringify/sync'
 import { createScorer, type Scorer } from '../../online-model/models/scorer.ts'
 import { modelFromJson } from '../../online-model/registry/model-file.ts'
 import { createReplay, type Replayed } from '../../processors/replay.ts'
-import { createRowCheck } from '../../producers/prepare.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { EntityPlan, Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { checkedEvent } from '../sources/checked-event.ts'
+import { createEventReader } from '../sources/checked-event.ts'
 import { openSource } from '../sources/open-source.ts'
 import type { SourceOptions } from '../sources/source.ts'
 import { shown } from '../terminal.ts'
@@ -42,7 +41,7 @@ export async function replayCommand(
   const startedMs = clock.elapsedMs()
   const rowOf = rowMaker(plan, scorer, source.startMs)
   const replay = createReplay(plan, { partitions: options.partitions })
-  const check = createRowCheck(plan.streams)
+  const read = createEventReader(plan, options)
   const out = await openWholeFile(options.out)
   let rows = 0
   const write = async (replayed: readonly Replayed[]) => {
@@ -55,7 +54,7 @@ export async function replayCommand(
       if (signal.aborted) break
       const replayed: Replayed[] = []
       for (const event of chunk) {
-        const checked = checkedEvent(event, check)
+        const checked = read(event)
         if (checked) replayed.push(...replay.push(checked.stream, checked.values))
       }
       await write(replayed)

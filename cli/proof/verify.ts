@@ -113,7 +113,8 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
   }
   print(figures, options.embedded ? 'this process' : 'Kafka and Redis', terminal)
   await writeFigures(options.json, figures)
-  return figures.differing + figures.missing + figures.doubled === 0 ? exitCodes.done : exitCodes.failed
+  if (figures.differing + figures.missing + figures.doubled > 0) return exitCodes.failed
+  return figures.refused > (options.allowRejects ?? 0) ? exitCodes.rejected : exitCodes.done
 }
 
 function paceOf({ rate, speed }: VerifyCommandOptions): Pace {

@@ -1,16 +1,28 @@
 /** An event of a source in, its checked values out; called by the commands that replay a source without servers. */
-import type { RowCheck, SourceEvent } from '../../producers/prepare.ts'
+import { createRowCheck, type SourceEvent } from '../../producers/prepare.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { EventValues, Problem } from '../../schemas/kernel/event.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
+
+export type EventReader = (event: SourceEvent) => { readonly stream: number; readonly values: EventValues } | null
 
 /**
- * A replay defines the expected live results, so it stops at an event that live would reject. Null: a mapping leaves the row out.
+ * A replay defines the expected live results, so it stops at an event that live would reject, unless so many are allowed. Null: a row
+ * that is left out.
  */
-export function checkedEvent(event: SourceEvent, check: RowCheck): { stream: number; values: EventValues } | null {
-  const row = check(event)
-  if (row.kind === 'left out') return null
-  if (row.kind === 'event') return { stream: row.stream.index, values: row.values }
-  throw replayError(event.location ?? ('stream' in event ? `an event of ${event.stream}` : 'an event'), row.problems)
+export function createEventReader(
+  plan: Pick<Plan, 'streams'>,
+  { allowRejects = 0 }: { readonly allowRejects?: number },
+): EventReader {
+  const check = createRowCheck(plan.streams)
+  let rejected = 0
+  return (event) => {
+    const row = check(event)
+    if (row.kind === 'left out') return null
+    if (row.kind === 'event') return { stream: row.stream.index, values: row.values }
+    if (++rejected <= allowRejects) return null
+    throw replayError(event.location ?? ('stream' in event ? `an event of ${event.stream}` : 'an event'), row.problems)
+  }
 }
 
 function replayError(location: string, problems: readonly Problem[]): PipelineError {

@@ -13,7 +13,9 @@ import type { SourceEvent } from '../../producers/prepare.ts'
 import type { RowOptions } from '../../producers/table.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
+import type { LoadedMapping } from './mapping-file.ts'
 import { type NamedSource, scopedTo } from './named-source.ts'
+import { readingOptions } from './reading-options.ts'
 import { type FileFormat, fileFormats, type SourceContext, type SourceOptions } from './source.ts'
 
 const formatOfEnding: Readonly<Record<string, FileFormat>> = {
@@ -47,27 +49,30 @@ export async function openFile(
   source: NamedSource,
   options: SourceOptions,
   plan: SourcePlan,
+  mappings: readonly LoadedMapping[],
   signal: AbortSignal,
 ): Promise<FileSource> {
   const name = source.path
   const version = await versionOf(name)
   const { format, isCompressed, ending } = formatOf(source, options)
-  const delimiter = delimiterOf(source, options, format, ending)
-  const rows = rowOptions(source, options, plan, name)
+  const delimiter = delimiterOf(source, options, format)
+  const { rows, key } = readingOptions(source, options, plan, { sourceName: name, format, mappings })
   const path = resolve(name)
   return {
     part: { name, file: { path, canGrow: format !== 'parquet' && !isCompressed && !options.sort, version } },
-    key: [format, path, rows.stream, [...rows.map].sort(), format === 'csv' ? delimiter : null],
+    key: [format, path, rows.stream, delimiter, ...key],
     read(printLine) {
       const told = { ...rows, printLine }
-      return format === 'parquet'
-        ? readParquet(told)
-        : readText(told, { format, delimiter, isCompressed, version, signal })
+      if (format === 'parquet') return readParquet(told)
+      const fallback = ending === 'tsv' ? '\t' : ','
+      return readText(told, { format, delimiter, fallback, isCompressed, version, signal })
     },
   }
 }
 
-function readParquet(rows: RowOptions): Reading {
+type TextOptions = RowOptions & { readonly encoding: string | null }
+
+function readParquet(rows: TextOptions): Reading {
   let all = 0
   let read = 0
   async function* chunks() {
@@ -83,16 +88,17 @@ function readParquet(rows: RowOptions): Reading {
 }
 
 function readText(
-  rows: RowOptions,
+  rows: TextOptions,
   options: {
     readonly format: 'csv' | 'jsonl'
-    readonly delimiter: string
+    readonly delimiter: string | null
+    readonly fallback: string
     readonly isCompressed: boolean
     readonly version: FileVersion
     readonly signal: AbortSignal
   },
 ): Reading {
-  const { format, delimiter, isCompressed, version, signal } = options
+  const { format, delimiter, fallback, isCompressed, version, signal } = options
   let file: ReadStream | null = null
   async function* bytes() {
     // No more than was there when its version was taken: what is added meanwhile is for the next run.
@@ -104,7 +110,7 @@ function readText(
   }
   const pieces = bytes()
   return {
-    chunks: format === 'csv' ? csvRows(pieces, { ...rows, delimiter }) : jsonLines(pieces, rows),
+    chunks: format === 'csv' ? csvRows(pieces, { ...rows, delimiter, fallback }) : jsonLines(pieces, rows),
     shareRead: () => (version.bytes === 0 ? null : (file?.bytesRead ?? 0) / version.bytes),
   }
 }
@@ -114,6 +120,7 @@ export function readStdin(
   source: NamedSource,
   options: SourceOptions,
   plan: SourcePlan,
+  mappings: readonly LoadedMapping[],
   { stdin, signal, printLine }: SourceContext,
 ): Reading {
   const sourceName = 'standard input'
@@ -124,8 +131,9 @@ export function readStdin(
       'Parquet is not read from standard input, since it is read from its end: name a file.',
     )
   }
-  const rows = { ...rowOptions(source, options, plan, sourceName), printLine }
-  const delimiter = delimiterOf(source, options, format, null)
+  const { rows: read } = readingOptions(source, options, plan, { sourceName, format, mappings })
+  const rows = { ...read, printLine }
+  const delimiter = delimiterOf(source, options, format)
   const bytes = untilAborted(stdin(), sourceName, signal)
   const chunks = format === 'csv' ? csvRows(bytes, { ...rows, delimiter }) : jsonLines(bytes, rows)
   return { chunks, shareRead: () => null }
@@ -168,26 +176,13 @@ function formatOf(named: NamedSource, options: SourceOptions) {
   return { format: known, isCompressed, ending }
 }
 
-/** One character that neither ends a line nor quotes a cell. */
-function delimiterOf(source: NamedSource, options: SourceOptions, format: FileFormat, ending: string | null): string {
+/** One character that neither ends a line nor quotes a cell; null: to be found in the file. */
+function delimiterOf(source: NamedSource, options: SourceOptions, format: FileFormat): string | null {
   const delimiter = scopedTo(options.delimiter, source)
-  if (delimiter === undefined) return ending === 'tsv' ? '\t' : ','
+  if (delimiter === undefined) return null
   if (format !== 'csv')
     throw new PipelineError('usage', `--delimiter applies to CSV only, and ${source.path} is ${format}.`)
   return delimiter
-}
-
-function rowOptions(
-  { stream }: NamedSource,
-  { map = new Map() }: SourceOptions,
-  { streams }: SourcePlan,
-  sourceName: string,
-): Omit<RowOptions, 'printLine'> {
-  const read = stream === null ? streams : streams.filter(({ name }) => name === stream)
-  const fields = new Set(read.flatMap((one) => one.fields.flatMap(({ name }) => [name, `${one.name}.${name}`])))
-  // What is mapped for other streams does not concern this file.
-  const own = new Map([...map].filter(([field]) => fields.has(field)))
-  return { sourceName, streams, stream, map: own }
 }
 
 /** Ends with the signal even while the next piece is being waited for, as it is at a terminal. */

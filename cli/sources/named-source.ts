@@ -73,24 +73,36 @@ function requireScopes(options: SourceOptions, { streams }: StreamsPlan, sources
 }
 
 /** Likewise for fields that are mapped, of the streams that the sources give. */
-function requireFields({ map = new Map() }: SourceOptions, plan: StreamsPlan, sources: readonly NamedSource[]): void {
+function requireFields(options: SourceOptions, plan: StreamsPlan, sources: readonly NamedSource[]): void {
   const given = plan.streams.filter(({ name }) => sources.some(({ stream }) => stream === null || stream === name))
   const fields = [...new Set(given.flatMap((stream) => stream.fields.map(({ name }) => name)))]
   const known = new Set([
     ...fields,
     ...given.flatMap(({ name, fields }) => fields.map((field) => `${name}.${field.name}`)),
   ])
-  const unknown = [...map.keys()].filter((field) => !known.has(field))
-  if (unknown.length === 0) return
+  const name = (['map', 'dates'] as const).find((one) =>
+    [...(options[one]?.keys() ?? [])].some((field) => !known.has(field)),
+  )
+  if (name === undefined) return
+  const unknown = [...options[name]!.keys()].filter((field) => !known.has(field))
   const owner = given.length === 1 ? given[0]!.name : plan.name
   throw new PipelineError(
     'usage',
-    `--map names ${unknown.join(', ')}, which ${owner} has no field for. Did you mean ${nearestName(unknown[0]!, fields)}? ` +
-      `Expected field=column, or stream.field=column, with a field of: ${fields.join(', ')}.`,
+    `--${name} names ${unknown.join(', ')}, which ${owner} has no field for. Did you mean ${nearestName(unknown[0]!, fields)}? ` +
+      `Expected field=${name === 'map' ? 'column' : 'format'}, with or without stream. before it, with a field of: ${fields.join(', ')}.`,
   )
 }
 
-const scopedOptions = ['format', 'delimiter'] as const satisfies ReadonlyArray<keyof SourceOptions>
+const scopedOptions = [
+  'format',
+  'delimiter',
+  'decimal',
+  'missing',
+  'zone',
+  'overlap',
+  'encoding',
+  'id',
+] as const satisfies ReadonlyArray<keyof SourceOptions>
 
 /** The value for a source: of its stream where there is one, else the one for all. */
 export function scopedTo<T>(values: Scoped<T> | undefined, { stream }: NamedSource): T | undefined {

@@ -8,6 +8,7 @@ import { createRowCheck } from '../../producers/prepare.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { openFile, readStdin } from './file.ts'
+import { loadMappings } from './mapping-file.ts'
 import { type NamedSource, namedSources } from './named-source.ts'
 import { type OrderedSource, orderedFile, orderedInput } from './ordered-source.ts'
 import type { Source, SourceContext, SourceOptions, TimeSpan } from './source.ts'
@@ -46,6 +47,7 @@ export async function openSource(
     chunks: needsOrder ? inOrder(merged, disorderMs, check) : merged,
     parts: sources.length,
     streams: streamsOf(named, plan),
+    isOutOfOrder: sources.some(({ isOutOfOrder }) => isOutOfOrder),
     shareRead: () => meanOf(sources.map(({ shareRead }) => shareRead())),
     identity: sources.some(({ file }) => file === null)
       ? null
@@ -65,10 +67,12 @@ async function openAll(
   surroundings: SourceContext,
 ): Promise<OrderedSource[]> {
   const sources: OrderedSource[] = []
+  const mappings = await loadMappings(options.mapping ?? [], plan)
   const ordering = { options, surroundings, check: createRowCheck(plan.streams), sources: named.length }
   for (const source of named) {
-    if (source.path === 'stdin') sources.push(orderedInput(readStdin(source, options, plan, surroundings), ordering))
-    else sources.push(await orderedFile(await openFile(source, options, plan, surroundings.signal), ordering))
+    if (source.path === 'stdin')
+      sources.push(orderedInput(readStdin(source, options, plan, mappings, surroundings), ordering))
+    else sources.push(await orderedFile(await openFile(source, options, plan, mappings, surroundings.signal), ordering))
   }
   return sources
 }
@@ -127,6 +131,7 @@ function handbookSource(options: SourceOptions, plan: SourcePlan): Source {
     chunks: chunks(),
     parts: 1,
     streams: plan.streams,
+    isOutOfOrder: false,
     shareRead: () => null,
     identity: {
       name: 'the handbook',

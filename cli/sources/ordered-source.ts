@@ -21,6 +21,8 @@ export interface OrderedSource {
   readonly span: TimeSpan | null
   /** Every row comes at or after those before it. */
   readonly isSorted: boolean
+  /** Beyond what is declared, where that is no error. */
+  readonly isOutOfOrder: boolean
 }
 
 export interface Ordering {
@@ -40,10 +42,13 @@ export async function orderedFile(file: FileSource, ordering: Ordering): Promise
   const { options, surroundings } = ordering
   const { name } = file.part
   const { watch, span } = await readOnce(file, ordering)
-  if (watch.first && !options.sort && !options.unsorted) {
+  const isOutOfOrder = watch.first !== null && !options.sort && !options.unsorted
+  if (watch.first && isOutOfOrder) {
     const text = outOfOrderText(name, watch.first, watch.outOfOrder)
     const asItIs = surroundings.isReplay ? '' : '. Nothing was sent; --unsorted sends the rows as they are'
-    throw new PipelineError('usage', `${text} To have it sorted, in a temporary folder, add --sort${asItIs}.`)
+    const message = `${text} To have it sorted, in a temporary folder, add --sort${asItIs}.`
+    if (!surroundings.isTrial) throw new PipelineError('usage', message)
+    surroundings.printLine(message)
   }
   const reading = file.read(() => undefined)
   const isSorting = options.sort === true && !watch.isSorted
@@ -53,6 +58,7 @@ export async function orderedFile(file: FileSource, ordering: Ordering): Promise
     file,
     span,
     isSorted: isSorting || watch.isSorted,
+    isOutOfOrder,
   }
 }
 
@@ -60,7 +66,7 @@ export async function orderedFile(file: FileSource, ordering: Ordering): Promise
 export function orderedInput(reading: Reading, ordering: Ordering): OrderedSource {
   const isSorting = ordering.options.sort === true
   const rows = isSorting ? sorted(reading, 'standard input', ordering) : watched(reading, ordering)
-  return { rows, shareRead: reading.shareRead, file: null, span: null, isSorted: isSorting }
+  return { rows, shareRead: reading.shareRead, file: null, span: null, isSorted: isSorting, isOutOfOrder: false }
 }
 
 function sorted({ chunks }: Reading, sourceName: string, { surroundings, check, sources }: Ordering): Rows {

@@ -25,6 +25,22 @@ export interface SourceOptions {
   readonly delimiter?: Scoped<string>
   /** Names in the source by names of fields, or by `stream.field`. For files. */
   readonly map?: ReadonlyMap<string, string>
+  /** Formats of dates by names of fields, or by `stream.field`. */
+  readonly dates?: ReadonlyMap<string, string>
+  readonly decimal?: Scoped<'.' | ','>
+  /** Texts that are no values, comma-separated; `common` is a list of them. */
+  readonly missing?: Scoped<string>
+  /** Of local times. */
+  readonly zone?: Scoped<string>
+  readonly overlap?: Scoped<'earlier' | 'later' | 'refuse'>
+  readonly trim?: boolean
+  readonly encoding?: Scoped<string>
+  /** `row`, `row:prefix`, `hash` or `hash:column,column`. */
+  readonly id?: Scoped<string>
+  /** Files with mappings. */
+  readonly mapping?: readonly string[]
+  /** Rows that may be invalid. */
+  readonly allowRejects?: number
   /** Files that are not in the order of event time are sorted. */
   readonly sort?: boolean
   /** They are taken as they are. */
@@ -49,6 +65,8 @@ export interface Source {
   readonly streams: readonly StreamPlan[]
   /** How much of it has been read, from 0 to 1; null where it is not known how much there is. */
   readonly shareRead: () => number | null
+  /** It is not in the order of event time, and only tried. */
+  readonly isOutOfOrder: boolean
   /** What its position is kept for; null where it cannot be read again. */
   readonly identity: SourceIdentity | null
 }
@@ -58,6 +76,8 @@ export interface SourceContext {
   readonly signal: AbortSignal
   /** Gets notes on a file, such as columns that are not read. */
   readonly printLine: (line: string) => void
+  /** Nothing is sent: a source that is out of order is reported, and read on. */
+  readonly isTrial?: boolean
   /** For replays: rows within the declared disorder are put in order, as a running pipeline takes them. */
   readonly isReplay?: boolean
 }

@@ -98,7 +98,7 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
     terminal.out(`Learning from labels as they mature: ${trainer}/trainer   Models: millrace models list ${definition}`)
   const fromMs = resumed ? await sender.afterNewest() : warmUpEndMs
   await runPaced(plan, sender, watched, { ...options, fromMs }, parts)
-  return exitCodes.done
+  return sender.refused > (options.allowRejects ?? 0) ? exitCodes.rejected : exitCodes.done
 }
 
 function ownDays(firstMs: number, lastMs: number): number {
