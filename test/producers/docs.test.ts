@@ -51,3 +51,43 @@ test('several streams are sent in one command, and the later order sees the retu
   const column = head!.split(',').indexOf('returns30d')
   expect(rows.map((row) => row.split(',')[column])).toEqual(['0', '1'])
 })
+
+test('its mapping gives returns from the rows of orders, and a dry run shows them and what would be refused', async () => {
+  const { folder } = await setUp()
+  const definition = blocksOf('README.md').find(({ language }) => language === 'ts')!
+  writeFileSync(
+    join(folder, 'pipelines/order-streams.ts'),
+    definition.text.replace('const returns', 'export const returns'),
+  )
+  const mapping = join(folder, 'pipelines/returns.ts')
+  writeFileSync(mapping, blocksOf('docs/producing.md').find(({ language }) => language === 'ts')!.text)
+  const file = join(folder, 'orders.csv')
+  writeFileSync(
+    file,
+    'ORDER_NO;LINE;userId;RETURNED_AT\na;1;u;2026-03-29 01:30\na;2;u;\nb;1;u;2026-03-29 02:30\nc;1;;2026-03-29 04:00\n',
+  )
+  const args = [
+    'produce',
+    join(folder, 'pipelines/order-returns.ts'),
+    '--source',
+    `returns=${file}`,
+    '--mapping',
+    mapping,
+  ]
+  const openBroker = () => expect.fail('no broker is needed')
+  const { code, out, err } = await call([...args, '--zone', 'Europe/Berlin', '--dry-run'], { openBroker })
+  expect([code, err]).toEqual([3, [`${file}: cells are separated by ";".`]])
+  expect(out).toEqual([
+    '{"stream":"returns","orderId":"a-1","userId":"u","at":1774744200000}',
+    'Nothing was sent. 1 events would be, event time 2026-03-29T00:30:00.000Z to 2026-03-29T00:30:00.000Z.',
+    '  returns: 1',
+    '  left out by the mapping: 1',
+    '  refused: 2 rows',
+    '  1 × returns type: /at expected a time that Europe/Berlin had: the clocks were set forward over it, received 2026-03-29 02:30',
+    `      ${file}, line 4`,
+    expect.stringMatching(/^ {2}1 × returns length: \/userId expected text of 1 to 256 characters/),
+    `      ${file}, line 5`,
+  ])
+  const allowed = await call([...args, '--zone', 'Europe/Berlin', '--dry-run', '--allow-rejects', '2'], { openBroker })
+  expect(allowed.code).toBe(0)
+})
