@@ -1,8 +1,18 @@
 /** What the files that declare commands share: the program, how a command is declared, how its action is run. */
 import { type Command, Option } from 'commander'
 import type { CommandContext } from './context.ts'
-import { delimiterOption, instantOption, mapOption, outputFileOption, wholeOption } from './option-values.ts'
-import { fileFormats } from './sources/source.ts'
+import {
+  decimalOption,
+  delimiterOption,
+  formatOption,
+  instantOption,
+  listOption,
+  mapOption,
+  outputFileOption,
+  overlapOption,
+  scopedOption,
+  wholeOption,
+} from './option-values.ts'
 
 export type Action = (context: CommandContext) => Promise<number>
 
@@ -47,21 +57,57 @@ export function withSource(command: Command): Command {
 
 /** For commands that describe the time span they need themselves. */
 export function withWholeSource(command: Command): Command {
+  const source = '--source <source>'
+  const what =
+    'handbook (generated), stdin, or a CSV, JSON-lines or Parquet file (.gz too); stream=file, repeated, merges several by event time'
+  return withReading(command.requiredOption(source, what, listOption))
+}
+
+/** For commands that send the benchmark unless a source is named. */
+export function withOwnSource(command: Command): Command {
+  const what = 'files of your own instead of the benchmark: stream=file, repeated, merges several by event time'
+  return withReading(command.option('--source <source>', what, listOption))
+}
+
+/** How sources are read. Options that take `stream=value` are for the sources of that stream. */
+function withReading(command: Command): Command {
   return command
-    .requiredOption('--source <source>', 'handbook (generated), stdin, or a CSV, JSON-lines or Parquet file (.gz too)')
     .option('--seed <seed>', 'seed of a generated source; 0 is the published data set', wholeOption(0, 524_287))
-    .option('--stream <name>', 'stream of every row, where rows have no stream column')
+    .option('--stream <name>', 'stream of every row of a source that names none, where rows have no stream column')
     .option(
       '--map <field=column>',
-      'columns (or keys) of fields with other names: field=column, comma-separated or repeated',
+      'columns (or keys) of fields with other names: field=column or stream.field=column, comma-separated or repeated',
       mapOption,
     )
-    .addOption(
-      new Option('--format <format>', 'of a file without a known extension, or of stdin (default: jsonl)').choices(
-        fileFormats,
-      ),
+    .option(
+      '--format <format>',
+      'csv, jsonl or parquet: of a file without a known extension, or of stdin (default: jsonl)',
+      scopedOption(formatOption),
     )
-    .option('--delimiter <character>', 'between the cells of a CSV (default: a comma; a tab in .tsv)', delimiterOption)
+    .option(
+      '--delimiter <character>',
+      'between the cells of a CSV (default: found in the file)',
+      scopedOption(delimiterOption),
+    )
+    .option('--encoding <name>', 'of a text file, such as latin1 or utf-16le (default: utf-8)', scopedOption(String))
+    .option('--decimal <character>', 'between whole and fraction of numbers, "." or ","', scopedOption(decimalOption))
+    .option(
+      '--missing <texts>',
+      'texts that mean no value, comma-separated; "common" is a list of NA, null, - and their like',
+      scopedOption(String),
+    )
+    .option('--trim', 'drop spaces around texts')
+    .option('--dates <field=format>', 'formats of dates, such as at=dd.MM.yyyy HH:mm or at=seconds', mapOption)
+    .option('--zone <name>', 'of times without a zone, such as Europe/Berlin', scopedOption(String))
+    .option(
+      '--overlap <which>',
+      'instant of a local time that exists twice: earlier (default), later or refuse',
+      scopedOption(overlapOption),
+    )
+    .option('--id <kind>', 'ids of rows: row, row:prefix, hash or hash:column,column', scopedOption(String))
+    .option('--mapping <file>', 'TypeScript file that computes fields of a stream from columns', listOption)
+    .option('--allow-rejects <rows>', 'invalid rows that are accepted (default: 0)', wholeOption(0, 1_000_000_000))
+    .option('--sort', 'sort files that are not in the order of event time, on the disk')
 }
 
 /** Of every command that prints figures; its value is for `writeFigures`. */

@@ -2,7 +2,8 @@
 import { CommanderError } from 'commander'
 import { errorCatalogue, PipelineError } from '../schemas/kernel/errors.ts'
 
-export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const
+/** `rejected`: the command did its work, but rows of its source were no valid events, more than were allowed. */
+export const exitCodes = { done: 0, failed: 1, usage: 2, rejected: 3, interrupted: 130 } as const
 
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage

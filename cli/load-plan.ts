@@ -41,8 +41,11 @@ async function loadPipeline(path: string): Promise<Pipeline> {
   )
 }
 
-/** Compiled and on a Node that strips no types, tsx takes the file: in this thread, for a loader of its own costs half a second. */
-async function importModule(path: string): Promise<{ readonly default?: unknown }> {
+/**
+ * Also of mapping files. Compiled and on a Node that strips no types, tsx takes the file: in this thread, for a loader of its own costs
+ * half a second.
+ */
+export async function importModule(path: string): Promise<{ readonly default?: unknown }> {
   const { href } = pathToFileURL(path)
   const stripsTypes = Boolean((process.features as { readonly typescript?: unknown }).typescript)
   const canImport = !isCompiled || stripsTypes || !/\.[cm]?ts$/.test(path)

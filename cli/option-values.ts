@@ -6,6 +6,7 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { InvalidArgumentError } from 'commander'
 import { parseInstant } from '../schemas/wire/event-codec.ts'
+import { type FileFormat, fileFormats, type Scoped } from './sources/source.ts'
 
 /** Ms since 1970 of a day (its start in UTC) or an instant. */
 export function instantOption(text: string): number {
@@ -83,11 +84,14 @@ export function conditionsOption(text: string, former: readonly Condition[] = []
   )
 }
 
-/** Names by fields, of `field=name`, several with commas or in several options. A name may hold commas that begin no further field. */
+/**
+ * Names by fields, of `field=name` or `stream.field=name`, several with commas or in several options. A name may hold commas that begin
+ * no further field.
+ */
 export function mapOption(text: string, before: ReadonlyMap<string, string> = new Map()): ReadonlyMap<string, string> {
   const map = new Map(before)
-  for (const part of text.split(/,(?=\w+=)/)) {
-    const [, field, name] = /^\s*(\w+)=(.+)$/s.exec(part) ?? []
+  for (const part of text.split(/,(?=[\w.-]+=)/)) {
+    const [, field, name] = /^\s*((?:[\w-]+\.)?\w+)=(.+)$/s.exec(part) ?? []
     if (field === undefined || name === undefined) {
       throw new InvalidArgumentError(`Expected field=column, such as customerId=CUSTOMER_ID, received "${part}".`)
     }
@@ -95,6 +99,35 @@ export function mapOption(text: string, before: ReadonlyMap<string, string> = ne
     map.set(field, name)
   }
   return map
+}
+
+/** For an option that may be given for the sources of one stream, as `stream=value`, and several times. */
+export function scopedOption<T>(parse: (text: string) => T): (text: string, before?: Scoped<T>) => Scoped<T> {
+  return (text, before = []) => {
+    const [, stream = null, value = text] = /^([\w-]+)=(.+)$/s.exec(text) ?? []
+    return [...before, { stream, value: parse(value) }]
+  }
+}
+
+/** Of an option that is given once or several times. */
+export function listOption(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text]
+}
+
+export function formatOption(text: string): FileFormat {
+  const format = fileFormats.find((one) => one === text)
+  if (format !== undefined) return format
+  throw new InvalidArgumentError(`Allowed choices are ${fileFormats.join(', ')}.`)
+}
+
+export function decimalOption(text: string): '.' | ',' {
+  if (text === '.' || text === ',') return text
+  throw new InvalidArgumentError('Expected "." or ",".')
+}
+
+export function overlapOption(text: string): 'earlier' | 'later' | 'refuse' {
+  if (text === 'earlier' || text === 'later' || text === 'refuse') return text
+  throw new InvalidArgumentError('Allowed choices are earlier, later, refuse.')
 }
 
 export function delimiterOption(text: string): string {

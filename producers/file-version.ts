@@ -53,7 +53,8 @@ async function digestOf(file: FileHandle, bytes: number): Promise<string> {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, position)
     hash.update(buffer.subarray(0, bytesRead))
   }
-  return hash.digest('hex')
+  // Half of it: the positions of up to 32 files share the 4 kB that Kafka keeps as metadata.
+  return hash.digest('hex').slice(0, 32)
 }
 
 /** Whether the first `bytes` bytes end a line, or the line's end follows them. */

@@ -2,16 +2,26 @@
  * Bytes of a text with one JSON object a line in, chunks of source events out; called by `millrace produce` for files and standard input.
  * A malformed line becomes an event with problems and its line number, and reading continues.
  */
-import { problem } from '../schemas/wire/event-codec.ts'
+import type { Problem } from '../schemas/kernel/event.ts'
+import { problem, valueFromText } from '../schemas/wire/event-codec.ts'
+import { type CellOptions, type CellReader, createCellReader, isFault } from './cells.ts'
+import { decodedText } from './decode-text.ts'
 import type { SourceEvent } from './prepare.ts'
+import type { RowOptions } from './table.ts'
 
 export interface JsonLinesOptions {
   /** Name of the source, for messages. */
   readonly sourceName: string
   /** Stream of every line; null: each line names its own in `stream`. */
   readonly stream: string | null
-  /** Names in the lines by names of fields, where they differ. */
+  /** Names in the lines by names of fields, or by `stream.field`, where they differ. */
   readonly map?: ReadonlyMap<string, string>
+  /** How texts are read; as they are by default. */
+  readonly cells?: CellOptions
+  /** Null: UTF-8, or as a byte order mark says. */
+  readonly encoding?: string | null
+  /** With the fields that texts are read for. */
+  readonly streams?: RowOptions['streams']
   readonly lineBytesMax?: number
 }
 
@@ -56,19 +66,19 @@ export async function* jsonLines(
   function parseLine(text: Buffer, location: string): SourceEvent {
     let values: unknown
     try {
-      values = renamed(JSON.parse(utf8.decode(text)), map)
+      values = JSON.parse(utf8.decode(text))
     } catch (error) {
       const problems = [problem('', 'not_json', 'a JSON object in UTF-8', (error as Error).message)]
       return { location, problems, text: text.toString() }
     }
-    if (stream !== null) return { stream, values, location }
-    const named = (values as { stream?: unknown } | null)?.stream
-    if (typeof named === 'string') return { stream: named, values, location }
+    const named = stream ?? (values as { stream?: unknown } | null)?.stream
+    if (typeof named === 'string') return withCells(renamed(values, named, map), named, { location, reader, options })
     const problems = [problem('/stream', 'missing', 'the name of the stream (or --stream)', named)]
     return { location, problems, text: text.toString() }
   }
 
-  for await (const piece of bytes) {
+  const reader = options.cells ? createCellReader(options.cells) : null
+  for await (const piece of decodedText(bytes, options.encoding ?? null)) {
     const events: SourceEvent[] = []
     let from = 0
     for (;;) {
@@ -87,9 +97,39 @@ export async function* jsonLines(
   if (last) yield [last]
 }
 
+/** Texts are read as those of cells are, where options say how. */
+function withCells(
+  values: unknown,
+  stream: string,
+  { location, reader, options }: { location: string; reader: CellReader | null; options: JsonLinesOptions },
+): SourceEvent {
+  const target = options.streams?.find(({ name }) => name === stream)
+  if (reader === null || target === undefined || typeof values !== 'object' || values === null)
+    return { stream, values, location }
+  const read: Record<string, unknown> = { ...values }
+  const problems: Problem[] = []
+  for (const field of target.fields) {
+    const text = read[field.name]
+    if (typeof text !== 'string') continue
+    const value = reader.read(text, field)
+    if (isFault(value)) problems.push(problem(`/${field.name}`, 'type', value.cellExpected, text))
+    // Other texts of numbers stay texts, since JSON has numbers; with a decimal comma it has none.
+    else
+      read[field.name] =
+        options.cells?.decimal === ',' && typeof value === 'string' ? valueFromText(field, value) : value
+  }
+  return problems.length > 0
+    ? { problems, location, cells: { stream, values: read } }
+    : { stream, values: read, location }
+}
+
 /** Renames the keys of an object to the names of the fields; any other value is returned as it is. */
-function renamed(values: unknown, map: ReadonlyMap<string, string>): unknown {
+function renamed(values: unknown, stream: string, map: ReadonlyMap<string, string>): unknown {
   if (map.size === 0 || typeof values !== 'object' || values === null) return values
   const named = values as Readonly<Record<string, unknown>>
-  return { ...named, ...Object.fromEntries([...map].map(([field, name]) => [field, named[name]])) }
+  const fields = [...map].flatMap(([key, name]) => {
+    const [owner, field] = key.includes('.') ? key.split('.') : [stream, key]
+    return owner === stream ? [[field, named[name]]] : []
+  })
+  return { ...named, ...Object.fromEntries(fields) }
 }

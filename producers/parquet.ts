@@ -68,12 +68,13 @@ export async function* parquetRows(path: string, options: ParquetOptions): Async
         const events: SourceEvent[] = []
         for (let row = from; row < Math.min(rows, from + chunkRowsMax); row++) {
           const cell = (column: number, field: FieldPlan) => converters[column]!(read.get(column)![row], field)
-          events.push(table.event(cell, `${sourceName}, row ${first + row + 1}`))
+          events.push(table.event(cell, `${sourceName}, row ${first + row + 1}`, first + row + 1))
         }
         yield events
       }
       first += rows
     }
+    table.finish()
   } finally {
     await handle.close()
   }

@@ -1,9 +1,11 @@
 /**
- * A sink that stores how far a source has been sent: records and the number of completed rows are written in one transaction, so a later
- * run resumes where this one stopped, however it stopped. Opened by `millrace produce`, used by `produce.ts`.
+ * A sink that stores how far one source, or each of several that are merged, has been sent: records and the numbers of completed rows
+ * are written in one transaction, so a later run resumes where this one stopped, however it stopped. Opened by `millrace produce`, used
+ * by `produce.ts`.
  *
- * The position is an offset committed in a consumer group that belongs to the source, with the source's identity as its metadata. A run
- * claims the position in a transaction when it opens the sink; a run that finds the claim of a newer one ends.
+ * The position is an offset committed in a consumer group that belongs to the source: the rows of all its files together. Its metadata
+ * hold the rows and the version of each. A run claims the position in a transaction when it opens the sink; a run that finds the claim
+ * of a newer one ends.
  */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
@@ -20,9 +22,19 @@ export interface SourceIdentity {
   readonly name: string
   /** Everything that determines the rows and their order; equal keys mean the same source. */
   readonly key: string
+  /** Those that are merged, at least one and at most `partsMax`. */
+  readonly parts: readonly SourcePart[]
+}
+
+export interface SourcePart {
+  /** For messages. */
+  readonly name: string
   /** Null where the rows come from no file. */
   readonly file: { readonly path: string; readonly canGrow: boolean; readonly version: FileVersion } | null
 }
+
+/** Their positions have to fit into the 4,096 bytes that Kafka takes as metadata of an offset (`offset.metadata.max.bytes`). */
+export const partsMax = 32
 
 export interface PositionsOptions {
   readonly broker: Broker
@@ -42,8 +54,8 @@ export interface PositionsOptions {
 }
 
 export interface PositionedSink extends Sink {
-  /** Rows completed by an earlier run; null: there is no position. */
-  readonly found: number | null
+  /** Rows of each part completed by an earlier run; null: there is no position. */
+  readonly found: readonly number[] | null
   close(): Promise<void>
 }
 
@@ -52,20 +64,18 @@ interface Session {
   readonly membership: Membership
 }
 
-interface Position {
-  readonly rows: number
-  readonly note: PositionNote
-}
-
 /** The metadata of the offset. */
 interface PositionNote {
-  readonly version: 1
+  readonly version: 2
   /** Hash of the source's key. */
   readonly source: string
   /** Owner token of the worker that wrote it. */
   readonly owner: string
-  readonly file: FileVersion | null
+  readonly parts: readonly PartNote[]
 }
+
+/** Completed rows and, of a file, its version: bytes, modification time, digest. */
+type PartNote = readonly [rows: number] | readonly [rows: number, bytes: number, modifiedMs: number, digest: string]
 
 const memberName = 'produce'
 const sessionTimeoutMs = 10_000
@@ -84,7 +94,7 @@ interface PositionsState {
   readonly owners: Set<string | null>
   session: Session | null
   /** Rows of the newest position that is known to be committed. */
-  committedRows: number
+  committedRows: readonly number[]
 }
 
 /**
@@ -100,7 +110,7 @@ export async function openPositions(options: PositionsOptions): Promise<Position
     topicPartition: { topic: options.topic, partition: 0 },
     owners: new Set(),
     session: null,
-    committedRows: 0,
+    committedRows: options.source.parts.map(() => 0),
   }
   const found = await claim(state)
   return { found, send: (records, rows) => sendChunk(state, records, rows), close: () => closeSession(state) }
@@ -146,24 +156,25 @@ function withRetries(state: PositionsState, attempt: (session: Session) => Promi
 }
 
 /** Claims the position for this run. Returns the rows that it found there, null where there was none. */
-async function claim(state: PositionsState): Promise<number | null> {
+async function claim(state: PositionsState): Promise<readonly number[] | null> {
   const { isResuming, source } = state.options
-  let found: number | null = null
+  let found: readonly number[] | null = null
   await withRetries(state, async (session) => {
     const position = await readPosition(state, session)
     if (state.owners.size === 0) {
-      found = position?.rows ?? null
-      state.owners.add(position?.note.owner ?? null)
+      found = position && rowsOf(position)
+      state.owners.add(position?.owner ?? null)
     }
     requireOwnClaim(state, position)
-    if (position && isResuming) await requireSameSource(position.note, state.sourceHash, source)
-    await commitRows(state, session, [], isResuming ? (found ?? 0) : 0)
+    if (position && isResuming) await requireSameSource(position, state.sourceHash, source)
+    const none = source.parts.map(() => 0)
+    await commitRows(state, session, [], isResuming ? (found ?? none) : none)
   })
   return found
 }
 
-async function sendChunk(state: PositionsState, records: readonly OutRecord[], rows: number): Promise<void> {
-  assert(rows > state.committedRows, 'a chunk has rows')
+async function sendChunk(state: PositionsState, records: readonly OutRecord[], rows: readonly number[]): Promise<void> {
+  assert(sumOf(rows) > sumOf(state.committedRows), 'a chunk has rows')
   let known: Session | null = state.session
   await withRetries(state, async (session) => {
     if (session !== known) {
@@ -172,68 +183,91 @@ async function sendChunk(state: PositionsState, records: readonly OutRecord[], r
       requireOwnClaim(state, position)
       assert(position, 'the position was claimed')
       // The commit succeeded and only its answer was lost.
-      if (position.rows === rows) {
+      if (areEqual(rowsOf(position), rows)) {
         state.committedRows = rows
         return
       }
-      assert.equal(position.rows, state.committedRows, 'a position moves with its records only')
+      assert.deepEqual(rowsOf(position), state.committedRows, 'a position moves with its records only')
     }
     await commitRows(state, session, records, rows)
   })
 }
 
-async function readPosition({ topicPartition, group }: PositionsState, { worker }: Session): Promise<Position | null> {
+async function readPosition(
+  { topicPartition, group }: PositionsState,
+  { worker }: Session,
+): Promise<PositionNote | null> {
   const [committed] = await worker.committed([topicPartition])
   assert(committed, 'one partition was requested')
-  return committed.offset === null ? null : { rows: committed.offset, note: noteOf(committed.metadata, group) }
+  return committed.offset === null ? null : noteOf(committed.metadata, group)
 }
 
 async function commitRows(
   state: PositionsState,
   { worker, membership }: Session,
   records: readonly OutRecord[],
-  rows: number,
+  rows: readonly number[],
 ): Promise<void> {
   state.owners.add(worker.owner)
   const note: PositionNote = {
-    version: 1,
+    version: 2,
     source: state.sourceHash,
     owner: worker.owner,
-    file: state.options.source.file?.version ?? null,
+    parts: state.options.source.parts.map(({ file }, part) => partNote(rows[part]!, file?.version ?? null)),
   }
-  const offset = { ...state.topicPartition, offset: rows, metadata: JSON.stringify(note) }
+  const offset = { ...state.topicPartition, offset: sumOf(rows), metadata: JSON.stringify(note) }
   await worker.transact(records, [offset], membership)
   state.committedRows = rows
 }
 
 /** Detects a newer run even where it has not yet sent anything: its claim is enough. */
-function requireOwnClaim(state: PositionsState, position: Position | null): void {
-  if (!state.owners.has(position?.note.owner ?? null)) throw sourceTaken(state)
+function requireOwnClaim(state: PositionsState, position: PositionNote | null): void {
+  if (!state.owners.has(position?.owner ?? null)) throw sourceTaken(state)
 }
 
 function sourceTaken({ options, committedRows }: PositionsState, cause?: PipelineError): PipelineError {
   return new PipelineError(
     'source_taken',
-    `Another process is sending ${options.source.name} and has taken over: this one stops after ${committedRows} rows.`,
+    `Another process is sending ${options.source.name} and has taken over: this one stops after ${sumOf(committedRows)} rows.`,
     { cause },
   )
 }
 
 async function requireSameSource(note: PositionNote, sourceHash: string, source: SourceIdentity): Promise<void> {
   assert.equal(note.source, sourceHash, 'two sources share the first digits of a hash')
-  if (note.file === null || source.file === null) return
-  const difference = await differenceFrom(note.file, source.file.version, source.file)
-  if (difference === null) return
-  throw new PipelineError(
-    'source_changed',
-    `${source.name} has changed since a part of it was sent: ${difference}. The position no longer matches its rows.`,
-  )
+  for (const [i, { name, file }] of source.parts.entries()) {
+    const part = note.parts[i]!
+    if (part.length === 1 || file === null) continue
+    const [, bytes, modifiedMs, digest] = part
+    const difference = await differenceFrom({ bytes, modifiedMs, digest }, file.version, file)
+    if (difference === null) continue
+    throw new PipelineError(
+      'source_changed',
+      `${name} has changed since a part of it was sent: ${difference}. The position no longer matches its rows.`,
+    )
+  }
+}
+
+function partNote(rows: number, version: FileVersion | null): PartNote {
+  return version === null ? [rows] : [rows, version.bytes, version.modifiedMs, version.digest]
+}
+
+function rowsOf({ parts }: PositionNote): number[] {
+  return parts.map(([rows]) => rows)
+}
+
+function sumOf(counts: readonly number[]): number {
+  return counts.reduce((sum, count) => sum + count, 0)
+}
+
+function areEqual(left: readonly number[], right: readonly number[]): boolean {
+  return left.every((count, i) => count === right[i])
 }
 
 function noteOf(metadata: string, group: string): PositionNote {
   try {
     const note = JSON.parse(metadata) as PositionNote
-    if (note.version === 1) return note
+    if (note.version === 2) return note
   } catch (cause) {
     throw new PipelineError('record_unreadable', `The position in group ${group} cannot be read: ${metadata}`, {
       cause,

@@ -18,6 +18,8 @@ export interface ProduceSummary {
   readonly rejected: number
   /** By the code of an event's first problem. */
   readonly rejectedByCode: Readonly<Record<string, number>>
+  /** Rows that a mapping left out. */
+  readonly leftOut: number
   /** Rows that an earlier run completed. */
   readonly skipped: number
   readonly seconds: number
@@ -30,6 +32,7 @@ export interface ProduceSummary {
 export interface ProduceCounts {
   acknowledged(events: readonly SentEvent[]): void
   rejected(problems: readonly Problem[]): void
+  leftOut(): void
   /** Calls `onProgress` at most once a second. */
   report(sinceStartMs: number): void
   summary(sinceStartMs: number): Omit<ProduceSummary, 'skipped'>
@@ -44,6 +47,7 @@ export function createProduceCounts(
   const byStream: Record<string, number> = Object.fromEntries(streams.map(({ name }) => [name, 0]))
   const rejectedByCode: Record<string, number> = {}
   let events = 0
+  let leftOut = 0
   let timeMs: number | null = null
   let firstTime: number | null = null
   let lastTime: number | null = null
@@ -63,6 +67,9 @@ export function createProduceCounts(
       const { code } = problems[0]!
       rejectedByCode[code] = (rejectedByCode[code] ?? 0) + 1
     },
+    leftOut() {
+      leftOut++
+    },
     report(sinceStartMs) {
       if (!onProgress || sinceStartMs - reported.atMs < progressEveryMs) return
       const eventsPerSecond = ((events - reported.events) * 1_000) / (sinceStartMs - reported.atMs)
@@ -73,7 +80,7 @@ export function createProduceCounts(
       const seconds = sinceStartMs / 1_000
       const eventsPerSecond = seconds > 0 ? events / seconds : 0
       const rejected = Object.values(rejectedByCode).reduce((sum, count) => sum + count, 0)
-      return { events, byStream, rejected, rejectedByCode, seconds, eventsPerSecond, firstTime, lastTime }
+      return { events, byStream, rejected, rejectedByCode, leftOut, seconds, eventsPerSecond, firstTime, lastTime }
     },
   }
 }

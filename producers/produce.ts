@@ -17,17 +17,17 @@ import { createProduceCounts, type ProduceCounts, type ProduceProgress, type Pro
 /** Where chunks are sent: a producer of the broker, or a sink that also stores the position (`positions.ts`). */
 export interface Sink {
   /**
-   * Resolves when all records are written. `rows`: rows of the source completed by then, counted from its first, rejected ones included.
+   * Resolves when all records are written. `rows`: rows of each source completed by then, counted from its first, rejected ones included.
    * `records` is empty where all rows of a chunk were rejected.
    */
-  send(records: readonly OutRecord[], rows: number): Promise<void>
+  send(records: readonly OutRecord[], rows: readonly number[]): Promise<void>
 }
 
 export interface ProduceOptions {
   readonly streams: readonly StreamPlan[]
   readonly sink: Sink
-  /** Rows at the beginning of the source that an earlier run completed: they are skipped. */
-  readonly rowsDone?: number
+  /** Rows at the beginning of each source that an earlier run completed: they are skipped. One source that begins, by default. */
+  readonly rowsDone?: readonly number[]
   readonly partitionsOf: (topic: string) => number
   readonly pace: Pace
   readonly clock: Clock
@@ -39,8 +39,8 @@ export interface ProduceOptions {
    * pace, when it is sent.
    */
   readonly onSent?: (event: SentEvent, scheduledMs: number) => void
-  /** A row that is no valid event; it is counted and not sent. `row`: its number in the source, from 1. */
-  readonly onRejected?: (problems: readonly Problem[], source: SourceEvent, row: number) => void
+  /** A row that is no valid event; it is counted and not sent. `position`: its number among the rows of its source as they come, from 1. */
+  readonly onRejected?: (problems: readonly Problem[], row: SourceEvent, position: number) => void
   /** At most once a second. */
   readonly onProgress?: (progress: ProduceProgress) => void
 }
@@ -55,11 +55,20 @@ interface Chunk {
   readonly events: SentEvent[]
   readonly dueMs: number[]
   bytes: number
-  /** Rows of the source, rejected ones included. */
+  /** Of all sources, rejected ones included. */
   rows: number
+  /** By source. */
+  readonly rowsOf: number[]
 }
 
-const emptyChunk = (): Chunk => ({ records: [], events: [], dueMs: [], bytes: 0, rows: 0 })
+const emptyChunk = (sources: number): Chunk => ({
+  records: [],
+  events: [],
+  dueMs: [],
+  bytes: 0,
+  rows: 0,
+  rowsOf: new Array<number>(sources).fill(0),
+})
 
 /** What one call of `produce` keeps. */
 interface ProduceRun {
@@ -74,9 +83,11 @@ interface ProduceRun {
   /** Resolves with the failure of the chunk in flight, null where it was acknowledged. Null: no chunk is in flight. */
   inFlight: Promise<{ readonly cause: unknown } | null> | null
   eventsScheduled: number
-  rowsRead: number
+  /** By source. */
+  readonly rowsDone: readonly number[]
+  readonly rowsRead: number[]
   /** Rows passed to the sink, those of an earlier run included. */
-  rowsSent: number
+  rowsSent: readonly number[]
 }
 
 /** Rejects with the failure of the sink or the source; what was acknowledged before stays sent. */
@@ -84,7 +95,7 @@ export async function produce(
   source: Iterable<readonly SourceEvent[]> | AsyncIterable<readonly SourceEvent[]>,
   options: ProduceOptions,
 ): Promise<ProduceSummary> {
-  const { streams, rowsDone = 0, clock, signal } = options
+  const { streams, rowsDone = [0], clock, signal } = options
   const run: ProduceRun = {
     options,
     prepare: createPreparation(streams, options.partitionsOf),
@@ -92,10 +103,11 @@ export async function produce(
     counts: createProduceCounts(streams, options.onProgress),
     startedMs: clock.elapsedMs(),
     startedAtMs: clock.nowMs(),
-    chunk: emptyChunk(),
+    chunk: emptyChunk(rowsDone.length),
     inFlight: null,
     eventsScheduled: 0,
-    rowsRead: 0,
+    rowsDone,
+    rowsRead: rowsDone.map(() => 0),
     rowsSent: rowsDone,
   }
   try {
@@ -108,12 +120,15 @@ export async function produce(
       run.counts.report(sinceStartMs(run))
     }
     if (run.inFlight) await acknowledged(run)
-    if (!signal.aborted && run.rowsRead < rowsDone) throw shorterThanBefore(run.rowsRead, rowsDone)
+    if (!signal.aborted) requireAllDone(run)
   } finally {
     // The caller may close the producer after a failure of the source: nothing must be in flight then.
     await run.inFlight
   }
-  return { ...run.counts.summary(sinceStartMs(run)), skipped: Math.min(run.rowsRead, rowsDone) }
+  return {
+    ...run.counts.summary(sinceStartMs(run)),
+    skipped: sumOf(run.rowsRead.map((rows, source) => Math.min(rows, rowsDone[source]!))),
+  }
 }
 
 function sinceStartMs({ options, startedMs }: ProduceRun): number {
@@ -122,16 +137,21 @@ function sinceStartMs({ options, startedMs }: ProduceRun): number {
 
 /** Adds each row to the chunk when it is due, and sends chunks meanwhile. Returns early after a stop. */
 async function addRows(run: ProduceRun, rows: readonly SourceEvent[]): Promise<void> {
-  const { rowsDone = 0, clock, signal, onRejected } = run.options
+  const { clock, signal, onRejected } = run.options
   for (const row of rows) {
-    if (run.rowsRead++ < rowsDone) continue
+    const { source = 0 } = row
+    const position = ++run.rowsRead[source]!
+    if (position <= run.rowsDone[source]!) continue
     const prepared = run.prepare(row)
-    if (!prepared.ok) {
+    if (prepared.kind !== 'event') {
       await untilDue(run, Number.NEGATIVE_INFINITY)
       if (signal.aborted) return
-      run.counts.rejected(prepared.problems)
-      onRejected?.(prepared.problems, row, run.rowsRead)
-      run.chunk.rows++
+      if (prepared.kind === 'left out') run.counts.leftOut()
+      else {
+        run.counts.rejected(prepared.problems)
+        onRejected?.(prepared.problems, row, position)
+      }
+      addRow(run.chunk, source)
       continue
     }
     if (run.eventsScheduled === 0) {
@@ -142,6 +162,7 @@ async function addRows(run: ProduceRun, rows: readonly SourceEvent[]): Promise<v
     await untilDue(run, dueMs)
     if (signal.aborted) return
     addEvent(run.chunk, prepared.event, dueMs)
+    addRow(run.chunk, source)
   }
 }
 
@@ -150,8 +171,12 @@ function addEvent(chunk: Chunk, { sent, record }: PreparedEvent, dueMs: number):
   chunk.records.push(encoded)
   chunk.events.push(sent)
   chunk.dueMs.push(dueMs)
-  chunk.rows++
   chunk.bytes += encoded.value.length + (encoded.key?.length ?? 0)
+}
+
+function addRow(chunk: Chunk, source: number): void {
+  chunk.rows++
+  chunk.rowsOf[source]!++
 }
 
 /** Resolves when the event is due and the chunk has room for it, or after a stop. Sends the chunk meanwhile. */
@@ -169,10 +194,10 @@ async function untilDue(run: ProduceRun, dueMs: number): Promise<void> {
 
 /** A failure becomes the value of `inFlight`, so that it is never an unhandled rejection. */
 function sendChunk(run: ProduceRun): void {
-  const { records, events, dueMs, rows } = run.chunk
+  const { records, events, dueMs, rowsOf } = run.chunk
   const { sink, onSent } = run.options
-  run.chunk = emptyChunk()
-  run.rowsSent += rows
+  run.chunk = emptyChunk(rowsOf.length)
+  run.rowsSent = run.rowsSent.map((rows, source) => rows + rowsOf[source]!)
   const sentAtMs = run.startedAtMs + sinceStartMs(run)
   if (onSent) {
     events.forEach((event, i) => {
@@ -194,9 +219,15 @@ async function acknowledged(run: ProduceRun): Promise<void> {
   if (failure) throw failure.cause
 }
 
-function shorterThanBefore(rows: number, rowsDone: number): PipelineError {
-  return new PipelineError(
+function requireAllDone({ rowsRead, rowsDone }: ProduceRun): void {
+  const short = rowsRead.findIndex((rows, source) => rows < rowsDone[source]!)
+  if (short === -1) return
+  throw new PipelineError(
     'source_changed',
-    `The source has ${rows} rows, but an earlier run completed ${rowsDone}: it is not the same source.`,
+    `The source has ${rowsRead[short]} rows, but an earlier run completed ${rowsDone[short]}: it is not the same source.`,
   )
+}
+
+function sumOf(counts: readonly number[]): number {
+  return counts.reduce((sum, count) => sum + count, 0)
 }

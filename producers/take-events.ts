@@ -46,7 +46,7 @@ export function createEventTaker(
   function check(stream: StreamPlan, bytes: Buffer): Prepared {
     if (bytes.length <= eventBytesMax) return prepare({ stream: stream.name, bytes })
     const problems = [problem('', 'length', `an event of at most ${eventBytesMax} bytes`, `${bytes.length} bytes`)]
-    return { ok: false, problems }
+    return { kind: 'rejected', problems }
   }
 
   function rejectedRecord(stream: StreamPlan, bytes: Buffer, problems: readonly Problem[]): OutRecord {
@@ -64,12 +64,12 @@ export function createEventTaker(
       const records: OutRecord[] = []
       for (const bytes of events) {
         const checked = check(stream, bytes)
-        if (checked.ok) {
+        if (checked.kind === 'event') {
           const record = checked.event.record()
           records.push(record)
           const { stream: name, id } = checked.event.sent
           results.push({ status: 'accepted', stream: name, id, partition: record.partition })
-        } else {
+        } else if (checked.kind === 'rejected') {
           records.push(rejectedRecord(stream, bytes, checked.problems))
           results.push({ status: 'rejected', problems: checked.problems })
         }

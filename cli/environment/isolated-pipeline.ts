@@ -26,7 +26,13 @@ export interface IsolatedPipeline {
 
 /** What has come out of the pipeline so far. */
 export interface Watched {
-  readonly counts: { predictions: number; scored: number; rejected: number }
+  readonly counts: {
+    predictions: number
+    scored: number
+    rejected: number
+    /** Rejected events of the scored stream, which get no prediction. */
+    unscorable: number
+  }
   /** Called for every prediction from now on. */
   onPrediction: (prediction: Prediction, receivedMs: number) => void
 }
@@ -102,7 +108,10 @@ async function untilReady(url: string, { context, signal }: Parts): Promise<void
 }
 
 async function watchPipeline(broker: Broker, plan: Plan, { context, shutdown, giveUp }: Parts): Promise<Watched> {
-  const watched: Watched = { counts: { predictions: 0, scored: 0, rejected: 0 }, onPrediction: () => undefined }
+  const watched: Watched = {
+    counts: { predictions: 0, scored: 0, rejected: 0, unscorable: 0 },
+    onPrediction: () => undefined,
+  }
   const topics = await watchTopics({
     broker,
     plan,
@@ -113,7 +122,10 @@ async function watchPipeline(broker: Broker, plan: Plan, { context, shutdown, gi
       if (prediction.score !== null) watched.counts.scored++
       watched.onPrediction(prediction, receivedMs)
     },
-    onRejection: () => void watched.counts.rejected++,
+    onRejection({ topic }) {
+      watched.counts.rejected++
+      if (topic === plan.scored.topic) watched.counts.unscorable++
+    },
   })
   topics.ended.catch(giveUp)
   shutdown.add('watched topics', topics.close)

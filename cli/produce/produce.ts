@@ -1,22 +1,22 @@
 /** `millrace produce`: events of a source into the raw topics of a pipeline, at a pace. */
 import type { Pace } from '../../producers/pace.ts'
-import { openPositions, type PositionedSink, type SourceIdentity } from '../../producers/positions.ts'
-import type { SourceEvent } from '../../producers/prepare.ts'
+import { openPositions, type PositionedSink } from '../../producers/positions.ts'
 import { produce, type Sink } from '../../producers/produce.ts'
 import type { ProduceProgress, ProduceSummary } from '../../producers/produce-counts.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { Problem } from '../../schemas/kernel/event.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { createShutdown, type Shutdown } from '../shutdown.ts'
 import { openSource } from '../sources/open-source.ts'
-import type { SourceOptions } from '../sources/source.ts'
+import { rejectionLine } from '../sources/rejection-line.ts'
+import type { Source, SourceOptions } from '../sources/source.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
 import { requireTopics } from '../topics/requirements.ts'
 import { writeFigures } from '../whole-file.ts'
+import { dryRun } from './dry-run.ts'
 import { openRejectedFile } from './rejected-file.ts'
 
 export interface ProduceCommandOptions extends SourceOptions {
@@ -29,6 +29,8 @@ export interface ProduceCommandOptions extends SourceOptions {
   /** File for what is not sent. */
   readonly rejected?: string
   readonly json?: string
+  /** Shows what would be sent, and sends nothing. */
+  readonly dryRun?: boolean
 }
 
 /** Of the rejected events only the first few are printed, all are counted. */
@@ -42,7 +44,9 @@ export async function produceCommand(
   const { config, terminal, clock } = context
   const signal = context.stopping.signal()
   const plan = await loadPlan(definition, config.namespace)
-  const source = await openSource(options, plan, { stdin: context.stdin, signal, printLine: terminal.err })
+  const isTrial = options.dryRun ?? false
+  const source = await openSource(options, plan, { stdin: context.stdin, signal, printLine: terminal.err, isTrial })
+  if (isTrial) return dryRun(source, plan, options, { terminal, signal })
   if (options.resume && source.identity === null) {
     throw new PipelineError(
       'usage',
@@ -57,12 +61,11 @@ export async function produceCommand(
       broker.data,
       plan.streams.map(({ topic }) => topic),
     )
-    const streams = plan.streams.filter(({ name }) => options.stream === undefined || name === options.stream)
-    await broker.admin.requireRights(streams.map(({ topic }) => ({ topic, rights: ['Write'] })))
-    const positions = source.identity && (await openSourcePositions(source.identity, plan, broker, options, context))
+    await broker.admin.requireRights(source.streams.map(({ topic }) => ({ topic, rights: ['Write'] })))
+    const positions = await openSourcePositions(source, plan, broker, options, context)
     if (positions) shutdown.add('positions', positions.close)
     const sink: Sink = positions ?? (await broker.data.producer())
-    const rowsDone = options.resume ? (positions?.found ?? 0) : 0
+    const rowsDone = (options.resume ? positions?.found : null) ?? new Array<number>(source.parts).fill(0)
     const rejected =
       options.rejected === undefined
         ? null
@@ -82,15 +85,15 @@ export async function produceCommand(
       pace: paceOf(options),
       clock,
       signal,
-      onRejected: (problems, event, row) => {
-        rejected?.add(problems, event, row)
+      onRejected: (problems, event, position) => {
+        rejected?.add(problems, event, position)
         if (++rejections <= rejectionsShownMax) terminal.err(rejectionLine(problems, event))
       },
       onProgress: (progress) => terminal.err(progressLine(progress, source.shareRead())),
     })
     printSummary(summary, signal.aborted, terminal)
     await writeFigures(options.json, { ...summary, stopped: signal.aborted })
-    return exitCodes.done
+    return summary.rejected > (options.allowRejects ?? 0) ? exitCodes.rejected : exitCodes.done
   } finally {
     await close(shutdown)
   }
@@ -105,17 +108,17 @@ async function close(shutdown: Shutdown): Promise<void> {
 }
 
 async function openSourcePositions(
-  source: SourceIdentity,
+  { identity: source, streams }: Source,
   plan: Plan,
   broker: Broker,
-  { resume = false, stream }: ProduceCommandOptions,
+  { resume = false }: ProduceCommandOptions,
   { config, terminal, clock, random, stopping }: CommandContext,
-): Promise<PositionedSink> {
-  const { topic } = plan.streams.find(({ name }) => name === stream) ?? plan.scored
+): Promise<PositionedSink | null> {
+  if (source === null) return null
   const positions = await openPositions({
     broker,
     groupPrefix: `${config.namespace === '' ? '' : `${config.namespace}.`}${plan.name}`,
-    topic,
+    topic: streams[0]!.topic,
     source,
     isResuming: resume,
     clock,
@@ -123,7 +126,7 @@ async function openSourcePositions(
     signal: stopping.signal(),
     printLine: terminal.err,
   })
-  const { found } = positions
+  const found = positions.found === null ? null : positions.found.reduce((sum, rows) => sum + rows, 0)
   if (resume && found === null) terminal.err(`${source.name} has no position yet: starting from its first row.`)
   if (resume && found !== null)
     terminal.err(`${source.name}: ${shown(found)} rows are completed; continuing after them.`)
@@ -143,16 +146,19 @@ function progressLine({ events, eventsPerSecond, timeMs }: ProduceProgress, shar
   return `${shown(events)} events, ${shown(Math.round(eventsPerSecond))}/s, event time ${shownTime(timeMs)}${done}`
 }
 
-function rejectionLine(problems: readonly Problem[], event: SourceEvent): string {
-  const location = event.location ?? ('stream' in event ? `an event of ${event.stream}` : 'an event')
-  const sentences = problems.map(
-    ({ path, expected, received }) => `${path === '' ? '' : `${path} `}expected ${expected}, received ${received}`,
-  )
-  return `not sent: ${location}: ${sentences.join('; ')}`
-}
-
 function printSummary(summary: ProduceSummary, isStopped: boolean, terminal: Terminal): void {
-  const { events, byStream, rejected, rejectedByCode, skipped, seconds, eventsPerSecond, firstTime, lastTime } = summary
+  const {
+    events,
+    byStream,
+    rejected,
+    rejectedByCode,
+    leftOut,
+    skipped,
+    seconds,
+    eventsPerSecond,
+    firstTime,
+    lastTime,
+  } = summary
   terminal.out(
     `${isStopped ? 'Stopped after' : 'Sent'} ${shown(events)} events in ${seconds.toFixed(1)} s ` +
       `(${shown(Math.round(eventsPerSecond))}/s), event time ${shownTime(firstTime)} to ${shownTime(lastTime)}.`,
@@ -160,6 +166,7 @@ function printSummary(summary: ProduceSummary, isStopped: boolean, terminal: Ter
   for (const [stream, count] of Object.entries(byStream)) terminal.out(`  ${stream}: ${shown(count)}`)
   if (rejected > rejectionsShownMax) terminal.err(`${shown(rejected - rejectionsShownMax)} more were not sent.`)
   if (skipped > 0) terminal.out(`  rows completed by an earlier run: ${shown(skipped)}`)
+  if (leftOut > 0) terminal.out(`  left out by the mapping: ${shown(leftOut)}`)
   if (rejected === 0) return
   const byCode = Object.entries(rejectedByCode).map(([code, count]) => `${code} ${shown(count)}`)
   terminal.out(`  not sent, since they are no valid events: ${shown(rejected)} (${byCode.join(', ')})`)

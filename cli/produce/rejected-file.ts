@@ -2,7 +2,8 @@
  * Rows that were not sent come in, a file of JSON lines that can be repaired and sent again goes out; made by `produce --rejected`. A line
  * is the original event, by names of fields, with its problems under `$rejected`, which is never read as a field.
  *
- * It is written before the position moves past the row, and a resumed run cuts off what follows its position: each row is in it once.
+ * It is written before the position moves past the row, and a resumed run cuts off what follows its position: each row is in it once. A row's
+ * position is its source and its number among the rows of that source as they were sent.
  */
 import { type FileHandle, open } from 'node:fs/promises'
 import type { SourceEvent } from '../../producers/prepare.ts'
@@ -12,16 +13,16 @@ import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import { valueFromText } from '../../schemas/wire/event-codec.ts'
 
 export interface RejectedFile {
-  add(problems: readonly Problem[], event: SourceEvent, row: number): void
+  add(problems: readonly Problem[], event: SourceEvent, position: number): void
   /** What was added is on the disk when it resolves. */
   keep(): Promise<void>
   close(): Promise<void>
 }
 
-/** `rowsDone`: null starts over, a number keeps what a run before has written of so many rows. */
+/** `rowsDone`: null starts over, numbers keep what a run before has written of so many rows of each source. */
 export async function openRejectedFile(
   path: string,
-  rowsDone: number | null,
+  rowsDone: readonly number[] | null,
   streams: readonly StreamPlan[],
 ): Promise<RejectedFile> {
   const file = await open(path, rowsDone === null ? 'w' : 'a+').catch(unwritable(path))
@@ -33,22 +34,24 @@ export async function openRejectedFile(
     })
   }
 
-  function lineOf(problems: readonly Problem[], event: SourceEvent, row: number): string {
-    const { location } = event
-    const rejection = { row, location, problems }
-    if ('problems' in event) return JSON.stringify({ $rejected: { ...rejection, text: event.text } })
-    const stream = streams.find(({ name }) => name === event.stream)
+  function lineOf(problems: readonly Problem[], event: SourceEvent, position: number): string {
+    const { location, source = 0, row = position } = event
+    const rejection = { row, position: [source, position], location, problems }
+    const found = readableCells(event)
+    if (found === null)
+      return JSON.stringify({ $rejected: { ...rejection, text: 'text' in event ? event.text : undefined } })
+    const stream = streams.find(({ name }) => name === found.stream)
     const values =
-      event.isText && stream ? typed(event.values as Readonly<Record<string, unknown>>, stream) : event.values
+      found.isText && stream ? typed(found.values as Readonly<Record<string, unknown>>, stream) : found.values
     const isObject = typeof values === 'object' && values !== null && !Array.isArray(values)
     return JSON.stringify(
-      { stream: event.stream, ...(isObject ? values : { $values: values }), $rejected: rejection },
+      { stream: found.stream, ...(isObject ? values : { $values: values }), $rejected: rejection },
       plain,
     )
   }
 
   return {
-    add: (problems, event, row) => void added.push(`${lineOf(problems, event, row)}\n`),
+    add: (problems, event, position) => void added.push(`${lineOf(problems, event, position)}\n`),
     async keep() {
       if (added.length === 0) return
       const lines = added
@@ -60,6 +63,14 @@ export async function openRejectedFile(
     },
     close: () => file.close(),
   }
+}
+
+/** The values of a row, where at least its cells were found. */
+function readableCells(
+  event: SourceEvent,
+): { readonly stream: string; readonly values: unknown; readonly isText: boolean } | null {
+  if ('stream' in event) return { stream: event.stream, values: event.values, isText: event.isText ?? false }
+  return 'cells' in event && event.cells ? { ...event.cells, isText: true } : null
 }
 
 function unwritable(path: string): (cause: Error) => never {
@@ -87,21 +98,24 @@ function plain(_: string, value: unknown): unknown {
 }
 
 /** Keeps the lines of the first `rowsDone` rows. A line that was half written when a run ended can only be the last. */
-async function cutOff(file: FileHandle, path: string, rowsDone: number): Promise<void> {
+async function cutOff(file: FileHandle, path: string, rowsDone: readonly number[]): Promise<void> {
   const { size } = await file.stat()
   let keptBytes = 0
   for await (const line of file.readLines({ start: 0, autoClose: false })) {
     const endsAt = keptBytes + Buffer.byteLength(line) + 1
-    if (endsAt > size || rowOf(line, path) > rowsDone) break
+    if (endsAt > size) break
+    const [source, position] = positionOf(line, path)
+    if (position > (rowsDone[source] ?? 0)) break
     keptBytes = endsAt
   }
   await file.truncate(keptBytes)
 }
 
-function rowOf(line: string, path: string): number {
+function positionOf(line: string, path: string): readonly [source: number, position: number] {
   try {
-    const { $rejected } = JSON.parse(line) as { readonly $rejected?: { readonly row?: unknown } }
-    if (typeof $rejected?.row === 'number') return $rejected.row
+    const { $rejected } = JSON.parse(line) as { readonly $rejected?: { readonly position?: unknown } }
+    const position = $rejected?.position
+    if (Array.isArray(position)) return [Number(position[0]), Number(position[1])]
   } catch (cause) {
     throw noRejectedFile(path, cause)
   }

@@ -17,7 +17,7 @@ import type { ModelVersion } from '../../schemas/wire/records.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { checkedEvent } from '../sources/checked-event.ts'
+import { createEventReader } from '../sources/checked-event.ts'
 import { openSource } from '../sources/open-source.ts'
 import type { Source, SourceOptions } from '../sources/source.ts'
 import { shown, shownTime, type Terminal, tableLines } from '../terminal.ts'
@@ -50,8 +50,8 @@ export async function backtestCommand(
   const protocol = protocolOf(testFrom(options), plan.label.otherwise.afterMs)
   /** The last label of the week counts then. */
   const untilMs = protocol.test.untilMs + protocol.labelDelayMs
-  const span = options.source === 'handbook' ? { until: untilMs } : {}
-  const surroundings = { stdin: context.stdin, signal, printLine: terminal.err }
+  const span = options.source.includes('handbook') ? { until: untilMs } : {}
+  const surroundings = { stdin: context.stdin, signal, printLine: terminal.err, isReplay: true }
   const source = await openSource({ ...options, ...span }, plan, surroundings)
   const beganMs = clock.elapsedMs()
   const backtest = await createBacktest({
@@ -66,7 +66,7 @@ export async function backtestCommand(
     ...(options.lines === undefined ? {} : { lines: options.lines }),
   })
   try {
-    await replayInto(backtest, plan, source, { untilMs, protocol, signal, terminal })
+    await replayInto(backtest, plan, source, { untilMs, protocol, signal, terminal, options })
     if (signal.aborted) return exitCodes.interrupted
     const result = backtest.finish()
     const seconds = (clock.elapsedMs() - beganMs) / 1_000
@@ -86,7 +86,7 @@ function recordOf({ fingerprint }: Plan, model: ModelWeights): ModelVersion {
 
 function testFrom({ source, testFrom }: BacktestCommandOptions): number {
   if (testFrom !== undefined) return testFrom
-  if (source === 'handbook') return handbookTestFromMs
+  if (source.includes('handbook')) return handbookTestFromMs
   throw new PipelineError(
     'usage',
     '--test-from is missing: expected the first day of the week to test, such as --test-from 2026-03-02, with at least five weeks ' +
@@ -99,6 +99,7 @@ interface Replaying {
   readonly protocol: Protocol
   readonly signal: AbortSignal
   readonly terminal: Terminal
+  readonly options: BacktestCommandOptions
 }
 
 /** Every event is folded as live; of one instant the scored events come before the labels, which may name them. */
@@ -106,9 +107,10 @@ async function replayInto(
   backtest: Backtest,
   plan: Plan,
   source: Source,
-  { untilMs, protocol, signal, terminal }: Replaying,
+  { untilMs, protocol, signal, terminal, options }: Replaying,
 ): Promise<void> {
   const replay = createReplay(plan, { partitions })
+  const read = createEventReader(plan, options)
   const [scored, labels] = [plan.scored, plan.streams[plan.label.stream]!]
   const keyField = plan.entityStages[0]?.entity.keyFields.get(scored.index) ?? scored.keyField
   let instantMs = Number.NEGATIVE_INFINITY
@@ -149,8 +151,8 @@ async function replayInto(
   reading: for await (const chunk of source.chunks) {
     for (const event of chunk) {
       if (signal.aborted) return
-      const { stream, values } = checkedEvent(event, plan)
-      if (!(await push(stream, values))) break reading
+      const checked = read(event)
+      if (checked && !(await push(checked.stream, checked.values))) break reading
     }
   }
   await take(replay.flush())

@@ -1,7 +1,7 @@
 /** The commands that prove a definition without running it in production: their arguments, options and examples. Called by `program.ts`. */
 import { Option } from 'commander'
 import { lineNames } from '../../online-model/backtest/protocol.ts'
-import { type Declare, jsonFileOption, withSource, withWholeSource } from '../declare.ts'
+import { type Declare, jsonFileOption, withOwnSource, withSource, withWholeSource } from '../declare.ts'
 import {
   dayOption,
   instantOption,
@@ -23,6 +23,7 @@ function declareReplay({ command, act }: Declare): void {
     command('replay', 'Compute the vectors of a source without servers, into a CSV file.', [
       'pipelines/card-fraud.ts --source handbook --out features.csv',
       'pipelines/card-fraud.ts --source handbook --until 2018-05-01 --model model.json --out scores.csv',
+      'pipelines/card-fraud.ts --source transactions=tx.csv --source chargebacks=cb.csv --sort --out features.csv',
     ]),
   )
     .requiredOption('--out <file>', 'CSV file to write', outputFileOption)
@@ -51,17 +52,19 @@ function declareBacktest({ command, act }: Declare): void {
 }
 
 function declareVerify({ command, act }: Declare): void {
-  command(
+  const verify = command(
     'verify',
-    'Prove that live equals replay: the benchmark through Kafka and Redis, every vector compared bit for bit.',
+    'Prove that live equals replay: a stream through Kafka and Redis, every vector compared bit for bit.',
     [
       'pipelines/card-fraud.ts --until 2018-06-02 --rate 8000',
       'pipelines/card-fraud.ts --until 2018-04-08 --processes 2 --json verify.json',
       'pipelines/card-fraud.ts --until 2018-04-08 --embedded',
+      'pipelines/card-fraud.ts --source transactions=tx.csv --source chargebacks=cb.csv --sort',
     ],
   )
+  withOwnSource(verify)
     .option('--embedded', 'without servers: through the memory of this process instead of Kafka and Redis')
-    .requiredOption('--until <day>', 'end of the stream (exclusive), event time', instantOption)
+    .option('--until <day>', 'end of the stream (exclusive), event time; required for the benchmark', instantOption)
     .addOption(
       new Option('--speed <factor>', 'pace by event time: event seconds a second')
         .argParser(positiveOption)
@@ -74,7 +77,6 @@ function declareVerify({ command, act }: Declare): void {
         .default(1)
         .conflicts('embedded'),
     )
-    .option('--seed <seed>', 'of the generated events; 0 is the published data set', wholeOption(0, 524_287))
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./verify.ts')).verifyCommand(definition, options, context)),

@@ -9,7 +9,7 @@ import type { EntityPlan, Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { checkedEvent } from '../sources/checked-event.ts'
+import { createEventReader } from '../sources/checked-event.ts'
 import { openSource } from '../sources/open-source.ts'
 import type { SourceOptions } from '../sources/source.ts'
 import { shown } from '../terminal.ts'
@@ -32,10 +32,16 @@ export async function replayCommand(
   const signal = context.stopping.signal()
   const plan = await loadPlan(definition, config.namespace)
   const scorer = options.model === undefined ? null : await loadScorer(options.model, plan)
-  const source = await openSource(options, plan, { stdin: context.stdin, signal, printLine: terminal.err })
+  const source = await openSource(options, plan, {
+    stdin: context.stdin,
+    signal,
+    printLine: terminal.err,
+    isReplay: true,
+  })
   const startedMs = clock.elapsedMs()
   const rowOf = rowMaker(plan, scorer, source.startMs)
   const replay = createReplay(plan, { partitions: options.partitions })
+  const read = createEventReader(plan, options)
   const out = await openWholeFile(options.out)
   let rows = 0
   const write = async (replayed: readonly Replayed[]) => {
@@ -48,8 +54,8 @@ export async function replayCommand(
       if (signal.aborted) break
       const replayed: Replayed[] = []
       for (const event of chunk) {
-        const { stream, values } = checkedEvent(event, plan)
-        for (const one of replay.push(stream, values)) replayed.push(one)
+        const checked = read(event)
+        if (checked) replayed.push(...replay.push(checked.stream, checked.values))
       }
       await write(replayed)
     }

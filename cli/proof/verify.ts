@@ -1,6 +1,6 @@
 /**
- * `millrace verify`: proves that live equals replay. Sends a stream of the benchmark through an isolated pipeline and compares each
- * prediction's vector, bit for bit, with that of the replay. Exit code 1 when anything differs.
+ * `millrace verify`: proves that live equals replay. Sends a stream of the benchmark, or files, through an isolated pipeline and compares
+ * each prediction's vector, bit for bit, with that of the replay. Exit code 1 when anything differs.
  */
 
 import { createReplay, type Replayed } from '../../processors/replay.ts'
@@ -13,21 +13,21 @@ import type { Parts } from '../environment/environment.ts'
 import { createEventSender } from '../environment/event-sender.ts'
 import { openIsolatedPipeline, tickUntil, withParts } from '../environment/isolated-pipeline.ts'
 import { openServerEnvironment } from '../environment/servers.ts'
+import { isBenchmark, type OwnSourceOptions } from '../environment/source-spans.ts'
 import { exitCodes } from '../failure-text.ts'
 import { drawHandbook } from '../sources/open-source.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
 import { requireTopics } from '../topics/requirements.ts'
 import { writeFigures } from '../whole-file.ts'
 
-export interface VerifyCommandOptions {
+export interface VerifyCommandOptions extends OwnSourceOptions {
   /** Without servers, inside this process. */
   readonly embedded?: boolean
-  /** Event time that the stream ends before, ms since 1970. */
-  readonly until: number
+  /** Event time that the stream ends before, ms since 1970; required for the benchmark. */
+  readonly until?: number
   readonly rate?: number
   readonly speed?: number
   readonly processes: number
-  readonly seed?: number
   readonly json?: string
 }
 
@@ -41,6 +41,8 @@ export interface VerifyFigures {
   readonly releasedEarly: number
   readonly rejected: number
   readonly duplicates: number
+  /** Rows that were not sent, since they are no valid events. */
+  readonly refused: number
   readonly seconds: number
 }
 
@@ -55,6 +57,12 @@ export function verifyCommand(
 }
 
 async function verify(definition: string, options: VerifyCommandOptions, parts: Parts): Promise<number> {
+  if (isBenchmark(options) && options.until === undefined) {
+    throw new PipelineError(
+      'usage',
+      '--until is missing: expected a day such as 2018-06-02, or --source with files of your own.',
+    )
+  }
   const { context, signal, giveUp } = parts
   const { clock, terminal } = context
   const namespace = `verify-${clock.nowMs().toString(36)}`
@@ -62,7 +70,7 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
     definition,
     namespace,
     options.embedded ? openEmbeddedEnvironment : openServerEnvironment,
-    () => drawHandbook(options.seed ?? 0),
+    () => void (isBenchmark(options) && drawHandbook(options.seed ?? 0)),
     parts,
     // At full speed the stream is a backlog: waiting for earlier events delays nothing live.
     { processes: options.processes, isReplay: paceOf(options).kind === 'flat out' },
@@ -73,11 +81,12 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
   watched.onPrediction = ({ id, features }) => expected.compare(id, features)
 
   const sender = await createEventSender(pipeline, options, context)
+  const span = { fromMs: sender.startMs, ...(options.until === undefined ? {} : { untilMs: options.until }) }
   const beganMs = clock.elapsedMs()
   let timeMs = sender.startMs
   let isSending = true
   const sent = sender
-    .send({ fromMs: sender.startMs, untilMs: options.until }, paceOf(options), signal, (event) => {
+    .send(span, paceOf(options), signal, (event) => {
       timeMs = event.timeMs
       expected.push(event.stream, event.values)
     })
@@ -87,7 +96,7 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
     })
   const report = () =>
     terminal.err(`  ${shownTime(timeMs)}: ${shown(sender.sent)} sent, ${shown(watched.counts.predictions)} predicted`)
-  const isOutstanding = () => sender.sent > watched.counts.predictions
+  const isOutstanding = () => sender.sent > watched.counts.predictions + watched.counts.unscorable
   await tickUntil(() => !isSending && !isOutstanding(), report, { isOutstanding, watched, clock, signal })
   await sent
   if (signal.aborted) return exitCodes.interrupted
@@ -99,11 +108,13 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
     releasedEarly: metrics('millrace_released_early_events'),
     rejected: watched.counts.rejected,
     duplicates: metrics('millrace_duplicates_total'),
+    refused: sender.refused,
     seconds: Math.round((clock.elapsedMs() - beganMs) / 100) / 10,
   }
   print(figures, options.embedded ? 'this process' : 'Kafka and Redis', terminal)
   await writeFigures(options.json, figures)
-  return figures.differing + figures.missing + figures.doubled === 0 ? exitCodes.done : exitCodes.failed
+  if (figures.differing + figures.missing + figures.doubled > 0) return exitCodes.failed
+  return figures.refused > (options.allowRejects ?? 0) ? exitCodes.rejected : exitCodes.done
 }
 
 function paceOf({ rate, speed }: VerifyCommandOptions): Pace {
@@ -186,12 +197,14 @@ async function readMetrics(urls: readonly string[]): Promise<(name: string) => n
 }
 
 function print(figures: VerifyFigures, environment: string, terminal: Terminal): void {
-  const { events, compared, differing, missing, doubled, late, releasedEarly, rejected, duplicates, seconds } = figures
+  const { events, compared, differing, missing, doubled, late, releasedEarly, rejected, duplicates, refused, seconds } =
+    figures
   terminal.out(
     `${shown(events)} events through ${environment} in ${seconds} s: ${shown(compared)} vectors compared with the replay, ` +
       `${shown(differing)} differing, ${shown(missing)} missing, ${shown(doubled)} doubled.`,
   )
   terminal.out(
-    `  ${shown(late)} late, ${shown(releasedEarly)} released early, ${shown(rejected)} rejected, ${shown(duplicates)} duplicates`,
+    `  ${shown(late)} late, ${shown(releasedEarly)} released early, ${shown(rejected)} rejected, ${shown(duplicates)} duplicates` +
+      (refused === 0 ? '' : `, ${shown(refused)} rows not sent`),
   )
 }

@@ -1,27 +1,31 @@
 /** An event of a source in, its checked values out; called by the commands that replay a source without servers. */
-import type { SourceEvent } from '../../producers/prepare.ts'
+import { createRowCheck, type SourceEvent } from '../../producers/prepare.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { EventValues } from '../../schemas/kernel/event.ts'
+import type { EventValues, Problem } from '../../schemas/kernel/event.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 
-/** A replay defines the expected live results, so it stops at an event that live would reject. */
-export function checkedEvent(event: SourceEvent, plan: Pick<Plan, 'streams'>): { stream: number; values: EventValues } {
-  const stream = 'stream' in event ? plan.streams.find(({ name }) => name === event.stream) : undefined
-  const location = event.location ?? (stream ? `an event of ${stream.name}` : 'an event')
-  if ('problems' in event) throw replayError(location, event.problems)
-  if (stream === undefined) {
-    const expected = `one of ${plan.streams.map(({ name }) => name).join(', ')}`
-    throw replayError(location, [{ path: '/stream', expected, received: event.stream }])
+export type EventReader = (event: SourceEvent) => { readonly stream: number; readonly values: EventValues } | null
+
+/**
+ * A replay defines the expected live results, so it stops at an event that live would reject, unless so many are allowed. Null: a row
+ * that is left out.
+ */
+export function createEventReader(
+  plan: Pick<Plan, 'streams'>,
+  { allowRejects = 0 }: { readonly allowRejects?: number },
+): EventReader {
+  const check = createRowCheck(plan.streams)
+  let rejected = 0
+  return (event) => {
+    const row = check(event)
+    if (row.kind === 'left out') return null
+    if (row.kind === 'event') return { stream: row.stream.index, values: row.values }
+    if (++rejected <= allowRejects) return null
+    throw replayError(event.location ?? ('stream' in event ? `an event of ${event.stream}` : 'an event'), row.problems)
   }
-  const result = stream.codec.check(event.values, { fromText: event.isText ?? false })
-  if (!result.ok) throw replayError(location, result.problems)
-  return { stream: stream.index, values: result.event }
 }
 
-function replayError(
-  location: string,
-  problems: ReadonlyArray<{ readonly path: string; readonly expected: string; readonly received: string }>,
-): PipelineError {
+function replayError(location: string, problems: readonly Problem[]): PipelineError {
   const sentences = problems.map(({ path, expected, received }) =>
     `${path} expected ${expected}, received ${received}`.trim(),
   )

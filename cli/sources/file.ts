@@ -1,5 +1,5 @@
-/** The path of a file with events, or standard input, comes in, its events in chunks go out; called by `sources.ts`. */
-import { createReadStream } from 'node:fs'
+/** The path of a file with events, or standard input, comes in, its events in chunks go out; called by `open-source.ts`. */
+import { createReadStream, type ReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { pipeline, type Readable } from 'node:stream'
@@ -8,12 +8,16 @@ import { csvRows } from '../../producers/csv.ts'
 import { type FileVersion, fileVersion } from '../../producers/file-version.ts'
 import { jsonLines } from '../../producers/json-lines.ts'
 import { parquetRows } from '../../producers/parquet.ts'
+import type { SourcePart } from '../../producers/positions.ts'
 import type { SourceEvent } from '../../producers/prepare.ts'
 import type { RowOptions } from '../../producers/table.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { nearestName } from '../../schemas/kernel/nearest-name.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import { type FileFormat, fileFormats, type Source, type SourceContext, type SourceOptions } from './source.ts'
+import type { LoadedMapping } from './mapping-file.ts'
+import { type NamedSource, scopedTo } from './named-source.ts'
+import { readingOptions } from './reading-options.ts'
+import { type FileFormat, fileFormats, type SourceContext, type SourceOptions } from './source.ts'
 
 const formatOfEnding: Readonly<Record<string, FileFormat>> = {
   csv: 'csv',
@@ -27,38 +31,49 @@ const bytesAtOnce = 256 * 1_024
 
 type SourcePlan = Pick<Plan, 'name' | 'streams'>
 
-/** Rejects with `usage` for options or columns that do not do, with `input_unreadable` for a file that is not there or broken. */
-export async function openFileSource(
-  options: SourceOptions,
-  plan: SourcePlan,
-  { signal, printLine }: SourceContext,
-): Promise<Source> {
-  const sourceName = options.source
-  const version = await versionOf(sourceName)
-  const { format, isCompressed, ending } = formatOf(options)
-  const rows = rowOptions(options, plan, sourceName, printLine, format)
-  const delimiter = delimiterOf(options, format, ending)
-  const reading =
-    format === 'parquet' ? readParquet(rows) : readText(rows, { format, delimiter, isCompressed, version, signal })
-  const path = resolve(sourceName)
-  return {
-    startMs: null,
-    chunks: await begun(reading.chunks),
-    shareRead: reading.shareRead,
-    identity: {
-      name: sourceName,
-      key: JSON.stringify([format, path, rows.stream, [...rows.map].sort(), format === 'csv' ? delimiter : null]),
-      file: { path, canGrow: format !== 'parquet' && !isCompressed, version },
-    },
-  }
+/** A file whose rows can be read from the first, any number of times. */
+export interface FileSource {
+  readonly part: SourcePart
+  /** Everything that determines its rows. */
+  readonly key: readonly unknown[]
+  /** `printLine`: gets notes on the file. */
+  read(printLine: (line: string) => void): Reading
 }
 
-interface Reading {
+export interface Reading {
   readonly chunks: AsyncGenerator<SourceEvent[], void, void>
   readonly shareRead: () => number | null
 }
 
-function readParquet(rows: RowOptions): Reading {
+/** Rejects with `usage` for options that do not do, with `input_unreadable` for a file that is not there. */
+export async function openFile(
+  source: NamedSource,
+  options: SourceOptions,
+  plan: SourcePlan,
+  mappings: readonly LoadedMapping[],
+  signal: AbortSignal,
+): Promise<FileSource> {
+  const name = source.path
+  const version = await versionOf(name)
+  const { format, isCompressed, ending } = formatOf(source, options)
+  const delimiter = delimiterOf(source, options, format)
+  const { rows, key } = readingOptions(source, options, plan, { sourceName: name, format, mappings })
+  const path = resolve(name)
+  return {
+    part: { name, file: { path, canGrow: format !== 'parquet' && !isCompressed && !options.sort, version } },
+    key: [format, path, rows.stream, delimiter, ...key],
+    read(printLine) {
+      const told = { ...rows, printLine }
+      if (format === 'parquet') return readParquet(told)
+      const fallback = ending === 'tsv' ? '\t' : ','
+      return readText(told, { format, delimiter, fallback, isCompressed, version, signal })
+    },
+  }
+}
+
+type TextOptions = RowOptions & { readonly encoding: string | null }
+
+function readParquet(rows: TextOptions): Reading {
   let all = 0
   let read = 0
   async function* chunks() {
@@ -74,47 +89,55 @@ function readParquet(rows: RowOptions): Reading {
 }
 
 function readText(
-  rows: RowOptions,
+  rows: TextOptions,
   options: {
     readonly format: 'csv' | 'jsonl'
-    readonly delimiter: string
+    readonly delimiter: string | null
+    readonly fallback: string
     readonly isCompressed: boolean
     readonly version: FileVersion
     readonly signal: AbortSignal
   },
 ): Reading {
-  const { format, delimiter, isCompressed, version, signal } = options
-  // No more than was there when its version was taken: what is added meanwhile is for the next run.
-  const end = Math.max(0, version.bytes - 1)
-  const file = createReadStream(rows.sourceName, { highWaterMark: bytesAtOnce, end })
-  // A failure of the file becomes one of what is read from it.
-  const bytes = isCompressed ? pipeline(file, createGunzip({ chunkSize: bytesAtOnce }), () => undefined) : file
-  const pieces = untilAborted(bytes, rows.sourceName, signal)
+  const { format, delimiter, fallback, isCompressed, version, signal } = options
+  let file: ReadStream | null = null
+  async function* bytes() {
+    // No more than was there when its version was taken: what is added meanwhile is for the next run.
+    const end = Math.max(0, version.bytes - 1)
+    file = createReadStream(rows.sourceName, { highWaterMark: bytesAtOnce, end })
+    // A failure of the file becomes one of what is read from it.
+    const unpacked = isCompressed ? pipeline(file, createGunzip({ chunkSize: bytesAtOnce }), () => undefined) : file
+    yield* untilAborted(unpacked, rows.sourceName, signal)
+  }
+  const pieces = bytes()
   return {
-    chunks: format === 'csv' ? csvRows(pieces, { ...rows, delimiter }) : jsonLines(pieces, rows),
-    shareRead: () => (version.bytes === 0 ? null : file.bytesRead / version.bytes),
+    chunks: format === 'csv' ? csvRows(pieces, { ...rows, delimiter, fallback }) : jsonLines(pieces, rows),
+    shareRead: () => (version.bytes === 0 ? null : (file?.bytesRead ?? 0) / version.bytes),
   }
 }
 
 /** Standard input has no position: it cannot be read again. */
-export function openStdinSource(
+export function readStdin(
+  source: NamedSource,
   options: SourceOptions,
   plan: SourcePlan,
+  mappings: readonly LoadedMapping[],
   { stdin, signal, printLine }: SourceContext,
-): Source {
+): Reading {
   const sourceName = 'standard input'
-  const format = options.format ?? 'jsonl'
+  const format = scopedTo(options.format, source) ?? 'jsonl'
   if (format === 'parquet') {
     throw new PipelineError(
       'usage',
       'Parquet is not read from standard input, since it is read from its end: name a file.',
     )
   }
-  const rows = rowOptions(options, plan, sourceName, printLine, format)
-  const delimiter = delimiterOf(options, format, null)
+  const { rows: read } = readingOptions(source, options, plan, { sourceName, format, mappings })
+  const rows = { ...read, printLine }
+  const delimiter = delimiterOf(source, options, format)
   const bytes = untilAborted(stdin(), sourceName, signal)
   const chunks = format === 'csv' ? csvRows(bytes, { ...rows, delimiter }) : jsonLines(bytes, rows)
-  return { startMs: null, chunks, shareRead: () => null, identity: null }
+  return { chunks, shareRead: () => null }
 }
 
 async function versionOf(path: string): Promise<FileVersion> {
@@ -134,7 +157,9 @@ function unreadable(path: string, cause: Error): PipelineError {
   )
 }
 
-function formatOf({ source, format }: SourceOptions) {
+function formatOf(named: NamedSource, options: SourceOptions) {
+  const source = named.path
+  const format = scopedTo(options.format, named)
   const [, ending = '', compression] = /\.([^.]+?)(\.gz)?$/.exec(source.toLowerCase()) ?? []
   const isCompressed = compression !== undefined || ending === 'gz'
   const known = format ?? formatOfEnding[ending]
@@ -152,55 +177,13 @@ function formatOf({ source, format }: SourceOptions) {
   return { format: known, isCompressed, ending }
 }
 
-/** One character that neither ends a line nor quotes a cell. */
-function delimiterOf({ delimiter }: SourceOptions, format: FileFormat, ending: string | null): string {
-  if (delimiter === undefined) return ending === 'tsv' ? '\t' : ','
+/** One character that neither ends a line nor quotes a cell; null: to be found in the file. */
+function delimiterOf(source: NamedSource, options: SourceOptions, format: FileFormat): string | null {
+  const delimiter = scopedTo(options.delimiter, source)
+  if (delimiter === undefined) return null
   if (format !== 'csv')
-    throw new PipelineError('usage', `--delimiter applies to CSV only, and this source is ${format}.`)
+    throw new PipelineError('usage', `--delimiter applies to CSV only, and ${source.path} is ${format}.`)
   return delimiter
-}
-
-function rowOptions(
-  options: SourceOptions,
-  plan: SourcePlan,
-  sourceName: string,
-  printLine: (line: string) => void,
-  format: FileFormat,
-): RowOptions {
-  const { streams } = plan
-  const names = streams.map(({ name }) => name)
-  const only = names.length === 1 ? names[0]! : null
-  const stream = options.stream ?? only
-  if (stream !== null && !names.includes(stream)) {
-    throw new PipelineError('usage', `--stream must be one of ${names.join(', ')}, but is ${stream}.`)
-  }
-  const map = options.map ?? new Map<string, string>()
-  const read = stream === null ? streams : streams.filter(({ name }) => name === stream)
-  const fields = [...new Set(read.flatMap((one) => one.fields.map(({ name }) => name)))]
-  const unknown = [...map.keys()].filter((field) => !fields.includes(field))
-  if (unknown.length > 0) {
-    throw new PipelineError(
-      'usage',
-      `--map names ${unknown.join(', ')}, which ${stream ?? plan.name} has no field for. Did you mean ${nearestName(unknown[0]!, fields)}? ` +
-        `Expected field=${format === 'jsonl' ? 'key' : 'column'} with a field of: ${fields.join(', ')}.`,
-    )
-  }
-  return { sourceName, streams, stream, map, printLine }
-}
-
-/** Reads the first chunk now, so that an invalid file is reported before anything else is opened. */
-async function begun(chunks: AsyncGenerator<SourceEvent[]>): Promise<AsyncGenerator<SourceEvent[]>> {
-  const first = await chunks.next()
-  async function* all() {
-    try {
-      if (!first.done) yield first.value
-      yield* chunks
-    } finally {
-      // A consumer that stops at the first chunk must not leave the file open.
-      await chunks.return(undefined)
-    }
-  }
-  return all()
 }
 
 /** Ends with the signal even while the next piece is being waited for, as it is at a terminal. */

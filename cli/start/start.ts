@@ -14,6 +14,7 @@ import type { CommandContext } from '../context.ts'
 import type { Parts } from '../environment/environment.ts'
 import { createEventSender, type EventSender } from '../environment/event-sender.ts'
 import { openIsolatedPipeline, tickUntil, type Watched, withParts } from '../environment/isolated-pipeline.ts'
+import { isBenchmark, type OwnSourceOptions } from '../environment/source-spans.ts'
 import { exitCodes } from '../failure-text.ts'
 import { drawHandbook } from '../sources/open-source.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
@@ -21,19 +22,18 @@ import { writeFigures, writeWholeFile } from '../whole-file.ts'
 import { checkEnvironmentOptions, chooseEnvironment } from './choose-environment.ts'
 import { createLatencyRecord, type LatencyPercentiles } from './latency.ts'
 
-export interface StartCommandOptions {
+export interface StartCommandOptions extends OwnSourceOptions {
   /** Without servers, inside this process. */
   readonly embedded?: boolean
   /** Continues in the namespace of the last start, after its newest event. */
   readonly resume?: boolean
-  /** Days of events that are sent at full speed first. */
-  readonly days: number
+  /** Days of events that are sent at full speed first: 45 of the benchmark, three quarters of files of one's own. */
+  readonly days?: number
   /** Ends after so many paced and scored events. */
   readonly events?: number
   /** Events a second of the paced part; or event seconds a second. */
   readonly rate?: number
   readonly speed?: number
-  readonly seed?: number
   readonly json?: string
 }
 
@@ -46,6 +46,9 @@ export interface StartFigures {
 }
 
 const dayMs = 86_400_000
+const daysDefault = 45
+/** Of files of one's own. */
+const warmUpShare = 0.75
 const rateDefault = 500
 
 export async function startCommand(
@@ -67,16 +70,17 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
     definition,
     namespace,
     (subject) => chooseEnvironment(options, subject, parts),
-    () => drawHandbook(options.seed ?? 0),
+    () => void (isBenchmark(options) && drawHandbook(options.seed ?? 0)),
     parts,
   )
   const { plan, environment, watched, urls } = pipeline
   const [url] = urls
   terminal.out(`${plan.name}: ${resumed ? 'continues in' : 'starts in the new'} namespace ${namespace}.`)
   const sender = await createEventSender(pipeline, options, context)
-  const warmUpEndMs = sender.startMs + options.days * dayMs
+  const days = options.days ?? (sender.lastMs === null ? daysDefault : ownDays(sender.startMs, sender.lastMs))
+  const warmUpEndMs = sender.startMs + days * dayMs
   if (!resumed && !signal.aborted) {
-    terminal.out(`Warm-up: ${options.days} days of events at full speed.`)
+    terminal.out(`Warm-up: ${days} days of events at full speed.`)
     await warmUp(sender, watched, warmUpEndMs, parts)
     if (signal.aborted) return exitCodes.done
     terminal.out('Training the first model on the mature labels.')
@@ -88,13 +92,17 @@ async function show(definition: string, options: StartCommandOptions, parts: Par
   const trainer = continuous || retrain ? await environment.learn() : null
   const first = plan.entityStages[0]
   terminal.out(
-    `Features over HTTP: ${url}/features/${first!.entity.name}/596   metrics: ${url}/metrics   Ctrl-C stops.`,
+    `Features over HTTP: ${url}/features/${first!.entity.name}/${isBenchmark(options) ? '596' : '<key>'}   metrics: ${url}/metrics   Ctrl-C stops.`,
   )
   if (trainer)
     terminal.out(`Learning from labels as they mature: ${trainer}/trainer   Models: millrace models list ${definition}`)
   const fromMs = resumed ? await sender.afterNewest() : warmUpEndMs
   await runPaced(plan, sender, watched, { ...options, fromMs }, parts)
-  return exitCodes.done
+  return sender.refused > (options.allowRejects ?? 0) ? exitCodes.rejected : exitCodes.done
+}
+
+function ownDays(firstMs: number, lastMs: number): number {
+  return Math.max(1, Math.floor((warmUpShare * (lastMs - firstMs)) / dayMs))
 }
 
 async function writeNamespace(path: string, namespace: string): Promise<void> {
@@ -142,7 +150,7 @@ async function warmUp(
     .finally(() => {
       isSending = false
     })
-  const isOutstanding = () => sender.sent > watched.counts.predictions
+  const isOutstanding = () => sender.sent > watched.counts.predictions + watched.counts.unscorable
   await tickUntil(() => !isSending && !isOutstanding(), report, { isOutstanding, watched, clock, signal })
   await sent
   const seconds = (clock.elapsedMs() - beganMs) / 1_000

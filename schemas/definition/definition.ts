@@ -23,6 +23,7 @@ export * from '../models/models.ts'
 export * from './aggregates.ts'
 export { type Entity, entity } from './entity.ts'
 export { better } from './learn-definition.ts'
+export { defineMapping, type MappedValue, type Mapping, type Row, type RowPlace } from './mapping.ts'
 export * from './stream.ts'
 
 /** A number computed by an ordinary, pure function from fields of the scored event, aggregates and other derived values. */

@@ -84,7 +84,7 @@ describe('complete', () => {
     const unknown: string[] = []
     const known = /^(?:file|folder|source|name|entity)$/
     const free =
-      /^(?:days|count|events|factor|seed|rows|day|url|instant|lines|id|key|score|version|condition|end|when|code|format|character|share)$/
+      /^(?:days|count|events|factor|seed|rows|day|url|instant|lines|id|key|score|version|condition|end|when|code|format|character|texts|which|kind|share)$/
     for (const command of await offered('')) {
       if (command === 'help') continue
       const { out } = await call([command, '--help'])

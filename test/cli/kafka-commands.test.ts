@@ -88,7 +88,7 @@ describe('produce', () => {
     const stdin = [transaction(0), 'nonsense', transaction(1, { amount: 'much' }), transaction(2)].join('\n')
     const args = ['produce', path, '--source', 'stdin', '--json', figures]
     const { code, out, err } = await call(args, { env, openBroker, stdin })
-    expect(code).toBe(0)
+    expect(code).toBe(3)
     expect(err[0]).toMatch(/^not sent: standard input, line 2: expected a JSON object in UTF-8, received .*nonsense/)
     expect(err[1]).toBe(
       'not sent: standard input, line 3: /amount expected a finite number >= 0 with at most 2 decimals, received much',

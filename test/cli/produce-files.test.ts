@@ -111,7 +111,20 @@ describe('options that exclude each other are rejected', () => {
       '--resume applies to a file or a generated source: standard input cannot be read',
     ],
     [['--source', 'stdin', '--format', 'parquet'], 'Parquet is not read from standard input'],
-    [['--source', 'stdin', '--delimiter', ';'], '--delimiter applies to CSV only, and this source is jsonl.'],
+    [['--source', 'stdin', '--delimiter', ';'], '--delimiter applies to CSV only, and stdin is jsonl.'],
+    [['--source', 'orders=tx.csv'], 'card-fraud has no stream orders. Did you mean '],
+    [
+      ['--source', 'transactions=x.csv', '--stream', 'chargebacks'],
+      'is of the stream transactions, and --stream says chargebacks',
+    ],
+    [['--source', 'a.csv', '--source', 'a.csv'], '--source a.csv is given twice.'],
+    [['--source', 'stdin', '--source', 'chargebacks=stdin'], '--source stdin is given twice'],
+    [['--source', 'handbook', '--source', 'a.csv'], '--source handbook gives all its streams in order'],
+    [
+      ['--source', 'transactions=a.csv', '--delimiter', 'chargebacks=;'],
+      '--delimiter is given for chargebacks, but sources are of transactions.',
+    ],
+    [['--source', 'a.csv', '--sort', '--unsorted'], "option '--unsorted' cannot be used with option '--sort'"],
     [['--source', 'handbook', '--format', 'csv'], '--format applies to a file or stdin only'],
     [['--source', 'LICENSE'], 'The ending of LICENSE does not say what it holds; expected .csv, .tsv'],
     [['--source', 'none.csv'], 'Source none.csv cannot be read: ENOENT'],
@@ -181,6 +194,98 @@ describe('resume', () => {
   })
 })
 
+describe('several sources', () => {
+  const lines = (n: number, at: (n: number) => number) =>
+    Array.from({ length: n }, (_, i) => `t${i},c,m,${i},${new Date(atMs + at(i)).toISOString()}`).join('\n')
+  const chargeback = (n: number, at: number) =>
+    JSON.stringify({ txId: `t${n}`, customerId: 'c', terminalId: 'm', txAt: atMs, reportedAt: atMs + at })
+
+  async function files(at: (n: number) => number = (n) => n * 1_000) {
+    const made = await setUp()
+    const [tx, cb] = [join(made.folder, 'tx.csv'), join(made.folder, 'cb.jsonl')]
+    await writeFile(tx, `txId,customerId,terminalId,amount,at\n${lines(6, at)}\n`)
+    await writeFile(cb, `${chargeback(0, 2_000)}\n${chargeback(1, 3_500)}\n`)
+    const args = ['--source', `transactions=${tx}`, '--source', `chargebacks=${cb}`]
+    return { ...made, tx, cb, args }
+  }
+
+  test('are merged by event time, of one instant in canonical order', async () => {
+    const { args } = await files()
+    const sent: string[] = []
+    const broker = createMemoryBroker({ clock: systemClock, onTransact: async () => undefined })
+    await ensureTopics(broker.admin, plan, 1)
+    const recording: Broker = {
+      ...broker,
+      close: async () => undefined,
+      groups: {
+        ...broker.groups,
+        worker: async (options) => {
+          const worker = await broker.groups.worker(options)
+          return {
+            ...worker,
+            transact: (records, ...more) => {
+              sent.push(...records.map(({ topic, key }) => `${topic.split('.').at(-1)} ${key}`))
+              return worker.transact(records, ...more)
+            },
+          }
+        },
+      },
+    }
+    const { code, err } = await call(['produce', path, ...args], { env, openBroker: () => recording })
+    expect(code, err.join('\n')).toBe(0)
+    const [t, c] = ['transactions c', 'chargebacks c']
+    expect(sent).toEqual([t, t, t, c, t, c, t, t])
+  })
+
+  test('out of order say which row and how to sort it, and are sorted with --sort', async () => {
+    const { broker, tx, args, produce } = await files((n) => (n === 3 ? 500 : n * 1_000))
+    const [source, ...more] = args.slice(1)
+    const refused = await produce(source!, more)
+    expect([refused.code, refused.err[0]]).toEqual([
+      2,
+      `error: ${tx} is not in the order of event time: ${tx}, line 5 (2018-04-01T00:00:00.500Z) is 1500ms before ${tx}, line 4 ` +
+        '(2018-04-01T00:00:02.000Z), the first of 1 such rows, and the stream transactions declares a disorder of 0ms. To have it sorted, in a ' +
+        'temporary folder, add --sort. Nothing was sent; --unsorted sends the rows as they are.',
+    ])
+    expect(await idsIn(broker)).toEqual([])
+    const sorted = await produce(source!, [...more, '--sort'])
+    expect(sorted.code, sorted.err.join('\n')).toBe(0)
+    expect(await idsIn(broker)).toEqual(['t0', 't3', 't1', 't2', 't4', 't5'])
+    expect(await produce(source!, [...more, '--unsorted'])).toMatchObject({ code: 0 })
+  })
+
+  test('have their own positions: lines added to one are sent, whatever order the sources are named in', async () => {
+    const { broker, tx, args, produce } = await files()
+    const figures = join(tx, '..', 'figures.json')
+    await produce(args[1]!, args.slice(2))
+    await appendFile(tx, 't6,c,m,6,2018-04-01T00:01:00Z\n')
+    const reversed = [...args.slice(2), ...args.slice(0, 2)]
+    const { code, err } = await produce(reversed[1]!, [...reversed.slice(2), '--resume', '--json', figures])
+    expect(code, err.join('\n')).toBe(0)
+    expect(JSON.parse(await readFile(figures, 'utf8'))).toMatchObject({ events: 1, skipped: 8 })
+    expect(await idsIn(broker)).toEqual(['t0', 't1', 't2', 't3', 't4', 't5', 't6'])
+  })
+
+  test('are replayed in the same order', async () => {
+    const { folder, args } = await files()
+    const out = join(folder, 'out.csv')
+    const { code, err } = await call(['replay', path, ...args, '--out', out])
+    expect(code, err.join('\n')).toBe(0)
+    expect((await readFile(out, 'utf8')).trim().split('\n')).toHaveLength(7)
+  })
+
+  test('map columns by stream', async () => {
+    const { broker, folder, produce } = await setUp()
+    const file = join(folder, 'both.csv')
+    await writeFile(file, `stream,A,B,m,1,at\ntransactions,t1,c,m,1,${atMs}\nchargebacks,c,t1,m,1,${atMs}\n`)
+    const map =
+      'transactions.txId=A,transactions.customerId=B,terminalId=m,amount=1,chargebacks.txId=B,chargebacks.customerId=A,txAt=at,reportedAt=at'
+    const { code, err } = await produce(file, ['--map', map])
+    expect(code, err.join('\n')).toBe(0)
+    expect(await idsIn(broker)).toEqual(['t1'])
+  })
+})
+
 describe('rows that are not sent', () => {
   const parsed = (line: string) => JSON.parse(line) as Record<string, unknown>
 
@@ -201,6 +306,7 @@ describe('rows that are not sent', () => {
         at: '2018-04-01T00:00:01.000Z',
         $rejected: {
           row: 2,
+          position: [0, 2],
           location: `${file}, line 3`,
           problems: [
             {
@@ -230,7 +336,10 @@ describe('rows that are not sent', () => {
     await produce(file, args)
     const once = await readFile(rejected, 'utf8')
     // As a run leaves it that dies between the file and the commit, in the middle of a line.
-    await appendFile(rejected, `${once.split('\n')[1]!.replace('"row":3', '"row":4')}\n{"stream":"tra`)
+    await appendFile(
+      rejected,
+      `${once.split('\n')[1]!.replace('"position":[0,3]', '"position":[0,4]')}\n{"stream":"tra`,
+    )
     await appendFile(file, `${row(3, 'z')}\n`)
     await produce(file, [...args, '--resume'])
     const rows = (await readFile(rejected, 'utf8')).trim().split('\n').map(parsed)

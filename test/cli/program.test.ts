@@ -22,6 +22,7 @@ describe('wrong usage reports what to type and ends with 2', () => {
         'For example:',
         '  millrace replay pipelines/card-fraud.ts --source handbook --out features.csv',
         '  millrace replay pipelines/card-fraud.ts --source handbook --until 2018-05-01 --model model.json --out scores.csv',
+        '  millrace replay pipelines/card-fraud.ts --source transactions=tx.csv --source chargebacks=cb.csv --sort --out features.csv',
         'millrace replay --help shows all options.',
       ],
     })

@@ -69,3 +69,76 @@ test('a produce that is killed, resumed and taken over sends every row once', { 
   for (let n = 0; n < rows; n++) expected[partitionOf(Buffer.from(customerOf(n)), partitions)]!.push(`tx-${n}`)
   expect(ids).toEqual(expected)
 })
+
+test('several sources, killed and resumed, are sent once each and in the order of event time', {
+  timeout: 180_000,
+}, async () => {
+  const namespace = `produce-several-${process.pid}`
+  const plan = compile(cardFraud, { namespace })
+  const environment = { KAFKA_BROKERS: inject('kafkaBrokers'), MILLRACE_NAMESPACE: namespace }
+  const broker = createKafkaBroker({ brokers: environment.KAFKA_BROKERS.split(','), clientId: namespace })
+  onTestFinished(() => broker.close())
+  await ensureTopics(broker.admin, plan, 1)
+
+  const [tx, cb] = [join(ownFolder(), 'tx.csv'), join(ownFolder(), 'cb.jsonl')]
+  const startMs = 1_522_540_800_000
+  // Blocks of a hundred change places, so that the file has to be sorted.
+  const order = (n: number) => n - (n % 200) + (((n % 200) + 100) % 200)
+  const transactions = Array.from(
+    { length: rows },
+    (_, n) => `tx-${order(n)},c,m,${n / 100},${startMs + 10 * order(n)}`,
+  )
+  writeFileSync(tx, `txId,customerId,terminalId,amount,at\n${transactions.join('\n')}\n`)
+  const chargebacks = Array.from({ length: rows / 4 }, (_, n) =>
+    JSON.stringify({
+      txId: `tx-${n}`,
+      customerId: 'c',
+      terminalId: 'm',
+      txAt: startMs,
+      reportedAt: startMs + 40 * n + 5,
+    }),
+  )
+  writeFileSync(cb, `${chargebacks.join('\n')}\n`)
+  const sources = ['--source', `transactions=${tx}`, '--source', `chargebacks=${cb}`, '--sort']
+  const produce = (...more: string[]) =>
+    startCommand(['produce', 'pipelines/card-fraud.ts', ...sources, ...more], environment)
+
+  const first = produce('--rate', '4000')
+  await first.printed(' events, ')
+  first.child.kill('SIGKILL')
+  await first.exitCode
+  const second = produce('--resume', '--rate', '4000')
+  await second.printed(' events, ')
+  second.child.kill('SIGKILL')
+  await second.exitCode
+  const last = produce('--resume')
+  expect(await last.exitCode, last.output()).toBe(0)
+  expect(last.output()).toMatch(/ and .*: [\d,]+ rows are completed; continuing after them/)
+
+  const sent: Array<{ id: string; timeMs: number; stream: number; appendedAtMs: number }> = []
+  for (let tries = 0; sent.length < rows * 1.25 && tries < 100; tries++) {
+    sent.length = 0
+    const fetcher = await broker.data.fetcher()
+    for (const { topic, codec, timeField, index } of plan.streams) {
+      await readSpans(fetcher, await wholeLog(broker.data, [topic]), ({ value, appendedAtMs }) => {
+        const decoded = codec.decode(value)
+        if (!decoded.ok) expect.fail('undecodable')
+        sent.push({
+          id: String(decoded.event.txId),
+          timeMs: Number(decoded.event[timeField]),
+          stream: index,
+          appendedAtMs,
+        })
+      })
+    }
+    await fetcher.close()
+  }
+  for (const [stream, count] of [rows, rows / 4].entries()) {
+    const ids = sent.filter((one) => one.stream === stream).map(({ id }) => id)
+    expect(ids).toEqual(Array.from({ length: count }, (_, n) => `tx-${n}`))
+  }
+  const inTime = sent.toSorted((a, b) => a.timeMs - b.timeMs)
+  // The topics of one chunk are stamped one after the other; a stream that was sent before the other would be seconds off.
+  const back = inTime.findIndex(({ appendedAtMs }, i) => i > 0 && appendedAtMs < inTime[i - 1]!.appendedAtMs - 500)
+  expect(back === -1 ? null : inTime.slice(back - 1, back + 1)).toBeNull()
+})

@@ -41,7 +41,9 @@ test('a line that is no event is reported with its number, and the reading conti
   const events = await read(pieces)
   expect(
     events.map((event) =>
-      'problems' in event ? `${event.location} ${event.problems[0]!.path}${event.problems[0]!.code}` : event.stream,
+      'problems' in event
+        ? `${event.location} ${event.problems[0]!.path}${event.problems[0]!.code}`
+        : 'stream' in event && event.stream,
     ),
   ).toEqual([
     'f, line 1 not_json',

@@ -17,7 +17,7 @@ const plan = compile(cardFraud)
 const { topic, codec } = plan.scored
 const partitions = 3
 const atMs = Date.UTC(2018, 3, 1)
-const source: SourceIdentity = { name: 'tx.csv', key: 'tx.csv', file: null }
+const source: SourceIdentity = { name: 'tx.csv', key: 'tx.csv', parts: [{ name: 'tx.csv', file: null }] }
 
 /** Every seventh is none. */
 const isNone = (n: number) => n % 7 === 3
@@ -64,7 +64,7 @@ async function run({ clock, open }: SetUp, rows: SourceEvent[], { sizes = [10], 
     return await produce(chunks(), {
       streams: plan.streams,
       sink,
-      rowsDone: isResuming ? (sink.found ?? 0) : 0,
+      rowsDone: isResuming ? (sink.found ?? [0]) : [0],
       partitionsOf: () => partitions,
       pace: { kind: 'flat out' },
       clock,
@@ -113,7 +113,7 @@ describe('a run', () => {
     const made = await setUp()
     await run(made, rowsOf(20))
     const sink = await made.open({ isResuming: false })
-    expect(sink.found).toBe(20)
+    expect(sink.found).toEqual([20])
     await sink.close()
     expect(await run(made, rowsOf(20))).toMatchObject({ events: 17, skipped: 0 })
   })
@@ -137,12 +137,12 @@ describe('a run', () => {
     const rows = rowsOf(40)
     const first = await made.open()
     const record = { topic, partition: 0, key: null, value: Buffer.from('1') }
-    await first.send([record], 1)
+    await first.send([record], [1])
     const second = await made.open()
-    expect(second.found).toBe(1)
+    expect(second.found).toEqual([1])
     const rejection = { code: 'source_taken', message: expect.stringContaining('Another process is sending tx.csv') }
-    await expect(first.send([record], 2)).rejects.toMatchObject(rejection)
-    await second.send([], 2)
+    await expect(first.send([record], [2])).rejects.toMatchObject(rejection)
+    await second.send([], [2])
     expect(made.lines).toEqual([])
     await Promise.all([first.close(), second.close()])
     expect(await run(made, rows)).toMatchObject({ skipped: 2 })
@@ -157,13 +157,13 @@ describe('a run', () => {
     const sink = await made.open({ signal: stop.signal })
     isDown = true
     const before = made.clock.elapsedMs()
-    await expect(sink.send([], 1)).rejects.toMatchObject({ code: 'kafka_unreachable' })
+    await expect(sink.send([], [1])).rejects.toMatchObject({ code: 'kafka_unreachable' })
     expect(made.clock.elapsedMs() - before).toBeGreaterThan(120_000)
     expect(made.clock.elapsedMs() - before).toBeLessThan(130_000)
     expect(made.lines[0]).toBe('No broker answered. Trying again.')
     const tries = made.lines.length
     stop.abort()
-    await expect(sink.send([], 1)).rejects.toMatchObject({ code: 'kafka_unreachable' })
+    await expect(sink.send([], [1])).rejects.toMatchObject({ code: 'kafka_unreachable' })
     expect(made.lines.length).toBe(tries)
     await sink.close()
   })

@@ -13,6 +13,7 @@ test('are summed by stream and by the code of the first problem', () => {
     events: 2,
     byStream: { a: 2, b: 0 },
     rejected: 1,
+    leftOut: 0,
     rejectedByCode: { missing: 1 },
     seconds: 0.5,
     eventsPerSecond: 4,

@@ -35,6 +35,7 @@ export function checked(event: SourceEvent): EventValues | string {
   const problemsText = (problems: readonly { path: string; code: string }[]) =>
     `${event.location} ${problems.map(({ path, code }) => `${path} ${code}`).join(', ')}`
   if ('problems' in event) return problemsText(event.problems)
+  if ('leftOut' in event) return `${event.location} left out`
   const result = codec.check(event.values, { fromText: event.isText ?? false })
   return result.ok ? result.event : problemsText(result.problems)
 }

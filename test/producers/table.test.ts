@@ -72,6 +72,6 @@ test('without a stream there must be a column that names it', () => {
 
 test('a mapped column wins over one of the field’s own name', () => {
   const table = readTable(['id', 'amount', 'at', 'ID2'], rowOptions({ map: new Map([['id', 'ID2']]) }))
-  expect(table.event((column) => column, 'f, row 1')).toMatchObject({ values: { id: 3, amount: 1, at: 2 } })
+  expect(table.event((column) => column, 'f, row 1', 1)).toMatchObject({ values: { id: 3, amount: 1, at: 2 } })
   expect(table.used).toEqual([1, 2, 3])
 })
