@@ -6,7 +6,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client'
 import { createFeatureReader } from '../../feature-store/reader.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
 import { createProcessingMetrics, type ProcessingMetrics, type ProcessingTotals } from '../../processors/metrics.ts'
-import { eventTimeOf } from '../../processors/position.ts'
+import { frontierOf } from '../../processors/position.ts'
 import { type RunningWorker, runWorker } from '../../processors/run-worker.ts'
 import { stageInputs } from '../../processors/stage-inputs.ts'
 import { defaultWorkerLimits } from '../../processors/worker-limits.ts'
@@ -160,7 +160,7 @@ async function serveHttp(options: LiveProcessOptions, parts: ServedParts): Promi
     store: readerStore,
     partitions,
     partitionOf: (key) => partitionOf(Buffer.from(key), partitions),
-    eventTimeOf,
+    frontierOf,
   })
   const [{ createHttp }, { listen }] = await Promise.all([import('./http.ts'), import('../../runtime/http/server.ts')])
   const producer = await broker.data.producer()
