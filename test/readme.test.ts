@@ -112,6 +112,8 @@ test('docs hold no untested block', () => {
     codeBlocks(readFileSync(join(root, 'docs', path), 'utf8'))
       // The definition's test is run by `testing/docs.test.ts`, the own model by `online-model/models/docs.test.ts`.
       .filter(({ language }) => language !== '' && language !== 'text')
+      // The consumers are run by `integration/consuming.test.ts`.
+      .filter(() => path !== 'consuming.md')
       .filter(({ language }) => !(language === 'ts' && ['testing.md', 'models.md'].includes(path)))
       .flatMap(({ language, text }) => (language === 'sh' && isOfScripts(text) ? [] : [`${path}: ${language}`])),
   )

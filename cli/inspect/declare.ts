@@ -16,8 +16,8 @@ function declareFeatures({ command, act, fetch }: Declare): void {
   ])
     .argument('<entity>', 'entity of the definition, such as customer')
     .argument('<keys...>', 'keys of that entity')
-    .option('--as-of <event>', 'as the event of that id saw them')
-    .option('--stream <stream>', 'stream of that event; the scored one by default')
+    .option('--as-of <id>', 'as the event of that id saw them')
+    .option('--stream <name>', 'stream of that event; the scored one by default')
     .option('--through <instant>', 'everything at or before that day or instant', instantOption)
     .option('--place <place>', 'as the event at that place saw them: <instant>,<stream>,<partition>,<offset>')
     .addOption(

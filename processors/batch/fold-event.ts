@@ -66,7 +66,8 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
       dropBefore(log, floorTime)
       // Whatever is kept beyond retention changes nothing.
       const known = findFact(log, event.stream, idHash(event.id), event.time - entity.retentionMs)
-      if (known !== -1) return laterStages.has(event.rejectedBy ?? '') ? passOn(event, log, log.rows[known + 1]!) : duplicate
+      if (known !== -1)
+        return laterStages.has(event.rejectedBy ?? '') ? passOn(event, log, log.rows[known + 1]!) : duplicate
       writeRow(event.stream, event.event, event.order, row)
       // Where facts of its time are dead, nobody knows any more whether it was predicted before.
       const time = event.rejectedBy === null ? event.time : row[0]!

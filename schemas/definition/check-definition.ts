@@ -3,6 +3,7 @@ import { partitionsMax, streamsMax } from '../kernel/canonical-order.ts'
 import { durationExpected, parseDuration } from '../kernel/duration.ts'
 import type { FieldKind } from '../kernel/event.ts'
 import { isRecord, type Report } from '../kernel/report.ts'
+import { predictionFormats } from '../wire/prediction-format.ts'
 import {
   checkAggregate,
   checkEntity,
@@ -67,13 +68,15 @@ export function checkDefinition(pipeline: Pipeline): DefinitionProblem[] {
   return problems
 }
 
-function checkHead({ name, version, scores, delivery }: Pipeline, report: Report): void {
+function checkHead({ name, version, scores, delivery, predictionFormat }: Pipeline, report: Report): void {
   if (typeof name !== 'string' || !pipelineName.test(name))
     report('name', 'lower-case letters, digits and dashes that begin with a letter, at most 64', name)
   if (!Number.isSafeInteger(version) || version < 1) report('version', 'a whole number from 1', version)
   if (!isStream(scores)) report('scores', 'a stream', scores)
   if (delivery !== undefined && !deliveries.includes(delivery))
     report('delivery', `one of ${deliveries.join(', ')}`, delivery)
+  if (predictionFormat !== undefined && !predictionFormats.includes(predictionFormat))
+    report('predictionFormat', `one of ${predictionFormats.join(', ')}`, predictionFormat)
 }
 
 function checkFeatures(pipeline: Pipeline, reached: Reached, report: Report): void {

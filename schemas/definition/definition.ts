@@ -5,6 +5,7 @@
 import type { Duration } from '../kernel/duration.ts'
 import type { FieldValue } from '../kernel/event.ts'
 import type { ModelPlan } from '../models/models.ts'
+import type { PredictionFormat } from '../wire/prediction-format.ts'
 import type { Aggregate } from './aggregates.ts'
 import { frozenList } from './entity.ts'
 import type { LearnDefinition } from './learn-definition.ts'
@@ -83,6 +84,11 @@ export interface Definition<F extends Features> {
   readonly learn?: LearnDefinition
   /** Exactly once by default. */
   readonly delivery?: Delivery
+  /**
+   * How predictions are published: Avro in single-object encoding (by default), JSON, or Avro framed with the id that a schema
+   * registry gives the schema. Whatever a topic holds from before is read all the same.
+   */
+  readonly predictionFormat?: PredictionFormat
 }
 
 /**

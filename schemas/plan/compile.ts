@@ -19,13 +19,8 @@ import { PipelineError } from '../kernel/errors.ts'
 import type { FieldPlan } from '../kernel/event.ts'
 import type { EventCodec } from '../wire/codec.ts'
 import { createEventCodec } from '../wire/event-codec.ts'
-import {
-  avroName,
-  createPredictionCodec,
-  createRegistryCodec,
-  createRejectionCodec,
-  createRepartitionCodec,
-} from '../wire/record-codecs.ts'
+import { createPredictionCodec } from '../wire/prediction-codec.ts'
+import { avroName, createRegistryCodec, createRejectionCodec, createRepartitionCodec } from '../wire/record-codecs.ts'
 import { createWriterSchemas, type WriterSchemas } from '../wire/writer-schemas.ts'
 import { planLearn } from './compile-model.ts'
 import { compileFeature } from './feature-plan.ts'
@@ -87,14 +82,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   }
   const stateShape = shapeOfState(pipeline.name, streams, stages)
   const derived = `${prefix}${pipeline.name}`
-  const predictions = {
-    topic: `${derived}.predictions`,
-    codec: createPredictionCodec(
-      avroNamespace,
-      features.map((f) => f.name),
-      writers,
-    ),
-  }
+  const predictions = planPredictions(pipeline, `${derived}.predictions`, features, codecParts)
   const rejected = { topic: `${derived}.rejected`, codec: createRejectionCodec(avroNamespace, writers) }
   const models = { topic: `${derived}.models`, codec: createRegistryCodec(avroNamespace, writers) }
   const schemas = { topic: `${derived}.schemas`, writers }
@@ -124,6 +112,17 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
     models,
     schemas,
   })
+}
+
+function planPredictions(
+  { predictionFormat = 'avro' }: Pipeline,
+  topic: string,
+  features: readonly FeaturePlan[],
+  { avroNamespace, writers }: CodecParts,
+): Plan['predictions'] {
+  const names = features.map(({ name }) => name)
+  const options = { namespace: avroNamespace, topic, features: names, format: predictionFormat, writers }
+  return { topic, codec: createPredictionCodec(options) }
 }
 
 function failOnProblems(pipeline: Pipeline, problems: readonly DefinitionProblem[]): void {
