@@ -68,7 +68,7 @@ export function startWorker(environment: WorkerEnvironment, options: StartOption
   const metrics = createProcessingMetrics(
     new Registry(),
     environment.plan.streams.map(({ name }) => name),
-    () => clock.elapsedMs(),
+    clock,
   )
   const stopping = new AbortController()
   const messages: string[] = []

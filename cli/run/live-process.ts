@@ -47,6 +47,8 @@ export interface LiveProcess {
   readonly worker: RunningWorker
   readonly models: FollowedModels
   readonly totals: Readonly<ProcessingTotals>
+  readonly latencies: ProcessingMetrics['latencies']
+  readonly partitionsOf: (topic: string) => number
   /** Resolves after a stop; rejects once the worker or the registry follower gave up. */
   readonly ended: Promise<void>
 }
@@ -65,13 +67,13 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
   const metrics = createProcessingMetrics(
     registry,
     plan.streams.map(({ name }) => name),
-    clock.elapsedMs,
+    clock,
   )
-  const { totals } = metrics
+  const { totals, latencies } = metrics
   const { worker, ended } = startWorker(options, parts, metrics)
   await untilAtWork(worker, { totals, ended, clock, signal })
   const url = await serveHttp(options, { ...parts, worker, registry, partitionsOf })
-  return { url, worker, models: parts.models, totals, ended }
+  return { url, worker, models: parts.models, totals, latencies, partitionsOf, ended }
 }
 
 interface OpenParts {
