@@ -73,7 +73,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
         ]),
       )
       const producer = await broker.data.producer()
-      await producer.send([{ topic, partition: 2, key: null, value: Buffer.from('x') }])
+      await producer.send([{ topic, partition: 2, key: Buffer.from('k'), value: Buffer.from('x') }])
       const missing = [{ topic: unique('missing'), config: { 'retention.ms': '1' } }]
       await expect(broker.admin.alterTopicSettings(missing)).rejects.toMatchObject({ code: 'topic_missing' })
     })
