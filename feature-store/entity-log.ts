@@ -4,7 +4,7 @@
  * clock, no store, no exception for a full log.
  *
  * Life of a log: `decodeLog` with what the store holds, `dropBefore` with the floor of retention, then for each event
- * `orderOfFact` and `insertFact`, and once a batch `takeWrite`. Drop before asking for duplicates: what the store
+ * `findFact` and `insertFact`, and once a batch `takeWrite`. Drop before asking for duplicates: what the store
  * still holds of dead rows depends on when it was rewritten, what lies at or after the floor does not.
  */
 import assert from 'node:assert/strict'
@@ -62,12 +62,12 @@ export function liveRows(log: EntityLog): number {
   return log.end - log.start
 }
 
-/** Canonical order number of the live fact of this stream with this id hash, at or after `sinceTime` (ms); −1 where there is none. */
-export function orderOfFact(log: EntityLog, stream: number, idHash: number, sinceTime: number): number {
+/** Where in `rows` the live fact of this stream with this id hash begins, at or after `sinceTime` (ms); −1 where there is none. */
+export function findFact(log: EntityLog, stream: number, idHash: number, sinceTime: number): number {
   const { rows, width } = log
-  for (let index = log.end * width - width + 2, last = log.start * width; index >= last; index -= width) {
-    if (rows[index - 2]! < sinceTime) return -1
-    if (rows[index] === idHash && streamOfOrder(rows[index - 1]!) === stream) return rows[index - 1]!
+  for (let row = (log.end - 1) * width, first = log.start * width; row >= first; row -= width) {
+    if (rows[row]! < sinceTime) return -1
+    if (rows[row + 2] === idHash && streamOfOrder(rows[row + 1]!) === stream) return row
   }
   return -1
 }

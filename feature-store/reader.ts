@@ -1,11 +1,13 @@
 /**
- * Answers what the features of some keys of an entity are, now or at a past instant: logs come from the store, the same
+ * Answers what the features of some keys of an entity are, now or at a past place in canonical order: logs come from the store, the same
  * compiled slots and derive functions as in the batch loop make the values. The HTTP routes call it; it writes nothing.
  */
 import assert from 'node:assert/strict'
+import { type CanonicalPosition, compareCanonical } from '../schemas/kernel/canonical-order.ts'
 import type { FeaturePlan, Plan, StagePlan } from '../schemas/plan/plan.ts'
 import { compileRead, type Knowledge, type ReadSlots, reachesBefore } from './aggregates/read-slots.ts'
 import { decodeLog, dropBefore, type EntityLog, liveRows, upperBound } from './entity-log.ts'
+import { type PlaceProblem, placeOf, type QueriedPart, type QueryAt, throughInstant } from './query-place.ts'
 import type { FeatureStore } from './store.ts'
 
 export interface ReaderOptions {
@@ -14,18 +16,14 @@ export interface ReaderOptions {
   readonly partitions: number
   /** Partition on which a key's facts are, as producers and stages choose it. */
   readonly partitionOf: (key: string) => number
-  /** Event time (ms) of a stored position. */
-  readonly eventTimeOf: (position: string) => number
+  /** Frontier of a stored position. */
+  readonly frontierOf: (position: string) => CanonicalPosition
 }
 
 export interface ReadRequest {
-  /** Requested instant, ms; absent for now. */
-  readonly asOf?: number
-  /** `now`: with all that is known now about that instant. `then`: only what was known then. */
+  readonly at: QueryAt
+  /** `now`: with all that is known now about that place. `then`: only what was known then. */
   readonly knowledge: Knowledge
-  /** What "now" is: the event time that the key's task has reached, or the wall clock. */
-  readonly clock: 'event' | 'wall'
-  readonly nowMs: number
 }
 
 export interface FeatureReader {
@@ -39,8 +37,7 @@ export type ReadAnswer =
 
 export type ReadProblem =
   | { readonly code: 'entity_unknown'; readonly expected: readonly string[]; readonly received: string }
-  /** The stream has only reached `expected` (ms). */
-  | { readonly code: 'as_of_ahead'; readonly expected: number; readonly received: number }
+  | PlaceProblem
 
 export type KeyAnswer =
   | { readonly found: false; readonly key: string; readonly partition: number }
@@ -48,8 +45,10 @@ export type KeyAnswer =
       readonly found: true
       readonly key: string
       readonly partition: number
-      /** Instant that the values are for, ms. */
-      readonly instant: number
+      /** Place that the values are for; of infinite order where it is after every event of its instant. */
+      readonly place: CanonicalPosition
+      /** The key's task has come to the end of the place: only late facts can still change the values. */
+      readonly passed: boolean
       /** By feature name; null is missing. */
       readonly features: Readonly<Record<string, number | null>>
       /**
@@ -59,57 +58,34 @@ export type KeyAnswer =
       readonly beforeRetention: readonly string[]
       /** Features whose derive function threw; they are null too. */
       readonly failed: ReadonlyArray<{ readonly feature: string; readonly message: string }>
-      /** Kept facts at or before the instant. */
+      /** Kept facts at or before the place. */
       readonly facts: number
-      /** From the newest of them to the instant; null where there is none. */
+      /** From the newest of them to the place; null where there is none. */
       readonly newestFactAgeMs: number | null
     }
 
 export function createFeatureReader(options: ReaderOptions): FeatureReader {
-  const { plan, store, partitions, partitionOf, eventTimeOf } = options
+  const { plan } = options
   const entities = new Map(plan.entityStages.map((stage) => [stage.entity.name, compileEntity(plan, stage)]))
 
   return {
-    read: async (entityName, keys, request) => {
+    read: async (entityName, keys, { at, knowledge }) => {
       const entity = entities.get(entityName)
       if (entity === undefined) {
         return { ok: false, problem: { code: 'entity_unknown', expected: [...entities.keys()], received: entityName } }
       }
-      const indexesByPartition = new Map<number, number[]>()
-      keys.forEach((key, index) => {
-        const partition = partitionOf(key)
-        assert(
-          partition >= 0 && partition < partitions,
-          `partition ${partition} of key ${key} is not one of ${partitions}`,
-        )
-        const indexes = indexesByPartition.get(partition)
-        if (indexes === undefined) indexesByPartition.set(partition, [index])
-        else indexes.push(index)
-      })
-      const reads = await Promise.all(
-        [...indexesByPartition].map(async ([partition, indexes]) => {
-          const { position, logs } = await store.read(
-            entityName,
-            partition,
-            indexes.map((index) => keys[index]!),
-          )
-          return { partition, indexes, logs, reached: position === null ? null : eventTimeOf(position) }
-        }),
-      )
-      const { asOf } = request
-      const reachedLeast = Math.min(...reads.map(({ reached }) => reached ?? Number.POSITIVE_INFINITY))
-      if (asOf !== undefined && asOf > reachedLeast) {
-        return { ok: false, problem: { code: 'as_of_ahead', expected: reachedLeast, received: asOf } }
-      }
+      const reads = await readLogs(options, entity.stage, keys)
+      const placed = placeOf(at, entity.stage.entity, reads.filter(isFilled))
+      if (!placed.ok) return placed
       const items: KeyAnswer[] = new Array(keys.length)
-      for (const { partition, indexes, logs, reached } of reads) {
+      for (const { partition, indexes, logs, frontier } of reads) {
         indexes.forEach((keyIndex, i) => {
-          const bytes = logs[i] ?? null
+          const log = logs[i] ?? null
           const key = keys[keyIndex]!
           items[keyIndex] =
-            reached === null || bytes === null
+            frontier === null || log === null
               ? { found: false, key, partition }
-              : entity.answer(key, partition, bytes, reached, request)
+              : { found: true, key, partition, ...entity.answer(log, frontier, placed.place, knowledge) }
         })
       }
       return { ok: true, items }
@@ -117,43 +93,88 @@ export function createFeatureReader(options: ReaderOptions): FeatureReader {
   }
 }
 
-interface CompiledEntity {
-  answer(key: string, partition: number, bytes: Buffer, reached: number, request: ReadRequest): KeyAnswer
+interface PartRead extends Omit<QueriedPart, 'frontier'> {
+  readonly partition: number
+  /** Of the requested keys, in the order of the logs. */
+  readonly indexes: readonly number[]
+  /** Null: the store holds nothing of the task. */
+  readonly frontier: CanonicalPosition | null
 }
 
-function compileEntity(plan: Plan, { entity }: StagePlan): CompiledEntity {
+function isFilled(read: PartRead): read is PartRead & QueriedPart {
+  return read.frontier !== null
+}
+
+/** The live facts of the keys, in one atomic read a partition. */
+async function readLogs(options: ReaderOptions, { entity }: StagePlan, keys: readonly string[]): Promise<PartRead[]> {
+  const { store, partitions, partitionOf, frontierOf } = options
+  const indexesByPartition = new Map<number, number[]>()
+  keys.forEach((key, index) => {
+    const partition = partitionOf(key)
+    assert(partition >= 0 && partition < partitions, `partition ${partition} of key ${key} is not one of ${partitions}`)
+    const indexes = indexesByPartition.get(partition)
+    if (indexes === undefined) indexesByPartition.set(partition, [index])
+    else indexes.push(index)
+  })
+  return Promise.all(
+    [...indexesByPartition].map(async ([partition, indexes]) => {
+      const read = await store.read(
+        entity.name,
+        partition,
+        indexes.map((index) => keys[index]!),
+      )
+      const frontier = read.position === null ? null : frontierOf(read.position)
+      const logs = read.logs.map((bytes) => {
+        if (frontier === null || bytes === null) return null
+        const log = decodeLog(bytes, entity.layout)
+        // Expired facts may still be in the store; whether they are does not depend on the key.
+        dropBefore(log, frontier.time - entity.retentionMs)
+        return liveRows(log) === 0 ? null : log
+      })
+      return { partition, indexes, frontier, logs }
+    }),
+  )
+}
+
+interface CompiledEntity {
+  readonly stage: StagePlan
+  answer(
+    log: EntityLog,
+    frontier: CanonicalPosition,
+    asked: CanonicalPosition | null,
+    knowledge: Knowledge,
+  ): Omit<Extract<KeyAnswer, { readonly found: true }>, 'found' | 'key' | 'partition'>
+}
+
+function compileEntity(plan: Plan, stage: StagePlan): CompiledEntity {
+  const { entity } = stage
   const readThen = compileRead(entity)
   const readNow = compileRead(entity, { knowledge: 'now' })
   const features = plan.features.filter((feature) => feature.entity === entity.name)
   const slots = new Float64Array(plan.slots.length)
   const guarded = guardSlots(slots)
 
-  function answer(key: string, partition: number, bytes: Buffer, reached: number, request: ReadRequest): KeyAnswer {
-    const log = decodeLog(bytes, entity.layout)
-    const floor = reached - entity.retentionMs
-    dropBefore(log, floor)
-    // Expired facts may still be in the store; whether they are does not depend on the key.
-    if (liveRows(log) === 0) return { found: false, key, partition }
-    const instant = request.asOf ?? (request.clock === 'wall' ? request.nowMs : reached)
-    const read: ReadSlots = request.knowledge === 'then' ? readThen : readNow
-    slots.fill(Number.NaN)
-    read(log, { time: instant, order: Number.POSITIVE_INFINITY }, slots)
-    const short = entity.slots.filter((slot) => reachesBefore(slot, instant, floor)).map((slot) => slot.index)
-    const values = computeFeatures(features, slots, guarded, short)
-    const { facts, newest } = factsUntil(log, instant, request.knowledge === 'then' ? entity.layout.knownColumn : null)
-    return {
-      found: true,
-      key,
-      partition,
-      instant,
-      ...values,
-      status: short.length > 0 ? 'before_retention' : 'complete',
-      facts,
-      newestFactAgeMs: newest === null ? null : instant - newest,
-    }
+  return {
+    stage,
+    answer: (log, frontier, asked, knowledge) => {
+      const place = asked ?? throughInstant(frontier.time)
+      const read: ReadSlots = knowledge === 'then' ? readThen : readNow
+      slots.fill(Number.NaN)
+      read(log, place, slots)
+      const floor = frontier.time - entity.retentionMs
+      const short = entity.slots.filter((slot) => reachesBefore(slot, place.time, floor)).map((slot) => slot.index)
+      const values = computeFeatures(features, slots, guarded, short)
+      const { facts, newest } = factsUntil(log, place, knowledge === 'then' ? entity.layout.knownColumn : null)
+      return {
+        place,
+        passed: compareCanonical(place, frontier) <= 0,
+        ...values,
+        status: short.length > 0 ? 'before_retention' : 'complete',
+        facts,
+        newestFactAgeMs: newest === null ? null : place.time - newest,
+      }
+    },
   }
-
-  return { answer }
 }
 
 function computeFeatures(
@@ -216,13 +237,17 @@ function guardSlots(slots: Float64Array): GuardedSlots {
   }
 }
 
-function factsUntil(log: EntityLog, instant: number, knownColumn: number | null) {
+function factsUntil(log: EntityLog, place: CanonicalPosition, knownColumn: number | null) {
   const { rows, width } = log
   let facts = 0
   let newest: number | null = null
-  for (let index = upperBound(log, instant, Number.POSITIVE_INFINITY) - 1; index >= log.start; index--) {
-    if (knownColumn !== null && rows[index * width + knownColumn]! > instant) continue
-    newest ??= rows[index * width]!
+  for (let index = upperBound(log, place.time, place.order) - 1; index >= log.start; index--) {
+    const row = index * width
+    if (knownColumn !== null) {
+      const known = { time: rows[row + knownColumn]!, order: rows[row + 1]! }
+      if (compareCanonical(known, place) > 0) continue
+    }
+    newest ??= rows[row]!
     facts++
   }
   return { facts, newest }

@@ -3,20 +3,14 @@
  * The command line registers it with a server of `runtime/http/server.ts`, which answers requests that its schemas reject and failures.
  */
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { type FailedRequest, type HttpFailure, invalidRequest } from '../runtime/http/failure.ts'
+import type { FailedRequest, HttpFailure } from '../runtime/http/failure.ts'
 import type { AggregateKind } from '../schemas/definition/aggregates.ts'
 import type { Plan, StagePlan } from '../schemas/plan/plan.ts'
-import type { FeatureReader, KeyAnswer, ReadProblem, ReadRequest } from './reader.ts'
-import {
-  entitiesRoute,
-  entitySchemas,
-  featuresOf,
-  instantMax,
-  instantMin,
-  instantText,
-  manyKeysRoute,
-  oneKeyRoute,
-} from './route-schemas.ts'
+import type { Knowledge } from './aggregates/read-slots.ts'
+import type { Reading } from './query-place.ts'
+import { type Asked, failedQuery, placeAsText, queryOf } from './query-text.ts'
+import type { FeatureReader, KeyAnswer, ReadRequest } from './reader.ts'
+import { entitiesRoute, entitySchemas, featuresOf, manyKeysRoute, oneKeyRoute } from './route-schemas.ts'
 
 export interface EntitiesResponse {
   readonly entities: ReadonlyArray<{
@@ -39,8 +33,14 @@ export interface FeaturesItem {
   readonly found: true
   readonly key: string
   readonly partition: number
+  readonly reading: Reading
+  readonly knowledge: Knowledge
   /** RFC 3339: the instant that the values are for. */
   readonly instant: string
+  /** Last event of the instant that counts, as the parameter `place` takes it; null: all of them do. */
+  readonly place: string | null
+  /** The stream has passed that place: only late facts can still change the values. */
+  readonly passed: boolean
   /** By feature name; null is missing. */
   readonly features: Readonly<Record<string, number | null>>
   /**
@@ -76,28 +76,21 @@ export interface RouteOptions {
   readonly nowMs: () => number
 }
 
-const rfc3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/
-
-interface Asked {
-  readonly asOf?: string | number
-  readonly knowledge?: 'now' | 'then'
-  readonly clock?: 'event' | 'wall'
-}
-
 export function featureRoutes(reader: FeatureReader, plan: Plan, { nowMs }: RouteOptions) {
   const entities = describeEntities(plan)
 
   async function read(reply: FastifyReply, entity: string, keys: readonly string[], asked: Asked) {
-    const request = requestOf(asked, nowMs())
+    const request = queryOf(asked, plan, nowMs())
     if ('failure' in request) return sendFailure(reply, request)
     const answer = await reader.read(entity, keys, request)
-    return answer.ok ? answer.items : sendFailure(reply, failedRequest(answer.problem))
+    if (!answer.ok) return sendFailure(reply, failedQuery(answer.problem, { entity, plan }))
+    return answer.items.map((item) => itemOf(item, request, plan))
   }
 
   async function readOne(reply: FastifyReply, entity: string, key: string, asked: Asked) {
     const items = await read(reply, entity, [key], asked)
     if (!Array.isArray(items)) return items
-    const [item] = items.map(itemOf)
+    const [item] = items
     if (item?.found) return { entity, ...item } satisfies FeaturesResponse
     const message = `${entity} ${key} has no facts within retention (partition ${item?.partition}).`
     return sendFailure(reply, {
@@ -108,7 +101,7 @@ export function featureRoutes(reader: FeatureReader, plan: Plan, { nowMs }: Rout
 
   async function readMany(reply: FastifyReply, entity: string, { keys, ...asked }: Asked & { keys: string[] }) {
     const items = await read(reply, entity, keys, asked)
-    return Array.isArray(items) ? ({ entity, items: items.map(itemOf) } satisfies FeaturesBatchResponse) : items
+    return Array.isArray(items) ? ({ entity, items } satisfies FeaturesBatchResponse) : items
   }
 
   function addEntity(app: FastifyInstance, stage: StagePlan): void {
@@ -116,12 +109,12 @@ export function featureRoutes(reader: FeatureReader, plan: Plan, { nowMs }: Rout
     for (const schema of entitySchemas(plan, stage)) app.addSchema(schema)
     app.get<{ Params: { key: string }; Querystring: Asked }>(
       `/features/${entity}/:key`,
-      { schema: oneKeyRoute(stage) },
+      { schema: oneKeyRoute(plan, stage) },
       ({ params, query }, reply) => readOne(reply, entity, params.key, query),
     )
     app.post<{ Body: Asked & { keys: string[] } }>(
       `/features/${entity}`,
-      { schema: manyKeysRoute(stage) },
+      { schema: manyKeysRoute(plan, stage) },
       ({ body }, reply) => readMany(reply, entity, body),
     )
   }
@@ -158,35 +151,16 @@ function describeEntities(plan: Plan): EntitiesResponse {
   }
 }
 
-function itemOf(answer: KeyAnswer): FeaturesItem | UnknownItem {
-  return answer.found ? { ...answer, instant: new Date(answer.instant).toISOString() } : answer
-}
-
-function requestOf({ asOf, knowledge = 'now', clock = 'event' }: Asked, nowMs: number): ReadRequest | FailedRequest {
-  if (asOf === undefined) return { knowledge, clock, nowMs }
-  const instant = instantOf(asOf)
-  if (instant !== null) return { asOf: instant, knowledge, clock, nowMs }
-  return { status: 400, failure: invalidRequest('/asOf', instantText, asOf) }
-}
-
-function instantOf(asOf: string | number): number | null {
-  const isCount = typeof asOf === 'number' || /^-?\d+$/.test(asOf)
-  const instant = isCount ? Number(asOf) : rfc3339.test(asOf) ? Date.parse(asOf.toUpperCase()) : Number.NaN
-  return Number.isInteger(instant) && instant >= instantMin && instant <= instantMax ? instant : null
-}
-
-function failedRequest(problem: ReadProblem): FailedRequest {
-  if (problem.code === 'entity_unknown') {
-    const { code, expected, received } = problem
-    const message = `There is no entity ${received}; known are ${expected.join(', ')}.`
-    return { status: 404, failure: { error: { code, message, path: '/entity', expected, received } } }
+function itemOf(answer: KeyAnswer, { at, knowledge }: ReadRequest, plan: Plan): FeaturesItem | UnknownItem {
+  if (!answer.found) return answer
+  const { place } = answer
+  return {
+    ...answer,
+    reading: at.reading,
+    knowledge,
+    instant: new Date(place.time).toISOString(),
+    place: Number.isFinite(place.order) ? placeAsText(place, plan) : null,
   }
-  const received = new Date(problem.received).toISOString()
-  // Of a task that has seen no event yet the time is −∞.
-  const reached = Number.isFinite(problem.expected) ? new Date(problem.expected).toISOString() : null
-  const expected = reached === null ? 'nothing before the first event' : `at most ${reached}`
-  const message = `asOf ${received} lies ahead of the stream, which has ${reached === null ? 'no event yet' : `come to ${reached}`}.`
-  return { status: 400, failure: { error: { code: problem.code, message, path: '/asOf', expected, received } } }
 }
 
 function sendFailure(reply: FastifyReply, { status, failure }: FailedRequest): FastifyReply {

@@ -1,5 +1,6 @@
 /** Metrics of processing for Prometheus: rates, rejections by reason, lag, event-time lag, duration of batches and steps. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import type { Clock } from '../runtime/clock.ts'
 import type { RejectedRecord } from '../schemas/wire/dead-letter.ts'
 import type { Output } from './batch/outputs.ts'
 import type { Task, TaskBatch } from './batch/task.ts'
@@ -19,8 +20,16 @@ export interface ProcessingTotals {
   restored: number
 }
 
+/** From the appending of a record that a stage read to the commit of what the stage made of it, of all its events, ms. */
+export interface StageLatency {
+  sumMs: number
+  events: number
+}
+
 export interface ProcessingMetrics {
   readonly totals: Readonly<ProcessingTotals>
+  /** By stage. */
+  readonly latencies: ReadonlyMap<string, Readonly<StageLatency>>
   /** Runs a synchronous step and measures it. */
   time<T>(step: Step, work: () => T): T
   took(step: Step, ms: number): void
@@ -34,6 +43,8 @@ export interface ProcessingMetrics {
 interface MetricsState {
   readonly instruments: Instruments
   readonly totals: ProcessingTotals
+  readonly latencies: Map<string, StageLatency>
+  readonly nowMs: () => number
   /** Names by stream index. */
   readonly streams: readonly string[]
   /** Counts of a task live as long as its ownership; totals continue. */
@@ -46,7 +57,7 @@ type Disorder = Pick<ProcessingTotals, 'late' | 'releasedEarly'>
 export function createProcessingMetrics(
   registry: Registry,
   streams: readonly string[],
-  elapsedMs: () => number,
+  { elapsedMs, nowMs }: Pick<Clock, 'elapsedMs' | 'nowMs'>,
 ): ProcessingMetrics {
   const instruments = createInstruments(registry)
   const totals: ProcessingTotals = {
@@ -59,10 +70,12 @@ export function createProcessingMetrics(
     releasedEarly: 0,
     restored: 0,
   }
-  const state: MetricsState = { instruments, totals, streams, counted: new WeakMap() }
+  const latencies = new Map<string, StageLatency>()
+  const state: MetricsState = { instruments, totals, latencies, nowMs, streams, counted: new WeakMap() }
   const took = (step: Step, ms: number) => instruments.steps.observe({ step }, ms)
   return {
     totals,
+    latencies,
     took,
     time(step, work) {
       const began = elapsedMs()
@@ -150,6 +163,7 @@ function countCommitted(
   if (batch.events.length > 0) instruments.batchEvents.observe({ stage }, batch.events.length)
   totals.batches++
   countEvents(state, stage, batch)
+  countLatency(state, stage, batch)
   countOutputs(state, outputs)
   for (const rejection of rejections) instruments.rejected.inc({ stage, code: rejection.problems[0]?.code ?? 'none' })
   totals.rejected += rejections.length
@@ -178,6 +192,15 @@ function countEvents({ instruments, totals, streams }: MetricsState, stage: stri
   for (const [stream, count] of byStream) instruments.events.inc({ stage, stream: streams[stream]! }, count)
   if (requeued > 0) instruments.requeued.inc({ stage }, requeued)
   totals.events += batch.events.length
+}
+
+function countLatency({ latencies, nowMs }: MetricsState, stage: string, { events }: TaskBatch): void {
+  const latency = latencies.get(stage) ?? { sumMs: 0, events: 0 }
+  latencies.set(stage, latency)
+  const now = nowMs()
+  // The broker's clock may be ahead of ours.
+  for (const { record } of events) latency.sumMs += Math.max(0, now - record.appendedAtMs)
+  latency.events += events.length
 }
 
 function countOutputs({ instruments, totals }: MetricsState, outputs: readonly Output[]): void {

@@ -99,9 +99,9 @@ function unreadable(text: string, where: string, cause?: unknown): PipelineError
   )
 }
 
-/** Event time of the task's frontier, for queries as of now; −infinity before its first event. */
-export function eventTimeOf(position: string): number {
-  return decodePosition(position, 'the stored position').frontier.time
+/** The task's frontier, which bounds what can be queried; its time is −infinity before the first event. */
+export function frontierOf(position: string): Frontier {
+  return decodePosition(position, 'the stored position').frontier
 }
 
 /** `a` includes something that `b` does not include yet. */

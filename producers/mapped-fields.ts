@@ -2,10 +2,11 @@
  * A mapping and the columns of a file in, a function from a row to computed fields out; called by `table.ts`. A function that throws makes
  * the row invalid, and a column that the file does not have ends the reading: a misspelt name must not be an empty value.
  */
-import { nearestName } from '../runtime/nearest-name.ts'
+
 import type { Mapping, Row } from '../schemas/definition/definition.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { FieldPlan, Problem } from '../schemas/kernel/event.ts'
+import { nearestName } from '../schemas/kernel/nearest-name.ts'
 import { problem } from '../schemas/wire/event-codec.ts'
 
 export type Computed =

@@ -225,6 +225,10 @@ export interface BrokerAdmin {
    * missing right. A topic that does not exist is not checked, and a broker that does not disclose rights is assumed to grant them.
    */
   requireRights(needed: readonly TopicRights[]): Promise<void>
+  /** Sets these settings of the topics and no others. A topic that does not exist is `topic_missing`. */
+  alterTopicSettings(changes: ReadonlyArray<Pick<TopicSpec, 'topic' | 'config'>>): Promise<void>
+  /** Adds partitions until the topics have as many, and waits until each has a leader. The caller knows that they are empty. */
+  addPartitions(topics: ReadonlyArray<Pick<TopicSpec, 'topic' | 'partitions'>>): Promise<void>
   /**
    * The current values of the settings `names` of each topic, the cluster's defaults included; a setting that the broker
    * does not know or does not disclose is left out. A topic that does not exist is `topic_missing`.

@@ -5,7 +5,7 @@
 
 export interface KafkaRight {
   readonly resource: 'topic' | 'group' | 'transactional id'
-  readonly operation: 'Read' | 'Write' | 'Create' | 'DescribeConfigs'
+  readonly operation: 'Read' | 'Write' | 'Create' | 'Alter' | 'AlterConfigs' | 'DescribeConfigs'
   readonly neededBy: readonly string[]
 }
 
@@ -37,6 +37,8 @@ export const kafkaRights = [
     ],
   },
   { resource: 'topic', operation: 'Create', neededBy: ['run --create-topics', 'topics --create'] },
+  { resource: 'topic', operation: 'Alter', neededBy: ['topics --alter'] },
+  { resource: 'topic', operation: 'AlterConfigs', neededBy: ['topics --alter'] },
   { resource: 'topic', operation: 'DescribeConfigs', neededBy: ['run', 'doctor', 'topics', 'rejected replay'] },
   { resource: 'group', operation: 'Read', neededBy: ['run', 'produce', 'doctor', 'workers'] },
   { resource: 'transactional id', operation: 'Write', neededBy: ['run', 'produce', 'workers remove'] },

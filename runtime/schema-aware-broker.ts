@@ -6,6 +6,7 @@
 
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { confluentId, isConfluent } from '../schemas/wire/avro-fingerprint.ts'
+import { avroType } from '../schemas/wire/avro-types.ts'
 import type { WriterSchemas } from '../schemas/wire/writer-schemas.ts'
 import type { Broker, FetchedPartition, Fetcher } from './broker.ts'
 import { createSchemaLog } from './schema-log.ts'
@@ -84,8 +85,28 @@ export function createSchemaAwareBroker(broker: Broker, { schemas, registry }: S
       ...broker.groups,
       async worker(options) {
         await log.register()
+        await registerSubjects(writers, registry)
         return broker.groups.worker(options)
       },
     },
+  }
+}
+
+/** What workers publish, in the registry before their first record: most of it is there already. */
+async function registerSubjects(writers: WriterSchemas, registry: SchemaRegistry | null): Promise<void> {
+  for (const subject of writers.subjects.values()) {
+    if (registry === null) {
+      if (!subject.isRequired) continue
+      throw new PipelineError(
+        'config_invalid',
+        `The definition publishes ${subject.subject.replace(/-value$/, '')} with ids of a schema registry (predictionFormat 'registry'): ` +
+          'set SCHEMA_REGISTRY_URL.',
+      )
+    }
+    // A session begins again after every rebalance: an outage of the registry must not stop one that has its id.
+    if (writers.idOf(subject.subject) !== undefined) continue
+    const id = await registry.register(subject)
+    writers.assignId(subject.subject, id)
+    if (subject.type === 'AVRO') writers.learnId(id, avroType(subject.schema))
   }
 }

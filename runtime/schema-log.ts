@@ -1,8 +1,10 @@
 /**
- * The pipeline's topic of writer schemas: one record per schema, its JSON text keyed by its fingerprint, kept forever. Read to its end
- * when a record arrives whose schema is unknown, and appended to before anything is written. Called by `schema-aware-broker.ts`.
+ * The pipeline's topic of writer schemas: one record per schema, its JSON text keyed by its fingerprint, kept forever; JSON schemas of
+ * what is written as JSON lie beside them, for consumers. Read to its end when a record arrives whose schema is unknown, and appended to
+ * before anything is written. Called by `schema-aware-broker.ts`.
  */
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { fingerprintBytes } from '../schemas/wire/avro-fingerprint.ts'
 import { type AvroSchema, avroType } from '../schemas/wire/avro-types.ts'
@@ -38,7 +40,7 @@ export function createSchemaLog(
     broker,
     topic,
     writers,
-    ownTexts: new Map([...writers.own].map(([fingerprint, schema]) => [JSON.stringify(schema), fingerprint])),
+    ownTexts: new Map([...ownSchemas(writers)].map(([fingerprint, schema]) => [JSON.stringify(schema), fingerprint])),
     written: new Set(),
     nextOffset: null,
     fetcher: null,
@@ -54,6 +56,16 @@ export function createSchemaLog(
   }
 
   return { readToEnd: () => inTurn(readNew), register: () => inTurn(appendMissing) }
+}
+
+/** By the keys of their records. */
+function ownSchemas({ own, subjects }: WriterSchemas): Array<readonly [string, object]> {
+  const json = [...subjects.values()].filter(({ type }) => type === 'JSON')
+  return [...own, ...json.map(({ schema }) => [jsonSchemaKey(JSON.stringify(schema)), schema] as const)]
+}
+
+function jsonSchemaKey(text: string): string {
+  return `json-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`
 }
 
 async function readNew(state: SchemaLogState): Promise<void> {
@@ -78,6 +90,10 @@ function learn({ topic, writers, ownTexts, written }: SchemaLogState, { offset, 
   }
   try {
     const schema = JSON.parse(text) as AvroSchema
+    if ('$schema' in schema) {
+      written.add(jsonSchemaKey(text))
+      return
+    }
     writers.learn(schema)
     written.add(fingerprintBytes(avroType(schema)).toString('hex'))
   } catch (cause) {
@@ -92,7 +108,7 @@ function learn({ topic, writers, ownTexts, written }: SchemaLogState, { offset, 
 async function appendMissing(state: SchemaLogState): Promise<void> {
   await readNew(state)
   const { broker, topic, writers, written } = state
-  const missing = [...writers.own].filter(([fingerprint]) => !written.has(fingerprint))
+  const missing = ownSchemas(writers).filter(([fingerprint]) => !written.has(fingerprint))
   if (missing.length === 0) return
   const producer = await broker.producer()
   try {

@@ -1,15 +1,21 @@
 /**
- * A Confluent-compatible schema registry: ids come in, the schemas that events were written with go out. Called by
+ * A Confluent-compatible schema registry: ids come in, the schemas that events were written with go out, and the other way for what is
+ * published. Called by
  * `schema-aware-broker.ts` once per id: an id never changes its meaning, so a schema is never requested again.
  */
 import type avro from 'avsc'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { exactTypeFor } from '../schemas/wire/avro-types.ts'
-import type { NotAvro } from '../schemas/wire/writer-schemas.ts'
+import type { NotAvro, SubjectSchema } from '../schemas/wire/writer-schemas.ts'
 
 export interface SchemaRegistry {
   /** Null: there is no schema of that id. Rejects with `registry_unreachable` after a few seconds. */
   schemaOf(id: number): Promise<avro.Type | NotAvro | null>
+  /**
+   * The id of the subject's schema, as its newest version unless it has it already. Rejects with `registry_rejected` where the registry
+   * does not accept it, for example as incompatible with the version before, and with `registry_unreachable`.
+   */
+  register(subject: SubjectSchema): Promise<number>
   /** For health: rejects with the failure of the last request, if it failed. */
   check(): Promise<void>
 }
@@ -33,17 +39,21 @@ interface RegistryConnection {
 export function createSchemaRegistry(url: string): SchemaRegistry {
   const connection = connectionOf(url)
   let failure: PipelineError | null = null
+
+  async function noted<T>(request: () => Promise<T>): Promise<T> {
+    try {
+      const answer = await request()
+      failure = null
+      return answer
+    } catch (error) {
+      failure = error as PipelineError
+      throw error
+    }
+  }
+
   return {
-    async schemaOf(id) {
-      try {
-        const schema = await fetchSchema(connection, id)
-        failure = null
-        return schema
-      } catch (error) {
-        failure = error as PipelineError
-        throw error
-      }
-    },
+    schemaOf: (id) => noted(() => fetchSchema(connection, id)),
+    register: (subject) => noted(() => registerSubject(connection, subject)),
     async check() {
       if (failure !== null) throw failure
     },
@@ -103,12 +113,45 @@ async function explainFailure(connection: RegistryConnection, id: number, error:
   throw new PipelineError('registry_unreachable', reason, { cause: error })
 }
 
-async function requestSchema({ host, auth }: RegistryConnection, id: number) {
+interface RegistryAnswer {
+  readonly id?: unknown
+  readonly schema?: unknown
+  readonly error_code?: unknown
+  readonly message?: unknown
+}
+
+const requestSchema = (connection: RegistryConnection, id: number) => request(connection, `/schemas/ids/${id}`)
+
+async function request({ host, auth }: RegistryConnection, path: string, body?: object) {
   const credentials = auth && Buffer.from(`${auth.username}:${auth.password}`).toString('base64')
-  const headers = { accept: accepted, ...(credentials === null ? {} : { authorization: `Basic ${credentials}` }) }
-  const response = await fetch(`${host}/schemas/ids/${id}`, { headers, signal: AbortSignal.timeout(requestMaxMs) })
-  const body = (await response.json()) as { readonly error_code?: unknown; readonly schema?: unknown } | null
-  return { status: response.status, body }
+  const headers = {
+    accept: accepted,
+    ...(credentials === null ? {} : { authorization: `Basic ${credentials}` }),
+    ...(body === undefined ? {} : { 'content-type': 'application/vnd.schemaregistry.v1+json' }),
+  }
+  const sent = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }
+  const response = await fetch(`${host}${path}`, { ...sent, headers, signal: AbortSignal.timeout(requestMaxMs) })
+  const answer = (await response.json()) as RegistryAnswer | null
+  return { status: response.status, body: answer }
+}
+
+/** By a request of our own: the client would also change the compatibility that an operator has set for the subject. */
+async function registerSubject(connection: RegistryConnection, { subject, type, schema }: SubjectSchema) {
+  const path = `/subjects/${encodeURIComponent(subject)}/versions`
+  const sent = { schema: JSON.stringify(schema), ...(type === 'AVRO' ? {} : { schemaType: type }) }
+  const { status, body } = await request(connection, path, sent).catch((cause: Error) => {
+    const reason = cause.cause instanceof Error ? cause.cause.message : cause.message
+    const message = `The schema registry at ${connection.host} did not register ${subject}: ${reason}.`
+    throw new PipelineError('registry_unreachable', message, { cause })
+  })
+  if (status === 200 && Number.isSafeInteger(body?.id)) return body?.id as number
+  // Of a conflict and of an invalid schema; with the rest it is no answer to the question.
+  const isRefused = status === 409 || status === 422
+  throw new PipelineError(
+    isRefused ? 'registry_rejected' : 'registry_unreachable',
+    `The schema registry at ${connection.host} ${isRefused ? 'does not accept' : 'did not register'} the schema of ${subject}: ` +
+      `it answered ${status}, ${String(body?.message ?? 'without a message').replace(/\.$/, '')}.`,
+  )
 }
 
 /** The client returns an avsc type for Avro schemas, and types of its own for others. */

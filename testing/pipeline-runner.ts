@@ -8,6 +8,7 @@ import type { WorkerLimits } from '../processors/worker-limits.ts'
 import type { LogRecord } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import { createMemoryBroker, type MemoryBroker, type OnPublish, type OnTransact } from '../runtime/memory/broker.ts'
+import { createMemorySchemaRegistry } from '../runtime/memory/schema-registry.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import type { Pipeline } from '../schemas/definition/definition.ts'
 import type { EventValues } from '../schemas/kernel/event.ts'
@@ -126,7 +127,7 @@ export async function createPipelineRunner(options: RunnerOptions): Promise<Pipe
   /** Every key that was sent, by stage. */
   const keys = new Map<string, Set<string>>(plan.stages.map(({ entity }) => [entity.name, new Set()]))
 
-  const environment = { plan, clock, broker, store }
+  const environment = { plan, clock, broker, store, registry: createMemorySchemaRegistry() }
   const start = (startOptions: StartOptions = {}) => startWorker(environment, startOptions)
   const state = { ...environment, partitions, fetcher, keys }
 

@@ -39,6 +39,8 @@ export function simulatedBroker(state: ProcessState): Broker {
       clusterId: () => call(state, 'other', () => broker.admin.clusterId()),
       ensureTopics: (specs) => call(state, 'other', () => broker.admin.ensureTopics(specs)),
       requireRights: (needed) => call(state, 'other', () => broker.admin.requireRights(needed)),
+      alterTopicSettings: (changes) => call(state, 'other', () => broker.admin.alterTopicSettings(changes)),
+      addPartitions: (topics) => call(state, 'other', () => broker.admin.addPartitions(topics)),
       topicSettings: (topics, names) => call(state, 'other', () => broker.admin.topicSettings(topics, names)),
     },
     // The broker is shared: it continues when one process ends.

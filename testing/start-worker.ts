@@ -8,6 +8,7 @@ import { defaultWorkerLimits, type WorkerLimits } from '../processors/worker-lim
 import type { Broker } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
+import { needsRegistry } from '../runtime/memory/schema-registry.ts'
 import { createSchemaAwareBroker } from '../runtime/schema-aware-broker.ts'
 import type { SchemaRegistry } from '../runtime/schema-registry.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
@@ -54,6 +55,8 @@ export interface WorkerEnvironment {
   readonly clock: Clock
   readonly broker: Broker
   readonly store: FeatureStore
+  /** For definitions that publish with ids of one. */
+  readonly registry: SchemaRegistry
 }
 
 const untilMaxMs = 60_000
@@ -65,7 +68,7 @@ export function startWorker(environment: WorkerEnvironment, options: StartOption
   const metrics = createProcessingMetrics(
     new Registry(),
     environment.plan.streams.map(({ name }) => name),
-    () => clock.elapsedMs(),
+    clock,
   )
   const stopping = new AbortController()
   const messages: string[] = []
@@ -75,7 +78,7 @@ export function startWorker(environment: WorkerEnvironment, options: StartOption
     plan,
     broker: createSchemaAwareBroker(process.broker, {
       schemas: plan.schemas,
-      registry: options.registry ?? null,
+      registry: options.registry ?? (needsRegistry(plan.schemas.writers) ? environment.registry : null),
     }),
     store: process.store,
     clock: process.clock,

@@ -20,7 +20,7 @@ function declareOpenApi({ command, act }: Declare): void {
 }
 
 function declareSchemas({ command, act }: Declare): void {
-  command('schemas', 'List, check or write the Avro schemas that the definition derives.', [
+  command('schemas', 'List, check or write the schemas that the definition derives.', [
     'pipelines/card-fraud.ts --check',
     'pipelines/card-fraud.ts --write',
   ])

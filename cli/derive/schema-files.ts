@@ -1,6 +1,7 @@
 /**
- * The Avro schemas of a plan as files, so that producers and consumers in other languages have them and a change shows in review: what
- * should be there and what is there come in, the difference and whether old records stay readable go out. Pure; `schemas` does the files.
+ * The schemas of a plan as files (Avro, and a JSON schema where predictions are JSON), so that producers and consumers in other
+ * languages have them and a change shows in review: what should be there and what is there come in, the difference and whether old
+ * records stay readable go out. Pure; `schemas` does the files.
  */
 import type avro from 'avsc'
 import type { Plan } from '../../schemas/plan/plan.ts'
@@ -27,6 +28,13 @@ export interface SchemaComparison {
 /** The definition's version at the time of writing, kept in the file as an attribute that Avro passes over. */
 const versionAttribute = 'definitionVersion'
 
+/** Of a JSON schema; the others are Avro's. */
+const jsonEnding = '.schema.json'
+
+export function isSchemaFile(name: string): boolean {
+  return name.endsWith('.avsc') || name.endsWith(jsonEnding)
+}
+
 /** One file for each record type of each topic. */
 export function schemaFiles(plan: Plan): SchemaFile[] {
   const codecs = [
@@ -34,12 +42,16 @@ export function schemaFiles(plan: Plan): SchemaFile[] {
     ...plan.stages.flatMap(({ repartitionOut }) => (repartitionOut ? [['hop', repartitionOut.codec] as const] : [])),
     ...(['predictions', 'rejected', 'models'] as const).map((role) => [role, plan[role].codec] as const),
   ]
-  return codecs.flatMap(([role, { schemas }]) =>
-    [...schemas].map(([record, schema]) => ({
+  return codecs.flatMap(([role, { schemas, ...others }]) => [
+    ...[...schemas].map(([record, schema]) => ({
       name: `${role}.${record}.avsc`,
       text: `${JSON.stringify({ ...schema, [versionAttribute]: plan.version }, null, 2)}\n`,
     })),
-  )
+    ...[...('jsonSchemas' in others ? (others.jsonSchemas ?? []) : [])].map(([record, schema]) => ({
+      name: `${role}.${record}${jsonEnding}`,
+      text: `${JSON.stringify(schema, null, 2)}\n`,
+    })),
+  ])
 }
 
 /** `present`: the texts of the files that are there, by name. */
@@ -55,10 +67,11 @@ export function compareSchemas(
       const old = present.get(name)
       if (old === undefined) return { name, state: 'missing', breaks: null }
       if (old === text) return { name, state: 'fresh', breaks: null }
-      return { name, state: 'stale', breaks: whyUnreadable(old, text, version) }
+      return { name, state: 'stale', breaks: name.endsWith(jsonEnding) ? null : whyUnreadable(old, text, version) }
     }),
     ...leftOver.map(([name, old]): SchemaComparison => {
-      const isRaised = version > (parsedSchema(old)?.version ?? 0)
+      // Predictions are read in every format, whichever the definition writes now.
+      const isRaised = name.endsWith(jsonEnding) || version > (parsedSchema(old)?.version ?? 0)
       return { name, state: 'left over', breaks: isRaised ? null : 'its records could not be read any more' }
     }),
   ]

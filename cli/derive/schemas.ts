@@ -6,7 +6,7 @@ import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { writeWholeFile } from '../whole-file.ts'
-import { compareSchemas, type SchemaComparison, schemaFiles } from './schema-files.ts'
+import { compareSchemas, isSchemaFile, type SchemaComparison, schemaFiles } from './schema-files.ts'
 
 export interface SchemasCommandOptions {
   /** Holds one folder a pipeline. */
@@ -55,7 +55,7 @@ export async function presentSchemas(folder: string): Promise<Map<string, string
     if (error.code === 'ENOENT') return []
     throw error
   })
-  const schemas = names.filter((name) => name.endsWith('.avsc')).sort()
+  const schemas = names.filter(isSchemaFile).sort()
   return new Map(
     await Promise.all(schemas.map(async (name) => [name, await readFile(join(folder, name), 'utf8')] as const)),
   )

@@ -1,6 +1,8 @@
 /** The settings and the definition: whether they are right before anything is started; called by `doctor`. */
 import { join } from 'node:path'
+import { formatDuration } from '../../schemas/kernel/duration.ts'
 import type { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import { compareSchemas, schemaFiles } from '../derive/schema-files.ts'
 import { presentSchemas } from '../derive/schemas.ts'
 import { type Check, type Examination, fail, ok } from './check.ts'
@@ -22,6 +24,7 @@ export function definitionExaminations(subject: Subject, faults: PipelineError |
             `${name} version ${version}: streams ${streams.map((stream) => stream.name).join(', ')}; entities ${entities}; ` +
               `${features.length} features; definition ${fingerprint}, state ${stateFingerprint}.`,
           ),
+          ...disorderChecks(streams),
         ]
       },
     },
@@ -47,6 +50,21 @@ export function definitionExaminations(subject: Subject, faults: PipelineError |
         ]
       },
     },
+  ]
+}
+
+/** What waiting for events out of order costs, where a stream declares that there are any. */
+export function disorderChecks(streams: readonly StreamPlan[]): Check[] {
+  const waiting = streams.filter(({ disorderMs, entersAt }) => disorderMs > 0 && entersAt !== null)
+  if (waiting.length === 0) return []
+  const named = waiting.map(({ name, disorderMs }) => `${name} ${formatDuration(disorderMs)}`).join(', ')
+  const longest = formatDuration(Math.max(...waiting.map(({ disorderMs }) => disorderMs)))
+  return [
+    ok(
+      'disorder',
+      `an event waits until its partition is so far beyond it, or has been at its end for so long: ${named}. Predictions ` +
+        `come up to ${longest} later for it.`,
+    ),
   ]
 }
 

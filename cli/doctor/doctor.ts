@@ -32,6 +32,7 @@ export async function doctorCommand(
   const subject = createSubject({ definition, config, clock, openBroker, openStore })
   try {
     const checks = await examine(subject, {
+      env: context.env,
       faults,
       asked: {
         url: options.url ?? `http://${config.httpHost}:${config.httpPort}`,

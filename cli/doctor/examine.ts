@@ -1,5 +1,6 @@
 /** A subject in, all its checks out, each as soon as it and those before it are known; called by `doctor`. */
 import type { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { CommandContext } from '../context.ts'
 import { type Check, type Examination, examined } from './check.ts'
 import { definitionExaminations } from './definition.ts'
 import { kafkaExaminations } from './kafka.ts'
@@ -14,12 +15,17 @@ import type { Subject } from './subject.ts'
 /** All examinations run at the same time; `onCheck` gets their checks in a fixed order. */
 export async function examine(
   subject: Subject,
-  more: { readonly faults: PipelineError | null; readonly asked: Asked; readonly onCheck: (check: Check) => void },
+  more: {
+    readonly env: CommandContext['env']
+    readonly faults: PipelineError | null
+    readonly asked: Asked
+    readonly onCheck: (check: Check) => void
+  },
 ): Promise<Check[]> {
   const examinations: Examination[] = [
     ...machineExaminations(subject.config.folder),
     ...definitionExaminations(subject, more.faults),
-    ...kafkaExaminations(subject),
+    ...kafkaExaminations(subject, more.env),
     ...redisExaminations(subject),
     ...stateExaminations(subject),
     lagExamination(subject),

@@ -1,14 +1,16 @@
 /** Kafka, the topics and the group: examined without joining the group or writing anything; called by `doctor`. */
 import type { GroupView } from '../../runtime/broker.ts'
-import { sharedNames } from '../context.ts'
+import { type CommandContext, sharedNames } from '../context.ts'
 import type { TopicReport } from '../topics/report.ts'
+import { unusedPartitions } from '../topics/unused-partitions.ts'
 import { type Check, type Examination, fail, ok, warn } from './check.ts'
 import type { Subject } from './subject.ts'
 
 /** Less is a matter of when the answers came. */
 const clockAheadMs = 2_000
 
-export function kafkaExaminations(subject: Subject): Examination[] {
+/** `env`: as it was given, to tell what was set in vain. */
+export function kafkaExaminations(subject: Subject, env: CommandContext['env']): Examination[] {
   const { kafka, config } = subject
   return [
     {
@@ -24,7 +26,7 @@ export function kafkaExaminations(subject: Subject): Examination[] {
         ]
       },
     },
-    { name: 'topics', examine: async () => topicChecks(await subject.topics.open()) },
+    { name: 'topics', examine: () => allTopicChecks(subject, env) },
     { name: 'kafka clock', examine: () => clockChecks(subject) },
     {
       name: 'group',
@@ -35,6 +37,17 @@ export function kafkaExaminations(subject: Subject): Examination[] {
       },
     },
   ]
+}
+
+async function allTopicChecks(subject: Subject, env: CommandContext['env']): Promise<Check[]> {
+  const topics = await subject.topics.open()
+  const { scored } = await subject.plan.needed()
+  const found = topics.find(({ topic }) => topic === scored.topic)?.partitions.found ?? null
+  const unused = unusedPartitions(env, { topic: scored.topic, found })
+  const checks = topicChecks(topics)
+  return unused === null
+    ? checks
+    : [...checks, warn('partitions', `${unused}.`, 'Leave it out, or set it to the count that there is.')]
 }
 
 export function topicChecks(topics: readonly TopicReport[]): Check[] {

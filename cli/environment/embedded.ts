@@ -6,6 +6,7 @@ import { createMemoryStore } from '../../feature-store/memory-store.ts'
 import { parseConfig } from '../../runtime/config/config.ts'
 import { createLog } from '../../runtime/log.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
+import { createMemorySchemaRegistry, needsRegistry } from '../../runtime/memory/schema-registry.ts'
 import { createSchemaAwareBroker } from '../../runtime/schema-aware-broker.ts'
 import { openTrainer } from '../learn/open-trainer.ts'
 import { train } from '../learn/train.ts'
@@ -26,7 +27,10 @@ export async function openEmbeddedEnvironment(
   const config = { ...context.config, namespace }
   const { logLevel } = parseConfig({ MILLRACE_LOG_LEVEL: 'warn', ...context.env })
   const memory = createMemoryBroker({ clock, bytesMax: embeddedBytesMax })
-  const broker = createSchemaAwareBroker(memory, { schemas: plan.schemas, registry: null })
+  const broker = createSchemaAwareBroker(memory, {
+    schemas: plan.schemas,
+    registry: needsRegistry(plan.schemas.writers) ? createMemorySchemaRegistry() : null,
+  })
   shutdown.add('broker in memory', broker.close)
   // A store in memory never loses its latest writes, so no recent steps need to be kept.
   const store = createMemoryStore({ tailStepsMax: 0 })

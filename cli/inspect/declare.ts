@@ -11,15 +11,20 @@ export function declareInspectCommands(declare: Declare): void {
 function declareFeatures({ command, act, fetch }: Declare): void {
   command('features', 'Query a running process for the features of some keys.', [
     'pipelines/card-fraud.ts customer 596 4961',
-    'pipelines/card-fraud.ts terminal 3156 --as-of 2018-05-01T12:00:00Z --knowledge then',
+    'pipelines/card-fraud.ts terminal 3156 --as-of 436381',
+    'pipelines/card-fraud.ts terminal 3156 --through 2018-05-01T12:00:00Z --knowledge then',
   ])
     .argument('<entity>', 'entity of the definition, such as customer')
     .argument('<keys...>', 'keys of that entity')
-    .option('--as-of <instant>', 'as of that day or instant', instantOption)
+    .option('--as-of <id>', 'as the event of that id saw them')
+    .option('--stream <name>', 'stream of that event; the scored one by default')
+    .option('--through <instant>', 'everything at or before that day or instant', instantOption)
+    .option('--place <place>', 'as the event at that place saw them: <instant>,<stream>,<partition>,<offset>')
     .addOption(
-      new Option('--knowledge <when>', 'with everything known now, or only what was known then')
-        .choices(['then', 'now'])
-        .default('now'),
+      new Option(
+        '--knowledge <when>',
+        'with everything known now, or only what was known then; then with --as-of and --place, otherwise now',
+      ).choices(['then', 'now']),
     )
     .option('--url <url>', 'HTTP address of the process', urlOption, 'http://127.0.0.1:8080')
     .option('--json', 'print JSON')

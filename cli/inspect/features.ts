@@ -1,5 +1,5 @@
 /** `millrace features`: reads the features of some keys from a running process and prints them. */
-import type { FeaturesBatchResponse } from '../../feature-store/routes.ts'
+import type { FeaturesBatchResponse, FeaturesItem } from '../../feature-store/routes.ts'
 import type { HttpFailure } from '../../runtime/http/failure.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { CommandContext } from '../context.ts'
@@ -9,9 +9,13 @@ import { tableLines } from '../terminal.ts'
 
 export interface FeaturesCommandOptions {
   readonly url: string
-  /** Ms since 1970; now without it. */
-  readonly asOf?: number
-  readonly knowledge: 'then' | 'now'
+  /** Id of an event, and its stream. */
+  readonly asOf?: string
+  readonly stream?: string
+  /** Ms since 1970. */
+  readonly through?: number
+  readonly place?: string
+  readonly knowledge?: 'then' | 'now'
   readonly json?: boolean
 }
 
@@ -39,14 +43,15 @@ export async function featuresCommand(
 async function ask(
   entity: string,
   keys: readonly string[],
-  { url, asOf, knowledge }: FeaturesCommandOptions,
+  { url, asOf, stream, through, place, knowledge }: FeaturesCommandOptions,
   fetchIt: typeof fetch,
 ): Promise<FeaturesBatchResponse> {
   const address = new URL(`/features/${encodeURIComponent(entity)}`, url).href
   const response = await fetchIt(address, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ keys, knowledge, ...(asOf === undefined ? {} : { asOf }) }),
+    // What is undefined is left out.
+    body: JSON.stringify({ keys, asOf, stream, through, place, knowledge }),
     signal: AbortSignal.timeout(answerMaxMs),
   }).catch((cause: Error) => {
     const reason = cause.cause instanceof Error ? cause.cause.message : cause.message
@@ -85,7 +90,9 @@ function linesOf({ entity, items }: FeaturesBatchResponse): string[] {
   const known = (item: FeaturesBatchResponse['items'][number]) => (item.found ? item : null)
   return tableLines([
     [entity, ...column(({ key }) => key)],
-    ['instant', ...column((item) => known(item)?.instant ?? 'unknown key')],
+    ['reading', ...column((item) => readingOf(known(item)))],
+    ['instant', ...column((item) => known(item)?.instant ?? '')],
+    ['through', ...column((item) => throughOf(known(item)))],
     ['facts', ...column((item) => String(known(item)?.facts ?? ''))],
     ...names.map((name) => [
       name,
@@ -97,4 +104,14 @@ function linesOf({ entity, items }: FeaturesBatchResponse): string[] {
       }),
     ]),
   ])
+}
+
+function readingOf(item: FeaturesItem | null): string {
+  return item === null ? 'unknown key' : `${item.reading}, known ${item.knowledge}`
+}
+
+/** The end of what counts. */
+function throughOf(item: FeaturesItem | null): string {
+  if (item === null) return ''
+  return `${item.place ?? 'everything of the instant'}${item.passed ? '' : ' so far'}`
 }

@@ -6,7 +6,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client'
 import { createFeatureReader } from '../../feature-store/reader.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
 import { createProcessingMetrics, type ProcessingMetrics, type ProcessingTotals } from '../../processors/metrics.ts'
-import { eventTimeOf } from '../../processors/position.ts'
+import { frontierOf } from '../../processors/position.ts'
 import { type RunningWorker, runWorker } from '../../processors/run-worker.ts'
 import { stageInputs } from '../../processors/stage-inputs.ts'
 import { defaultWorkerLimits } from '../../processors/worker-limits.ts'
@@ -47,6 +47,8 @@ export interface LiveProcess {
   readonly worker: RunningWorker
   readonly models: FollowedModels
   readonly totals: Readonly<ProcessingTotals>
+  readonly latencies: ProcessingMetrics['latencies']
+  readonly partitionsOf: (topic: string) => number
   /** Resolves after a stop; rejects once the worker or the registry follower gave up. */
   readonly ended: Promise<void>
 }
@@ -65,13 +67,13 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
   const metrics = createProcessingMetrics(
     registry,
     plan.streams.map(({ name }) => name),
-    clock.elapsedMs,
+    clock,
   )
-  const { totals } = metrics
+  const { totals, latencies } = metrics
   const { worker, ended } = startWorker(options, parts, metrics)
   await untilAtWork(worker, { totals, ended, clock, signal })
   const url = await serveHttp(options, { ...parts, worker, registry, partitionsOf })
-  return { url, worker, models: parts.models, totals, ended }
+  return { url, worker, models: parts.models, totals, latencies, partitionsOf, ended }
 }
 
 interface OpenParts {
@@ -160,7 +162,7 @@ async function serveHttp(options: LiveProcessOptions, parts: ServedParts): Promi
     store: readerStore,
     partitions,
     partitionOf: (key) => partitionOf(Buffer.from(key), partitions),
-    eventTimeOf,
+    frontierOf,
   })
   const [{ createHttp }, { listen }] = await Promise.all([import('./http.ts'), import('../../runtime/http/server.ts')])
   const producer = await broker.data.producer()

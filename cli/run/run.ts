@@ -3,12 +3,15 @@ import { createRedisStore } from '../../feature-store/redis/store.ts'
 import { redisSecurity } from '../../runtime/config/security.ts'
 import { createLog } from '../../runtime/log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import { checkTypes } from '../check-types.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { loadPlan } from '../load-plan.ts'
 import { createShutdown, type Shutdown } from '../shutdown.ts'
+import { unusedPartitions } from '../topics/unused-partitions.ts'
 import { untilStopped } from '../until-stopped.ts'
 import { type LiveProcess, startLiveProcess } from './live-process.ts'
+import { createProgressLines, progressEveryMs } from './progress-lines.ts'
 
 export interface RunCommandOptions {
   readonly createTopics?: boolean
@@ -48,11 +51,31 @@ export async function runCommand(
       signal,
       shutdown,
     })
+    const { topic } = plan.scored
+    const unused = unusedPartitions(context.env, { topic, found: live.partitionsOf(topic) })
+    if (unused !== null) terminal.err(`${unused}.`)
     terminal.err(`${plan.name} is running. Features, health and metrics: ${live.url}`)
+    if (config.logLevel === 'info' || config.logLevel === 'debug')
+      printProgress(plan, live, { terminal, clock, shutdown })
     return live
   }
 
   return untilStopped(open, { shutdown, signal, context, log })
+}
+
+/** Until the process ends. */
+function printProgress(
+  { name }: Plan,
+  { totals, latencies, worker }: LiveProcess,
+  { terminal, clock, shutdown }: Pick<CommandContext, 'terminal' | 'clock'> & { readonly shutdown: Shutdown },
+): void {
+  const sample = () => ({ atMs: clock.elapsedMs(), totals, latencies, tasks: worker.state().tasks })
+  const lineOf = createProgressLines(sample())
+  const timer = setInterval(() => {
+    const line = lineOf(sample())
+    if (line !== null) terminal.err(`${name}: ${line}`)
+  }, progressEveryMs)
+  shutdown.add('progress lines', async () => clearInterval(timer))
 }
 
 async function serversFor(options: RunCommandOptions, context: CommandContext, shutdown: Shutdown) {

@@ -1,8 +1,8 @@
 /** Texts of `--source` in, the stream and the path of each out, in one order however they were given; called by `open-source.ts`. */
 import { existsSync } from 'node:fs'
 import { partsMax } from '../../producers/positions.ts'
-import { nearestName } from '../../runtime/nearest-name.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { nearestName } from '../../schemas/kernel/nearest-name.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { Scoped, SourceOptions } from './source.ts'
 

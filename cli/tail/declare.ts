@@ -20,7 +20,11 @@ export function declareTailCommand({ command, act }: Declare): void {
         .conflicts('from'),
     )
     .option('--until <instant>', 'stop at records appended at or after that day or instant', instantOption)
-    .option('--count <lines>', 'stop after this many lines', wholeOption(1, 1_000_000_000))
+    .option(
+      '--count <lines>',
+      'stop after this many lines; with --from start or --since also when there is no more',
+      wholeOption(1, 1_000_000_000),
+    )
     .option('--json', 'print one JSON object a line')
     .option('--id <id>', 'predictions, streams: of that event only')
     .option('--key <key>', 'predictions, rejected, streams: with that record key only')

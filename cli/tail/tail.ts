@@ -17,7 +17,10 @@ export interface TailCommandOptions extends TailFilters {
   readonly since?: number
   /** Ends with the last record before it, ms since 1970 by the broker's clock. */
   readonly until?: number
-  /** Ends after so many lines; continues until it is stopped without it. */
+  /**
+   * Ends after so many lines, and from the start or `since` at the end of what there is, since no more may ever come. Without it,
+   * and from the end, new records are waited for.
+   */
   readonly count?: number
   readonly json?: boolean
 }
@@ -35,6 +38,7 @@ export async function tailCommand(
   const plan: Plan = await loadPlan(definition, config.namespace)
   const { topic, line } = tailView(plan, topicNamed(name, plan), options, options.json ?? false)
   const { until = Number.POSITIVE_INFINITY } = options
+  const endsAtEnd = options.count !== undefined && (options.since !== undefined || options.from === 'start')
   const { broker } = openPipelineBroker(plan, config, context)
   try {
     let from = await beginnings(broker.data, topic, options)
@@ -52,7 +56,7 @@ export async function tailCommand(
         left--
       }
       from = fetched
-        .filter((one) => !isOver(one, until, clock))
+        .filter((one) => !isOver(one, until, clock) && !(endsAtEnd && one.next >= one.stableEnd))
         .map(({ topic, partition, next }) => ({ topic, partition, offset: next }))
     }
     return exitCodes.done

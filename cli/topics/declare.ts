@@ -5,8 +5,10 @@ export function declareTopicsCommand({ command, act }: Declare): void {
   command('topics', 'List the topics of a pipeline, what is missing or wrong, and the commands that fix it.', [
     'pipelines/card-fraud.ts',
     'pipelines/card-fraud.ts --create --json topics.json',
+    'pipelines/card-fraud.ts --alter',
   ])
     .option('--create', 'create those that are missing')
+    .option('--alter', 'change the settings that are wrong, and add partitions to topics that are empty')
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./list.ts')).topicsCommand(definition, options, context)),

@@ -1,4 +1,5 @@
 /** `millrace topics`: every topic of a pipeline, whether Kafka has it as the pipeline needs it, and what to do where it has not. */
+import type { BrokerAdmin } from '../../runtime/broker.ts'
 import { formatDuration } from '../../schemas/kernel/duration.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
@@ -7,9 +8,11 @@ import { shown, tableLines } from '../terminal.ts'
 import { writeFigures } from '../whole-file.ts'
 import { reportTopics, type TopicReport } from './report.ts'
 import { topicSpecs } from './requirements.ts'
+import { unusedPartitions } from './unused-partitions.ts'
 
 export interface TopicsCommandOptions {
   readonly create?: boolean
+  readonly alter?: boolean
   readonly json?: string
 }
 
@@ -34,18 +37,55 @@ export async function topicsCommand(
       created = specs.map(({ topic }) => topic)
       topics = await describeTopics()
     }
-    print(topics, created, terminal.out)
-    await writeFigures(options.json, { topics, created })
+    const altered = options.alter ? await alterTopics(broker.admin, topics) : []
+    if (altered.length > 0) topics = await describeTopics()
+    const scored = topics.find(({ topic }) => topic === plan.scored.topic)!
+    const unused = unusedPartitions(context.env, {
+      topic: scored.topic,
+      found: created.includes(scored.topic) ? null : scored.partitions.found,
+    })
+    if (unused !== null) terminal.err(`${unused}.`)
+    print(topics, { created, altered, definition }, terminal.out)
+    await writeFigures(options.json, { topics, created, altered })
     return topics.every(({ problems }) => problems.length === 0) ? exitCodes.done : exitCodes.failed
   } finally {
     await broker.close()
   }
 }
 
-function print(topics: readonly TopicReport[], created: readonly string[], out: (line: string) => void): void {
+/** What was changed, a sentence each. */
+async function alterTopics(admin: BrokerAdmin, topics: readonly TopicReport[]): Promise<string[]> {
+  const changes = topics.flatMap(({ topic, problems }) => problems.map(({ change }) => ({ topic, change })))
+  const grown = changes.flatMap(({ topic, change }) =>
+    change?.partitions === undefined ? [] : [{ topic, partitions: change.partitions }],
+  )
+  const set = changes.flatMap(({ topic, change }) =>
+    change?.config === undefined ? [] : [{ topic, config: change.config }],
+  )
+  await admin.addPartitions(grown)
+  await admin.alterTopicSettings(set)
+  const shownConfig = (config: object) => Object.entries(config).map(([name, value]) => `${name}=${value}`)
+  return [
+    ...grown.map(({ topic, partitions }) => `${topic}: ${partitions} partitions`),
+    ...set.map(({ topic, config }) => `${topic}: ${shownConfig(config).join(', ')}`),
+  ]
+}
+
+interface Done {
+  readonly created: readonly string[]
+  readonly altered: readonly string[]
+  readonly definition: string
+}
+
+function print(
+  topics: readonly TopicReport[],
+  { created, altered, definition }: Done,
+  out: (line: string) => void,
+): void {
   const head = ['', 'topic', 'role', 'partitions', 'retention', 'timestamps', 'cleanup', 'offsets']
   for (const line of tableLines([head, ...topics.map(cells)])) out(line)
   for (const topic of created) out(`created ${topic}`)
+  for (const change of altered) out(`changed ${change}`)
   const wrong = topics.filter(({ problems }) => problems.length > 0)
   for (const { topic, problems } of wrong) {
     for (const { message, remedy } of problems) {
@@ -53,6 +93,9 @@ function print(topics: readonly TopicReport[], created: readonly string[], out: 
       out(`  ${remedy}`)
     }
   }
+  const left = wrong.flatMap(({ problems }) => problems).filter(({ change }) => change !== null).length
+  if (left > 0)
+    out(`millrace topics ${definition} --alter makes ${left === 1 ? 'this change' : `${left} of these changes`}.`)
   const well = topics.length - wrong.length
   out(`${well} of ${topics.length} topics are as the pipeline needs them.`)
 }

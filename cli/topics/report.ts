@@ -26,6 +26,14 @@ export interface TopicReport {
 export interface TopicProblem {
   readonly message: string
   readonly remedy: string
+  /** What `topics --alter` does about it; null where it would not be safe, or is `--create`. */
+  readonly change: TopicChange | null
+}
+
+/** Of an existing topic: the settings to set, or the partitions to have while it is empty. */
+export interface TopicChange {
+  readonly config?: Readonly<Record<string, string>>
+  readonly partitions?: number
 }
 
 export interface TopicReportOptions {
@@ -79,6 +87,7 @@ export async function reportTopics(options: TopicReportOptions): Promise<TopicRe
           remedy: canGrow
             ? `kafka-topics --bootstrap-server ${options.brokers.join(',')} --alter --topic ${topic.topic} --partitions ${need.count}`
             : `delete it and type millrace topics ${options.definition} --create, or set MILLRACE_NAMESPACE to a new name`,
+          change: canGrow ? { partitions: need.count } : null,
         },
       ]
     }
@@ -86,13 +95,19 @@ export async function reportTopics(options: TopicReportOptions): Promise<TopicRe
     function settingProblem(): TopicProblem[] {
       const mismatches = settingMismatches(topic, has)
       if (mismatches.length === 0) return []
-      return [{ message: mismatches.map(mismatchSentence).join('; '), remedy: fixCommand(mismatches, options.brokers) }]
+      return [
+        {
+          message: mismatches.map(mismatchSentence).join('; '),
+          remedy: fixCommand(mismatches, options.brokers),
+          change: { config: Object.fromEntries(mismatches.map(({ name, value }) => [name, value])) },
+        },
+      ]
     }
   })
 }
 
 function missing(definition: string): TopicProblem {
-  return { message: 'it does not exist', remedy: `millrace topics ${definition} --create` }
+  return { message: 'it does not exist', remedy: `millrace topics ${definition} --create`, change: null }
 }
 
 /** Inputs of a stage have the same count, or partition p of one would not meet partition p of the other; outputs may have any. */

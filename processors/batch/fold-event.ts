@@ -7,9 +7,9 @@ import { compileRead } from '../../feature-store/aggregates/read-slots.ts'
 import {
   dropBefore,
   type EntityLog,
+  findFact,
   insertFact,
   logRowsMax,
-  orderOfFact,
   removeLastInserted,
 } from '../../feature-store/entity-log.ts'
 import { compileFactRow, idHash } from '../../feature-store/fact-row.ts'
@@ -65,8 +65,9 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
     if (log && isFact) {
       dropBefore(log, floorTime)
       // Whatever is kept beyond retention changes nothing.
-      const known = orderOfFact(log, event.stream, idHash(event.id), event.time - entity.retentionMs)
-      if (known !== -1) return laterStages.has(event.rejectedBy ?? '') ? passOn(event, log, known) : duplicate
+      const known = findFact(log, event.stream, idHash(event.id), event.time - entity.retentionMs)
+      if (known !== -1)
+        return laterStages.has(event.rejectedBy ?? '') ? passOn(event, log, log.rows[known + 1]!) : duplicate
       writeRow(event.stream, event.event, event.order, row)
       // Where facts of its time are dead, nobody knows any more whether it was predicted before.
       const time = event.rejectedBy === null ? event.time : row[0]!

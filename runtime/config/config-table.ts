@@ -103,7 +103,7 @@ export const settingsTable = {
     variable: 'SCHEMA_REGISTRY_URL',
     fallback: null,
     sentence:
-      'The schema registry for raw events in the Confluent wire format, with user:password@ if it requires a login.',
+      'The schema registry for raw events and predictions in the Confluent wire format, with user:password@ if it requires a login.',
   }),
   namespace: name({
     variable: 'MILLRACE_NAMESPACE',
@@ -148,7 +148,8 @@ export const settingsTable = {
     unit: 'partitions',
     min: 1,
     max: 1_024,
-    sentence: 'Partitions of created topics; also the largest number of processes that can share the work.',
+    sentence:
+      'Partitions of topics that are created (existing ones keep theirs); also the largest number of processes that can share the work.',
   }),
   logLevel: choice({
     variable: 'MILLRACE_LOG_LEVEL',

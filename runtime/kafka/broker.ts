@@ -15,7 +15,7 @@ import { createProducer } from './producer.ts'
 import { removeWorker } from './remove-worker.ts'
 import { requireRights } from './require-rights.ts'
 import { topicSettings } from './topic-settings.ts'
-import { bounds, ensureTopics, offsetsAt, partitionCounts } from './topics.ts'
+import { addPartitions, alterTopicSettings, bounds, ensureTopics, offsetsAt, partitionCounts } from './topics.ts'
 import { createWorker } from './worker.ts'
 
 export interface KafkaBrokerOptions {
@@ -96,6 +96,8 @@ export function createKafkaBroker(options: KafkaBrokerOptions): Broker {
       clusterId: () => clusterId(shared),
       ensureTopics: (topics) => ensureTopics(shared, topics),
       requireRights: (needed) => requireRights(shared, needed),
+      alterTopicSettings: (changes) => alterTopicSettings(shared, changes),
+      addPartitions: (topics) => addPartitions(shared, topics),
       topicSettings: (topics, names) => topicSettings(shared, topics, names),
     },
     close() {

@@ -114,6 +114,58 @@ export function createTopicsRequest(topics: readonly TopicSpec[], timeoutMs: num
   )
 }
 
+/** No partition is placed by hand: the controller chooses the brokers. */
+export function createPartitionsRequest(
+  topics: ReadonlyArray<Pick<TopicSpec, 'topic' | 'partitions'>>,
+  timeoutMs: number,
+): KafkaRequest<TopicOutcome[]> {
+  return request(
+    apis.createPartitions,
+    (writer) => {
+      writer.array(topics, ({ topic, partitions }) => {
+        writer.string(topic)
+        writer.int32(partitions)
+        writer.int32(-1) // no assignments
+      })
+      writer.int32(timeoutMs)
+      writer.int8(0)
+    },
+    (reader) =>
+      reader.array(() => ({ topic: reader.text(), error: kafkaError(reader.int16()), reason: reader.string() })),
+    timeoutMs,
+  )
+}
+
+const setOperation = 0
+
+/** Settings that are not named stay as they are. */
+export function alterTopicsRequest(
+  changes: ReadonlyArray<Pick<TopicSpec, 'topic' | 'config'>>,
+): KafkaRequest<TopicOutcome[]> {
+  return request(
+    apis.incrementalAlterConfigs,
+    (writer) => {
+      writer.array(changes, ({ topic, config }) => {
+        writer.int8(topicResource)
+        writer.string(topic)
+        writer.array(Object.entries(config), ([name, value]) => {
+          writer.string(name)
+          writer.int8(setOperation)
+          writer.string(value)
+        })
+      })
+      writer.int8(0) // not only validated
+    },
+    (reader) =>
+      reader.array(() => {
+        const error = kafkaError(reader.int16())
+        const reason = reader.string()
+        reader.int8() // kind of resource
+        return { topic: reader.text(), error, reason }
+      }),
+  )
+}
+
 export interface TopicSettings {
   readonly topic: string
   readonly error: KafkaError

@@ -50,6 +50,8 @@ export const apis = {
   endTxn: { key: 26, version: 1, name: 'EndTxn', flexible: false },
   txnOffsetCommit: { key: 28, version: 3, name: 'TxnOffsetCommit', flexible: true },
   describeConfigs: { key: 32, version: 2, name: 'DescribeConfigs', flexible: false },
+  createPartitions: { key: 37, version: 1, name: 'CreatePartitions', flexible: false },
+  incrementalAlterConfigs: { key: 44, version: 0, name: 'IncrementalAlterConfigs', flexible: false },
 } as const satisfies Record<string, Api>
 
 /** Newer ones, which brokers may lack: sent with `Connections.sendIfSupported`. */

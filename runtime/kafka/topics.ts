@@ -2,10 +2,19 @@
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { FetchFrom, TopicPartition, TopicSpec } from '../broker.ts'
 import { partitionKey } from './batching.ts'
-import { createTopicsRequest, listOffsetsRequest, type OffsetSpec } from './cluster-requests.ts'
+import {
+  alterTopicsRequest,
+  createPartitionsRequest,
+  createTopicsRequest,
+  listOffsetsRequest,
+  type OffsetSpec,
+  type TopicOutcome,
+} from './cluster-requests.ts'
 import type { Connections } from './connections.ts'
 import { failureCode, type KafkaError, namingRight, staleLeader } from './error-codes.ts'
+import type { KafkaRequest } from './request.ts'
 import { createRetryBudget } from './retry-budget.ts'
+import { topicSettings } from './topic-settings.ts'
 
 const createTimeoutMs = 15_000
 
@@ -54,36 +63,113 @@ export async function ensureTopics(connections: Connections, specs: readonly Top
 }
 
 async function create(connections: Connections, specs: readonly TopicSpec[]): Promise<void> {
+  const withDefaults = specs.map((spec) => ({
+    ...spec,
+    config: { 'message.timestamp.type': 'LogAppendTime', ...spec.config },
+  }))
+  await askController(connections, withDefaults, {
+    requestOf: (left) => createTopicsRequest(left, createTimeoutMs),
+    // Somebody else may have created it meanwhile: its partition count is checked afterwards.
+    isDone: (error) => error === 'NONE' || error === 'TOPIC_ALREADY_EXISTS',
+    failureOf: (topic, error, reason) =>
+      `Kafka did not create topic ${topic}: ${namingRight(error, 'Create', reason ?? error)}`,
+  })
+}
+
+/** Until every topic has so many partitions. */
+export async function addPartitions(
+  connections: Connections,
+  topics: ReadonlyArray<Pick<TopicSpec, 'topic' | 'partitions'>>,
+): Promise<void> {
+  if (topics.length === 0) return
+  await askController(connections, topics, {
+    requestOf: (left) => createPartitionsRequest(left, createTimeoutMs),
+    isDone: (error) => error === 'NONE',
+    failureOf: (topic, error, reason) =>
+      `Kafka did not add partitions to topic ${topic}: ${namingRight(error, 'Alter', reason ?? error)}`,
+  })
+  await untilLed(connections, topics, new Map(topics.map(({ topic, partitions }) => [topic, partitions])))
+}
+
+export async function alterTopicSettings(
+  connections: Connections,
+  changes: ReadonlyArray<Pick<TopicSpec, 'topic' | 'config'>>,
+): Promise<void> {
+  if (changes.length === 0) return
+  await askController(connections, changes, {
+    requestOf: alterTopicsRequest,
+    isDone: (error) => error === 'NONE',
+    failureOf: (topic, error, reason) =>
+      `Kafka did not change the settings of topic ${topic}: ${namingRight(error, 'AlterConfigs', reason ?? error)}`,
+  })
+  await untilSet(connections, changes)
+}
+
+/** Not every broker knows of a change at once, and any of them may be asked next. */
+async function untilSet(
+  connections: Connections,
+  changes: ReadonlyArray<Pick<TopicSpec, 'topic' | 'config'>>,
+): Promise<void> {
+  const retryBudget = createRetryBudget(connections.retryBudgetMs, 10, 100)
+  const names = changes.flatMap(({ config }) => Object.keys(config))
+  const topics = changes.map(({ topic }) => topic)
+  for (;;) {
+    const found = await topicSettings(connections, topics, names)
+    const isSet = changes.every(({ topic, config }) =>
+      Object.entries(config).every(([name, value]) => found.get(topic)?.get(name) === value),
+    )
+    if (isSet) return
+    if (await retryBudget.again()) continue
+    throw new PipelineError(
+      'kafka_request_failed',
+      `Kafka took the settings of ${topics.join(', ')}, but does not show them`,
+    )
+  }
+}
+
+interface ControllerChange<T> {
+  readonly requestOf: (left: readonly T[]) => KafkaRequest<TopicOutcome[]>
+  readonly isDone: (error: KafkaError) => boolean
+  readonly failureOf: (topic: string, error: KafkaError, reason: string | null) => string
+}
+
+/** Repeats what failed since the controller had moved or was busy. */
+async function askController<T extends { readonly topic: string }>(
+  connections: Connections,
+  items: readonly T[],
+  { requestOf, isDone, failureOf }: ControllerChange<T>,
+): Promise<void> {
   const retryBudget = createRetryBudget(connections.retryBudgetMs)
-  let left = specs.map((spec) => ({ ...spec, config: { 'message.timestamp.type': 'LogAppendTime', ...spec.config } }))
+  let left = items
   for (;;) {
     const { controllerId } = await connections.metadata([])
-    const outcomes = await connections.send(controllerId, createTopicsRequest(left, createTimeoutMs))
-    // Somebody else may have created it meanwhile: its partition count is checked afterwards.
-    const failed = outcomes.filter(({ error }) => error !== 'NONE' && error !== 'TOPIC_ALREADY_EXISTS')
+    const outcomes = await connections.send(controllerId, requestOf(left))
+    const failed = outcomes.filter(({ error }) => !isDone(error))
     if (failed.length === 0) return
     const final = failed.find(({ error }) => error !== 'NOT_CONTROLLER' && error !== 'REQUEST_TIMED_OUT')
     if (final !== undefined || !(await retryBudget.again())) {
       const { topic, error, reason } = final ?? failed[0]!
-      throw new PipelineError(
-        failureCode(error),
-        `Kafka did not create topic ${topic}: ${namingRight(error, 'Create', reason ?? error)}`,
-        {
-          details: { topic, error },
-        },
-      )
+      const code = error === 'UNKNOWN_TOPIC_OR_PARTITION' ? 'topic_missing' : failureCode(error)
+      throw new PipelineError(code, failureOf(topic, error, reason), { details: { topic, error } })
     }
     left = left.filter(({ topic }) => failed.some((outcome) => outcome.topic === topic))
   }
 }
 
 /** A partition has no leader for a moment after its creation, and not every broker knows it at once. */
-async function untilLed(connections: Connections, specs: readonly TopicSpec[]): Promise<void> {
+async function untilLed(
+  connections: Connections,
+  specs: ReadonlyArray<Pick<TopicSpec, 'topic'>>,
+  partitionsMin: ReadonlyMap<string, number> = new Map(),
+): Promise<void> {
   const retryBudget = createRetryBudget(connections.retryBudgetMs, 10, 100)
   for (;;) {
     const { topics } = await connections.metadata(specs.map(({ topic }) => topic))
     const waiting = topics.find(
-      ({ error, leaders }) => error !== 'NONE' || [...leaders].some((leader) => (leader ?? -1) < 0),
+      ({ topic, error, leaders }) =>
+        error !== 'NONE' ||
+        leaders.length < (partitionsMin.get(topic) ?? 0) ||
+        [...leaders].some((leader) => (leader ?? -1) < 0),
     )
     if (waiting === undefined) return
     if (await retryBudget.again()) continue

@@ -140,6 +140,12 @@ function adminOf({ topics }: Cluster, clusterId: string): BrokerAdmin {
     ensureTopics: async (specs) => topics.ensure(specs),
     // The memory broker has no access control.
     requireRights: async () => undefined,
+    alterTopicSettings: async (changes) => {
+      for (const { topic, config } of changes) topics.alter(topic, config)
+    },
+    addPartitions: async (grown) => {
+      for (const { topic, partitions } of grown) topics.grow(topic, partitions)
+    },
     topicSettings: async (of, names) =>
       new Map(
         of.map((topic) => [topic, new Map([...topics.settings(topic)].filter(([name]) => names.includes(name)))]),

@@ -7,6 +7,8 @@ import type { RetainedLog } from './retention.ts'
 export interface Topics {
   ensure(specs: readonly TopicSpec[]): void
   delete(topic: string): void
+  alter(topic: string, config: Readonly<Record<string, string>>): void
+  grow(topic: string, partitions: number): void
   /** Null where the topic does not exist. */
   partitionCount(topic: string): number | null
   /** The settings that the topic was created with, and Kafka's defaults for the others. */
@@ -17,8 +19,8 @@ export interface Topics {
 }
 
 interface Topic {
-  readonly logs: readonly PartitionLog[]
-  readonly settings: ReadonlyMap<string, string>
+  readonly logs: PartitionLog[]
+  readonly settings: Map<string, string>
 }
 
 /** Kafka's defaults, except that topics use LogAppendTime, as `ensureTopics` creates them on Kafka. */
@@ -56,8 +58,17 @@ export function createTopics(held: HeldBytes): Topics {
     })
   }
 
-  function settings(topic: string): ReadonlyMap<string, string> {
-    const found = topics.get(topic)?.settings
+  function alter(topic: string, config: Readonly<Record<string, string>>): void {
+    for (const [name, value] of Object.entries(config)) existingTopic(topic).settings.set(name, value)
+  }
+
+  function grow(topic: string, partitions: number): void {
+    const { logs } = existingTopic(topic)
+    while (logs.length < partitions) logs.push(createPartitionLog(held))
+  }
+
+  function existingTopic(topic: string): Topic {
+    const found = topics.get(topic)
     if (found) return found
     throw new PipelineError('topic_missing', `Topic ${topic} does not exist`, { details: { topic } })
   }
@@ -75,5 +86,6 @@ export function createTopics(held: HeldBytes): Topics {
   }
 
   const partitionCount = (topic: string) => topics.get(topic)?.logs.length ?? null
-  return { ensure, delete: remove, partitionCount, settings, log, logs }
+  const settings = (topic: string) => existingTopic(topic).settings
+  return { ensure, delete: remove, alter, grow, partitionCount, settings, log, logs }
 }

@@ -18,7 +18,10 @@ export const aggregateKinds = {
 
 export type AggregateKind = keyof typeof aggregateKinds
 
-/** A number over the facts of one entity within `(t − lag − over, t − lag]` of the scored event's time t. */
+/**
+ * A number over the facts of one entity within `(t − lag − over, t − lag]` of the scored event's time t, of which those count that are not
+ * after the event in canonical order (docs/time.md).
+ */
 export interface Aggregate extends Stray {
   readonly kind: 'aggregate'
   readonly of: AggregateKind

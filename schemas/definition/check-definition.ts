@@ -3,6 +3,7 @@ import { partitionsMax, streamsMax } from '../kernel/canonical-order.ts'
 import { durationExpected, parseDuration } from '../kernel/duration.ts'
 import { either, isRecord, type Report } from '../kernel/report.ts'
 import { checkKeys, namesOf } from '../kernel/stray-options.ts'
+import { predictionFormats } from '../wire/prediction-format.ts'
 import {
   checkAggregate,
   checkEntity,
@@ -81,7 +82,7 @@ export function checkDefinition(pipeline: Pipeline): DefinitionProblem[] {
 }
 
 function checkHead({ kind: _, ...definition }: Pipeline, report: Report): void {
-  const { name, version, scores, delivery } = definition
+  const { name, version, scores, delivery, predictionFormat } = definition
   checkKeys('', 'definePipeline()', pipelineOptions, { ...definition }, report)
   if (typeof name !== 'string' || !pipelineName.test(name))
     report('name', 'lower-case letters, digits and dashes that begin with a letter, at most 64', name)
@@ -89,6 +90,8 @@ function checkHead({ kind: _, ...definition }: Pipeline, report: Report): void {
   if (!isStream(scores)) report('scores', 'a stream', scores)
   if (delivery !== undefined && !deliveries.includes(delivery))
     report('delivery', `one of ${deliveries.join(', ')}`, delivery)
+  if (predictionFormat !== undefined && !predictionFormats.includes(predictionFormat))
+    report('predictionFormat', `one of ${predictionFormats.join(', ')}`, predictionFormat)
 }
 
 function checkFeatures(pipeline: Pipeline, reached: Reached, report: Report): void {

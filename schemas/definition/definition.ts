@@ -6,6 +6,7 @@ import type { Duration } from '../kernel/duration.ts'
 import type { FieldValue } from '../kernel/event.ts'
 import { namesOf, optionsIn } from '../kernel/stray-options.ts'
 import type { ModelPlan } from '../models/models.ts'
+import type { PredictionFormat } from '../wire/prediction-format.ts'
 import type { Aggregate } from './aggregates.ts'
 import { frozenList } from './entity.ts'
 import type { LearnDefinition } from './learn-definition.ts'
@@ -107,6 +108,11 @@ export interface Definition<F extends Features> {
   readonly learn?: LearnDefinition
   /** `exactly-once` (by default), or `at-least-once`: without transactions, sooner, and after a crash some predictions appear again. */
   readonly delivery?: Delivery
+  /**
+   * How predictions are published: Avro in single-object encoding (by default), JSON, or Avro framed with the id that a schema
+   * registry gives the schema. Whatever a topic holds from before is read all the same.
+   */
+  readonly predictionFormat?: PredictionFormat
 }
 
 /**
@@ -129,6 +135,7 @@ export const pipelineOptions = namesOf<Definition<Features>>({
   model: true,
   learn: true,
   delivery: true,
+  predictionFormat: true,
 })
 
 /** The definition of a pipeline, to be the default export of its file. All of its mistakes are reported together when it is loaded. */

@@ -159,7 +159,10 @@ export interface StreamOptions<F extends FieldSpecs> {
   readonly fields: F
   /** Raw topic; the stream's name by default. */
   readonly topic?: string
-  /** Events may come this much out of order within a partition and are put in order before they count (default 0s). */
+  /**
+   * Events may come this much out of order within a partition and are put in order before they count (default 0s). It costs as much
+   * delay: an event waits until its partition has come so far beyond it, or has been at its end for so long.
+   */
   readonly disorder?: Duration
   /** Events later than this are rejected (default 1d). */
   readonly lateness?: Duration

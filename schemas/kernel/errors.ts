@@ -123,6 +123,13 @@ export const errorCatalogue = {
     meaning: 'The schema registry did not answer, or answered with an error; events whose schema is needed wait.',
     remedy: 'Check SCHEMA_REGISTRY_URL, its user and password, and that the registry is running.',
   },
+  registry_rejected: {
+    retry: false,
+    meaning:
+      'The schema registry does not accept the schema that predictions are published with; nothing was published.',
+    remedy:
+      "Allow the change in the registry (the subject's compatibility), or publish under another name: change the definition's name or the namespace.",
+  },
   registry_overrun: {
     retry: false,
     meaning: 'Events use more schemas of the registry than a process keeps.',

@@ -16,13 +16,8 @@ import { inStageOrder, isRekeyed, type ReachedAggregates, reach, stageEntered } 
 import { slotName } from '../definition/slot-name.ts'
 import { parseDuration } from '../kernel/duration.ts'
 import { PipelineError } from '../kernel/errors.ts'
-import {
-  avroName,
-  createPredictionCodec,
-  createRegistryCodec,
-  createRejectionCodec,
-  createRepartitionCodec,
-} from '../wire/record-codecs.ts'
+import { createPredictionCodec } from '../wire/prediction-codec.ts'
+import { avroName, createRegistryCodec, createRejectionCodec, createRepartitionCodec } from '../wire/record-codecs.ts'
 import { createWriterSchemas } from '../wire/writer-schemas.ts'
 import { planLabel, planLearn } from './compile-model.ts'
 import { type CodecParts, planStream } from './compile-stream.ts'
@@ -84,14 +79,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   }
   const stateShape = shapeOfState(pipeline.name, streams, stages)
   const derived = `${prefix}${pipeline.name}`
-  const predictions = {
-    topic: `${derived}.predictions`,
-    codec: createPredictionCodec(
-      avroNamespace,
-      features.map((f) => f.name),
-      writers,
-    ),
-  }
+  const predictions = planPredictions(pipeline, `${derived}.predictions`, features, codecParts)
   const rejected = { topic: `${derived}.rejected`, codec: createRejectionCodec(avroNamespace, writers) }
   const models = { topic: `${derived}.models`, codec: createRegistryCodec(avroNamespace, writers) }
   const schemas = { topic: `${derived}.schemas`, writers }
@@ -121,6 +109,17 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
     models,
     schemas,
   })
+}
+
+function planPredictions(
+  { predictionFormat = 'avro' }: Pipeline,
+  topic: string,
+  features: readonly FeaturePlan[],
+  { avroNamespace, writers }: CodecParts,
+): Plan['predictions'] {
+  const names = features.map(({ name }) => name)
+  const options = { namespace: avroNamespace, topic, features: names, format: predictionFormat, writers }
+  return { topic, codec: createPredictionCodec(options) }
 }
 
 function failOnProblems(pipeline: Pipeline, problems: readonly DefinitionProblem[]): void {

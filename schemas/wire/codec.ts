@@ -1,10 +1,12 @@
 /** Codec contracts: what `avro.ts` makes from a definition and every other room uses. */
 import type { EventValues, Problem } from '../kernel/event.ts'
 
-/** An internal record, Avro single-object encoding. */
+/** An internal record, Avro single-object encoding unless the definition chooses another for predictions. */
 export interface RecordCodec<T> {
   /** Avro schemas by record name: what is committed under `schemas/`. */
   readonly schemas: ReadonlyMap<string, object>
+  /** JSON schemas by record name, where records are written as JSON. */
+  readonly jsonSchemas?: ReadonlyMap<string, object>
   encode(record: T): Buffer
   /** Throws `record_unreadable`. */
   decode(bytes: Buffer): T

@@ -1,4 +1,4 @@
-/** Codecs of the internal topics, derived from the plan: repartition topics, predictions, dead letters, registry. */
+/** Codecs of internal topics, derived from the plan: repartition, dead letters, registry (predictions: `prediction-codec.ts`). */
 
 import type { CanonicalPosition } from '../kernel/canonical-order.ts'
 import type { EventValues } from '../kernel/event.ts'
@@ -9,7 +9,6 @@ import type {
   AliasChange,
   DeadLetter,
   ModelVersion,
-  Prediction,
   RegistryRecord,
   RepartitionRecord,
   StagePosition,
@@ -19,9 +18,9 @@ import type {
 import { createSingleObjectCodec, decodeOwn } from './single-object.ts'
 import type { WriterSchemas } from './writer-schemas.ts'
 
-const instant = { type: 'long', logicalType: 'timestamp-millis' } as const
-const origin = (namespace: string) => record('origin', namespace, { partition: 'int', offset: 'long' })
-const positions = (namespace: string) => ({
+export const instant = { type: 'long', logicalType: 'timestamp-millis' } as const
+export const origin = (namespace: string) => record('origin', namespace, { partition: 'int', offset: 'long' })
+export const positions = (namespace: string) => ({
   type: 'array',
   items: record('stage_position', namespace, {
     stage: 'string',
@@ -36,7 +35,7 @@ interface NamedField {
 }
 
 /** `defaults`: of fields that came later, so that a reader with this schema understands older records. */
-function record(
+export function record(
   name: string,
   namespace: string,
   fields: Record<string, unknown>,
@@ -214,55 +213,6 @@ function watermarkSchema(name: string, namespace: string): AvroSchema {
     'How far tasks of the stage before have come.',
     { heard: [], asks: false },
   )
-}
-
-export function createPredictionCodec(
-  namespace: string,
-  features: readonly string[],
-  writers: WriterSchemas,
-): RecordCodec<Prediction> {
-  const nullable = (type: string) => ['null', type]
-  // A prediction of a definition without the feature is read, too: its fingerprint shows that it belongs to another definition.
-  const vector = {
-    ...record('features', namespace, {}),
-    fields: features.map((name) => ({ name, type: nullable('double'), default: null })),
-  }
-  const schema = record(
-    'prediction',
-    namespace,
-    {
-      id: 'string',
-      time: instant,
-      score: nullable('double'),
-      modelVersion: nullable('string'),
-      features: vector,
-      fingerprint: 'string',
-      origin: origin(namespace),
-      positions: positions(namespace),
-      reasons: { type: 'array', items: record('reason', namespace, { feature: 'string', contribution: 'double' }) },
-      shadow: { type: 'array', items: record('shadow_score', namespace, { version: 'string', score: 'double' }) },
-    },
-    'A scored event: the vector, the score, the model and the input positions that they came from.',
-    { shadow: [] },
-  )
-  const schemas = new Map([['prediction', schema]])
-  const codec = createSingleObjectCodec(schemas, { writers })
-  return {
-    schemas,
-    encode(prediction) {
-      const values: Record<string, number | null> = {}
-      for (let i = 0; i < features.length; i++) {
-        const value = prediction.features[i] ?? Number.NaN
-        values[features[i]!] = Number.isNaN(value) ? null : value
-      }
-      return codec.encode('prediction', { ...prediction, features: values })
-    },
-    decode(bytes) {
-      const { record: found } = decodeOwn(codec, bytes, 'prediction')
-      const values = found.features as Record<string, number | null>
-      return { ...(found as unknown as Prediction), features: features.map((name) => values[name] ?? Number.NaN) }
-    },
-  }
 }
 
 export function createRejectionCodec(namespace: string, writers: WriterSchemas): RecordCodec<DeadLetter> {

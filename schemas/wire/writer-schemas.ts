@@ -12,6 +12,16 @@ export interface NotAvro {
   readonly notAvro: string
 }
 
+/** What a topic's records are written with, as it is published for those who read them. */
+export interface SubjectSchema {
+  /** In a schema registry, such as `orders.predictions-value`. */
+  readonly subject: string
+  readonly type: 'AVRO' | 'JSON'
+  readonly schema: object
+  /** Records carry the id that the registry gives it. */
+  readonly isRequired: boolean
+}
+
 /** Where records lie: what anybody sends, or what Millrace writes for itself. */
 export type TopicKind = 'raw' | 'internal'
 
@@ -31,6 +41,11 @@ export interface WriterSchemas {
   hasRegistry: boolean
   learnId(id: number, schema: avro.Type | NotAvro): void
   findId(id: number): avro.Type | NotAvro | undefined
+  readonly subjects: ReadonlyMap<string, SubjectSchema>
+  declareSubject(subject: SubjectSchema): void
+  /** In the registry; undefined until it is registered. */
+  idOf(subject: string): number | undefined
+  assignId(subject: string, id: number): void
   /** Ids that were learnt. */
   readonly idCount: number
 }
@@ -41,6 +56,8 @@ export function createWriterSchemas(): WriterSchemas {
   /** By the low half of the fingerprint; what follows in a list is of the rest. */
   const known = new Map<number, Array<{ readonly high: number; readonly type: avro.Type }>>()
   const ids = new Map<number, avro.Type | NotAvro>()
+  const subjects = new Map<string, SubjectSchema>()
+  const subjectIds = new Map<string, number>()
 
   function find(low: number, high: number): avro.Type | undefined {
     return known.get(low)?.find((entry) => entry.high === high)?.type
@@ -73,6 +90,10 @@ export function createWriterSchemas(): WriterSchemas {
       ids.set(id, schema)
     },
     findId: (id) => ids.get(id),
+    subjects,
+    declareSubject: (subject) => void subjects.set(subject.subject, subject),
+    idOf: (subject) => subjectIds.get(subject),
+    assignId: (subject, id) => void subjectIds.set(subject, id),
     get idCount() {
       return ids.size
     },

@@ -1,7 +1,7 @@
 /** What a run has left in Kafka and Redis, against what an undisturbed one gives. Used by `run-chaos.ts`. */
 import { createFeatureReader, type ReadAnswer } from '../../feature-store/reader.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
-import { eventTimeOf } from '../../processors/position.ts'
+import { frontierOf } from '../../processors/position.ts'
 import type { BrokerData } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { readSpans, wholeLog } from '../../runtime/read-log.ts'
@@ -104,7 +104,7 @@ export async function compareFeatures(
       store: of,
       partitions,
       partitionOf: (key) => partitionOf(Buffer.from(key), partitions),
-      eventTimeOf,
+      frontierOf,
     })
   const [readers, others] = [readerOf(store), readerOf(other)]
   let entities = 0
@@ -112,7 +112,7 @@ export async function compareFeatures(
     const all = [...keys]
     for (let at = 0; at < all.length; at += keysAtOnce) {
       const some = all.slice(at, at + keysAtOnce)
-      const request = { knowledge: 'now', clock: 'event', nowMs: 0 } as const
+      const request = { at: { reading: 'now', wallMs: null }, knowledge: 'now' } as const
       const [found, wanted] = await Promise.all([
         readers.read(entity, some, request),
         others.read(entity, some, request),

@@ -6,15 +6,18 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createPart, examined } from '../../cli/doctor/check.ts'
+import { disorderChecks } from '../../cli/doctor/definition.ts'
 import { doctorCommand } from '../../cli/doctor/doctor.ts'
 import { diskCheck, memoryCheck, nodeCheck, shownBytes } from '../../cli/doctor/machine.ts'
 import { redisChecks } from '../../cli/doctor/redis.ts'
 import { identityCheck } from '../../cli/doctor/state.ts'
+import { unusedPartitions } from '../../cli/topics/unused-partitions.ts'
 import { parseServerInfo, type RedisServer } from '../../feature-store/redis/server.ts'
 import { publishVersion } from '../../online-model/registry/publish-version.ts'
 import { encodePosition } from '../../processors/position.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
+import { compile } from '../../schemas/plan/compile.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import { createPipelineRunner, type PipelineRunner } from '../../testing/index.ts'
@@ -646,4 +649,29 @@ describe('figures', () => {
       clockMs: 1_704_067_200_123.456,
     })
   })
+})
+
+test('a declared disorder is said to cost as much delay, and partitions that were set in vain are named', async () => {
+  const { streams } = compile(clicksPipeline({ disorder: '30s' }))
+  expect(disorderChecks(streams)).toEqual([
+    {
+      name: 'disorder',
+      status: 'ok',
+      message:
+        'an event waits until its partition is so far beyond it, or has been at its end for so long: clicks 30s. Predictions come up ' +
+        'to 30s later for it.',
+    },
+  ])
+  expect(disorderChecks(compile(clicksPipeline()).streams)).toEqual([])
+  const found = { topic: 'clicks', found: 2 }
+  expect(unusedPartitions({ MILLRACE_PARTITIONS: '8' }, found)).toBe(
+    'MILLRACE_PARTITIONS=8 has no effect: clicks exists with 2 partitions, and the setting is for topics that are created',
+  )
+  for (const env of [{}, { MILLRACE_PARTITIONS: '2' }]) expect(unusedPartitions(env, found)).toBeNull()
+  expect(unusedPartitions({ MILLRACE_PARTITIONS: '8' }, { topic: 'clicks', found: null })).toBeNull()
+  const subject = await atWork()
+  const { lines } = await examine(subject, { env: { MILLRACE_PARTITIONS: '8' } })
+  expect(lines('partitions')[0]).toMatch(
+    /^warn {2}partitions: MILLRACE_PARTITIONS=8 has no effect: clicks exists with 2/,
+  )
 })

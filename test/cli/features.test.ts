@@ -4,12 +4,22 @@ import type { KeyAnswer, ReadRequest } from '../../feature-store/reader.ts'
 import { featureRoutes } from '../../feature-store/routes.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { createHttpServer } from '../../runtime/http/server.ts'
+import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import { call } from './call.ts'
 
 const plan = compile(cardFraud)
 const instant = Date.UTC(2018, 4, 1)
-const base = { partition: 1, instant, status: 'complete', beforeRetention: [], failed: [], newestFactAgeMs: 5 } as const
+const place = { time: instant, order: Number.POSITIVE_INFINITY }
+const base = {
+  partition: 1,
+  place,
+  passed: true,
+  status: 'complete',
+  beforeRetention: [],
+  failed: [],
+  newestFactAgeMs: 5,
+} as const
 
 /** Answers every key from the list, and records the requests. */
 function routesFor(items: readonly KeyAnswer[]) {
@@ -53,7 +63,7 @@ test('prints a column a key', async () => {
     'customer',
     '596',
     'x',
-    '--as-of',
+    '--through',
     '2018-05-01',
     '--knowledge',
     'then',
@@ -62,8 +72,10 @@ test('prints a column a key', async () => {
     code: 0,
     err: [],
     out: [
-      'customer          596                       x',
-      'instant           2018-05-01T00:00:00.000Z  unknown key',
+      'customer          596                        x',
+      'reading           through, known then        unknown key',
+      'instant           2018-05-01T00:00:00.000Z',
+      'through           everything of the instant',
       'facts             12',
       'customerCount1d   3',
       'customerMean1d    57.16',
@@ -71,7 +83,7 @@ test('prints a column a key', async () => {
       'customerCount30d  before retention',
     ],
   })
-  const request = { asOf: instant, knowledge: 'then', clock: 'event', nowMs: 99 }
+  const request = { at: { reading: 'through', instant }, knowledge: 'then' }
   expect(asked).toEqual([{ entity: 'customer', keys: ['596', 'x'], request }])
 })
 
@@ -83,7 +95,24 @@ test('--json prints what the process answered', async () => {
     entity: 'customer',
     items: [{ key: '596', instant: '2018-05-01T00:00:00.000Z' }],
   })
-  expect(asked[0]!.request).toEqual({ knowledge: 'now', clock: 'event', nowMs: 99 })
+  expect(asked[0]!.request).toEqual({ at: { reading: 'now', wallMs: null }, knowledge: 'now' })
+})
+
+test('--as-of, --stream and --place say which event saw them so', async () => {
+  const { asked, fetch } = routesFor([{ ...known, place: { time: instant, order: orderOf(0, 3, 17) }, passed: false }])
+  const args = ['features', 'pipelines/card-fraud.ts', 'customer', '596']
+  const { out } = await call([...args, '--as-of', '436381', '--stream', 'transactions'], { fetch })
+  expect(out.slice(1, 4)).toEqual([
+    'reading           asOf, known then',
+    'instant           2018-05-01T00:00:00.000Z',
+    'through           2018-05-01T00:00:00.000Z,transactions,3,17 so far',
+  ])
+  const shown = '2018-05-01T00:00:00.000Z,transactions,3,17'
+  await call([...args, '--place', shown, '--knowledge', 'now'], { fetch })
+  expect(asked.map(({ request }) => request)).toEqual([
+    { at: { reading: 'asOf', id: '436381', stream: 0 }, knowledge: 'then' },
+    { at: { reading: 'place', place: { time: instant, order: orderOf(0, 3, 17) } }, knowledge: 'now' },
+  ])
 })
 
 test('a process that is not there', async () => {
@@ -123,6 +152,6 @@ test('an address that is none, something that is no Millrace, and a failure of t
     1,
     'error: http://127.0.0.1:8080/features/customer: Redis did not answer.',
   ])
-  const ahead = JSON.stringify({ error: { code: 'as_of_ahead', message: 'asOf lies ahead of the stream.' } })
+  const ahead = JSON.stringify({ error: { code: 'place_ahead', message: 'That lies ahead of the stream.' } })
   expect((await ask(answering(400, ahead)))[0]).toBe(2)
 })

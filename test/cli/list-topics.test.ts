@@ -90,13 +90,43 @@ describe('topics', () => {
     expect(out[2]).toBe(
       'WRONG  chargebacks             raw          2 / 2       7d / 38d           CreateTime     delete   0',
     )
-    expect(out.slice(-3)).toEqual([
+    expect(out.slice(-4)).toEqual([
       'chargebacks: message.timestamp.type expected LogAppendTime, received CreateTime; ' +
         'retention.ms expected at least 3283200000 (38d) or -1 (forever), received 604800000 (7d).',
       '  kafka-configs --bootstrap-server kafka:9092 --alter --entity-type topics --entity-name chargebacks ' +
         '--add-config message.timestamp.type=LogAppendTime,retention.ms=3283200000',
+      `millrace topics ${path} --alter makes this change.`,
       '6 of 7 topics are as the pipeline needs them.',
     ])
+  })
+
+  test('--alter makes the changes that are named, and leaves what is not safe', async () => {
+    const { broker, topics } = setUp()
+    const counts: Record<string, number> = { transactions: 4, chargebacks: 2, 'card-fraud.models': 3 }
+    await broker.admin.ensureTopics(
+      topicSpecs(plan, 4).map((spec) => ({
+        ...spec,
+        partitions: counts[spec.topic] ?? spec.partitions,
+        config: spec.topic === 'card-fraud.rejected' ? { ...spec.config, 'retention.ms': '1' } : spec.config,
+      })),
+    )
+    const before = await topics()
+    expect(before.out.at(-2)).toBe(`millrace topics ${path} --alter makes 2 of these changes.`)
+    const figures = join(await scratchFolder(), 'topics.json')
+    const { code, out } = await topics('--alter', '--json', figures)
+    const changed = ['chargebacks: 4 partitions', `card-fraud.rejected: retention.ms=${90 * 86_400_000}`]
+    expect(out.filter((line) => line.startsWith('changed'))).toEqual(changed.map((change) => `changed ${change}`))
+    expect(JSON.parse(await readFile(figures, 'utf8')).altered).toEqual(changed)
+    // Nothing takes partitions away.
+    expect([code, out.slice(-3)]).toEqual([
+      1,
+      [
+        'card-fraud.models: it has 3 partitions, expected 1.',
+        `  delete it and type millrace topics ${path} --create, or set MILLRACE_NAMESPACE to a new name`,
+        '6 of 7 topics are as the pipeline needs them.',
+      ],
+    ])
+    expect((await topics('--alter')).out.some((line) => line.startsWith('changed'))).toBe(false)
   })
 
   test('whose partition counts differ where one task reads both are reported', async () => {

@@ -120,6 +120,17 @@ describe('comparison', () => {
   })
 })
 
+test('a definition that publishes JSON has a JSON schema beside the Avro one, which breaks nothing', () => {
+  const avro = schemaFiles(compile(cardFraud))
+  const json = schemaFiles(compile({ ...cardFraud, predictionFormat: 'json' }))
+  const added = json.filter(({ name }) => !avro.some((file) => file.name === name))
+  expect(added.map(({ name }) => name)).toEqual(['predictions.prediction.schema.json'])
+  expect(JSON.parse(added[0]!.text).properties.features.properties).toHaveProperty('terminalRisk30d')
+  const stale = json.map(({ name, text }) => (name === added[0]!.name ? { name, text: '{}' } : { name, text }))
+  expect(changesOf(stale, json, 1)).toEqual([{ name: added[0]!.name, state: 'stale', breaks: null }])
+  expect(changesOf(json, avro, 1)).toEqual([{ name: added[0]!.name, state: 'left over', breaks: null }])
+})
+
 describe('millrace schemas', () => {
   test('--write writes what is missing, --check reports what is stale, and a second --write repairs it', async () => {
     const folder = await scratchFolder()

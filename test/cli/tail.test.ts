@@ -34,7 +34,8 @@ async function setUp() {
     if (!more.includes('--since') && !more.includes('--from')) args.push('--from', 'start')
     return call(args, { openBroker: () => kept, clock })
   }
-  return { clock, send, tail }
+  const tailOf = (...args: string[]) => call(['tail', path, ...args], { openBroker: () => kept, clock })
+  return { clock, send, tail, tailOf }
 }
 
 /** The first words of the lines. */
@@ -99,6 +100,19 @@ describe('predictions', () => {
   test('count counts what is shown', async () => {
     const { tail } = await withPredictions()
     expect(firsts(await tail('predictions', '--where', 'amount>=50', '--count', '2'))).toHaveLength(2)
+  })
+
+  test('count ends when there is no more, but waits for new ones from the end', async () => {
+    const { send, clock, tailOf } = await withPredictions()
+    const { topic, codec } = plan.predictions
+    const asked = ['predictions', '--count', '9']
+    expect(firsts(await tailOf(...asked, '--from', 'start')).sort()).toEqual(['a', 'b', 'c', 'd'])
+    expect(firsts(await tailOf(...asked, '--since', '2023-01-01', '--where', 'amount>=100')).sort()).toEqual(['b', 'c'])
+    expect(firsts(await tailOf('predictions', '--since', '2030-01-01', '--count', '1'))).toEqual([])
+    const waiting = tailOf('predictions', '--count', '1')
+    await clock.sleep(5_000)
+    await send(topic, [{ value: codec.encode(prediction('new', 0.3, 1)), key: 'k' }])
+    expect(firsts(await waiting)).toEqual(['new'])
   })
 
   test('applies to JSON', async () => {

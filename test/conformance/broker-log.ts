@@ -34,6 +34,50 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       ])
     })
 
+    test('take other settings, each alone, and more partitions', async () => {
+      const broker = await open()
+      const names = ['retention.ms', 'cleanup.policy']
+      const [topic, other] = [unique('altered'), unique('altered')]
+      await broker.admin.ensureTopics(
+        [topic, other].map((name) => ({ topic: name, partitions: 1, config: { 'retention.ms': '1000000' } })),
+      )
+      await broker.admin.alterTopicSettings([{ topic, config: { 'cleanup.policy': 'compact' } }])
+      // What is not named stays as it was.
+      await expect
+        .poll(() => broker.admin.topicSettings([topic, other], names))
+        .toEqual(
+          new Map([
+            [
+              topic,
+              new Map([
+                ['retention.ms', '1000000'],
+                ['cleanup.policy', 'compact'],
+              ]),
+            ],
+            [
+              other,
+              new Map([
+                ['retention.ms', '1000000'],
+                ['cleanup.policy', 'delete'],
+              ]),
+            ],
+          ]),
+        )
+      await broker.admin.addPartitions([{ topic, partitions: 3 }])
+      await broker.admin.addPartitions([])
+      await broker.admin.alterTopicSettings([])
+      expect(await broker.data.partitionCounts([topic, other])).toEqual(
+        new Map([
+          [topic, 3],
+          [other, 1],
+        ]),
+      )
+      const producer = await broker.data.producer()
+      await producer.send([{ topic, partition: 2, key: Buffer.from('k'), value: Buffer.from('x') }])
+      const missing = [{ topic: unique('missing'), config: { 'retention.ms': '1' } }]
+      await expect(broker.admin.alterTopicSettings(missing)).rejects.toMatchObject({ code: 'topic_missing' })
+    })
+
     test('return the requested settings, given ones and defaults', async () => {
       const broker = await open()
       const [plain, given] = [unique('plain'), unique('given')]

@@ -5,10 +5,10 @@ import {
   dropBefore,
   type EntityLog,
   encodeLiveRows,
+  findFact,
   insertFact,
   liveRows,
   logRowsMax,
-  orderOfFact,
   removeLastInserted,
   takeWrite,
 } from '../../feature-store/entity-log.ts'
@@ -93,12 +93,12 @@ describe('entity log', () => {
     const log = decodeLog(null, layout)
     insertFact(log, row(5, orderOf(0, 3, 8), 111))
     insertFact(log, row(6, orderOf(1, 3, 8), 222))
-    expect(orderOfFact(log, 0, 111, Number.NEGATIVE_INFINITY)).toBeGreaterThanOrEqual(0)
-    expect(orderOfFact(log, 1, 222, Number.NEGATIVE_INFINITY)).toBeGreaterThanOrEqual(0)
-    expect(orderOfFact(log, 1, 111, Number.NEGATIVE_INFINITY)).toBe(-1)
-    expect(orderOfFact(log, 0, 222, Number.NEGATIVE_INFINITY)).toBe(-1)
+    expect(findFact(log, 0, 111, Number.NEGATIVE_INFINITY)).toBeGreaterThanOrEqual(0)
+    expect(findFact(log, 1, 222, Number.NEGATIVE_INFINITY)).toBeGreaterThanOrEqual(0)
+    expect(findFact(log, 1, 111, Number.NEGATIVE_INFINITY)).toBe(-1)
+    expect(findFact(log, 0, 222, Number.NEGATIVE_INFINITY)).toBe(-1)
     dropBefore(log, 6)
-    expect(orderOfFact(log, 0, 111, Number.NEGATIVE_INFINITY)).toBe(-1)
+    expect(findFact(log, 0, 111, Number.NEGATIVE_INFINITY)).toBe(-1)
   })
 
   it('takes the last inserted fact out without a trace', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { compileRead, reachesBefore } from '../../feature-store/aggregates/read-slots.ts'
-import { decodeLog, type EntityLog, insertFact, orderOfFact } from '../../feature-store/entity-log.ts'
+import { decodeLog, type EntityLog, findFact, insertFact } from '../../feature-store/entity-log.ts'
 import { bigSum } from '../../processors/audit/big-sum.ts'
 import type { AggregateKind } from '../../schemas/definition/aggregates.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
@@ -52,7 +52,7 @@ interface Fact {
 function logOf(facts: readonly Fact[]): EntityLog {
   const log = decodeLog(null, { width, knownColumn, sources: [] })
   for (const { stream, time, order, id, known, cents, ratio } of facts) {
-    if (orderOfFact(log, stream, id, Number.NEGATIVE_INFINITY) !== -1) continue
+    if (findFact(log, stream, id, Number.NEGATIVE_INFINITY) !== -1) continue
     expect(insertFact(log, Float64Array.of(time, order, id, known, cents, ratio))).toBe(true)
   }
   return log

@@ -12,8 +12,9 @@ import type { AggregateSlot, EntityPlan, FeaturePlan, Plan, StreamPlan } from '.
 
 export const partitions = 2
 export const hour = 3_600_000
-/** Event time of the stored position. */
+/** Frontier of the stored positions: an instant, and the newest payment that a log holds of it. */
 export const reached = Date.parse('2024-03-10T00:00:00Z')
+export const reachedOrder = orderOf(0, 1, 1)
 
 const base = { stage: 0, column: null, decimals: null, lagMs: 0 }
 const slots: readonly AggregateSlot[] = [
@@ -109,8 +110,8 @@ export async function openShops() {
         })
         return takeWrite(log, key)!
       })
-    await task.apply({ from: null, to: JSON.stringify({ time: reached }), writes })
+    await task.apply({ from: null, to: JSON.stringify({ time: reached, order: reachedOrder }), writes })
   }
-  const eventTimeOf = (position: string): number => JSON.parse(position).time
-  return { store, reader: createFeatureReader({ plan, store, partitions, partitionOf, eventTimeOf }) }
+  const frontierOf = (position: string) => JSON.parse(position)
+  return { store, reader: createFeatureReader({ plan, store, partitions, partitionOf, frontierOf }) }
 }

@@ -39,6 +39,14 @@ test('the queries of the README answer beside a running pipeline', { timeout: 18
   expect(printed).toContain('3156')
   expect(printed).toContain('terminalRisk30d')
   expect(JSON.parse(await type(`${post} -s`))).toMatchObject({ accepted: 1, results: [{ id: 'mine-1' }] })
+  const past = codeBlocks(readFileSync(`${root}docs/time.md`, 'utf8')).find(({ language }) => language === 'sh')!
+  const [asOf, through] = past.text
+    .trim()
+    .split('\n')
+    .map((line) => line.replace('features', `features --url ${url}`))
+  await untilPredicted(url, 9_489)
+  expect(await type(asOf!)).toMatch(/asOf, known then[\s\S]*2018-05-16T00:00:00.000Z,transactions,\d,\d+/)
+  expect(await type(through!)).toMatch(/through, known then[\s\S]*everything of the instant/)
   expect(JSON.parse(await type(`${openapi} -s`))).toMatchObject({ openapi: '3.1.0' })
 })
 

@@ -37,7 +37,7 @@ test('a committed batch shows its events, its lag in records and in event time, 
   expect(batch.events.map(({ id }) => id)).toEqual(['a'])
 
   const registry = new Registry()
-  const metrics = createProcessingMetrics(registry, ['clicks', 'refunds'], () => 0)
+  const metrics = createProcessingMetrics(registry, ['clicks', 'refunds'], { elapsedMs: () => 0, nowMs: () => 5 })
   metrics.took('batch', 12)
   metrics.committed(task, batch, [], batch.rejections)
   const page = await registry.metrics()

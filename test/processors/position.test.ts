@@ -1,7 +1,7 @@
 /** Positions as text: exact format, round trip, and rejection of other text. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decodePosition, encodePosition, eventTimeOf, isAhead, type TaskPosition } from '../../processors/position.ts'
+import { decodePosition, encodePosition, frontierOf, isAhead, type TaskPosition } from '../../processors/position.ts'
 import { initialFrontier } from '../../processors/watermarks/frontier.ts'
 
 const start: TaskPosition = {
@@ -49,8 +49,8 @@ describe('a position', () => {
   })
 
   test('gives the event time of its frontier', () => {
-    expect(eventTimeOf(encodePosition(later))).toBe(1_704_067_200_000)
-    expect(eventTimeOf(encodePosition(start))).toBe(Number.NEGATIVE_INFINITY)
+    expect(frontierOf(encodePosition(later)).time).toBe(1_704_067_200_000)
+    expect(frontierOf(encodePosition(start)).time).toBe(Number.NEGATIVE_INFINITY)
   })
 
   test.each([

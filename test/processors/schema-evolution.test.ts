@@ -1,6 +1,7 @@
 /** Versions of a definition that follow each other over the same topics and state, and events of a schema registry. */
 import avro from 'avsc'
 import { expect, test } from 'vitest'
+import { createMemorySchemaRegistry } from '../../runtime/memory/schema-registry.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { createSchemaAwareBroker } from '../../runtime/schema-aware-broker.ts'
 import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
@@ -87,6 +88,7 @@ test('events of a registry wait until it answers', async () => {
   }
   let failuresLeft = 3
   const registry: SchemaRegistry = {
+    ...createMemorySchemaRegistry(),
     async schemaOf(id) {
       if (failuresLeft-- > 0) throw new PipelineError('registry_unreachable', 'The schema registry is away.')
       return id === 300 ? avroType(schema) : null

@@ -1,14 +1,18 @@
 import { expect, test } from 'vitest'
 import type { Broker } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
+import { createMemorySchemaRegistry } from '../../runtime/memory/schema-registry.ts'
 import { createSchemaAwareBroker } from '../../runtime/schema-aware-broker.ts'
-import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
+import { createSchemaRegistry, type SchemaRegistry } from '../../runtime/schema-registry.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { FieldPlan } from '../../schemas/kernel/event.ts'
 import { avroType } from '../../schemas/wire/avro-types.ts'
 import { createEventCodec } from '../../schemas/wire/event-codec.ts'
+import { createPredictionCodec } from '../../schemas/wire/prediction-codec.ts'
+import type { Prediction } from '../../schemas/wire/records.ts'
 import { createWriterSchemas } from '../../schemas/wire/writer-schemas.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
+import { startRegistry } from '../support/registry-server.ts'
 
 const id: FieldPlan = { name: 'id', kind: 'text', optional: false }
 const note: FieldPlan = { name: 'note', kind: 'text', optional: true }
@@ -113,6 +117,7 @@ test('ids of the registry are requested once, missing ones again', async () => {
   const { process, append, fetchFrom } = await withBroker()
   const asked: number[] = []
   const registry: SchemaRegistry = {
+    ...createMemorySchemaRegistry(),
     async schemaOf(one) {
       asked.push(one)
       if (one === 3) return null
@@ -136,7 +141,7 @@ test('ids of the registry are requested once, missing ones again', async () => {
 test('nothing is handed over while the registry does not answer', async () => {
   const { process, append, fetchFrom } = await withBroker()
   const failure = new Error('no answer')
-  const registry: SchemaRegistry = { schemaOf: () => Promise.reject(failure), check: async () => undefined }
+  const registry = { ...createMemorySchemaRegistry(), schemaOf: () => Promise.reject(failure) }
   await append(Buffer.from([0, 0, 0, 0, 1, 2, 0x61]))
   await expect(fetchFrom(process([id], registry), 0)).rejects.toBe(failure)
 })
@@ -161,3 +166,86 @@ test('a process that could not read the schemas once reads them when it tries ag
   await expect(broker.data.producer()).rejects.toMatchObject({ code: 'kafka_unreachable' })
   await broker.data.producer()
 })
+
+test('what workers publish is in the registry before they write, and they say so where there is none', async () => {
+  const { memory } = await withBroker()
+  const options = { group: 'g', name: 'w', stages: [] } as never
+  function processOf(registry: SchemaRegistry | null) {
+    const writers = createWriterSchemas()
+    const codec = createPredictionCodec({
+      namespace: 'shop',
+      topic: 'shop.predictions',
+      features: ['amount'],
+      format: 'registry',
+      writers,
+    })
+    return { codec, writers, broker: createSchemaAwareBroker(memory, { schemas: { topic, writers }, registry }) }
+  }
+  await expect(processOf(null).broker.groups.worker(options)).rejects.toMatchObject({
+    code: 'config_invalid',
+    message: expect.stringContaining('set SCHEMA_REGISTRY_URL'),
+  })
+  const server = await startRegistry()
+  server.add({ type: 'record', name: 'other', fields: [] })
+  const { broker, writers, codec } = processOf(createSchemaRegistry(server.url))
+  await broker.groups.worker(options)
+  await broker.groups.worker(options)
+  // Once a process, not once a session.
+  expect(server.asked).toEqual(['POST /subjects/shop.predictions-value/versions'])
+  expect(writers.idOf('shop.predictions-value')).toBe(2)
+  expect([...codec.encode(onePrediction).subarray(0, 5)]).toEqual([0, 0, 0, 0, 2])
+
+  const refusing = await startRegistry()
+  refusing.failures.push({
+    status: 409,
+    body: '{"error_code":409,"message":"Schema being registered is incompatible."}',
+  })
+  await expect(processOf(createSchemaRegistry(refusing.url)).broker.groups.worker(options)).rejects.toMatchObject({
+    code: 'registry_rejected',
+    retry: false,
+    message: expect.stringMatching(
+      /does not accept the schema of shop.predictions-value: it answered 409, Schema being/,
+    ),
+  })
+  const away = createSchemaRegistry('http://127.0.0.1:1')
+  await expect(processOf(away).broker.groups.worker(options)).rejects.toMatchObject({ code: 'registry_unreachable' })
+})
+
+test('the JSON schema of predictions lies in the topic of schemas, and readers of it pass over it', async () => {
+  const { memory, process, fetchFrom, append } = await withBroker()
+  const writers = createWriterSchemas()
+  createPredictionCodec({ namespace: 'shop', topic: 'shop.predictions', features: ['amount'], format: 'json', writers })
+  const server = await startRegistry()
+  const registered = createSchemaRegistry(server.url)
+  for (const registry of [null, null, registered]) {
+    const broker = createSchemaAwareBroker(memory, { schemas: { topic, writers }, registry })
+    await broker.groups.worker({ group: 'g', name: 'w', stages: [] } as never)
+  }
+  const fetcher = await memory.data.fetcher()
+  const [{ records } = { records: [] }] = await fetcher.fetch([{ topic, partition: 0, offset: 0 }], {
+    maxWaitMs: 0,
+    partitionBytesMax: 100_000,
+  })
+  const json = records.filter(({ key }) => String(key).startsWith('json-'))
+  expect(json.map(({ value }) => JSON.parse(String(value)).title)).toEqual(['shop.prediction'])
+  // A reader that has to search the topic for another schema.
+  const newer = process([id, note])
+  await newer.broker.data.producer()
+  await append(newer.codec.encode({ id: 'b', note: 'x' }))
+  const reader = process([id])
+  expect((await fetchFrom(reader, 0)).map(reader.codec.decode)).toMatchObject([{ event: { id: 'b' } }])
+  expect(server.asked).toEqual(['POST /subjects/shop.predictions-value/versions'])
+})
+
+const onePrediction: Prediction = {
+  id: 'a',
+  time: 0,
+  score: null,
+  modelVersion: null,
+  features: [1],
+  fingerprint: 'f',
+  origin: { partition: 0, offset: 0 },
+  positions: [],
+  reasons: [],
+  shadow: [],
+}

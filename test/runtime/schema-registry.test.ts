@@ -18,6 +18,22 @@ describe('a schema registry', () => {
     await expect(registry.check()).resolves.toBeUndefined()
   })
 
+  test('registers a subject, under the same id when it is there, and says what it refuses', async () => {
+    const server = await startRegistry()
+    const registry = createSchemaRegistry(`${server.url}/`)
+    const subject = { subject: 'a b.predictions-value', type: 'AVRO', schema: order, isRequired: true } as const
+    const id = await registry.register(subject)
+    expect([await registry.register(subject), id]).toEqual([id, id])
+    expect(server.asked[0]).toBe('POST /subjects/a%20b.predictions-value/versions')
+    expect(await registry.schemaOf(id)).toMatchObject({ name: 'order' })
+    server.failures.push({ status: 422, body: '{"error_code":42201,"message":"Invalid schema"}' })
+    await expect(registry.register(subject)).rejects.toMatchObject({ code: 'registry_rejected' })
+    await expect(registry.check()).rejects.toMatchObject({ code: 'registry_rejected' })
+    for (const body of ['<html>', '{"id":"seven"}']) server.failures.push({ status: 200, body })
+    for (let i = 0; i < 2; i++)
+      await expect(registry.register(subject)).rejects.toEqual(unreachable(/did not register/))
+  })
+
   test('takes user and password from the URL', async () => {
     const server = await startRegistry()
     server.credentials = 'me:pass word'

@@ -224,7 +224,7 @@ describe.each(cases)('a %s', (_, what, codec, record) => {
         message: expect.stringMatching(`^A ${what} record was written with the schema 93fdd64ff43cfa98, which `),
       }),
     )
-    expect(() => codec.decode(Buffer.from('{}'))).toThrow(`A ${what} record is none: it begins with 7b7d.`)
+    expect(() => codec.decode(Buffer.from('[]'))).toThrow(`A ${what} record is none: it begins with 5b5d.`)
     expect(() => codec.decode(Buffer.alloc(0))).toThrow(`A ${what} record is none: it begins with .`)
   })
 

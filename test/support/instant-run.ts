@@ -226,6 +226,7 @@ export async function instantRun(
       releasedEarly: 0,
       restored: 0,
     },
+    latencies: new Map(),
     time: (_, work) => work(),
     took: () => undefined,
     duplicate: () => undefined,

@@ -1,4 +1,4 @@
-/** The card-fraud pipeline as a user runs it, in a namespace of its own on the servers of the tests. */
+/** A pipeline as a user runs it, card fraud unless another is named, in a namespace of its own on the servers of the tests. */
 import { inject, onTestFinished } from 'vitest'
 import { loadPlan } from '../../cli/load-plan.ts'
 import type { Broker } from '../../runtime/broker.ts'
@@ -16,21 +16,30 @@ export interface RunningPipeline {
   readonly output: () => string
 }
 
+export interface RunningOptions {
+  readonly definition?: string
+  readonly settings?: Readonly<Record<string, string>>
+}
+
 /** Answers when all tasks are open; ended with the test. */
-export async function runPipeline(name: string): Promise<RunningPipeline> {
+export async function runPipeline(
+  name: string,
+  { definition = 'pipelines/card-fraud.ts', settings = {} }: RunningOptions = {},
+): Promise<RunningPipeline> {
   const namespace = `${name}-${process.pid}`
   const environment = {
     KAFKA_BROKERS: inject('kafkaBrokers'),
     REDIS_URL: inject('redisUrl'),
     MILLRACE_NAMESPACE: namespace,
     MILLRACE_HTTP_PORT: '0',
+    ...settings,
   }
-  const run = startCommand(['run', 'pipelines/card-fraud.ts', '--create-topics'], environment)
+  const run = startCommand(['run', definition, '--create-topics'], environment)
   await run.printed('health and metrics: http')
   const url = /metrics: (http\S+)/.exec(run.output())![1]!
   const broker = createKafkaBroker({ brokers: environment.KAFKA_BROKERS.split(','), clientId: 'millrace-test' })
   onTestFinished(() => broker.close())
-  const plan = await loadPlan('pipelines/card-fraud.ts', namespace)
+  const plan = await loadPlan(definition, namespace)
   await untilOk(`${url}/health/ready`)
   return { plan, url, broker, environment, output: run.output }
 }

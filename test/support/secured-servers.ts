@@ -174,6 +174,8 @@ const operations = {
   Read: AclOperationTypes.READ,
   Write: AclOperationTypes.WRITE,
   Create: AclOperationTypes.CREATE,
+  Alter: AclOperationTypes.ALTER,
+  AlterConfigs: AclOperationTypes.ALTER_CONFIGS,
   DescribeConfigs: AclOperationTypes.DESCRIBE_CONFIGS,
 } as const
 

@@ -175,7 +175,7 @@ describe('a rebuild', () => {
     )
   })
 
-  test.each(kafkaRights.filter(({ operation }) => operation !== 'Create').map((right) => ({ ...right })))(
+  test.each(kafkaNeeds('run').map((right) => ({ ...right })))(
     'without $operation on $resource in Kafka changes nothing',
     async ({ resource, operation }) => {
       const rest = kafkaRights.filter((right) => right.resource !== resource || right.operation !== operation)

@@ -49,7 +49,7 @@ async function loopOver(events: readonly StreamEvent[], { onTransact, delivery, 
   const timeouts = { sessionTimeoutMs: 10_000, transactionTimeoutMs: 10_000 }
   const worker = await broker.groups.worker({ group, worker: 'w', stages, ...timeouts })
   const store = createMemoryStore()
-  const metrics = createProcessingMetrics(new Registry(), ['clicks', 'refunds'], clock.elapsedMs)
+  const metrics = createProcessingMetrics(new Registry(), ['clicks', 'refunds'], clock)
   const open = await openTaskOf(createTask(taskOptions(plan)), plan, store)
   const parts: LoopParts = {
     plan,
