@@ -103,7 +103,16 @@ describe('repartition records', () => {
 
 test('watermark records tell every partition the progress of the tasks; before its first event a task is dated 1970', () => {
   const sources = [
-    { source: 0, watermark: at(9), order: 7, retentionWatermark: at(8), idle: false, idleUpTo: null },
+    {
+      source: 0,
+      watermark: at(9),
+      order: 7,
+      retentionWatermark: at(8),
+      idle: false,
+      idleUpTo: null,
+      caughtUp: true,
+      advancing: false,
+    },
     {
       source: 2,
       watermark: Number.NEGATIVE_INFINITY,
@@ -111,6 +120,8 @@ test('watermark records tell every partition the progress of the tasks; before i
       retentionWatermark: Number.NEGATIVE_INFINITY,
       idle: true,
       idleUpTo: { time: Number.NEGATIVE_INFINITY, order: -1 },
+      caughtUp: false,
+      advancing: true,
     },
   ]
   const observed = [
