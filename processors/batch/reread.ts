@@ -38,6 +38,7 @@ export function acceptReread(state: TaskState, fetched: FetchedPartition, round:
     if (!isCovered(event, state.alignment.frontier) && !held.has(event.offset)) {
       event.isRepeat = input.droppedRepeats.delete(event.offset)
       added.push(event)
+      state.heldAgain++
       state.alignment.push(event)
     }
     if (event.time > range.maxEventTime) range.maxEventTime = event.time

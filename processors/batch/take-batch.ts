@@ -48,6 +48,8 @@ function releaseEvents(state: TaskState, nowMs: number, bounds: TakeBounds): Sta
     event.isTaken = true
     events.push(event)
   }
+  const next = alignment.peek({ nowMs })
+  if (next && !state.isRestoring && next.round < beforeRound) alignment.holdBack(next)
   assert(alignment.lateHeld === 0, 'late events go with the first batch after they were read')
   return events
 }

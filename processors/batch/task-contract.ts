@@ -74,8 +74,8 @@ export interface TaskInput {
 export interface Task extends WritingTask, ReadingTask {
   readonly inputs: readonly TaskInput[]
   readonly counts: Readonly<AlignmentCounts>
-  /** Events that were dropped since too many were held, and are read again. */
-  readonly overflowed: number
+  /** Of the held events: those that were dropped since too many were held, and are to be read again. */
+  readonly dropped: number
   readonly lastEarly: EarlyRelease | null
   /** It has read records within the time that a source without progress is waited for. */
   isReading(nowMs: number): boolean

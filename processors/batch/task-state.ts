@@ -30,6 +30,8 @@ export interface TaskState {
   nearerAtMs: number
   /** Events that were dropped since too many were held, and are read again. */
   overflowed: number
+  /** Those of them that were read again. */
+  heldAgain: number
   /** What the task is catching up to; null where it is not. */
   catchUp: CatchUp | null
   /** The reported frontier never goes back behind the recovered one. */
@@ -64,6 +66,7 @@ export function openTaskState(options: TaskOptions): TaskState {
     readAtMs: options.openedAtMs,
     nearerAtMs: Number.NEGATIVE_INFINITY,
     overflowed: 0,
+    heldAgain: 0,
     catchUp: null,
     floor: start.frontier,
     retentionWatermark: start.retentionWatermark,

@@ -22,11 +22,11 @@ export function createTask(options: TaskOptions): Task {
     partition,
     inputs,
     get held() {
-      return alignment.held
+      return alignment.held + state.overflowed - state.heldAgain
     },
     counts: alignment.counts,
-    get overflowed() {
-      return state.overflowed
+    get dropped() {
+      return state.overflowed - state.heldAgain
     },
     get lastEarly() {
       return alignment.lastEarly

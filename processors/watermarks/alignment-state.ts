@@ -105,7 +105,7 @@ export interface AlignmentState<T extends Aligned> {
   readonly rawSourceOf: (input: number) => number
   /** Greatest position that was released. */
   frontier: Frontier
-  /** Every source had passed what comes before it, when a ceiling held the first event back; it is the position just before that event. */
+  /** Just before the event that was held back last, although every source had passed it. */
   heldBackAt: Frontier
   /** Nothing at or beyond it is released: events from there on were dropped and are read again. Null where none are. */
   barrier: Frontier | null

@@ -92,7 +92,9 @@ export interface Alignment<T extends Aligned> {
   idleUpTo(): Frontier | null
   /** Nothing at or before this position will be released any more, except late events. */
   watermark(): Frontier
-  /** Nothing at or before it either: every source had passed it when a ceiling held back the first event behind it. */
+  /** The first event could be released, and is held back all the same. */
+  holdBack(event: T): void
+  /** Nothing at or before it either: just before the event that was held back last. */
   readonly heldBackAt: Frontier
   /** A task as a source has reported its retention watermark, ms. */
   observeRetentionWatermark(source: number, retentionWatermark: number): void
@@ -157,6 +159,9 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     isAtEnd: () => inputs.every(({ isAtEnd }) => isAtEnd),
     idleUpTo: () => justBeforeHeld(state),
     watermark: () => watermark(state),
+    holdBack(event) {
+      state.heldBackAt = { time: event.time, order: event.order - 1 }
+    },
     get heldBackAt() {
       return state.heldBackAt
     },
@@ -235,11 +240,7 @@ function peek<T extends Aligned>(state: AlignmentState<T>, bounds: ReleaseBounds
   const { nowMs, stallMaxMs = Number.POSITIVE_INFINITY, forced = initialFrontier, ceiling } = bounds
   const event = state.heap.top()
   if (!event || isCovered(event, state.frontier)) return event
-  if (isBehindBarrier(state, event)) return undefined
-  if (ceiling && !isCovered(event, ceiling)) {
-    if (isDue(state, event, nowMs)) state.heldBackAt = { time: event.time, order: event.order - 1 }
-    return undefined
-  }
+  if (isBehindBarrier(state, event) || (ceiling && !isCovered(event, ceiling))) return undefined
   if (isCovered(event, forced) || isDue(state, event, nowMs)) return event
   return isStalled(state, event, nowMs, stallMaxMs) ? event : undefined
 }

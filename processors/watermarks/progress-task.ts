@@ -45,6 +45,7 @@ export interface RawReader {
 }
 
 export interface ReadingTask extends RawReader {
+  /** Events that wait, with those that were dropped and are read again. */
   readonly held: number
   topTime(): number
 }

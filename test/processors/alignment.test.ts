@@ -318,16 +318,6 @@ describe('order', () => {
     expect(released()).toEqual(['e'])
   })
 
-  test('a task that is held back although nothing earlier can come says so up to just before what it holds', () => {
-    const { alignment, push, fetched, released } = aligned([raw(), raw()])
-    push('a', 0, 10)
-    expect(released({ nowMs: 0, ceiling: { time: 5, order: 0 } })).toEqual([])
-    expect(alignment.heldBackAt).toEqual(initialFrontier)
-    fetched(1, 2, 0)
-    expect(released({ nowMs: 0, ceiling: { time: 5, order: 0 } })).toEqual([])
-    expect(alignment.heldBackAt).toEqual({ time: 10, order: -1 })
-  })
-
   test('a forced position releases early and counts it; a ceiling holds back events that are due', () => {
     const { alignment, push, released } = aligned([raw(), raw()])
     push('a', 0, 10)

@@ -117,6 +117,15 @@ describe('the bounds of a batch', () => {
   })
 })
 
+test('a task that is held back says that it has nothing before what it holds, but not of what the latest fetch brought', () => {
+  const { take, task } = openRead([click('a', 'anna', 10), click('b', 'anna', 20)])
+  take({ maxReleaseTime: at(5), beforeRound: 1 })
+  expect(task.heldBackAt).toEqual(freshPosition(2).frontier)
+  expect(take({ maxReleaseTime: at(10), beforeRound: 3 })?.events).toHaveLength(1)
+  expect(task.heldBackAt).toEqual({ time: at(20), order: orderOf(0, 0, 1) - 1 })
+  expect(task.watermark()).toEqual({ time: at(10), order: orderOf(0, 0, 0) })
+})
+
 describe('an event goes early', () => {
   test('once a source that it waits for has made no progress for as long as that is waited for', () => {
     const { read, take, task } = openTask({ own: { holdMaxMs: 1_000 } })
