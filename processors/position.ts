@@ -23,11 +23,23 @@ export interface TaskPosition {
   readonly retentionWatermark: number
   /** Raw topics in stream order, then the repartition topic. */
   readonly inputs: readonly InputPosition[]
+  /** Events that were not in order, since the beginning; absent where there were none. */
+  readonly disorder?: Disorder
 }
+
+/** Vectors that such an event has part in may differ from those of a replay. */
+export interface Disorder {
+  /** Events that arrived at or before the frontier. */
+  readonly late: number
+  /** Events that were released although a source that made no progress could still have sent an earlier one. */
+  readonly early: number
+}
+
+export const noDisorder: Disorder = { late: 0, early: 0 }
 
 const formatVersion = 1
 
-export function encodePosition({ frontier, retentionWatermark, inputs }: TaskPosition): string {
+export function encodePosition({ frontier, retentionWatermark, inputs, disorder }: TaskPosition): string {
   return JSON.stringify({
     v: formatVersion,
     passed: [finite(frontier.time), frontier.order],
@@ -37,6 +49,7 @@ export function encodePosition({ frontier, retentionWatermark, inputs }: TaskPos
       nextOffset,
       finite(maxEventTime),
     ]),
+    ...(disorder ? { late: disorder.late, early: disorder.early } : {}),
   })
 }
 
@@ -59,6 +72,7 @@ export function decodePosition(text: string, where: string): TaskPosition {
           nextOffset,
           maxEventTime: maxEventTime ?? Number.NEGATIVE_INFINITY,
         })),
+        ...disorderOf(parsed),
       }
     }
   } catch (cause) {
@@ -67,14 +81,20 @@ export function decodePosition(text: string, where: string): TaskPosition {
   throw unreadable(text, where)
 }
 
+function disorderOf({ late = 0, early = 0 }: Encoded): Pick<TaskPosition, 'disorder'> {
+  return late + early > 0 ? { disorder: { late, early } } : {}
+}
+
 interface Encoded {
   readonly passed: readonly [number | null, number]
   readonly horizon?: number | null
   readonly inputs: ReadonlyArray<readonly [number, number, number | null]>
+  readonly late?: number
+  readonly early?: number
 }
 
 function isPosition(value: unknown): value is Encoded {
-  const { v, passed, horizon, inputs } = (value ?? {}) as Record<string, unknown>
+  const { v, passed, horizon, inputs, late = 0, early = 0 } = (value ?? {}) as Record<string, unknown>
   const isTime = (time: unknown) => time === null || Number.isFinite(time)
   const isOffset = (offset: unknown) => Number.isSafeInteger(offset) && (offset as number) >= 0
   return (
@@ -84,6 +104,8 @@ function isPosition(value: unknown): value is Encoded {
     isTime(passed[0]) &&
     Number.isSafeInteger(passed[1]) &&
     (horizon === undefined || isTime(horizon)) &&
+    isOffset(late) &&
+    isOffset(early) &&
     Array.isArray(inputs) &&
     inputs.every((input) => Array.isArray(input) && isOffset(input[0]) && isOffset(input[1]) && isTime(input[2]))
   )

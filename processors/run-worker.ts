@@ -15,6 +15,7 @@ import type { OpenTask } from './batch/active-batch.ts'
 import { runBatchLoop } from './batch/batch-loop.ts'
 import type { CurrentModel } from './batch/scoring.ts'
 import { createShadowScoring, type ShadowScoring } from './batch/shadow-scoring.ts'
+import { createEarlyReleases, type EarlyReleases, type EarlyState } from './early-release.ts'
 import type { ProcessingMetrics } from './metrics.ts'
 import { openTasks } from './recovery/open-tasks.ts'
 import { isNameFreed } from './recovery/superseded.ts'
@@ -43,7 +44,11 @@ export interface RunWorkerOptions {
 
 export interface RunningWorker {
   /** Open tasks; ready once none of them is restoring its state. */
-  state(): { readonly tasks: ReadonlyArray<OpenTask['task']>; readonly isReady: boolean }
+  state(): {
+    readonly tasks: ReadonlyArray<OpenTask['task']>
+    readonly isReady: boolean
+    readonly early: EarlyState | null
+  }
   /** Resolves after a stop, rejects when the worker gave up. */
   readonly done: Promise<void>
 }
@@ -51,6 +56,7 @@ export interface RunningWorker {
 interface WorkerState {
   readonly options: RunWorkerOptions
   readonly shadowScoring: ShadowScoring
+  readonly earlyReleases: EarlyReleases
   /** Null while no tasks are assigned; a worker without a task of its own has an empty list. */
   tasks: readonly OpenTask[] | null
   /** A rebuild clears the stored state once, not again after a failure or for tasks that are assigned later. */
@@ -61,12 +67,19 @@ interface WorkerState {
 const pauseMsFirst = 50
 
 export function runWorker(options: RunWorkerOptions): RunningWorker {
-  const { log, metrics, isRebuild } = options
-  const state: WorkerState = { options, shadowScoring: createShadowScoring(log, metrics), tasks: null, isRebuild }
+  const { log, metrics, clock, isRebuild } = options
+  const state: WorkerState = {
+    options,
+    shadowScoring: createShadowScoring(log, metrics),
+    earlyReleases: createEarlyReleases(log, clock.nowMs),
+    tasks: null,
+    isRebuild,
+  }
   return {
     state: () => ({
       tasks: (state.tasks ?? []).map(({ task }) => task),
       isReady: state.tasks?.every(({ task }) => !task.isRestoring) ?? false,
+      early: state.earlyReleases.state(),
     }),
     done: supervise(state),
   }
@@ -139,7 +152,7 @@ async function runGeneration(
   fetcher: Fetcher,
   stages: readonly StageTopics[],
 ): Promise<void> {
-  const { options, shadowScoring, isRebuild } = state
+  const { options, shadowScoring, earlyReleases, isRebuild } = state
   const { plan, broker, log, signal } = options
   try {
     const membership = await worker.join()
@@ -157,7 +170,17 @@ async function runGeneration(
     state.isRebuild = false
     log.info({ tasks: membership.tasks.length, generation: membership.generation }, 'tasks opened')
     const isStopping = () => signal.aborted
-    const parts = { worker, membership, fetcher, tasks, exchanges, partitionsOf, shadowScoring, isStopping }
+    const parts = {
+      worker,
+      membership,
+      fetcher,
+      tasks,
+      exchanges,
+      partitionsOf,
+      shadowScoring,
+      earlyReleases,
+      isStopping,
+    }
     await runBatchLoop({ ...options, ...parts })
   } catch (error) {
     if (!(error instanceof PipelineError) || error.code !== 'rebalance') throw error

@@ -17,6 +17,7 @@ export const defaultWorkerLimits: WorkerLimits = {
   partitionBytesMax: 256 * 1_024,
   commitEveryMs: 10,
   positionEveryMs: 10_000,
+  advancingEveryMs: 1_000,
   holdMaxMs: 30_000,
   heldMax: 100_000,
   readAheadMax: 4_000,

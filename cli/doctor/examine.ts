@@ -6,6 +6,7 @@ import { definitionExaminations } from './definition.ts'
 import { kafkaExaminations } from './kafka.ts'
 import { lagExamination } from './lag.ts'
 import { machineExaminations } from './machine.ts'
+import { orderExamination } from './order.ts'
 import { type Asked, outcomeExaminations } from './outcome.ts'
 import { redisExaminations } from './redis.ts'
 import { skewExamination } from './skew.ts'
@@ -29,6 +30,7 @@ export async function examine(
     ...redisExaminations(subject),
     ...stateExaminations(subject),
     lagExamination(subject),
+    orderExamination(subject),
     ...outcomeExaminations(subject, more.asked),
     skewExamination(subject, more.asked),
   ]

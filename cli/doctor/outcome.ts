@@ -2,7 +2,7 @@
 
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import { champion, type RegistryState } from '../../online-model/registry/registry.ts'
-import type { NotReadyResponse } from '../../runtime/http/health-routes.ts'
+import type { DegradedResponse, NotReadyResponse } from '../../runtime/http/health-routes.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ReadyResponse } from '../run/task-readiness.ts'
 import { type Check, type Examination, fail, NotChecked, ok, warn } from './check.ts'
@@ -78,7 +78,11 @@ async function processCheck({ url, isGiven, fetch: ask }: Asked, definition: str
     return isGiven ? fail('process', message, remedy) : warn('process', message, remedy)
   }
   if (response.ok) {
-    const { tasks } = body as ReadyResponse
+    const { tasks, ...answered } = body as ReadyResponse | (DegradedResponse & Pick<ReadyResponse, 'tasks'>)
+    if (answered.status === 'degraded') {
+      const named = answered.reasons.map(({ part, reason }) => `${part}: ${reason}`).join('; ')
+      return warn('process', `degraded at ${url}: ${named}`, 'See its log, and docs/errors.md for the reasons.')
+    }
     const named = tasks.map(({ stage, partition }) => `${stage} ${partition}`)
     return ok('process', `ready at ${url} with ${tasks.length} tasks: ${named.join(', ')}.`)
   }

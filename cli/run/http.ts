@@ -42,7 +42,7 @@ export function createHttp(options: HttpOptions): FastifyInstance {
       description: `Events into the pipeline ${plan.name}, features out of it, and the state of its process.`,
     },
     pages: pages(options),
-    health: { ...options, readiness: taskReadiness(worker) },
+    health: { ...options, readiness: taskReadiness(worker, options.nowMs) },
     registry,
     log,
   })

@@ -9,14 +9,21 @@ export interface ReadyResponse {
   readonly tasks: ReadonlyArray<{ readonly stage: string; readonly partition: number }>
 }
 
-export function taskReadiness(worker: Pick<RunningWorker, 'state'>): Readiness {
+/** Early releases are told for so long after the last of them. */
+const degradedForMs = 15 * 60_000
+
+export function taskReadiness(worker: Pick<RunningWorker, 'state'>, nowMs: () => number): Readiness {
   return {
     schemas: { tasks: listOf({ stage: { type: 'string' }, partition: { type: 'integer' } }) },
     state() {
-      const { tasks } = worker.state()
+      const { tasks, early } = worker.state()
+      const isDegraded = early !== null && nowMs() - early.lastMs < degradedForMs
       const listed = tasks.map(({ stage, partition }) => ({ stage: stage.entity.name, partition }))
       return {
         reasons: tasksNotReady(tasks),
+        degraded: isDegraded
+          ? [{ part: 'order', reason: `${early.events} released early; the last: ${early.sentence}` }]
+          : [],
         details: { tasks: listed } satisfies Omit<ReadyResponse, 'status'>,
       }
     },

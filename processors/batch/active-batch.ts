@@ -16,6 +16,8 @@ export interface LoopLimits {
   readonly commitEveryMs: number
   /** See `TaskLimits`. */
   readonly heldMax: number
+  /** A task that works through a backlog, or restores its state, tells the next stage so this often. */
+  readonly advancingEveryMs: number
   /** A position that moved without an event is committed this often. */
   readonly positionEveryMs: number
 }

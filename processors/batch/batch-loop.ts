@@ -42,18 +42,19 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
 }
 
 async function runBatch(loop: LoopState): Promise<void> {
-  const { clock, metrics, tasks, exchanges } = loop
+  const { clock, metrics, tasks, exchanges, limits } = loop
 
   // 1 poll
   const fetched = await nextFetched(loop)
 
   // 2 decode, validate and order
-  metrics.time('decode', () => decode(loop, fetched, loop.answeredRound, clock.nowMs()))
+  metrics.time('decode', () => decode(loop, fetched, loop.answeredRound, loop.runningMs()))
   if (awaitsAnotherFetch(loop)) return
   if (isBacklogged(tasks)) beginFetch(loop, 0)
   const beganMs = clock.elapsedMs()
-  const batches = order(loop, loop.answeredRound, clock.nowMs())
-  const updates = dueUpdates(exchanges, batches, loop.answeredRound)
+  const nowMs = loop.runningMs()
+  const batches = order(loop, loop.answeredRound, nowMs)
+  const updates = dueUpdates(exchanges, batches, { answeredRound: loop.answeredRound, nowMs, ...limits })
   if (batches.length === 0 && updates.length === 0) return
   loop.batchNumber++
 
@@ -82,7 +83,7 @@ async function commit(
   batches: readonly ActiveBatch[],
   beganMs: number,
 ): Promise<void> {
-  const { plan, worker, membership, clock, metrics } = loop
+  const { plan, worker, membership, clock, metrics, earlyReleases } = loop
   await measured(loop, 'publish', () => publish(loop, publication))
   await measured(loop, 'apply', () => apply(steps))
   if (plan.delivery === 'at-least-once' && publication.offsets.length > 0) {
@@ -90,7 +91,10 @@ async function commit(
     await worker.commitOffsets(publication.offsets, membership)
   }
   metrics.took('batch', clock.elapsedMs() - beganMs)
-  for (const { open, batch, outputs, rejections } of batches) metrics.committed(open.task, batch, outputs, rejections)
+  for (const { open, batch, outputs, rejections } of batches) {
+    metrics.committed(open.task, batch, outputs, rejections)
+    earlyReleases.observe(open.task)
+  }
 }
 
 /** Entities leave the cache every so many batches: counting its rows takes a while. */

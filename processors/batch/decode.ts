@@ -6,15 +6,18 @@ import assert from 'node:assert/strict'
 import { storeKeysMax } from '../../feature-store/store.ts'
 import type { FetchedPartition, LogRecord } from '../../runtime/broker.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
+import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
-import type { WatermarkRecord } from '../../schemas/wire/records.ts'
+import type { RepartitionRecord, WatermarkRecord } from '../../schemas/wire/records.ts'
 import type { ProgressConsumer } from '../watermarks/progress-consumer.ts'
 import { observeWatermark, type SourceFrontiers } from '../watermarks/source-frontiers.ts'
+import { isBehindCatchUp, noteEnd } from './catch-up.ts'
+import { dropOverflow } from './overflow.ts'
 import { type ReadAt, type StageEvent, stageEventOf } from './stage-event.ts'
 import type { Task } from './task-contract.ts'
 import { hasUnread, isRepeated, nextUnread, type ReadInput } from './task-input.ts'
-import { finishRestoredInputs, isBehindStart, type TaskState } from './task-state.ts'
+import { finishRestoredInputs, isBehindStart, isRereading, type TaskState } from './task-state.ts'
 import { validateRecord } from './validate.ts'
 
 /** Late events held at once. A position cannot name them one by one, so all of them go with the next batch. */
@@ -51,6 +54,7 @@ export function acceptFetched(state: TaskState, fetched: FetchedPartition, round
   assert(fetched.partition === partition && fetched.from === input.nextOffset, 'a fetch answers what was asked for')
   assert(!hasUnread(input), 'an input is fetched once all that was fetched is read')
   const end = restoreTo && state.isRestoring ? restoreTo.inputs[index]!.nextOffset : Number.POSITIVE_INFINITY
+  const isNearer = state.isRestoring || isRereading(state) || isBehindCatchUp(state, index)
   input.fetched = {
     records: Number.isFinite(end) ? fetched.records.filter((record) => record.offset < end) : fetched.records,
     read: 0,
@@ -61,8 +65,14 @@ export function acceptFetched(state: TaskState, fetched: FetchedPartition, round
     askedRound: round - fetched.age,
     readAtMs: nowMs,
   }
-  state.hasMoved ||= fetched.next > fetched.from
+  if (fetched.next > fetched.from) {
+    state.hasMoved = true
+    state.readAtMs = nowMs
+    if (isNearer) state.nearerAtMs = nowMs
+  }
+  noteEnd(state, index)
   readInput(state, index)
+  dropOverflow(state)
 }
 
 /** Reads on where late events had filled their room before the last batch. */
@@ -76,7 +86,7 @@ export function readUnread(state: TaskState): void {
 function readInput(state: TaskState, index: number): void {
   const { alignment } = state
   const input = state.inputs[index]!
-  const { next, stableEnd, end, askedRound } = input.fetched
+  const { next, stableEnd, end, askedRound, readAtMs } = input.fetched
   // What is read again was held, or is done: it is not late.
   while (hasUnread(input) && (isBehindStart(state, input, index) || alignment.lateHeld < lateHeldMax)) {
     const record = nextUnread(input)
@@ -88,13 +98,13 @@ function readInput(state: TaskState, index: number): void {
   input.lag = Math.max(0, stableEnd - input.nextOffset)
   // What an open transaction has not decided may still come, and be earlier than what other inputs bring.
   input.isAtEnd = input.nextOffset >= end
-  alignment.observeFetch(index, askedRound, input.isAtEnd)
+  alignment.observeFetch(index, { round: askedRound, nextOffset: input.nextOffset, end }, readAtMs)
   if (!input.stream && input.lag === 0) frontiersOf(state).setCaughtUp()
   finishRestoredInputs(state)
 }
 
 function readRawRecord(state: TaskState, input: ReadInput, stream: StreamPlan, index: number, record: LogRecord): void {
-  const { plan, stage, partition, partitions } = state.options
+  const { partition, partitions } = state.options
   const validated = validateRecord(record, { stream, partition, partitions }, input.maxEventTime)
   if (!validated.ok) {
     if (!wasValidated(state, index, record.offset)) {
@@ -103,22 +113,20 @@ function readRawRecord(state: TaskState, input: ReadInput, stream: StreamPlan, i
     return
   }
   const { event, time } = validated
-  const carried = {
-    stream: stream.index,
-    origin: { partition, offset: record.offset },
-    event,
-    slots: [],
-    positions: [],
-  }
-  hold(state, input, stageEventOf(plan, stage, carried, readAt(input, input.firstSource, index, record)))
+  hold(state, input, rawEvent(state, stream, event, readAt(input, input.firstSource, index, record)))
   if (time > input.maxEventTime) input.maxEventTime = time
-  state.alignment.advance(input.firstSource, { time, order: -1 })
+  state.alignment.advance(input.firstSource, { time, order: -1 }, input.fetched.readAtMs)
+}
+
+export function rawEvent({ options }: TaskState, stream: StreamPlan, event: EventValues, readAt: ReadAt): StageEvent {
+  const { plan, stage, partition } = options
+  const origin = { partition, offset: readAt.record.offset }
+  return stageEventOf(plan, stage, { stream: stream.index, origin, event, slots: [], positions: [] }, readAt)
 }
 
 function readRepartitionRecord(state: TaskState, input: ReadInput, index: number, record: LogRecord): void {
   const { plan, stage } = state.options
-  assert(record.value, 'a repartition topic has no tombstones')
-  const decoded = stage.repartitionIn!.codec.decode(record.value)
+  const decoded = decodeRepartition(state, record)
   if (decoded.kind === 'watermark') {
     readWatermark(state, input, decoded, record.offset)
     return
@@ -128,19 +136,28 @@ function readRepartitionRecord(state: TaskState, input: ReadInput, index: number
   hold(state, input, event)
   if (event.time > input.maxEventTime) input.maxEventTime = event.time
   frontiersOf(state).observe(decoded.source, event)
-  state.alignment.advance(source, event)
-  state.alignment.observeReport(source, { offset: record.offset, isIdle: false, observed: [], idleUpTo: null })
+  const { readAtMs } = input.fetched
+  state.alignment.advance(source, event, readAtMs)
+  const report = { isIdle: false, isCaughtUp: false, isAdvancing: false, observed: [], idleUpTo: null }
+  state.alignment.observeReport(source, { offset: record.offset, ...report }, readAtMs)
+}
+
+export function decodeRepartition({ options }: TaskState, { value }: LogRecord): RepartitionRecord {
+  assert(value, 'a repartition topic has no tombstones')
+  return options.stage.repartitionIn!.codec.decode(value)
 }
 
 function readWatermark(state: TaskState, input: ReadInput, watermark: WatermarkRecord, offset: number): void {
   const { alignment, options } = state
+  const { readAtMs } = input.fetched
   observeWatermark(watermark, frontiersOf(state))
   for (const progress of watermark.sources) {
     if (progress.source >= options.tasksBefore) continue
     const source = input.firstSource + progress.source
-    const { idle: isIdle, idleUpTo, retentionWatermark } = progress
-    alignment.advance(source, { time: progress.watermark, order: progress.order })
-    alignment.observeReport(source, { offset, isIdle, observed: watermark.observed, idleUpTo })
+    const { idle: isIdle, caughtUp: isCaughtUp, advancing: isAdvancing, idleUpTo, retentionWatermark } = progress
+    const { observed } = watermark
+    alignment.advance(source, { time: progress.watermark, order: progress.order }, readAtMs)
+    alignment.observeReport(source, { offset, isIdle, isCaughtUp, isAdvancing, observed, idleUpTo }, readAtMs)
     if (retentionWatermark !== null) alignment.observeRetentionWatermark(source, retentionWatermark)
   }
 }

@@ -11,17 +11,18 @@ export function readTime({ inputs }: TaskState): number {
   return time
 }
 
-/** Nothing of inputs that are read far enough ahead, unless the events held wait for more of them. */
+/** Dropped records first; else nothing of inputs that are read far enough ahead, unless the events held wait for more of them. */
 export function wantedFetches(state: TaskState, nowMs: number): FetchFrom[] {
   const { alignment, inputs, isRestoring } = state
   const { readAheadMax } = state.options.limits
   const isWaiting = alignment.peek(releaseBounds(state, nowMs, Number.POSITIVE_INFINITY)) === undefined
-  return inputs
-    .filter((input, i) => {
-      if (hasUnread(input) || isInputRestored(state, i)) return false
-      if (isBehindStart(state, input, i) || heldCount(input) < readAheadMax) return true
-      // The held events do not wait for an input that is far ahead of the others.
-      return isWaiting && (isRestoring || alignment.isWaitingFor(i, nowMs))
-    })
-    .map(({ topic, partition, nextOffset }) => ({ topic, partition, offset: nextOffset }))
+  return inputs.flatMap((input, i): FetchFrom[] => {
+    const { topic, partition, nextOffset, refill } = input
+    if (refill) return [{ topic, partition, offset: refill.from }]
+    if (hasUnread(input) || isInputRestored(state, i)) return []
+    const next = { topic, partition, offset: nextOffset }
+    if (isBehindStart(state, input, i) || heldCount(input) < readAheadMax) return [next]
+    // The held events do not wait for an input that is far ahead of the others.
+    return isWaiting && (isRestoring || alignment.isWaitingFor(i, nowMs)) ? [next] : []
+  })
 }

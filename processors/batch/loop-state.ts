@@ -6,8 +6,10 @@ import type { FetchedPartition, Fetcher, Membership, Worker } from '../../runtim
 import type { Clock } from '../../runtime/clock.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
+import type { EarlyReleases } from '../early-release.ts'
 import type { ProcessingMetrics, Step } from '../metrics.ts'
 import { type Outcome, unwrap } from '../outcome.ts'
+import { createRunningClock } from '../running-clock.ts'
 import type { ProgressConsumer } from '../watermarks/progress-consumer.ts'
 import type { ProgressExchange } from '../watermarks/progress-exchange.ts'
 import type { LoopLimits, OpenTask } from './active-batch.ts'
@@ -29,11 +31,14 @@ export interface LoopParts {
   readonly clock: Clock
   readonly limits: LoopLimits
   readonly metrics: ProcessingMetrics
+  readonly earlyReleases: EarlyReleases
   readonly isStopping: () => boolean
 }
 
 export interface LoopState extends LoopParts {
   readonly progressConsumers: readonly ProgressConsumer[]
+  /** Time for what waits, ms (`running-clock.ts`). */
+  readonly runningMs: () => number
   /** Fetches begun. */
   round: number
   /** The fetch that was answered last. */
@@ -49,6 +54,7 @@ export interface LoopState extends LoopParts {
 export function openLoop(parts: LoopParts): LoopState {
   return {
     ...parts,
+    runningMs: createRunningClock(parts.clock),
     progressConsumers: parts.exchanges.flatMap(({ progressConsumer }) => progressConsumer ?? []),
     round: 0,
     answeredRound: 0,
@@ -94,8 +100,8 @@ async function pace({ clock, limits, commitBeganMs }: LoopState): Promise<void> 
 
 /** Whether one more fetch comes before the batch is taken: an event has to know that the other inputs and tasks are at their end. */
 export function awaitsAnotherFetch(loop: LoopState): boolean {
-  const { tasks, clock, answeredRound } = loop
-  if (isEndAwaited(tasks, clock.nowMs())) return true
+  const { tasks, runningMs, answeredRound } = loop
+  if (isEndAwaited(tasks, runningMs())) return true
   loop.isConfirming = !loop.isConfirming && !isBacklogged(tasks) && isConfirmationAwaited(tasks, answeredRound)
   return loop.isConfirming
 }

@@ -16,7 +16,7 @@ export interface OrderParts {
 
 /** One batch of each task that has something to do. `answered`: number of the fetch that was answered last. */
 export function order({ tasks, exchanges, limits }: OrderParts, answeredRound: number, nowMs: number): ActiveBatch[] {
-  const readTimes = slowestReadTimes(tasks)
+  const readTimes = slowestReadTimes(tasks, nowMs)
   const batches: ActiveBatch[] = []
   for (const open of tasks) {
     const { task } = open
@@ -39,13 +39,13 @@ export function order({ tasks, exchanges, limits }: OrderParts, answeredRound: n
 
 /**
  * On a backlog no task goes beyond what every other task of its stage has read: else the next stage would have to hold all that the slow
- * ones have not sent yet.
+ * ones have not sent yet. A task that has nothing to read for long, although its inputs have more, is not waited for.
  */
-function slowestReadTimes(tasks: readonly OpenTask[]): Map<StagePlan, number> {
+function slowestReadTimes(tasks: readonly OpenTask[], nowMs: number): Map<StagePlan, number> {
   const times = new Map<StagePlan, number>()
   for (const { task } of tasks) {
     const { stage } = task
-    if (stage.repartitionOut) {
+    if (stage.repartitionOut && task.isReading(nowMs)) {
       times.set(stage, Math.min(times.get(stage) ?? Number.POSITIVE_INFINITY, task.readTime()))
     }
   }

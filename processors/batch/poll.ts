@@ -15,13 +15,14 @@ export interface PollParts {
   readonly exchanges: readonly ProgressExchange[]
   readonly progressConsumers: readonly ProgressConsumer[]
   readonly clock: Clock
+  readonly runningMs: () => number
   readonly limits: Pick<LoopLimits, 'pollMaxMs' | 'partitionBytesMax'>
 }
 
 /** `maxWaitMs`: how long the fetch may wait for a first record. Never rejects. */
 export function poll(parts: PollParts, maxWaitMs: number): Promise<Outcome<FetchedPartition[]>> {
   const { fetcher, tasks, progressConsumers, clock, limits } = parts
-  const nowMs = clock.nowMs()
+  const nowMs = parts.runningMs()
   const wanted = tasks.flatMap(({ task }) => task.wanted(nowMs))
   // Everything is read far enough ahead: other work of the process gets its turn meanwhile.
   const isReadAhead = tasks.length > 0 && wanted.length === 0
@@ -52,10 +53,10 @@ export function isConfirmationAwaited(tasks: readonly OpenTask[], answeredRound:
 }
 
 /** How long the next fetch may wait: not at all where an event or a report only waits for its answer. */
-export function pollWaitMs({ tasks, exchanges, clock, limits }: PollParts, answeredRound: number): number {
+export function pollWaitMs({ tasks, exchanges, runningMs, limits }: PollParts, answeredRound: number): number {
   const isUrgent =
     tasks.some(({ task }) => task.isRestoring) ||
-    isEndAwaited(tasks, clock.nowMs()) ||
+    isEndAwaited(tasks, runningMs()) ||
     isConfirmationAwaited(tasks, answeredRound) ||
     exchanges.some((exchange) => exchange.isReportPending())
   return isUrgent ? 0 : limits.pollMaxMs

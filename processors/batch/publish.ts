@@ -36,11 +36,11 @@ export interface PublishParts {
 export function dueUpdates(
   exchanges: readonly ProgressExchange[],
   batches: readonly ActiveBatch[],
-  answeredRound: number,
+  { answeredRound, nowMs, advancingEveryMs }: Omit<BatchContext, 'isSending'>,
 ): DueUpdate[] {
   const sending = new Set(batches.filter(sendsEvents).map(({ open }) => open.task.stage))
   return exchanges.flatMap((exchange) => {
-    const context = { isSending: sending.has(exchange.stage), answeredRound }
+    const context = { isSending: sending.has(exchange.stage), answeredRound, nowMs, advancingEveryMs }
     const update = exchange.dueUpdate(context)
     return update ? [{ exchange, update, context }] : []
   })

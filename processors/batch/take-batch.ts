@@ -1,17 +1,15 @@
 /**
  * What a task gives to be folded: the events that every source has passed, in canonical order, with the position that the task has once
- * they are done. Events that were held for longer than allowed are released early. Called by `order.ts` through `Task.take`.
+ * they are done. What waits for a source without progress is released early after a while. Called by `order.ts` through `Task.take`.
  */
 import assert from 'node:assert/strict'
-import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
-import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
-import type { TaskPosition } from '../position.ts'
+import { noDisorder, type TaskPosition } from '../position.ts'
 import type { ReleaseBounds } from '../watermarks/alignment.ts'
 import { initialFrontier } from '../watermarks/frontier.ts'
 import { readUnread } from './decode.ts'
+import { hasDroppedUpTo, planRefill } from './overflow.ts'
 import type { StageEvent } from './stage-event.ts'
 import type { TakeBounds, TaskBatch } from './task-contract.ts'
-import { longestHeld } from './task-input.ts'
 import { advanceRetentionWatermark, positionOf, slowestEventTime } from './task-position.ts'
 import { finishRestoredInputs, isRereading, type TaskState } from './task-state.ts'
 
@@ -23,6 +21,7 @@ export function takeBatch(state: TaskState, nowMs: number, bounds: TakeBounds): 
   advanceRetentionWatermark(state, slowest)
   const batch = state.isRestoring ? takeRestored(state, events, nowMs) : takeLive(state, events)
   readUnread(state)
+  planRefill(state)
   return batch
 }
 
@@ -36,63 +35,39 @@ export function takeMovedPosition(state: TaskState): TaskBatch | null {
 function releaseEvents(state: TaskState, nowMs: number, bounds: TakeBounds): StageEvent[] {
   const { alignment } = state
   const release = releaseBounds(state, nowMs, bounds.maxReleaseTime)
-  const everything = { ...release, forced: { time: Number.POSITIVE_INFINITY, order: 0 } }
-  const releaseNow = () => (alignment.held > heldMaxOf(state) ? everything : release)
   const beforeRound = state.isRestoring ? Number.POSITIVE_INFINITY : bounds.beforeRound
   const events: StageEvent[] = []
   const keys = new Set<string>()
-  for (let event = alignment.peek(releaseNow()); event; event = alignment.peek(releaseNow())) {
+  for (let event = alignment.peek(release); event; event = alignment.peek(release)) {
     if (!alignment.isLate(event) && (events.length >= bounds.eventsMax || event.round >= beforeRound)) break
     if (event.key !== null && !keys.has(event.key)) {
       if (keys.size >= bounds.keysMax) break
       keys.add(event.key)
     }
-    alignment.release(releaseNow())
+    alignment.release(release)
     event.isTaken = true
     events.push(event)
   }
+  const next = alignment.peek({ nowMs })
+  if (next && !state.isRestoring && next.round < beforeRound) alignment.holdBack(next)
   assert(alignment.lateHeld === 0, 'late events go with the first batch after they were read')
   return events
 }
 
+/** `maxReleaseTime`: nothing of a later event time goes, so that no task of a process is far ahead of the others. */
 export function releaseBounds(state: TaskState, nowMs: number, maxReleaseTime: number): ReleaseBounds {
+  const { stallMaxMs } = state
   const { restoreTo } = state.options
   if (restoreTo && state.isRestoring) {
-    return {
-      nowMs,
-      forced: hasReadRestored(state, restoreTo) ? restoreTo.frontier : initialFrontier,
-      ceiling: restoreTo.frontier,
-    }
+    const forced = hasReadRestored(state, restoreTo) ? restoreTo.frontier : initialFrontier
+    return { nowMs, forced, ceiling: restoreTo.frontier }
   }
-  const forced = overdueUpTo(state, nowMs)
-  const until = { time: maxReleaseTime, order: Number.POSITIVE_INFINITY }
-  // A task of the stage that is behind is waited for no longer than anything else.
-  return { nowMs, forced, ceiling: compareCanonical(forced, until) > 0 ? forced : until }
+  return { nowMs, stallMaxMs, ceiling: { time: maxReleaseTime, order: Number.POSITIVE_INFINITY } }
 }
 
-/** The first event is released, whatever it waits for. */
+/** The first event may go, whatever it waits for. */
 export function isReleaseForced(state: TaskState, nowMs: number): boolean {
-  const { alignment } = state
-  if (alignment.held > heldMaxOf(state)) return true
-  return alignment.peek(releaseBounds(state, nowMs, Number.POSITIVE_INFINITY)) !== undefined
-}
-
-/** Events beyond this number are released although a source has not passed them; never where nothing may be released early. */
-function heldMaxOf({ isRestoring, holdMaxMs, options }: TaskState): number {
-  return isRestoring || !Number.isFinite(holdMaxMs) ? Number.POSITIVE_INFINITY : options.limits.heldMax
-}
-
-/** Up to where events were held for longer than they may be. */
-function overdueUpTo({ inputs, holdMaxMs, liveSinceMs }: TaskState, nowMs: number): CanonicalPosition {
-  let overdue: CanonicalPosition = initialFrontier
-  if (!Number.isFinite(holdMaxMs)) return overdue
-  for (const input of inputs) {
-    for (const event of longestHeld(input)) {
-      if (nowMs - Math.max(event.readAtMs, liveSinceMs) <= holdMaxMs) break
-      if (compareCanonical(event, overdue) > 0) overdue = event
-    }
-  }
-  return overdue
+  return state.alignment.peek(releaseBounds(state, nowMs, Number.POSITIVE_INFINITY)) !== undefined
 }
 
 function hasReadRestored({ inputs }: TaskState, target: TaskPosition): boolean {
@@ -108,11 +83,16 @@ function takeRestored(state: TaskState, events: readonly StageEvent[], nowMs: nu
   const { restoreTo } = state.options
   assert(restoreTo)
   if (events.length > 0) return batchOf(state, events, true)
-  if (!hasReadRestored(state, restoreTo)) return null
+  if (!hasReadRestored(state, restoreTo) || hasDroppedUpTo(state, restoreTo.frontier)) return null
   state.floor = restoreTo.frontier
   state.retentionWatermark = Math.max(state.retentionWatermark, restoreTo.retentionWatermark)
+  // What is folded again was counted when it was folded first.
+  const { late, early } = restoreTo.disorder ?? noDisorder
+  const { counts } = state.alignment
+  state.disorderBefore = { late: late - counts.late, early: early - counts.releasedEarly }
   state.isRestoring = false
-  state.liveSinceMs = nowMs
+  state.alignment.startWaiting(nowMs)
+  state.readAtMs = nowMs
   finishRestoredInputs(state)
   return batchOf(state, [], true)
 }

@@ -4,18 +4,18 @@ import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import type { StagePosition } from '../../schemas/wire/records.ts'
 import type { TaskPosition } from '../position.ts'
-import type { AlignmentCounts } from '../watermarks/alignment.ts'
+import type { AlignmentCounts, EarlyRelease } from '../watermarks/alignment.ts'
 import type { ReadingTask, WritingTask } from '../watermarks/progress-task.ts'
 import type { SourceFrontiers } from '../watermarks/source-frontiers.ts'
 import type { StageEvent } from './stage-event.ts'
 
 export interface TaskLimits {
-  /** An event waits this long beyond the declared disorder to be put in order; infinity for a replay, which must not guess. */
-  readonly holdMaxMs: number
   /**
-   * More events than this are not held: the first in order go. Where nothing may go early, tasks of the stage before that are ahead wait
-   * instead, from half of it on.
+   * An event waits this long beyond the declared disorder for sources that make no progress, summed over the stages; infinity for a replay,
+   * which must not guess.
    */
+  readonly holdMaxMs: number
+  /** More events than this are not held: the last in order are dropped and read again. The stage before waits from half of it on. */
   readonly heldMax: number
   /** An input with this many events read ahead is not fetched, unless they wait for more. */
   readonly readAheadMax: number
@@ -29,6 +29,8 @@ export interface TaskOptions {
   readonly partitions: number
   /** Tasks of the stage before: each is a source of the repartition topic. */
   readonly tasksBefore: number
+  /** When the task is opened, ms. */
+  readonly openedAtMs: number
   /** What this process hears on the repartition topic; null for the first stage. */
   readonly sourceFrontiers: SourceFrontiers | null
   readonly limits: TaskLimits
@@ -72,8 +74,11 @@ export interface TaskInput {
 export interface Task extends WritingTask, ReadingTask {
   readonly inputs: readonly TaskInput[]
   readonly counts: Readonly<AlignmentCounts>
-  /** Event time that everything has been read up to; infinity at the end of all inputs. */
-  readTime(): number
+  /** Of the held events: those that were dropped since too many were held, and are to be read again. */
+  readonly dropped: number
+  readonly lastEarly: EarlyRelease | null
+  /** It has read records within the time that a source without progress is waited for. */
+  isReading(nowMs: number): boolean
   /** What to fetch next; nothing of inputs that are far enough ahead, unless what was read waits for more. */
   wanted(nowMs: number): FetchFrom[]
   accept(fetched: FetchedPartition, round: number, nowMs: number): void

@@ -3,7 +3,7 @@
  * questions about it; the task is its only user.
  */
 import type { LogRecord } from '../../runtime/broker.ts'
-import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
+import { type CanonicalPosition, compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import type { InputPosition } from '../position.ts'
 import type { StageEvent } from './stage-event.ts'
@@ -42,6 +42,28 @@ export interface ReadInput extends InputOptions {
   /** Events that were read and not taken yet, in offset order; those before `from` are taken. */
   held: StageEvent[]
   from: number
+  /** Records with events that were dropped since too many were held (`overflow.ts`), in offset order. */
+  dropped: DroppedRange[]
+  /** What of a dropped range was not read again yet; null where none is being read. */
+  refill: DroppedRange | null
+  /** Offsets of dropped events that are repeated ones. */
+  readonly droppedRepeats: Set<number>
+}
+
+/** Records from an offset to another (exclusive) that hold dropped events. */
+export interface DroppedRange {
+  from: number
+  to: number
+  /** Greatest event time of valid events of the input before `from`. */
+  maxEventTime: number
+  /** The first of the dropped events in canonical order. */
+  first: CanonicalPosition
+}
+
+/** Where an input is resumed: the first record that is not done. Null where everything that was read is. */
+export interface Resume {
+  readonly resumeOffset: number
+  readonly maxEventTime: number
 }
 
 export function createTaskInput(options: InputOptions, { resumeOffset, maxEventTime }: InputPosition): ReadInput {
@@ -55,7 +77,8 @@ export function createTaskInput(options: InputOptions, { resumeOffset, maxEventT
     askedRound: 0,
     readAtMs: 0,
   }
-  return { ...options, nextOffset: resumeOffset, maxEventTime, lag: 0, isAtEnd: false, fetched, held: [], from: 0 }
+  const nothing = { held: [], from: 0, dropped: [], refill: null, droppedRepeats: new Set<number>() }
+  return { ...options, nextOffset: resumeOffset, maxEventTime, lag: 0, isAtEnd: false, fetched, ...nothing }
 }
 
 export function hasUnread({ fetched }: ReadInput): boolean {
@@ -80,9 +103,14 @@ export function oldestHeld(input: ReadInput): StageEvent | undefined {
   return input.held[input.from]
 }
 
-/** Some of the events that were read first and not taken yet: as many as a batch could well take. */
-export function longestHeld(input: ReadInput): readonly StageEvent[] {
-  return oldestHeld(input) ? input.held.slice(input.from, input.from + 1_000).filter(({ isTaken }) => !isTaken) : []
+export function resumeOf(input: ReadInput): Resume | null {
+  const oldest = oldestHeld(input)
+  let resume = oldest ? { resumeOffset: oldest.offset, maxEventTime: oldest.maxEventTimeBefore } : null
+  for (const range of [input.refill, input.dropped[0]]) {
+    if (!range || (resume && resume.resumeOffset <= range.from)) continue
+    resume = { resumeOffset: range.from, maxEventTime: range.maxEventTime }
+  }
+  return resume
 }
 
 /**

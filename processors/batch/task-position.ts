@@ -2,7 +2,7 @@
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { TaskPosition } from '../position.ts'
-import { oldestHeld } from './task-input.ts'
+import { resumeOf } from './task-input.ts'
 import type { TaskState } from './task-state.ts'
 
 export function positionOf(state: TaskState): TaskPosition {
@@ -10,13 +10,19 @@ export function positionOf(state: TaskState): TaskPosition {
     frontier: frontierOf(state),
     retentionWatermark: state.retentionWatermark,
     inputs: state.inputs.map((input) => {
-      const oldest = oldestHeld(input)
-      const resume = oldest
-        ? { resumeOffset: oldest.offset, maxEventTime: oldest.maxEventTimeBefore }
-        : { resumeOffset: input.nextOffset, maxEventTime: input.maxEventTime }
-      return { ...resume, nextOffset: input.nextOffset }
+      const { nextOffset, maxEventTime } = input
+      return { ...(resumeOf(input) ?? { resumeOffset: nextOffset, maxEventTime }), nextOffset }
     }),
+    ...disorderOf(state),
   }
+}
+
+/** While a restore is under way, that of the recovered position. */
+function disorderOf({ disorderBefore, isRestoring, alignment }: TaskState): Pick<TaskPosition, 'disorder'> {
+  const { counts } = alignment
+  const late = disorderBefore.late + (isRestoring ? 0 : counts.late)
+  const early = disorderBefore.early + (isRestoring ? 0 : counts.releasedEarly)
+  return late + early > 0 ? { disorder: { late, early } } : {}
 }
 
 /** The position never goes back behind the recovered one. */
@@ -36,9 +42,9 @@ export function slowestEventTime({ options, inputs, alignment, isRestoring, fact
   let slowest = alignment.minRetentionWatermark(idleFrom)
   for (const input of inputs) {
     if (!input.stream) continue
-    const oldest = oldestHeld(input)
-    const reached = oldest ? oldest.maxEventTimeBefore : input.maxEventTime
-    slowest = Math.min(slowest, oldest || !input.isAtEnd ? reached : Math.max(reached, idleFrom))
+    const resume = resumeOf(input)
+    const reached = resume ? resume.maxEventTime : input.maxEventTime
+    slowest = Math.min(slowest, resume || !input.isAtEnd ? reached : Math.max(reached, idleFrom))
   }
   return slowest
 }

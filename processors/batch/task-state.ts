@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
+import { type Disorder, noDisorder } from '../position.ts'
 import { stageInputs } from '../stage-inputs.ts'
 import { type Alignment, type AlignmentSource, createAlignment } from '../watermarks/alignment.ts'
 import { rawSourceOf } from '../watermarks/source-frontiers.ts'
@@ -17,21 +18,37 @@ export interface TaskState {
   readonly inputs: readonly ReadInput[]
   /** Holds what was read until every source has passed it. */
   readonly alignment: Alignment<StageEvent>
-  /** Longest time that an event is held for sources that are behind it; infinity where nothing may be released early. */
-  readonly holdMaxMs: number
+  /** Longest time that an event waits for a source that makes no progress; infinity where nothing may be released early. */
+  readonly stallMaxMs: number
   /** Longest time that any stage keeps facts. */
   readonly factsKeptMs: number
   /** Between the stored position and Kafka's committed one: folded again without publishing. */
   isRestoring: boolean
-  /** When the restore ended: what was read before could not be waited for. */
-  liveSinceMs: number
+  /** When records were last read, ms. */
+  readAtMs: number
+  /** When the task last came nearer to the end of a restore, or to what it is catching up to, ms. */
+  nearerAtMs: number
+  /** Events that were dropped since too many were held, and are read again. */
+  overflowed: number
+  /** Those of them that were read again. */
+  heldAgain: number
+  /** What the task is catching up to; null where it is not. */
+  catchUp: CatchUp | null
   /** The reported frontier never goes back behind the recovered one. */
   floor: CanonicalPosition
   retentionWatermark: number
+  /** Of the recovered position, without what the alignment had counted when the task became live. */
+  disorderBefore: Disorder
   /** Records rejected since the last batch. */
   rejections: RejectedRecord[]
   /** The position has moved since the last batch. */
   hasMoved: boolean
+}
+
+/** The ends of the inputs at a fetch, or at the first one after it that asked for the input: null until then. */
+export interface CatchUp {
+  readonly round: number
+  readonly ends: Array<number | null>
 }
 
 export function openTaskState(options: TaskOptions): TaskState {
@@ -43,12 +60,17 @@ export function openTaskState(options: TaskOptions): TaskState {
     inputs,
     alignment: openAlignment(options, inputs),
     // The bound is for an event's whole way through the pipeline; each stage gets an equal part of it.
-    holdMaxMs: limits.holdMaxMs / plan.stages.length + disorderMs,
+    stallMaxMs: limits.holdMaxMs / plan.stages.length + disorderMs,
     factsKeptMs: Math.max(...plan.stages.map(({ entity }) => entity.retentionMs)),
     isRestoring: restoreTo !== null,
-    liveSinceMs: Number.NEGATIVE_INFINITY,
+    readAtMs: options.openedAtMs,
+    nearerAtMs: Number.NEGATIVE_INFINITY,
+    overflowed: 0,
+    heldAgain: 0,
+    catchUp: null,
     floor: start.frontier,
     retentionWatermark: start.retentionWatermark,
+    disorderBefore: start.disorder ?? noDisorder,
     rejections: [],
     hasMoved: false,
   }

@@ -3,8 +3,10 @@
  * (`take`), each with the position that the task has once the batch is done. Synchronous and without a clock of its own; the batch loop
  * is its only caller.
  */
+import { hasCaughtUp, startCatchUp } from './catch-up.ts'
 import { acceptFetched } from './decode.ts'
 import { readTime, wantedFetches } from './fetch-plan.ts'
+import { acceptReread, isReread } from './reread.ts'
 import { isReleaseForced, takeBatch, takeMovedPosition } from './take-batch.ts'
 import type { Task, TaskOptions } from './task-contract.ts'
 import { openTaskState } from './task-state.ts'
@@ -20,9 +22,15 @@ export function createTask(options: TaskOptions): Task {
     partition,
     inputs,
     get held() {
-      return alignment.held
+      return alignment.held + state.overflowed - state.heldAgain
     },
     counts: alignment.counts,
+    get dropped() {
+      return state.overflowed - state.heldAgain
+    },
+    get lastEarly() {
+      return alignment.lastEarly
+    },
     get frontier() {
       return alignment.frontier
     },
@@ -34,7 +42,10 @@ export function createTask(options: TaskOptions): Task {
     },
     readTime: () => readTime(state),
     wanted: (nowMs) => wantedFetches(state, nowMs),
-    accept: (fetched, round, nowMs) => acceptFetched(state, fetched, round, nowMs),
+    accept(fetched, round, nowMs) {
+      if (isReread(state, fetched)) acceptReread(state, fetched, round, nowMs)
+      else acceptFetched(state, fetched, round, nowMs)
+    },
     take: (nowMs, bounds) => takeBatch(state, nowMs, bounds),
     takePosition: () => takeMovedPosition(state),
     // A restore takes what was read as soon as all of it is there.
@@ -51,7 +62,14 @@ export function createTask(options: TaskOptions): Task {
     topTime: () => alignment.top()?.time ?? Number.POSITIVE_INFINITY,
     endRound: alignment.endRound,
     watermark: alignment.watermark,
+    get heldBackAt() {
+      return alignment.heldBackAt
+    },
     isAtEnd: () => !state.isRestoring && alignment.isAtEnd(),
     idleUpTo: alignment.idleUpTo,
+    isReading: (nowMs) => nowMs - state.readAtMs <= state.stallMaxMs,
+    progressAtMs: (nowMs) => Math.max(state.nearerAtMs, alignment.blockingProgressMs(nowMs)),
+    startCatchUp: (round) => startCatchUp(state, round),
+    hasCaughtUp: () => hasCaughtUp(state),
   }
 }

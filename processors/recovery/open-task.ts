@@ -69,14 +69,16 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
   if (stored) requireStarts(options, stored)
   const restoreTo = isAhead(target, start) ? target : null
   if (!stored && restoreTo) await requireWindows(options, restoreTo)
+  const openedAtMs = clock.nowMs()
+  const place = { plan, stage, partition, partitions, tasksBefore, sourceFrontiers }
   return {
-    task: createTask({ plan, stage, partition, partitions, tasksBefore, limits, start, restoreTo, sourceFrontiers }),
+    task: createTask({ ...place, limits, start, restoreTo, openedAtMs }),
     store: taskStore,
     cache: createEntityCache(stage.entity.layout, { rowsMax: limits.cacheRowsMax }),
     fold: createFold(plan, stage),
     position: taskStore.position,
     newestTime: start.frontier.time,
-    positionTakenMs: clock.nowMs(),
+    positionTakenMs: openedAtMs,
   }
 }
 

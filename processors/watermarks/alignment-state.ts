@@ -32,7 +32,11 @@ export interface AlignmentOptions {
 export interface TaskReport {
   readonly offset: number
   readonly isIdle: boolean
-  /** Frontiers that an idle report covers, by source; empty where the task is not idle. */
+  /** Everything that was in Kafka when the task had observed `observed` was read and sent: what is covered stays so. */
+  readonly isCaughtUp: boolean
+  /** The task has come nearer to what it is waited for since its last report, or what it waits for itself has. */
+  readonly isAdvancing: boolean
+  /** Frontiers that the report covers, by source; empty where the task is neither idle nor caught up. */
   readonly observed: readonly Frontier[]
   /** Upper limit of an idle report: the task holds an event beyond it. Null where it holds none. */
   readonly idleUpTo: Frontier | null
@@ -45,6 +49,22 @@ export interface AlignmentCounts {
   releasedEarly: number
 }
 
+/** An event that was released early, and the first of the sources that had not passed it. */
+export interface EarlyRelease {
+  readonly time: number
+  readonly source: number
+  readonly input: number
+}
+
+/** What one fetch of an input found. */
+export interface FetchedEnd {
+  readonly round: number
+  /** Where reading stands after it. */
+  readonly nextOffset: number
+  /** End of the partition when it was answered. */
+  readonly end: number
+}
+
 export interface SourceState {
   readonly kind: 'raw' | 'task'
   readonly input: number
@@ -54,11 +74,18 @@ export interface SourceState {
   retentionWatermark: number
   /** Of a task: its latest report. */
   report: TaskReport
+  /** Of a task: what its latest caught-up report covers, by source. */
+  covered: readonly Frontier[]
+  /** When it last came nearer to what it is waited for, ms. */
+  progressAtMs: number
 }
 
 export interface InputState {
-  /** Last fetch that found the input at its end. */
+  /** Last fetch whose end was reached: everything was read that the partition had when this fetch was answered. */
   endRound: number
+  /** A later fetch and its end, which was not reached yet. Null at the end of the input. */
+  ahead: { readonly round: number; readonly end: number } | null
+  nextOffset: number
   isAtEnd: boolean
   isFinished: boolean
 }
@@ -78,6 +105,13 @@ export interface AlignmentState<T extends Aligned> {
   readonly rawSourceOf: (input: number) => number
   /** Greatest position that was released. */
   frontier: Frontier
+  /** Just before the event that was held back last, although every source had passed it. */
+  heldBackAt: Frontier
+  /** Nothing at or beyond it is released: events from there on were dropped and are read again. Null where none are. */
+  barrier: Frontier | null
+  /** Events that were read before it are waited for from then on, ms. */
+  waitsSinceMs: number
+  lastEarly: EarlyRelease | null
 }
 
 export function createAlignmentState<T extends Aligned>(
@@ -95,11 +129,23 @@ export function createAlignmentState<T extends Aligned>(
       disorderMs: source.kind === 'raw' ? source.disorderMs : 0,
       frontier: initialFrontier,
       retentionWatermark: Number.NEGATIVE_INFINITY,
-      report: { offset: -1, isIdle: false, observed: [], idleUpTo: null },
+      report: { offset: -1, isIdle: false, isCaughtUp: false, isAdvancing: false, observed: [], idleUpTo: null },
+      covered: [],
+      progressAtMs: Number.NEGATIVE_INFINITY,
     })),
-    inputs: Array.from({ length: inputCount }, () => ({ endRound: -1, isAtEnd: false, isFinished: false })),
+    inputs: Array.from({ length: inputCount }, () => ({
+      endRound: -1,
+      ahead: null,
+      nextOffset: -1,
+      isAtEnd: false,
+      isFinished: false,
+    })),
     firstTask: sources.findIndex(({ kind }) => kind === 'task'),
     rawSourceOf,
     frontier: start,
+    heldBackAt: start,
+    barrier: null,
+    waitsSinceMs: Number.NEGATIVE_INFINITY,
+    lastEarly: null,
   }
 }

@@ -1,11 +1,13 @@
 /** A binary heap of events in canonical order, smallest position on top. Holds the events of an alignment. */
-import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
+import { type CanonicalPosition, compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 
 export interface CanonicalHeap<T extends CanonicalPosition> {
   readonly size: number
   top(): T | undefined
   push(item: T): void
   pop(): T | undefined
+  /** Removes and returns all but the `keep` smallest. */
+  keepSmallest(keep: number): T[]
 }
 
 export function createCanonicalHeap<T extends CanonicalPosition>(): CanonicalHeap<T> {
@@ -49,6 +51,8 @@ export function createCanonicalHeap<T extends CanonicalPosition>(): CanonicalHea
     top: () => items[0],
     push,
     pop,
+    // In ascending order an array is a heap.
+    keepSmallest: (keep) => items.sort(compareCanonical).splice(keep),
   }
 }
 

@@ -5,7 +5,7 @@
  */
 import type { OutRecord } from '../../runtime/broker.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
-import type { SourceProgress } from '../../schemas/wire/records.ts'
+import type { SourceProgress, WatermarkRecord } from '../../schemas/wire/records.ts'
 import { type Frontier, laterOf } from './frontier.ts'
 import type { ProgressConsumer } from './progress-consumer.ts'
 import {
@@ -14,8 +14,9 @@ import {
   isReportDue,
   isReportPending,
   type ProgressReporter,
-  type ReportContext,
   report,
+  startCatchUp,
+  takeCaughtUp,
 } from './progress-report.ts'
 import type { ReadingTask, WritingTask } from './progress-task.ts'
 import { rawProgressOf, unreportedReaders } from './raw-progress.ts'
@@ -94,8 +95,12 @@ export function createProgressExchange(options: ProgressExchangeOptions): Progre
 
 function dueUpdate(state: ExchangeState, batch: BatchContext): ProgressUpdate | null {
   const { readers, sourceFrontiers, isAlone } = state
-  const context = reportContext(state, batch)
-  const tasks = state.tasks.filter((task) => !task.isRestoring && isReportDue(reporterOf(state, task), task, context))
+  const observed = withOwnWatermarks(state, sourceFrontiers.beforeFetch)
+  const tasks = state.tasks.filter((task) => {
+    const context = { ...batch, observed, progressAtMs: progressAtMs(state, task, batch.nowMs) }
+    if (!task.isRestoring) startCatchUp(reporterOf(state, task), task, context, sourceFrontiers.sources)
+    return isReportDue(reporterOf(state, task), task, context)
+  })
   const unreported = unreportedReaders(readers, sourceFrontiers)
   // The request is sent along with the first report, where this process has tasks that report.
   const requestsProgress = !state.hasRequestedProgress && (tasks.length > 0 || state.tasks.length === 0)
@@ -114,17 +119,38 @@ function reportUpdate(
   { tasks, readers, requestsProgress }: ProgressUpdate,
   batch: BatchContext,
 ): OutRecord[] {
-  const context = reportContext(state, batch)
-  const reports = tasks.map((task) => report(reporterOf(state, task), task, context))
+  const { frontiers, requests } = withOwnWatermarks(state, state.sourceFrontiers.beforeFetch)
+  const reports = tasks.map((task) => {
+    const progress = progressAtMs(state, task, batch.nowMs)
+    return report(reporterOf(state, task), task, {
+      ...batch,
+      observed: { frontiers, requests },
+      progressAtMs: progress,
+    })
+  })
   const raw = readers.flatMap((reader) => rawProgressOf(reader, state.sourceFrontiers.sources))
   const sources: SourceProgress[] = [...reports, ...raw]
-  const observed = reports.some(({ idle }) => idle) ? context.observed.frontiers : []
+  const observed = reports.some(({ idle }) => idle) ? frontiers : []
   state.hasRequestedProgress ||= requestsProgress
-  return watermarkRecords(
-    state.stage.repartitionOut!,
+  const records: WatermarkRecord[] = [
+    ...caughtUpRecords(state, tasks, reports),
     { kind: 'watermark', sources, observed, requestsProgress },
-    state.partitions,
-  )
+  ]
+  return records.flatMap((record) => watermarkRecords(state.stage.repartitionOut!, record, state.partitions))
+}
+
+/** One for each task that has caught up: every task has observed something of its own when it began to. */
+function caughtUpRecords(
+  state: ExchangeState,
+  tasks: readonly WritingTask[],
+  reports: readonly SourceProgress[],
+): WatermarkRecord[] {
+  return tasks.flatMap((task, i): WatermarkRecord[] => {
+    const observed = takeCaughtUp(reporterOf(state, task), task)
+    if (observed === null) return []
+    const source = { ...reports[i]!, idle: false, idleUpTo: null, caughtUp: true }
+    return [{ kind: 'watermark', sources: [source], observed, requestsProgress: false }]
+  })
 }
 
 function maxReleaseTime(
@@ -138,8 +164,11 @@ function maxReleaseTime(
   return task.frontier.time > time ? time : Number.POSITIVE_INFINITY
 }
 
-function reportContext(state: ExchangeState, batch: BatchContext): ReportContext {
-  return { ...batch, observed: withOwnWatermarks(state, state.sourceFrontiers.beforeFetch) }
+/** A task that is held back until another of its stage has read as far (`order.ts`) comes nearer with that one. */
+function progressAtMs({ tasks }: ExchangeState, task: WritingTask, nowMs: number): number {
+  const slowest = tasks.reduce((least, other) => (other.readTime() < least.readTime() ? other : least))
+  const isHeldBack = Number.isFinite(task.topTime()) && task.topTime() > slowest.readTime()
+  return Math.max(task.progressAtMs(nowMs), isHeldBack ? slowest.progressAtMs(nowMs) : Number.NEGATIVE_INFINITY)
 }
 
 /**

@@ -7,19 +7,30 @@ export interface ReportingTask {
   readonly partition: number
   /** See `TaskPosition`. */
   readonly retentionWatermark: number
+  readonly isRestoring: boolean
   /** The task sends nothing at or before this position any more, except late events. */
   watermark(): Frontier
+  /** Nor anything at or before this one: what comes behind it is held back for other tasks of the process. */
+  readonly heldBackAt: Frontier
   /** All that is to be had was read. */
   isAtEnd(): boolean
   /** Last fetch that found every input at its end. */
   endRound(): number
   /** Nothing at or before this position is held; null where nothing is. */
   idleUpTo(): Frontier | null
+  /** When the task, or one that it waits for, last came nearer to its end, ms. */
+  progressAtMs(nowMs: number): number
+  /** From now on the task asks itself whether it has done everything that its inputs had at this fetch. */
+  startCatchUp(round: number): void
+  hasCaughtUp(): boolean
 }
 
 /** A task that writes to a repartition topic. */
 export interface WritingTask extends ReportingTask {
-  readonly isRestoring: boolean
+  /** Event time that everything has been read up to; infinity at the end of all inputs. */
+  readTime(): number
+  /** Event time of the first event in order; infinity when none is held. */
+  topTime(): number
   readonly frontier: Frontier
 }
 
@@ -34,7 +45,7 @@ export interface RawReader {
 }
 
 export interface ReadingTask extends RawReader {
+  /** Events that wait, with those that were dropped and are read again. */
   readonly held: number
-  /** Event time of the first event in order; infinity when none is held. */
   topTime(): number
 }

@@ -26,5 +26,7 @@ export function rawProgressOf({ stage, partition, inputs }: RawReader, sources: 
     retentionWatermark: null,
     idle: false,
     idleUpTo: null,
+    caughtUp: false,
+    advancing: false,
   }))
 }

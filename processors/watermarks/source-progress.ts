@@ -1,17 +1,45 @@
 /**
- * Decides whether a source can still send something before a held event. Pure predicates on the state of an alignment, called by
- * `alignment.ts` for the first event in order.
+ * Decides whether a source can still send something before a held event, and whether it is worth waiting for. Pure predicates on the state
+ * of an alignment, called by `alignment.ts` for the first event in order.
  */
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { Aligned, AlignmentState, SourceState } from './alignment-state.ts'
-import { isCovered } from './frontier.ts'
+import { type Frontier, isCovered } from './frontier.ts'
 
 /** No source can send an earlier event any more, or the event is late and has nothing to wait for. */
 export function isDue<T extends Aligned>(state: AlignmentState<T>, event: T, nowMs: number): boolean {
-  if (isCovered(event, state.frontier)) return true
+  return isCovered(event, state.frontier) || firstBlocking(state, event, nowMs) < 0
+}
+
+/** Every source that can still send an earlier event has made no progress for this long, while the event waited. */
+export function isStalled<T extends Aligned>(
+  state: AlignmentState<T>,
+  event: T,
+  nowMs: number,
+  stallMaxMs: number,
+): boolean {
+  if (!Number.isFinite(stallMaxMs)) return false
+  const waitsSinceMs = Math.max(event.readAtMs, state.waitsSinceMs)
+  return state.sources.every(
+    (source, i) =>
+      nowMs - Math.max(waitsSinceMs, source.progressAtMs) > stallMaxMs || hasPassed(state, i, event, nowMs),
+  )
+}
+
+/** The first source that can still send an earlier event; −1 where none can. */
+export function firstBlocking<T extends Aligned>(state: AlignmentState<T>, event: T, nowMs: number): number {
   const { sources } = state
-  for (let i = 0; i < sources.length; i++) if (!hasPassed(state, i, event, nowMs)) return false
-  return true
+  for (let i = 0; i < sources.length; i++) if (!hasPassed(state, i, event, nowMs)) return i
+  return -1
+}
+
+/** When one of the sources that the event waits for last made progress; −infinity where it waits for none. */
+export function blockingProgressMs<T extends Aligned>(state: AlignmentState<T>, event: T, nowMs: number): number {
+  let latest = Number.NEGATIVE_INFINITY
+  state.sources.forEach(({ progressAtMs }, i) => {
+    if (progressAtMs > latest && !hasPassed(state, i, event, nowMs)) latest = progressAtMs
+  })
+  return latest
 }
 
 /** The event waits for a source of this input. */
@@ -45,15 +73,22 @@ function hasPassed<T extends Aligned>(state: AlignmentState<T>, index: number, e
 }
 
 /** A task sends in canonical order, so each of its events moves its frontier. */
-function hasTaskPassed<T extends Aligned>(
-  state: AlignmentState<T>,
-  { input, frontier, report }: SourceState,
-  event: T,
-): boolean {
-  if (isCovered(event, frontier)) return true
+function hasTaskPassed<T extends Aligned>(state: AlignmentState<T>, source: SourceState, event: T): boolean {
+  const { frontier, report, covered } = source
+  if (isCovered(event, frontier) || isObserved(state, source, event, covered)) return true
   if (!report.isIdle || (report.idleUpTo !== null && compareCanonical(event, report.idleUpTo) > 0)) return false
+  return isObserved(state, source, event, report.observed)
+}
+
+/** The task had observed the event, or that it was read, before it came to the end of its inputs. */
+function isObserved<T extends Aligned>(
+  state: AlignmentState<T>,
+  { input }: SourceState,
+  event: T,
+  frontiers: readonly Frontier[],
+): boolean {
   const isFromTask = input === event.input
-  const observed = report.observed[isFromTask ? event.source - state.firstTask : state.rawSourceOf(event.input)]
+  const observed = frontiers[isFromTask ? event.source - state.firstTask : state.rawSourceOf(event.input)]
   if (observed === undefined) return false
   // Of a raw input the next offset is reported in place of an event time.
   return isFromTask ? isCovered(event, observed) : event.offset < observed.time

@@ -27,9 +27,22 @@ export interface Reason {
 /** What a process adds to its own readiness. */
 export interface Readiness {
   /** Why it is not ready yet, and what the answer holds beside the status once it is. */
-  readonly state: () => { readonly reasons: readonly Reason[]; readonly details: Readonly<Record<string, unknown>> }
+  readonly state: () => ReadinessState
   /** JSON schemas of the details. */
   readonly schemas: Readonly<Record<string, object>>
+}
+
+export interface ReadinessState {
+  readonly reasons: readonly Reason[]
+  /** It is at work, but an operator should know these. */
+  readonly degraded?: readonly Reason[]
+  readonly details: Readonly<Record<string, unknown>>
+}
+
+/** Answered with 200: an orchestrator keeps sending requests. */
+export interface DegradedResponse {
+  readonly status: 'degraded'
+  readonly reasons: readonly Reason[]
 }
 
 export interface HealthOptions {
@@ -59,6 +72,8 @@ export const listOf = (properties: Readonly<Record<string, object>>) => ({
   items: { type: 'object', required: Object.keys(properties), additionalProperties: false, properties },
 })
 
+const reasonsSchema = listOf({ part: text, reason: text })
+
 const liveSchema = {
   operationId: 'live',
   tags: ['process'],
@@ -71,9 +86,11 @@ const readySchema = (details: Readonly<Record<string, object>>) => ({
   tags: ['process'],
   summary: 'Whether the process is ready: at work, with all it depends on.',
   response: {
-    200: answer('It is.', bodyOf('ready', details)),
+    200: answer('It is; degraded: it is at work, but results may be wrong, for these reasons.', {
+      anyOf: [bodyOf('ready', details), bodyOf('degraded', { reasons: reasonsSchema, ...details })],
+    }),
     503: answer('It is not, for these reasons.', {
-      anyOf: [bodyOf('not ready', { reasons: listOf({ part: text, reason: text }) }), { $ref: 'failure#' }],
+      anyOf: [bodyOf('not ready', { reasons: reasonsSchema }), { $ref: 'failure#' }],
     }),
   },
 })
@@ -87,10 +104,11 @@ export function healthRoutes(options: HealthOptions) {
 
     server.get('/health/ready', { schema: readySchema(readiness?.schemas ?? {}) }, async (_, reply) => {
       const failed = (await Promise.all(checks.map((check) => check()))).filter((reason) => reason !== null)
-      const { reasons: own, details } = readiness?.state() ?? { reasons: [], details: {} }
+      const { reasons: own, degraded = [], details } = readiness?.state() ?? { reasons: [], details: {} }
       const stopping = isStopping() ? [{ part: 'process', reason: 'it is stopping' }] : []
       const reasons = [...stopping, ...own, ...failed]
       if (reasons.length > 0) return reply.code(503).send({ status: 'not ready', reasons } satisfies NotReadyResponse)
+      if (degraded.length > 0) return { status: 'degraded', reasons: degraded, ...details }
       return { status: 'ready', ...details }
     })
   }

@@ -155,6 +155,8 @@ interface WatermarkFields {
     readonly idle: boolean
     readonly until: CanonicalPosition | null
     readonly horizon: number | null
+    readonly caughtUp: boolean
+    readonly advancing: boolean
   }>
   readonly heard: readonly CanonicalPosition[]
   readonly asks: boolean
@@ -198,9 +200,11 @@ function watermarkSchema(name: string, namespace: string): AvroSchema {
       idle: 'boolean',
       until: ['null', position],
       horizon: ['null', instant],
+      caughtUp: 'boolean',
+      advancing: 'boolean',
     },
     undefined,
-    { order: -1, until: null, horizon: null },
+    { order: -1, until: null, horizon: null, caughtUp: false, advancing: false },
   )
   return record(
     name,

@@ -29,7 +29,8 @@ export interface WatermarkRecord {
   readonly sources: readonly SourceProgress[]
   /**
    * By source: the watermark that was observed of each before the idle tasks of this record last polled and found their inputs at their
-   * end. Nothing before these positions was missed. Empty where none is idle.
+   * end, or before the fetch whose end the caught-up tasks have reached. Nothing before these positions was missed. Empty where none is
+   * idle or caught up.
    */
   readonly observed: readonly CanonicalPosition[]
   /** The sender has begun to read: all idle tasks report again. */
@@ -54,6 +55,10 @@ export interface SourceProgress {
   readonly idle: boolean
   /** ... up to this position, beyond which the task holds events; null where it holds none. */
   readonly idleUpTo: CanonicalPosition | null
+  /** The task has sent everything that was in Kafka when it had observed `observed`, although it may not be at the end of its inputs. */
+  readonly caughtUp: boolean
+  /** The task, or one that it waits for, has come nearer to its end since its last report: it is worth waiting for. */
+  readonly advancing: boolean
 }
 
 /** Input position from which a stage's values can be folded again: all facts before these offsets, up to the event in canonical order. */

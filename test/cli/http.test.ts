@@ -12,19 +12,24 @@ import { compile } from '../../schemas/plan/compile.ts'
 
 const plan = compile(cardFraud)
 const [customer, terminal] = plan.stages
-type Tasks = ReturnType<HttpOptions['worker']['state']>['tasks']
+type State = ReturnType<HttpOptions['worker']['state']>
+type Tasks = State['tasks']
+type Early = State['early']
 
 function task(stage = customer!, partition = 0, isRestoring = false): Tasks[number] {
   return { stage, partition, isRestoring } as Tasks[number]
 }
 
 function serverWith(
-  options: { tasks?: Tasks; checks?: HealthCheck[]; reader?: FeatureReader; isStopping?: boolean } & Pick<
-    Partial<HttpOptions>,
-    'deadlineAfter'
-  > = {},
+  options: {
+    tasks?: Tasks
+    checks?: HealthCheck[]
+    reader?: FeatureReader
+    isStopping?: boolean
+    early?: Early
+  } & Pick<Partial<HttpOptions>, 'deadlineAfter'> = {},
 ) {
-  const { tasks = [task()], checks = [], isStopping = false, deadlineAfter } = options
+  const { tasks = [task()], checks = [], isStopping = false, early = null, deadlineAfter } = options
   const errors: string[] = []
   const registry = new Registry()
   new Counter({ name: 'millrace_test_total', help: 'A count.', registers: [registry] }).inc(3)
@@ -36,7 +41,7 @@ function serverWith(
     nowMs: () => 0,
     producer: { send: async () => undefined },
     partitionsOf: () => 4,
-    worker: { state: () => ({ tasks, isReady: true }) },
+    worker: { state: () => ({ tasks, isReady: true, early }) },
     checks,
     isStopping: () => isStopping,
     ...(deadlineAfter ? { deadlineAfter } : {}),
@@ -66,6 +71,16 @@ describe('health', () => {
       { stage: 'terminal', partition: 3 },
     ]
     expect([answer.status, answer.json()]).toEqual([200, { status: 'ready', tasks }])
+  })
+
+  test('degraded while early releases are recent, which an orchestrator takes for ready', async () => {
+    const early = { events: 3, lastMs: -60_000, sentence: 'An event was released early.' }
+    const answer = await serverWith({ early }).get('/health/ready')
+    const reasons = [{ part: 'order', reason: '3 released early; the last: An event was released early.' }]
+    const tasks = [{ stage: 'customer', partition: 0 }]
+    expect([answer.status, answer.json()]).toEqual([200, { status: 'degraded', reasons, tasks }])
+    const later = await serverWith({ early: { ...early, lastMs: -3_600_000 } }).get('/health/ready')
+    expect(later.json()).toEqual({ status: 'ready', tasks })
   })
 
   test('not ready while no task is open', async () => {

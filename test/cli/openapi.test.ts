@@ -156,7 +156,11 @@ async function described(
     log,
     nowMs: () => reached,
     worker: {
-      state: () => ({ tasks: [{ stage: shops.stages[0]!, partition: 0, isRestoring: false }] as never, isReady: true }),
+      state: () => ({
+        tasks: [{ stage: shops.stages[0]!, partition: 0, isRestoring: false }] as never,
+        isReady: true,
+        early: null,
+      }),
     },
     checks: [],
     isStopping: () => more.isStopping ?? false,

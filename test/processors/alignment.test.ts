@@ -1,6 +1,11 @@
 /** Alignment: when an event is released, source by source; fetch numbers and times are arguments. */
 import { describe, expect, test } from 'vitest'
-import { type Aligned, type AlignmentSource, createAlignment } from '../../processors/watermarks/alignment.ts'
+import {
+  type Aligned,
+  type AlignmentSource,
+  createAlignment,
+  type TaskReport,
+} from '../../processors/watermarks/alignment.ts'
 import { initialFrontier } from '../../processors/watermarks/frontier.ts'
 
 type Sources = ReadonlyArray<{ readonly kind: 'raw'; readonly disorderMs: number } | { readonly kind: 'task' }>
@@ -38,7 +43,15 @@ function aligned(sources: Sources, start = initialFrontier) {
       offset: offset++,
       ...rest,
     })
-    alignment.advance(source, { time, order })
+    alignment.advance(source, { time, order }, nowMs)
+  }
+  /** The fetch of this round has left so many records unread. */
+  function fetched(input: number, round: number, left: number): void {
+    alignment.observeFetch(input, { round, nextOffset: 0, end: left }, nowMs)
+  }
+  function report(source: number, rest: Partial<TaskReport> & { readonly offset: number }): void {
+    const nothing = { isIdle: false, isCaughtUp: false, isAdvancing: false, observed: [], idleUpTo: null }
+    alignment.observeReport(source, { ...nothing, ...rest }, nowMs)
   }
   /** Releases what may be released and returns the names in order. */
   function released(bounds: Parameters<typeof alignment.peek>[0] = { nowMs }): string[] {
@@ -49,6 +62,8 @@ function aligned(sources: Sources, start = initialFrontier) {
   return {
     alignment,
     push,
+    fetched,
+    report,
     released,
     at: (ms: number) => {
       nowMs = ms
@@ -77,33 +92,33 @@ describe('raw inputs', () => {
   })
 
   test('are released when a fetch that began after they were read found the other sources at their end', () => {
-    const { alignment, push, released } = aligned([raw(), raw()])
-    alignment.observeFetch(1, 1, true)
+    const { alignment, push, released, fetched } = aligned([raw(), raw()])
+    fetched(1, 1, 0)
     push('a', 0, 10, { round: 1 })
     expect(released()).toEqual([])
     expect(alignment.isWaitingForEnd(0)).toBe(true)
-    alignment.observeFetch(1, 2, true)
+    fetched(1, 2, 0)
     expect(released()).toEqual(['a'])
   })
 
   test('wait for a source that was found with more to read', () => {
-    const { alignment, push, released } = aligned([raw(), raw()])
+    const { alignment, push, released, fetched } = aligned([raw(), raw()])
     push('a', 0, 10)
-    alignment.observeFetch(1, 2, false)
+    fetched(1, 2, 1)
     expect(released()).toEqual([])
     expect(alignment.isAtEnd()).toBe(false)
   })
 
   test('wait for the declared disorder of their own source: in event time, or in processing time at its end', () => {
-    const { alignment, push, released, at } = aligned([raw(5)])
+    const { alignment, push, released, at, fetched } = aligned([raw(5)])
     push('a', 0, 10)
     push('b', 0, 15)
     expect(released()).toEqual(['a'])
     // The source is not at its end, so no fetch could confirm it.
     expect(alignment.isWaitingForEnd(0)).toBe(false)
-    alignment.observeFetch(0, 1, true)
+    fetched(0, 1, 0)
     expect(alignment.isWaitingForEnd(0)).toBe(true)
-    alignment.observeFetch(0, 2, true)
+    fetched(0, 2, 0)
     expect(alignment.isWaitingForEnd(0)).toBe(false)
     at(4)
     expect(released()).toEqual([])
@@ -125,20 +140,20 @@ describe('tasks as sources', () => {
   test('have passed an event when their frontier is at or beyond it', () => {
     const { alignment, push, released } = aligned([task, task])
     push('a', 0, 10, { order: 5 })
-    alignment.advance(1, justBefore(10))
+    alignment.advance(1, justBefore(10), 0)
     expect(released()).toEqual([])
-    alignment.advance(1, { time: 10, order: 4 })
+    alignment.advance(1, { time: 10, order: 4 }, 0)
     expect(released()).toEqual([])
-    alignment.advance(1, { time: 10, order: 5 })
+    alignment.advance(1, { time: 10, order: 5 }, 0)
     expect(released()).toEqual(['a'])
   })
 
   test('that are idle have passed the events at or before the frontier that they had observed of the sender', () => {
-    const { alignment, push, released } = aligned([task, task])
+    const { push, released, report } = aligned([task, task])
     push('a', 0, 10, { order: 1 })
     push('b', 0, 10, { order: 2 })
     const reports = (offset: number, order: number) =>
-      alignment.observeReport(1, {
+      report(1, {
         offset,
         isIdle: true,
         observed: [{ time: 10, order }, justBefore(99), justBefore(99)],
@@ -153,24 +168,24 @@ describe('tasks as sources', () => {
   })
 
   test('that send an event are no longer idle; reports that are read again change nothing', () => {
-    const { alignment, push, released } = aligned([task, task])
+    const { push, released, report } = aligned([task, task])
     const observed = [justBefore(99), justBefore(99), justBefore(99)]
     push('a', 0, 10, { offset: 5 })
-    alignment.observeReport(1, { offset: 6, isIdle: true, observed, idleUpTo: null })
-    alignment.observeReport(1, { offset: 7, isIdle: false, observed: [], idleUpTo: null })
-    alignment.observeReport(1, { offset: 6, isIdle: true, observed, idleUpTo: null })
+    report(1, { offset: 6, isIdle: true, observed, idleUpTo: null })
+    report(1, { offset: 7, isIdle: false, observed: [], idleUpTo: null })
+    report(1, { offset: 6, isIdle: true, observed, idleUpTo: null })
     expect(released()).toEqual([])
-    alignment.observeReport(1, { offset: 8, isIdle: true, observed, idleUpTo: null })
-    alignment.observeReport(1, { offset: 7, isIdle: false, observed: [], idleUpTo: null })
+    report(1, { offset: 8, isIdle: true, observed, idleUpTo: null })
+    report(1, { offset: 7, isIdle: false, observed: [], idleUpTo: null })
     expect(released()).toEqual(['a'])
   })
 
   test('must have observed how far a raw topic was read before an event of it is released', () => {
-    const { alignment, push, released } = aligned([raw(), task])
+    const { push, released, fetched, report } = aligned([raw(), task])
     push('a', 0, 10, { offset: 3 })
-    alignment.observeFetch(0, 2, true)
+    fetched(0, 2, 0)
     const reports = (offset: number, next: number) =>
-      alignment.observeReport(1, {
+      report(1, {
         offset,
         isIdle: true,
         observed: [justBefore(99), { time: next, order: 0 }],
@@ -183,10 +198,10 @@ describe('tasks as sources', () => {
   })
 
   test('that are idle up to a position have passed the events up to there', () => {
-    const { alignment, push, released } = aligned([task, task])
+    const { push, released, report } = aligned([task, task])
     push('a', 0, 10)
     push('b', 0, 20)
-    alignment.observeReport(1, {
+    report(1, {
       offset: 6,
       isIdle: true,
       observed: [justBefore(99), justBefore(99)],
@@ -196,17 +211,17 @@ describe('tasks as sources', () => {
   })
 
   test('move the watermark of their reader up to the slowest of them, idle or not, and not beyond a held event', () => {
-    const { alignment, push, released } = aligned([task, task])
+    const { alignment, push, released, report } = aligned([task, task])
     expect(alignment.idleUpTo()).toBeNull()
-    alignment.advance(0, justBefore(50))
+    alignment.advance(0, justBefore(50), 0)
     expect(alignment.watermark()).toEqual(initialFrontier)
-    alignment.advance(1, justBefore(40))
+    alignment.advance(1, justBefore(40), 0)
     expect(alignment.watermark()).toEqual(justBefore(40))
-    alignment.observeReport(1, { offset: 1, isIdle: true, observed: [justBefore(45), justBefore(40)], idleUpTo: null })
+    report(1, { offset: 1, isIdle: true, observed: [justBefore(45), justBefore(40)], idleUpTo: null })
     expect(alignment.watermark()).toEqual(justBefore(40))
     push('a', 0, 55, { order: 7 })
-    alignment.advance(1, justBefore(70))
-    alignment.advance(0, justBefore(80))
+    alignment.advance(1, justBefore(70), 0)
+    alignment.advance(0, justBefore(80), 0)
     expect(alignment.idleUpTo()).toEqual({ time: 55, order: 6 })
     expect(alignment.watermark()).toEqual({ time: 55, order: 6 })
     expect(released()).toEqual(['a'])
@@ -215,16 +230,16 @@ describe('tasks as sources', () => {
 
   test('limit the retention watermark by the slowest of them; an idle one only down to a floor', () => {
     const idle = { offset: 1, isIdle: true, observed: [], idleUpTo: null }
-    const { alignment } = aligned([task, task])
+    const { alignment, report } = aligned([task, task])
     expect(alignment.minRetentionWatermark(0)).toBe(Number.NEGATIVE_INFINITY)
     alignment.observeRetentionWatermark(0, 100)
     expect(alignment.minRetentionWatermark(0)).toBe(Number.NEGATIVE_INFINITY)
-    alignment.observeReport(1, idle)
+    report(1, idle)
     expect(alignment.minRetentionWatermark(70)).toBe(70)
     alignment.observeRetentionWatermark(1, 40)
     expect(alignment.minRetentionWatermark(0)).toBe(40)
     expect(alignment.minRetentionWatermark(60)).toBe(60)
-    alignment.observeReport(1, { ...idle, offset: 2, isIdle: false })
+    report(1, { ...idle, offset: 2, isIdle: false })
     expect(alignment.minRetentionWatermark(60)).toBe(40)
     // It never decreases.
     alignment.observeRetentionWatermark(1, 30)
@@ -239,8 +254,8 @@ describe('order', () => {
     push('d', 1, 20, { order: 100 })
     push('b', 0, 20, { order: 1 })
     push('a', 0, 10, { order: 0 })
-    alignment.advance(0, justBefore(200))
-    alignment.advance(1, justBefore(200))
+    alignment.advance(0, justBefore(200), 0)
+    alignment.advance(1, justBefore(200), 0)
     expect(released()).toEqual(['a', 'b', 'c', 'd'])
     expect(alignment.frontier).toEqual({ time: 20, order: 100 })
     expect(alignment.counts).toEqual({ late: 0, releasedEarly: 0 })
@@ -259,13 +274,57 @@ describe('order', () => {
     expect(alignment.held).toBe(1)
   })
 
+  test('a source that makes no progress is not waited for, and what goes then is counted; one that does is', () => {
+    const { alignment, push, report, released, at } = aligned([task, task, task])
+    push('a', 0, 10)
+    alignment.advance(1, justBefore(100), 0)
+    at(1_000)
+    report(2, { offset: 1, isAdvancing: true })
+    at(1_900)
+    const bounds = { stallMaxMs: 1_000 }
+    expect(released({ nowMs: 2_000, ...bounds })).toEqual([])
+    expect(released({ nowMs: 2_001, stallMaxMs: Number.POSITIVE_INFINITY })).toEqual([])
+    expect(released({ nowMs: 2_001, ...bounds })).toEqual(['a'])
+    expect(alignment.counts).toEqual({ late: 0, releasedEarly: 1 })
+    expect(alignment.lastEarly).toEqual({ time: 10, source: 2, input: 0 })
+    // The next one waits for as long, since it was read later.
+    push('b', 0, 20)
+    expect(released({ nowMs: 2_900, ...bounds })).toEqual([])
+    expect(released({ nowMs: 2_901, ...bounds })).toEqual(['b'])
+  })
+
+  test('what a caught-up report covers stays covered, whatever the task sends afterwards', () => {
+    const { push, report, released } = aligned([task, task])
+    push('a', 0, 10)
+    report(1, { offset: 1, isCaughtUp: true, observed: [justBefore(11), justBefore(0)] })
+    push('b', 1, 5)
+    report(1, { offset: 2 })
+    push('c', 0, 20)
+    expect(released()).toEqual(['b', 'a'])
+  })
+
+  test('dropped events hold back what comes behind the first of them, and the watermark', () => {
+    const { alignment, push, released } = aligned([task])
+    for (const [i, name] of ['a', 'b', 'c', 'd'].entries()) push(name, 0, 10 * (i + 1))
+    expect(alignment.drop(2).map(({ name }) => name)).toEqual(['c', 'd'])
+    alignment.setBarrier({ time: 30, order: 0 })
+    expect(alignment.isBehindBarrier()).toBe(false)
+    expect(released()).toEqual(['a', 'b'])
+    expect(alignment.isBehindBarrier()).toBe(true)
+    expect(alignment.watermark()).toEqual({ time: 30, order: -1 })
+    push('e', 0, 50)
+    expect(released()).toEqual([])
+    alignment.setBarrier(null)
+    expect(released()).toEqual(['e'])
+  })
+
   test('a forced position releases early and counts it; a ceiling holds back events that are due', () => {
     const { alignment, push, released } = aligned([raw(), raw()])
     push('a', 0, 10)
     push('b', 0, 20)
     expect(released({ nowMs: 0, forced: { time: 10, order: 0 } })).toEqual(['a'])
     expect(alignment.counts).toEqual({ late: 0, releasedEarly: 1 })
-    alignment.advance(1, justBefore(100))
+    alignment.advance(1, justBefore(100), 0)
     expect(released({ nowMs: 0, ceiling: { time: 19, order: 0 } })).toEqual([])
     expect(released({ nowMs: 0, ceiling: { time: 20, order: 0 } })).toEqual(['b'])
   })

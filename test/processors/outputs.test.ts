@@ -105,7 +105,16 @@ const beforeAll = Date.parse('0001-01-01T00:00:00Z') - 1
 
 test('watermark records tell every partition the progress of the tasks; before its first event a task is dated before all instants', () => {
   const sources = [
-    { source: 0, watermark: at(9), order: 7, retentionWatermark: at(8), idle: false, idleUpTo: null },
+    {
+      source: 0,
+      watermark: at(9),
+      order: 7,
+      retentionWatermark: at(8),
+      idle: false,
+      idleUpTo: null,
+      caughtUp: true,
+      advancing: false,
+    },
     {
       source: 2,
       watermark: Number.NEGATIVE_INFINITY,
@@ -113,6 +122,8 @@ test('watermark records tell every partition the progress of the tasks; before i
       retentionWatermark: Number.NEGATIVE_INFINITY,
       idle: true,
       idleUpTo: { time: Number.NEGATIVE_INFINITY, order: -1 },
+      caughtUp: false,
+      advancing: true,
     },
   ]
   const observed = [

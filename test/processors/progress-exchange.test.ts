@@ -23,9 +23,15 @@ function writer(partition: number, rest: Partial<WritingTask> = {}): WritingTask
     frontier: at(50),
     retentionWatermark: 40,
     watermark: () => at(50),
+    heldBackAt: initialFrontier,
     isAtEnd: () => true,
     endRound: () => 1,
     idleUpTo: () => null,
+    readTime: () => Number.POSITIVE_INFINITY,
+    topTime: () => Number.POSITIVE_INFINITY,
+    progressAtMs: () => Number.NEGATIVE_INFINITY,
+    startCatchUp: () => undefined,
+    hasCaughtUp: () => false,
     ...rest,
   }
 }
@@ -64,7 +70,7 @@ function decoded({ value }: Pick<OutRecord, 'value'>): WatermarkRecord {
   return record
 }
 
-const context = { isSending: false, answeredRound: 1 }
+const context = { isSending: false, answeredRound: 1, nowMs: 0, advancingEveryMs: 1_000 }
 
 /** What the exchange sends in this batch; null where nothing is due. */
 function sent(exchange: ProgressExchange, batch = context): WatermarkRecord | null {
@@ -90,6 +96,47 @@ describe('tasks that write to the topic', () => {
     ] satisfies Array<Partial<SourceProgress>>)
     expect(record.observed.slice(0, 2)).toEqual([at(50), at(60, 3)])
     expect(exchange.dueUpdate(context)).toBeNull()
+  })
+
+  test('report what they have caught up with in a record of its own, before the others', () => {
+    const rounds: number[] = []
+    let hasCaughtUp = false
+    const busy = writer(0, {
+      isAtEnd: () => false,
+      hasCaughtUp: () => hasCaughtUp,
+      startCatchUp: (round) => rounds.push(round),
+    })
+    const { exchange, sourceFrontiers } = exchangeOf([busy])
+    sourceFrontiers.observe(1, at(80))
+    sourceFrontiers.setCaughtUp()
+    exchange.startRound()
+    sent(exchange)
+    expect(rounds).toEqual([1])
+    hasCaughtUp = true
+    sourceFrontiers.observe(1, at(90))
+    const update = exchange.dueUpdate(context)!
+    const records = exchange.report(update, context).map(decoded)
+    // In both partitions each; what was observed later is not covered.
+    expect(records.map(({ sources, observed }) => [sources[0]!.caughtUp, observed[1]])).toEqual([
+      [true, at(80)],
+      [true, at(80)],
+      [false, undefined],
+      [false, undefined],
+    ])
+  })
+
+  test('say that they advance while another of the process holds them back, and that one does', () => {
+    const held = writer(0, { isAtEnd: () => false, topTime: () => 90, readTime: () => 95 })
+    const behind = writer(1, { isAtEnd: () => false, readTime: () => 60, progressAtMs: () => 1_500 })
+    const { exchange } = exchangeOf([held, behind])
+    sent(exchange)
+    expect(
+      sent(exchange, { ...context, nowMs: 1_999 })?.sources.map(({ source, advancing }) => [source, advancing]),
+    ).toEqual([
+      [0, true],
+      [1, true],
+    ])
+    expect(sent(exchange, { ...context, nowMs: 9_000 })).toBeNull()
   })
 
   test('do not report while they restore their state', () => {

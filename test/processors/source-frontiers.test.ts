@@ -73,7 +73,7 @@ test('without news the observed progress stays the same value, so that nothing i
 
 test('a watermark record moves the frontiers of its sources, and its request is counted', () => {
   const frontiers = createSourceFrontiers(2, 1)
-  const progress = { retentionWatermark: null, idle: false, idleUpTo: null }
+  const progress = { retentionWatermark: null, idle: false, idleUpTo: null, caughtUp: false, advancing: false }
   observeWatermark(
     {
       kind: 'watermark',

@@ -38,6 +38,7 @@ function open(
     partitions: 1,
     tasksBefore: 0,
     sourceFrontiers: null,
+    openedAtMs: 0,
     limits: { ...limits, ...own },
     start,
     restoreTo,

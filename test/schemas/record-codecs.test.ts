@@ -49,6 +49,8 @@ const sourceProgress = fc.record({
   retentionWatermark: fc.option(time),
   idle: fc.boolean(),
   idleUpTo: fc.option(repartitionPosition),
+  caughtUp: fc.boolean(),
+  advancing: fc.boolean(),
 })
 
 function fieldValue({ kind, optional }: FieldPlan): fc.Arbitrary<FieldValue> {

@@ -96,9 +96,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'processors/batch/task-position.ts',
-        find: '{ resumeOffset: input.nextOffset, maxEventTime: input.maxEventTime }\n      return { ...resume, nextOffset: input.nextOffset }',
+        find: 'return { ...(resumeOf(input) ?? { resumeOffset: nextOffset, maxEventTime }), nextOffset }',
         replace:
-          '{ resumeOffset: input.nextOffset + 1, maxEventTime: input.maxEventTime }\n      return { ...resume, nextOffset: input.nextOffset + 1 }',
+          'return { ...(resumeOf(input) ?? { resumeOffset: nextOffset + 1, maxEventTime }), nextOffset: nextOffset + 1 }',
       },
     ],
   },
@@ -107,9 +107,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'processors/batch/task-position.ts',
-        find: '{ resumeOffset: input.nextOffset, maxEventTime: input.maxEventTime }\n      return { ...resume, nextOffset: input.nextOffset }',
+        find: 'return { ...(resumeOf(input) ?? { resumeOffset: nextOffset, maxEventTime }), nextOffset }',
         replace:
-          '{ resumeOffset: Math.max(0, input.nextOffset - 1), maxEventTime: input.maxEventTime }\n      return { ...resume, nextOffset: Math.max(resume.resumeOffset, input.nextOffset - 1) }',
+          'const resume = resumeOf(input) ?? { resumeOffset: Math.max(0, nextOffset - 1), maxEventTime }\n      return { ...resume, nextOffset: Math.max(resume.resumeOffset, nextOffset - 1) }',
       },
     ],
   },
@@ -118,8 +118,28 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'processors/watermarks/source-progress.ts',
-        find: 'for (let i = 0; i < sources.length; i++) if (!hasPassed(state, i, event, nowMs)) return false\n',
+        find: 'for (let i = 0; i < sources.length; i++) if (!hasPassed(state, i, event, nowMs)) return i\n',
         replace: '',
+      },
+    ],
+  },
+  {
+    name: 'no barrier before dropped events',
+    edits: [
+      {
+        file: 'processors/batch/overflow.ts',
+        find: 'alignment.setBarrier(firstDropped(inputs))',
+        replace: 'if (!inputs) alignment.setBarrier(firstDropped(inputs))',
+      },
+    ],
+  },
+  {
+    name: 'dropped events do not hold the position back',
+    edits: [
+      {
+        file: 'processors/batch/task-input.ts',
+        find: 'for (const range of [input.refill, input.dropped[0]]) {',
+        replace: 'for (const range of [input.refill, input.dropped[0]].slice(2)) {',
       },
     ],
   },

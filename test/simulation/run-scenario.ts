@@ -65,7 +65,7 @@ async function compare(runner: PipelineRunner, scenario: Scenario, violated: (wh
   const { partitions, order } = scenario
   const deadLetters = await runner.rejections()
   const validated = await validateLog(runner)
-  const expired = Number.isFinite(scenario.limits.holdMaxMs) ? expiredDeadLetters(validated, plan, deadLetters) : []
+  const expired = order === 'late' ? expiredDeadLetters(validated, plan, deadLetters) : []
   const predictions = await runner.predictions()
   const ids = predictions.map(({ id }) => id).sort()
   const expectedIds = scoredIds(validated, plan).filter(

@@ -2,7 +2,7 @@
  * Everything that a simulated run begins with, drawn from one seed: the pipeline, its events and when they are sent, how the workers are
  * set, and the faults. Plain data; `run-scenario.ts` runs it.
  */
-import type { WorkerLimits } from '../../processors/worker-limits.ts'
+import { defaultWorkerLimits, type WorkerLimits } from '../../processors/worker-limits.ts'
 import type { Pipeline } from '../../schemas/definition/definition.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
@@ -52,7 +52,7 @@ export function drawScenario(seed: number): Scenario {
   const partitions = random.pick([1, 2, 2, 3, 4])
   const isLong = random.below(4) === 0
   const events = drawEvents(random, { isLong, partitions, isRekeyed: stages === 3 })
-  return {
+  const drawn = {
     seed,
     order,
     stages,
@@ -66,8 +66,8 @@ export function drawScenario(seed: number): Scenario {
       cacheRowsMax: random.pick([1, 30, 1_000_000]),
       readAheadMax: random.pick([1, 5, 4_000]),
       positionEveryMs: random.pick([60, 10_000]),
-      // A bounded hold guesses, so that vectors are not those of a replay.
-      holdMaxMs: order === 'late' && random.below(2) === 0 ? random.below(100) : Number.POSITIVE_INFINITY,
+      // So short a bound guesses, so that vectors are not those of a replay.
+      holdMaxMs: order === 'late' && random.below(2) === 0 ? random.below(100) : defaultWorkerLimits.holdMaxMs,
       pollMaxMs: 50,
       sessionTimeoutMs,
       // Longer than a session, a transaction outlives the membership under which it began.
@@ -79,6 +79,8 @@ export function drawScenario(seed: number): Scenario {
       sessionTimeoutMs,
     }),
   }
+  const heldMax = random.below(3) === 0 ? 1 + random.below(20) : defaultWorkerLimits.heldMax
+  return { ...drawn, limits: { ...drawn.limits, heldMax, advancingEveryMs: 20 } }
 }
 
 /** Compiled once: nothing in a plan changes. */

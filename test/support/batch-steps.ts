@@ -68,6 +68,7 @@ export function taskOptions(plan: Plan, rest: Partial<TaskOptions> = {}): TaskOp
     partitions: 1,
     tasksBefore: 0,
     sourceFrontiers: null,
+    openedAtMs: 0,
     limits: { holdMaxMs: Number.POSITIVE_INFINITY, heldMax: 100_000, readAheadMax: 1_000 },
     start: freshPosition(stageInputs(plan, stage).length),
     restoreTo: null,

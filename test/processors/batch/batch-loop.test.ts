@@ -8,6 +8,7 @@ import type { LoopParts } from '../../../processors/batch/loop-state.ts'
 import type { ScoringModel } from '../../../processors/batch/scoring.ts'
 import { createShadowScoring } from '../../../processors/batch/shadow-scoring.ts'
 import { createTask } from '../../../processors/batch/task.ts'
+import { createEarlyReleases } from '../../../processors/early-release.ts'
 import { createProcessingMetrics } from '../../../processors/metrics.ts'
 import { decodePosition } from '../../../processors/position.ts'
 import { stageTopicsOf } from '../../../processors/stage-topics.ts'
@@ -58,6 +59,7 @@ async function loopOver(events: readonly StreamEvent[], { onTransact, delivery, 
     fetcher: await broker.data.fetcher(),
     tasks: [open],
     exchanges: [],
+    earlyReleases: createEarlyReleases(createLog('silent'), () => 0),
     partitionsOf: () => 1,
     currentModel: () => model,
     shadowScoring: createShadowScoring(createLog('silent'), metrics),

@@ -174,6 +174,8 @@ describe('a repartition record', () => {
   })
 
   const progressOf = (source: number, rest: Partial<SourceProgress> = {}): SourceProgress => ({
+    caughtUp: false,
+    advancing: false,
     source,
     watermark: at(30),
     order: 5,

@@ -55,10 +55,16 @@ function exchangeOf() {
 
 const topicsOf = (records: readonly OutRecord[]) => records.map(({ topic, partition }) => [topic, partition])
 
+const context = { nowMs: 0, advancingEveryMs: 1_000 }
+
 describe('a publication', () => {
   test('of a stage before the last has repartition records, dead letters, and behind them watermark records', () => {
     const batches = [foldedBatch()]
-    const { records } = publicationOf(parts, batches, dueUpdates([exchangeOf()], batches, 1))
+    const { records } = publicationOf(
+      parts,
+      batches,
+      dueUpdates([exchangeOf()], batches, { ...context, answeredRound: 1 }),
+    )
     expect(topicsOf(records)).toEqual([
       ['clicks.page', 0],
       // The partition of the record, as far as the topic has it.
@@ -96,10 +102,11 @@ describe('a publication', () => {
 })
 
 describe('updates', () => {
-  const contextOf = (batches: readonly ActiveBatch[]) => dueUpdates([exchangeOf()], batches, 9)[0]?.context
+  const contextOf = (batches: readonly ActiveBatch[]) =>
+    dueUpdates([exchangeOf()], batches, { ...context, answeredRound: 9 })[0]?.context
 
   test('know whether tasks of the stage send events in this transaction', () => {
-    expect(contextOf([foldedBatch()])).toEqual({ isSending: true, answeredRound: 9 })
+    expect(contextOf([foldedBatch()])).toEqual({ ...context, isSending: true, answeredRound: 9 })
     // Nothing is due where nothing is sent and nothing has moved.
     expect(contextOf([foldedBatch({ isRestore: true })])).toBeUndefined()
     expect(contextOf([foldedBatch({ events: [] })])).toBeUndefined()

@@ -1,0 +1,68 @@
+/**
+ * Step 2 of a batch for records that were read before: the events among them that were dropped since too many were held (`overflow.ts`) are
+ * held again. Called by the task in place of `decode.ts` where the answer of a fetch begins at a dropped range.
+ */
+import type { FetchedPartition } from '../../runtime/broker.ts'
+import { isCovered } from '../watermarks/frontier.ts'
+import { decodeRepartition, rawEvent } from './decode.ts'
+import { dropOverflow, setBarrier } from './overflow.ts'
+import { type ReadAt, type StageEvent, stageEventOf } from './stage-event.ts'
+import type { ReadInput } from './task-input.ts'
+import type { TaskState } from './task-state.ts'
+import { validateRecord } from './validate.ts'
+
+export function isReread({ inputs }: TaskState, { topic, from }: FetchedPartition): boolean {
+  return inputs.some((input) => input.topic === topic && input.refill?.from === from)
+}
+
+/**
+ * What the frontier covers is done, since nothing beyond a dropped event is released; some others are still held. Progress and rejections
+ * were observed when the records were read first.
+ */
+export function acceptReread(state: TaskState, fetched: FetchedPartition, round: number, nowMs: number): void {
+  const index = state.inputs.findIndex(({ topic }) => topic === fetched.topic)
+  const input = state.inputs[index]!
+  const range = input.refill!
+  const held = new Set(input.held.slice(input.from).map(({ offset }) => offset))
+  const added: StageEvent[] = []
+  for (const record of fetched.records) {
+    if (record.offset >= range.to) break
+    const event = eventAgain(state, input, {
+      round,
+      readAtMs: nowMs,
+      input: index,
+      maxEventTimeBefore: range.maxEventTime,
+      record,
+    })
+    if (event === null) continue
+    if (!isCovered(event, state.alignment.frontier) && !held.has(event.offset)) {
+      event.isRepeat = input.droppedRepeats.delete(event.offset)
+      added.push(event)
+      state.heldAgain++
+      state.alignment.push(event)
+    }
+    if (event.time > range.maxEventTime) range.maxEventTime = event.time
+  }
+  input.held = [...input.held.slice(input.from), ...added].sort((a, b) => a.offset - b.offset)
+  input.from = 0
+  range.from = Math.min(fetched.next, range.to)
+  state.readAtMs = nowMs
+  if (range.from === range.to) {
+    input.refill = null
+    setBarrier(state)
+  }
+  dropOverflow(state)
+}
+
+/** Null for a record without an event: a rejected one, or a watermark. */
+function eventAgain(state: TaskState, input: ReadInput, at: Omit<ReadAt, 'source'>): StageEvent | null {
+  const { plan, stage, partition, partitions } = state.options
+  const { record, maxEventTimeBefore } = at
+  if (input.stream) {
+    const validated = validateRecord(record, { stream: input.stream, partition, partitions }, maxEventTimeBefore)
+    return validated.ok ? rawEvent(state, input.stream, validated.event, { ...at, source: input.firstSource }) : null
+  }
+  const decoded = decodeRepartition(state, record)
+  if (decoded.kind === 'watermark') return null
+  return stageEventOf(plan, stage, decoded, { ...at, source: input.firstSource + decoded.source })
+}
