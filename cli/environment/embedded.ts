@@ -38,10 +38,10 @@ export async function openEmbeddedEnvironment(
     broker,
     isDurable: false,
     inFlightMax,
-    async run({ isReplay }) {
+    async run() {
       const live = await startLiveProcess({
         plan,
-        config: isReplay ? { ...config, alignment: 'replay' } : config,
+        config,
         broker,
         registry: null,
         openStore: async () => store,

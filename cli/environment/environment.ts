@@ -24,21 +24,17 @@ export interface Subject {
   readonly plan: Plan
 }
 
-export interface RunOptions {
-  /** One in an embedded environment. */
-  readonly processes: number
-  /** Events are processed strictly in event-time order, without a limit on how long earlier ones are waited for. */
-  readonly isReplay: boolean
-}
-
 export interface RunEnvironment {
   readonly broker: Broker
   /** Its data outlive this process. */
   readonly isDurable: boolean
   /** Events that may be sent and not yet predicted at the same time. */
   readonly inFlightMax: number
-  /** Starts the production processes; a failure of one later on is handed to `giveUp`. Resolves with their HTTP addresses. */
-  run(options: RunOptions): Promise<readonly [string, ...string[]]>
+  /**
+   * Starts the production processes, one in an embedded environment; a failure of one later on is handed to `giveUp`. Resolves with their
+   * HTTP addresses.
+   */
+  run(processes: number): Promise<readonly [string, ...string[]]>
   /** Trains on what is logged so far and makes the model the champion. */
   train(): Promise<void>
   /** Starts the trainer; a failure of it later on is handed to `giveUp`. Resolves with its HTTP address, null where it has none. */

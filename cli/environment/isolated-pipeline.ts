@@ -13,7 +13,7 @@ import { exitCodes, failureText } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { createShutdown } from '../shutdown.ts'
 import { ensureTopics } from '../topics/requirements.ts'
-import type { OpenEnvironment, Parts, RunEnvironment, RunOptions } from './environment.ts'
+import type { OpenEnvironment, Parts, RunEnvironment } from './environment.ts'
 import { watchTopics } from './watch-topics.ts'
 
 export interface IsolatedPipeline {
@@ -73,14 +73,14 @@ export async function openIsolatedPipeline(
   openEnvironment: OpenEnvironment,
   meanwhile: () => void,
   parts: Parts,
-  options: RunOptions = { processes: 1, isReplay: false },
+  processes = 1,
 ): Promise<IsolatedPipeline> {
   const { config } = parts.context
   await checkTypes(definition, parts.context)
   const plan = await loadPlan(definition, namespace)
   const environment = await openEnvironment({ definition, namespace, plan }, parts)
   await ensureTopics(environment.broker.admin, plan, config.partitions)
-  const urls = await environment.run(options)
+  const urls = await environment.run(processes)
   meanwhile()
   for (const url of urls) await untilReady(url, parts)
   const watched = await watchPipeline(environment.broker, plan, parts)

@@ -39,7 +39,7 @@ export async function openServerEnvironment(
     isDurable: true,
     // Kafka stores a backlog of any size.
     inFlightMax: Number.POSITIVE_INFINITY,
-    async run({ processes, isReplay }) {
+    async run(processes) {
       const ports: number[] = []
       for (let number = 0; number < processes; number++) {
         const isFirst = number === 0
@@ -48,7 +48,6 @@ export async function openServerEnvironment(
         command(['run', definition], {
           MILLRACE_HTTP_PORT: String(port),
           ...(isFirst ? {} : { MILLRACE_WORKER: `${config.worker}-${number + 1}` }),
-          ...(isReplay ? { MILLRACE_ALIGNMENT: 'replay' } : {}),
         }).done.catch(giveUp)
       }
       const [first, ...others] = ports.map((port) => `http://${config.httpHost}:${port}`)

@@ -72,8 +72,7 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
     options.embedded ? openEmbeddedEnvironment : openServerEnvironment,
     () => void (isBenchmark(options) && drawHandbook(options.seed ?? 0)),
     parts,
-    // At full speed the stream is a backlog: waiting for earlier events delays nothing live.
-    { processes: options.processes, isReplay: paceOf(options).kind === 'flat out' },
+    options.processes,
   )
   const { plan, environment, watched, urls } = pipeline
   const partitionsOf = await requireTopics(environment.broker.data, [plan.scored.topic])

@@ -176,7 +176,7 @@ export const settingsTable = {
     min: 0,
     max: 86_400_000,
     sentence:
-      'Longest time that an event waits for earlier events of other partitions; events released early are counted.',
+      'Longest time that an event waits for partitions or tasks that make no progress; events released early are counted.',
   }),
   typeCheck: choice({
     variable: 'MILLRACE_TYPE_CHECK',
@@ -188,7 +188,7 @@ export const settingsTable = {
     variable: 'MILLRACE_ALIGNMENT',
     fallback: 'live',
     of: ['live', 'replay'],
-    sentence: 'live: waits are bounded; replay: an event waits for all earlier events, however long that takes.',
+    sentence: 'live: a source that makes no progress is waited for up to a bound; replay: for ever.',
   }),
   commitEveryMs: whole({
     variable: 'MILLRACE_COMMIT_EVERY_MS',

@@ -132,8 +132,10 @@ describe('a pipeline that is well', () => {
       "ok    redis clock: 0.0 s ahead of this machine's clock.",
       'ok    state user: 2 of 2 partitions hold state of this definition, cluster and partition count.',
       'ok    state page: 2 of 2 partitions hold state of this definition, cluster and partition count.',
+      'ok    order user: no event was late, none was released early.',
+      'ok    order page: no event was late, none was released early.',
       `warn  registry: there is no champion: predictions carry no score. Once labels are mature, type: millrace train ${definition}`,
-      '22 ok, 2 warn, 0 FAIL.',
+      '24 ok, 2 warn, 0 FAIL.',
     ])
     for (const name of ['node', 'disk', 'memory', 'lag user', 'lag page', 'position user', 'position page', 'skew']) {
       expect(lines(name)).toHaveLength(1)
@@ -141,7 +143,7 @@ describe('a pipeline that is well', () => {
     }
     expect(code).toBe(0)
     const { checks } = JSON.parse(await readFile(json, 'utf8')) as { checks: Array<Record<string, string>> }
-    expect(checks).toHaveLength(24)
+    expect(checks).toHaveLength(26)
     expect(checks.find(({ name }) => name === 'redis policy')).toEqual({
       name: 'redis policy',
       status: 'ok',

@@ -4,6 +4,8 @@ import { eventBytesMax } from '../../producers/take-events.ts'
 import type { OutRecord } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { fingerprintBytes } from '../../schemas/wire/avro-fingerprint.ts'
+import { avroType } from '../../schemas/wire/avro-types.ts'
 import { nowMs, openIntake, partitionCount, plan, transaction } from './intake-fixture.ts'
 
 const acceptedAs = (n: number) => ({
@@ -72,7 +74,9 @@ describe('bad events', () => {
     'that name an internal schema, with a block that never ends, are refused as %s',
     async (type) => {
       const { post, recordsOf, deadLetters } = await openIntake()
-      const body = Buffer.from('c3015d9f9cc1668fe4a20103', 'hex')
+      const internal = plan.stages[1]!.repartitionIn!.codec.schemas.get('terminal_mark')!
+      const named = fingerprintBytes(avroType(internal))
+      const body = Buffer.concat([Buffer.from('c301', 'hex'), named, Buffer.from('0103', 'hex')])
       const answer = await post(body, type)
       expect(answer.status).toBe(422)
       expect(answer.body).toMatchObject({ accepted: 0, rejected: 1 })

@@ -12,8 +12,9 @@ import { scratchFolder } from '../cli/call.ts'
 import { drawn } from '../support/nightly.ts'
 
 const fields = { id: text(), key: text(), at: timestamp() }
-const orders = stream('orders', { id: 'id', key: 'key', time: 'at', disorder: '5s', lateness: '60s', fields })
-const returns = stream('returns', { id: 'id', key: 'key', time: 'at', fields })
+const instants = { from: '1970-01-01' }
+const orders = stream('orders', { id: 'id', key: 'key', time: 'at', disorder: '5s', lateness: '60s', instants, fields })
+const returns = stream('returns', { id: 'id', key: 'key', time: 'at', instants, fields })
 const user = entity('user', [orders.fields.key, returns.fields.key])
 const plan = compile(
   definePipeline({

@@ -70,7 +70,7 @@ describe('a misspelt option', () => {
 
   test('of a pipeline', () => {
     expect(mistakes({ lern: {} })).toEqual([
-      'lern: expected an option of definePipeline(): name, version, scores, features, label, model, learn or delivery; ' +
+      'lern: expected an option of definePipeline(): name, version, scores, features, label, model, learn, delivery or predictionFormat; ' +
         'the nearest is learn, received {}',
     ])
     expect(mistakes({ kind: 'pipeline' })).toEqual([])

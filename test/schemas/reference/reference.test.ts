@@ -137,6 +137,8 @@ test('the page is what the code says', async () => {
 })
 
 test('every builder is on it', () => {
+  // Of a file beside a definition: docs/producing.md.
+  exported.delete('defineMapping')
   const builders = [...exported].flatMap(([name, symbol]) => (symbol.flags & ts.SymbolFlags.Function ? [name] : []))
   expect(Object.keys(examples).sort()).toEqual(builders.sort())
 })
