@@ -1,6 +1,6 @@
 /**
- * A backlog of three stages, with default settings, while one of the processes gets a fifth of its time and all are stopped now and then: what
- * is computed is what the replay computes, since an event waits for whoever makes progress.
+ * A backlog of three stages, with default settings, while one of the processes gets a fifth of its time and all are stopped now and then:
+ * what is computed is what the replay computes, since an event waits for whoever makes progress.
  */
 import { spawnSync } from 'node:child_process'
 import { createWriteStream } from 'node:fs'

@@ -164,7 +164,7 @@ test('the table has a row for each setting, in the order of the table', () => {
     default: '30000',
     unit: 'ms',
     sentence:
-      'Longest time that an event waits for earlier events of other partitions; events released early are counted.',
+      'Longest time that an event waits for partitions or tasks that make no progress; events released early are counted.',
   })
   for (const { type, sentence } of rows) expect([type, sentence.endsWith('.')]).toEqual([expect.any(String), true])
 })
