@@ -112,7 +112,7 @@ async function supervise(state: WorkerState): Promise<void> {
 async function canRetry({ options }: WorkerState, error: PipelineError): Promise<boolean> {
   if (error.retry) return true
   if (error.code !== 'superseded' || options.signal.aborted) return false
-  return isNameFreed({ ...options, groups: options.broker.groups, sessionTimeoutMs: options.limits.sessionTimeoutMs })
+  return isNameFreed({ ...options, groups: options.broker.groups, ...options.limits })
 }
 
 /** One producer id: generation after generation, until the broker or the store fences the worker or anything else fails. */

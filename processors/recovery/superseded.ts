@@ -5,6 +5,7 @@
  */
 import type { BrokerGroups } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { outcomeOf } from '../outcome.ts'
 
 /** The broker removes a member a moment after its session timeout. */
@@ -16,12 +17,21 @@ export interface SupersededOptions {
   readonly group: string
   readonly name: string
   readonly sessionTimeoutMs: number
+  /** While no broker answers, nothing is known: it is asked again for so long. */
+  readonly outageMaxMs: number
+  readonly signal: AbortSignal
 }
 
-/** Waits for one session timeout. True: the name is free again. False: a living process uses it, or the group cannot be read. */
+/** Waits for one session timeout. True: the name is free again. False: a living process uses it, or the group cannot be read for long. */
 export async function isNameFreed(options: SupersededOptions): Promise<boolean> {
-  const { groups, clock, group, name, sessionTimeoutMs } = options
-  await clock.sleep(sessionTimeoutMs + removalDelayMs)
-  const view = await outcomeOf(groups.describe(group))
-  return view.ok && view.value.members.every(({ worker }) => worker !== name)
+  const { groups, clock, group, name, sessionTimeoutMs, outageMaxMs, signal } = options
+  const beganMs = clock.elapsedMs()
+  for (;;) {
+    // Again after an outage, in which no member could be removed.
+    await clock.sleep(sessionTimeoutMs + removalDelayMs)
+    const view = await outcomeOf(groups.describe(group))
+    if (view.ok) return view.value.members.every(({ worker }) => worker !== name)
+    const canRetry = view.error instanceof PipelineError && view.error.retry
+    if (!canRetry || signal.aborted || clock.elapsedMs() - beganMs > outageMaxMs) return false
+  }
 }
