@@ -76,8 +76,7 @@ async function storedPosition(
 /** An input without an offset was recreated and is read from its start; one that lost its tail counts as read up to its end. */
 async function adjustToLog(task: RestoredTask, position: TaskPosition, committed: readonly CommittedOffset[] | null) {
   const within = (bounds: readonly LogBounds[]): TaskPosition => ({
-    frontier: position.frontier,
-    retentionWatermark: position.retentionWatermark,
+    ...position,
     inputs: position.inputs.map((input, i): InputPosition => {
       const { start, end } = bounds[i]!
       if (committed && committed[i]!.offset === null)
