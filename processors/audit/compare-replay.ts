@@ -81,7 +81,7 @@ function relativeOf(live: number, replay: number): number {
 
 /** What the vector would have been without some of the facts that came too late. */
 interface Causes {
-  /** All of them missing, then fewer: in the order in which they were appended. */
+  /** All of them missing, then fewer: only those that were appended later. The fewest that explain a value are taken. */
   readonly without: ReadonlyArray<{ readonly vector: readonly number[]; readonly class: ReplayClass }>
   /** Those that were appended before the event, but behind others of their task, missing too. */
   readonly withoutBehind: { readonly vector: readonly number[]; readonly class: ReplayClass }
@@ -122,7 +122,7 @@ interface Differing {
 
 function classOf({ hasEarly }: ReplayContext, causes: Causes, { i, live, replay, event }: Differing): ReplayClass {
   const { without, withoutBehind } = causes
-  const exact = without.find(({ vector }) => Object.is(vector[i], live))
+  const exact = without.findLast(({ vector }) => Object.is(vector[i], live))
   if (exact) return exact.class
   // A late event is folded when it comes, with what is there: it waits for no other source.
   if (event.arrival === 'late') return 'late'
