@@ -71,6 +71,10 @@ export function keepRawEvent(facts: RawFacts, event: RawEvent): void {
   }
 }
 
+export function keptEvents({ stages }: RawFacts): RawEvent[] {
+  return stages.flatMap(({ events }) => [...events.values()].flat())
+}
+
 export function keyOf({ entity }: StagePlan, stream: number, event: EventValues): string | null {
   const keyField = entity.keyFields.get(stream)
   return keyField === undefined ? null : (event[keyField] as string)

@@ -7,7 +7,7 @@ import { type LogSpan, readSpans } from '../../runtime/read-log.ts'
 import type { RejectCode } from '../../schemas/kernel/event.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import { validateRecord } from '../batch/validate.ts'
-import type { Arrival, RawEvent, RawFacts } from './raw-facts.ts'
+import type { Arrival, RawEvent } from './raw-facts.ts'
 import { type Checkpoint, indexRecord, maxAtAppend, type RawIndex } from './raw-index.ts'
 
 export interface RawPartition {
@@ -120,16 +120,14 @@ function validated({ stream, index, partitions }: RawPartition, record: LogRecor
 /** Codes with which the fold rejects an event that is valid. */
 const foldCodes: ReadonlySet<RejectCode> = new Set(['function_threw', 'not_finite', 'entity_full', 'late'])
 
-/** Index of the stage that rejected an event in its fold; null where none did. */
+/** Index of the stage that rejected one of the events in its fold; null where none did. */
 export async function readRejections(
   fetcher: Fetcher,
   plan: Plan,
-  { stages }: RawFacts,
+  events: readonly RawEvent[],
   spans: readonly LogSpan[],
 ): Promise<(event: RawEvent) => number | null> {
-  const isKept = new Set<string>()
-  for (const { events } of stages)
-    for (const list of events.values()) for (const event of list) isKept.add(placeOf(event))
+  const isKept = new Set(events.map(placeOf))
   const found = new Map<string, number>()
   await readSpans(
     fetcher,

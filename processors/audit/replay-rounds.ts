@@ -9,7 +9,16 @@ import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import type { Prediction } from '../../schemas/wire/records.ts'
 import { isInSample } from './audit-state.ts'
 import { compareWithReplay, type RawPrediction, type ReplayDifference } from './compare-replay.ts'
-import { createRawFacts, dropRejected, keepRawEvent, keyOf, needEntities, type RawFacts } from './raw-facts.ts'
+import {
+  createRawFacts,
+  dropRejected,
+  keepRawEvent,
+  keptEvents,
+  keyOf,
+  needEntities,
+  type RawEvent,
+  type RawFacts,
+} from './raw-facts.ts'
 import { checkpointBefore, checkpointOfAppend, createRawIndex, forgetBefore, type RawIndex } from './raw-index.ts'
 import { extendIndexes, type RawPartition, readEvents, readRejections } from './read-raw.ts'
 import { countCompared, createReplayCounts, type ReplayCounts, skipReplay } from './replay-counts.ts'
@@ -105,10 +114,10 @@ async function round(state: RoundsState, fetcher: Fetcher, until: readonly LogSp
   await collect(state, fetcher, until)
   state.waiting.sort((a, b) => a.prediction.time - b.prediction.time)
   const taken = state.waiting.slice(0, state.roundSize)
-  const facts = taken.length === 0 ? null : await gather(state, fetcher, taken)
-  const differences = facts === null ? [] : await compareAll(state, taken, facts)
+  const gathered = taken.length === 0 ? null : await gather(state, fetcher, taken)
+  const differences = gathered === null ? [] : await compareAll(state, taken, gathered)
   if (taken.length === 0) return []
-  if (facts !== null) {
+  if (gathered !== null) {
     state.waiting = state.waiting.slice(taken.length)
     state.roundSize = Math.min(state.bounds.predictionsMax, state.roundSize * 2)
   } else if (taken.length > 1) {
@@ -194,8 +203,13 @@ async function pick(state: RoundsState, fetcher: Fetcher, found: readonly Predic
   return picked
 }
 
+interface Gathered {
+  readonly facts: RawFacts
+  readonly rejectedAt: (event: RawEvent) => number | null
+}
+
 /** The facts of the predictions' entities; null where they are too many. */
-async function gather(state: RoundsState, fetcher: Fetcher, taken: readonly RawPrediction[]): Promise<RawFacts | null> {
+async function gather(state: RoundsState, fetcher: Fetcher, taken: readonly RawPrediction[]): Promise<Gathered | null> {
   const { plan, raw, rejected, bounds } = state
   const facts = createRawFacts(plan)
   for (const { event } of taken) needEntities(facts, plan.scored.index, event.event)
@@ -216,9 +230,10 @@ async function gather(state: RoundsState, fetcher: Fetcher, taken: readonly RawP
     const from = checkpointOfAppend(index, appendedFrom)
     return from ? [{ topic: index.topic, partition: index.partition, from: from.offset, end: index.next }] : []
   })
-  const rejectedAt = await readRejections(fetcher, plan, facts, spans)
+  const events = taken.map(({ event }) => event)
+  const rejectedAt = await readRejections(fetcher, plan, [...keptEvents(facts), ...events], spans)
   dropRejected(facts, rejectedAt)
-  return facts
+  return { facts, rejectedAt }
 }
 
 /** Event time of the first fact that counts; a fact that counts at another time than its own may be of any. +infinity: none does. */
@@ -233,7 +248,7 @@ function neededFrom({ stages }: RawFacts, { index, timeField }: StreamPlan, sinc
 async function compareAll(
   state: RoundsState,
   taken: readonly RawPrediction[],
-  facts: RawFacts,
+  { facts, rejectedAt }: Gathered,
 ): Promise<ReplayDifference[]> {
   const { plan, counts, bounds } = state
   const context = { plan, facts, hasEarly: await state.hasEarly(), clockSlackMs: bounds.clockSlackMs }
@@ -243,6 +258,10 @@ async function compareAll(
     const isUnread = state.raw.some(({ stream, index }) => neededFrom(facts, stream, time) < index.unreadUntil)
     if (isUnread) {
       skipReplay(counts, 'before_read')
+      return []
+    }
+    if (rejectedAt(raw.event) !== null) {
+      skipReplay(counts, 'requeued')
       return []
     }
     const differences = compareWithReplay(context, raw)
