@@ -45,7 +45,8 @@ export function orderCheck(name: string, { late, early, read }: StageDisorder, d
   if (late > 0 && late >= read * lateShareWarn) {
     return warn(
       name,
-      `${lateEvents}, none was released early: predictions of the instants before lack them, as where streams are sent one after the other.`,
+      `${lateEvents}, none was released early: predictions that were made meanwhile lack them, as where streams are sent one after ` +
+        'the other.',
       `Count them: millrace audit ${definition} --once. Send streams together, in event time (docs/producing.md).`,
     )
   }

@@ -1,6 +1,6 @@
 /**
- * What became of the latest events of each stream: the tails of its raw topic and of the dead letters come in, a check a stream goes out, with
- * the share that was rejected and the commonest reason. Needs no running process. Called by `examine`.
+ * What became of the latest events of each stream: the tails of its raw topic and of the dead letters come in, a check a stream goes out,
+ * with the share that was rejected and the commonest reason. Needs no running process. Called by `examine`.
  */
 import { type LogSpan, readSpans } from '../../runtime/read-log.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'

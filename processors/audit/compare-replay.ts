@@ -10,7 +10,8 @@ import { factsWithin, keyOf, type RawEvent, type RawFacts } from './raw-facts.ts
 /**
  * Why a prediction differs from the replay, the mildest first. `late`: an event was late by its own partition, which its stream allows.
  * `overtaken`: facts were appended only when the prediction had passed their instant, as where streams are sent one after the other.
- * `early`: tasks had released events although a source that made no progress could still have sent earlier ones. `unexplained`: none of these.
+ * `early`: tasks had released events although a source that made no progress could still have sent earlier ones. `unexplained`: none of
+ * these.
  */
 export const replayClasses = ['late', 'overtaken', 'early', 'unexplained'] as const
 export type ReplayClass = (typeof replayClasses)[number]

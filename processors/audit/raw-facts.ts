@@ -1,6 +1,6 @@
 /**
- * The facts that the replay of some predictions needs, kept by stage and key: valid events of the raw topics go in, in offset order within a
- * partition. Pure; filled by `replay-rounds.ts`, read by `compare-replay.ts`.
+ * The facts that the replay of some predictions needs, kept by stage and key: valid events of the raw topics go in, in offset order within
+ * a partition. Pure; filled by `replay-rounds.ts`, read by `compare-replay.ts`.
  */
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'

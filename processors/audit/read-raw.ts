@@ -6,7 +6,7 @@ import type { Fetcher, LogRecord, TopicPartition } from '../../runtime/broker.ts
 import { type LogSpan, readSpans } from '../../runtime/read-log.ts'
 import type { RejectCode } from '../../schemas/kernel/event.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
-import { validateRecord } from '../batch/validate.ts'
+import { validateRecord } from '../validate.ts'
 import type { Arrival, RawEvent } from './raw-facts.ts'
 import { type Checkpoint, indexRecord, maxAtAppend, type RawIndex } from './raw-index.ts'
 

@@ -2,8 +2,8 @@
 import { type ReplayClass, type ReplayDifference, replayClasses, worstOf } from './compare-replay.ts'
 
 /**
- * Why a prediction was not compared. `before_read`: a window reaches before what the raw topics still hold. `event_unread`: its raw event is
- * not there any more, or is none. `too_many_facts`: its windows need more facts than are held.
+ * Why a prediction was not compared. `before_read`: a window reaches before what the raw topics still hold. `event_unread`: its raw event
+ * is not there any more, or is none. `too_many_facts`: its windows need more facts than are held.
  * `requeued`: a stage had rejected its raw event, so that it was predicted as it was repaired. `other_definition`: it has other features.
  */
 export type ReplaySkipReason = 'before_read' | 'event_unread' | 'too_many_facts' | 'requeued' | 'other_definition'

@@ -1,6 +1,6 @@
 /**
- * Compares the predictions of a pipeline with the replay of its raw topics, for as long as it is not stopped: rounds with pauses, since each
- * reads the windows of its predictions again. Called by `millrace audit`, beside `runAudit`, and by `auditReplay` of tests.
+ * Compares the predictions of a pipeline with the replay of its raw topics, for as long as it is not stopped: rounds with pauses, since
+ * each reads the windows of its predictions again. Called by `millrace audit`, beside `runAudit`.
  */
 import type { BrokerData, Fetcher } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
@@ -26,7 +26,7 @@ export interface RunReplayAuditOptions extends Omit<ReplayAuditOptions, 'broker'
 /** Facts that are appended so soon after a prediction are seen. */
 const settleMs = 10_000
 const pauseMsMin = 30_000
-/** A pause is so many times as long as the rounds before it: beside a pipeline at work, reading again costs at most a twentieth of the time. */
+/** A pause is so many times as long as the rounds before it: reading again costs at most a twentieth of the time. */
 const pauseFactor = 19
 
 export async function runReplayAudit(options: RunReplayAuditOptions): Promise<ReplayCounts> {

@@ -1,6 +1,6 @@
 /**
- * Events that a stage did not fold in canonical order, since the beginning of its state: the committed positions of its tasks come in, their
- * totals go out. Needs no running process. Called by `millrace doctor` and `millrace audit`.
+ * Events that a stage did not fold in canonical order, since the beginning of its state: the committed positions of its tasks come in,
+ * their totals go out. Needs no running process. Called by `millrace doctor` and `millrace audit`.
  */
 import type { BrokerGroups } from '../../runtime/broker.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
