@@ -106,7 +106,8 @@ function givenUp(error: PipelineError, failures: number, forMs: number): Pipelin
   )
 }
 
-async function pause(clock: Pick<Clock, 'sleep'>, ms: number, signal: AbortSignal | undefined): Promise<void> {
+/** Ends at once where the signal is aborted. */
+export async function pause(clock: Pick<Clock, 'sleep'>, ms: number, signal: AbortSignal | undefined): Promise<void> {
   if (signal === undefined) return clock.sleep(ms)
   let end: () => void = () => undefined
   const aborted = new Promise<void>((resolve) => {

@@ -40,7 +40,7 @@ export const kafkaRights = [
   { resource: 'topic', operation: 'Alter', neededBy: ['topics --alter'] },
   { resource: 'topic', operation: 'AlterConfigs', neededBy: ['topics --alter'] },
   { resource: 'topic', operation: 'DescribeConfigs', neededBy: ['run', 'doctor', 'topics', 'rejected replay'] },
-  { resource: 'group', operation: 'Read', neededBy: ['run', 'produce', 'doctor', 'workers'] },
+  { resource: 'group', operation: 'Read', neededBy: ['run', 'produce', 'audit', 'doctor', 'workers'] },
   { resource: 'transactional id', operation: 'Write', neededBy: ['run', 'produce', 'workers remove'] },
 ] as const satisfies readonly KafkaRight[]
 

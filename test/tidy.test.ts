@@ -63,7 +63,7 @@ const linesMax = 400
 /** Ratchets: lower them when the code allows it, never raise them. A function counts the lines of those inside it. */
 const functionLinesMax = 84
 const functionLinesGoal = 70
-const functionsAboveGoalMax = 7
+const functionsAboveGoalMax = 6
 const lineLengthMax = 140
 
 interface SourceFile {

@@ -9,6 +9,7 @@ import { machineExaminations } from './machine.ts'
 import { orderExamination } from './order.ts'
 import { type Asked, outcomeExaminations } from './outcome.ts'
 import { redisExaminations } from './redis.ts'
+import { rejectedExamination } from './rejected.ts'
 import { skewExamination } from './skew.ts'
 import { stateExaminations } from './state.ts'
 import type { Subject } from './subject.ts'
@@ -31,6 +32,7 @@ export async function examine(
     ...stateExaminations(subject),
     lagExamination(subject),
     orderExamination(subject),
+    rejectedExamination(subject),
     ...outcomeExaminations(subject, more.asked),
     skewExamination(subject, more.asked),
   ]

@@ -1,4 +1,4 @@
-/** The champion of the registry and the readiness of a process; called by `doctor`. */
+/** The champion of the registry, the scores that it gives, and the readiness of a process; called by `doctor`. */
 
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import { champion, type RegistryState } from '../../online-model/registry/registry.ts'
@@ -6,6 +6,7 @@ import type { DegradedResponse, NotReadyResponse } from '../../runtime/http/heal
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ReadyResponse } from '../run/task-readiness.ts'
 import { type Check, type Examination, fail, NotChecked, ok, warn } from './check.ts'
+import { recentPredictions, scoresCheck } from './scores.ts'
 import type { Subject } from './subject.ts'
 
 const answerMaxMs = 3_000
@@ -18,30 +19,46 @@ export interface Asked {
 }
 
 export function outcomeExaminations(subject: Subject, asked: Asked): Examination[] {
+  let reading: Promise<RegistryState> | undefined
+  const registry = () => {
+    reading ??= readRegistry(subject)
+    return reading
+  }
   return [
     {
       name: 'registry',
+      examine: async () => [registryCheck(await registry(), await subject.plan.needed(), subject.definition)],
+    },
+    {
+      name: 'scores',
       async examine() {
         const plan = await subject.plan.needed()
-        const models = (await subject.topics.needed()).find(({ role }) => role === 'models')!
-        if (!models.exists) throw new NotChecked(`not checked: it needs ${models.topic}.`)
-        const { broker } = await subject.kafka.needed()
-        const follower = createRegistryFollower({
-          broker: broker.data,
-          plan,
-          topic: plan.models.topic,
-          printLine: () => undefined,
-        })
-        try {
-          await follower.loadToEnd()
-          return [registryCheck(follower.state(), plan, subject.definition)]
-        } finally {
-          await follower.close()
-        }
+        const [state, recent] = await Promise.all([registry(), recentPredictions(subject, plan)])
+        const { definition, clock } = subject
+        return [scoresCheck(recent, state, { fingerprint: plan.fingerprint, nowMs: clock.nowMs(), definition })]
       },
     },
     { name: 'process', examine: async () => [await processCheck(asked, subject.definition)] },
   ]
+}
+
+async function readRegistry(subject: Subject): Promise<RegistryState> {
+  const plan = await subject.plan.needed()
+  const models = (await subject.topics.needed()).find(({ role }) => role === 'models')!
+  if (!models.exists) throw new NotChecked(`not checked: it needs ${models.topic}.`)
+  const { broker } = await subject.kafka.needed()
+  const follower = createRegistryFollower({
+    broker: broker.data,
+    plan,
+    topic: plan.models.topic,
+    printLine: () => undefined,
+  })
+  try {
+    await follower.loadToEnd()
+    return follower.state()
+  } finally {
+    await follower.close()
+  }
 }
 
 export function registryCheck(

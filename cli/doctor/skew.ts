@@ -24,11 +24,24 @@ async function skewCheck(url: string, definition: string, ask: typeof fetch): Pr
   } catch {
     return ok('skew', `no audit is running at ${url}. To compare live vectors with their inputs: ${start}`)
   }
-  const { checked, differing, skipped, pending, sample } = figures
+  return figuresCheck(figures)
+}
+
+/** Late events are information; what the audit cannot explain is a failure, and so is an output that does not follow from its inputs. */
+export function figuresCheck({ checked, differing, skipped, pending, sample, replay }: AuditFigures): Check {
+  const { late, overtaken, early, unexplained } = replay.differing
   const unjudged = Object.values(skipped).reduce((total, count) => total + count, 0)
   const summary =
-    `${shown(differing)} of ${shown(checked)} outputs differ in ${sample * 100} % of the entities; ` +
-    `${shown(unjudged)} not checked, ${shown(pending)} pending.`
-  if (differing === 0) return ok('skew', summary)
-  return fail('skew', summary, "See the audit's log: it lists each with its event and both values.")
+    `${shown(differing)} of ${shown(checked)} outputs differ from their inputs in ${sample * 100} % of the entities; ` +
+    `${shown(unjudged)} not checked, ${shown(pending)} pending. ` +
+    `${shown(late + overtaken + early + unexplained)} of ${shown(replay.compared)} predictions differ from the replay: ` +
+    `${shown(late)} late, ${shown(overtaken)} overtaken, ${shown(early)} early, ${shown(unexplained)} unexplained.`
+  if (differing > 0 || unexplained > 0)
+    return fail('skew', summary, "See the audit's log: it lists each with its event and both values.")
+  if (overtaken + early === 0) return ok('skew', summary)
+  const cause =
+    overtaken >= early
+      ? 'Facts were sent after the predictions that they belong in: send streams together, in event time (docs/producing.md).'
+      : 'Events were released early: see the order lines, and the log of the processes for which.'
+  return warn('skew', summary, cause)
 }

@@ -1,9 +1,11 @@
 /** What the doctor examines: the parts of a pipeline, each opened once and only when an examination needs it. Made by `doctor`. */
 import type { RedisServer } from '../../feature-store/redis/server.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
-import type { Broker } from '../../runtime/broker.ts'
+import type { Broker, BrokerData } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Config } from '../../runtime/config/config.ts'
+import { createSchemaAwareBroker } from '../../runtime/schema-aware-broker.ts'
+import { createSchemaRegistry } from '../../runtime/schema-registry.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
@@ -36,6 +38,8 @@ export interface Subject {
   readonly kafka: Part<{ readonly broker: Broker; readonly clusterId: string }>
   readonly topics: Part<readonly TopicReport[]>
   readonly redis: Part<{ readonly store: ReadOnlyStore; readonly server: RedisServer; readonly pingMs: number }>
+  /** Kafka's data, with the schemas that records were written with; the records of earlier definitions are read with it. */
+  readonly records: () => Promise<BrokerData>
   close(): Promise<void>
 }
 
@@ -75,6 +79,14 @@ export function createSubject(options: SubjectOptions): Subject {
     return { store, server, pingMs: clock.elapsedMs() - beganMs }
   })
 
+  async function records(): Promise<BrokerData> {
+    const { schemas } = await plan.needed()
+    const { broker } = await kafka.needed()
+    const registry = config.schemaRegistryUrl === null ? null : createSchemaRegistry(config.schemaRegistryUrl)
+    // Closed with the broker that it reads through.
+    return createSchemaAwareBroker(broker, { schemas, registry }).data
+  }
+
   return {
     definition,
     config,
@@ -83,6 +95,7 @@ export function createSubject(options: SubjectOptions): Subject {
     kafka,
     topics,
     redis,
+    records,
     async close() {
       // What does not close well has been spoken of already: it did not answer.
       await Promise.allSettled(opened.map((part) => part.close()))

@@ -1,23 +1,32 @@
-/** `millrace audit`: follows a pipeline, computes a sample of its outputs again with the oracle, and reports what differs. */
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+/**
+ * `millrace audit`: follows a pipeline, computes a sample of its outputs again with the oracle, from the inputs of each stage and from the
+ * raw topics in event time, and reports what differs.
+ */
+import { collectDefaultMetrics, Registry } from 'prom-client'
 import { isFor, predictor } from '../../online-model/models/scorer.ts'
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
-import type { AuditCounts } from '../../processors/audit/audit-state.ts'
-import type { Difference } from '../../processors/audit/audited-output.ts'
-import { runAudit } from '../../processors/audit/run-audit.ts'
-import type { BrokerData } from '../../runtime/broker.ts'
+import type { ReplayClass } from '../../processors/audit/compare-replay.ts'
+import { createReplayCounts } from '../../processors/audit/replay-counts.ts'
+import { type RunAuditOptions, runAudit } from '../../processors/audit/run-audit.ts'
+import { type RunReplayAuditOptions, runReplayAudit } from '../../processors/audit/run-replay-audit.ts'
+import { committedDisorder } from '../../processors/recovery/committed-disorder.ts'
+import { stageInputs } from '../../processors/stage-inputs.ts'
+import type { Broker, BrokerData } from '../../runtime/broker.ts'
 import { createProcessServer } from '../../runtime/http/process-server.ts'
 import { listen } from '../../runtime/http/server.ts'
 import { createLog, type Log } from '../../runtime/log.ts'
-import { type CommandContext, openPipelineBroker } from '../context.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
+import { type CommandContext, openPipelineBroker, sharedNames } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
 import { createShutdown } from '../shutdown.ts'
-import { shown } from '../terminal.ts'
 import { requireTopics } from '../topics/requirements.ts'
 import { drainMaxMs } from '../until-stopped.ts'
 import { writeFigures } from '../whole-file.ts'
+import { createReplayMetrics, createSkewMetrics } from './audit-metrics.ts'
 import { type AuditFigures, auditRoute } from './audit-route.ts'
+import { differenceLine, inputsSummary, replayLine, replaySummary } from './audit-text.ts'
 
 export interface AuditCommandOptions {
   readonly sample: number
@@ -25,34 +34,28 @@ export interface AuditCommandOptions {
   readonly json?: string
 }
 
-const differencesPrintedMax = 100
+/** Values printed: of outputs against their inputs, and of predictions against the replay a cause. */
+const printedMax = { inputs: 100, replay: 20 }
 
 export async function auditCommand(
   definition: string,
   { sample, once: isOnce = false, json }: AuditCommandOptions,
   context: CommandContext,
 ): Promise<number> {
-  const { terminal, clock, config, random } = context
+  const { terminal, config } = context
   const plan = await loadPlan(definition, config.namespace)
   const shutdown = createShutdown()
   const log = createLog(config.logLevel)
   const signal = context.stopping.signal()
-  let figures: AuditFigures = {
-    pipeline: plan.name,
-    sample,
-    checked: 0,
-    predictions: 0,
-    differing: 0,
-    skipped: {},
-    pending: 0,
-  }
-  let printed = 0
-
+  const registry = new Registry()
+  const report = createReport({ plan, sample, registry, terminal })
   try {
     const { broker } = openPipelineBroker(plan, config, context)
     shutdown.add('Kafka', broker.close)
-    const topics = plan.topics.map(({ topic }) => topic)
-    const partitionsOf = await requireTopics(broker.data, topics)
+    const partitionsOf = await requireTopics(
+      broker.data,
+      plan.topics.map(({ topic }) => topic),
+    )
     const models = createRegistryFollower({
       broker: broker.data,
       plan,
@@ -60,51 +63,143 @@ export async function auditCommand(
       printLine: () => undefined,
     })
     shutdown.add('models', models.close)
-    const registry = new Registry()
-    const observe = createAuditMetrics(registry)
     if (!isOnce) {
-      const server = auditServer({
-        plan,
-        broker: broker.data,
-        registry,
-        log,
-        figures: () => figures,
-        isStopping: () => signal.aborted,
-      })
+      const isStopping = () => signal.aborted
+      const server = auditServer({ plan, broker: broker.data, registry, log, figures: report.figures, isStopping })
       shutdown.add('HTTP server', () => server.close())
       const url = await listen(server, { host: config.httpHost, port: config.auditPort })
       terminal.err(`${plan.name} is being audited. Totals, health and metrics: ${url}/audit`)
     }
-    await runAudit({
-      plan,
-      broker: broker.data,
-      partitionsOf,
-      clock,
-      log,
-      random,
-      sample,
-      isOnce,
-      signal,
-      scoreOf: scorers(plan, models),
-      loadModels: models.loadToEnd,
-      onCompared(counts, differences, pending) {
-        observe(counts, pending)
-        const { checked, predictions, differing, skipped } = counts
-        figures = { pipeline: plan.name, sample, checked, predictions, differing, skipped: { ...skipped }, pending }
-        for (const difference of differences) {
-          if (printed++ < differencesPrintedMax) terminal.out(lineOf(difference))
-        }
-      },
-    })
+    await followBoth({ plan, broker, partitionsOf, models, report, context, log, sample, isOnce, signal })
   } finally {
     await shutdown.close(drainMaxMs)
   }
-  terminal.out(summaryOf(figures, printed))
+  const figures = report.figures()
+  for (const line of report.summary()) terminal.out(line)
   await writeFigures(json, figures)
-  return figures.differing > 0 ? exitCodes.failed : exitCodes.done
+  return figures.differing > 0 || figures.replay.differing.unexplained > 0 ? exitCodes.failed : exitCodes.done
 }
 
-type Plan = Awaited<ReturnType<typeof loadPlan>>
+interface FollowOptions {
+  readonly plan: Plan
+  readonly broker: Broker
+  readonly partitionsOf: (topic: string) => number
+  readonly models: ReturnType<typeof createRegistryFollower>
+  readonly report: Report
+  readonly context: CommandContext
+  readonly log: Log
+  readonly sample: number
+  readonly isOnce: boolean
+  readonly signal: AbortSignal
+}
+
+/** A failure of one comparison ends the other. */
+async function followBoth(options: FollowOptions): Promise<void> {
+  const { plan, broker, partitionsOf, models, report, context, log, sample, isOnce } = options
+  const { clock, random, config } = context
+  const failed = new AbortController()
+  const signal = AbortSignal.any([options.signal, failed.signal])
+  const shared = { plan, broker: broker.data, partitionsOf, clock, log, random, sample, isOnce, signal }
+  const both = [
+    runAudit({
+      ...shared,
+      scoreOf: scorers(plan, models),
+      loadModels: models.loadToEnd,
+      onCompared: report.inputsCompared,
+    }),
+    runReplayAudit({
+      ...shared,
+      hasEarly: () => hasReleasedEarly({ plan, broker, partitionsOf, group: sharedNames(config, plan).group, log }),
+      onCompared: report.replayCompared,
+    }),
+  ]
+  await Promise.all(
+    both.map((one) =>
+      one.catch((error: unknown) => {
+        failed.abort()
+        throw error
+      }),
+    ),
+  )
+}
+
+/** Since the beginning of the state, by the committed positions; where these cannot be read, nothing is put down to early releases. */
+async function hasReleasedEarly({
+  plan,
+  broker,
+  partitionsOf,
+  group,
+  log,
+}: Pick<FollowOptions, 'plan' | 'broker' | 'partitionsOf' | 'log'> & { readonly group: string }): Promise<boolean> {
+  const partitions = (stage: StagePlan) => partitionsOf(stageInputs(plan, stage)[0]!.topic)
+  try {
+    const disorders = await Promise.all(
+      plan.stages.map((stage) =>
+        committedDisorder(broker.groups, group, { plan, stage, partitions: partitions(stage) }),
+      ),
+    )
+    return disorders.some(({ early }) => early > 0)
+  } catch (error) {
+    // Offsets that expired or belong to others are the doctor's: the audit goes on.
+    if (!(error instanceof PipelineError) || error.retry) throw error
+    log.warn({ code: error.code }, error.message)
+    return false
+  }
+}
+
+interface Report {
+  readonly inputsCompared: RunAuditOptions['onCompared']
+  readonly replayCompared: RunReplayAuditOptions['onCompared']
+  readonly figures: () => AuditFigures
+  readonly summary: () => string[]
+}
+
+interface ReportOptions {
+  readonly plan: Plan
+  readonly sample: number
+  readonly registry: Registry
+  readonly terminal: Pick<CommandContext['terminal'], 'out'>
+}
+
+/** Keeps the figures of both comparisons, and prints the first values that differ. */
+function createReport({ plan, sample, registry, terminal }: ReportOptions): Report {
+  const observeInputs = createSkewMetrics(registry)
+  const observeReplay = createReplayMetrics(registry)
+  const none = { checked: 0, predictions: 0, differing: 0, skipped: {}, pending: 0 }
+  let figures: AuditFigures = {
+    pipeline: plan.name,
+    sample,
+    ...none,
+    replay: { ...createReplayCounts(), pending: 0 },
+  }
+  let differing = 0
+  const printedOf = new Map<ReplayClass, number>()
+  return {
+    inputsCompared(counts, differences, pending) {
+      observeInputs(counts, pending)
+      figures = { ...figures, ...counts, skipped: { ...counts.skipped }, pending }
+      for (const difference of differences) {
+        if (differing++ < printedMax.inputs) terminal.out(differenceLine(difference))
+      }
+    },
+    replayCompared(counts, differences, pending) {
+      observeReplay(counts)
+      const { skipped, largest } = counts
+      const replay = { ...counts, differing: { ...counts.differing }, largest: { ...largest }, skipped: { ...skipped } }
+      figures = { ...figures, replay: { ...replay, pending } }
+      for (const difference of differences) {
+        const printed = printedOf.get(difference.class) ?? 0
+        printedOf.set(difference.class, printed + 1)
+        if (printed < printedMax.replay) terminal.out(replayLine(difference))
+      }
+    },
+    figures: () => figures,
+    summary: () => [
+      inputsSummary(figures, Math.max(0, differing - printedMax.inputs)),
+      ...replaySummary(figures.replay),
+    ],
+  }
+}
 
 interface AuditServerOptions {
   readonly plan: Plan
@@ -145,49 +240,4 @@ function scorers(plan: Plan, models: ReturnType<typeof createRegistryFollower>) 
     known.set(version, score)
     return score
   }
-}
-
-/** Counters follow the totals, which never decrease within a process. */
-function createAuditMetrics(registry: Registry) {
-  const registers = [registry]
-  const counter = (name: string, help: string, labelNames: string[] = []) =>
-    new Counter({ name, help, labelNames, registers })
-  const checked = counter('millrace_skew_checked_total', 'Outputs of stages recomputed and compared.')
-  const differing = counter(
-    'millrace_skew_differing_total',
-    'Outputs with a value that differs from the recomputed one.',
-  )
-  const skipped = counter('millrace_skew_skipped_total', 'Outputs that could not be checked, by reason.', ['reason'])
-  const waiting = new Gauge({
-    name: 'millrace_skew_pending_outputs',
-    help: 'Outputs whose inputs are still to be read.',
-    registers,
-  })
-  const before = { checked: 0, differing: 0, skipped: new Map<string, number>() }
-  return (counts: Readonly<AuditCounts>, pending: number): void => {
-    checked.inc(counts.checked - before.checked)
-    differing.inc(counts.differing - before.differing)
-    before.checked = counts.checked
-    before.differing = counts.differing
-    for (const [reason, count] of Object.entries(counts.skipped)) {
-      skipped.inc({ reason }, count - (before.skipped.get(reason) ?? 0))
-      before.skipped.set(reason, count)
-    }
-    waiting.set(pending)
-  }
-}
-
-function lineOf({ stage, id, time, origin, name, expected, logged }: Difference): string {
-  const at = `${id} of ${new Date(time).toISOString()} (partition ${origin.partition}, offset ${origin.offset})`
-  return `DIFFERS  ${stage}  ${name}: expected ${expected ?? 'missing'}, logged ${logged ?? 'missing'}, event ${at}`
-}
-
-function summaryOf({ checked, predictions, differing, skipped, sample }: AuditFigures, printed: number): string {
-  const reasons = Object.entries(skipped).map(([reason, count]) => `${shown(count)} ${reason}`)
-  const unprinted =
-    printed > differencesPrintedMax ? ` (${shown(printed - differencesPrintedMax)} more values differ)` : ''
-  return (
-    `${shown(checked)} outputs of ${sample * 100} % of the entities checked, ${shown(predictions)} of them predictions: ` +
-    `${shown(differing)} differ${unprinted}. Not checked: ${reasons.length > 0 ? reasons.join(', ') : 'none'}.`
-  )
 }

@@ -84,12 +84,16 @@ function declareVerify({ command, act }: Declare): void {
 }
 
 function declareAudit({ command, act }: Declare): void {
-  command('audit', 'Follow a pipeline, recompute a sample of its vectors and scores from its inputs, and compare.', [
-    'pipelines/card-fraud.ts',
-    'pipelines/card-fraud.ts --sample 1 --once --json audit.json',
-  ])
+  command(
+    'audit',
+    'Follow a pipeline, recompute a sample of its vectors and scores from its inputs and its raw topics, and compare.',
+    ['pipelines/card-fraud.ts', 'pipelines/card-fraud.ts --sample 1 --once --json audit.json'],
+  )
     .option('--sample <share>', 'share of the entities of each stage, above 0 and up to 1', shareOption, 0.01)
-    .option('--once', 'stop when all records present now are compared; the exit code shows whether anything differs')
+    .option(
+      '--once',
+      'stop when all records present now are compared; the exit code is 1 where an output differs from its inputs, or from the replay without explanation',
+    )
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./audit.ts')).auditCommand(definition, options, context)),

@@ -109,6 +109,10 @@ const sampleOf = 1_000_003
 
 /** Whether the entity is in the sample: the same answer for all streams. */
 export function isSampled({ options: { sample } }: AuditState, stage: StagePlan, key: string): boolean {
+  return isInSample(sample, stage, key)
+}
+
+export function isInSample(sample: number, stage: StagePlan, key: string): boolean {
   return sample >= 1 || partitionOf(Buffer.from(`${stage.entity.name} ${key}`), sampleOf) < sample * sampleOf
 }
 

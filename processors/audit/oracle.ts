@@ -37,19 +37,19 @@ export interface Oracle {
    * The facts that these events leave; the stage rejected none of them. The first of a stream and id is the fact, as long as it is within
    * retention; `events` are in order of arrival.
    */
-  facts(events: readonly OracleEvent[]): OracleFact[]
+  facts<E extends OracleEvent>(events: readonly E[]): Array<E & OracleFact>
   /** Value of every slot of the stage, in the order of `stage.entity.slots`, for an event with this sort key; NaN is missing. */
   slots(facts: readonly OracleFact[], sortKey: OracleSortKey): number[]
   /** The facts that its slots are computed from. */
-  counted(facts: readonly OracleFact[], sortKey: OracleSortKey): OracleFact[]
+  counted<F extends OracleFact>(facts: readonly F[], sortKey: OracleSortKey): F[]
 }
 
 export function createOracle(stage: StagePlan): Oracle {
   const { layout, slots, retentionMs } = stage.entity
   const sources = new Map(layout.sources.map((source) => [source.stream, source]))
 
-  function facts(events: readonly OracleEvent[]): OracleFact[] {
-    const found: OracleFact[] = []
+  function facts<E extends OracleEvent>(events: readonly E[]): Array<E & OracleFact> {
+    const found: Array<E & OracleFact> = []
     const byId = new Map<string, OracleFact[]>()
     for (const event of events) {
       const source = sources.get(event.stream)

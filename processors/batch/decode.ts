@@ -10,6 +10,7 @@ import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import type { RepartitionRecord, WatermarkRecord } from '../../schemas/wire/records.ts'
+import { validateRecord } from '../validate.ts'
 import type { ProgressConsumer } from '../watermarks/progress-consumer.ts'
 import { observeWatermark, type SourceFrontiers } from '../watermarks/source-frontiers.ts'
 import { isBehindCatchUp, noteEnd } from './catch-up.ts'
@@ -18,7 +19,6 @@ import { type ReadAt, type StageEvent, stageEventOf } from './stage-event.ts'
 import type { Task } from './task-contract.ts'
 import { hasUnread, isRepeated, nextUnread, type ReadInput } from './task-input.ts'
 import { finishRestoredInputs, isBehindStart, isRereading, type TaskState } from './task-state.ts'
-import { validateRecord } from './validate.ts'
 
 /** Late events held at once. A position cannot name them one by one, so all of them go with the next batch. */
 const lateHeldMax = storeKeysMax

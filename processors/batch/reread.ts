@@ -3,13 +3,13 @@
  * held again. Called by the task in place of `decode.ts` where the answer of a fetch begins at a dropped range.
  */
 import type { FetchedPartition } from '../../runtime/broker.ts'
+import { validateRecord } from '../validate.ts'
 import { isCovered } from '../watermarks/frontier.ts'
 import { decodeRepartition, rawEvent } from './decode.ts'
 import { dropOverflow, setBarrier } from './overflow.ts'
 import { type ReadAt, type StageEvent, stageEventOf } from './stage-event.ts'
 import type { ReadInput } from './task-input.ts'
 import type { TaskState } from './task-state.ts'
-import { validateRecord } from './validate.ts'
 
 export function isReread({ inputs }: TaskState, { topic, from }: FetchedPartition): boolean {
   return inputs.some((input) => input.topic === topic && input.refill?.from === from)

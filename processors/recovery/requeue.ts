@@ -9,7 +9,7 @@ import { showValue } from '../../schemas/kernel/show-value.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import { replayHeaders } from '../../schemas/wire/dead-letter.ts'
 import type { DeadLetter } from '../../schemas/wire/records.ts'
-import { validateRecord } from '../batch/validate.ts'
+import { validateRecord } from '../validate.ts'
 
 export type Requeue =
   | { readonly ok: true; readonly record: OutRecord; readonly id: string }

@@ -2,7 +2,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
-import { skewExamination } from '../../cli/doctor/skew.ts'
+import { figuresCheck, skewExamination } from '../../cli/doctor/skew.ts'
 import type { Subject } from '../../cli/doctor/subject.ts'
 import type { AuditFigures } from '../../cli/proof/audit-route.ts'
 import { parseConfig } from '../../runtime/config/config.ts'
@@ -15,6 +15,14 @@ const sound: AuditFigures = {
   differing: 0,
   skipped: { retention: 7 },
   pending: 3,
+  replay: {
+    compared: 5_000,
+    provisional: 40,
+    differing: { late: 2, overtaken: 0, early: 0, unexplained: 0 },
+    largest: {},
+    skipped: {},
+    pending: 0,
+  },
 }
 
 async function examine(port: number) {
@@ -37,15 +45,28 @@ async function answering(status: number, body: unknown): Promise<number> {
 test('an audit that found nothing is well', async () => {
   expect(await examine(await answering(200, sound))).toMatchObject({
     status: 'ok',
-    message: '0 of 12,345 outputs differ in 1 % of the entities; 7 not checked, 3 pending.',
+    message:
+      '0 of 12,345 outputs differ from their inputs in 1 % of the entities; 7 not checked, 3 pending. 2 of 5,000 predictions differ from ' +
+      'the replay: 2 late, 0 overtaken, 0 early, 0 unexplained.',
   })
 })
 
 test('one that found a difference fails, and reports where to find details', async () => {
   expect(await examine(await answering(200, { ...sound, differing: 2 }))).toMatchObject({
     status: 'fail',
-    message: '2 of 12,345 outputs differ in 1 % of the entities; 7 not checked, 3 pending.',
+    message: expect.stringContaining('2 of 12,345 outputs differ from their inputs in 1 % of the entities'),
   })
+})
+
+test.each([
+  ['overtaken', 'warn', /sent after the predictions/],
+  ['early', 'warn', /released early/],
+  ['unexplained', 'fail', /the audit's log/],
+] as const)('predictions that differ from the replay are not well: %s', (cause, status, remedy) => {
+  const differing = { ...sound.replay.differing, [cause]: 7 }
+  const check = figuresCheck({ ...sound, replay: { ...sound.replay, differing } })
+  expect(check).toMatchObject({ status, remedy: expect.stringMatching(remedy) })
+  expect(check.message).toContain(`7 ${cause}`)
 })
 
 test('something else at its address is a warning; nothing there is advice', async () => {

@@ -134,8 +134,11 @@ describe('a pipeline that is well', () => {
       'ok    state page: 2 of 2 partitions hold state of this definition, cluster and partition count.',
       'ok    order user: no event was late, none was released early.',
       'ok    order page: no event was late, none was released early.',
+      'ok    rejected clicks: none of the last 20 events was rejected.',
+      'ok    rejected refunds: no event was processed yet.',
       `warn  registry: there is no champion: predictions carry no score. Once labels are mature, type: millrace train ${definition}`,
-      '24 ok, 2 warn, 0 FAIL.',
+      'ok    scores: there is no champion of this definition, so none of its predictions is scored yet.',
+      '27 ok, 2 warn, 0 FAIL.',
     ])
     for (const name of ['node', 'disk', 'memory', 'lag user', 'lag page', 'position user', 'position page', 'skew']) {
       expect(lines(name)).toHaveLength(1)
@@ -143,7 +146,7 @@ describe('a pipeline that is well', () => {
     }
     expect(code).toBe(0)
     const { checks } = JSON.parse(await readFile(json, 'utf8')) as { checks: Array<Record<string, string>> }
-    expect(checks).toHaveLength(26)
+    expect(checks).toHaveLength(29)
     expect(checks.find(({ name }) => name === 'redis policy')).toEqual({
       name: 'redis policy',
       status: 'ok',

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { auditLogs, type LogsAudit } from '../../processors/audit/audit.ts'
 import type { AuditOptions } from '../../processors/audit/audit-state.ts'
+import { runReplayAudit } from '../../processors/audit/run-replay-audit.ts'
 import { requeue } from '../../processors/recovery/requeue.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -99,6 +100,24 @@ async function audit(runner: PipelineRunner, options: Partial<AuditOptions> = {}
   return auditLogs({ plan, partitionsOf, sample: 1, scoreOf: () => null, ...options }, (topic) => logs.get(topic)!)
 }
 
+/** Against the replay, without the excuse of early releases. */
+function replayCounts(runner: PipelineRunner) {
+  const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
+  return runReplayAudit({
+    plan: runner.plan,
+    broker: runner.broker.data,
+    partitionsOf: () => 2,
+    clock: runner.clock,
+    log: silent,
+    random: () => 1,
+    sample: 1,
+    hasEarly: async () => false,
+    isOnce: true,
+    signal: new AbortController().signal,
+    onCompared: () => undefined,
+  })
+}
+
 /** The plan with changed stages, under the same fingerprint. */
 function broken(plan: Plan, change: (stage: StagePlan) => StagePlan): Plan {
   return { ...plan, stages: plan.stages.map(change) }
@@ -123,6 +142,10 @@ describe('a correct run', () => {
     expect(counts.predictions).toBe(predictions.length)
     expect(counts.predictions).toBeGreaterThan(80)
     expect(counts.skipped).toEqual({})
+    const replay = await replayCounts(runner)
+    expect(replay.compared + (replay.skipped.requeued ?? 0)).toBe(predictions.length)
+    expect(Object.keys(replay.skipped).filter((reason) => reason !== 'requeued')).toEqual([])
+    expect(replay.differing.unexplained, JSON.stringify(replay)).toBe(0)
   })
 })
 

@@ -30,7 +30,26 @@ const figures = {
   differing: 0,
   skipped: {},
   pending: 2,
-}
+  replay: {
+    compared: 3,
+    provisional: 1,
+    differing: { late: 1, overtaken: 0, early: 0, unexplained: 0 },
+    largest: {
+      late: {
+        class: 'late',
+        id: 'tx-1',
+        time: 1_522_540_800_000,
+        origin: { partition: 0, offset: 4 },
+        feature: 'amount',
+        live: null,
+        replay: 2.5,
+        relative: 1,
+      },
+    },
+    skipped: { before_read: 2 },
+    pending: 0,
+  },
+} as const
 const neverAsked = () => {
   throw new Error('a description asks nothing')
 }

@@ -1,10 +1,10 @@
 /** The verdict on a raw record: a valid event, or all that is wrong with it. */
 import { describe, expect, test } from 'vitest'
-import { validateRecord } from '../../../processors/batch/validate.ts'
-import { partitionOf } from '../../../runtime/partition.ts'
-import { compile } from '../../../schemas/plan/compile.ts'
-import { at, rawRecord } from '../../support/batch-steps.ts'
-import { click, clicksPipeline } from '../../support/clicks.ts'
+import { validateRecord } from '../../processors/validate.ts'
+import { partitionOf } from '../../runtime/partition.ts'
+import { compile } from '../../schemas/plan/compile.ts'
+import { at, rawRecord } from '../support/batch-steps.ts'
+import { click, clicksPipeline } from '../support/clicks.ts'
 
 const plan = compile(clicksPipeline({ stages: 1, lateness: '1m' }))
 const stream = plan.scored

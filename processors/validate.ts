@@ -1,14 +1,14 @@
 /**
  * Validates a raw record: a record in, an event or all problems with it out. The result depends only on the record, its partition and the
- * event time of earlier offsets, so that reading again gives the same result. Called by `decode.ts`.
+ * event time of earlier offsets, so that reading again gives the same result. Called by `batch/decode.ts`, and by the audit.
  */
-import type { LogRecord } from '../../runtime/broker.ts'
-import { partitionOf } from '../../runtime/partition.ts'
-import { formatDuration } from '../../schemas/kernel/duration.ts'
-import type { EventValues, Problem } from '../../schemas/kernel/event.ts'
-import { showValue } from '../../schemas/kernel/show-value.ts'
-import type { StreamPlan } from '../../schemas/plan/plan.ts'
-import { problem } from '../../schemas/wire/event-codec.ts'
+import type { LogRecord } from '../runtime/broker.ts'
+import { partitionOf } from '../runtime/partition.ts'
+import { formatDuration } from '../schemas/kernel/duration.ts'
+import type { EventValues, Problem } from '../schemas/kernel/event.ts'
+import { showValue } from '../schemas/kernel/show-value.ts'
+import type { StreamPlan } from '../schemas/plan/plan.ts'
+import { problem } from '../schemas/wire/event-codec.ts'
 
 export type Verdict =
   | { readonly ok: true; readonly event: EventValues; readonly time: number }
