@@ -2,6 +2,7 @@
  * Events that were not folded in canonical order: their totals of the committed positions in, a check a stage out. They hold since the
  * beginning of the state and need no running process. Called by `examine`.
  */
+import { type Disorder, noDisorder } from '../../processors/position.ts'
 import { committedPosition } from '../../processors/recovery/committed-position.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
@@ -22,24 +23,46 @@ async function stageOrder(subject: Subject, stage: StagePlan, name: string): Pro
   const { broker } = await subject.kafka.needed()
   const { group } = sharedNames(subject.config, await subject.plan.needed())
   const committed = await broker.groups.committedOffsets(group, inputs.flat())
-  let [late, early, from] = [0, 0, 0]
+  let [total, from] = [noDisorder, 0]
   inputs.forEach((ofTask, partition) => {
     const position = committedPosition(stage.entity.name, partition, committed.slice(from, from + ofTask.length))
     from += ofTask.length
-    late += position?.disorder?.late ?? 0
-    early += position?.disorder?.early ?? 0
+    total = addedUp(total, position?.disorder ?? noDisorder)
   })
-  return orderCheck(name, { late, early })
+  return orderCheck(name, total, subject.definition)
 }
 
-export function orderCheck(name: string, { late, early }: { readonly late: number; readonly early: number }): Check {
+function addedUp(a: Disorder, b: Disorder): Disorder {
+  return {
+    late: a.late + b.late,
+    early: a.early + b.early,
+    overtaken: a.overtaken + b.overtaken,
+    uncounted: a.uncounted + b.uncounted,
+  }
+}
+
+export function orderCheck(name: string, disorder: Disorder, definition: string): Check {
+  const { late, early, overtaken, uncounted } = disorder
   const lateEvents =
     late === 0 ? 'no event was late' : `${shown(late)} events were late (decided by what their producers sent)`
-  if (early === 0) return ok(name, `${lateEvents}, none was released early.`)
+  const without =
+    uncounted === 0 ? shown(overtaken) : `at least ${shown(overtaken)} (facts of the others are kept no longer)`
+  const overtook = `${without} predictions were made before facts of their windows arrived`
+  const recompute = `To compute all of history again, type: millrace recompute ${definition} --from <instant>.`
+  if (early === 0) {
+    return overtaken + uncounted === 0
+      ? ok(name, `${lateEvents}, none was released early.`)
+      : warn(
+          name,
+          `${lateEvents}: ${overtook}.`,
+          `${recompute} Send streams in one order: produce --source a=… --source b=….`,
+        )
+  }
   return warn(
     name,
     `${shown(early)} events were released before all sources had passed them, ${lateEvents}: their vectors, and those that they count ` +
-      'in, may differ from a replay.',
-    'A process or a partition had made no progress for MILLRACE_HOLD_MAX_MS: see the log of the processes for which.',
+      `in, may differ from a replay${overtaken + uncounted === 0 ? '' : `; ${overtook}`}.`,
+    'A process or a partition had made no progress for MILLRACE_HOLD_MAX_MS: see the log of the processes for which. ' +
+      recompute,
   )
 }

@@ -159,7 +159,7 @@ async function described(
       state: () => ({
         tasks: [{ stage: shops.stages[0]!, partition: 0, isRestoring: false }] as never,
         isReady: true,
-        early: null,
+        early: null, overtaken: null,
       }),
     },
     checks: [],
