@@ -159,7 +159,8 @@ async function described(
       state: () => ({
         tasks: [{ stage: shops.stages[0]!, partition: 0, isRestoring: false }] as never,
         isReady: true,
-        early: null, overtaken: null,
+        early: null,
+        overtaken: null,
       }),
     },
     checks: [],
