@@ -16,6 +16,7 @@ import { declareLearnCommands } from './learn/declare.ts'
 import { declareModelsCommands } from './models/declare.ts'
 import { declareProduceCommand } from './produce/declare.ts'
 import { declareProofCommands } from './proof/declare.ts'
+import { declareRecomputeCommand } from './recompute/declare.ts'
 import { declareRejectedCommands } from './rejected/declare.ts'
 import { declareRunCommand } from './run/declare.ts'
 import { createStopping, type ProcessEdge } from './signals.ts'
@@ -97,6 +98,7 @@ function declare(
   declareModelsCommands(declaring)
   declareRejectedCommands(declaring)
   declareWorkersCommands(declaring)
+  declareRecomputeCommand(declaring)
   declareProofCommands(declaring)
   declareCompletionCommands(declaring)
   return program

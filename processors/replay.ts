@@ -23,11 +23,17 @@ export interface Replay {
   readonly counts: { readonly events: number; readonly duplicates: number; readonly rejected: number }
   /**
    * Events of one instant are put in canonical order before they are folded, so their vectors are returned with the next instant.
-   * `partition`: of the event, unless it is that of its key.
+   * `partition`: of the event, unless it is that of its key. `record`: of an event that lies in a raw topic.
    */
-  push(stream: number, event: EventValues, partition?: number): Replayed[]
+  push(stream: number, event: EventValues, partition?: number, record?: ReplayedRecord): Replayed[]
   /** The vectors of the last instant. */
   flush(): Replayed[]
+}
+
+export interface ReplayedRecord {
+  readonly offset: number
+  /** Stage that had rejected the event, if it was requeued to the raw topic; null for all others. */
+  readonly rejectedBy: string | null
 }
 
 export interface ReplayOptions {
@@ -74,12 +80,18 @@ export function createReplay(plan: Plan, options: ReplayOptions): Replay {
   }
   return {
     counts: state.counts,
-    push: (stream, event, partition) => push(state, stream, event, partition),
+    push: (stream, event, partition, record) => push(state, stream, event, partition, record),
     flush: () => flush(state),
   }
 }
 
-function push(state: ReplayState, streamIndex: number, event: EventValues, at?: number): Replayed[] {
+function push(
+  state: ReplayState,
+  streamIndex: number,
+  event: EventValues,
+  at?: number,
+  record?: ReplayedRecord,
+): Replayed[] {
   const stream = state.plan.streams[streamIndex]!
   const time = event[stream.timeField] as number
   const last = state.waiting[0]?.time ?? Number.NEGATIVE_INFINITY
@@ -92,7 +104,7 @@ function push(state: ReplayState, streamIndex: number, event: EventValues, at?: 
   }
   const done = time > last ? flush(state) : []
   const partition = at ?? partitionOf(Buffer.from(event[stream.keyField] as string), state.partitions)
-  const offset = state.nextOffsets[streamIndex]![partition]!++
+  const offset = record?.offset ?? state.nextOffsets[streamIndex]![partition]!++
   state.waiting.push({
     time,
     order: orderOf(streamIndex, partition, offset),
@@ -100,7 +112,7 @@ function push(state: ReplayState, streamIndex: number, event: EventValues, at?: 
     id: event[stream.idField] as string,
     event,
     slots: [],
-    rejectedBy: null,
+    rejectedBy: record?.rejectedBy ?? null,
   })
   return done
 }

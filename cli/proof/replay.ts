@@ -5,7 +5,7 @@ import { createScorer, type Scorer } from '../../online-model/models/scorer.ts'
 import { modelFromJson } from '../../online-model/registry/model-file.ts'
 import { createReplay, type Replayed } from '../../processors/replay.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { EntityPlan, Plan } from '../../schemas/plan/plan.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
@@ -13,6 +13,7 @@ import { createEventReader } from '../sources/checked-event.ts'
 import { openSource } from '../sources/open-source.ts'
 import type { SourceOptions } from '../sources/source.ts'
 import { shown } from '../terminal.ts'
+import { cell, entityKeyCells, vectorCells, vectorColumns } from '../vector-cells.ts'
 import { openWholeFile, writeFigures } from '../whole-file.ts'
 
 export interface ReplayCommandOptions extends SourceOptions {
@@ -86,31 +87,17 @@ async function loadScorer(path: string, plan: Plan): Promise<Scorer> {
 }
 
 function columnsOf(plan: Plan, isScored: boolean): string[] {
-  const entities = entityPlans(plan).map(({ name }) => name)
-  const features = plan.features.map(({ name }) => name)
-  return [plan.scored.idField, 'seconds', ...entities, ...features, ...(isScored ? ['score'] : [])]
-}
-
-function entityPlans(plan: Plan): EntityPlan[] {
-  return plan.entityStages.map(({ entity }) => entity)
+  return [plan.scored.idField, 'seconds', ...vectorColumns(plan), ...(isScored ? ['score'] : [])]
 }
 
 /** Cells in the order of the columns. The first event gives the start where the source has none. */
 function rowMaker(plan: Plan, scorer: Scorer | null, startMs: number | null): (replayed: Replayed) => string[] {
-  const keyFields = entityPlans(plan).map(({ keyFields }) => keyFields.get(plan.scored.index))
+  const keyCells = entityKeyCells(plan)
   let start = startMs
   return ({ id, time, event, vector }) => {
     start ??= time
-    const cells = [id, cell((time - start) / 1_000)]
-    for (const field of keyFields) cells.push(field === undefined ? '' : String(event[field] ?? ''))
-    for (const value of vector) cells.push(cell(value))
+    const cells = [id, cell((time - start) / 1_000), ...keyCells(event), ...vectorCells(vector)]
     if (scorer) cells.push(cell(scorer.score(vector)))
     return cells
   }
-}
-
-/** The shortest text that is read back as the same double; nothing where it is missing. */
-function cell(value: number): string {
-  if (Number.isNaN(value)) return ''
-  return Object.is(value, -0) ? '-0' : String(value)
 }
