@@ -6,7 +6,7 @@ import type { LogWrite } from '../feature-store/store.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import { orderOf } from '../schemas/kernel/canonical-order.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
-import type { EventValues } from '../schemas/kernel/event.ts'
+import type { EventValues, Problem } from '../schemas/kernel/event.ts'
 import type { Plan, StagePlan } from '../schemas/plan/plan.ts'
 import { createEntityCache, type EntityCache } from './batch/entity-cache.ts'
 import { createFold, type Fold, type FoldedEvent } from './batch/fold-event.ts'
@@ -39,6 +39,8 @@ export interface ReplayedRecord {
 export interface ReplayOptions {
   /** Of all topics, since the order of events of the same time depends on their partitions. */
   readonly partitions: number
+  /** Called with each event that is left out since a feature could not be computed from it, or its entity is full. */
+  readonly onRejected?: (event: FoldedEvent, problem: Problem) => void
   /** Called after each event with what a store would have to write; without it that is dropped. */
   readonly onWrites?: (entity: string, partition: number, writes: readonly LogWrite[]) => void
 }
@@ -137,7 +139,10 @@ function foldThrough(state: ReplayState, first: FoldedEvent): Float64Array | nul
     if (entersAt === null || at.stage.index < entersAt) continue
     const folded = foldAt(state, at, event)
     if (folded.kind === 'duplicate') counts.duplicates++
-    if (folded.kind === 'rejected') counts.rejected++
+    if (folded.kind === 'rejected') {
+      counts.rejected++
+      state.onRejected?.(first, folded.problem)
+    }
     if (folded.kind !== 'folded') return null
     if (folded.vector) return folded.vector
     if (folded.slots) event = { ...event, slots: folded.slots.subarray(0, at.stage.repartitionOut!.slots.length) }

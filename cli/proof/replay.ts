@@ -8,6 +8,7 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
+import { createLeftOut } from '../left-out.ts'
 import { loadPlan } from '../load-plan.ts'
 import { createEventReader } from '../sources/checked-event.ts'
 import { openSource } from '../sources/open-source.ts'
@@ -41,8 +42,13 @@ export async function replayCommand(
   })
   const startedMs = clock.elapsedMs()
   const rowOf = rowMaker(plan, scorer, source.startMs)
-  const replay = createReplay(plan, { partitions: options.partitions })
-  const read = createEventReader(plan, options)
+  const leftOut = createLeftOut()
+  const replay = createReplay(plan, {
+    partitions: options.partitions,
+    onRejected: ({ stream, id, time }, problem) =>
+      leftOut.add(plan.streams[stream]!.name, problem, `${id} of ${new Date(time).toISOString()}`),
+  })
+  const read = createEventReader(plan, options, leftOut.add)
   const out = await openWholeFile(options.out)
   let rows = 0
   const write = async (replayed: readonly Replayed[]) => {
@@ -70,13 +76,24 @@ export async function replayCommand(
     await out.discard()
   }
   const seconds = (clock.elapsedMs() - startedMs) / 1_000
-  const { events, duplicates, rejected } = replay.counts
+  const { events, duplicates } = replay.counts
+  const rejected = leftOut.total
   terminal.out(
     `${options.out}: ${shown(rows)} rows from ${shown(events)} events in ${seconds.toFixed(1)} s; ` +
       `${shown(duplicates)} duplicates and ${shown(rejected)} rejected events left out.`,
   )
-  await writeFigures(options.json, { rows, events, duplicates, rejected, seconds, model: scorer?.version ?? null })
-  return exitCodes.done
+  for (const line of leftOut.lines()) terminal.out(line)
+  const reasons = leftOut.counts()
+  await writeFigures(options.json, {
+    rows,
+    events,
+    duplicates,
+    rejected,
+    reasons,
+    seconds,
+    model: scorer?.version ?? null,
+  })
+  return rejected > (options.allowRejects ?? 0) ? exitCodes.rejected : exitCodes.done
 }
 
 async function loadScorer(path: string, plan: Plan): Promise<Scorer> {

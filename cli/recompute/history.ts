@@ -10,6 +10,7 @@ import { orderOf, originOfOrder } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import { rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
+import type { LeftOut } from '../left-out.ts'
 import type { Spill, SpillTable } from './spill.ts'
 
 export interface HistoryEvent {
@@ -47,6 +48,7 @@ export interface HistoryOptions {
   readonly partitionsOf: (topic: string) => number
   readonly fromMs: number
   readonly untilMs: number
+  readonly leftOut: LeftOut
 }
 
 /** How far before `fromMs` events are taken: the windows, and as much again to know ids that were sent twice. */
@@ -96,7 +98,7 @@ const nameOf = ({ topic, partition }: TopicPartition) => `${topic}, partition ${
 
 /** `truncated`: partitions that do not begin with their first record any more. */
 function rawReader(
-  { plan, partitionsOf, fromMs, untilMs }: HistoryOptions,
+  { plan, partitionsOf, fromMs, untilMs, leftOut }: HistoryOptions,
   truncated: ReadonlySet<string>,
   events: SpillTable,
   counts: HistoryCounts,
@@ -112,6 +114,7 @@ function rawReader(
     const validated = validateRecord(record, input, clock ?? Number.NEGATIVE_INFINITY)
     if (!validated.ok) {
       counts.invalid++
+      leftOut.add(stream.name, validated.problems[0]!, `${name}, offset ${record.offset}`)
       return
     }
     const { event, time } = validated

@@ -12,6 +12,7 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
+import { createLeftOut, type LeftOut } from '../left-out.ts'
 import { loadPlan } from '../load-plan.ts'
 import { requireFitting, versionNamed } from '../models/open-registry.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
@@ -36,6 +37,7 @@ interface RecomputeParts {
   readonly scorer: Scorer | null
   readonly fromMs: number
   readonly comparison: Comparison
+  readonly leftOut: LeftOut
   readonly signal: AbortSignal
 }
 
@@ -62,12 +64,13 @@ export async function recomputeCommand(
     const partitionsOf = await requireTopics(broker.data, [...topics, ofStage, plan.predictions.topic])
     const scorer = await scorerOf(plan, options.model, broker.data, terminal)
     const comparison = createComparison(plan.features.map(({ name }) => name))
-    const parts = { plan, partitions: partitionsOf(ofStage), scorer, fromMs, comparison, signal }
+    const leftOut = createLeftOut()
+    const parts = { plan, partitions: partitionsOf(ofStage), scorer, fromMs, comparison, leftOut, signal }
     return await withSpill(async (spill) => {
       terminal.err(
         `Reading events from ${shownTime(fromMs - warmUpMs(plan))} on, for the windows at ${shownTime(fromMs)}.`,
       )
-      const history = await readHistory({ plan, broker: broker.data, partitionsOf, fromMs, untilMs }, spill)
+      const history = await readHistory({ plan, broker: broker.data, partitionsOf, fromMs, untilMs, leftOut }, spill)
       const replayed = await writeRows(parts, spill, file)
       if (replayed === null) {
         terminal.err(`Stopped: ${file} was not written.`)
@@ -75,12 +78,14 @@ export async function recomputeCommand(
       }
       const figures = comparison.figures()
       printSummary({ file, history, figures, scorer, ...replayed }, terminal)
+      for (const line of leftOut.lines()) terminal.out(line)
       const { short, ...counts } = history
       await writeFigures(options.json, {
         ...counts,
         ...replayed,
         ...figures,
         model: scorer?.version ?? null,
+        reasons: leftOut.counts(),
         short: Object.fromEntries(short),
       })
       return exitCodes.done
@@ -122,8 +127,12 @@ interface ReplayedCounts {
 
 /** Null where it was stopped before the end. */
 async function writeRows(parts: RecomputeParts, spill: Spill, path: string): Promise<ReplayedCounts | null> {
-  const { plan, partitions, signal } = parts
-  const replay = createReplay(plan, { partitions })
+  const { plan, partitions, leftOut, signal } = parts
+  const replay = createReplay(plan, {
+    partitions,
+    onRejected: ({ stream, id, time }, problem) =>
+      leftOut.add(plan.streams[stream]!.name, problem, `${id} of ${new Date(time).toISOString()}`),
+  })
   const file = await openWholeFile(path)
   const pending: Pending = new Map()
   let rows = 0
