@@ -1,6 +1,6 @@
 /**
- * Where the servers are that a process has started on this machine: their addresses go into a file of the folder as long as the process runs,
- * and come out for the commands beside it. Written by `local-servers.ts`, read by `program.ts`.
+ * Where the servers are that a process has started on this machine: their addresses go into a file of the folder as long as the process
+ * runs, and come out for the commands beside it. Written by `local-servers.ts`, read by `program.ts`.
  */
 import { readFileSync, rmSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
