@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander'
 import { systemClock } from '../runtime/clock.ts'
 import { type Config, parseConfig } from '../runtime/config/config.ts'
+import { findRunningServers } from '../runtime/servers/running-servers.ts'
 import { declareCompletionCommands } from './completion/declare.ts'
 import type { CommandContext } from './context.ts'
 import { type Declare, definitionCommand } from './declare.ts'
@@ -16,6 +17,7 @@ import { declareLearnCommands } from './learn/declare.ts'
 import { declareModelsCommands } from './models/declare.ts'
 import { declareProduceCommand } from './produce/declare.ts'
 import { declareProofCommands } from './proof/declare.ts'
+import { declareRecomputeCommand } from './recompute/declare.ts'
 import { declareRejectedCommands } from './rejected/declare.ts'
 import { declareRunCommand } from './run/declare.ts'
 import { createStopping, type ProcessEdge } from './signals.ts'
@@ -51,8 +53,8 @@ export async function millrace(args: readonly string[], dependencies: ProgramDep
     exitCode = await action({ env, terminal, clock, random, stopping, stdin, openBroker })
   }
   const act: Declare['act'] = async (action) => {
-    const config: Config = parseConfig(dependencies.env)
-    await actAnyway((context) => action({ ...context, config }))
+    const { config, note } = besideRunningServers(parseConfig(dependencies.env))
+    await actAnyway((context) => action({ ...context, config, openBroker: noting(note, context) }))
   }
 
   try {
@@ -64,6 +66,38 @@ export async function millrace(args: readonly string[], dependencies: ProgramDep
     return exitCodeOf(error)
   } finally {
     stopping.dispose()
+  }
+}
+
+/** Servers that `start` or `run --local` has started beside this command stand in for those that the environment does not name. */
+function besideRunningServers(config: Config): { readonly config: Config; readonly note: string | null } {
+  if (config.kafkaBrokers.length > 0 && config.redisUrl !== null) return { config, note: null }
+  const running = findRunningServers(config.folder)
+  if (running === null) return { config, note: null }
+  const kafka = config.kafkaBrokers.length === 0 ? running.kafkaBrokers : undefined
+  const redis = config.redisUrl === null ? running.redisUrl : undefined
+  const named = [...(kafka ? [`Kafka at ${kafka}`] : []), ...(redis ? [`Redis at ${redis}`] : [])]
+  if (named.length === 0) return { config, note: null }
+  return {
+    config: {
+      ...config,
+      ...(kafka ? { kafkaBrokers: kafka.split(',') } : {}),
+      ...(redis ? { redisUrl: redis } : {}),
+    },
+    note: `${named.join(' and ')}: of the process that has started them in ${config.folder}.`,
+  }
+}
+
+/** Says once, when they are used, where the servers come from. */
+function noting(
+  note: string | null,
+  { openBroker, terminal }: Omit<CommandContext, 'config'>,
+): CommandContext['openBroker'] {
+  let isTold = note === null
+  return (config) => {
+    if (!isTold) terminal.err(note!)
+    isTold = true
+    return openBroker(config)
   }
 }
 
@@ -97,6 +131,7 @@ function declare(
   declareModelsCommands(declaring)
   declareRejectedCommands(declaring)
   declareWorkersCommands(declaring)
+  declareRecomputeCommand(declaring)
   declareProofCommands(declaring)
   declareCompletionCommands(declaring)
   return program

@@ -4,31 +4,24 @@
  */
 import type { Log } from '../runtime/log.ts'
 import type { Task } from './batch/task.ts'
+import { createCountedWarning, type WarningState } from './counted-warning.ts'
 
 export interface EarlyReleases {
   /** Called once the task's batch is committed. */
   observe(task: EarlyTask): void
-  /** Events, and when the last of them was seen, ms; null where there were none. */
-  state(): EarlyState | null
-}
-
-export interface EarlyState {
-  readonly events: number
-  readonly lastMs: number
-  /** What the last of them was, and what it did not wait for. */
-  readonly sentence: string
+  /** Events that were released early, and what the last of them did not wait for; null where there were none. */
+  state(): WarningState | null
 }
 
 type EarlyTask = Pick<Task, 'stage' | 'partition' | 'inputs' | 'counts' | 'lastEarly' | 'isRestoring'>
 
-/** The first is logged at once, the others are counted for this long. */
-const logEveryMs = 60_000
+const advice =
+  'Its vector, and those that it counts in, may differ from a replay. The next ones are counted in ' +
+  'millrace_released_early_events.'
 
 export function createEarlyReleases(log: Log, nowMs: () => number): EarlyReleases {
   const counted = new WeakMap<EarlyTask, number>()
-  let state: EarlyState | null = null
-  let loggedEvents = 0
-  let loggedMs = Number.NEGATIVE_INFINITY
+  const warning = createCountedWarning({ log, nowMs }, { unit: 'events', advice })
 
   function observe(task: EarlyTask): void {
     const now = task.counts.releasedEarly
@@ -36,19 +29,10 @@ export function createEarlyReleases(log: Log, nowMs: () => number): EarlyRelease
     counted.set(task, now)
     // What is folded again was told when it was folded first.
     if (task.isRestoring || added <= 0) return
-    const events = (state?.events ?? 0) + added
-    state = { events, lastMs: nowMs(), sentence: sentenceOf(task) }
-    if (state.lastMs - loggedMs < logEveryMs) return
-    log.warn(
-      { stage: task.stage.entity.name, partition: task.partition, events: events - loggedEvents },
-      `${state.sentence} Its vector, and those that it counts in, may differ from a replay. The next ones are counted in ` +
-        'millrace_released_early_events.',
-    )
-    loggedEvents = events
-    loggedMs = state.lastMs
+    warning.add({ stage: task.stage.entity.name, partition: task.partition }, added, sentenceOf(task))
   }
 
-  return { observe, state: () => state }
+  return { observe, state: warning.state }
 }
 
 function sentenceOf({ stage, partition, inputs, lastEarly }: EarlyTask): string {

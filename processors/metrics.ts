@@ -2,6 +2,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { Clock } from '../runtime/clock.ts'
 import type { RejectedRecord } from '../schemas/wire/dead-letter.ts'
+import type { OvertakenByBatch } from './batch/active-batch.ts'
 import type { Output } from './batch/outputs.ts'
 import type { Task, TaskBatch } from './batch/task.ts'
 
@@ -17,6 +18,8 @@ export interface ProcessingTotals {
   duplicates: number
   late: number
   releasedEarly: number
+  /** Predictions that were made before a late fact of their windows arrived, as far as they were counted. */
+  overtaken: number
   restored: number
 }
 
@@ -36,6 +39,8 @@ export interface ProcessingMetrics {
   duplicate(stage: string): void
   /** A challenger failed to score, and is not used again by this process. */
   shadowDropped(version: string): void
+  /** Late facts of a committed batch, and the predictions that were made without them. */
+  overtaken(task: Task, counts: OvertakenByBatch): void
   /** A task's part of a batch is committed in Kafka and applied in the store. */
   committed(task: Task, batch: TaskBatch, outputs: readonly Output[], rejections: readonly RejectedRecord[]): void
 }
@@ -68,6 +73,7 @@ export function createProcessingMetrics(
     duplicates: 0,
     late: 0,
     releasedEarly: 0,
+    overtaken: 0,
     restored: 0,
   }
   const latencies = new Map<string, StageLatency>()
@@ -88,6 +94,12 @@ export function createProcessingMetrics(
       totals.duplicates++
     },
     shadowDropped: (version) => instruments.shadowsDropped.inc({ model: version }),
+    overtaken({ stage, partition }, { predictions, uncounted }) {
+      const labels = { stage: stage.entity.name, partition }
+      instruments.overtaken.inc(labels, predictions)
+      instruments.uncounted.inc(labels, uncounted)
+      totals.overtaken += predictions
+    },
     committed: (task, batch, outputs, rejections) => countCommitted(state, task, batch, outputs, rejections),
   }
 }
@@ -116,6 +128,16 @@ function createInstruments(registry: Registry) {
     restored: counter('millrace_restored_total', 'Events folded again to restore the store up to Kafka.', ['stage']),
     late: gauge('millrace_late_events', 'Events that arrived after the frontier had passed them.', ofTask),
     early: gauge('millrace_released_early_events', 'Events released before all sources had passed them.', ofTask),
+    overtaken: counter(
+      'millrace_overtaken_predictions_total',
+      'Predictions made before a late fact of their windows arrived, each counted once.',
+      ofTask,
+    ),
+    uncounted: counter(
+      'millrace_overtaken_uncounted_facts_total',
+      'Late facts that may have part in more predictions than millrace_overtaken_predictions_total could count.',
+      ofTask,
+    ),
     held: gauge('millrace_held_events', 'Events held to be put in order.', ofTask),
     lag: gauge('millrace_input_lag_records', 'Records between the position and the end of the partition.', [
       'topic',

@@ -33,9 +33,27 @@ export interface Disorder {
   readonly late: number
   /** Events that were released although a source that made no progress could still have sent an earlier one. */
   readonly early: number
+  /** Predictions that were made before a late fact of their windows arrived, as far as they were counted. */
+  readonly overtaken: number
+  /** Late facts that may have part in more predictions than could be counted. */
+  readonly uncounted: number
 }
 
-export const noDisorder: Disorder = { late: 0, early: 0 }
+export const noDisorder: Disorder = { late: 0, early: 0, overtaken: 0, uncounted: 0 }
+
+/** The position once a batch is folded that came upon such predictions. */
+export function addOvertaken(
+  position: TaskPosition,
+  { overtaken, uncounted }: Pick<Disorder, 'overtaken' | 'uncounted'>,
+): TaskPosition {
+  const before = position.disorder ?? noDisorder
+  const disorder = {
+    ...before,
+    overtaken: before.overtaken + overtaken,
+    uncounted: before.uncounted + uncounted,
+  }
+  return { ...position, disorder }
+}
 
 const formatVersion = 1
 
@@ -50,6 +68,8 @@ export function encodePosition({ frontier, retentionWatermark, inputs, disorder 
       finite(maxEventTime),
     ]),
     ...(disorder ? { late: disorder.late, early: disorder.early } : {}),
+    ...(disorder?.overtaken ? { overtaken: disorder.overtaken } : {}),
+    ...(disorder?.uncounted ? { uncounted: disorder.uncounted } : {}),
   })
 }
 
@@ -81,8 +101,8 @@ export function decodePosition(text: string, where: string): TaskPosition {
   throw unreadable(text, where)
 }
 
-function disorderOf({ late = 0, early = 0 }: Encoded): Pick<TaskPosition, 'disorder'> {
-  return late + early > 0 ? { disorder: { late, early } } : {}
+function disorderOf({ late = 0, early = 0, overtaken = 0, uncounted = 0 }: Encoded): Pick<TaskPosition, 'disorder'> {
+  return late + early > 0 ? { disorder: { late, early, overtaken, uncounted } } : {}
 }
 
 interface Encoded {
@@ -91,10 +111,13 @@ interface Encoded {
   readonly inputs: ReadonlyArray<readonly [number, number, number | null]>
   readonly late?: number
   readonly early?: number
+  readonly overtaken?: number
+  readonly uncounted?: number
 }
 
 function isPosition(value: unknown): value is Encoded {
-  const { v, passed, horizon, inputs, late = 0, early = 0 } = (value ?? {}) as Record<string, unknown>
+  const { v, passed, horizon, inputs, ...counts } = (value ?? {}) as Record<string, unknown>
+  const { late = 0, early = 0, overtaken = 0, uncounted = 0 } = counts
   const isTime = (time: unknown) => time === null || Number.isFinite(time)
   const isOffset = (offset: unknown) => Number.isSafeInteger(offset) && (offset as number) >= 0
   return (
@@ -104,8 +127,7 @@ function isPosition(value: unknown): value is Encoded {
     isTime(passed[0]) &&
     Number.isSafeInteger(passed[1]) &&
     (horizon === undefined || isTime(horizon)) &&
-    isOffset(late) &&
-    isOffset(early) &&
+    [late, early, overtaken, uncounted].every(isOffset) &&
     Array.isArray(inputs) &&
     inputs.every((input) => Array.isArray(input) && isOffset(input[0]) && isOffset(input[1]) && isTime(input[2]))
   )

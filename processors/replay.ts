@@ -6,7 +6,7 @@ import type { LogWrite } from '../feature-store/store.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import { orderOf } from '../schemas/kernel/canonical-order.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
-import type { EventValues } from '../schemas/kernel/event.ts'
+import type { EventValues, Problem } from '../schemas/kernel/event.ts'
 import type { Plan, StagePlan } from '../schemas/plan/plan.ts'
 import { createEntityCache, type EntityCache } from './batch/entity-cache.ts'
 import { createFold, type Fold, type FoldedEvent } from './batch/fold-event.ts'
@@ -23,16 +23,24 @@ export interface Replay {
   readonly counts: { readonly events: number; readonly duplicates: number; readonly rejected: number }
   /**
    * Events of one instant are put in canonical order before they are folded, so their vectors are returned with the next instant.
-   * `partition`: of the event, unless it is that of its key.
+   * `partition`: of the event, unless it is that of its key. `record`: of an event that lies in a raw topic.
    */
-  push(stream: number, event: EventValues, partition?: number): Replayed[]
+  push(stream: number, event: EventValues, partition?: number, record?: ReplayedRecord): Replayed[]
   /** The vectors of the last instant. */
   flush(): Replayed[]
+}
+
+export interface ReplayedRecord {
+  readonly offset: number
+  /** Stage that had rejected the event, if it was requeued to the raw topic; null for all others. */
+  readonly rejectedBy: string | null
 }
 
 export interface ReplayOptions {
   /** Of all topics, since the order of events of the same time depends on their partitions. */
   readonly partitions: number
+  /** Called with each event that is left out since a feature could not be computed from it, or its entity is full. */
+  readonly onRejected?: (event: FoldedEvent, problem: Problem) => void
   /** Called after each event with what a store would have to write; without it that is dropped. */
   readonly onWrites?: (entity: string, partition: number, writes: readonly LogWrite[]) => void
 }
@@ -74,12 +82,18 @@ export function createReplay(plan: Plan, options: ReplayOptions): Replay {
   }
   return {
     counts: state.counts,
-    push: (stream, event, partition) => push(state, stream, event, partition),
+    push: (stream, event, partition, record) => push(state, stream, event, partition, record),
     flush: () => flush(state),
   }
 }
 
-function push(state: ReplayState, streamIndex: number, event: EventValues, at?: number): Replayed[] {
+function push(
+  state: ReplayState,
+  streamIndex: number,
+  event: EventValues,
+  at?: number,
+  record?: ReplayedRecord,
+): Replayed[] {
   const stream = state.plan.streams[streamIndex]!
   const time = event[stream.timeField] as number
   const last = state.waiting[0]?.time ?? Number.NEGATIVE_INFINITY
@@ -92,7 +106,7 @@ function push(state: ReplayState, streamIndex: number, event: EventValues, at?: 
   }
   const done = time > last ? flush(state) : []
   const partition = at ?? partitionOf(Buffer.from(event[stream.keyField] as string), state.partitions)
-  const offset = state.nextOffsets[streamIndex]![partition]!++
+  const offset = record?.offset ?? state.nextOffsets[streamIndex]![partition]!++
   state.waiting.push({
     time,
     order: orderOf(streamIndex, partition, offset),
@@ -100,7 +114,7 @@ function push(state: ReplayState, streamIndex: number, event: EventValues, at?: 
     id: event[stream.idField] as string,
     event,
     slots: [],
-    rejectedBy: null,
+    rejectedBy: record?.rejectedBy ?? null,
   })
   return done
 }
@@ -125,7 +139,10 @@ function foldThrough(state: ReplayState, first: FoldedEvent): Float64Array | nul
     if (entersAt === null || at.stage.index < entersAt) continue
     const folded = foldAt(state, at, event)
     if (folded.kind === 'duplicate') counts.duplicates++
-    if (folded.kind === 'rejected') counts.rejected++
+    if (folded.kind === 'rejected') {
+      counts.rejected++
+      state.onRejected?.(first, folded.problem)
+    }
     if (folded.kind !== 'folded') return null
     if (folded.vector) return folded.vector
     if (folded.slots) event = { ...event, slots: folded.slots.subarray(0, at.stage.repartitionOut!.slots.length) }

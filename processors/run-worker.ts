@@ -15,8 +15,10 @@ import type { OpenTask } from './batch/active-batch.ts'
 import { runBatchLoop } from './batch/batch-loop.ts'
 import type { CurrentModel } from './batch/scoring.ts'
 import { createShadowScoring, type ShadowScoring } from './batch/shadow-scoring.ts'
-import { createEarlyReleases, type EarlyReleases, type EarlyState } from './early-release.ts'
+import type { WarningState } from './counted-warning.ts'
+import { createEarlyReleases, type EarlyReleases } from './early-release.ts'
 import type { ProcessingMetrics } from './metrics.ts'
+import { createOvertakenReport, type OvertakenReport, type OvertakenState } from './overtaken-report.ts'
 import { openTasks } from './recovery/open-tasks.ts'
 import { isNameFreed } from './recovery/superseded.ts'
 import { partitionCountsOf, stageTopicsOf } from './stage-topics.ts'
@@ -47,7 +49,8 @@ export interface RunningWorker {
   state(): {
     readonly tasks: ReadonlyArray<OpenTask['task']>
     readonly isReady: boolean
-    readonly early: EarlyState | null
+    readonly early: WarningState | null
+    readonly overtaken: OvertakenState | null
   }
   /** Resolves after a stop, rejects when the worker gave up. */
   readonly done: Promise<void>
@@ -57,6 +60,7 @@ interface WorkerState {
   readonly options: RunWorkerOptions
   readonly shadowScoring: ShadowScoring
   readonly earlyReleases: EarlyReleases
+  readonly overtakenReport: OvertakenReport
   /** Null while no tasks are assigned; a worker without a task of its own has an empty list. */
   tasks: readonly OpenTask[] | null
   /** A rebuild clears the stored state once, not again after a failure or for tasks that are assigned later. */
@@ -67,11 +71,12 @@ interface WorkerState {
 const pauseMsFirst = 50
 
 export function runWorker(options: RunWorkerOptions): RunningWorker {
-  const { log, metrics, clock, isRebuild } = options
+  const { plan, log, metrics, clock, isRebuild } = options
   const state: WorkerState = {
     options,
     shadowScoring: createShadowScoring(log, metrics),
     earlyReleases: createEarlyReleases(log, clock.nowMs),
+    overtakenReport: createOvertakenReport(plan, log, clock.nowMs),
     tasks: null,
     isRebuild,
   }
@@ -80,6 +85,7 @@ export function runWorker(options: RunWorkerOptions): RunningWorker {
       tasks: (state.tasks ?? []).map(({ task }) => task),
       isReady: state.tasks?.every(({ task }) => !task.isRestoring) ?? false,
       early: state.earlyReleases.state(),
+      overtaken: state.overtakenReport.state(),
     }),
     done: supervise(state),
   }
@@ -152,7 +158,7 @@ async function runGeneration(
   fetcher: Fetcher,
   stages: readonly StageTopics[],
 ): Promise<void> {
-  const { options, shadowScoring, earlyReleases, isRebuild } = state
+  const { options, shadowScoring, earlyReleases, overtakenReport, isRebuild } = state
   const { plan, broker, log, signal } = options
   try {
     const membership = await worker.join()
@@ -179,6 +185,7 @@ async function runGeneration(
       partitionsOf,
       shadowScoring,
       earlyReleases,
+      overtakenReport,
       isStopping,
     }
     await runBatchLoop({ ...options, ...parts })

@@ -49,18 +49,36 @@ async function onTransact(state: FaultyRunState, stage: 'begin' | 'committed', o
 }
 
 async function runToEnd(state: FaultyRunState): Promise<void> {
-  await injectByTime(state)
-  calm(state)
-  await state.during
-  await untilDone(state)
-  state.isOver = true
-  await Promise.all(
-    liveWorkers(state).map((live) => {
-      live.isStopping = true
-      return live.worker.stop()
-    }),
-  )
-  if (state.failures.length > 0) throw state.failures[0]
+  try {
+    await injectByTime(state)
+    calm(state)
+    await Promise.race([state.during, untilFailed(state)])
+    await untilDone(state)
+    state.isOver = true
+    await Promise.all(
+      liveWorkers(state).map((live) => {
+        live.isStopping = true
+        return live.worker.stop()
+      }),
+    )
+    throwFailure(state)
+  } finally {
+    // Nothing is started again, and what still runs gets no answer any more: it would keep the clock going for ever.
+    state.isOver = true
+    for (const { process } of liveWorkers(state)) process.kill()
+  }
+}
+
+function throwFailure({ failures }: FaultyRunState): void {
+  if (failures.length > 0) throw failures[0]
+}
+
+/** Rejects once a worker has failed; what continues beside the run may never end then. */
+async function untilFailed(state: FaultyRunState): Promise<void> {
+  while (!state.isOver) {
+    throwFailure(state)
+    await state.clock.sleep(checkEveryMs)
+  }
 }
 
 /** Starts and faults that are due at a time. */
@@ -73,6 +91,7 @@ async function injectByTime(state: FaultyRunState): Promise<void> {
   const timed = [...starts, ...faults].sort((a, b) => a.atMs - b.atMs)
   for (const { atMs, act } of timed) {
     await clock.sleep(beganMs + atMs - clock.elapsedMs())
+    throwFailure(state)
     act()
   }
   await clock.sleep(beganMs + schedule.calmAtMs - clock.elapsedMs())
@@ -112,10 +131,10 @@ function calm(state: FaultyRunState): void {
 }
 
 async function untilDone(state: FaultyRunState): Promise<void> {
-  const { clock, calmMaxMs, failures } = state
+  const { clock, calmMaxMs } = state
   const endMs = clock.elapsedMs() + calmMaxMs
   while (!(await isDone(state))) {
-    if (failures.length > 0) throw failures[0]
+    throwFailure(state)
     if (clock.elapsedMs() > endMs)
       throw new Error(`the work did not end ${calmMaxMs} ms after the last fault: ${describeWorkers(state)}`)
     await clock.sleep(checkEveryMs)

@@ -35,7 +35,7 @@ export async function describePlan(plan: Plan): Promise<string> {
     registry: new Registry(),
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     nowMs: () => 0,
-    worker: { state: () => ({ tasks: [], isReady: false, early: null }) },
+    worker: { state: () => ({ tasks: [], isReady: false, early: null, overtaken: null }) },
     checks: [],
     isStopping: () => false,
   })

@@ -29,25 +29,30 @@ async function stageOrder(subject: Subject, stage: StagePlan, name: string): Pro
 /** Fewer late events than this share of what was read are a matter of the network; more are one of how streams are sent. */
 const lateShareWarn = 0.01
 
-export function orderCheck(name: string, { late, early, read }: StageDisorder, definition: string): Check {
+export function orderCheck(name: string, disorder: StageDisorder, definition: string): Check {
+  const { late, early, read, overtaken, uncounted } = disorder
   const lateEvents =
     late === 0
       ? 'no event was late'
       : `${shown(late)} events of at most ${shown(Math.max(late, read))} came when later ones had been folded`
+  const without =
+    uncounted === 0 ? shown(overtaken) : `at least ${shown(overtaken)} (facts of the others are kept no longer)`
+  const overtook =
+    overtaken + uncounted === 0 ? '' : `: ${without} predictions were made before facts of their windows arrived`
+  const recompute = `To compute all of history again, type: millrace recompute ${definition} --from <instant>.`
   if (early > 0) {
     return warn(
       name,
-      `${shown(early)} events were released before all sources had passed them, ${lateEvents}: their vectors, and those that they count ` +
-        'in, may differ from a replay.',
-      'A process or a partition had made no progress for MILLRACE_HOLD_MAX_MS: see the log of the processes for which.',
+      `${shown(early)} events were released before all sources had passed them, ${lateEvents}${overtook}. Vectors may differ from a replay.`,
+      'A process or a partition had made no progress for MILLRACE_HOLD_MAX_MS: see the log of the processes for which. ' +
+        recompute,
     )
   }
-  if (late > 0 && late >= read * lateShareWarn) {
+  if (overtook !== '' || (late > 0 && late >= read * lateShareWarn)) {
     return warn(
       name,
-      `${lateEvents}, none was released early: predictions that were made meanwhile lack them, as where streams are sent one after ` +
-        'the other.',
-      `Count them: millrace audit ${definition} --once. Send streams together, in event time (docs/producing.md).`,
+      `${lateEvents}, none was released early${overtook}.`,
+      `${recompute} Send streams together, in event time: produce --source a=… --source b=…; docs/producing.md says why.`,
     )
   }
   return ok(name, `${lateEvents}, none was released early.`)

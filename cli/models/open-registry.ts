@@ -41,7 +41,7 @@ export async function withRegistry<T>(
 }
 
 /** Throws `model_unknown` with what it may have been meant for. */
-export function versionNamed({ plan, state }: OpenRegistry, name: string): ModelVersion {
+export function versionNamed({ plan, state }: Pick<OpenRegistry, 'plan' | 'state'>, name: string): ModelVersion {
   const version = state.versions.get(name)
   if (version !== undefined) return version
   const names = [...state.versions.keys()]

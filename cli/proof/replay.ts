@@ -5,14 +5,16 @@ import { createScorer, type Scorer } from '../../online-model/models/scorer.ts'
 import { modelFromJson } from '../../online-model/registry/model-file.ts'
 import { createReplay, type Replayed } from '../../processors/replay.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { EntityPlan, Plan } from '../../schemas/plan/plan.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
+import { createLeftOut } from '../left-out.ts'
 import { loadPlan } from '../load-plan.ts'
 import { createEventReader } from '../sources/checked-event.ts'
 import { openSource } from '../sources/open-source.ts'
 import type { SourceOptions } from '../sources/source.ts'
 import { shown } from '../terminal.ts'
+import { cell, entityKeyCells, vectorCells, vectorColumns } from '../vector-cells.ts'
 import { openWholeFile, writeFigures } from '../whole-file.ts'
 
 export interface ReplayCommandOptions extends SourceOptions {
@@ -40,8 +42,13 @@ export async function replayCommand(
   })
   const startedMs = clock.elapsedMs()
   const rowOf = rowMaker(plan, scorer, source.startMs)
-  const replay = createReplay(plan, { partitions: options.partitions })
-  const read = createEventReader(plan, options)
+  const leftOut = createLeftOut()
+  const replay = createReplay(plan, {
+    partitions: options.partitions,
+    onRejected: ({ stream, id, time }, problem) =>
+      leftOut.add(plan.streams[stream]!.name, problem, `${id} of ${new Date(time).toISOString()}`),
+  })
+  const read = createEventReader(plan, options, leftOut.add)
   const out = await openWholeFile(options.out)
   let rows = 0
   const write = async (replayed: readonly Replayed[]) => {
@@ -69,13 +76,24 @@ export async function replayCommand(
     await out.discard()
   }
   const seconds = (clock.elapsedMs() - startedMs) / 1_000
-  const { events, duplicates, rejected } = replay.counts
+  const { events, duplicates } = replay.counts
+  const rejected = leftOut.total
   terminal.out(
     `${options.out}: ${shown(rows)} rows from ${shown(events)} events in ${seconds.toFixed(1)} s; ` +
       `${shown(duplicates)} duplicates and ${shown(rejected)} rejected events left out.`,
   )
-  await writeFigures(options.json, { rows, events, duplicates, rejected, seconds, model: scorer?.version ?? null })
-  return exitCodes.done
+  for (const line of leftOut.lines()) terminal.out(line)
+  const reasons = leftOut.counts()
+  await writeFigures(options.json, {
+    rows,
+    events,
+    duplicates,
+    rejected,
+    reasons,
+    seconds,
+    model: scorer?.version ?? null,
+  })
+  return rejected > (options.allowRejects ?? 0) ? exitCodes.rejected : exitCodes.done
 }
 
 async function loadScorer(path: string, plan: Plan): Promise<Scorer> {
@@ -86,31 +104,17 @@ async function loadScorer(path: string, plan: Plan): Promise<Scorer> {
 }
 
 function columnsOf(plan: Plan, isScored: boolean): string[] {
-  const entities = entityPlans(plan).map(({ name }) => name)
-  const features = plan.features.map(({ name }) => name)
-  return [plan.scored.idField, 'seconds', ...entities, ...features, ...(isScored ? ['score'] : [])]
-}
-
-function entityPlans(plan: Plan): EntityPlan[] {
-  return plan.entityStages.map(({ entity }) => entity)
+  return [plan.scored.idField, 'seconds', ...vectorColumns(plan), ...(isScored ? ['score'] : [])]
 }
 
 /** Cells in the order of the columns. The first event gives the start where the source has none. */
 function rowMaker(plan: Plan, scorer: Scorer | null, startMs: number | null): (replayed: Replayed) => string[] {
-  const keyFields = entityPlans(plan).map(({ keyFields }) => keyFields.get(plan.scored.index))
+  const keyCells = entityKeyCells(plan)
   let start = startMs
   return ({ id, time, event, vector }) => {
     start ??= time
-    const cells = [id, cell((time - start) / 1_000)]
-    for (const field of keyFields) cells.push(field === undefined ? '' : String(event[field] ?? ''))
-    for (const value of vector) cells.push(cell(value))
+    const cells = [id, cell((time - start) / 1_000), ...keyCells(event), ...vectorCells(vector)]
     if (scorer) cells.push(cell(scorer.score(vector)))
     return cells
   }
-}
-
-/** The shortest text that is read back as the same double; nothing where it is missing. */
-function cell(value: number): string {
-  if (Number.isNaN(value)) return ''
-  return Object.is(value, -0) ? '-0' : String(value)
 }

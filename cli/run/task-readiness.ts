@@ -2,32 +2,44 @@
 import type { RunningWorker } from '../../processors/run-worker.ts'
 import { listOf, type Readiness, type Reason } from '../../runtime/http/health-routes.ts'
 
-type Tasks = ReturnType<RunningWorker['state']>['tasks']
+type State = ReturnType<RunningWorker['state']>
+type Tasks = State['tasks']
 
 export interface ReadyResponse {
   readonly status: 'ready'
   readonly tasks: ReadonlyArray<{ readonly stage: string; readonly partition: number }>
 }
 
-/** Early releases are told for so long after the last of them. */
+/** Early releases and overtaken predictions are told for so long after the last of them. */
 const degradedForMs = 15 * 60_000
 
 export function taskReadiness(worker: Pick<RunningWorker, 'state'>, nowMs: () => number): Readiness {
   return {
     schemas: { tasks: listOf({ stage: { type: 'string' }, partition: { type: 'integer' } }) },
     state() {
-      const { tasks, early } = worker.state()
-      const isDegraded = early !== null && nowMs() - early.lastMs < degradedForMs
+      const { tasks, early, overtaken } = worker.state()
       const listed = tasks.map(({ stage, partition }) => ({ stage: stage.entity.name, partition }))
       return {
         reasons: tasksNotReady(tasks),
-        degraded: isDegraded
-          ? [{ part: 'order', reason: `${early.events} released early; the last: ${early.sentence}` }]
-          : [],
+        degraded: orderReasons(early, overtaken, nowMs() - degradedForMs),
         details: { tasks: listed } satisfies Omit<ReadyResponse, 'status'>,
       }
     },
   }
+}
+
+function orderReasons(early: State['early'], overtaken: State['overtaken'], sinceMs: number): Reason[] {
+  const reasons: string[] = []
+  if (early !== null && early.lastMs > sinceMs)
+    reasons.push(`${early.count} released early; the last: ${early.sentence}`)
+  if (overtaken !== null && overtaken.lastMs > sinceMs) {
+    const { predictions, isShort, sentence } = overtaken
+    reasons.push(
+      `${isShort ? 'at least ' : ''}${predictions} predictions were made before facts of their windows arrived; the last: ${sentence} ` +
+        'millrace recompute computes them again',
+    )
+  }
+  return reasons.map((reason) => ({ part: 'order', reason }))
 }
 
 function tasksNotReady(tasks: Tasks): Reason[] {

@@ -13,6 +13,7 @@ export type EventReader = (event: SourceEvent) => { readonly stream: number; rea
 export function createEventReader(
   plan: Pick<Plan, 'streams'>,
   { allowRejects = 0 }: { readonly allowRejects?: number },
+  onRejected: (stream: string, problem: Problem, location: string) => void = () => undefined,
 ): EventReader {
   const check = createRowCheck(plan.streams)
   let rejected = 0
@@ -20,8 +21,11 @@ export function createEventReader(
     const row = check(event)
     if (row.kind === 'left out') return null
     if (row.kind === 'event') return { stream: row.stream.index, values: row.values }
-    if (++rejected <= allowRejects) return null
-    throw replayError(event.location ?? ('stream' in event ? `an event of ${event.stream}` : 'an event'), row.problems)
+    const stream = 'stream' in event ? event.stream : null
+    const location = event.location ?? (stream === null ? 'an event' : `an event of ${stream}`)
+    if (++rejected > allowRejects) throw replayError(location, row.problems)
+    onRejected(stream ?? 'a row', row.problems[0]!, location)
+    return null
   }
 }
 

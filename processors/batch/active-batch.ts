@@ -4,6 +4,7 @@ import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import type { EntityCache } from './entity-cache.ts'
 import type { Fold } from './fold-event.ts'
 import type { Output } from './outputs.ts'
+import type { Overtaking } from './overtaken.ts'
 import type { Task, TaskBatch } from './task-contract.ts'
 
 export interface LoopLimits {
@@ -28,6 +29,7 @@ export interface OpenTask {
   readonly store: TaskStore
   readonly cache: EntityCache
   readonly fold: Fold
+  readonly overtaking: Overtaking
   /** Position of the last batch handed to step 7: the next step is applied on top of it. */
   position: string | null
   /** Greatest event time folded. */
@@ -38,9 +40,22 @@ export interface OpenTask {
 /** One task's batch: taken by `order.ts`, filled by the steps after it. */
 export interface ActiveBatch {
   readonly open: OpenTask
-  readonly batch: TaskBatch
+  /** Its position has what the fold has counted. */
+  batch: TaskBatch
   /** Entities whose logs the batch needs. */
   readonly keys: ReadonlySet<string>
   readonly outputs: Output[]
   readonly rejections: RejectedRecord[]
+  readonly overtaken: OvertakenByBatch
 }
+
+/** Predictions that were made before a late fact of this batch arrived; see `overtaken.ts`. */
+export interface OvertakenByBatch {
+  predictions: number
+  /** Late facts that may have part in more of them. */
+  uncounted: number
+  /** The last of these facts. */
+  last: { readonly stream: number; readonly time: number } | null
+}
+
+export const noneOvertaken = (): OvertakenByBatch => ({ predictions: 0, uncounted: 0, last: null })

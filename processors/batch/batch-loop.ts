@@ -83,7 +83,7 @@ async function commit(
   batches: readonly ActiveBatch[],
   beganMs: number,
 ): Promise<void> {
-  const { plan, worker, membership, clock, metrics, earlyReleases } = loop
+  const { plan, worker, membership, clock, metrics, earlyReleases, overtakenReport } = loop
   await measured(loop, 'publish', () => publish(loop, publication))
   await measured(loop, 'apply', () => apply(steps))
   if (plan.delivery === 'at-least-once' && publication.offsets.length > 0) {
@@ -91,9 +91,12 @@ async function commit(
     await worker.commitOffsets(publication.offsets, membership)
   }
   metrics.took('batch', clock.elapsedMs() - beganMs)
-  for (const { open, batch, outputs, rejections } of batches) {
+  for (const { open, batch, outputs, rejections, overtaken } of batches) {
     metrics.committed(open.task, batch, outputs, rejections)
     earlyReleases.observe(open.task)
+    if (overtaken.last === null) continue
+    metrics.overtaken(open.task, overtaken)
+    overtakenReport.observe(open.task, overtaken)
   }
 }
 

@@ -9,6 +9,7 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 import type { EarlyReleases } from '../early-release.ts'
 import type { ProcessingMetrics, Step } from '../metrics.ts'
 import { type Outcome, unwrap } from '../outcome.ts'
+import type { OvertakenReport } from '../overtaken-report.ts'
 import { createRunningClock } from '../running-clock.ts'
 import type { ProgressConsumer } from '../watermarks/progress-consumer.ts'
 import type { ProgressExchange } from '../watermarks/progress-exchange.ts'
@@ -32,6 +33,7 @@ export interface LoopParts {
   readonly limits: LoopLimits
   readonly metrics: ProcessingMetrics
   readonly earlyReleases: EarlyReleases
+  readonly overtakenReport: OvertakenReport
   readonly isStopping: () => boolean
 }
 

@@ -5,7 +5,7 @@
 import { storeKeysMax } from '../../feature-store/store.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
 import type { ProgressExchange } from '../watermarks/progress-exchange.ts'
-import type { ActiveBatch, LoopLimits, OpenTask } from './active-batch.ts'
+import { type ActiveBatch, type LoopLimits, noneOvertaken, type OpenTask } from './active-batch.ts'
 import type { TaskBatch } from './task-contract.ts'
 
 export interface OrderParts {
@@ -32,7 +32,14 @@ export function order({ tasks, exchanges, limits }: OrderParts, answeredRound: n
     const taken = batch ?? movedPosition(open, limits.positionEveryMs, nowMs)
     if (!taken) continue
     open.positionTakenMs = nowMs
-    batches.push({ open, batch: taken, keys: keysToLoad(open, taken), outputs: [], rejections: [...taken.rejections] })
+    batches.push({
+      open,
+      batch: taken,
+      keys: keysToLoad(open, taken),
+      outputs: [],
+      rejections: [...taken.rejections],
+      overtaken: noneOvertaken(),
+    })
   }
   return batches
 }

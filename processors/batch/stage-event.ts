@@ -31,6 +31,8 @@ export interface StageEvent extends Aligned {
   isRepeat: boolean
   /** Set when it was taken into a batch: its offset holds nothing back from then on. */
   isTaken: boolean
+  /** Set with `isTaken`: later ones had been released before it arrived. */
+  isLate: boolean
 }
 
 /** Where and when a record was read. */
@@ -70,6 +72,7 @@ export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, rea
     rejectedBy: readAt.record.headers[rejectedByHeader]?.toString() ?? null,
     isRepeat: false,
     isTaken: false,
+    isLate: false,
   }
 }
 

@@ -39,13 +39,15 @@ function releaseEvents(state: TaskState, nowMs: number, bounds: TakeBounds): Sta
   const events: StageEvent[] = []
   const keys = new Set<string>()
   for (let event = alignment.peek(release); event; event = alignment.peek(release)) {
-    if (!alignment.isLate(event) && (events.length >= bounds.eventsMax || event.round >= beforeRound)) break
+    const isLate = alignment.isLate(event)
+    if (!isLate && (events.length >= bounds.eventsMax || event.round >= beforeRound)) break
     if (event.key !== null && !keys.has(event.key)) {
       if (keys.size >= bounds.keysMax) break
       keys.add(event.key)
     }
     alignment.release(release)
     event.isTaken = true
+    event.isLate = isLate
     events.push(event)
   }
   const next = alignment.peek({ nowMs })
@@ -87,9 +89,9 @@ function takeRestored(state: TaskState, events: readonly StageEvent[], nowMs: nu
   state.floor = restoreTo.frontier
   state.retentionWatermark = Math.max(state.retentionWatermark, restoreTo.retentionWatermark)
   // What is folded again was counted when it was folded first.
-  const { late, early } = restoreTo.disorder ?? noDisorder
+  const { late, early, ...overtaken } = restoreTo.disorder ?? noDisorder
   const { counts } = state.alignment
-  state.disorderBefore = { late: late - counts.late, early: early - counts.releasedEarly }
+  state.disorderBefore = { late: late - counts.late, early: early - counts.releasedEarly, ...overtaken }
   state.isRestoring = false
   state.alignment.startWaiting(nowMs)
   state.readAtMs = nowMs

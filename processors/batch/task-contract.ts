@@ -3,7 +3,7 @@ import type { FetchedPartition, FetchFrom } from '../../runtime/broker.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import type { StagePosition } from '../../schemas/wire/records.ts'
-import type { TaskPosition } from '../position.ts'
+import type { Disorder, TaskPosition } from '../position.ts'
 import type { AlignmentCounts, EarlyRelease } from '../watermarks/alignment.ts'
 import type { ReadingTask, WritingTask } from '../watermarks/progress-task.ts'
 import type { SourceFrontiers } from '../watermarks/source-frontiers.ts'
@@ -87,6 +87,8 @@ export interface Task extends WritingTask, ReadingTask {
    * Null when nothing may go and nothing was refused.
    */
   take(nowMs: number, bounds: TakeBounds): TaskBatch | null
+  /** Predictions that its last batch has found to be overtaken: later positions count them. */
+  noteOvertaken(counts: Pick<Disorder, 'overtaken' | 'uncounted'>): void
   /** The position moved without a batch since the last call: markers were read. */
   takePosition(): TaskBatch | null
   isWaitingForEnd(nowMs: number): boolean

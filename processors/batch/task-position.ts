@@ -22,7 +22,7 @@ function disorderOf({ disorderBefore, isRestoring, alignment }: TaskState): Pick
   const { counts } = alignment
   const late = disorderBefore.late + (isRestoring ? 0 : counts.late)
   const early = disorderBefore.early + (isRestoring ? 0 : counts.releasedEarly)
-  return late + early > 0 ? { disorder: { late, early } } : {}
+  return late + early > 0 ? { disorder: { ...disorderBefore, late, early } } : {}
 }
 
 /** The position never goes back behind the recovered one. */

@@ -48,6 +48,14 @@ export function createTask(options: TaskOptions): Task {
     },
     take: (nowMs, bounds) => takeBatch(state, nowMs, bounds),
     takePosition: () => takeMovedPosition(state),
+    noteOvertaken({ overtaken, uncounted }) {
+      const before = state.disorderBefore
+      state.disorderBefore = {
+        ...before,
+        overtaken: before.overtaken + overtaken,
+        uncounted: before.uncounted + uncounted,
+      }
+    },
     // A restore takes what was read as soon as all of it is there.
     isWaitingForEnd: (nowMs) =>
       !state.isRestoring &&

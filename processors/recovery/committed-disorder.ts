@@ -21,14 +21,16 @@ export async function committedDisorder(
   const topics = stageInputs(plan, stage).map(({ topic }) => topic)
   const inputs = Array.from({ length: partitions }, (_, partition) => topics.map((topic) => ({ topic, partition })))
   const committed = await groups.committedOffsets(group, inputs.flat())
-  let [late, early, read] = [0, 0, 0]
+  const total = { ...noDisorder, read: 0 }
   for (let partition = 0; partition < partitions; partition++) {
     const ofTask = committed.slice(partition * topics.length, (partition + 1) * topics.length)
     const position = committedPosition(stage.entity.name, partition, ofTask)
     const disorder = position?.disorder ?? noDisorder
-    late += disorder.late
-    early += disorder.early
-    for (const { nextOffset } of position?.inputs ?? []) read += nextOffset
+    total.late += disorder.late
+    total.early += disorder.early
+    total.overtaken += disorder.overtaken
+    total.uncounted += disorder.uncounted
+    for (const { nextOffset } of position?.inputs ?? []) total.read += nextOffset
   }
-  return { late, early, read }
+  return total
 }

@@ -15,6 +15,7 @@ import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import type { OpenTask } from '../batch/active-batch.ts'
 import { createEntityCache } from '../batch/entity-cache.ts'
 import { createFold } from '../batch/fold-event.ts'
+import { createOvertaking } from '../batch/overtaken.ts'
 import { createTask, type TaskLimits } from '../batch/task.ts'
 import { decodePosition, isAhead, type TaskPosition } from '../position.ts'
 import { stageInputs } from '../stage-inputs.ts'
@@ -76,6 +77,7 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
     store: taskStore,
     cache: createEntityCache(stage.entity.layout, { rowsMax: limits.cacheRowsMax }),
     fold: createFold(plan, stage),
+    overtaking: createOvertaking(plan, stage, start.frontier.time),
     position: taskStore.position,
     newestTime: start.frontier.time,
     positionTakenMs: openedAtMs,

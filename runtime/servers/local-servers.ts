@@ -15,6 +15,7 @@ import { startLocalKafka } from './local-kafka.ts'
 import { startLocalRedis } from './local-redis.ts'
 import type { LocalSetup } from './local-setup.ts'
 import { lockFolder } from './lock.ts'
+import { recordRunningServers } from './running-servers.ts'
 import type { RunningServer } from './start-server.ts'
 
 export interface FindServersOptions {
@@ -73,6 +74,13 @@ export async function findServers(options: FindServersOptions): Promise<Servers>
     const docker = way === 'local' ? null : await fromDocker(setup, wanted, closers, way === 'docker')
     const { kafka, redis } =
       docker instanceof Error || docker === null ? await fromPrograms(setup, wanted, closers, docker) : docker
+    if (!options.ephemeral) {
+      const forget = await recordRunningServers(resolve(options.folder), {
+        ...(kafkaGiven === undefined ? { kafkaBrokers: kafka.address } : {}),
+        ...(redisGiven === undefined ? { redisUrl: redis.address } : {}),
+      })
+      closers.push(async () => forget())
+    }
     // Last of all; after a failed start the folder stays for its logs, and the next start removes it.
     if (options.ephemeral) closers.unshift(() => rm(setup.folder, { recursive: true }))
     return { kafkaBrokers: kafka.address, redisUrl: redis.address, close }

@@ -53,7 +53,8 @@ export const errorCatalogue = {
   topic_mismatch: {
     retry: false,
     meaning: 'A topic has a partition count or setting that the pipeline cannot use.',
-    remedy: 'Change the topic as the message says, or start with another namespace.',
+    remedy:
+      'Type millrace topics <pipeline> --alter, which makes these changes (partitions: of empty topics only), or start with another namespace.',
   },
   fenced: {
     retry: true,

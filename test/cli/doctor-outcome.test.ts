@@ -4,6 +4,7 @@ import { orderCheck } from '../../cli/doctor/order.ts'
 import { type RecentEvents, rejectedCheck } from '../../cli/doctor/rejected.ts'
 import { type RecentPrediction, scoresCheck } from '../../cli/doctor/scores.ts'
 import { emptyRegistry, type RegistryState } from '../../online-model/registry/registry.ts'
+import { noDisorder } from '../../processors/position.ts'
 import type { RejectCode } from '../../schemas/kernel/event.ts'
 import type { AliasChange, ModelVersion } from '../../schemas/wire/records.ts'
 
@@ -111,7 +112,8 @@ describe('scores', () => {
 })
 
 test('events released early, and many late ones, are warnings; a few late ones are not', () => {
-  const check = (late: number, early: number) => orderCheck('order user', { late, early, read: 1_000 }, definition)
+  const check = (late: number, early: number) =>
+    orderCheck('order user', { ...noDisorder, late, early, read: 1_000 }, definition)
   expect(check(0, 0)).toMatchObject({ status: 'ok' })
   expect(check(9, 0)).toMatchObject({ status: 'ok' })
   expect(check(400, 0)).toMatchObject({ status: 'warn', remedy: expect.stringContaining('docs/producing.md') })

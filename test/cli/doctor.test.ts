@@ -9,6 +9,7 @@ import { createPart, examined } from '../../cli/doctor/check.ts'
 import { disorderChecks } from '../../cli/doctor/definition.ts'
 import { doctorCommand } from '../../cli/doctor/doctor.ts'
 import { diskCheck, memoryCheck, nodeCheck, shownBytes } from '../../cli/doctor/machine.ts'
+import { orderCheck } from '../../cli/doctor/order.ts'
 import { redisChecks } from '../../cli/doctor/redis.ts'
 import { identityCheck } from '../../cli/doctor/state.ts'
 import { unusedPartitions } from '../../cli/topics/unused-partitions.ts'
@@ -653,6 +654,26 @@ describe('figures', () => {
       bytesMax: null,
       clockMs: 1_704_067_200_123.456,
     })
+  })
+})
+
+test('events out of order are a warning once predictions were made without them', () => {
+  const counts = { late: 3, early: 0, overtaken: 0, uncounted: 0, read: 1_000 }
+  const late = '3 events of at most 1,000 came when later ones had been folded, none was released early'
+  expect(orderCheck('order user', counts, definition)).toEqual({
+    name: 'order user',
+    status: 'ok',
+    message: `${late}.`,
+  })
+  expect(orderCheck('order user', { ...counts, overtaken: 1_234, uncounted: 1 }, definition)).toEqual({
+    name: 'order user',
+    status: 'warn',
+    message:
+      `${late}: at least 1,234 (facts of the others are kept no longer) predictions were made before facts of their windows ` +
+      'arrived.',
+    remedy:
+      `To compute all of history again, type: millrace recompute ${definition} --from <instant>. ` +
+      'Send streams together, in event time: produce --source a=… --source b=…; docs/producing.md says why.',
   })
 })
 

@@ -14,7 +14,6 @@ const plan = compile(cardFraud)
 const [customer, terminal] = plan.stages
 type State = ReturnType<HttpOptions['worker']['state']>
 type Tasks = State['tasks']
-type Early = State['early']
 
 function task(stage = customer!, partition = 0, isRestoring = false): Tasks[number] {
   return { stage, partition, isRestoring } as Tasks[number]
@@ -26,10 +25,11 @@ function serverWith(
     checks?: HealthCheck[]
     reader?: FeatureReader
     isStopping?: boolean
-    early?: Early
+    early?: State['early']
+    overtaken?: State['overtaken']
   } & Pick<Partial<HttpOptions>, 'deadlineAfter'> = {},
 ) {
-  const { tasks = [task()], checks = [], isStopping = false, early = null, deadlineAfter } = options
+  const { tasks = [task()], checks = [], isStopping = false, early = null, overtaken = null, deadlineAfter } = options
   const errors: string[] = []
   const registry = new Registry()
   new Counter({ name: 'millrace_test_total', help: 'A count.', registers: [registry] }).inc(3)
@@ -41,7 +41,7 @@ function serverWith(
     nowMs: () => 0,
     producer: { send: async () => undefined },
     partitionsOf: () => 4,
-    worker: { state: () => ({ tasks, isReady: true, early }) },
+    worker: { state: () => ({ tasks, isReady: true, early, overtaken }) },
     checks,
     isStopping: () => isStopping,
     ...(deadlineAfter ? { deadlineAfter } : {}),
@@ -74,13 +74,31 @@ describe('health', () => {
   })
 
   test('degraded while early releases are recent, which an orchestrator takes for ready', async () => {
-    const early = { events: 3, lastMs: -60_000, sentence: 'An event was released early.' }
+    const early = { count: 3, lastMs: -60_000, sentence: 'An event was released early.' }
     const answer = await serverWith({ early }).get('/health/ready')
     const reasons = [{ part: 'order', reason: '3 released early; the last: An event was released early.' }]
     const tasks = [{ stage: 'customer', partition: 0 }]
     expect([answer.status, answer.json()]).toEqual([200, { status: 'degraded', reasons, tasks }])
     const later = await serverWith({ early: { ...early, lastMs: -3_600_000 } }).get('/health/ready')
     expect(later.json()).toEqual({ status: 'ready', tasks })
+  })
+
+  test('degraded while predictions turn out to be overtaken: how many, by what, and what computes them again', async () => {
+    const overtaken = { predictions: 12, isShort: true, lastMs: -60_000, sentence: 'A fact came.' }
+    const answer = await serverWith({ overtaken }).get('/health/ready')
+    expect(answer.json()).toMatchObject({
+      status: 'degraded',
+      reasons: [
+        {
+          part: 'order',
+          reason:
+            'at least 12 predictions were made before facts of their windows arrived; the last: A fact came. ' +
+            'millrace recompute computes them again',
+        },
+      ],
+    })
+    const later = await serverWith({ overtaken: { ...overtaken, lastMs: -3_600_000 } }).get('/health/ready')
+    expect(later.json()).toMatchObject({ status: 'ready' })
   })
 
   test('not ready while no task is open', async () => {

@@ -160,6 +160,7 @@ async function described(
         tasks: [{ stage: shops.stages[0]!, partition: 0, isRestoring: false }] as never,
         isReady: true,
         early: null,
+        overtaken: null,
       }),
     },
     checks: [],

@@ -136,6 +136,76 @@ describe('the file', () => {
   })
 })
 
+describe('events that are left out', () => {
+  const clicks = 'test/cli/fixtures/clicks.ts'
+  const click = (clickId: string, seconds: number, values: object = {}) => {
+    const at = Date.UTC(2024, 0, 1) + seconds * 1_000
+    return JSON.stringify({ stream: 'clicks', clickId, user: 'anna', page: 'home', amount: 1, at, ...values })
+  }
+
+  async function replayClicks(lines: readonly string[], ...more: readonly string[]) {
+    const folder = await scratchFolder()
+    const [source, out, json] = [join(folder, 'clicks.jsonl'), join(folder, 'out.csv'), join(folder, 'out.json')]
+    await writeFile(source, lines.join('\n'))
+    const called = await call(['replay', clicks, '--source', source, '--out', out, '--json', json, ...more])
+    return { ...called, source, figures: existsSync(json) ? JSON.parse(await readFile(json, 'utf8')) : null }
+  }
+
+  test('are told with the reason and an example, and the exit code says so', async () => {
+    const events = [
+      click('a', 0),
+      click('b', 1, { amount: 13 }),
+      click('c', 2, { amount: 17 }),
+      click('d', 3, { amount: 13 }),
+    ]
+    const { code, out, figures } = await replayClicks(events)
+    expect(code).toBe(3)
+    expect(out.slice(1)).toEqual([
+      '  2 × clicks function_threw',
+      expect.stringMatching(
+        /^ {6}b of 2024-01-01T00:00:01.000Z: \/features\/guarded expected a function that does not throw, /,
+      ),
+      '  1 × clicks not_finite',
+      expect.stringMatching(
+        /^ {6}c of 2024-01-01T00:00:02.000Z: \/features\/guarded expected a finite number or null, /,
+      ),
+    ])
+    expect(figures).toMatchObject({
+      rows: 1,
+      rejected: 3,
+      reasons: { 'clicks function_threw': 2, 'clicks not_finite': 1 },
+    })
+  })
+
+  test('so many are allowed, of rows that are no events and of those without features together', async () => {
+    const events = [click('a', 0), click('b', 1, { amount: 13 }), click('c', 2, { amount: 'x' })]
+    const allowed = await replayClicks(events, '--allow-rejects', '2')
+    expect(allowed.code).toBe(0)
+    expect(allowed.out.join('\n')).toMatch(/1 × clicks type\n {6}.*clicks\.jsonl, line 3: \/amount expected/)
+    expect((await replayClicks(events, '--allow-rejects', '1')).code).toBe(3)
+  })
+
+  test('within the declared disorder none is: the rows are put in order, as a running pipeline does', async () => {
+    const folder = await scratchFolder()
+    await writeFile(
+      join(folder, 'disordered.ts'),
+      `import { clicksPipeline } from '${join(process.cwd(), 'test/support/clicks.ts')}'\n` +
+        "export default clicksPipeline({ disorder: '10s' })\n",
+    )
+    const source = join(folder, 'clicks.jsonl')
+    await writeFile(source, [click('b', 5), click('a', 0), click('c', 6)].join('\n'))
+    const out = join(folder, 'out.csv')
+    const { code } = await call(['replay', join(folder, 'disordered.ts'), '--source', source, '--out', out])
+    expect(code).toBe(0)
+    const rows: Record<string, string>[] = parse(await readFile(out), { columns: true })
+    expect(rows.map(({ clickId, userCount1m }) => [clickId, userCount1m])).toEqual([
+      ['a', '1'],
+      ['b', '2'],
+      ['c', '3'],
+    ])
+  })
+})
+
 describe('nothing is left behind', () => {
   test('when an event is none', async () => {
     const { code, err, files } = await replayLines([transaction(0), transaction(1, { amount: -1 })])

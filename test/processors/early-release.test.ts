@@ -50,7 +50,7 @@ test('the first one is a sentence that names what was not waited for; later ones
   expect(lines).toHaveLength(1)
   at(61_000, 10)
   expect(lines[1]!.details).toMatchObject({ events: 8 })
-  expect(early.state()).toMatchObject({ events: 10, lastMs: 61_000 })
+  expect(early.state()).toMatchObject({ count: 10, lastMs: 61_000 })
 })
 
 test('a raw input is named by its topic and partition', () => {
@@ -70,5 +70,5 @@ test('what a restore folds again was told before', () => {
   at(1, 5)
   expect(early.state()).toBeNull()
   at(2, 6)
-  expect(early.state()).toMatchObject({ events: 1 })
+  expect(early.state()).toMatchObject({ count: 1 })
 })

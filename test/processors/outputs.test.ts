@@ -48,6 +48,7 @@ function stageEvent({ stream, values }: StreamEvent, offset = 4): StageEvent {
     rejectedBy: null,
     isRepeat: false,
     isTaken: true,
+    isLate: false,
   }
 }
 

@@ -52,6 +52,29 @@ test('several streams are sent in one command, and the later order sees the retu
   expect(rows.map((row) => row.split(',')[column])).toEqual(['0', '1'])
 })
 
+test('sent one after the other, they are computed again in order', async () => {
+  const { folder, broker, argsOf } = await setUp()
+  const own = (topic: string) => ({ topic: `order-returns.${topic}`, partitions: 2, config: {} })
+  await broker.admin.ensureTopics([own('predictions'), { ...own('models'), partitions: 1 }])
+  const openBroker = () => ({ ...broker, close: async () => undefined })
+  writeFileSync(
+    join(folder, 'orders.csv'),
+    'orderId,userId,total,at\na,u,10,2026-01-01T10:00:00Z\nb,u,20.5,2026-01-01T12:00:00Z\n',
+  )
+  writeFileSync(join(folder, 'returns.csv'), 'orderId,userId,at\na,u,2026-01-01T11:00:00Z\n')
+  for (const stream of ['orders', 'returns']) {
+    const source = join(folder, `${stream}.csv`)
+    const args = ['produce', join(folder, 'pipelines/order-returns.ts'), '--source', source, '--stream', stream]
+    expect(await call(args, { openBroker })).toMatchObject({ code: 0 })
+  }
+  const block = commands.find(({ text }) => text.startsWith('millrace recompute'))!
+  const { code, out } = await call(argsOf(block.text), { openBroker })
+  expect([code, out[0]]).toEqual([0, expect.stringMatching(/again\.csv: 2 rows from 3 events/)])
+  const [head, ...rows] = readFileSync(join(folder, 'again.csv'), 'utf8').trim().split('\n')
+  const column = head!.split(',').indexOf('returns30d')
+  expect(rows.map((row) => row.split(',')[column])).toEqual(['0', '1'])
+})
+
 test('its mapping gives returns from the rows of orders, and a dry run shows them and what would be refused', async () => {
   const { folder } = await setUp()
   const definition = blocksOf('README.md').find(({ language }) => language === 'ts')!

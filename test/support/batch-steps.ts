@@ -1,10 +1,11 @@
 /** What the steps of the batch loop work on, made by hand: records, fetches, tasks, events and batches of the clicks pipeline. */
 import type { MemoryStore } from '../../feature-store/memory-store.ts'
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
-import type { ActiveBatch, OpenTask } from '../../processors/batch/active-batch.ts'
+import { type ActiveBatch, noneOvertaken, type OpenTask } from '../../processors/batch/active-batch.ts'
 import { createEntityCache } from '../../processors/batch/entity-cache.ts'
 import { createFold } from '../../processors/batch/fold-event.ts'
 import type { Output } from '../../processors/batch/outputs.ts'
+import { createOvertaking } from '../../processors/batch/overtaken.ts'
 import { type StageEvent, stageEventOf } from '../../processors/batch/stage-event.ts'
 import { createTask, type Task, type TaskBatch, type TaskOptions } from '../../processors/batch/task.ts'
 import type { TaskPosition } from '../../processors/position.ts'
@@ -84,6 +85,7 @@ export async function openTaskOf(task: Task, plan: Plan, store: MemoryStore = cr
     store: await store.claim(stage.entity.name, partition, 'owner', identity),
     cache: createEntityCache(stage.entity.layout, { rowsMax: 10_000 }),
     fold: createFold(plan, stage),
+    overtaking: createOvertaking(plan, stage, Number.NEGATIVE_INFINITY),
     position: null,
     newestTime: Number.NEGATIVE_INFINITY,
     positionTakenMs: 0,
@@ -121,7 +123,7 @@ export function activeBatch(open: OpenTask, events: readonly StageEvent[], rest:
     ...rest,
   }
   const keys = new Set(events.flatMap(({ key }) => key ?? []))
-  return { open, batch, keys, outputs: [], rejections: [...batch.rejections] }
+  return { open, batch, keys, outputs: [], rejections: [...batch.rejections], overtaken: noneOvertaken() }
 }
 
 export function outputOf(event: StageEvent, vector: readonly number[] | null = null): Output {

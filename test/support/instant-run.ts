@@ -224,6 +224,7 @@ export async function instantRun(
       duplicates: 0,
       late: 0,
       releasedEarly: 0,
+      overtaken: 0,
       restored: 0,
     },
     latencies: new Map(),
@@ -231,6 +232,7 @@ export async function instantRun(
     took: () => undefined,
     duplicate: () => undefined,
     shadowDropped: () => undefined,
+    overtaken: () => undefined,
     committed: (task) => void counts.set(task, task.counts),
   }
   const silent: Log = { info: () => undefined, warn: () => undefined, error: () => undefined }

@@ -10,6 +10,7 @@ import { createShadowScoring } from '../../../processors/batch/shadow-scoring.ts
 import { createTask } from '../../../processors/batch/task.ts'
 import { createEarlyReleases } from '../../../processors/early-release.ts'
 import { createProcessingMetrics } from '../../../processors/metrics.ts'
+import { createOvertakenReport } from '../../../processors/overtaken-report.ts'
 import { decodePosition } from '../../../processors/position.ts'
 import { stageTopicsOf } from '../../../processors/stage-topics.ts'
 import type { LogRecord } from '../../../runtime/broker.ts'
@@ -60,6 +61,7 @@ async function loopOver(events: readonly StreamEvent[], { onTransact, delivery, 
     tasks: [open],
     exchanges: [],
     earlyReleases: createEarlyReleases(createLog('silent'), () => 0),
+    overtakenReport: createOvertakenReport(plan, createLog('silent'), () => 0),
     partitionsOf: () => 1,
     currentModel: () => model,
     shadowScoring: createShadowScoring(createLog('silent'), metrics),
