@@ -3,7 +3,7 @@
  * does not matter: everything up to the ends of now is read once and sorted on the disk. Called by `recompute`.
  */
 import { BLOB, blobValue, DOUBLE, type DuckDBBlobValue, VARCHAR } from '@duckdb/node-api'
-import { validateRecord } from '../../processors/batch/validate.ts'
+import { validateRecord } from '../../processors/validate.ts'
 import type { BrokerData, LogRecord, TopicPartition } from '../../runtime/broker.ts'
 import { readSpans, wholeLog } from '../../runtime/read-log.ts'
 import { orderOf, originOfOrder } from '../../schemas/kernel/canonical-order.ts'
