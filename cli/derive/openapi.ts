@@ -18,7 +18,7 @@ export async function openApiCommand(
   { terminal }: Pick<CommandContext, 'terminal'>,
 ): Promise<number> {
   // The API does not depend on the namespace.
-  const text = await describePlan(await loadPlan(definition, ''))
+  const text = await describePlan(await loadPlan(definition, { namespace: '' }))
   if (options.out === undefined) terminal.out(text.trimEnd())
   else await writeWholeFile(options.out, text)
   return exitCodes.done

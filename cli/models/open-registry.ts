@@ -24,7 +24,7 @@ export async function withRegistry<T>(
   work: (open: OpenRegistry) => Promise<T>,
 ): Promise<T> {
   const { config, clock } = context
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const { broker } = openPipelineBroker(plan, config, context)
   try {
     const { topic, codec } = plan.models

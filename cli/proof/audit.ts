@@ -33,7 +33,7 @@ export async function auditCommand(
   context: CommandContext,
 ): Promise<number> {
   const { terminal, clock, config, random } = context
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const shutdown = createShutdown()
   const log = createLog(config.logLevel)
   const signal = context.stopping.signal()
