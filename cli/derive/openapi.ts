@@ -36,6 +36,7 @@ export async function describePlan(plan: Plan): Promise<string> {
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     nowMs: () => 0,
     worker: { state: () => ({ tasks: [], isReady: false, early: null }) },
+    misfit: () => null,
     checks: [],
     isStopping: () => false,
   })

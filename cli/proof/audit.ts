@@ -1,6 +1,7 @@
 /** `millrace audit`: follows a pipeline, computes a sample of its outputs again with the oracle, and reports what differs. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
-import { isFor, predictor } from '../../online-model/models/scorer.ts'
+import { isFor } from '../../online-model/models/fits.ts'
+import { predictor } from '../../online-model/models/scorer.ts'
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import type { AuditCounts } from '../../processors/audit/audit-state.ts'
 import type { Difference } from '../../processors/audit/audited-output.ts'

@@ -21,6 +21,7 @@ import { avroName, createRegistryCodec, createRejectionCodec, createRepartitionC
 import { createWriterSchemas } from '../wire/writer-schemas.ts'
 import { planLabel, planLearn } from './compile-model.ts'
 import { type CodecParts, planStream } from './compile-stream.ts'
+import { identityOf } from './feature-identity.ts'
 import { compileFeature } from './feature-plan.ts'
 import { fingerprintOf, probe } from './fingerprint.ts'
 import type {
@@ -302,7 +303,8 @@ function planFeatures(
     const stages = new Set(leaves.map((leaf) => (leaf.kind === 'aggregate' ? slots[slotOf(leaf)]!.stage : -1)))
     const [only] = stages
     const entity = stages.size === 1 && only !== -1 ? entities[only!]!.name : null
-    return { name, entity, compute: compileFeature(name, feature as Input, slotOf) }
+    const identity = identityOf(feature as Input, pipeline.scores)
+    return { name, identity, entity, compute: compileFeature(name, feature as Input, slotOf) }
   })
 }
 

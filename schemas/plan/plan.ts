@@ -108,6 +108,8 @@ export interface RepartitionPlan {
 
 export interface FeaturePlan {
   readonly name: string
+  /** Changes with what the feature means, and with nothing else (`feature-identity.ts`). */
+  readonly identity: string
   /** Stage (entity) whose log alone gives the feature, so that it can be queried for a key; null where it needs an event. */
   readonly entity: string | null
   /**

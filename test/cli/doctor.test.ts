@@ -551,7 +551,8 @@ describe('the registry', () => {
   test('has a champion of another definition', async () => {
     const { plan, lines } = await withChampion(() => 'f00d')
     expect(lines).toEqual([
-      `warn  registry: champion v1 was trained on definition f00d, this one is ${plan.fingerprint}: predictions carry no score. ` +
+      `warn  registry: champion v1 does not fit this definition: it was trained on definition f00d, this one is ${plan.fingerprint}. ` +
+        'Predictions carry no score until a model is trained on it (docs/evolving.md: how to train it before the switch). ' +
         `Once labels are mature, type: millrace train ${definition}`,
     ])
   })

@@ -27,6 +27,7 @@ function serverWith(
     reader?: FeatureReader
     isStopping?: boolean
     early?: Early
+    misfit?: string
   } & Pick<Partial<HttpOptions>, 'deadlineAfter'> = {},
 ) {
   const { tasks = [task()], checks = [], isStopping = false, early = null, deadlineAfter } = options
@@ -42,6 +43,7 @@ function serverWith(
     producer: { send: async () => undefined },
     partitionsOf: () => 4,
     worker: { state: () => ({ tasks, isReady: true, early }) },
+    misfit: () => options.misfit ?? null,
     checks,
     isStopping: () => isStopping,
     ...(deadlineAfter ? { deadlineAfter } : {}),
@@ -81,6 +83,13 @@ describe('health', () => {
     expect([answer.status, answer.json()]).toEqual([200, { status: 'degraded', reasons, tasks }])
     const later = await serverWith({ early: { ...early, lastMs: -3_600_000 } }).get('/health/ready')
     expect(later.json()).toEqual({ status: 'ready', tasks })
+  })
+
+  test('degraded while the champion scores nothing, with the sentence what to do', async () => {
+    const misfit = 'champion v1 does not fit this definition: feature amount has changed.'
+    const answer = await serverWith({ misfit }).get('/health/ready')
+    const tasks = [{ stage: 'customer', partition: 0 }]
+    expect(answer.json()).toEqual({ status: 'degraded', reasons: [{ part: 'model', reason: misfit }], tasks })
   })
 
   test('not ready while no task is open', async () => {
