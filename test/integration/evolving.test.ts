@@ -1,6 +1,6 @@
 /**
- * A definition changes under a running pipeline with a champion: with a feature more the champion scores on, bit for bit as before; with one
- * of its features edited it scores nothing, and log, readiness and doctor say so.
+ * A definition changes under a running pipeline with a champion: with a feature more the champion scores on, bit for bit as before; with
+ * one of its features edited it scores nothing, and log, readiness and doctor say so.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -68,9 +68,8 @@ test('a feature is added, then one is edited', { timeout: 240_000 }, async () =>
       expect(await (await fetch(`${first.url}/metrics`)).text()).toMatch(/^millrace_predictions_total\S* (199|200)$/m),
     { timeout: 60_000, interval: 100 },
   )
-  await command('train', before)
   const exported = join(folder, 'v1.json')
-  await command('models', 'export', before, 'v1', exported)
+  await command('train', before, '--out', exported)
   await first.stop()
 
   expect(await command('plan', more)).toMatch(/6 kept, 1 added \(hasAmount\)[\s\S]*champion: v1 scores on\./)
