@@ -61,7 +61,7 @@ export async function openBenchEnvironment(
   await redis.connect()
   printLine(`Generating the benchmark's data with seed ${seed}, and training a model on its first days.`)
   const table = generateHandbook({ seed })
-  const plan = await loadPlan(cardFraud, '')
+  const plan = await loadPlan(cardFraud, { namespace: '' })
   const model = await trainModel(plan, table, config.partitions)
   return { config: found, env, broker, redis, table, plan, model, profileFolder }
 }

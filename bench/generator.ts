@@ -33,7 +33,7 @@ export interface GeneratorAnswer {
 }
 
 serveHelper<GeneratorOrder, GeneratorAnswer>(async (order) => {
-  const plan = await loadPlan(order.definition, order.namespace)
+  const plan = await loadPlan(order.definition, order)
   const broker = openBroker({ ...parseConfig(process.env), kafkaBrokers: order.kafkaBrokers })
   const partitionsOf = await requireTopics(
     broker.data,

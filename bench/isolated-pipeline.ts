@@ -32,7 +32,7 @@ export async function openIsolatedPipeline(
 ): Promise<IsolatedPipeline> {
   const { broker, config, redis } = environment
   const namespace = `bench-${Math.floor(fineClock.nowMs()).toString(36)}-${++opened}-${name}`
-  const plan = await loadPlan(definition, namespace)
+  const plan = await loadPlan(definition, { namespace })
   await ensureTopics(broker.admin, plan, config.partitions)
   const partitionsOf = await requireTopics(
     broker.data,

@@ -65,6 +65,7 @@ export async function startMeasuredRun(
       KAFKA_BROKERS: config.kafkaBrokers.join(','),
       REDIS_URL: config.redisUrl!,
       MILLRACE_NAMESPACE: namespace,
+      MILLRACE_RAW_NAMESPACE: '',
       MILLRACE_HTTP_PORT: String(port),
     },
     profileFolder === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`],

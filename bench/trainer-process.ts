@@ -48,6 +48,7 @@ export async function startTrainer(
     MILLRACE_LOG_LEVEL: 'warn',
     KAFKA_BROKERS: config.kafkaBrokers.join(','),
     MILLRACE_NAMESPACE: namespace,
+    MILLRACE_RAW_NAMESPACE: '',
     MILLRACE_FOLDER: folder,
     MILLRACE_TRAINER_PORT: String(port),
   })

@@ -9,10 +9,16 @@ import { compile } from '../schemas/plan/compile.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
 import { refuseDoubledKeys } from './doubled-keys.ts'
 
+/** Without `rawNamespace`, the raw topics are those of the namespace. */
+export interface Namespaces {
+  readonly namespace: string
+  readonly rawNamespace?: string | null
+}
+
 /** Rejects with `usage` where there is no such file, with `definition_invalid` where it is no definition or one with mistakes. */
-export async function loadPlan(path: string, namespace: string): Promise<Plan> {
+export async function loadPlan(path: string, { namespace, rawNamespace }: Namespaces): Promise<Plan> {
   const pipeline = await loadPipeline(path)
-  return compile(pipeline, namespace === '' ? {} : { namespace })
+  return compile(pipeline, { namespace, rawNamespace: rawNamespace ?? namespace })
 }
 
 async function loadPipeline(path: string): Promise<Pipeline> {

@@ -15,6 +15,7 @@ import { exitCodeOf, exitCodes, failureText } from './failure-text.ts'
 import { declareInspectCommands } from './inspect/declare.ts'
 import { declareLearnCommands } from './learn/declare.ts'
 import { declareModelsCommands } from './models/declare.ts'
+import { declarePlanCommand } from './plan/declare.ts'
 import { declareProduceCommand } from './produce/declare.ts'
 import { declareProofCommands } from './proof/declare.ts'
 import { declareRecomputeCommand } from './recompute/declare.ts'
@@ -125,6 +126,7 @@ function declare(
   declareLearnCommands(declaring)
   declareDoctorCommand(declaring)
   declareTopicsCommand(declaring)
+  declarePlanCommand(declaring)
   declareInspectCommands(declaring)
   declareTailCommand(declaring)
   declareDeriveCommands(declaring)

@@ -19,7 +19,20 @@ export const kafkaRights = [
   {
     resource: 'topic',
     operation: 'Read',
-    neededBy: ['run', 'produce', 'train', 'trainer', 'data', 'audit', 'doctor', 'topics', 'tail', 'models', 'rejected'],
+    neededBy: [
+      'run',
+      'produce',
+      'train',
+      'trainer',
+      'data',
+      'audit',
+      'doctor',
+      'topics',
+      'plan',
+      'tail',
+      'models',
+      'rejected',
+    ],
   },
   {
     resource: 'topic',
@@ -39,7 +52,7 @@ export const kafkaRights = [
   { resource: 'topic', operation: 'Create', neededBy: ['run --create-topics', 'topics --create'] },
   { resource: 'topic', operation: 'Alter', neededBy: ['topics --alter'] },
   { resource: 'topic', operation: 'AlterConfigs', neededBy: ['topics --alter'] },
-  { resource: 'topic', operation: 'DescribeConfigs', neededBy: ['run', 'doctor', 'topics', 'rejected replay'] },
+  { resource: 'topic', operation: 'DescribeConfigs', neededBy: ['run', 'doctor', 'topics', 'plan', 'rejected replay'] },
   { resource: 'group', operation: 'Read', neededBy: ['run', 'produce', 'audit', 'doctor', 'workers'] },
   { resource: 'transactional id', operation: 'Write', neededBy: ['run', 'produce', 'workers remove'] },
 ] as const satisfies readonly KafkaRight[]
@@ -48,11 +61,11 @@ export const kafkaRights = [
 export const redisRights = [
   { command: 'eval', neededBy: ['run'] },
   { command: 'get', neededBy: ['run'] },
-  { command: 'mget', neededBy: ['run', 'doctor'] },
+  { command: 'mget', neededBy: ['run', 'doctor', 'plan'] },
   { command: 'set', neededBy: ['run'] },
   { command: 'append', neededBy: ['run'] },
   { command: 'del', neededBy: ['run'] },
   { command: 'scan', neededBy: ['run'] },
-  { command: 'info', neededBy: ['run', 'doctor'] },
-  { command: 'ping', neededBy: ['run', 'doctor'] },
+  { command: 'info', neededBy: ['run', 'doctor', 'plan'] },
+  { command: 'ping', neededBy: ['run', 'doctor', 'plan'] },
 ] as const satisfies readonly RedisRight[]

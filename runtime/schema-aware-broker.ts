@@ -1,20 +1,22 @@
 /**
- * A broker that resolves the writer schemas of records. Fetched records are returned once the schemas of all of them are known: from the
- * pipeline's topic of schemas by fingerprint, from the schema registry by id. Producers and workers are opened once this process's own
- * schemas are in that topic, so that every later reader finds them. Commands wrap their broker in it; nothing else handles schemas.
+ * A broker that resolves the writer schemas of records. Fetched records are returned once the schemas of all of them are known: by
+ * fingerprint from the topic of schemas beside their raw topic and from the pipeline's own, from the schema registry by id. Producers and
+ * workers are opened once this process's own schemas are in the pipeline's topic, and write into a raw topic once the schemas of its events
+ * are beside it, so that every later reader finds them. Commands wrap their broker in it; nothing else handles schemas.
  */
 
 import { PipelineError } from '../schemas/kernel/errors.ts'
+import type { SchemasPlan } from '../schemas/plan/plan.ts'
 import { confluentId, isConfluent } from '../schemas/wire/avro-fingerprint.ts'
 import { avroType } from '../schemas/wire/avro-types.ts'
 import type { WriterSchemas } from '../schemas/wire/writer-schemas.ts'
-import type { Broker, FetchedPartition, Fetcher } from './broker.ts'
-import { createSchemaLog } from './schema-log.ts'
+import type { Broker, FetchedPartition, Fetcher, OutRecord, Producer, Worker } from './broker.ts'
+import { createSchemaLog, ownSchemas, type SchemaLog } from './schema-log.ts'
 import type { SchemaRegistry } from './schema-registry.ts'
 
 export interface SchemaAwareOptions {
-  /** The pipeline's topic of schemas and what its codecs know. */
-  readonly schemas: { readonly topic: string; readonly writers: WriterSchemas }
+  /** The topics of schemas and what the codecs know. */
+  readonly schemas: SchemasPlan
   /** Null: none is configured. */
   readonly registry: SchemaRegistry | null
 }
@@ -23,62 +25,38 @@ export interface SchemaAwareOptions {
 const idsMax = 10_000
 const lookupsAtOnceMax = 8
 
+/** What one process knows of the topics of schemas. */
+interface SchemaState {
+  readonly writers: WriterSchemas
+  readonly registry: SchemaRegistry | null
+  /** The pipeline's own. */
+  readonly log: SchemaLog
+  /** Those beside raw topics, by raw topic. */
+  readonly rawLogs: ReadonlyMap<string, SchemaLog>
+  /** Of raw topics that this process has not written to. */
+  readonly unannounced: Map<string, SchemaLog>
+}
+
 export function createSchemaAwareBroker(broker: Broker, { schemas, registry }: SchemaAwareOptions): Broker {
   const { writers } = schemas
-  const log = createSchemaLog(broker.data, schemas)
+  const log = createSchemaLog(broker.data, { ...schemas, own: () => ownSchemas(writers) })
+  // With those of earlier definitions, which the pipeline's own topic was read for.
+  const rawLogs = new Map(
+    schemas.raw.map(({ topic, of, record }) => [
+      of,
+      createSchemaLog(broker.data, { topic, writers, own: () => writers.named(record) }),
+    ]),
+  )
+  const state: SchemaState = { writers, registry, log, rawLogs, unannounced: new Map(rawLogs) }
   writers.hasRegistry = registry !== null
-
-  async function learn(fetched: readonly FetchedPartition[]): Promise<void> {
-    let isLacking = false
-    const ids = new Set<number>()
-    for (const { records } of fetched) {
-      for (const { value } of records) {
-        if (value === null) continue
-        if (writers.lacks(value)) isLacking = true
-        else if (registry !== null && isConfluent(value) && writers.findId(confluentId(value)) === undefined)
-          ids.add(confluentId(value))
-      }
-    }
-    // A writer's schema is in the topic before its first record is in any topic: what is not there now was never written.
-    if (isLacking) await log.readToEnd()
-    if (ids.size > 0 && registry !== null) await learnIds([...ids], registry)
-  }
-
-  async function learnIds(ids: readonly number[], registry: SchemaRegistry): Promise<void> {
-    for (let begin = 0; begin < ids.length; begin += lookupsAtOnceMax) {
-      const asked = ids.slice(begin, begin + lookupsAtOnceMax)
-      const answers = await Promise.all(asked.map((id) => registry.schemaOf(id)))
-      answers.forEach((schema, i) => {
-        if (schema !== null) writers.learnId(asked[i]!, schema)
-      })
-    }
-    if (writers.idCount > idsMax) {
-      throw new PipelineError(
-        'registry_overrun',
-        `Events with more than ${idsMax} ids of the schema registry were read.`,
-      )
-    }
-  }
-
-  function schemaAwareFetcher(fetcher: Fetcher): Fetcher {
-    return {
-      async fetch(from, limits) {
-        const fetched = await fetcher.fetch(from, limits)
-        await learn(fetched)
-        return fetched
-      },
-      close: fetcher.close,
-    }
-  }
-
   return {
     ...broker,
     data: {
       ...broker.data,
-      fetcher: async () => schemaAwareFetcher(await broker.data.fetcher()),
+      fetcher: async () => learningFetcher(state, await broker.data.fetcher()),
       async producer() {
         await log.register()
-        return broker.data.producer()
+        return announcingProducer(state, await broker.data.producer())
       },
     },
     groups: {
@@ -86,8 +64,88 @@ export function createSchemaAwareBroker(broker: Broker, { schemas, registry }: S
       async worker(options) {
         await log.register()
         await registerSubjects(writers, registry)
-        return broker.groups.worker(options)
+        return announcingWorker(state, await broker.groups.worker(options))
       },
+    },
+  }
+}
+
+function learningFetcher(state: SchemaState, fetcher: Fetcher): Fetcher {
+  return {
+    async fetch(from, limits) {
+      const fetched = await fetcher.fetch(from, limits)
+      await learn(state, fetched)
+      return fetched
+    },
+    close: fetcher.close,
+  }
+}
+
+async function learn({ writers, registry, log, rawLogs }: SchemaState, fetched: readonly FetchedPartition[]) {
+  const lacking = new Set<string>()
+  const ids = new Set<number>()
+  for (const { topic, records } of fetched) {
+    for (const { value } of records) {
+      if (value === null) continue
+      if (writers.lacks(value)) lacking.add(topic)
+      else if (registry !== null && isConfluent(value) && writers.findId(confluentId(value)) === undefined)
+        ids.add(confluentId(value))
+    }
+  }
+  // A writer's schema is in the topic before its first record is in any topic: what is not there now was never written.
+  if (lacking.size > 0) {
+    await Promise.all([...lacking].map((topic) => rawLogs.get(topic)?.readToEnd()))
+    // Of internal topics, and of raw ones from before they had schemas beside them.
+    if (fetched.some(({ records }) => records.some(({ value }) => value !== null && writers.lacks(value))))
+      await log.readToEnd()
+  }
+  if (ids.size > 0 && registry !== null) await learnIds(writers, [...ids], registry)
+}
+
+async function learnIds(writers: WriterSchemas, ids: readonly number[], registry: SchemaRegistry): Promise<void> {
+  for (let begin = 0; begin < ids.length; begin += lookupsAtOnceMax) {
+    const asked = ids.slice(begin, begin + lookupsAtOnceMax)
+    const answers = await Promise.all(asked.map((id) => registry.schemaOf(id)))
+    answers.forEach((schema, i) => {
+      if (schema !== null) writers.learnId(asked[i]!, schema)
+    })
+  }
+  if (writers.idCount > idsMax) {
+    throw new PipelineError('registry_overrun', `Events with more than ${idsMax} ids of the schema registry were read.`)
+  }
+}
+
+/** Of topics that are written to only: a pipeline that reads the raw topics of others needs no right to write there. */
+async function announce({ unannounced }: SchemaState, records: readonly OutRecord[]): Promise<void> {
+  if (unannounced.size === 0) return
+  const topics = new Set<string>()
+  for (const { topic } of records) if (unannounced.has(topic)) topics.add(topic)
+  for (const topic of topics) {
+    await unannounced.get(topic)?.register()
+    unannounced.delete(topic)
+  }
+}
+
+function announcingProducer(state: SchemaState, producer: Producer): Producer {
+  return {
+    async send(records) {
+      await announce(state, records)
+      await producer.send(records)
+    },
+    close: producer.close,
+  }
+}
+
+function announcingWorker(state: SchemaState, worker: Worker): Worker {
+  return {
+    ...worker,
+    async transact(records, offsets, membership) {
+      await announce(state, records)
+      await worker.transact(records, offsets, membership)
+    },
+    async publish(records) {
+      await announce(state, records)
+      await worker.publish(records)
     },
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The pipeline's topic of writer schemas: one record per schema, its JSON text keyed by its fingerprint, kept forever; JSON schemas of
- * what is written as JSON lie beside them, for consumers. Read to its end when a record arrives whose schema is unknown, and appended to
- * before anything is written. Called by `schema-aware-broker.ts`.
+ * A topic of writer schemas, the pipeline's own or that beside a raw topic: one record per schema, its JSON text keyed by its fingerprint,
+ * kept forever; JSON schemas of what is written as JSON lie beside them, for consumers. Read to its end when a record arrives whose schema
+ * is unknown, and appended to before anything is written. Called by `schema-aware-broker.ts`.
  */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
@@ -12,10 +12,13 @@ import type { WriterSchemas } from '../schemas/wire/writer-schemas.ts'
 import type { BrokerData, Fetcher, LogRecord } from './broker.ts'
 import { readSpans } from './read-log.ts'
 
+/** Anybody who may write the topic could fill the memory of every reader. */
+const schemasMax = 10_000
+
 export interface SchemaLog {
   /** Everything that was appended before the call is known when it resolves. Rejects with `record_unreadable` and the broker's codes. */
   readToEnd(): Promise<void>
-  /** Appends those of the definition's own schemas that the topic does not have. Two processes at once may both do so. */
+  /** Appends those of `own` that the topic does not have. Two processes at once may both do so. */
   register(): Promise<void>
 }
 
@@ -23,6 +26,8 @@ interface SchemaLogState {
   readonly broker: BrokerData
   readonly topic: string
   readonly writers: WriterSchemas
+  /** What the topic must have, by the keys of its records. */
+  readonly own: () => ReadonlyArray<readonly [string, object]>
   /** Fingerprints of the definition's own schemas, by the text that is appended for them. */
   readonly ownTexts: ReadonlyMap<string, string>
   /** Fingerprints that the topic has. */
@@ -34,13 +39,14 @@ interface SchemaLogState {
 
 export function createSchemaLog(
   broker: SchemaLogState['broker'],
-  { topic, writers }: { readonly topic: string; readonly writers: WriterSchemas },
+  { topic, writers, own }: Pick<SchemaLogState, 'topic' | 'writers' | 'own'>,
 ): SchemaLog {
   const state: SchemaLogState = {
     broker,
     topic,
     writers,
-    ownTexts: new Map([...ownSchemas(writers)].map(([fingerprint, schema]) => [JSON.stringify(schema), fingerprint])),
+    own,
+    ownTexts: new Map(own().map(([fingerprint, schema]) => [JSON.stringify(schema), fingerprint])),
     written: new Set(),
     nextOffset: null,
     fetcher: null,
@@ -58,8 +64,8 @@ export function createSchemaLog(
   return { readToEnd: () => inTurn(readNew), register: () => inTurn(appendMissing) }
 }
 
-/** By the keys of their records. */
-function ownSchemas({ own, subjects }: WriterSchemas): Array<readonly [string, object]> {
+/** Of everything that the definition writes. */
+export function ownSchemas({ own, subjects }: WriterSchemas): Array<readonly [string, object]> {
   const json = [...subjects.values()].filter(({ type }) => type === 'JSON')
   return [...own, ...json.map(({ schema }) => [jsonSchemaKey(JSON.stringify(schema)), schema] as const)]
 }
@@ -103,12 +109,17 @@ function learn({ topic, writers, ownTexts, written }: SchemaLogState, { offset, 
       { cause, details: { topic, offset } },
     )
   }
+  if (writers.schemaCount > schemasMax) {
+    throw new PipelineError('registry_overrun', `${topic} holds more than ${schemasMax} schemas.`, {
+      details: { topic },
+    })
+  }
 }
 
 async function appendMissing(state: SchemaLogState): Promise<void> {
   await readNew(state)
-  const { broker, topic, writers, written } = state
-  const missing = ownSchemas(writers).filter(([fingerprint]) => !written.has(fingerprint))
+  const { broker, topic, own, written } = state
+  const missing = own().filter(([fingerprint]) => !written.has(fingerprint))
   if (missing.length === 0) return
   const producer = await broker.producer()
   try {

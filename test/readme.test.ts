@@ -87,7 +87,8 @@ describe('README', () => {
     )
     const broker = createMemoryBroker({ clock: systemClock })
     const topics = ['orders', 'returns'].map((topic) => ({ topic, partitions: 2, config: {} }))
-    topics.push({ topic: 'order-returns.schemas', partitions: 1, config: {} })
+    for (const topic of ['order-returns.schemas', 'orders.schemas', 'returns.schemas'])
+      topics.push({ topic, partitions: 1, config: {} })
     await broker.admin.ensureTopics(topics)
     const { code, out, err } = await call(resolvedArgs, { openBroker: () => broker })
     expect([code, err]).toEqual([0, []])
@@ -192,9 +193,11 @@ function rightsSection(): string {
   const line = redisRights.map(({ command }) => `+${command}`).join(' ')
   return [
     '## Rights that Millrace needs',
-    'In Kafka, on names that begin with the namespace, and on the raw topics. Read and Write imply Describe. `start` and `verify` need all\n' +
+    'In Kafka, on names that begin with the namespace, and on the raw topics and the topics of schemas beside them (`<raw topic>.schemas`). Read and\n' +
+      'Write imply Describe. A pipeline that only reads raw topics needs no Write on either. `start` and `verify` need all\n' +
       'of these, on names that begin with `start-` (unless a namespace is set) and `verify-`. Before version 2.8, Kafka also requires\n' +
-      'IdempotentWrite on the cluster for every command that writes. For events posted over HTTP, `run` needs Write on the raw topics.',
+      'IdempotentWrite on the cluster for every command that writes. For events posted over HTTP, `run` needs Write on the raw\n' +
+      'topics and on the topics of schemas beside them.',
     table(
       ['resource', 'operation', 'needed by'],
       kafkaRights.map(({ resource, operation, neededBy }) => [resource, operation, cells(neededBy)]),

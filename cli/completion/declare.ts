@@ -29,7 +29,7 @@ export function declareCompletionCommands({ program, actAnyway }: Declare): void
         const { complete, completionLines } = await import('./complete.ts')
         // A definition with mistakes has no names to offer; commands that run it report why.
         const plan = (definition: string) =>
-          import('../load-plan.ts').then(({ loadPlan }) => loadPlan(definition, '')).catch(() => null)
+          import('../load-plan.ts').then(({ loadPlan }) => loadPlan(definition, { namespace: '' })).catch(() => null)
         for (const line of completionLines(await complete(program, words, plan))) terminal.out(line)
         return exitCodes.done
       }),

@@ -18,7 +18,7 @@ export async function openApiCommand(
   { terminal }: Pick<CommandContext, 'terminal'>,
 ): Promise<number> {
   // The API does not depend on the namespace.
-  const text = await describePlan(await loadPlan(definition, ''))
+  const text = await describePlan(await loadPlan(definition, { namespace: '' }))
   if (options.out === undefined) terminal.out(text.trimEnd())
   else await writeWholeFile(options.out, text)
   return exitCodes.done
@@ -36,6 +36,7 @@ export async function describePlan(plan: Plan): Promise<string> {
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     nowMs: () => 0,
     worker: { state: () => ({ tasks: [], isReady: false, early: null, overtaken: null }) },
+    misfit: () => null,
     checks: [],
     isStopping: () => false,
   })

@@ -21,7 +21,7 @@ export async function schemasCommand(
   { terminal }: Pick<CommandContext, 'terminal'>,
 ): Promise<number> {
   // Schemas do not depend on the namespace.
-  const plan = await loadPlan(definition, '')
+  const plan = await loadPlan(definition, { namespace: '' })
   const folder = join(options.folder, plan.name)
   const wanted = schemaFiles(plan)
   const compared = compareSchemas(wanted, await presentSchemas(folder), plan.version)

@@ -70,6 +70,8 @@ export function disorderChecks(streams: readonly StreamPlan[]): Check[] {
 
 function configurationCheck({ config }: Subject, faults: PipelineError | null): Check {
   if (faults !== null) return fail('configuration', faults.message, 'Fix each listed variable.')
-  const { namespace, worker } = config
-  return ok('configuration', `${namespace === '' ? 'no namespace' : `namespace ${namespace}`}, worker ${worker}.`)
+  const { namespace, rawNamespace, worker } = config
+  const shown = (name: string) => (name === '' ? 'no namespace' : `namespace ${name}`)
+  const raw = rawNamespace === null || rawNamespace === namespace ? '' : `, raw topics of ${shown(rawNamespace)}`
+  return ok('configuration', `${shown(namespace)}${raw}, worker ${worker}.`)
 }

@@ -69,7 +69,9 @@ function soundConfig(env: CommandContext['env']): { config: Config; faults: Pipe
   }
 }
 
-async function openRedis(...[config, plan, namespace]: Parameters<SubjectOptions['openStore']>): Promise<RedisStore> {
+export async function openRedis(
+  ...[config, plan, namespace]: Parameters<SubjectOptions['openStore']>
+): Promise<RedisStore> {
   const { createRedisStore } = await import('../../feature-store/redis/store.ts')
   const { redisSecurity } = await import('../../runtime/config/security.ts')
   const at = { url: config.redisUrl, ...redisSecurity(config) }

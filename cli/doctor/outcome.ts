@@ -1,9 +1,9 @@
 /** The champion of the registry, the scores that it gives, and the readiness of a process; called by `doctor`. */
 
-import { createRegistryFollower } from '../../online-model/registry/follower.ts'
+import { type FittingPlan, misfitOf } from '../../online-model/models/fits.ts'
+import { createRegistryFollower, misfitSentence } from '../../online-model/registry/follower.ts'
 import { champion, type RegistryState } from '../../online-model/registry/registry.ts'
 import type { DegradedResponse, NotReadyResponse } from '../../runtime/http/health-routes.ts'
-import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ReadyResponse } from '../run/task-readiness.ts'
 import { type Check, type Examination, fail, NotChecked, ok, warn } from './check.ts'
 import { recentPredictions, scoresCheck } from './scores.ts'
@@ -61,24 +61,16 @@ async function readRegistry(subject: Subject): Promise<RegistryState> {
   }
 }
 
-export function registryCheck(
-  state: RegistryState,
-  { fingerprint }: Pick<Plan, 'fingerprint'>,
-  definition: string,
-): Check {
+export function registryCheck(state: RegistryState, plan: FittingPlan, definition: string): Check {
   const train = `Once labels are mature, type: millrace train ${definition}`
   const version = champion(state)
   if (version === null) return warn('registry', 'there is no champion: predictions carry no score.', train)
-  const { version: name, fingerprint: of, createdAtMs } = version
-  if (of !== fingerprint) {
-    return warn(
-      'registry',
-      `champion ${name} was trained on definition ${of}, this one is ${fingerprint}: predictions carry no score.`,
-      train,
-    )
-  }
+  const { version: name, fingerprint, createdAtMs } = version
+  const why = misfitOf(version, plan)
+  if (why !== null) return warn('registry', `${misfitSentence(name, why)}.`, train)
+  const of = fingerprint === plan.fingerprint ? 'this definition' : 'an earlier definition, whose features it has'
   const made = new Date(createdAtMs).toISOString()
-  return ok('registry', `champion is ${name} of ${made}, trained on this definition; ${state.versions.size} versions.`)
+  return ok('registry', `champion is ${name} of ${made}, trained on ${of}; ${state.versions.size} versions.`)
 }
 
 async function processCheck({ url, isGiven, fetch: ask }: Asked, definition: string): Promise<Check> {

@@ -6,8 +6,10 @@ import type { StateIdentity, TaskInspection } from '../../feature-store/store.ts
 import { decodePosition, isAhead, type TaskPosition } from '../../processors/position.ts'
 import { settleMs, settleTriesMax } from '../../processors/recovery/check-log.ts'
 import { committedPosition } from '../../processors/recovery/committed-position.ts'
+import { stageInputs } from '../../processors/stage-inputs.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
+import type { TopicReport } from '../topics/report.ts'
 import { type Check, type Examination, fail, ok } from './check.ts'
 import { forEachStage, type InputOffsets, taskInputs } from './stages.ts'
 import type { Subject } from './subject.ts'
@@ -30,6 +32,43 @@ export function stateExaminations(subject: Subject): Examination[] {
       examine: () => forEachStage(subject, 'position', (stage, name) => stagePosition(subject, stage, name)),
     },
   ]
+}
+
+export interface StageState {
+  readonly entity: string
+  /** Partitions that hold state. */
+  readonly held: number
+  /** Why the stage would not open what is held, to follow "since"; null: it would. */
+  readonly difference: string | null
+}
+
+/** For `plan`: where input topics do not exist yet, nothing is held. */
+export async function inspectStages(subject: Subject, topics: readonly TopicReport[]): Promise<StageState[]> {
+  const plan = await subject.plan.open()
+  const { clusterId } = await subject.kafka.open()
+  const states: StageState[] = []
+  for (const stage of plan.entityStages) {
+    const inputs = stageInputs(plan, stage).map(({ topic }) => topics.find((one) => one.topic === topic))
+    const partitions = inputs.at(-1)?.partitions.found ?? 0
+    const found = await inspectTasks(subject, stage, partitions)
+    const expected = { clusterId, stateFingerprint: plan.stateFingerprint, partitions }
+    const held = found.filter(({ position }) => position !== null).length
+    states.push({ entity: stage.entity.name, held, difference: differenceOf(found, expected) })
+  }
+  return states
+}
+
+function differenceOf(found: readonly TaskInspection[], expected: StateIdentity): string | null {
+  for (const { identity } of found) {
+    if (identity === null) continue
+    if (identity === 'clearing') return 'a rebuild of it was started and not finished'
+    if (identity.clusterId !== expected.clusterId) return `it belongs to Kafka cluster ${identity.clusterId}`
+    if (identity.partitions !== expected.partitions)
+      return `it was made with ${identity.partitions} partitions, and the topics have ${expected.partitions}`
+    if (identity.stateFingerprint !== expected.stateFingerprint)
+      return 'streams, keys, the columns of its facts or their retention are others'
+  }
+  return null
 }
 
 async function inspectTasks({ redis }: Subject, { entity }: StagePlan, partitions: number): Promise<TaskInspection[]> {

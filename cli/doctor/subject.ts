@@ -48,7 +48,7 @@ export function createSubject(options: SubjectOptions): Subject {
   const opened: Array<{ close(): Promise<void> }> = []
 
   const nothing = async () => undefined
-  const plan = createPart('a definition that compiles', nothing, () => loadPlan(definition, config.namespace))
+  const plan = createPart('a definition that compiles', nothing, () => loadPlan(definition, config))
 
   const kafka = createPart('Kafka', nothing, async () => {
     // Failures are reported by a check, not by the log.

@@ -77,7 +77,7 @@ export async function openIsolatedPipeline(
 ): Promise<IsolatedPipeline> {
   const { config } = parts.context
   await checkTypes(definition, parts.context)
-  const plan = await loadPlan(definition, namespace)
+  const plan = await loadPlan(definition, { namespace })
   const environment = await openEnvironment({ definition, namespace, plan }, parts)
   await ensureTopics(environment.broker.admin, plan, config.partitions)
   const urls = await environment.run(processes)

@@ -28,6 +28,8 @@ export async function openServerEnvironment(
     KAFKA_BROKERS: servers.kafkaBrokers,
     REDIS_URL: servers.redisUrl,
     MILLRACE_NAMESPACE: namespace,
+    // Empty is unset: the raw topics are its own, whatever this process was given.
+    MILLRACE_RAW_NAMESPACE: '',
   }
   const command = (args: readonly string[], more: Readonly<Record<string, string>> = {}) => {
     const child = startCommandProcess(args, { ...env, ...more })

@@ -29,7 +29,7 @@ export async function featuresCommand(
   context: Pick<CommandContext, 'config' | 'terminal'> & { readonly fetch: typeof fetch },
 ): Promise<number> {
   const { terminal } = context
-  const plan = await loadPlan(definition, context.config.namespace)
+  const plan = await loadPlan(definition, context.config)
   const entities = plan.entityStages.map(({ entity }) => entity.name)
   if (!entities.includes(entity)) {
     throw new PipelineError('usage', `${plan.name} has no entity ${entity}: type one of ${entities.join(', ')}.`)

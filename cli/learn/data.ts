@@ -27,7 +27,7 @@ export async function dataCommand(
   context: CommandContext,
 ): Promise<number> {
   const { config, terminal } = context
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const found = await (options.import === undefined
     ? findTrainingStore(plan, options.store, context)
     : openStoreToImport(plan, options.store, context))

@@ -12,7 +12,7 @@ const report = (message: FitMessage) => port.postMessage(message)
 const { definition, namespace, seed, training } = workerData as FitTask
 
 try {
-  const plan = await loadPlan(definition, namespace)
+  const plan = await loadPlan(definition, { namespace })
   const onProgress = (done: number, note: string) => report({ kind: 'progress', done, note })
   report({ kind: 'fitted', fitted: await modelOf(plan.model).fit(training, { seed, onProgress }) })
 } catch (error) {

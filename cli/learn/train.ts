@@ -27,7 +27,7 @@ export async function trainCommand(
   context: CommandContext,
 ): Promise<number> {
   const { config } = context
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const { broker } = openPipelineBroker(plan, config, context)
   try {
     await train(plan, options, { ...context, broker })

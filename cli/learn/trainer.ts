@@ -26,7 +26,7 @@ export async function trainerCommand(
   context: CommandContext,
 ): Promise<number> {
   const { config, terminal, clock, random } = context
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const shutdown = createShutdown()
   const signal = context.stopping.signal()
   const log = createLog(config.logLevel)

@@ -1,6 +1,6 @@
 /** `millrace models promote`, `dismiss`, `rollback` and `import`: manual changes of the registry, which pass no gate. */
 import { readFile } from 'node:fs/promises'
-import { isFor } from '../../online-model/models/scorer.ts'
+import { isFor } from '../../online-model/models/fits.ts'
 import { modelFromJson } from '../../online-model/registry/model-file.ts'
 import { champion } from '../../online-model/registry/registry.ts'
 import type { AliasOutcome, Cause } from '../../online-model/registry/writer.ts'
@@ -102,10 +102,10 @@ export async function modelsImportCommand(
   const read = modelFromJson(text, file)
   return await withRegistry(definition, context, async (open) => {
     requireFitting(open.plan, read, `The ${read.version} of ${file}`)
-    const { fingerprint, seed, model, metrics, trainedOn } = read
+    const { fingerprint, identities = {}, seed, model, metrics, trainedOn } = read
     // The version that it has in the file may be another one here, and so may its parent.
     const lineage = { parent: null, origin: 'import' as const }
-    const made = await open.writer.publish({ fingerprint, seed, model, metrics, trainedOn, ...lineage })
+    const made = await open.writer.publish({ fingerprint, identities, seed, model, metrics, trainedOn, ...lineage })
     context.terminal.out(`${made.version} was ${read.version} of ${file}.`)
     if (role !== undefined) {
       const outcome = await setRole(open, made.version, { ...options, as: role }, causeOf(options, context))

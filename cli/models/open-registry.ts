@@ -1,6 +1,7 @@
 /** The registry of a pipeline, opened for one command of `millrace models`, and what those commands share. */
 
-import { createScorer, isFor } from '../../online-model/models/scorer.ts'
+import { isFor, misfitOf } from '../../online-model/models/fits.ts'
+import { createScorer } from '../../online-model/models/scorer.ts'
 import { championAlias, isRolledBack, lastRejection, type RegistryState } from '../../online-model/registry/registry.ts'
 import { createRegistryWriter, type RegistryWriter } from '../../online-model/registry/writer.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -24,7 +25,7 @@ export async function withRegistry<T>(
   work: (open: OpenRegistry) => Promise<T>,
 ): Promise<T> {
   const { config, clock } = context
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const { broker } = openPipelineBroker(plan, config, context)
   try {
     const { topic, codec } = plan.models
@@ -54,14 +55,11 @@ export function versionNamed({ plan, state }: Pick<OpenRegistry, 'plan' | 'state
 
 /** A version that would score nothing, or stop the process that loads it (`state_foreign`), becomes no champion and no challenger. */
 export function requireFitting(plan: Plan, version: ModelVersion, name = version.version): void {
-  if (isFor(version, plan)) {
+  const why = misfitOf(version, plan)
+  if (why === null) {
     createScorer(version, plan, 0)
     return
   }
-  const why =
-    version.fingerprint === plan.fingerprint
-      ? `its model is ${version.model.kind === 'own' ? version.model.name : version.model.kind}, which the definition is without`
-      : `it was trained on definition ${version.fingerprint}, this one is ${plan.fingerprint}`
   throw new PipelineError('model_unknown', `${name} cannot score this definition's events: ${why}.`, {
     details: { version: name, fingerprint: version.fingerprint },
   })

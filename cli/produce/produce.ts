@@ -43,7 +43,7 @@ export async function produceCommand(
 ): Promise<number> {
   const { config, terminal, clock } = context
   const signal = context.stopping.signal()
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const isTrial = options.dryRun ?? false
   const source = await openSource(options, plan, { stdin: context.stdin, signal, printLine: terminal.err, isTrial })
   if (isTrial) return dryRun(source, plan, options, { terminal, signal })
@@ -57,11 +57,10 @@ export async function produceCommand(
   const shutdown = createShutdown()
   shutdown.add('Kafka', broker.close)
   try {
-    const partitionsOf = await requireTopics(
-      broker.data,
-      plan.streams.map(({ topic }) => topic),
-    )
-    await broker.admin.requireRights(source.streams.map(({ topic }) => ({ topic, rights: ['Write'] })))
+    const sent = source.streams.map(({ topic }) => topic)
+    const besides = plan.schemas.raw.filter((raw) => sent.includes(raw.of)).map(({ topic }) => topic)
+    const partitionsOf = await requireTopics(broker.data, [...plan.streams.map(({ topic }) => topic), ...besides])
+    await broker.admin.requireRights([...sent, ...besides].map((topic) => ({ topic, rights: ['Write'] })))
     const positions = await openSourcePositions(source, plan, broker, options, context)
     if (positions) shutdown.add('positions', positions.close)
     const sink: Sink = positions ?? (await broker.data.producer())

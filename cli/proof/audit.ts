@@ -3,7 +3,8 @@
  * raw topics in event time, and reports what differs.
  */
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import { isFor, predictor } from '../../online-model/models/scorer.ts'
+import { isFor } from '../../online-model/models/fits.ts'
+import { predictor } from '../../online-model/models/scorer.ts'
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import type { ReplayClass } from '../../processors/audit/compare-replay.ts'
 import { createReplayCounts } from '../../processors/audit/replay-counts.ts'
@@ -43,7 +44,7 @@ export async function auditCommand(
   context: CommandContext,
 ): Promise<number> {
   const { terminal, config } = context
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const shutdown = createShutdown()
   const log = createLog(config.logLevel)
   const signal = context.stopping.signal()

@@ -46,7 +46,7 @@ export async function backtestCommand(
 ): Promise<number> {
   const { config, terminal, clock } = context
   const signal = context.stopping.signal()
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const protocol = protocolOf(testFrom(options), plan.label.otherwise.afterMs)
   /** The last label of the week counts then. */
   const untilMs = protocol.test.untilMs + protocol.labelDelayMs

@@ -32,7 +32,7 @@ export async function replayCommand(
 ): Promise<number> {
   const { config, terminal, clock } = context
   const signal = context.stopping.signal()
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const scorer = options.model === undefined ? null : await loadScorer(options.model, plan)
   const source = await openSource(options, plan, {
     stdin: context.stdin,

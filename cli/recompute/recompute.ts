@@ -54,7 +54,7 @@ export async function recomputeCommand(
       `--until ${shownTime(untilMs)} is not after --from ${shownTime(fromMs)}: expected an instant after it.`,
     )
   }
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const file = options.out ?? `${plan.name}.recomputed.csv`
   const signal = context.stopping.signal()
   const { broker } = openPipelineBroker(plan, config, context)

@@ -26,7 +26,7 @@ export async function rejectedListCommand(
   context: CommandContext,
 ): Promise<number> {
   const { config, terminal } = context
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const broker = context.openBroker(config)
   const byCode = new Map<string, number>()
   let rows: Row[] = []

@@ -47,7 +47,7 @@ export async function rejectedReplayCommand(
 ): Promise<number> {
   const { config, terminal, clock } = context
   failOnUnclear(locations, options)
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const repaired = options.value === undefined ? null : await readValue(options.value)
   const broker = context.openBroker(config)
   try {

@@ -23,7 +23,7 @@ export async function rejectedShowCommand(
   context: CommandContext,
 ): Promise<number> {
   const { config, terminal } = context
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const broker = context.openBroker(config)
   try {
     const { deadLetter, appendedAtMs } = await readDeadLetter(broker.data, plan, location)

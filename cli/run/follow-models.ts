@@ -21,6 +21,8 @@ export interface FollowModelsOptions {
 
 export interface FollowedModels {
   readonly current: CurrentModel
+  /** See `RegistryFollower`. */
+  readonly misfit: () => string | null
   /** Resolves with the failure that the follower could not recover from; never after `close`. */
   readonly failed: Promise<unknown>
   close(): Promise<void>
@@ -29,7 +31,7 @@ export interface FollowedModels {
 /** Resolves once the registry was read to its end. */
 export async function followModels(options: FollowModelsOptions): Promise<FollowedModels> {
   const { plan, broker, clock, log, random } = options
-  const printLine = (line: string) => log.info({}, line)
+  const printLine = (line: string, level: 'info' | 'warn') => log[level]({}, line)
   let follower = await load()
   const stop = new AbortController()
   let recovering: Promise<void> = Promise.resolve()
@@ -87,6 +89,7 @@ export async function followModels(options: FollowModelsOptions): Promise<Follow
 
   return {
     current: () => follower.current(),
+    misfit: () => follower.misfit(),
     failed,
     async close() {
       stop.abort()

@@ -21,6 +21,7 @@ export interface HttpOptions
   readonly plan: Plan
   readonly reader: FeatureReader
   readonly worker: Pick<RunningWorker, 'state'>
+  readonly misfit: () => string | null
   readonly registry: Registry
   readonly log: Log
   /** The wall clock, ms. */
@@ -42,7 +43,7 @@ export function createHttp(options: HttpOptions): FastifyInstance {
       description: `Events into the pipeline ${plan.name}, features out of it, and the state of its process.`,
     },
     pages: pages(options),
-    health: { ...options, readiness: taskReadiness(worker, options.nowMs) },
+    health: { ...options, readiness: taskReadiness(worker, options.misfit, options.nowMs) },
     registry,
     log,
   })

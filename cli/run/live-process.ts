@@ -144,7 +144,7 @@ function startWorker(
   return { worker, ended }
 }
 
-interface ServedParts extends Pick<OpenParts, 'readerStore'> {
+interface ServedParts extends Pick<OpenParts, 'readerStore' | 'models'> {
   readonly worker: RunningWorker
   readonly registry: Registry
   readonly partitionsOf: (topic: string) => number
@@ -176,6 +176,7 @@ async function serveHttp(options: LiveProcessOptions, parts: ServedParts): Promi
     log,
     nowMs: clock.nowMs,
     worker,
+    misfit: parts.models.misfit,
     isStopping: () => signal.aborted,
     checks: [
       { part: 'Kafka', check: () => broker.data.partitionCounts([plan.scored.topic]) },

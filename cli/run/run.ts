@@ -27,7 +27,7 @@ export async function runCommand(
 ): Promise<number> {
   const { terminal, clock, random } = context
   await checkTypes(definition, context)
-  const plan = await loadPlan(definition, context.config.namespace)
+  const plan = await loadPlan(definition, context.config)
   const shutdown = createShutdown()
   const signal = context.stopping.signal()
   const log = createLog(context.config.logLevel)

@@ -1,4 +1,4 @@
-/** The tasks of a worker come in, what they mean for the readiness of its process goes out. Called by `http.ts`. */
+/** The tasks of a worker and its champion come in, what they mean for the readiness of its process goes out. Called by `http.ts`. */
 import type { RunningWorker } from '../../processors/run-worker.ts'
 import { listOf, type Readiness, type Reason } from '../../runtime/http/health-routes.ts'
 
@@ -13,15 +13,24 @@ export interface ReadyResponse {
 /** Early releases and overtaken predictions are told for so long after the last of them. */
 const degradedForMs = 15 * 60_000
 
-export function taskReadiness(worker: Pick<RunningWorker, 'state'>, nowMs: () => number): Readiness {
+/** `misfit`: why the champion scores nothing; null where it does, or where there is none. */
+export function taskReadiness(
+  worker: Pick<RunningWorker, 'state'>,
+  misfit: () => string | null,
+  nowMs: () => number,
+): Readiness {
   return {
     schemas: { tasks: listOf({ stage: { type: 'string' }, partition: { type: 'integer' } }) },
     state() {
       const { tasks, early, overtaken } = worker.state()
+      const unscored = misfit()
       const listed = tasks.map(({ stage, partition }) => ({ stage: stage.entity.name, partition }))
       return {
         reasons: tasksNotReady(tasks),
-        degraded: orderReasons(early, overtaken, nowMs() - degradedForMs),
+        degraded: [
+          ...orderReasons(early, overtaken, nowMs() - degradedForMs),
+          ...(unscored === null ? [] : [{ part: 'model', reason: unscored }]),
+        ],
         details: { tasks: listed } satisfies Omit<ReadyResponse, 'status'>,
       }
     },

@@ -35,7 +35,7 @@ export async function tailCommand(
 ): Promise<number> {
   const { config, terminal, clock } = context
   const signal = context.stopping.signal()
-  const plan: Plan = await loadPlan(definition, config.namespace)
+  const plan: Plan = await loadPlan(definition, config)
   const { topic, line } = tailView(plan, topicNamed(name, plan), options, options.json ?? false)
   const { until = Number.POSITIVE_INFINITY } = options
   const endsAtEnd = options.count !== undefined && (options.since !== undefined || options.from === 'start')

@@ -22,7 +22,7 @@ export async function topicsCommand(
   context: CommandContext,
 ): Promise<number> {
   const { config, terminal } = context
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const broker = context.openBroker(config)
   const describeTopics = () =>
     reportTopics({ plan, broker, partitions: config.partitions, brokers: config.kafkaBrokers, definition })

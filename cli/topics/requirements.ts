@@ -26,6 +26,7 @@ const recordBytes: Readonly<Record<TopicPlan['role'], number | null>> = {
   rejected: deadLetterBytesMax,
   models: null,
   schemas: null,
+  'raw schemas': null,
 }
 
 function atLeast(name: string, value: number): NeededSetting {
@@ -92,9 +93,13 @@ const rightsOfRun = {
   rejected: ['Write'],
   models: ['Read'],
   schemas: ['Read', 'Write'],
+  'raw schemas': ['Read'],
 } as const satisfies Record<TopicPlan['role'], TopicRights['rights']>
 
-/** What `run` does with the topics of the plan; events that come over HTTP take Write on the raw topics as well. */
+/**
+ * What `run` does with the topics of the plan; events that come over HTTP take Write on the raw topics and on their topics of schemas as
+ * well.
+ */
 export function rightsToRun(plan: Pick<Plan, 'topics'>): TopicRights[] {
   return plan.topics.map(({ topic, role }) => ({ topic, rights: rightsOfRun[role] }))
 }

@@ -58,7 +58,7 @@ export async function workersRemoveCommand(
 
 async function withGroup(definition: string, context: CommandContext, command: GroupCommand): Promise<number> {
   const { config } = context
-  const plan = await loadPlan(definition, config.namespace)
+  const plan = await loadPlan(definition, config)
   const broker = context.openBroker(config)
   try {
     return await command(broker, sharedNames(config, plan).group)

@@ -15,7 +15,7 @@ export interface Reason {
   readonly contribution: number
 }
 
-/** A model version ready to score vectors in the feature order it was made for. Changes nothing, awaits nothing. */
+/** A model version ready to score the vectors of a definition. Changes nothing, awaits nothing. */
 export interface Scorer {
   readonly version: string
   /** Probability of label 1, from a vector with NaN where missing. */
@@ -39,31 +39,20 @@ export function createScorer(
   reasonsMax: number,
 ): Scorer {
   assert(Number.isInteger(reasonsMax) && reasonsMax >= 0)
-  requireFeatures(version.model, plan)
+  const inputsOf = inputsFor(version.model, plan)
   const { predict, contributions } = scoringOf(version.model, plan.model)
   return {
     version: version.version,
-    score: predict,
-    reasons: topReasons(version.model.features, contributions, reasonsMax),
+    score: (vector) => predict(inputsOf(vector)),
+    reasons: topReasons(version.model.features, (vector, into) => contributions(inputsOf(vector), into), reasonsMax),
   }
-}
-
-/**
- * Whether the version can score this definition's vectors. Feature names may stay while their meaning changes, so that only the
- * fingerprint shows; weights of a definition's own model need that model as well.
- */
-export function isFor(
-  version: Pick<ModelVersion, 'fingerprint' | 'model'>,
-  plan: { readonly fingerprint: string; readonly model: ModelPlan },
-): boolean {
-  if (version.fingerprint !== plan.fingerprint) return false
-  return version.model.kind !== 'own' || (plan.model.kind === 'own' && plan.model.own.name === version.model.name)
 }
 
 /** The score alone. Throws as `createScorer` does. */
 export function predictor(weights: ModelWeights, plan: ScoringPlan): Predict {
-  requireFeatures(weights, plan)
-  return scoringOf(weights, plan.model).predict
+  const inputsOf = inputsFor(weights, plan)
+  const { predict } = scoringOf(weights, plan.model)
+  return (vector) => predict(inputsOf(vector))
 }
 
 /** At most `reasonsMax` contributions, largest magnitude first, equal ones in vector order. */
@@ -90,18 +79,26 @@ function topReasons(
   }
 }
 
-function requireFeatures(weights: ModelWeights, plan: ScoringPlan): void {
-  const featureNames = plan.features.map(({ name }) => name)
-  const length = Math.max(weights.features.length, featureNames.length)
-  for (let i = 0; i < length; i++) {
-    const [trained, wanted] = [weights.features[i], featureNames[i]]
-    if (trained === wanted) continue
+type Inputs = (vector: ArrayLike<number>) => ArrayLike<number>
+
+/** The values that a model takes out of a definition's vector, by name: the definition may have more features, in another order. */
+function inputsFor(weights: ModelWeights, plan: ScoringPlan): Inputs {
+  const names = plan.features.map(({ name }) => name)
+  const missing = weights.features.filter((name) => !names.includes(name))
+  if (missing.length > 0) {
     throw new PipelineError(
       'state_foreign',
-      `The model was trained on other features: feature ${i + 1} is ${trained ?? 'absent'} in the model ` +
-        `and ${wanted ?? 'absent'} in the definition ` +
-        `(${weights.features.length} and ${featureNames.length} features). Train a model on this definition.`,
-      { details: { model: weights.features, definition: featureNames } },
+      `The model was trained on features that the definition is without: ${missing.join(', ')}. Train a model on this definition.`,
+      { details: { model: weights.features, definition: names } },
     )
+  }
+  if (names.length === weights.features.length && names.every((name, i) => name === weights.features[i]))
+    return (vector) => vector
+  const columns = weights.features.map((name) => names.indexOf(name))
+  const values = new Float64Array(columns.length)
+  return (vector) => {
+    assert(vector.length === names.length, `a vector of ${vector.length} values for a definition of ${names.length}`)
+    for (let i = 0; i < columns.length; i++) values[i] = vector[columns[i]!]!
+    return values
   }
 }

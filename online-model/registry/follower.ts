@@ -5,7 +5,8 @@
 import type { BrokerData } from '../../runtime/broker.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
-import { createScorer, isFor, type Scorer } from '../models/scorer.ts'
+import { misfitOf } from '../models/fits.ts'
+import { createScorer, type Scorer } from '../models/scorer.ts'
 import { createRegistryReader, type RegistryReader } from './reader.ts'
 import { challengers, champion, type RegistryState } from './registry.ts'
 
@@ -14,8 +15,8 @@ export interface RegistryFollowerOptions {
   readonly plan: Pick<Plan, 'models' | 'features' | 'fingerprint' | 'model'>
   /** The registry topic under its full name. One partition. */
   readonly topic: string
-  /** Called with one line when the champion or the challengers change. */
-  readonly printLine: (line: string) => void
+  /** Called with one line when the champion or the challengers change; a warning where events stay without a score. */
+  readonly printLine: (line: string, level: 'info' | 'warn') => void
   /** How many reasons a scorer names; 3 unless given. */
   readonly reasonsMax?: number
 }
@@ -32,12 +33,15 @@ export interface RegistryFollower extends RegistryReader {
    * boundary.
    */
   current(): ChampionScorer | null
+  /** What is to be done where there is a champion that cannot score here, in one sentence; null otherwise. */
+  misfit(): string | null
 }
 
 /** Constructing starts nothing. */
 export function createRegistryFollower(options: RegistryFollowerOptions): RegistryFollower {
   const { broker, plan, topic, printLine, reasonsMax = 3 } = options
   let current: ChampionScorer | null = null
+  let misfit: string | null = null
   let championVersion: string | null = null
   let challengerVersions = ''
   /** Of the versions in use: null is one that cannot score here. */
@@ -51,8 +55,8 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
     if (version.version === championVersion && names === challengerVersions) return
     const former = scorers
     scorers = new Map()
-    const fits = isFor(version, plan)
-    const scorer = fits ? (former.get(version.version) ?? createScorer(version, plan, reasonsMax)) : null
+    const why = misfitOf(version, plan)
+    const scorer = why === null ? (former.get(version.version) ?? createScorer(version, plan, reasonsMax)) : null
     scorers.set(version.version, scorer)
     for (const other of others) {
       const known = former.get(other.version)
@@ -60,15 +64,11 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
     }
     current = scorer && { ...scorer, shadows: others.flatMap((other) => scorers.get(other.version) ?? []) }
     if (version.version !== championVersion) {
-      printLine(
-        fits
-          ? `champion is ${version.version}`
-          : `champion ${version.version} was trained on definition ${version.fingerprint}, this one is ` +
-              `${plan.fingerprint}: events are not scored until a model is trained on it`,
-      )
+      misfit = why && misfitSentence(version.version, why)
+      printLine(misfit ?? `champion is ${version.version}`, misfit === null ? 'info' : 'warn')
     }
     if (names !== challengerVersions)
-      printLine(names === '' ? 'there is no challenger any more' : `challengers are ${names}`)
+      printLine(names === '' ? 'there is no challenger any more' : `challengers are ${names}`, 'info')
     championVersion = version.version
     challengerVersions = names
   }
@@ -76,16 +76,26 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
   /** A challenger that cannot score does not stop the champion. */
   const shadowOf = (version: ModelVersion): Scorer | null => {
     try {
-      if (isFor(version, plan)) return createScorer(version, plan, reasonsMax)
-      printLine(`challenger ${version.version} does not score: it was trained on definition ${version.fingerprint}`)
+      const why = misfitOf(version, plan)
+      if (why === null) return createScorer(version, plan, reasonsMax)
+      printLine(`challenger ${version.version} does not score: ${why}`, 'warn')
     } catch (error) {
       printLine(
         `challenger ${version.version} does not score: ${error instanceof Error ? error.message : String(error)}`,
+        'warn',
       )
     }
     return null
   }
 
   const reader = createRegistryReader({ broker, codec: plan.models.codec, topic, changed: take })
-  return { ...reader, current: () => current }
+  return { ...reader, current: () => current, misfit: () => misfit }
+}
+
+/** Also of `doctor`. */
+export function misfitSentence(version: string, why: string): string {
+  return (
+    `champion ${version} does not fit this definition: ${why}. Predictions carry no score until a model is trained on it ` +
+    '(docs/evolving.md: how to train it before the switch)'
+  )
 }

@@ -26,6 +26,8 @@ export function modelFromJson(text: string, source: string): ModelVersion {
     version: check.text(root.version, 'version'),
     createdAtMs: check.number(root.createdAtMs, 'createdAtMs'),
     fingerprint: check.text(root.fingerprint, 'fingerprint'),
+    // Files from before are good for their own definition.
+    ...(root.identities === undefined ? {} : { identities: textsIn(root.identities, check) }),
     seed: check.number(root.seed, 'seed'),
     model: weightsFrom(root.model, check),
     metrics: Object.fromEntries(
@@ -52,6 +54,11 @@ export function modelFromJson(text: string, source: string): ModelVersion {
     })
   }
   return version
+}
+
+function textsIn(value: unknown, check: ReturnType<typeof checksInto>): Record<string, string> {
+  const entries = Object.entries(check.object(value, 'identities'))
+  return Object.fromEntries(entries.map(([name, text]) => [name, check.text(text, `identities.${name}`)]))
 }
 
 const origins: readonly VersionOrigin[] = ['retrain', 'continuous', 'import', 'manual']

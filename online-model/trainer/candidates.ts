@@ -6,6 +6,7 @@ import type { Log } from '../../runtime/log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import type { GateDecision } from '../evaluation/gates.ts'
+import { type FittingPlan, isFor } from '../models/fits.ts'
 import { challengers, champion, championAlias, type RegistryState } from '../registry/registry.ts'
 import type { RegistryWriter, VersionDraft } from '../registry/writer.ts'
 import type { TrainerMetrics } from './metrics.ts'
@@ -13,6 +14,7 @@ import type { TrainerMetrics } from './metrics.ts'
 export type CandidateOutcome = 'promoted' | 'rejected'
 
 export interface CandidateParts {
+  readonly plan: FittingPlan
   readonly registry: RegistryWriter
   readonly log: Log
   readonly metrics: Pick<TrainerMetrics, 'submitted'>
@@ -33,7 +35,7 @@ export async function submitCandidate(
   const before = await registry.refresh()
   const known = published(before, draft)
   if (known && isDecided(before, known.version)) return null
-  const against = championOf(before, draft.fingerprint)
+  const against = championOf(before, parts.plan)
   const candidate = known ?? (await publishIfItFits(parts, draft))
   let outcome: CandidateOutcome = 'rejected'
   if (candidate !== null) {
@@ -83,10 +85,10 @@ async function challenge({ registry, log }: CandidateParts, version: string, { o
   if (!outcome.accepted) log.info({ version }, `${version} does not score in shadow: ${outcome.why}`)
 }
 
-/** A champion of another definition scores nothing, so that there is nothing to compare with. */
-export function championOf(state: RegistryState, fingerprint: string): ModelVersion | null {
+/** A champion that does not fit scores nothing, so that there is nothing to compare with. */
+export function championOf(state: RegistryState, plan: FittingPlan): ModelVersion | null {
   const version = champion(state)
-  return version?.fingerprint === fingerprint ? version : null
+  return version !== null && isFor(version, plan) ? version : null
 }
 
 /** The same rows and seed give the same weights, by which a candidate that was published before is recognised. */

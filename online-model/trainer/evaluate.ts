@@ -3,7 +3,7 @@
  * than its predecessor, and a snapshot of the store for other processes. Called with every turn of the loop.
  */
 import type { ModelVersion } from '../../schemas/wire/records.ts'
-import { isFor } from '../models/scorer.ts'
+import { isFor } from '../models/fits.ts'
 import { championOf } from './candidates.ts'
 import { evaluateChampion } from './evaluate-candidate.ts'
 import { evaluateServed } from './served-evaluation.ts'
@@ -27,7 +27,7 @@ export async function evaluateIfDue(state: TrainerState): Promise<void> {
 
 async function rollBackIfWorse(state: TrainerState): Promise<void> {
   const { plan, registry, metrics, log, evaluation } = state
-  const champion = championOf(registry.state(), plan.fingerprint)
+  const champion = championOf(registry.state(), plan)
   if (champion === null || evaluation === null) return
   const { rollBack, reasons } = evaluateChampion(state, evaluation.rows, champion)
   if (!rollBack) return

@@ -1,5 +1,7 @@
 /** Step 3 of the trainer: the continuous learner's weights into the registry as a candidate, and through the gates. Called by step 2. */
+import { identitiesOf } from '../../schemas/plan/feature-identity.ts'
 import { measure } from '../evaluation/metrics.ts'
+import { type FittingPlan, isFor } from '../models/fits.ts'
 import type { RegistryState } from '../registry/registry.ts'
 import type { VersionDraft } from '../registry/writer.ts'
 import { submitCandidate } from './candidates.ts'
@@ -17,10 +19,11 @@ export async function publishLearnt(
   const recent = continuous.recent()
   const draft: VersionDraft = {
     fingerprint: plan.fingerprint,
+    identities: identitiesOf(plan.features),
     seed,
     model: continuous.weights(),
     origin: 'continuous',
-    parent: lastContinuous(registry.state(), plan.fingerprint),
+    parent: lastContinuous(registry.state(), plan),
     metrics: {
       rows: recent.rowCount,
       ...finite(measure(recent.labels, recent.candidate, { weights: recent.weights })),
@@ -32,10 +35,8 @@ export async function publishLearnt(
   await saveSchedule(state, { ...state.schedule, publishedMs: learntMs })
 }
 
-function lastContinuous({ versions }: RegistryState, fingerprint: string): string | null {
-  const last = [...versions.values()].findLast(
-    (version) => version.origin === 'continuous' && version.fingerprint === fingerprint,
-  )
+function lastContinuous({ versions }: RegistryState, plan: FittingPlan): string | null {
+  const last = [...versions.values()].findLast((version) => version.origin === 'continuous' && isFor(version, plan))
   return last?.version ?? null
 }
 

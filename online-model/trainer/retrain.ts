@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { identitiesOf } from '../../schemas/plan/feature-identity.ts'
 import type { VersionDraft } from '../registry/writer.ts'
 import { championOf, submitCandidate } from './candidates.ts'
 import { evaluateTrained } from './evaluate-candidate.ts'
@@ -75,10 +76,11 @@ async function submitTrained(state: TrainerState, { fitted, rows, trainedOn }: T
   const { plan, registry, seed } = state
   const draft: VersionDraft = {
     fingerprint: plan.fingerprint,
+    identities: identitiesOf(plan.features),
     seed,
     model: fitted.weights,
     origin: 'retrain',
-    parent: championOf(registry.state(), plan.fingerprint)?.version ?? null,
+    parent: championOf(registry.state(), plan)?.version ?? null,
     metrics: { rows: rows.training.rowCount, positives: rows.positives },
     trainedOn,
   }

@@ -4,6 +4,7 @@
  */
 import type { BrokerData } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { identitiesOf } from '../../schemas/plan/feature-identity.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import { type Measures, measure } from '../evaluation/metrics.ts'
@@ -89,6 +90,7 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
     const previous = champion(await registry.refresh())?.version ?? null
     const version = await registry.publish({
       fingerprint: plan.fingerprint,
+      identities: identitiesOf(plan.features),
       seed,
       model: fit.weights,
       metrics: { rows: mature.rowCount, positives, ...metrics },

@@ -149,7 +149,7 @@ export function auditLogs(
   const { plan, partitionsOf } = options
   const audit = createAudit(options)
   for (const { topic, role } of plan.topics) {
-    if (role === 'models' || role === 'schemas') continue
+    if (role === 'models' || role === 'schemas' || role === 'raw schemas') continue
     const lists = recordsOf(topic)
     for (let partition = 0; partition < partitionsOf(topic); partition++) {
       const records = lists[partition] ?? []

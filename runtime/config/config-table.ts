@@ -5,6 +5,7 @@ import {
   choice,
   name,
   pemFile,
+  prefix,
   redis,
   registry,
   type Setting,
@@ -109,6 +110,12 @@ export const settingsTable = {
     variable: 'MILLRACE_NAMESPACE',
     fallback: '',
     sentence: 'Prefix of every topic, group and key, so that several installations can share servers.',
+  }),
+  rawNamespace: prefix({
+    variable: 'MILLRACE_RAW_NAMESPACE',
+    fallback: null,
+    sentence:
+      'Prefix of the raw topics and their schemas instead of MILLRACE_NAMESPACE, so that several namespaces read the same events; `none`: no prefix.',
   }),
   worker: name({
     variable: 'MILLRACE_WORKER',

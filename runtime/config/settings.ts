@@ -79,6 +79,17 @@ export function name(options: SettingOptions<string>): Setting<string> {
   }
 }
 
+/** A name that topics begin with, where none at all is a choice of its own. */
+export function prefix(options: SettingOptions<null>): Setting<string | null> {
+  const { type, expected, parse } = name({ ...options, fallback: '' })
+  return {
+    ...base<string | null>(options),
+    type: `${type} or none`,
+    expected: `none or ${expected}`,
+    parse: (text) => (text === 'none' ? '' : parse(text)),
+  }
+}
+
 export function text<T extends string | null>(options: SettingOptions<T>): Setting<T | string> {
   return {
     ...base<T | string>(options),

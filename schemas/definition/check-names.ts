@@ -54,8 +54,27 @@ function checkTopics(
     // Two streams of one name are reported as such.
     if (other !== undefined && other !== ownerOf(name, topic))
       report(`streams.${name}.topic`, `a topic of its own, not ${other}`, topic)
-    else taken.set(topicKey(topic), ownerOf(name, topic))
+    else {
+      taken.set(topicKey(topic), ownerOf(name, topic))
+      checkSchemasTopic(pipeline, { name, topic }, taken, report)
+    }
   }
+}
+
+/** Schemas of raw events lie beside their topic; a pipeline of the topic's name keeps them with its own. */
+function checkSchemasTopic(
+  pipeline: Pipeline,
+  { name, topic }: { readonly name: string; readonly topic: string },
+  taken: Map<string, string>,
+  report: Report,
+): void {
+  const beside = `${topic}.schemas`
+  if (beside === `${pipeline.name}.schemas`) return
+  const owner = `${beside}, the topic of schemas of the stream ${name}`
+  const other = taken.get(topicKey(beside))
+  if (other !== undefined && other !== owner)
+    report(`streams.${name}.topic`, `a topic whose schemas have a topic of their own, not ${other}`, topic)
+  else taken.set(topicKey(beside), owner)
 }
 
 const ownerOf = (stream: string, topic: string) => `${topic} of the stream ${stream}`

@@ -33,6 +33,8 @@ export interface Derived {
   readonly inputs: readonly Input[]
   /** The function given, over its inputs as a list. */
   readonly compute: (values: readonly FieldValue[]) => number | null
+  /** Its source, as the runtime has it. */
+  readonly text?: string
 }
 
 export type Input = FieldRef | Aggregate | Derived
@@ -48,6 +50,7 @@ export function derive<const I extends readonly Input[]>(
     kind: 'derived',
     inputs: frozenList(inputs),
     compute: typeof compute === 'function' ? overList(compute) : compute,
+    text: String(compute),
   })
 }
 

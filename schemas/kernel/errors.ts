@@ -133,8 +133,9 @@ export const errorCatalogue = {
   },
   registry_overrun: {
     retry: false,
-    meaning: 'Events use more schemas of the registry than a process keeps.',
-    remedy: 'Restart the process; find the producer that registers a schema for every event.',
+    meaning: 'Events use more schemas, of the registry or of a topic of schemas, than a process keeps.',
+    remedy:
+      'Find the producer that registers a schema for every event; restart the process, or create the topic of schemas again.',
   },
   server_missing: {
     retry: false,

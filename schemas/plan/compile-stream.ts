@@ -12,6 +12,7 @@ import type { StreamPlan } from './plan.ts'
 
 export interface CodecParts {
   readonly prefix: string
+  readonly rawPrefix: string
   readonly avroNamespace: string
   readonly writers: WriterSchemas
 }
@@ -20,14 +21,14 @@ export function planStream(
   stream: AnyStream,
   index: number,
   entersAt: number | null,
-  { prefix, avroNamespace, writers }: CodecParts,
+  { rawPrefix, avroNamespace, writers }: CodecParts,
 ): StreamPlan {
   const fields = Object.entries(stream.specs).map(([name, spec]) => planField(name, spec, stream.instants))
   const codec: EventCodec = createEventCodec(avroName(stream.name), avroNamespace, fields, writers)
   return {
     name: stream.name,
     index,
-    topic: `${prefix}${stream.topic}`,
+    topic: `${rawPrefix}${stream.topic}`,
     idField: stream.id,
     keyField: stream.key,
     timeField: stream.time,

@@ -21,6 +21,7 @@ import { avroName, createRegistryCodec, createRejectionCodec, createRepartitionC
 import { createWriterSchemas } from '../wire/writer-schemas.ts'
 import { planLabel, planLearn } from './compile-model.ts'
 import { type CodecParts, planStream } from './compile-stream.ts'
+import { identityOf } from './feature-identity.ts'
 import { compileFeature } from './feature-plan.ts'
 import { fingerprintOf, probe } from './fingerprint.ts'
 import type {
@@ -30,7 +31,9 @@ import type {
   FactSource,
   FeaturePlan,
   Plan,
+  RawSchemas,
   RepartitionPlan,
+  SchemasPlan,
   StagePlan,
   StreamPlan,
   TopicPlan,
@@ -39,6 +42,8 @@ import type {
 export interface CompileOptions {
   /** Prefix of every topic, group and key, so that several runs can share servers; none in production. */
   readonly namespace?: string
+  /** Prefix of the raw topics; the namespace unless given, empty for none. */
+  readonly rawNamespace?: string
 }
 
 const dayMs = 86_400_000
@@ -47,13 +52,14 @@ const logRetentionMs = 90 * dayMs
 
 /** Throws `definition_invalid` with all mistakes in `details.problems`. */
 export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan {
-  const { namespace = '' } = options
-  failOnProblems(pipeline, [...checkDefinition(pipeline), ...(namespace === '' ? [] : checkNamespace(namespace))])
-  const prefix = namespace === '' ? '' : `${namespace}.`
+  const { namespace = '', rawNamespace = namespace } = options
+  const prefixes = [...new Set([namespace, rawNamespace])].filter((one) => one !== '')
+  failOnProblems(pipeline, [...checkDefinition(pipeline), ...prefixes.flatMap(checkNamespace)])
+  const [prefix, rawPrefix] = [namespace, rawNamespace].map((one) => (one === '' ? '' : `${one}.`)) as [string, string]
   const avroNamespace = `millrace.${avroName(pipeline.name)}`
   const reached = reach(pipeline)
   const writers = createWriterSchemas()
-  const codecParts = { prefix, avroNamespace, writers }
+  const codecParts = { prefix, rawPrefix, avroNamespace, writers }
   const inOrder = inStageOrder(pipeline.scores, reached.entities)
   const rekeyed = reached.streams.filter((stream) => isRekeyed(stream, inOrder, reached.aggregates))
   // The repartitioning stage has the key of the first entity and aggregates nothing by it.
@@ -82,7 +88,9 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   const predictions = planPredictions(pipeline, `${derived}.predictions`, features, codecParts)
   const rejected = { topic: `${derived}.rejected`, codec: createRejectionCodec(avroNamespace, writers) }
   const models = { topic: `${derived}.models`, codec: createRegistryCodec(avroNamespace, writers) }
-  const schemas = { topic: `${derived}.schemas`, writers }
+  const schemas = { topic: `${derived}.schemas`, writers, raw: streams.map((one) => rawSchemas(one, avroNamespace)) }
+  const topics = planTopics(streams, stages, predictions.topic, rejected.topic, models.topic, schemas)
+  failOnSharedTopics(topics)
   return Object.freeze({
     name: pipeline.name,
     version: pipeline.version,
@@ -103,7 +111,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
     model: pipeline.model,
     learn: planLearn(pipeline.learn),
     delivery: pipeline.delivery ?? 'exactly-once',
-    topics: planTopics(streams, stages, predictions.topic, rejected.topic, [models.topic, schemas.topic]),
+    topics,
     predictions,
     rejected,
     models,
@@ -120,6 +128,21 @@ function planPredictions(
   const names = features.map(({ name }) => name)
   const options = { namespace: avroNamespace, topic, features: names, format: predictionFormat, writers }
   return { topic, codec: createPredictionCodec(options) }
+}
+
+function rawSchemas({ name, topic }: StreamPlan, avroNamespace: string): RawSchemas {
+  return { topic: `${topic}.schemas`, of: topic, record: `${avroNamespace}.${avroName(name)}` }
+}
+
+/** Two namespaces may make one name of two: "a" and "b.orders" of "a.b" and "orders". */
+function failOnSharedTopics(topics: readonly TopicPlan[]): void {
+  const names = topics.map(({ topic }) => topic)
+  const twice = names.find((topic, i) => names.indexOf(topic) < i)
+  if (twice === undefined) return
+  throw new PipelineError(
+    'config_invalid',
+    `MILLRACE_NAMESPACE and MILLRACE_RAW_NAMESPACE give two topics of the pipeline one name, ${twice}: choose another of them.`,
+  )
 }
 
 function failOnProblems(pipeline: Pipeline, problems: readonly DefinitionProblem[]): void {
@@ -280,7 +303,8 @@ function planFeatures(
     const stages = new Set(leaves.map((leaf) => (leaf.kind === 'aggregate' ? slots[slotOf(leaf)]!.stage : -1)))
     const [only] = stages
     const entity = stages.size === 1 && only !== -1 ? entities[only!]!.name : null
-    return { name, entity, compute: compileFeature(name, feature as Input, slotOf) }
+    const identity = identityOf(feature as Input, pipeline.scores)
+    return { name, identity, entity, compute: compileFeature(name, feature as Input, slotOf) }
   })
 }
 
@@ -340,7 +364,8 @@ function planTopics(
   stages: readonly StagePlan[],
   predictions: string,
   rejected: string,
-  [models, schemas]: readonly [string, string],
+  models: string,
+  schemas: SchemasPlan,
 ): TopicPlan[] {
   const stateMs = Math.max(...stages.map((stage) => stage.entity.retentionMs))
   const own = (topic: string, role: TopicPlan['role'], retentionMs: number): TopicPlan => ({
@@ -357,6 +382,10 @@ function planTopics(
     own(predictions, 'predictions', Math.max(logRetentionMs, stateMs)),
     own(rejected, 'rejected', Math.max(logRetentionMs, stateMs)),
     { topic: models, role: 'models', partitions: 1, retentionMs: null },
-    { topic: schemas, role: 'schemas', partitions: 1, retentionMs: null },
+    { topic: schemas.topic, role: 'schemas', partitions: 1, retentionMs: null },
+    // A pipeline may have the name of a raw topic: both kinds of schemas then lie in one topic.
+    ...schemas.raw
+      .filter(({ topic }) => topic !== schemas.topic)
+      .map(({ topic }): TopicPlan => ({ topic, role: 'raw schemas', partitions: 1, retentionMs: null })),
   ]
 }

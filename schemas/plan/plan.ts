@@ -108,6 +108,8 @@ export interface RepartitionPlan {
 
 export interface FeaturePlan {
   readonly name: string
+  /** Changes with what the feature means, and with nothing else (`feature-identity.ts`). */
+  readonly identity: string
   /** Stage (entity) whose log alone gives the feature, so that it can be queried for a key; null where it needs an event. */
   readonly entity: string | null
   /**
@@ -132,11 +134,28 @@ export interface LabelPlan {
 
 export interface TopicPlan {
   readonly topic: string
-  readonly role: 'raw' | 'repartition' | 'predictions' | 'rejected' | 'models' | 'schemas'
+  readonly role: 'raw' | 'repartition' | 'predictions' | 'rejected' | 'models' | 'schemas' | 'raw schemas'
   /** Null: as many as the pipeline has partitions. */
   readonly partitions: number | null
   /** Shortest retention that keeps the guarantees, ms; null: unlimited. */
   readonly retentionMs: number | null
+}
+
+export interface SchemasPlan {
+  /** The pipeline's own topic of schemas. */
+  readonly topic: string
+  readonly writers: WriterSchemas
+  /** One per raw topic. */
+  readonly raw: readonly RawSchemas[]
+}
+
+/** Schemas of a raw topic lie beside it, for every pipeline that reads it. */
+export interface RawSchemas {
+  readonly topic: string
+  /** The raw topic. */
+  readonly of: string
+  /** Full name of the Avro record that this pipeline writes there. */
+  readonly record: string
 }
 
 export interface Plan {
@@ -163,5 +182,5 @@ export interface Plan {
   readonly rejected: { readonly topic: string; readonly codec: RecordCodec<DeadLetter> }
   readonly models: { readonly topic: string; readonly codec: RecordCodec<RegistryRecord> }
   /** What all codecs of the plan share: the only part of a plan that grows, by what is read from the topic. */
-  readonly schemas: { readonly topic: string; readonly writers: WriterSchemas }
+  readonly schemas: SchemasPlan
 }

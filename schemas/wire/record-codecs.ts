@@ -263,6 +263,7 @@ export function createRegistryCodec(namespace: string, writers: WriterSchemas): 
       version: 'string',
       createdAtMs: instant,
       fingerprint: 'string',
+      identities: { type: 'map', values: 'string' },
       seed: 'long',
       model: weights.schema,
       metrics: { type: 'map', values: 'double' },
@@ -272,7 +273,7 @@ export function createRegistryCodec(namespace: string, writers: WriterSchemas): 
     },
     'An immutable model version with its weights and where they come from.',
     // What was written before lineage came from `train`.
-    { parent: null, origin: 'manual' },
+    { identities: {}, parent: null, origin: 'manual' },
   )
   const alias = record(
     'alias_change',
@@ -312,7 +313,10 @@ export function createRegistryCodec(namespace: string, writers: WriterSchemas): 
   return {
     schemas,
     encode(entry) {
-      if (entry.kind === 'version') return codec.encode('model_version', { ...entry, model: weights.wrap(entry.model) })
+      if (entry.kind === 'version') {
+        const { identities = {} } = entry
+        return codec.encode('model_version', { ...entry, identities, model: weights.wrap(entry.model) })
+      }
       if (entry.kind === 'note') return codec.encode('version_note', entry)
       // The field was a text before an alias could be taken away, and no version has an empty name: readers of then pass it over.
       return codec.encode('alias_change', { ...entry, version: entry.version ?? '' })

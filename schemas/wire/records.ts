@@ -122,6 +122,8 @@ export interface ModelVersion {
   readonly createdAtMs: number
   /** Definition that the vectors came from. */
   readonly fingerprint: string
+  /** What its features meant there, by name; absent or empty in versions from before: only that definition's vectors fit. */
+  readonly identities?: Readonly<Record<string, string>>
   readonly seed: number
   readonly model: ModelWeights
   readonly metrics: Readonly<Record<string, number>>

@@ -33,6 +33,8 @@ export interface WriterSchemas {
   isInternal(name: string): boolean
   /** Throws avsc's error where it is no schema. */
   learn(schema: AvroSchema): void
+  /** Known schemas of the record type with this full name, under their fingerprints in hexadecimal. */
+  named(record: string): ReadonlyArray<readonly [string, AvroSchema]>
   /** `fingerprint`: as it lies in a record. */
   find(low: number, high: number): avro.Type | undefined
   /** The record begins with an unknown fingerprint. */
@@ -46,15 +48,23 @@ export interface WriterSchemas {
   /** In the registry; undefined until it is registered. */
   idOf(subject: string): number | undefined
   assignId(subject: string, id: number): void
+  /** Schemas that are known, without those of ids. */
+  readonly schemaCount: number
   /** Ids that were learnt. */
   readonly idCount: number
+}
+
+interface Known {
+  readonly high: number
+  readonly type: avro.Type
+  readonly schema: AvroSchema
 }
 
 export function createWriterSchemas(): WriterSchemas {
   const own = new Map<string, AvroSchema>()
   const internalNames = new Set<string>()
   /** By the low half of the fingerprint; what follows in a list is of the rest. */
-  const known = new Map<number, Array<{ readonly high: number; readonly type: avro.Type }>>()
+  const known = new Map<number, Known[]>()
   const ids = new Map<number, avro.Type | NotAvro>()
   const subjects = new Map<string, SubjectSchema>()
   const subjectIds = new Map<string, number>()
@@ -63,23 +73,28 @@ export function createWriterSchemas(): WriterSchemas {
     return known.get(low)?.find((entry) => entry.high === high)?.type
   }
 
-  function add(type: avro.Type): Buffer {
+  function add(schema: AvroSchema, type: avro.Type): Buffer {
     const fingerprint = fingerprintBytes(type)
     const [low, high] = [fingerprint.readUInt32LE(0), fingerprint.readUInt32LE(4)]
-    if (find(low, high) === undefined) known.set(low, [...(known.get(low) ?? []), { high, type }])
+    if (find(low, high) === undefined) known.set(low, [...(known.get(low) ?? []), { high, type, schema }])
     return fingerprint
   }
 
   return {
     own,
     declare(schema, type, topics) {
-      own.set(add(type).toString('hex'), schema)
+      own.set(add(schema, type).toString('hex'), schema)
       if (topics === 'internal' && type.name !== undefined) internalNames.add(type.name)
     },
     isInternal: (name) => internalNames.has(name),
     learn(schema) {
-      add(avroType(schema))
+      add(schema, avroType(schema))
     },
+    named: (record) =>
+      [...known.values()]
+        .flat()
+        .filter(({ type }) => type.name === record)
+        .map(({ type, schema }) => [fingerprintBytes(type).toString('hex'), schema] as const),
     find,
     lacks(record) {
       if (!isSingleObject(record) || record.length < singleObjectHeaderBytes) return false
@@ -94,6 +109,9 @@ export function createWriterSchemas(): WriterSchemas {
     declareSubject: (subject) => void subjects.set(subject.subject, subject),
     idOf: (subject) => subjectIds.get(subject),
     assignId: (subject, id) => void subjectIds.set(subject, id),
+    get schemaCount() {
+      return [...known.values()].reduce((sum, { length }) => sum + length, 0)
+    },
     get idCount() {
       return ids.size
     },

@@ -125,7 +125,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
     shutdown.add('Redis', servers.redis.close)
     const broker = createKafkaBroker({ brokers: [servers.kafka.address], clientId: 'chaos' })
     shutdown.add('connections', broker.close)
-    const plan = await loadPlan(definition, namespace)
+    const plan = await loadPlan(definition, { namespace })
     const table = generateHandbook()
     const model = await trainModel(plan, table, partitions)
     await ensureTopics(broker.admin, plan, partitions)

@@ -123,7 +123,7 @@ describe('a pipeline that is well', () => {
       'ok    schemas: no schema files in schemas/clicks to compare with.',
       'ok    kafka: cluster memory answers at kafka:9092 and supports every request that Millrace sends, ' +
         'transactions fenced by the group (KIP-447) among them.',
-      'ok    topics: all 7 exist as the pipeline needs them.',
+      'ok    topics: all 8 exist as the pipeline needs them.',
       "ok    kafka clock: by its records not ahead of this machine's; whether it is behind cannot be checked without writing one.",
       'ok    group: 1 process in clicks: worker-1 on memory has page 0 1, user 0 1.',
       'ok    redis: Redis 7.0.15 answers at cache:6379 in 0.0 ms.',
@@ -197,7 +197,7 @@ describe('topics', () => {
       await setUp({ 'cleanup.policy': 'compact', 'retention.ms': '-1', 'max.message.bytes': '2097152' }),
     )
     expect(code).toBe(1)
-    expect(lines('topics')).toHaveLength(7)
+    expect(lines('topics')).toHaveLength(8)
     expect(lines('topics')[0]).toBe(
       'FAIL  topics: clicks: cleanup.policy expected delete, received compact. Type: kafka-configs --bootstrap-server ' +
         'kafka:9092 --alter --entity-type topics --entity-name clicks --add-config cleanup.policy=delete',
@@ -555,7 +555,8 @@ describe('the registry', () => {
   test('has a champion of another definition', async () => {
     const { plan, lines } = await withChampion(() => 'f00d')
     expect(lines).toEqual([
-      `warn  registry: champion v1 was trained on definition f00d, this one is ${plan.fingerprint}: predictions carry no score. ` +
+      `warn  registry: champion v1 does not fit this definition: it was trained on definition f00d, this one is ${plan.fingerprint}. ` +
+        'Predictions carry no score until a model is trained on it (docs/evolving.md: how to train it before the switch). ' +
         `Once labels are mature, type: millrace train ${definition}`,
     ])
   })

@@ -7,7 +7,7 @@ import type { TrainingRows } from '../../schemas/models/custom.ts'
 import { createRandom } from '../../testing/random.ts'
 
 const definition = 'pipelines/card-fraud.ts'
-const plan = await loadPlan(definition, '')
+const plan = await loadPlan(definition, { namespace: '' })
 const features = plan.features.map(({ name }) => name)
 const never = new AbortController().signal
 

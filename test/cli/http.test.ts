@@ -27,6 +27,7 @@ function serverWith(
     isStopping?: boolean
     early?: State['early']
     overtaken?: State['overtaken']
+    misfit?: string
   } & Pick<Partial<HttpOptions>, 'deadlineAfter'> = {},
 ) {
   const { tasks = [task()], checks = [], isStopping = false, early = null, overtaken = null, deadlineAfter } = options
@@ -42,6 +43,7 @@ function serverWith(
     producer: { send: async () => undefined },
     partitionsOf: () => 4,
     worker: { state: () => ({ tasks, isReady: true, early, overtaken }) },
+    misfit: () => options.misfit ?? null,
     checks,
     isStopping: () => isStopping,
     ...(deadlineAfter ? { deadlineAfter } : {}),
@@ -99,6 +101,13 @@ describe('health', () => {
     })
     const later = await serverWith({ overtaken: { ...overtaken, lastMs: -3_600_000 } }).get('/health/ready')
     expect(later.json()).toMatchObject({ status: 'ready' })
+  })
+
+  test('degraded while the champion scores nothing, with the sentence what to do', async () => {
+    const misfit = 'champion v1 does not fit this definition: feature amount has changed.'
+    const answer = await serverWith({ misfit }).get('/health/ready')
+    const tasks = [{ stage: 'customer', partition: 0 }]
+    expect(answer.json()).toEqual({ status: 'degraded', reasons: [{ part: 'model', reason: misfit }], tasks })
   })
 
   test('not ready while no task is open', async () => {

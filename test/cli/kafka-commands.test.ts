@@ -62,6 +62,8 @@ describe('topics', () => {
       'cli-test.card-fraud.rejected 12',
       'cli-test.card-fraud.models 1',
       'cli-test.card-fraud.schemas 1',
+      'cli-test.transactions.schemas 1',
+      'cli-test.chargebacks.schemas 1',
     ])
     const others = { 'message.timestamp.type': 'LogAppendTime', 'cleanup.policy': 'delete' }
     expect(specs[0]!.config).toEqual({ 'retention.ms': String(38 * dayMs), ...others })
@@ -74,7 +76,8 @@ describe('topics', () => {
     expect([code, err]).toEqual([
       1,
       [
-        'error: Topics cli-test.transactions, cli-test.chargebacks do not exist.',
+        'error: Topics cli-test.transactions, cli-test.chargebacks, cli-test.transactions.schemas, ' +
+          'cli-test.chargebacks.schemas do not exist.',
         'Create it, or let Millrace create it with --create-topics.',
       ],
     ])

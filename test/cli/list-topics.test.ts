@@ -35,15 +35,17 @@ describe('topics', () => {
       'MISSING  card-fraud.rejected     rejected     - / 2       - / 90d',
       'MISSING  card-fraud.models       models       - / 1       - / forever',
       'MISSING  card-fraud.schemas      schemas      - / 1       - / forever',
+      'MISSING  transactions.schemas    raw schemas  - / 1       - / forever',
+      'MISSING  chargebacks.schemas     raw schemas  - / 1       - / forever',
       ...plan.topics.flatMap(({ topic }) => [`${topic}: it does not exist.`, `  millrace topics ${path} --create`]),
-      '0 of 7 topics are as the pipeline needs them.',
+      '0 of 9 topics are as the pipeline needs them.',
     ])
     const figures = join(await scratchFolder(), 'topics.json')
     const created = await topics('--create', '--json', figures)
     expect(created.code).toBe(0)
-    expect(created.out.slice(-8)).toEqual([
+    expect(created.out.slice(-10)).toEqual([
       ...plan.topics.map(({ topic }) => `created ${topic}`),
-      '7 of 7 topics are as the pipeline needs them.',
+      '9 of 9 topics are as the pipeline needs them.',
     ])
     const read = JSON.parse(await readFile(figures, 'utf8')) as { topics: object[]; created: string[] }
     expect(read.created).toEqual(plan.topics.map(({ topic }) => topic))
@@ -75,7 +77,7 @@ describe('topics', () => {
     await broker.admin.ensureTopics(specs.slice(0, 1))
     expect((await topics('--create')).code).toBe(0)
     const counts = await broker.data.partitionCounts(plan.topics.map(({ topic }) => topic))
-    expect([...counts.values()]).toEqual([12, 12, 12, 12, 12, 1, 1])
+    expect([...counts.values()]).toEqual([12, 12, 12, 12, 12, 1, 1, 1, 1])
   })
 
   test('with other settings are reported with the command that repairs them', async () => {
@@ -96,7 +98,7 @@ describe('topics', () => {
       '  kafka-configs --bootstrap-server kafka:9092 --alter --entity-type topics --entity-name chargebacks ' +
         '--add-config message.timestamp.type=LogAppendTime,retention.ms=3283200000',
       `millrace topics ${path} --alter makes this change.`,
-      '6 of 7 topics are as the pipeline needs them.',
+      '8 of 9 topics are as the pipeline needs them.',
     ])
   })
 
@@ -123,7 +125,7 @@ describe('topics', () => {
       [
         'card-fraud.models: it has 3 partitions, expected 1.',
         `  delete it and type millrace topics ${path} --create, or set MILLRACE_NAMESPACE to a new name`,
-        '6 of 7 topics are as the pipeline needs them.',
+        '8 of 9 topics are as the pipeline needs them.',
       ],
     ])
     expect((await topics('--alter')).out.some((line) => line.startsWith('changed'))).toBe(false)
@@ -137,6 +139,8 @@ describe('topics', () => {
       'card-fraud.models': 3,
       'card-fraud.rejected': 1,
       'card-fraud.schemas': 1,
+      'transactions.schemas': 1,
+      'chargebacks.schemas': 1,
     }
     await broker.admin.ensureTopics(
       topicSpecs(plan, 4).map((spec) => ({ ...spec, partitions: counts[spec.topic] ?? 4 })),

@@ -291,7 +291,7 @@ describe('a change', () => {
       `error: v2 cannot score this definition's events: it was trained on definition other, this one is ${plan.fingerprint}.`,
     ])
     expect((await models('promote', 'v3', '--as', 'challenger')).err[0]).toMatch(
-      /^error: The model was trained on other features/,
+      /^error: The model was trained on features that the definition is without: x/,
     )
     expect((await writer.refresh()).history).toEqual([])
   })
@@ -316,6 +316,7 @@ describe('models import', () => {
       version: 'v2',
       createdAtMs: startMs,
       origin: 'import',
+      identities: {},
     })
     await writeFile(
       file,

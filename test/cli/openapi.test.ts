@@ -155,6 +155,7 @@ async function described(
     registry: new Registry(),
     log,
     nowMs: () => reached,
+    misfit: () => null,
     worker: {
       state: () => ({
         tasks: [{ stage: shops.stages[0]!, partition: 0, isRestoring: false }] as never,

@@ -50,6 +50,8 @@ describe('topic settings', () => {
       ['n.card-fraud.rejected', '2097152'],
       ['n.card-fraud.models', undefined],
       ['n.card-fraud.schemas', undefined],
+      ['n.transactions.schemas', undefined],
+      ['n.chargebacks.schemas', undefined],
     ])
     const small = await brokerWith({ 'n.card-fraud.rejected': { 'max.message.bytes': '1048588' } })
     await expect(requireTopicSettings(small.admin, plan, brokers)).rejects.toMatchObject({

@@ -47,12 +47,13 @@ const streams = [
 ] as unknown as StreamPlan[]
 
 const features: readonly FeaturePlan[] = [
-  { name: 'amount', entity: null, compute: (event) => event.amount as number },
-  { name: 'lastHour', entity: 'shop', compute: (_, values) => values[0]! },
-  { name: 'meanDay', entity: 'shop', compute: (_, values) => values[1]! },
-  { name: 'reportsDay', entity: 'shop', compute: (_, values) => values[2]! },
+  { name: 'amount', identity: 'amount', entity: null, compute: (event) => event.amount as number },
+  { name: 'lastHour', identity: 'lastHour', entity: 'shop', compute: (_, values) => values[0]! },
+  { name: 'meanDay', identity: 'meanDay', entity: 'shop', compute: (_, values) => values[1]! },
+  { name: 'reportsDay', identity: 'reportsDay', entity: 'shop', compute: (_, values) => values[2]! },
   {
     name: 'fragile',
+    identity: 'fragile',
     entity: 'shop',
     compute: (_, values) => {
       if (values[0] === 2) throw new Error('two is too many')

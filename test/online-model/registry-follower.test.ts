@@ -10,7 +10,7 @@ const topic = 'team.models'
 const codec = jsonCodec<RegistryRecord>()
 const plan: Pick<Plan, 'models' | 'features' | 'fingerprint' | 'model'> = {
   models: { topic: 'models', codec },
-  features: [{ name: 'a', entity: null, compute: () => 0 }],
+  features: [{ name: 'a', identity: 'of a', entity: null, compute: () => 0 }],
   fingerprint: 'print',
   model: { kind: 'logistic', l2: 1 },
 }
@@ -147,8 +147,8 @@ describe('registry follower', () => {
     expect(registry.current()).toBeNull()
     expect(registry.state().aliases.get('champion')).toBe('v2')
     expect(lines).toEqual([
-      'champion v2 was trained on definition other, this one is print: ' +
-        'events are not scored until a model is trained on it',
+      'champion v2 does not fit this definition: it was trained on definition other, this one is print. Predictions carry no ' +
+        'score until a model is trained on it (docs/evolving.md: how to train it before the switch)',
     ])
     await promote(fake, version('v3', 0), 'v2')
     await registry.loadToEnd()
@@ -226,8 +226,10 @@ describe('registry follower', () => {
       const registry = follower(fake, (line) => lines.push(line))
       await registry.loadToEnd()
       expect([registry.current()?.version, shadowsOf(registry)]).toEqual(['v1', ['v4']])
-      expect(lines[0]).toBe('challenger v2 does not score: it was trained on definition other')
-      expect(lines[1]).toMatch(/^challenger v3 does not score: The model was trained on other features/)
+      expect(lines[0]).toBe('challenger v2 does not score: it was trained on definition other, this one is print')
+      expect(lines[1]).toMatch(
+        /^challenger v3 does not score: The model was trained on features that the definition is without: b/,
+      )
       // Once, however often the registry changes.
       await promote(fake, version('v5', 1), 'v1')
       await registry.loadToEnd()

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { isFor, misfitOf } from '../../online-model/models/fits.ts'
 import { scoringOf } from '../../online-model/models/model-of.ts'
-import { createScorer, isFor, predictor } from '../../online-model/models/scorer.ts'
+import { createScorer, predictor } from '../../online-model/models/scorer.ts'
 import { customModel, logisticRegression, prior } from '../../schemas/definition/definition.ts'
 import type { LogisticWeights } from '../../schemas/models/logistic.ts'
 import type { ModelPlan } from '../../schemas/models/models.ts'
@@ -38,16 +39,23 @@ describe('predictor', () => {
     expect(score([-1e9, 0, 0])).toBe(0)
   })
 
-  test.each([
-    [['amount', 'count', 'night'], 'feature 2 is night in the model and count in the definition (3 and 3 features)'],
-    [['amount', 'night'], 'feature 3 is count in the model and absent in the definition (3 and 2 features)'],
-    [['amount', 'night', 'count', 'x'], 'feature 4 is absent in the model and x in the definition (3 and 4 features)'],
-  ])('refuses the features %j', (names, sentence) => {
+  test('takes its inputs by name out of a vector with more features, in another order', () => {
+    const names = ['x', 'count', 'amount', 'night']
+    const scorer = createScorer({ version: 'v1', model: weights }, planFor(names), 2)
+    const direct = createScorer({ version: 'v1', model: weights }, planFor(weights.features), 2)
+    expect(scorer.score([7, 6, 15, 1])).toBe(direct.score([15, 1, 6]))
+    expect(scorer.reasons([7, 6, 15, 1])).toEqual(direct.reasons([15, 1, 6]))
+    expect(predictor(weights, planFor(names))([7, 6, 15, 1])).toBe(direct.score([15, 1, 6]))
+    expect(() => scorer.score([15, 1, 6])).toThrow('a vector of 3 values for a definition of 4')
+  })
+
+  test('refuses a definition without one of its features', () => {
     const expectedError = expect.objectContaining({
       code: 'state_foreign',
-      message: `The model was trained on other features: ${sentence}. Train a model on this definition.`,
+      message:
+        'The model was trained on features that the definition is without: count. Train a model on this definition.',
     })
-    expect(() => predictor(weights, planFor(names))).toThrow(expectedError)
+    expect(() => predictor(weights, planFor(['amount', 'night', 'x']))).toThrow(expectedError)
   })
 
   test('rejects a vector of another length and weights that are cut short', () => {
@@ -96,15 +104,34 @@ describe('a version', () => {
 
   test('of another kind than the definition’s model scores all the same', () => {
     expect(predictor(weights, planFor(weights.features, prior()))([10, 0.5, 2])).toBe(1 / (1 + Math.exp(0.25)))
-    expect(isFor({ fingerprint: 'f', model: weights }, { fingerprint: 'f', model: prior() })).toBe(true)
-    expect(isFor({ fingerprint: 'f', model: weights }, { fingerprint: 'g', model: prior() })).toBe(false)
+    expect(isFor({ fingerprint: 'f', model: weights }, { fingerprint: 'f', features: [], model: prior() })).toBe(true)
+    expect(isFor({ fingerprint: 'f', model: weights }, { fingerprint: 'g', features: [], model: prior() })).toBe(false)
+  })
+
+  test('of an earlier definition scores while its features mean what they did', () => {
+    const version = { fingerprint: 'f', identities: { amount: '1', night: '2', count: '3' }, model: weights }
+    const planWith = (identities: Record<string, string>) => ({
+      fingerprint: 'g',
+      features: Object.entries(identities).map(([name, identity]) => ({ name, identity })),
+      model: prior(),
+    })
+    expect(misfitOf(version, planWith({ x: '9', count: '3', night: '2', amount: '1' }))).toBeNull()
+    expect(misfitOf(version, planWith({ amount: '1', night: '7', count: '8' }))).toBe(
+      'features night, count have changed',
+    )
+    expect(misfitOf(version, planWith({ night: '2', count: '8' }))).toBe(
+      'feature amount is gone, feature count has changed',
+    )
+    expect(misfitOf({ fingerprint: 'f', model: weights }, planWith({ amount: '1' }))).toBe(
+      'it was trained on definition f, this one is g',
+    )
   })
 
   test('of a definition’s own model needs that model', () => {
     expect(createScorer(version('mine'), planFor(['a'], own('mine')), 3).score([1])).toBe(0.25)
-    expect(isFor(version('mine'), { fingerprint: 'f', model: own('mine') })).toBe(true)
+    expect(isFor(version('mine'), { fingerprint: 'f', features: [], model: own('mine') })).toBe(true)
     for (const model of [own('yours'), logisticRegression()]) {
-      expect(isFor(version('mine'), { fingerprint: 'f', model })).toBe(false)
+      expect(isFor(version('mine'), { fingerprint: 'f', features: [], model })).toBe(false)
       const expectedError = expect.objectContaining({ code: 'state_foreign' })
       expect(() => createScorer(version('mine'), planFor(['a'], model), 3)).toThrow(expectedError)
     }

@@ -44,7 +44,7 @@ function streamPlan(name: string, index: number): StreamPlan {
 const plan: TrainingPlan = {
   predictions: { topic: 'predictions', codec: jsonCodec<Prediction>() },
   models: { topic: 'models', codec: jsonCodec<RegistryRecord>() },
-  features: ['amount', 'night'].map((name) => ({ name, entity: null, compute: () => 0 })),
+  features: ['amount', 'night'].map((name) => ({ name, identity: name, entity: null, compute: () => 0 })),
   fingerprint: 'print',
   streams: [streamPlan('transactions', 0), streamPlan('chargebacks', 1)],
   label: { stream: 1, value: 1, otherwise: { value: 0, afterMs: 7 * dayMs } },
@@ -130,6 +130,7 @@ describe('trainFromLog', () => {
       version: 'v1',
       createdAtMs: 2_000,
       fingerprint: 'print',
+      identities: { amount: 'amount', night: 'night' },
       seed: 7,
       model: expected.weights,
       metrics: { rows: 310, positives: 31, ...summary.metrics },

@@ -19,7 +19,8 @@ async function setUp() {
   writeFileSync(join(folder, 'pipelines/order-returns.ts'), definition.text)
   const broker = createMemoryBroker({ clock: systemClock })
   const topics = ['orders', 'returns'].map((topic) => ({ topic, partitions: 2, config: {} }))
-  topics.push({ topic: 'order-returns.schemas', partitions: 1, config: {} })
+  for (const topic of ['order-returns.schemas', 'orders.schemas', 'returns.schemas'])
+    topics.push({ topic, partitions: 1, config: {} })
   await broker.admin.ensureTopics(topics)
   /** The arguments of a command of the page, with its files in the folder. */
   const argsOf = (text: string) =>

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Broker } from '../../runtime/broker.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { createMemorySchemaRegistry } from '../../runtime/memory/schema-registry.ts'
@@ -36,7 +36,7 @@ async function withBroker() {
   function process(fields: readonly FieldPlan[], registry: SchemaRegistry | null = null) {
     const writers = createWriterSchemas()
     const codec = createEventCodec('orders', 'shop', fields, writers)
-    return { codec, broker: createSchemaAwareBroker(broker, { schemas: { topic, writers }, registry }) }
+    return { codec, broker: createSchemaAwareBroker(broker, { schemas: { topic, writers, raw: [] }, registry }) }
   }
   const append = async (...values: readonly Buffer[]) => {
     const producer = await memory.data.producer()
@@ -162,7 +162,7 @@ test('a process that could not read the schemas once reads them when it tries ag
       },
     },
   }
-  const broker = createSchemaAwareBroker(unsteady, { schemas: { topic, writers }, registry: null })
+  const broker = createSchemaAwareBroker(unsteady, { schemas: { topic, writers, raw: [] }, registry: null })
   await expect(broker.data.producer()).rejects.toMatchObject({ code: 'kafka_unreachable' })
   await broker.data.producer()
 })
@@ -179,7 +179,11 @@ test('what workers publish is in the registry before they write, and they say so
       format: 'registry',
       writers,
     })
-    return { codec, writers, broker: createSchemaAwareBroker(memory, { schemas: { topic, writers }, registry }) }
+    return {
+      codec,
+      writers,
+      broker: createSchemaAwareBroker(memory, { schemas: { topic, writers, raw: [] }, registry }),
+    }
   }
   await expect(processOf(null).broker.groups.worker(options)).rejects.toMatchObject({
     code: 'config_invalid',
@@ -218,7 +222,7 @@ test('the JSON schema of predictions lies in the topic of schemas, and readers o
   const server = await startRegistry()
   const registered = createSchemaRegistry(server.url)
   for (const registry of [null, null, registered]) {
-    const broker = createSchemaAwareBroker(memory, { schemas: { topic, writers }, registry })
+    const broker = createSchemaAwareBroker(memory, { schemas: { topic, writers, raw: [] }, registry })
     await broker.groups.worker({ group: 'g', name: 'w', stages: [] } as never)
   }
   const fetcher = await memory.data.fetcher()
@@ -249,3 +253,92 @@ const onePrediction: Prediction = {
   reasons: [],
   shadow: [],
 }
+
+describe('schemas beside a raw topic', () => {
+  /** Pipelines that share the raw topic `orders`, each with a topic of schemas of its own. */
+  async function withPipelines() {
+    const memory = createMemoryBroker({ clock: createVirtualClock(0) })
+    const topics = ['orders', 'orders.schemas', 'a.schemas', 'b.schemas']
+    await memory.admin.ensureTopics(topics.map((name) => ({ topic: name, partitions: 1, config: {} })))
+    function pipeline(name: string, fields: readonly FieldPlan[]) {
+      const writers = createWriterSchemas()
+      const codec = createEventCodec('orders', name, fields, writers)
+      const raw = [{ topic: 'orders.schemas', of: 'orders', record: `${name}.orders` }]
+      const schemas = { topic: `${name}.schemas`, writers, raw }
+      return { codec, broker: createSchemaAwareBroker(memory, { schemas, registry: null }) }
+    }
+    const send = async ({ broker, codec }: ReturnType<typeof pipeline>, event: Record<string, string>) => {
+      const producer = await broker.data.producer()
+      await producer.send([{ topic: 'orders', partition: 0, key: null, value: codec.encode(event) }])
+    }
+    const readBy = async ({ broker, codec }: ReturnType<typeof pipeline>) => {
+      const fetcher = await broker.data.fetcher()
+      const from = [{ topic: 'orders', partition: 0, offset: 0 }]
+      const [fetched] = await fetcher.fetch(from, { maxWaitMs: 0, partitionBytesMax: 100_000 })
+      return fetched!.records.map(({ value }) => codec.decode(value))
+    }
+    const endOf = async (name: string) => (await memory.data.bounds([{ topic: name, partition: 0 }]))[0]!.end
+    return { memory, pipeline, send, readBy, endOf }
+  }
+
+  test('are known to every pipeline that reads it, whoever wrote', async () => {
+    const { pipeline, send, readBy, endOf } = await withPipelines()
+    const [a, b] = [pipeline('a', [id]), pipeline('b', [id, note])]
+    await send(a, { id: '1' })
+    await send(b, { id: '2', note: 'x' })
+    await send(b, { id: '3', note: 'y' })
+    expect(await endOf('orders.schemas')).toBe(2)
+    const ids = ['1', '2', '3'].map((one) => ({ ok: true, event: { id: one } }))
+    expect(await readBy(a)).toMatchObject(ids)
+    expect(await readBy(b)).toMatchObject(ids)
+    expect(await readBy(pipeline('b', [id]))).toMatchObject(ids)
+  })
+
+  test('are not written by a pipeline that only reads it', async () => {
+    const { pipeline, endOf } = await withPipelines()
+    const { broker } = pipeline('a', [id])
+    await (await broker.data.producer()).send([])
+    await broker.groups.worker({ group: 'g', worker: 'w', stages: [], sessionTimeoutMs: 1, transactionTimeoutMs: 1 })
+    expect([await endOf('a.schemas'), await endOf('orders.schemas')]).toEqual([1, 0])
+  })
+
+  test('are written before the records of a transaction', async () => {
+    const { pipeline, readBy, endOf } = await withPipelines()
+    const { broker, codec } = pipeline('a', [id, note])
+    const stages = [{ stage: 's', topics: ['orders'], partitions: 1 }]
+    const limits = { sessionTimeoutMs: 1_000, transactionTimeoutMs: 1_000 }
+    const worker = await broker.groups.worker({ group: 'g', worker: 'w', stages, ...limits })
+    const value = codec.encode({ id: '1', note: 'x' })
+    await worker.transact([{ topic: 'orders', partition: 0, key: null, value }], [], await worker.join())
+    expect(await endOf('orders.schemas')).toBe(1)
+    expect(await readBy(pipeline('b', [id]))).toMatchObject([{ ok: true, event: { id: '1' } }])
+  })
+
+  test('include those that the pipeline wrote with before there was such a topic', async () => {
+    const { memory, pipeline, send, readBy } = await withPipelines()
+    // As it was: the schema is in the pipeline's own topic only.
+    const old = pipeline('a', [id])
+    await old.broker.data.producer()
+    const producer = await memory.data.producer()
+    await producer.send([{ topic: 'orders', partition: 0, key: null, value: old.codec.encode({ id: '1' }) }])
+    const newer = pipeline('a', [id, note])
+    expect(await readBy(newer)).toMatchObject([{ event: { id: '1' } }])
+    expect(await readBy(pipeline('b', [id]))).toMatchObject([{ problems: [{ code: 'schema_unknown' }] }])
+    await send(newer, { id: '2', note: 'x' })
+    expect(await readBy(pipeline('b', [id]))).toMatchObject([{ event: { id: '1' } }, { event: { id: '2' } }])
+  })
+
+  test('are bounded', async () => {
+    const { memory, pipeline, readBy } = await withPipelines()
+    const b = pipeline('b', [id])
+    const schemaOf = (n: number) => JSON.stringify({ type: 'record', name: `r${n}`, fields: [] })
+    const record = (topic: string, value: Buffer) => ({ topic, partition: 0, key: null, value })
+    const producer = await memory.data.producer()
+    await producer.send(Array.from({ length: 10_001 }, (_, n) => record('orders.schemas', Buffer.from(schemaOf(n)))))
+    await producer.send([record('orders', Buffer.from('c301000000000000000102', 'hex'))])
+    await expect(readBy(b)).rejects.toMatchObject({
+      code: 'registry_overrun',
+      message: 'orders.schemas holds more than 10000 schemas.',
+    })
+  })
+})

@@ -25,6 +25,19 @@ describe('names that meet', () => {
     ])
   })
 
+  test('a stream on the topic of the schemas of another, or whose own is taken', () => {
+    expect(labelled(stream('outcomes', { ...roles, topic: 'orders.schemas' }))).toEqual([
+      'streams.outcomes.topic: expected a topic of its own, not orders.schemas, the topic of schemas of the stream orders, ' +
+        'received orders.schemas',
+    ])
+    const beside = stream('extra', { ...roles, topic: 'returns_schemas' })
+    const features = { ...sound.features, extra: count(beside, { by: buyer, over: '1d' }) }
+    expect(mistakes({ features, label: { ...sound.label, from: stream('returns', roles) } })).toContain(
+      'streams.extra.topic: expected a topic of its own, not returns.schemas, the topic of schemas of the stream returns, ' +
+        'received returns_schemas',
+    )
+  })
+
   test.each(['predictions', 'rejected', 'models', 'shop'])('a stream on the topic of the %s', (own) => {
     const topic = `returned-orders.${own}`
     expect(labelled(stream('outcomes', { ...roles, topic }))).toEqual([

@@ -169,6 +169,8 @@ describe('the plan of card fraud', () => {
       { topic: 'card-fraud.rejected', role: 'rejected', partitions: null, retentionMs: 90 * dayMs },
       { topic: 'card-fraud.models', role: 'models', partitions: 1, retentionMs: null },
       { topic: 'card-fraud.schemas', role: 'schemas', partitions: 1, retentionMs: null },
+      { topic: 'transactions.schemas', role: 'raw schemas', partitions: 1, retentionMs: null },
+      { topic: 'chargebacks.schemas', role: 'raw schemas', partitions: 1, retentionMs: null },
     ])
     expect(plan.predictions.topic).toBe('card-fraud.predictions')
     expect(plan.rejected.topic).toBe('card-fraud.rejected')

@@ -108,7 +108,16 @@ describe('stages', () => {
         rawStreams,
       ]),
     ).toEqual([['buyer', null, null, [0, 1]]])
-    expect(plan.topics.map(({ role }) => role)).toEqual(['raw', 'raw', 'predictions', 'rejected', 'models', 'schemas'])
+    expect(plan.topics.map(({ role }) => role)).toEqual([
+      'raw',
+      'raw',
+      'predictions',
+      'rejected',
+      'models',
+      'schemas',
+      'raw schemas',
+      'raw schemas',
+    ])
     expect(plan.stages[0]!.entity.retentionMs).toBe(2 * dayMs)
   })
 
@@ -288,6 +297,9 @@ describe('stages', () => {
       'returned-orders.rejected',
       'returned-orders.models',
       'returned-orders.schemas',
+      'orders.schemas',
+      'returns.schemas',
+      'raw-visits.schemas',
     ])
   })
 
@@ -304,6 +316,42 @@ describe('stages', () => {
       ['rejected', 113],
       ['models', null],
       ['schemas', null],
+      ['raw schemas', null],
+      ['raw schemas', null],
     ])
+  })
+})
+
+describe('raw topics', () => {
+  const rawOf = (options: { namespace?: string; rawNamespace?: string }) =>
+    compile(definePipeline(sound), options)
+      .topics.filter(({ role }) => role.startsWith('raw'))
+      .map(({ topic }) => topic)
+
+  test('have the namespace of the pipeline, another one, or none', () => {
+    const plain = ['orders', 'returns', 'orders.schemas', 'returns.schemas']
+    expect(rawOf({})).toEqual(plain)
+    expect(rawOf({ namespace: 'green', rawNamespace: '' })).toEqual(plain)
+    expect(rawOf({ namespace: 'green', rawNamespace: 'blue' })).toEqual(plain.map((topic) => `blue.${topic}`))
+    expect(rawOf({ namespace: 'green' })).toEqual(plain.map((topic) => `green.${topic}`))
+  })
+
+  test('share their topic of schemas with a pipeline of their name', () => {
+    const { topics, schemas } = compiled({ name: 'orders' })
+    expect(schemas.raw.map(({ topic }) => topic)).toEqual(['orders.schemas', 'returns.schemas'])
+    expect(topics.filter(({ topic }) => topic === 'orders.schemas').map(({ role }) => role)).toEqual(['schemas'])
+  })
+
+  test('that two namespaces give the name of another topic are refused', () => {
+    const from = stream('outcomes', {
+      id: 'id',
+      key: 'buyer',
+      time: 'at',
+      topic: 'green.returned-orders.models',
+      fields: { id: text(), buyer: text(), at: timestamp() },
+    })
+    const both = () =>
+      compile(definePipeline({ ...sound, label: { ...sound.label, from } }), { namespace: 'green', rawNamespace: '' })
+    expect(both).toThrow(/give two topics of the pipeline one name, green\.returned-orders\.models/)
   })
 })

@@ -39,7 +39,8 @@ export async function runPipeline(
   const url = /metrics: (http\S+)/.exec(run.output())![1]!
   const broker = createKafkaBroker({ brokers: environment.KAFKA_BROKERS.split(','), clientId: 'millrace-test' })
   onTestFinished(() => broker.close())
-  const plan = await loadPlan(definition, namespace)
+  const rawNamespace = settings.MILLRACE_RAW_NAMESPACE ?? namespace
+  const plan = await loadPlan(definition, { namespace, rawNamespace })
   await untilOk(`${url}/health/ready`)
   return { plan, url, broker, environment, output: run.output }
 }

@@ -136,6 +136,7 @@ test('a pipeline runs with the documented rights, and every command with those o
 
   await withRightsOf('topics', ['topics', definition])
   await withRightsOf('doctor', ['doctor', definition])
+  await withRightsOf('plan', ['plan', definition])
   await withRightsOf('audit', ['audit', definition, '--once'])
   await withRightsOf('tail', ['tail', definition, 'predictions', '--from', 'start', '--count', '1'])
   await withRightsOf('data', ['data', definition])

@@ -85,7 +85,7 @@ function events(seed: number): Event[] {
 
 async function run(seed: number, lines: readonly LineName[]) {
   const { model, lessons, asked } = recorder()
-  const feature = (name: string): FeaturePlan => ({ name, entity: null, compute: () => 0 })
+  const feature = (name: string): FeaturePlan => ({ name, identity: name, entity: null, compute: () => 0 })
   const backtest = await createBacktest({
     plan: {
       features: [feature('time'), feature('random')],
