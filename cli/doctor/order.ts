@@ -43,7 +43,8 @@ export function orderCheck(name: string, disorder: StageDisorder, definition: st
   if (early > 0) {
     return warn(
       name,
-      `${shown(early)} events were released before all sources had passed them, ${lateEvents}${overtook}. Vectors may differ from a replay.`,
+      `${shown(early)} events were released before all sources had passed them, ${lateEvents}${overtook}. ` +
+        'Vectors may differ from a replay.',
       'A process or a partition had made no progress for MILLRACE_HOLD_MAX_MS: see the log of the processes for which. ' +
         recompute,
     )
