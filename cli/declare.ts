@@ -16,10 +16,15 @@ import {
 
 export type Action = (context: CommandContext) => Promise<number>
 
+export interface ActOptions {
+  /** It starts the servers that are not named, rather than using those of another process, which would end with that one. */
+  readonly startsServers?: boolean
+}
+
 export interface Declare {
   readonly program: Command
   /** Runs an action with the context that only exists once the arguments are parsed. */
-  readonly act: (action: Action) => Promise<void>
+  readonly act: (action: Action, options?: ActOptions) => Promise<void>
   /** Without the configuration: for those that must not fail for a wrong setting. */
   readonly actAnyway: (action: (context: Omit<CommandContext, 'config'>) => Promise<number>) => Promise<void>
   /** A command on one definition. Its examples are what the help ends with and a wrong call is answered with. */

@@ -53,8 +53,9 @@ export async function millrace(args: readonly string[], dependencies: ProgramDep
     const { env, random, stdin, clock = systemClock } = dependencies
     exitCode = await action({ env, terminal, clock, random, stopping, stdin, openBroker })
   }
-  const act: Declare['act'] = async (action) => {
-    const { config, note } = besideRunningServers(parseConfig(dependencies.env))
+  const act: Declare['act'] = async (action, { startsServers = false } = {}) => {
+    const own = parseConfig(dependencies.env)
+    const { config, note } = startsServers ? { config: own, note: null } : besideRunningServers(own)
     await actAnyway((context) => action({ ...context, config, openBroker: noting(note, context) }))
   }
 

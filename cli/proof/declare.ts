@@ -79,7 +79,9 @@ function declareVerify({ command, act }: Declare): void {
     )
     .addOption(jsonFileOption())
     .action((definition, options) =>
-      act(async (context) => (await import('./verify.ts')).verifyCommand(definition, options, context)),
+      act(async (context) => (await import('./verify.ts')).verifyCommand(definition, options, context), {
+        startsServers: true,
+      }),
     )
 }
 

@@ -11,6 +11,8 @@ export function declareRunCommand({ command, act }: Declare): void {
     .option('--rebuild', 'discard the stored features and rebuild them from Kafka')
     .option('--local', 'start servers on this machine where KAFKA_BROKERS or REDIS_URL is not set')
     .action((definition, options) =>
-      act(async (context) => (await import('./run.ts')).runCommand(definition, options, context)),
+      act(async (context) => (await import('./run.ts')).runCommand(definition, options, context), {
+        startsServers: options.local === true,
+      }),
     )
 }

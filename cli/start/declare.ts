@@ -35,6 +35,8 @@ export function declareStartCommand({ program, act }: Declare): void {
     .addHelpText('after', `\nExamples:\n${startExamples}`)
     .showHelpAfterError(`For example:\n${startExamples}\nmillrace start --help shows all options.`)
     .action((definition, options) =>
-      act(async (context) => (await import('./start.ts')).startCommand(definition, options, context)),
+      act(async (context) => (await import('./start.ts')).startCommand(definition, options, context), {
+        startsServers: true,
+      }),
     )
 }
