@@ -57,8 +57,9 @@ test('start --embedded announces it in one line and stops at the first signal', 
   await printed('Warm-up')
   child.kill('SIGINT')
   expect(await exitCode, output()).toBe(0)
+  // Before it, that types were not checked.
   const lines = output().split('\n')
-  expect(lines[0]).toBe(
+  expect(lines[1]).toBe(
     'Embedded: broker and store are in the memory of this process; nothing is stored permanently. REDIS_URL is not used.',
   )
   expect(output()).toContain('Stopping. A second signal stops immediately.')
