@@ -97,7 +97,7 @@ const binaries = {
   }),
   empty: () => ({ value: Buffer.alloc(0), code: 'empty' }),
   tombstone: () => ({ value: null, code: 'empty' }),
-  longAgo: (o) => ({ value: json({ ...o.like, at: o.random.below(day) }), code: 'late' }),
+  longAgo: (o) => ({ value: json({ ...o.like, at: Date.UTC(1990, 0, 1) + o.random.below(day) }), code: 'late' }),
   year2038: (o) => ({ value: json({ ...o.like, at: 2 ** 31 * 1_000 + o.random.below(day) }), code: 'ahead' }),
   otherPartition: (o) => {
     const belongs = partitionOf(Buffer.from(o.like[o.scored.keyField] as string), o.partitions)
