@@ -67,7 +67,7 @@ test('a pipeline from before its topics exist until it has stopped', async () =>
     ),
   )
   expect(atWork.lines('process')[0]).toMatch(/^ok {4}process: ready at http\S+ with 4 tasks: /)
-  expect(atWork.lines('topics')).toEqual(['ok    topics: all 7 exist as the pipeline needs them.'])
+  expect(atWork.lines('topics')).toEqual(['ok    topics: all 9 exist as the pipeline needs them.'])
   expect(atWork.lines('state customer')).toEqual([
     'ok    state customer: 2 of 2 partitions hold state of this definition, cluster and partition count.',
   ])
