@@ -7,6 +7,9 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Log } from '../log.ts'
 import { failureFrom, failureOf, failureSchema, type HttpFailure } from './failure.ts'
 
+/** A path and a query of the longest keys and ids that are taken, escaped. */
+const headerBytesMax = 64 * 1_024
+
 export const bodyBytesMax = 1_048_576
 const requestTimeoutMs = 10_000
 /** Entity keys are part of paths: 256 characters, each up to 9 when it is escaped. */
@@ -20,6 +23,7 @@ export function createHttpServer({ log }: { readonly log: Log }): FastifyInstanc
   const server = fastify({
     logger: false,
     bodyLimit: bodyBytesMax,
+    http: { maxHeaderSize: headerBytesMax },
     requestTimeout: requestTimeoutMs,
     routerOptions: { maxParamLength: pathPartMax },
     // Idle keep-alive connections would keep the server from closing.
