@@ -35,7 +35,7 @@ export function outcomeExaminations(subject: Subject, asked: Asked): Examination
         const plan = await subject.plan.needed()
         const [state, recent] = await Promise.all([registry(), recentPredictions(subject, plan)])
         const { definition, clock } = subject
-        return [scoresCheck(recent, state, { fingerprint: plan.fingerprint, nowMs: clock.nowMs(), definition })]
+        return [scoresCheck(recent, state, { plan, nowMs: clock.nowMs(), definition })]
       },
     },
     { name: 'process', examine: async () => [await processCheck(asked, subject.definition)] },

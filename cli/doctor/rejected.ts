@@ -7,16 +7,12 @@ import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import type { DeadLetter } from '../../schemas/wire/records.ts'
 import { sharedNames } from '../context.ts'
 import { shown } from '../terminal.ts'
-import { type Check, type Examination, fail, NotChecked, ok, warn } from './check.ts'
+import { type Check, type Examination, NotChecked, ok } from './check.ts'
+import { partitionsMax, recentOffsets, shareCheck } from './recent.ts'
 import type { Subject } from './subject.ts'
 
-/** Offsets read of the end of each raw partition, and of each partition of the dead letters. */
-const recentOffsets = 300
+/** Of each partition of the dead letters, which are of all streams and stages. */
 const deadLetterOffsets = 3_000
-const partitionsMax = 64
-
-const warnShare = 0.01
-const failShare = 0.5
 
 export interface RecentEvents {
   readonly events: number
@@ -101,11 +97,10 @@ export function rejectedCheck(name: string, { events, rejected }: RecentEvents, 
   const message =
     `${shown(rejected.length)} of the last ${shown(events)} events were rejected (${shown(share * 100)} %): ${codes}. For example ` +
     `${stage}: ${path === '' ? 'the event' : path} expected ${expected}, received ${received}.`
-  if (share < warnShare) return ok(name, message)
   const isFunction = sorted[0]![0] === 'function_threw' || sorted[0]![0] === 'not_finite'
   const mend = isFunction
     ? 'Mend that function of the definition'
     : 'Compare what the producer sends with the definition'
   const remedy = `${mend}, then requeue them: millrace rejected list ${definition}`
-  return share < failShare ? warn(name, message, remedy) : fail(name, message, remedy)
+  return shareCheck(name, share, message, remedy)
 }

@@ -2,22 +2,19 @@
  * Whether predictions carry scores: the tail of the predictions and the registry come in, a check goes out. Needs no running process.
  * Called by the examinations of the outcome.
  */
+import { type FittingPlan, isFor } from '../../online-model/models/fits.ts'
 import { champion, championAlias, type RegistryState } from '../../online-model/registry/registry.ts'
 import { readSpans } from '../../runtime/read-log.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { shown } from '../terminal.ts'
-import { type Check, fail, NotChecked, ok, warn } from './check.ts'
+import { type Check, NotChecked, ok, warn } from './check.ts'
+import { partitionsMax, recentOffsets, shareCheck } from './recent.ts'
 import type { Subject } from './subject.ts'
 
-/** Offsets read of the end of each partition. */
-const recentOffsets = 300
-const partitionsMax = 64
 /** Processes take a new champion with the next batch after they have read it. */
 const adoptionMs = 60_000
 /** Without a model for so long after the first prediction that is still there, nobody is about to train one. */
 const unscoredMaxMs = 86_400_000
-const warnShare = 0.01
-const failShare = 0.5
 
 export interface RecentPrediction {
   readonly appendedAtMs: number
@@ -66,14 +63,14 @@ export async function recentPredictions(subject: Subject, plan: Plan): Promise<R
 export function scoresCheck(
   { predictions, sinceMs }: RecentPredictions,
   state: RegistryState,
-  seen: { readonly fingerprint: string; readonly nowMs: number; readonly definition: string },
+  seen: { readonly plan: FittingPlan; readonly nowMs: number; readonly definition: string },
 ): Check {
   const name = 'scores'
   if (predictions.length === 0 || sinceMs === null) return ok(name, 'this definition has published no prediction yet.')
   const version = champion(state)
-  if (version === null || version.fingerprint !== seen.fingerprint) {
+  if (version === null || !isFor(version, seen.plan)) {
     const days = Math.floor((seen.nowMs - sinceMs) / 86_400_000)
-    const message = `there is no champion of this definition, so none of its predictions is scored`
+    const message = 'there is no champion that fits this definition, so none of its predictions is scored'
     if (seen.nowMs - sinceMs <= unscoredMaxMs) return ok(name, `${message} yet.`)
     const train = `Train one: millrace train ${seen.definition}, or run millrace trainer beside it.`
     return warn(name, `${message}, and the first is ${shown(days)} days old.`, train)
@@ -98,6 +95,5 @@ export function scoresCheck(
     byModel.length > 0
       ? `Roll it back: millrace models rollback ${seen.definition}`
       : 'The processes have not taken it: see their logs, and restart them.'
-  if (share < warnShare) return ok(name, message)
-  return share < failShare ? warn(name, message, remedy) : fail(name, message, remedy)
+  return shareCheck(name, share, message, remedy)
 }

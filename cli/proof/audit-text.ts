@@ -4,20 +4,19 @@ import { type ReplayClass, type ReplayDifference, replayClasses } from '../../pr
 import { shown } from '../terminal.ts'
 import type { AuditFigures, ReplayFigures } from './audit-route.ts'
 
-/** What each cause means, after the number of predictions. */
+/** What each cause means, after the number of predictions, and what to do about it. */
 const causes = {
-  late: 'late: an event came out of order, which its stream allows',
-  overtaken: 'overtaken: facts were sent after the prediction that they belong in',
-  early: 'early: tasks had released events before all sources had passed them',
-  unexplained: 'UNEXPLAINED',
-} as const satisfies Record<ReplayClass, string>
-
-const remedies = {
-  late: '',
-  overtaken: ' Send streams together and in event time: see docs/producing.md.',
-  early: ' A source had made no progress for MILLRACE_HOLD_MAX_MS: see the log of the processes for which.',
-  unexplained: ' Keep the raw topics and report it as a bug.',
-} as const satisfies Record<ReplayClass, string>
+  late: { means: 'late: an event came out of order, which its stream allows', remedy: '' },
+  overtaken: {
+    means: 'overtaken: facts were sent after the prediction that they belong in',
+    remedy: ' Send streams together and in event time: see docs/producing.md.',
+  },
+  early: {
+    means: 'early: tasks had released events before all sources had passed them',
+    remedy: ' A source had made no progress for MILLRACE_HOLD_MAX_MS: see the log of the processes for which.',
+  },
+  unexplained: { means: 'UNEXPLAINED', remedy: ' Keep the raw topics and report it as a bug.' },
+} as const satisfies Record<ReplayClass, { readonly means: string; readonly remedy: string }>
 
 export function differenceLine({ stage, id, time, origin, name, expected, logged }: Difference): string {
   const at = eventText({ id, time, origin })
@@ -53,7 +52,8 @@ export function replaySummary({ compared, provisional, differing, largest, skipp
     if (differing[cause] === 0 || !worst) return []
     const { feature, live, replay, relative, id } = worst
     const far = `${feature} of ${id} furthest: live ${live ?? 'missing'}, replay ${replay ?? 'missing'} (${shown(relative * 100)} %)`
-    return [`  ${shown(differing[cause])} ${causes[cause]}; ${far}.${remedies[cause]}`]
+    const { means, remedy } = causes[cause]
+    return [`  ${shown(differing[cause])} ${means}; ${far}.${remedy}`]
   })
   return [first, ...lines]
 }

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { orderCheck } from '../../cli/doctor/order.ts'
 import { type RecentEvents, rejectedCheck } from '../../cli/doctor/rejected.ts'
 import { type RecentPrediction, scoresCheck } from '../../cli/doctor/scores.ts'
+import type { FittingPlan } from '../../online-model/models/fits.ts'
 import { emptyRegistry, type RegistryState } from '../../online-model/registry/registry.ts'
 import { noDisorder } from '../../processors/position.ts'
 import type { RejectCode } from '../../schemas/kernel/event.ts'
@@ -49,9 +50,20 @@ describe('rejected events', () => {
 
 describe('scores', () => {
   const nowMs = 1_700_000_000_000
-  const seen = { fingerprint: 'f1', nowMs, definition }
-  const withChampion = (fingerprint = 'f1'): RegistryState => {
-    const version = { version: 'v1', fingerprint, createdAtMs: nowMs - 3_600_000 } as ModelVersion
+  const plan: FittingPlan = {
+    fingerprint: 'f1',
+    features: [{ name: 'amount', identity: 'same' }],
+    model: { kind: 'logistic', l2: 1 } as FittingPlan['model'],
+  }
+  const seen = { plan, nowMs, definition }
+  const withChampion = (fingerprint = 'f1', identity = 'another'): RegistryState => {
+    const version = {
+      version: 'v1',
+      fingerprint,
+      createdAtMs: nowMs - 3_600_000,
+      identities: { amount: identity },
+      model: { kind: 'logistic', features: ['amount'] },
+    } as unknown as ModelVersion
     const change = { alias: 'champion', version: 'v1', changedAtMs: nowMs - 3_600_000 } as AliasChange
     return {
       ...emptyRegistry(),
@@ -105,9 +117,17 @@ describe('scores', () => {
     expect(check(recent(20, null, null), state, nowMs - 3 * 86_400_000)).toMatchObject({
       status: 'warn',
       message:
-        'there is no champion of this definition, so none of its predictions is scored, and the first is 3 days old.',
+        'there is no champion that fits this definition, so none of its predictions is scored, and the first is 3 days old.',
     })
     expect(check(recent(20, null, null), withChampion('f0'), nowMs - 3 * 86_400_000)).toMatchObject({ status: 'warn' })
+  })
+
+  test('of a champion of an earlier definition, whose features this one has, are judged like those of its own', () => {
+    expect(check(recent(20, 0.5, 'v1'), withChampion('f0', 'same'))).toMatchObject({
+      status: 'ok',
+      message: 'the last 20 predictions carry a score.',
+    })
+    expect(check(recent(20, null, null), withChampion('f0', 'same'))).toMatchObject({ status: 'fail' })
   })
 })
 

@@ -138,7 +138,7 @@ describe('a pipeline that is well', () => {
       'ok    rejected clicks: none of the last 20 events was rejected.',
       'ok    rejected refunds: no event was processed yet.',
       `warn  registry: there is no champion: predictions carry no score. Once labels are mature, type: millrace train ${definition}`,
-      'ok    scores: there is no champion of this definition, so none of its predictions is scored yet.',
+      'ok    scores: there is no champion that fits this definition, so none of its predictions is scored yet.',
       '27 ok, 2 warn, 0 FAIL.',
     ])
     for (const name of ['node', 'disk', 'memory', 'lag user', 'lag page', 'position user', 'position page', 'skew']) {
