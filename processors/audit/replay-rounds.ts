@@ -173,10 +173,7 @@ async function pick(state: RoundsState, fetcher: Fetcher, found: readonly Predic
   const byOrigin = new Map<string, Prediction[]>()
   const ranges = new Map<number, { from: number; end: number }>()
   for (const prediction of found) {
-    if (prediction.fingerprint !== plan.fingerprint) {
-      skipReplay(counts, 'other_definition')
-      continue
-    }
+    if (prediction.fingerprint !== plan.fingerprint) continue
     const { partition, offset } = prediction.origin
     const name = `${partition} ${offset}`
     const known = byOrigin.get(name)
@@ -198,6 +195,8 @@ async function pick(state: RoundsState, fetcher: Fetcher, found: readonly Predic
     for (const prediction of isPicked ? (byOrigin.get(name) ?? []) : []) picked.push({ prediction, event })
     byOrigin.delete(name)
   })
+  // Counted once all is read: after an outage it is read again.
+  for (const { fingerprint } of found) if (fingerprint !== plan.fingerprint) skipReplay(counts, 'other_definition')
   // Without its event nobody knows whether a prediction is in the sample. The comparison with the inputs finds those that have none.
   for (const list of byOrigin.values()) for (const _ of list) skipReplay(counts, 'event_unread')
   return picked
@@ -215,7 +214,7 @@ async function gather(state: RoundsState, fetcher: Fetcher, taken: readonly RawP
   for (const { event } of taken) needEntities(facts, plan.scored.index, event.event)
   const since = taken.reduce((least, { prediction }) => Math.min(least, prediction.time), Number.POSITIVE_INFINITY)
   const parts = raw.flatMap((part) => {
-    const from = checkpointBefore(part.index, neededFrom(facts, part.stream, since))
+    const from = checkpointBefore(part.index, readFrom(facts, part.stream, since))
     return from ? [{ part, from, end: part.index.next }] : []
   })
   let appendedFrom = Number.POSITIVE_INFINITY
@@ -237,11 +236,24 @@ async function gather(state: RoundsState, fetcher: Fetcher, taken: readonly RawP
 }
 
 /** Event time of the first fact that counts; a fact that counts at another time than its own may be of any. +infinity: none does. */
-function neededFrom({ stages }: RawFacts, { index, timeField }: StreamPlan, since: number): number {
-  return stages.reduce((least, { stage, reachMs }) => {
-    const source = stage.entity.layout.sources.find(({ stream }) => stream === index)
+function neededFrom(facts: RawFacts, stream: StreamPlan, since: number): number {
+  return firstNeeded(facts, stream, ({ reachMs }) => since - reachMs)
+}
+
+/** Before the windows, too, for as long as an id is known: what is sent again under it is no fact. */
+function readFrom(facts: RawFacts, stream: StreamPlan, since: number): number {
+  return firstNeeded(facts, stream, ({ reachMs, stage }) => since - reachMs - stage.entity.retentionMs)
+}
+
+function firstNeeded(
+  { stages }: RawFacts,
+  { index, timeField }: StreamPlan,
+  fromOf: (stage: RawFacts['stages'][number]) => number,
+): number {
+  return stages.reduce((least, kept) => {
+    const source = kept.stage.entity.layout.sources.find(({ stream }) => stream === index)
     if (!source) return least
-    return Math.min(least, source.atField === timeField ? since - reachMs : Number.NEGATIVE_INFINITY)
+    return Math.min(least, source.atField === timeField ? fromOf(kept) : Number.NEGATIVE_INFINITY)
   }, Number.POSITIVE_INFINITY)
 }
 

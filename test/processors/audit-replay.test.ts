@@ -153,6 +153,16 @@ describe('a run', () => {
     expect((await audited(runner)).counts.differing).toEqual({ ...none, unexplained: wrong.length })
     expect((await audited(runner, { hasEarly: true })).counts.differing).toEqual({ ...none, early: wrong.length })
   })
+
+  test('whose windows hold an id that was sent again is no difference where the first one is before the window', async () => {
+    const seconds = [0, 200, 400, 700]
+    const events = ['first', 'other', 'first', 'last'].map((id, i) => click(id, 'user', seconds[i]!))
+    const runner = await sent(events.map((event) => [event]))
+    expect(await differingIds(runner, events)).toEqual([])
+    const { counts, differences } = await audited(runner, { limits: { predictionsMax: 1 } })
+    expect(differences).toEqual([])
+    expect(counts).toMatchObject({ compared: 3, differing: none, skipped: {} })
+  })
 })
 
 describe('bounds', () => {
