@@ -2,26 +2,19 @@
  * Follows a pipeline without joining its group and audits its outputs: fetches in a loop, reports differences. Called by `millrace audit`.
  * Writes nothing, so that it can run beside anything, and more than once.
  */
-import type { BrokerData, Fetcher } from '../../runtime/broker.ts'
-import type { Clock } from '../../runtime/clock.ts'
-import type { Log } from '../../runtime/log.ts'
-import { createOutage, processRetry } from '../../runtime/retry.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
 import { createAudit } from './audit.ts'
 import type { AuditCounts, AuditOptions } from './audit-state.ts'
 import type { Difference } from './audited-output.ts'
+import { createFetchAttempts, type FetchAttemptsOptions } from './fetch-attempts.ts'
 
-export interface RunAuditOptions extends Pick<AuditOptions, 'plan' | 'sample' | 'scoreOf'> {
+export interface RunAuditOptions extends FetchAttemptsOptions, Pick<AuditOptions, 'plan' | 'sample' | 'scoreOf'> {
   readonly broker: BrokerData
   readonly partitionsOf: (topic: string) => number
-  readonly clock: Clock
-  readonly log: Log
-  /** From 0 to 1, for the jitter of retries. */
-  readonly random: () => number
   /** Reads the model versions published so far; called before outputs are compared. */
   readonly loadModels: () => Promise<void>
   /** Ends once everything that was in the topics at the start has been compared. */
   readonly isOnce: boolean
-  readonly signal: AbortSignal
   readonly onCompared: (counts: Readonly<AuditCounts>, differences: readonly Difference[], pending: number) => void
 }
 
@@ -50,14 +43,7 @@ export async function runAudit(options: RunAuditOptions): Promise<Readonly<Audit
       .filter(({ role }) => role === 'predictions')
       .every((at) => audit.nextOf(at) >= boundsOf.get(`${at.topic} ${at.partition}`)!.end)
 
-  let fetcher: Fetcher | null = null
-  const outage = createOutage({
-    policy: processRetry,
-    clock,
-    random: options.random,
-    signal,
-    onRetry: ({ error, failures, pauseMs }) => options.log.warn({ code: error.code, failures, pauseMs }, error.message),
-  })
+  const attempts = createFetchAttempts(options)
   let round = 0
   /** When the rounds of fetches ended whose outputs are not compared yet. */
   const answered: Array<{ readonly round: number; readonly ms: number }> = []
@@ -65,26 +51,19 @@ export async function runAudit(options: RunAuditOptions): Promise<Readonly<Audit
     while (!signal.aborted) {
       const isReading = !(options.isOnce && isAtEnd())
       if (!isReading && audit.pending === 0) break
-      try {
-        fetcher ??= await broker.fetcher()
+      const isRead = await attempts.attempt(async (fetcher) => {
         const fetched = await fetcher.fetch(audit.wanted({ outputs: isReading }), limits)
         for (const part of fetched) audit.accept(part, round)
         await options.loadModels()
-        outage.succeeded()
-      } catch (error) {
-        const broken: Fetcher | null = fetcher
-        fetcher = null
-        await broken?.close()
-        await outage.failed(error)
-        continue
-      }
+      })
+      if (!isRead) continue
       answered.push({ round: round++, ms: clock.elapsedMs() })
       while (answered.length > 0 && clock.elapsedMs() - answered[0]!.ms > settleMs) answered.shift()
       const differences = audit.compareOutputs(answered[0]?.round ?? round)
       options.onCompared(audit.counts, differences, audit.pending)
     }
   } finally {
-    await fetcher?.close()
+    await attempts.close()
   }
   return audit.counts
 }
