@@ -12,6 +12,11 @@ export interface LogSpan extends TopicPartition {
   readonly end: number
 }
 
+interface ReadOptions {
+  readonly isLossy?: boolean
+  readonly onRemoved?: (from: TopicPartition) => void
+}
+
 const limits = { maxWaitMs: 250, partitionBytesMax: 1_048_576 }
 /**
  * Half a minute of waiting fetches. What is before a stable end is always readable, so this many empty ones mean that
@@ -37,13 +42,14 @@ export async function wholeLog(broker: BrokerData, topics: readonly string[]): P
 
 /**
  * Hands every committed record of the spans to `take`, in offset order within a partition. Resolves when all ends are
- * reached. `isLossy`: what retention removes before it was read is skipped instead of rejected with `log_truncated`.
+ * reached. `isLossy`: what retention removes before it was read is skipped instead of rejected with `log_truncated`, and
+ * `onRemoved` is called with its partition.
  */
 export async function readSpans(
   fetcher: Fetcher,
   spans: readonly LogSpan[],
   take: (record: LogRecord, from: TopicPartition) => void,
-  { isLossy = false }: { readonly isLossy?: boolean } = {},
+  { isLossy = false, onRemoved }: ReadOptions = {},
 ): Promise<void> {
   const keyOf = ({ topic, partition }: TopicPartition): string => `${topic}/${partition}`
   const open = new Map(spans.filter(({ from, end }) => from < end).map((span) => [keyOf(span), span]))
@@ -58,6 +64,7 @@ export async function readSpans(
       const gone = isLossy ? goneBefore(error) : null
       const span = gone && open.get(keyOf(gone))
       if (!span || gone.start <= span.from) throw error
+      onRemoved?.(span)
       if (gone.start >= span.end) open.delete(keyOf(span))
       else open.set(keyOf(span), { ...span, from: gone.start })
       continue

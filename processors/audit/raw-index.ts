@@ -12,14 +12,14 @@ export interface Checkpoint {
 }
 
 export interface RawIndex extends TopicPartition {
-  /** Start of the log when it was read first. */
-  start: number
   /** First offset that was not read. */
   next: number
   /** Greatest event time read. */
   max: number
   /** Event time up to which there may be events that were removed before they were read; −infinity where there are none. */
   unreadUntil: number
+  /** What precedes the next record was removed before it was read. */
+  hasGap: boolean
   checkpoints: Checkpoint[]
   /** A checkpoint every so many records; doubled where there are too many. */
   stride: number
@@ -30,8 +30,8 @@ const checkpointsMax = 8_192
 
 export function createRawIndex({ topic, partition }: TopicPartition): RawIndex {
   const none = Number.NEGATIVE_INFINITY
-  const start = 0
-  return { topic, partition, start, next: start, max: none, unreadUntil: none, checkpoints: [], stride: 1, records: 0 }
+  const nothing = { next: 0, max: none, unreadUntil: none, hasGap: false, checkpoints: [], stride: 1, records: 0 }
+  return { topic, partition, ...nothing }
 }
 
 /** `time`: of the event; null where the record is not a valid one. */
@@ -62,8 +62,11 @@ export function maxAtAppend(index: RawIndex, appendedAtMs: number): number {
 
 /** Retention has removed what is before `start`. */
 export function forgetBefore(index: RawIndex, start: number): void {
+  if (start > index.next) {
+    index.next = start
+    index.hasGap = true
+  }
   if (index.checkpoints.length === 0 || index.checkpoints[0]!.offset >= start) return
   index.checkpoints = index.checkpoints.filter(({ offset }) => offset >= start)
   index.unreadUntil = Math.max(index.unreadUntil, index.checkpoints[0]?.maxBefore ?? index.max)
-  index.next = Math.max(index.next, start)
 }

@@ -39,14 +39,19 @@ export async function extendIndexes(
       const index = indexes.get(nameOf(at))!
       const part = parts.get(nameOf(at))
       const valid = part && validated(part, record, index.max)
-      if (part && index.records === 0 && index.start > 0) {
-        // Events that were removed were appended before this one.
-        index.unreadUntil = record.appendedAtMs + part.stream.aheadMs
-      }
+      // Events that were removed were appended before this one.
+      if (part && index.hasGap)
+        index.unreadUntil = Math.max(index.unreadUntil, record.appendedAtMs + part.stream.aheadMs)
+      index.hasGap = false
       indexRecord(index, record.offset, record.appendedAtMs, valid?.ok ? valid.time : null)
       index.next = record.offset + 1
     },
-    { isLossy: true },
+    {
+      isLossy: true,
+      onRemoved(at) {
+        indexes.get(nameOf(at))!.hasGap = true
+      },
+    },
   )
   for (const span of spans) indexes.get(nameOf(span))!.next = Math.max(span.from, span.end)
 }

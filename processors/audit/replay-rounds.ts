@@ -150,20 +150,19 @@ async function collect(state: RoundsState, fetcher: Fetcher, until: readonly Log
   }
 }
 
-async function extend({ raw, rejected, broker }: RoundsState, fetcher: Fetcher): Promise<void> {
+async function extend(state: RoundsState, fetcher: Fetcher): Promise<void> {
+  const endOf = await forgetRemoved(state)
+  await extendIndexes(fetcher, state.raw, state.rejected, endOf)
+}
+
+/** Returns the ends as they are now. */
+async function forgetRemoved({ raw, rejected, broker }: RoundsState): Promise<(at: TopicPartition) => number> {
   const indexes: RawIndex[] = [...raw.map(({ index }) => index), ...rejected]
   const found = await broker.bounds(indexes.map(({ topic, partition }) => ({ topic, partition })))
   const boundsOf = (at: TopicPartition) =>
     found.find(({ topic, partition }) => topic === at.topic && partition === at.partition)!
-  for (const index of indexes) {
-    const { start } = boundsOf(index)
-    if (index.records === 0) {
-      index.start = start
-      index.next = Math.max(index.next, start)
-    }
-    forgetBefore(index, start)
-  }
-  await extendIndexes(fetcher, raw, rejected, (at) => boundsOf(at).end)
+  for (const index of indexes) forgetBefore(index, boundsOf(index).start)
+  return (at) => boundsOf(at).end
 }
 
 /** Those whose last entity is in the sample, with their raw events. */
@@ -185,8 +184,10 @@ async function pick(state: RoundsState, fetcher: Fetcher, found: readonly Predic
   const picked: RawPrediction[] = []
   const parts = raw.flatMap((part) => {
     const range = part.stream === plan.scored ? ranges.get(part.index.partition) : undefined
-    const from = part.index.checkpoints.findLast(({ offset }) => offset <= (range?.from ?? -1))
-    return range && from ? [{ part, from, end: Math.min(range.end, part.index.next) }] : []
+    if (!range) return []
+    const { checkpoints, next } = part.index
+    const from = checkpoints.findLast(({ offset }) => offset <= range.from) ?? checkpoints[0]
+    return from ? [{ part, from, end: Math.min(range.end, next) }] : []
   })
   await readEvents(fetcher, raw, parts, (event) => {
     const name = `${event.partition} ${event.offset}`
@@ -232,6 +233,8 @@ async function gather(state: RoundsState, fetcher: Fetcher, taken: readonly RawP
   const events = taken.map(({ event }) => event)
   const rejectedAt = await readRejections(fetcher, plan, [...keptEvents(facts), ...events], spans)
   dropRejected(facts, rejectedAt)
+  // What retention has removed meanwhile may not have been read.
+  await forgetRemoved(state)
   return { facts, rejectedAt }
 }
 

@@ -7,7 +7,9 @@ import type { ReplayDifference } from '../../processors/audit/compare-replay.ts'
 import type { ReplayCounts } from '../../processors/audit/replay-counts.ts'
 import type { ReplayLimits } from '../../processors/audit/replay-rounds.ts'
 import { runReplayAudit } from '../../processors/audit/run-replay-audit.ts'
+import type { BrokerData } from '../../runtime/broker.ts'
 import type { Log } from '../../runtime/log.ts'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import {
   bitsOf,
@@ -29,13 +31,33 @@ interface AuditedOptions {
   readonly sample?: number
   readonly hasEarly?: boolean
   readonly limits?: Partial<ReplayLimits>
+  /** Called before each fetch with how many there were before; throws where it fails. */
+  readonly beforeFetch?: (number: number) => void
 }
 
-async function audited(runner: PipelineRunner, { sample = 1, hasEarly = false, limits }: AuditedOptions = {}) {
+function fetching(data: BrokerData, beforeFetch: (number: number) => void): BrokerData {
+  let number = 0
+  return {
+    ...data,
+    async fetcher() {
+      const fetcher = await data.fetcher()
+      return {
+        ...fetcher,
+        async fetch(from, limits) {
+          beforeFetch(number++)
+          return fetcher.fetch(from, limits)
+        },
+      }
+    },
+  }
+}
+
+async function audited(runner: PipelineRunner, options: AuditedOptions = {}) {
+  const { sample = 1, hasEarly = false, limits, beforeFetch = () => undefined } = options
   const differences: ReplayDifference[] = []
   const counts: ReplayCounts = await runReplayAudit({
     plan: runner.plan,
-    broker: runner.broker.data,
+    broker: fetching(runner.broker.data, beforeFetch),
     partitionsOf: () => 2,
     clock: runner.clock,
     log: silent,
@@ -187,6 +209,68 @@ describe('bounds', () => {
     expect(part.counts.compared).toBeLessThan(whole.counts.compared)
     const keys = new Set(idsOf(part.differences))
     expect(part.differences).toEqual(whole.differences.filter(({ id }) => keys.has(id)))
+  })
+})
+
+/** As many fetches as one audit makes. */
+async function fetchesOf(runner: PipelineRunner): Promise<number> {
+  let fetches = 0
+  await audited(runner, { beforeFetch: () => void fetches++ })
+  return fetches
+}
+
+describe('meanwhile', () => {
+  test('an outage, at any fetch, changes no count', async () => {
+    const runner = await sent([someEvents(createRandom(6), 60)])
+    const [first] = await runner.predictions()
+    const { predictions } = runner.plan
+    const value = predictions.codec.encode({ ...first!, fingerprint: '0'.repeat(first!.fingerprint.length) })
+    const producer = await runner.broker.data.producer()
+    await producer.send([{ topic: predictions.topic, partition: 0, key: null, value }])
+    const { counts } = await audited(runner)
+    expect(counts.skipped).toEqual({ other_definition: 1 })
+    const fetches = await fetchesOf(runner)
+    expect(fetches).toBeGreaterThanOrEqual(4)
+    for (let failing = 0; failing < fetches; failing++) {
+      const disturbed = await audited(runner, {
+        beforeFetch(number) {
+          if (number === failing) throw new PipelineError('kafka_unreachable', 'no broker answers')
+        },
+      })
+      expect(disturbed.counts).toEqual(counts)
+    }
+  })
+
+  test.each([0.5, 1])(
+    'retention that removes %d of the clicks, at any fetch, leaves nothing unexplained',
+    async (share) => {
+      const events = someEvents(createRandom(6), 120)
+      const fetches = await fetchesOf(await sent([events]))
+      const { topic } = (await sent([])).plan.scored
+      for (let removing = 0; removing < fetches; removing++) {
+        const runner = await sent([events])
+        const ends = await runner.broker.data.bounds([0, 1].map((partition) => ({ topic, partition })))
+        const { counts } = await audited(runner, {
+          beforeFetch(number) {
+            if (number !== removing) return
+            for (const { partition, end } of ends) runner.broker.truncate(topic, partition, Math.floor(end * share))
+          },
+        })
+        const { before_read = 0, event_unread = 0 } = counts.skipped
+        expect(counts.differing).toEqual(none)
+        expect(counts.compared + before_read + event_unread).toBe(ofStream(events, 'clicks').length)
+      }
+    },
+  )
+
+  test('of predictions whose events were removed the others of their partition are looked at', async () => {
+    const events = someEvents(createRandom(6), 120)
+    const runner = await sent([events])
+    const { topic } = runner.plan.scored
+    const ends = await runner.broker.data.bounds([0, 1].map((partition) => ({ topic, partition })))
+    for (const { partition } of ends) runner.broker.truncate(topic, partition, 5)
+    const { counts } = await audited(runner)
+    expect(counts.skipped.event_unread).toBe(10)
   })
 })
 
