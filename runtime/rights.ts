@@ -26,6 +26,7 @@ export const kafkaRights = [
       'trainer',
       'data',
       'audit',
+      'recompute',
       'doctor',
       'topics',
       'plan',
