@@ -110,9 +110,8 @@ function learn({ topic, writers, ownTexts, written }: SchemaLogState, { offset, 
     )
   }
   if (writers.schemaCount > schemasMax) {
-    throw new PipelineError('registry_overrun', `${topic} holds more than ${schemasMax} schemas.`, {
-      details: { topic },
-    })
+    const sentence = `More than ${schemasMax} schemas were read, the last of them from ${topic}.`
+    throw new PipelineError('registry_overrun', sentence, { details: { topic } })
   }
 }
 

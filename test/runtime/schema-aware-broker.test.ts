@@ -338,7 +338,7 @@ describe('schemas beside a raw topic', () => {
     await producer.send([record('orders', Buffer.from('c301000000000000000102', 'hex'))])
     await expect(readBy(b)).rejects.toMatchObject({
       code: 'registry_overrun',
-      message: 'orders.schemas holds more than 10000 schemas.',
+      message: 'More than 10000 schemas were read, the last of them from orders.schemas.',
     })
   })
 })
