@@ -5,6 +5,7 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { isAlive } from './processes.ts'
 
 export interface RunningServers {
@@ -26,15 +27,34 @@ export async function recordRunningServers(folder: string, servers: RunningServe
 
 /** Null where no process runs that has started servers with this folder. */
 export function findRunningServers(folder: string): RunningServers | null {
+  const file = fileIn(folder)
   let text: string
   try {
-    text = readFileSync(fileIn(folder), 'utf8')
+    text = readFileSync(file, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw error
   }
-  const { process: pid, kafkaBrokers, redisUrl } = JSON.parse(text) as RunningServers & { readonly process: number }
+  const { process: pid, kafkaBrokers, redisUrl } = recorded(file, text)
   // Of a process that was killed the file stays behind.
   if (!isAlive(pid)) return null
   return { ...(kafkaBrokers ? { kafkaBrokers } : {}), ...(redisUrl ? { redisUrl } : {}) }
+}
+
+type Recorded = RunningServers & { readonly process: number }
+
+function recorded(file: string, text: string): Recorded {
+  try {
+    const found = JSON.parse(text) as Recorded
+    if (Number.isSafeInteger(found.process) && found.process > 0) return found
+  } catch (cause) {
+    throw unreadable(file, cause)
+  }
+  throw unreadable(file)
+}
+
+/** A machine that stopped at once may leave an empty file. */
+function unreadable(file: string, cause?: unknown): PipelineError {
+  const sentence = `${file} should hold the addresses of servers that a process has started, and does not. Remove it.`
+  return new PipelineError('server_failed', sentence, { cause })
 }

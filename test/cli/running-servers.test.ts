@@ -53,3 +53,18 @@ test('they are gone with the process that has started them, however it ended', a
   forget()
   expect(findRunningServers(folder)).toBeNull()
 })
+
+test.each(['', 'null', '{}', '{"process":0}'])(
+  'a file that does not tell, %j, is named with what to do',
+  async (text) => {
+    const { folder } = await besideServers()
+    const file = join(folder, 'servers', 'running.json')
+    await writeFile(file, text)
+    expect(() => findRunningServers(folder)).toThrow(
+      expect.objectContaining({
+        code: 'server_failed',
+        message: `${file} should hold the addresses of servers that a process has started, and does not. Remove it.`,
+      }),
+    )
+  },
+)
