@@ -88,8 +88,8 @@ function addToRanges(old: readonly DroppedRange[], events: readonly StageEvent[]
     }
     const last = added.at(-1)
     const hasRoom = last && count < eventsMax && event.offset - last.from < eventsMax * recordsPerEventMax
-    // No range begins within another: it would be read twice.
-    const isApart = last && old.some(({ from }) => from >= last.to && from <= event.offset)
+    // No range begins within another: it would be read twice. The nearest old one behind the event tells.
+    const isApart = last && next > 0 && old[next - 1]!.from >= last.to
     if (last && hasRoom && !isApart) {
       last.to = event.offset + 1
       last.first = earlierPosition(last.first, event)
