@@ -47,12 +47,26 @@ export function indexRecord(index: RawIndex, offset: number, appendedAtMs: numbe
 
 /** Where to read from so that no event at or after `time` is missed; null where nothing was read. */
 export function checkpointBefore({ checkpoints }: RawIndex, time: number): Checkpoint | null {
-  return checkpoints.findLast(({ maxBefore }) => maxBefore < time) ?? checkpoints[0] ?? null
+  return lastWhere(checkpoints, ({ maxBefore }) => maxBefore < time) ?? checkpoints[0] ?? null
 }
 
 /** Where to read from so that no record appended at or after an instant is missed; null where nothing was read. */
 export function checkpointOfAppend({ checkpoints }: RawIndex, appendedAtMs: number): Checkpoint | null {
-  return checkpoints.findLast((checkpoint) => checkpoint.appendedAtMs < appendedAtMs) ?? checkpoints[0] ?? null
+  return lastWhere(checkpoints, (checkpoint) => checkpoint.appendedAtMs < appendedAtMs) ?? checkpoints[0] ?? null
+}
+
+/** By halves, as it is asked for every event: both measures grow with the offsets. */
+function lastWhere(
+  checkpoints: readonly Checkpoint[],
+  isBefore: (checkpoint: Checkpoint) => boolean,
+): Checkpoint | undefined {
+  let [low, high] = [0, checkpoints.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (isBefore(checkpoints[middle]!)) low = middle + 1
+    else high = middle
+  }
+  return checkpoints[low - 1]
 }
 
 /** No more than the greatest event time of the records that were appended before. */

@@ -35,6 +35,11 @@ test('an append time gives an offset before it, and what had been read by then',
   const index = indexed(100)
   expect(checkpointOfAppend(index, 1_050)).toMatchObject({ offset: 49, maxBefore: 470 })
   expect(maxAtAppend(index, 1_050)).toBe(470)
+  const many = indexed(50_000)
+  for (const at of [0, 1_001, 17_777, 51_000, 90_000]) {
+    const last = many.checkpoints.findLast(({ appendedAtMs }) => appendedAtMs < at) ?? many.checkpoints[0]
+    expect(checkpointOfAppend(many, at)).toBe(last)
+  }
   expect(maxAtAppend(createRawIndex({ topic: 'orders', partition: 0 }), 5)).toBe(Number.NEGATIVE_INFINITY)
 })
 
