@@ -46,7 +46,7 @@ const answersCount = 12_288
 /** A third runs through each input's grid in step, the rest mixes them. */
 const inStep = answersCount / 3
 
-/** Whole numbers where counts and categories live, in step to 2,000; then every 0.4 % up to a billion; then fractions and negatives. */
+/** Whole numbers where counts and categories live, in step to 2,000; then every 0.7 % up to a billion; then fractions and negatives. */
 const numbers: readonly number[] = [
   ...Array.from({ length: 2_001 }, (_, n) => n),
   ...Array.from({ length: 1_800 }, (_, n) => 2_000 * 1.0073 ** n),
