@@ -56,8 +56,9 @@ export function createPredictionCodec(options: PredictionCodecOptions): RecordCo
   function decode(bytes: Buffer): Prediction {
     if (isJsonObject(bytes)) return predictionFromJson(bytes, features)
     const { record: found } = isConfluent(bytes) ? decodeFramed(codec, writers, bytes) : decodeOwn(codec, bytes, what)
-    const values = found.features as Record<string, number | null>
-    return { ...(found as unknown as Prediction), features: features.map((name) => values[name] ?? Number.NaN) }
+    // As its schema says.
+    const { features: values, ...others } = found as PredictionFields
+    return { ...others, features: features.map((name) => values[name] ?? Number.NaN) }
   }
 
   const encoders = {
@@ -74,6 +75,8 @@ export function createPredictionCodec(options: PredictionCodecOptions): RecordCo
 }
 
 const what = 'prediction'
+
+type PredictionFields = Omit<Prediction, 'features'> & { readonly features: Readonly<Record<string, number | null>> }
 
 function decodeFramed(codec: SingleObjectCodec, writers: WriterSchemas, bytes: Buffer): Decoded {
   const id = confluentId(bytes)

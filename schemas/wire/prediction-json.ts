@@ -3,8 +3,8 @@
  * that take `-0.0` for one as much as by ours. Called by `prediction-codec.ts`.
  */
 import { PipelineError } from '../kernel/errors.ts'
-import { isRecord } from '../kernel/report.ts'
-import type { Prediction } from './records.ts'
+import { isRecord, type Parts } from '../kernel/report.ts'
+import type { Prediction, StagePosition } from './records.ts'
 
 const openingBrace = 0x7b
 
@@ -50,34 +50,76 @@ function numberText(value: number | null): string {
 /** Features by name: one that the record does not have is missing. Throws `record_unreadable`. */
 export function predictionFromJson(bytes: Buffer, features: readonly string[]): Prediction {
   const found = parsed(bytes)
-  const time = typeof found.time === 'string' ? Date.parse(found.time) : Number.NaN
-  check(typeof found.id === 'string', 'id', 'a text')
-  check(Number.isFinite(time), 'time', 'an RFC 3339 instant')
-  check(isRecord(found.features), 'features', 'numbers by name')
-  check(isRecord(found.origin), 'origin', 'partition and offset')
-  for (const list of ['positions', 'reasons', 'shadow'] as const) check(Array.isArray(found[list]), list, 'a list')
-  const values = found.features as Readonly<Record<string, unknown>>
+  const id = member(found, 'id', isText, 'a text')
+  const values = member(found, 'features', isRecord, 'numbers by name')
   const vector = features.map((name) => {
     const value = Object.hasOwn(values, name) ? values[name] : null
-    check(value === null || typeof value === 'number', `features.${name}`, 'a number or null')
-    return (value as number | null) ?? Number.NaN
+    if (isNumberOrMissing(value)) return value ?? Number.NaN
+    throw unreadable(`features.${name}`, 'a number or null')
   })
-  return { ...(found as unknown as Prediction), time, features: vector }
+  return {
+    id,
+    time: Date.parse(member(found, 'time', isInstant, 'an RFC 3339 instant')),
+    score: member(found, 'score', isNumberOrMissing, 'a number or null'),
+    modelVersion: member(found, 'modelVersion', isTextOrNull, 'a text or null'),
+    features: vector,
+    fingerprint: member(found, 'fingerprint', isText, 'a text'),
+    origin: member(found, 'origin', isOrigin, 'partition and offset'),
+    positions: member(found, 'positions', listOf(isPosition), 'a list of stage, partition and next'),
+    reasons: member(found, 'reasons', listOf(isReason), 'a list of feature and contribution').map(
+      ({ feature, contribution }) => ({ feature, contribution: contribution ?? Number.NaN }),
+    ),
+    shadow: member(found, 'shadow', listOf(isShadow), 'a list of version and score').map(({ version, score }) => ({
+      version,
+      score: score ?? Number.NaN,
+    })),
+  }
 }
 
-function parsed(bytes: Buffer): Readonly<Record<string, unknown>> {
+type Is<T> = (value: unknown) => value is T
+
+const isText: Is<string> = (value) => typeof value === 'string'
+const isTextOrNull: Is<string | null> = (value) => value === null || isText(value)
+/** Also of what was NaN when it was written. */
+const isNumberOrMissing: Is<number | null> = (value) => value === null || typeof value === 'number'
+const isInstant: Is<string> = (value): value is string => isText(value) && Number.isFinite(Date.parse(value))
+const isWhole: Is<number> = (value): value is number => Number.isSafeInteger(value) && Number(value) >= 0
+const isOrigin = recordOf<Prediction['origin']>({ partition: isWhole, offset: isWhole })
+const isPosition = recordOf<StagePosition>({ stage: isText, partition: isWhole, next: listOf(isWhole) })
+const isReason = recordOf<{ feature: string; contribution: number | null }>({
+  feature: isText,
+  contribution: isNumberOrMissing,
+})
+const isShadow = recordOf<{ version: string; score: number | null }>({ version: isText, score: isNumberOrMissing })
+
+function listOf<T>(is: Is<T>): Is<readonly T[]> {
+  return (value) => Array.isArray(value) && value.every(is)
+}
+
+function recordOf<T extends object>(members: { readonly [K in keyof T]: Is<T[K]> }): Is<T> {
+  const checks = Object.entries<Is<unknown>>(members)
+  return (value): value is T => isRecord(value) && checks.every(([name, is]) => is(value[name]))
+}
+
+function member<T>(found: Parts, name: string, is: Is<T>, expected: string): T {
+  const value = found[name]
+  if (is(value)) return value
+  throw unreadable(name, expected)
+}
+
+function unreadable(path: string, expected: string): PipelineError {
+  return new PipelineError('record_unreadable', `A prediction record in JSON has no ${path}: expected ${expected}.`)
+}
+
+function parsed(bytes: Buffer): Parts {
   try {
-    return JSON.parse(bytes.toString('utf8')) as Readonly<Record<string, unknown>>
+    // It begins with a brace.
+    return JSON.parse(bytes.toString('utf8')) as Parts
   } catch (cause) {
     throw new PipelineError('record_unreadable', `A prediction record is no JSON: ${(cause as Error).message}.`, {
       cause,
     })
   }
-}
-
-function check(holds: unknown, path: string, expected: string): void {
-  if (!holds)
-    throw new PipelineError('record_unreadable', `A prediction record in JSON has no ${path}: expected ${expected}.`)
 }
 
 const text = { type: 'string' } as const
@@ -90,7 +132,7 @@ function object(properties: Readonly<Record<string, object>>, description?: stri
   return { type: 'object', ...described, required: Object.keys(properties), additionalProperties: false, properties }
 }
 
-const listOf = (items: object, description?: string) => ({
+const arrayOf = (items: object, description?: string) => ({
   type: 'array',
   ...(description === undefined ? {} : { description }),
   items,
@@ -125,12 +167,12 @@ export function predictionJsonSchema(namespace: string, features: readonly strin
       },
       fingerprint: { ...text, description: 'Of the definition that the vector was computed by.' },
       origin: object({ partition: whole, offset: whole }, 'Where the raw event lies in the topic of its stream.'),
-      positions: listOf(
-        object({ stage: text, partition: whole, next: listOf(whole) }),
+      positions: arrayOf(
+        object({ stage: text, partition: whole, next: arrayOf(whole) }),
         'Next offset of every input of each stage when it read the features, raw topics first.',
       ),
-      reasons: listOf(object({ feature: text, contribution: number }), 'Features that moved the score most.'),
-      shadow: listOf(object({ version: text, score: number }), 'Scores of challengers for the same vector.'),
+      reasons: arrayOf(object({ feature: text, contribution: number }), 'Features that moved the score most.'),
+      shadow: arrayOf(object({ version: text, score: number }), 'Scores of challengers for the same vector.'),
     }),
   }
 }

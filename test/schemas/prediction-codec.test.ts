@@ -136,6 +136,25 @@ test('what is none of the three, and ids that nobody knows, are named', () => {
     Buffer.from(codecOf('json').codec.encode(example).toString().replace('1e+21', '"big"')),
     /has no features\.mean7d: expected a number or null/,
   )
+  const json = JSON.parse(
+    codecOf('json')
+      .codec.encode({ ...example, reasons: [] })
+      .toString(),
+  )
+  for (const [member, wrong] of [
+    ['score', 'high'],
+    ['modelVersion', 3],
+    ['fingerprint', undefined],
+    ['origin', { partition: 0 }],
+    ['positions', [{ stage: 'user', partition: 1, next: ['7'] }]],
+    ['reasons', [null]],
+    ['shadow', [{ version: 4, score: 1 }]],
+  ] as const) {
+    unreadable(
+      Buffer.from(JSON.stringify({ ...json, [member]: wrong })),
+      new RegExp(`in JSON has no ${member}: expected`),
+    )
+  }
   unreadable(
     Buffer.from([0, 0, 0, 0, 9, 1]),
     /schema of id 9 in a schema registry, and no registry is configured: set SCHEMA_REGISTRY_URL/,
