@@ -1,5 +1,7 @@
 /** The commands with which a shell completes the others: their arguments and examples. Called by `program.ts`, last. */
 
+import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import { type Declare, withExamples } from '../declare.ts'
 import { exitCodes } from '../failure-text.ts'
 import type { Shell } from './completion.ts'
@@ -27,11 +29,19 @@ export function declareCompletionCommands({ program, actAnyway }: Declare): void
     .action((words: readonly string[]) =>
       actAnyway(async ({ terminal }) => {
         const { complete, completionLines } = await import('./complete.ts')
-        // A definition with mistakes has no names to offer; commands that run it report why.
-        const plan = (definition: string) =>
-          import('../load-plan.ts').then(({ loadPlan }) => loadPlan(definition, { namespace: '' })).catch(() => null)
-        for (const line of completionLines(await complete(program, words, plan))) terminal.out(line)
+        for (const line of completionLines(await complete(program, words, findPlan))) terminal.out(line)
         return exitCodes.done
       }),
     )
+}
+
+/** A definition that is not there or has mistakes has no names to offer; commands that run it report why. */
+async function findPlan(definition: string): Promise<Plan | null> {
+  const { loadPlan } = await import('../load-plan.ts')
+  try {
+    return await loadPlan(definition, { namespace: '' })
+  } catch (error) {
+    if (error instanceof PipelineError && (error.code === 'definition_invalid' || error.code === 'usage')) return null
+    throw error
+  }
 }
