@@ -84,11 +84,17 @@ export function dayMonthOf(texts: readonly string[]): DayMonth | 'both' | null {
   return dayFirst ? 'day first' : monthFirst ? 'month first' : null
 }
 
-function localOf(date: readonly [string, string, string], clock: ReadonlyArray<string | undefined>): ParsedDate | null {
-  const [year, month, day] = date.map(Number) as [number, number, number]
+function localOf(
+  parts: readonly [string, string, string],
+  clock: ReadonlyArray<string | undefined>,
+): ParsedDate | null {
+  const [year, month, day] = parts.map(Number) as [number, number, number]
   const [hour = 0, minute = 0, second = 0] = clock.slice(0, 3).map((part) => Number(part ?? 0))
   const fraction = Number((clock[3] ?? '').padEnd(3, '0').slice(0, 3))
   const localMs = Date.UTC(year, month - 1, day, hour, minute, second, fraction)
-  const isReal = new Date(localMs).getUTCDate() === day && month <= 12 && hour < 24 && minute < 60 && second < 60
+  // Month 0 would be the December before, and the years before 100 those of the 20th century.
+  const date = new Date(localMs)
+  const isDate = date.getUTCFullYear() === year && date.getUTCMonth() === month - 1 && date.getUTCDate() === day
+  const isReal = isDate && hour < 24 && minute < 60 && second < 60
   return isReal ? { localMs } : null
 }

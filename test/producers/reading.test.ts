@@ -128,6 +128,13 @@ describe('dates', () => {
     )
   })
 
+  test.each(['2024-00-15', '2024-13-01', '2024-02-30', '2024-05-00', '0085-05-01', '2024/00/15 10:00'])(
+    'of no real day, such as %s, are no instants',
+    async (text) => {
+      expect(await instant(text, { zone: berlin })).not.toMatch(/^\d{4}-/)
+    },
+  )
+
   test('that end with the year are read where the values show which is the day, and never guessed', async () => {
     const { rows, lines } = await read('id,amount,at\na,1,03/04/2026\nb,1,13/04/2026\n', { cells: { zone } })
     expect(rows).toMatchObject([{ at: Date.UTC(2026, 3, 3) }, { at: Date.UTC(2026, 3, 13) }])
