@@ -3,12 +3,13 @@
  * rows go to a file in a temporary folder, which is removed at the end, and their places to DuckDB, which sorts them within a bound of
  * memory.
  */
-import { readSync, rmSync } from 'node:fs'
-import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises'
+import { readSync } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { deserialize, serialize } from 'node:v8'
 import { DOUBLE, type DuckDBConnection, DuckDBDataChunk, DuckDBInstance } from '@duckdb/node-api'
+import { temporaryFolder } from '../runtime/temporary-folder.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { Rows } from './merge.ts'
 import type { RowCheck, SourceEvent } from './prepare.ts'
@@ -39,20 +40,13 @@ const placeBytes = 2 * 5 * 8
 const readBytesMax = 4 * megabyte
 const readGapMax = 16 * 1_024
 
-/** Folders of this process that are to be gone when it ends, also by a second signal. */
-const folders = new Set<string>()
-const removeAll = () => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
-}
-
 /** Rows of one instant come in the order of streams, then as they were. Rows that are no events keep their place behind the row before. */
 export async function* sortedRows(rows: Rows, options: SortOptions): AsyncGenerator<SourceEvent[], void, void> {
   const { sourceName, printLine, folder: parent = tmpdir(), memoryBytesMax = memoryBytesMaxDefault } = options
-  const folder = await mkdtemp(join(parent, 'millrace-sort-')).catch((cause: Error) => {
+  const temporary = await temporaryFolder('millrace-sort-', parent).catch((cause: Error) => {
     throw failure(sourceName, parent, cause)
   })
-  if (folders.size === 0) process.on('exit', removeAll)
-  folders.add(folder)
+  const folder = temporary.path
   let instance: DuckDBInstance | null = null
   let file: FileHandle | null = null
   try {
@@ -85,9 +79,7 @@ export async function* sortedRows(rows: Rows, options: SortOptions): AsyncGenera
   } finally {
     instance?.closeSync()
     await file?.close()
-    await rm(folder, { recursive: true, force: true })
-    folders.delete(folder)
-    if (folders.size === 0) process.off('exit', removeAll)
+    await temporary.remove()
   }
 }
 

@@ -49,6 +49,7 @@ export interface HistoryOptions {
   readonly fromMs: number
   readonly untilMs: number
   readonly leftOut: LeftOut
+  readonly signal: AbortSignal
 }
 
 /** How far before `fromMs` events are taken: the windows, and as much again to know ids that were sent twice. */
@@ -56,9 +57,9 @@ export function warmUpMs({ stages }: Pick<Plan, 'stages'>): number {
   return 2 * Math.max(...stages.map(({ entity }) => entity.retentionMs))
 }
 
-/** Reads everything up to the ends of now; the events are then read from `events`. */
+/** Reads everything up to the ends of now; the events are then read from `events`. Rejects with the signal's reason. */
 export async function readHistory(options: HistoryOptions, spill: Spill): Promise<HistoryCounts> {
-  const { plan, broker } = options
+  const { plan, broker, signal } = options
   const counts: HistoryCounts = { events: 0, invalid: 0, published: 0, foreign: 0, short: new Map() }
   const raw = plan.streams.filter(({ entersAt }) => entersAt !== null)
   const [spans, predictions] = await Promise.all([
@@ -84,8 +85,14 @@ export async function readHistory(options: HistoryOptions, spill: Spill): Promis
   const fetcher = await broker.fetcher()
   try {
     const takeRaw = rawReader(options, new Set(spans.filter(({ from }) => from > 0).map(nameOf)), events, counts)
-    await readSpans(fetcher, spans, takeRaw)
-    await readSpans(fetcher, predictions, (record) => takePrediction(options, record, published, counts))
+    await readSpans(fetcher, spans, (record, from) => {
+      signal.throwIfAborted()
+      takeRaw(record, from)
+    })
+    await readSpans(fetcher, predictions, (record) => {
+      signal.throwIfAborted()
+      takePrediction(options, record, published, counts)
+    })
   } finally {
     await fetcher.close()
   }
@@ -150,7 +157,7 @@ export async function* eventsOf({ streams, scored }: Plan, spill: Spill): AsyncG
   const rows = spill.query(`
     SELECT e.time, e.place, e.stream, e.value, e.rejected_by, p.features, p.score, p.model
     FROM events e LEFT JOIN (
-      SELECT id, time, arg_max(features, number) AS features, arg_max(score, number) AS score, arg_max(model, number) AS model
+      SELECT id, time, arg_max(features, number) AS features, arg_max_null(score, number) AS score, arg_max_null(model, number) AS model
       FROM published GROUP BY id, time
     ) p ON e.stream = ${scored.index} AND p.id = e.id AND p.time = e.time
     ORDER BY e.time, e.place`)

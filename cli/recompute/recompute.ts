@@ -70,12 +70,9 @@ export async function recomputeCommand(
       terminal.err(
         `Reading events from ${shownTime(fromMs - warmUpMs(plan))} on, for the windows at ${shownTime(fromMs)}.`,
       )
-      const history = await readHistory({ plan, broker: broker.data, partitionsOf, fromMs, untilMs, leftOut }, spill)
+      const reading = { plan, broker: broker.data, partitionsOf, fromMs, untilMs, leftOut, signal }
+      const history = await readHistory(reading, spill)
       const replayed = await writeRows(parts, spill, file)
-      if (replayed === null) {
-        terminal.err(`Stopped: ${file} was not written.`)
-        return exitCodes.interrupted
-      }
       const figures = comparison.figures()
       printSummary({ file, history, figures, scorer, ...replayed }, terminal)
       for (const line of leftOut.lines()) terminal.out(line)
@@ -90,6 +87,10 @@ export async function recomputeCommand(
       })
       return exitCodes.done
     })
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error
+    terminal.err(`Stopped: ${file} was not written.`)
+    return exitCodes.interrupted
   } finally {
     await broker.close()
   }
@@ -125,8 +126,8 @@ interface ReplayedCounts {
   readonly rejected: number
 }
 
-/** Null where it was stopped before the end. */
-async function writeRows(parts: RecomputeParts, spill: Spill, path: string): Promise<ReplayedCounts | null> {
+/** Rejects with the signal's reason. */
+async function writeRows(parts: RecomputeParts, spill: Spill, path: string): Promise<ReplayedCounts> {
   const { plan, partitions, leftOut, signal } = parts
   const replay = createReplay(plan, {
     partitions,
@@ -134,19 +135,19 @@ async function writeRows(parts: RecomputeParts, spill: Spill, path: string): Pro
       leftOut.add(plan.streams[stream]!.name, problem, `${id} of ${new Date(time).toISOString()}`),
   })
   const file = await openWholeFile(path)
-  const pending: Pending = new Map()
+  const pending: Pending = { timeMs: Number.NEGATIVE_INFINITY, byId: new Map() }
   let rows = 0
-  const write = async (replayed: readonly Replayed[]) => {
-    rows += await writeReplayed(parts, file, replayed, pending)
+  const write = async (computed: readonly Computed[]) => {
+    rows += await writeComputed(parts, file, computed)
   }
   try {
     const columns = [plan.scored.idField, 'time', ...vectorColumns(plan), 'score', 'model', 'published']
     await file.write(stringify([columns]))
     for await (const events of eventsOf(plan, spill)) {
-      if (signal.aborted) return null
+      signal.throwIfAborted()
       await write(events.flatMap((event) => pushEvent(parts, replay, event, pending)))
     }
-    await write(replay.flush())
+    await write(withPublished(replay.flush(), pending))
     await file.finish()
   } finally {
     await file.discard()
@@ -155,34 +156,46 @@ async function writeRows(parts: RecomputeParts, spill: Spill, path: string): Pro
   return { rows, duplicates, rejected }
 }
 
-/** What was published for events whose vectors are not computed yet. */
-type Pending = Map<string, Published>
+interface Computed extends Replayed {
+  readonly published: Published | null
+}
 
-const pendingKey = (id: string, time: number) => `${time} ${id}`
+/** What was published for the events of the last instant, whose vectors are not computed yet. */
+interface Pending {
+  timeMs: number
+  readonly byId: Map<string, Published>
+}
 
 function pushEvent(
   { plan }: RecomputeParts,
   replay: ReturnType<typeof createReplay>,
   { stream, time, event, origin, rejectedBy, published }: HistoryEvent,
   pending: Pending,
-): Replayed[] {
-  if (published !== null) pending.set(pendingKey(event[plan.scored.idField] as string, time), published)
-  return replay.push(stream, event, origin.partition, { offset: origin.offset, rejectedBy })
+): Computed[] {
+  const computed = withPublished(
+    replay.push(stream, event, origin.partition, { offset: origin.offset, rejectedBy }),
+    pending,
+  )
+  // Also of events that were duplicates or rejected.
+  if (time > pending.timeMs) pending.byId.clear()
+  pending.timeMs = time
+  if (published !== null) pending.byId.set(event[plan.scored.idField] as string, published)
+  return computed
+}
+
+function withPublished(replayed: readonly Replayed[], { byId }: Pending): Computed[] {
+  return replayed.map((one) => ({ ...one, published: byId.get(one.id) ?? null }))
 }
 
 /** How many rows were written: those before the span only fill its windows. */
-async function writeReplayed(
+async function writeComputed(
   { plan, fromMs, scorer, comparison }: RecomputeParts,
   file: WholeFile,
-  replayed: readonly Replayed[],
-  pending: Pending,
+  computed: readonly Computed[],
 ): Promise<number> {
   const keyCells = entityKeyCells(plan)
   const lines: string[][] = []
-  for (const { id, time, event, vector } of replayed) {
-    const key = pendingKey(id, time)
-    const published = pending.get(key) ?? null
-    pending.delete(key)
+  for (const { id, time, event, vector, published } of computed) {
     if (time < fromMs) continue
     const score = scorer?.score(vector) ?? null
     const status = comparison.add(vector, score, scorer?.version ?? null, published)

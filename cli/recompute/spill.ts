@@ -2,10 +2,9 @@
  * Tables on the disk for one command: rows go in one at a time, rows come out as a query sorts and joins them, within a bound of memory.
  * Called by `recompute`.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DuckDBDataChunk, DuckDBInstance, type DuckDBType, type DuckDBValue } from '@duckdb/node-api'
+import { temporaryFolder } from '../../runtime/temporary-folder.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 
 export interface SpillTable {
@@ -27,7 +26,8 @@ const chunkRowsMax = 2_048
 
 /** The tables are gone once `work` has ended. */
 export async function withSpill<T>(work: (spill: Spill) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), 'millrace-recompute-'))
+  const temporary = await temporaryFolder('millrace-recompute-')
+  const folder = temporary.path
   let instance: DuckDBInstance | null = null
   try {
     instance = await DuckDBInstance.create(join(folder, 'history.duckdb'), {
@@ -48,7 +48,7 @@ export async function withSpill<T>(work: (spill: Spill) => Promise<T>): Promise<
     )
   } finally {
     instance?.closeSync()
-    await rm(folder, { recursive: true, force: true })
+    await temporary.remove()
   }
 }
 

@@ -4,7 +4,11 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse } from 'csv-parse/sync'
 import { describe, expect, test } from 'vitest'
+import { createLeftOut } from '../../cli/left-out.ts'
+import { eventsOf, readHistory } from '../../cli/recompute/history.ts'
+import { withSpill } from '../../cli/recompute/spill.ts'
 import type { Broker } from '../../runtime/broker.ts'
+import type { Prediction } from '../../schemas/wire/records.ts'
 import {
   bitsOf,
   createPipelineRunner,
@@ -122,6 +126,49 @@ test('events that a running pipeline leaves out are left out and counted', async
   expect(out.join('\n')).toMatch(/1 × clicks not_json\n {6}clicks, partition 0, offset \d+: expected a JSON object/)
   expect(rows.map(({ clickId }) => clickId)).toEqual(['a'])
   expect(figures).toMatchObject({ invalid: 1, duplicates: 1, rejected: 1, compared: 1, differing: 0 })
+})
+
+test('of an event that was predicted again, the last prediction counts, also where it has no score', async () => {
+  const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions: 2, startMs })
+  await runner.sendAll([click('a', 'anna', 0)])
+  await runner.run()
+  const { plan, broker } = runner
+  const { topic, codec } = plan.predictions
+  const [prediction] = await runner.predictions()
+  const send = async (change: Partial<Prediction>) => {
+    const value = codec.encode({ ...prediction!, ...change })
+    await (await broker.data.producer()).send([{ topic, partition: 0, key: null, value }])
+  }
+  await send({ score: 0.5, modelVersion: 'v1' })
+  await send({ score: null, modelVersion: null })
+  const options = {
+    plan,
+    broker: broker.data,
+    partitionsOf: () => 2,
+    fromMs: clicksStartMs,
+    untilMs: startMs,
+    leftOut: createLeftOut(),
+  }
+  await withSpill(async (spill) => {
+    const { signal } = new AbortController()
+    expect((await readHistory({ ...options, signal }, spill)).published).toBe(3)
+    for await (const [event] of eventsOf(plan, spill))
+      expect(event!.published).toMatchObject({ score: null, modelVersion: null })
+    expect.assertions(2)
+  })
+})
+
+test('a signal ends it while it reads, and no file is written', async () => {
+  const runner = await sendInTurns(drawn(7).clicks)
+  const out = join(await scratchFolder(), 'out.csv')
+  const { code, err } = await call(['recompute', definition, '--out', out, '--from', firstDay], {
+    openBroker: () => ({ ...runner.broker, close: async () => undefined }),
+    clock: runner.clock,
+    onLine: (line, process) => {
+      if (line.startsWith('Reading events')) process.emit('SIGINT')
+    },
+  })
+  expect([code, err.at(-1), existsSync(out)]).toEqual([130, `Stopped: ${out} was not written.`, false])
 })
 
 test('an end before the beginning, and a version that is not there, are refused', async () => {
