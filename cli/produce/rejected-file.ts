@@ -51,7 +51,7 @@ export async function openRejectedFile(
   }
 
   return {
-    add: (problems, event, position) => void added.push(`${lineOf(problems, event, position)}\n`),
+    add: (problems, event, position) => void added.push(`${oneLine(lineOf(problems, event, position))}\n`),
     async keep() {
       if (added.length === 0) return
       const lines = added
@@ -63,6 +63,11 @@ export async function openRejectedFile(
     },
     close: () => file.close(),
   }
+}
+
+/** JSON leaves these two as they are, and Node ends a line at them when the file is read again. */
+function oneLine(json: string): string {
+  return json.replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029')
 }
 
 /** The values of a row, where at least its cells were found. */
