@@ -113,7 +113,8 @@ async function scorerOf(
       return createScorer(version, plan, 0)
     }
     const champion = follower.current()
-    if (champion === null) terminal.err('There is no champion that fits this definition: only the features are computed.')
+    if (champion === null)
+      terminal.err('There is no champion that fits this definition: only the features are computed.')
     return champion
   } finally {
     await follower.close()
