@@ -3,7 +3,11 @@
  * A malformed line becomes an event with problems and its line number, and reading continues.
  */
 import type { Problem } from '../schemas/kernel/event.ts'
+import { isRecord } from '../schemas/kernel/report.ts'
+import { quoteValue, showValue } from '../schemas/kernel/show-value.ts'
 import { problem, valueFromText } from '../schemas/wire/event-codec.ts'
+import { jsonFault } from '../schemas/wire/json-fault.ts'
+import { repeatedMembers } from '../schemas/wire/repeated-members.ts'
 import { type CellOptions, type CellReader, createCellReader, isFault } from './cells.ts'
 import { decodedText } from './decode-text.ts'
 import type { SourceEvent } from './prepare.ts'
@@ -68,12 +72,16 @@ export async function* jsonLines(
     try {
       values = JSON.parse(utf8.decode(text))
     } catch (error) {
-      const problems = [problem('', 'not_json', 'a JSON object in UTF-8', (error as Error).message)]
+      const { hint, received } = jsonFault(text, error)
+      const problems = [problem('', 'not_json', `a JSON object in UTF-8${hint}`, received)]
       return { location, problems, text: text.toString() }
     }
+    const repeated = repeatedNames(text, values)
+    if (repeated.length > 0) return { location, problems: repeated, text: text.toString() }
     const named = stream ?? (values as { stream?: unknown } | null)?.stream
     if (typeof named === 'string') return withCells(renamed(values, named, map), named, { location, reader, options })
-    const problems = [problem('/stream', 'missing', 'the name of the stream (or --stream)', named)]
+    const received = named === undefined ? 'nothing' : quoteValue(named)
+    const problems = [problem('/stream', 'missing', 'the name of the stream (or --stream)', received)]
     return { location, problems, text: text.toString() }
   }
 
@@ -112,7 +120,7 @@ function withCells(
     const text = read[field.name]
     if (typeof text !== 'string') continue
     const value = reader.read(text, field)
-    if (isFault(value)) problems.push(problem(`/${field.name}`, 'type', value.cellExpected, text))
+    if (isFault(value)) problems.push(problem(`/${field.name}`, 'type', value.cellExpected, quoteValue(text)))
     // Other texts of numbers stay texts, since JSON has numbers; with a decimal comma it has none.
     else
       read[field.name] =
@@ -121,6 +129,12 @@ function withCells(
   return problems.length > 0
     ? { problems, location, cells: { stream, values: read } }
     : { stream, values: read, location }
+}
+
+/** Of a name given twice the parser keeps one value in silence. Any name may be a field's, through `--map`. */
+function repeatedNames(text: Buffer, values: unknown): Problem[] {
+  const names = isRecord(values) ? repeatedMembers(text, values) : []
+  return names.map((name) => problem(`/${showValue(name)}`, 'repeated', 'one value', 'several'))
 }
 
 /** Renames the keys of an object to the names of the fields; any other value is returned as it is. */

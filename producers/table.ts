@@ -7,6 +7,7 @@ import type { Mapping } from '../schemas/definition/definition.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { FieldPlan, Problem } from '../schemas/kernel/event.ts'
 import { editsBetween } from '../schemas/kernel/nearest-name.ts'
+import { showCell, showValue } from '../schemas/kernel/show-value.ts'
 import type { StreamPlan } from '../schemas/plan/plan.ts'
 import { problem } from '../schemas/wire/event-codec.ts'
 import { type CellOptions, type CellReader, createCellReader, isFault, plainCells } from './cells.ts'
@@ -89,7 +90,7 @@ export function readTable(
     const target = targets.find(({ name }) => name === named)
     if (target === undefined) {
       const expected = `one of ${targets.map(({ name }) => name).join(', ')}`
-      return { location, problems: [problem('/stream', 'type', expected, named)] }
+      return { location, problems: [problem('/stream', 'type', expected, shownCell(named))] }
     }
     if (lacking.includes(target)) throw lacksColumns(target, columns, options)
     return readRow({ reader, orders, hashed, compute, id }, target, picks.get(target.name)!, { cell, location, row })
@@ -125,7 +126,7 @@ function readRow(
   const set = (field: FieldPlan, raw: unknown, order?: DayMonth) => {
     const value = typeof raw === 'string' ? reader.read(raw, field, order) : raw
     values[field.name] = isFault(value) ? raw : value
-    if (isFault(value)) problems.push(problem(`/${field.name}`, 'type', value.cellExpected, raw))
+    if (isFault(value)) problems.push(problem(`/${field.name}`, 'type', value.cellExpected, shownCell(raw)))
   }
   for (const { field, column } of picks) set(field, cell(column, field), orders.get(column))
   if (id && target.idField !== undefined)
@@ -287,4 +288,9 @@ function nearestColumn(field: string, columns: readonly string[]): string | null
     fewest = edits
   }
   return best
+}
+
+/** Of a mapping or a Parquet file it may be any value. */
+function shownCell(value: unknown): string {
+  return typeof value === 'string' ? showCell(value) : showValue(value)
 }

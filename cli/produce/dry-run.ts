@@ -89,7 +89,7 @@ function hintFor({ code, received }: Problem): string {
     [/^(?:NA|N\/A|null|NULL|None|nan|NaN|-+|\?|\\N)$/, '--missing common reads it as no value'],
     [/^[+-]?\d+,\d+$/, '--decimal , reads it as a number'],
     [/\ufffd/, 'the file is not in UTF-8: --encoding, such as --encoding latin1'],
-    [/^\s|\s$/, '--trim drops the spaces'],
+    [/^(?:\s|\\[tn])|(?:\s|\\[tn])$/, '--trim drops the spaces'],
   ]
   const found = code === 'missing' ? undefined : hints.find(([pattern]) => pattern.test(text))
   return found ? `\n      hint: ${found[1]}` : ''

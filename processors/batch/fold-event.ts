@@ -15,6 +15,7 @@ import {
 import { compileFactRow, idHash } from '../../feature-store/fact-row.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues, Problem } from '../../schemas/kernel/event.ts'
+import { quoteValue } from '../../schemas/kernel/show-value.ts'
 import { FeatureFailed } from '../../schemas/plan/feature-plan.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import { problem } from '../../schemas/wire/event-codec.ts'
@@ -105,7 +106,7 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
   function full(event: FoldedEvent): Problem {
     const keyField = entity.keyFields.get(event.stream)!
     const expected = `at most ${logRowsMax} facts of one ${entity.name} within retention`
-    return problem(`/${keyField}`, 'entity_full', expected, event.event[keyField])
+    return problem(`/${keyField}`, 'entity_full', expected, quoteValue(event.event[keyField]))
   }
 
   function expired(event: FoldedEvent, floorTime: number): Problem {

@@ -5,7 +5,7 @@
 import type { OutRecord } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import type { EventValues, Problem } from '../../schemas/kernel/event.ts'
-import { showValue } from '../../schemas/kernel/show-value.ts'
+import { quoteValue } from '../../schemas/kernel/show-value.ts'
 import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import { replayHeaders } from '../../schemas/wire/dead-letter.ts'
 import type { DeadLetter } from '../../schemas/wire/records.ts'
@@ -63,11 +63,11 @@ function changedIdentity(deadLetter: DeadLetter, event: EventValues, stream: Str
   const keys = plan.stages.flatMap(({ entity }) => entity.keyFields.get(stream.index) ?? [])
   const field = [stream.idField, stream.timeField, ...keys].find((name) => event[name] !== original.event[name])
   if (field === undefined) return null
-  const expected = `${showValue(original.event[field])}, since earlier stages have folded the event`
+  const expected = `${quoteValue(original.event[field])}, since earlier stages have folded the event`
   return {
     ok: false,
     code: 'identity_changed',
-    reason: `/${field} expected ${expected}, received ${showValue(event[field])}`,
+    reason: `/${field} expected ${expected}, received ${quoteValue(event[field])}`,
   }
 }
 

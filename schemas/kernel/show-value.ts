@@ -16,6 +16,18 @@ export function showValue(value: unknown): string {
   return `${text.slice(0, shownMax)}…${rest}`.toWellFormed()
 }
 
+/** A value as JSON has it: text in quotes, so that "1.25" is not taken for 1.25, nor an empty one for nothing. */
+export function quoteValue(value: unknown): string {
+  if (typeof value !== 'string') return showValue(value)
+  const rest = value.length > shownMax ? `… (${value.length} characters)` : ''
+  return `${JSON.stringify(value.slice(0, shownMax))}${rest}`
+}
+
+/** A cell of a text file has no quotes of its own; it gets some where it could not be seen without, or would break the line. */
+export function showCell(text: string): string {
+  return /^\s|\s$|^$|\p{Cc}/u.test(text.slice(0, shownMax)) ? quoteValue(text) : showValue(text)
+}
+
 function preview(value: unknown, depth: number): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, shownMax))
   if (typeof value === 'function') return 'a function'

@@ -7,10 +7,11 @@ import type avro from 'avsc'
 import type { FieldPlan, FieldValue, Problem, RejectCode } from '../kernel/event.ts'
 import { instantMax, unitOf } from '../kernel/instant.ts'
 import { isRecord } from '../kernel/report.ts'
-import { showValue } from '../kernel/show-value.ts'
+import { quoteValue, showCell, showValue } from '../kernel/show-value.ts'
 import { confluentHeaderBytes, confluentId, isConfluent, isSingleObject } from './avro-fingerprint.ts'
 import { type AvroSchema, avroType } from './avro-types.ts'
 import type { EventCodec } from './codec.ts'
+import { jsonFault } from './json-fault.ts'
 import { repeatedMembers } from './repeated-members.ts'
 import {
   createSingleObjectCodec,
@@ -19,7 +20,10 @@ import {
   SchemaIncompatible,
   type SingleObjectCodec,
 } from './single-object.ts'
+import { valueHint } from './value-hint.ts'
+import { whereElse } from './where-else.ts'
 import { createWriterSchemas, type WriterSchemas } from './writer-schemas.ts'
+import { writtenNumbers } from './written-numbers.ts'
 
 const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
 
@@ -104,25 +108,40 @@ function createEventCheck(fields: readonly FieldPlan[]): EventCodec['check'] {
   const fieldChecks = fields.map((field) => ({ field, check: checkOf(field) }))
   return (values, options = {}) => {
     if (!isRecord(values)) {
-      return rejected([problem('', 'type', 'an object with the fields of the event', values)])
+      const expected = `an object with the fields of the event${objectHint(values)}`
+      return rejected([{ path: '', code: 'type', expected, received: quoteValue(values) }])
     }
     const event: Record<string, FieldValue> = {}
     const problems: Problem[] = []
     for (const { field, check } of fieldChecks) {
-      let value = values[field.name]
-      if (options.fromText && typeof value === 'string') value = valueFromText(field, value)
+      const given = values[field.name]
+      const isCell = options.fromText === true && typeof given === 'string'
+      const value = isCell ? valueFromText(field, given) : given
       if (value === undefined || value === null) {
-        if (!field.optional)
-          problems.push(problem(`/${field.name}`, 'missing', describeField(field), value === null ? null : 'nothing'))
+        if (!field.optional) problems.push(missing(values, field, value))
         event[field.name] = null
         continue
       }
       const checked = check(value)
       if (checked.ok) event[field.name] = checked.value
-      else problems.push(problem(`/${field.name}`, checked.code, checked.expected, value))
+      else {
+        const received = isCell ? showCell(given) : quoteValue(value)
+        problems.push({ path: `/${field.name}`, code: checked.code, expected: checked.expected, received })
+      }
     }
     return problems.length === 0 ? { ok: true, event } : rejected(problems)
   }
+}
+
+function objectHint(value: unknown): string {
+  if (Array.isArray(value)) return '; one event at a time'
+  return typeof value === 'string' && value.startsWith('{') ? '; this is JSON in quotes, encoded twice' : ''
+}
+
+function missing(values: Readonly<Record<string, unknown>>, field: FieldPlan, value: null | undefined): Problem {
+  const elsewhere = field.name in values ? null : whereElse(values, field.name)
+  const nothing = elsewhere === null ? 'nothing' : `nothing, but ${elsewhere} is there`
+  return problem(`/${field.name}`, 'missing', describeField(field), value === null ? 'null' : nothing)
 }
 
 function decodeEvent(reading: EventReading, bytes: Buffer | null): Decode {
@@ -183,12 +202,24 @@ function decodeJson({ fields, check }: EventReading, bytes: Buffer): Decode {
     values = JSON.parse(utf8.decode(bytes))
   } catch (error) {
     const expected = 'a JSON object in UTF-8, an Avro single object or the Confluent wire format'
-    return rejected([problem('', 'not_json', expected, (error as Error).message)])
+    const { hint, received } = jsonFault(bytes, error)
+    return rejected([problem('', 'not_json', `${expected}${hint}`, received)])
   }
   const checked = check(values)
   const repeated = isRecord(values) ? repeatedFields(fields, bytes, values) : []
-  if (repeated.length === 0) return checked
-  return rejected([...repeated, ...(checked.ok ? [] : checked.problems)])
+  if (checked.ok) return repeated.length === 0 ? checked : rejected(repeated)
+  return rejected([...repeated, ...asWritten(checked.problems, bytes, values)])
+}
+
+/** With the numbers that came, which the parser may have rounded. */
+function asWritten(problems: readonly Problem[], bytes: Buffer, values: unknown): readonly Problem[] {
+  if (!isRecord(values)) return problems
+  const numbers = writtenNumbers(bytes)
+  return problems.map((one) => {
+    const name = one.path.slice(1)
+    const number = typeof values[name] === 'number' ? numbers.get(name) : undefined
+    return number === undefined ? one : { ...one, received: showValue(number) }
+  })
 }
 
 function repeatedFields(fields: readonly FieldPlan[], bytes: Buffer, values: object): Problem[] {
@@ -244,6 +275,8 @@ function shortInstant(ms: number): string {
 
 const rangeRemedy = '; `instants` of the stream and `from` and `until` of the field declare another range'
 
+const noValueRemedy = '; null or no field stands for no value'
+
 function unitHint(value: number, from: number, until: number): string {
   const unit = unitOf(value, from, until)
   return unit === null ? '' : `; this ${unit}`
@@ -259,6 +292,7 @@ function rangeOf({ min, max }: FieldPlan): string {
 function checkOf(field: FieldPlan): (value: unknown) => Checked {
   const expected = describeField(field)
   const fault = (code: RejectCode, closer = ''): Checked => ({ ok: false, code, expected: `${expected}${closer}` })
+  const wrongType = (value: unknown) => fault('type', valueHint(field.kind, value))
   const good = (value: FieldValue): Checked => ({ ok: true, value })
   const min = field.min ?? Number.NEGATIVE_INFINITY
   const max = field.max ?? Number.POSITIVE_INFINITY
@@ -266,21 +300,22 @@ function checkOf(field: FieldPlan): (value: unknown) => Checked {
     case 'text': {
       const lengthMax = field.lengthMax ?? lengthMaxDefault
       return (value) => {
-        if (typeof value !== 'string') return fault('type')
+        if (typeof value !== 'string') return wrongType(value)
+        if (value.length === 0 && field.optional) return fault('length', noValueRemedy)
         if (value.length === 0 || value.length > lengthMax) return fault('length')
         // The replacement character is what a decoder leaves of invalid UTF-8; half a surrogate pair is not text either.
-        return value.includes('\ufffd') || !value.isWellFormed() ? fault('type') : good(value)
+        return value.includes('\ufffd') || !value.isWellFormed() ? wrongType(value) : good(value)
       }
     }
     case 'flag':
-      return (value) => (typeof value === 'boolean' ? good(value) : fault('type'))
+      return (value) => (typeof value === 'boolean' ? good(value) : wrongType(value))
     case 'timestamp': {
       const { from, until } = instantsOf(field)
       const isDeclared = field.min !== undefined || field.max !== undefined
       const unit = (value: unknown) => (isDeclared && typeof value === 'number' ? unitHint(value, from, until) : '')
       return (value) => {
         const ms = typeof value === 'string' ? parseInstant(value) : value
-        if (typeof ms !== 'number') return fault('type')
+        if (typeof ms !== 'number') return wrongType(value)
         if (!Number.isInteger(ms)) return fault('type', unit(value))
         if (ms >= from && ms <= until) return good(positiveZero(ms))
         return fault('range', unit(value) || (isDeclared ? rangeRemedy : ''))
@@ -289,7 +324,7 @@ function checkOf(field: FieldPlan): (value: unknown) => Checked {
     case 'integer':
       return (value) => {
         // JSON's parser has rounded a whole number beyond 2^53, but not to one that is within: it cannot pass as another.
-        if (!Number.isSafeInteger(value)) return fault('type')
+        if (!Number.isSafeInteger(value)) return wrongType(value)
         return (value as number) >= min && (value as number) <= max
           ? good(positiveZero(value as number))
           : fault('range')
@@ -298,7 +333,7 @@ function checkOf(field: FieldPlan): (value: unknown) => Checked {
       const scale = field.decimals === undefined ? null : 10 ** field.decimals
       const exact = scale === null ? '' : `, within ±${Number.MAX_SAFE_INTEGER / scale}`
       return (value) => {
-        if (typeof value !== 'number' || !Number.isFinite(value)) return fault('type')
+        if (typeof value !== 'number' || !Number.isFinite(value)) return wrongType(value)
         if (value < min || value > max) return fault('range')
         if (scale !== null) {
           const scaled = Math.round(value * scale)

@@ -193,7 +193,7 @@ describe('replay', () => {
     const { code, out } = await rejected('replay', path, '0:1', '--value', file)
     expect([code, out[0]]).toEqual([
       1,
-      '0:1  rejected  identity_changed: /terminalId expected m, since earlier stages have folded the event, received other',
+      '0:1  rejected  identity_changed: /terminalId expected "m", since earlier stages have folded the event, received "other"',
     ])
   })
 

@@ -44,7 +44,7 @@ test.each([
     'a JSON object in UTF-8, an Avro single object or the Confluent wire format',
   ],
   ['nothing', '', '', 'empty', 'an event'],
-  ['another shape', '[1]', '', 'type', 'an object with the fields of the event'],
+  ['another shape', '[1]', '', 'type', 'an object with the fields of the event; one event at a time'],
   [
     'a missing field',
     json({ ...valid, user: undefined }),

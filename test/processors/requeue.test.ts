@@ -207,7 +207,7 @@ test('events that the first stage had rejected leave no trace until they are req
   expect(requeue(bad, bad.value, options)).toEqual({
     ok: false,
     code: 'type',
-    reason: '/amount expected a finite number with at most 2 decimals, received much',
+    reason: '/amount expected a finite number with at most 2 decimals, received "much"',
   })
   const fixed = { ...bad, value: Buffer.from(JSON.stringify(events[2]!.values)) }
   await requeueAll(runner, [mismatch, fixed])

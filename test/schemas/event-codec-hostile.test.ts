@@ -10,7 +10,9 @@ describe('what is meant to do harm', () => {
   test('keys of the prototype are neither read nor written', () => {
     const { id: _, ...rest } = sound
     const text = `{"__proto__":{"id":"a1","polluted":1},"constructor":{"prototype":{"polluted":1}},${JSON.stringify(rest).slice(1)}`
-    expect(lines(codec.decode(Buffer.from(text)))).toEqual([`/id missing: ${expectedOf.id}; nothing`])
+    expect(lines(codec.decode(Buffer.from(text)))).toEqual([
+      `/id missing: ${expectedOf.id}; nothing, but /__proto__/id is there`,
+    ])
     expect(({} as { polluted?: number }).polluted).toBeUndefined()
     const found = codec.decode(Buffer.from(`{"__proto__":{"polluted":1},${JSON.stringify(sound).slice(1)}`))
     expect(found).toEqual({ ok: true, event: sound })
@@ -31,9 +33,7 @@ describe('what is meant to do harm', () => {
 
   test('whole numbers that JSON rounds are rejections, at both ends and on both ways', () => {
     for (const text of ['9007199254740992', '9007199254740993', '-9007199254740993', '18446744073709551615', '1e400']) {
-      expect(lines(codec.decode(withText('total', text)))).toEqual([
-        `/total type: ${expectedOf.total}; ${Number(text)}`,
-      ])
+      expect(lines(codec.decode(withText('total', text)))).toEqual([`/total type: ${expectedOf.total}; ${text}`])
       expect(codec.decode(withText('at', text)).ok).toBe(false)
     }
     const total = Number.MAX_SAFE_INTEGER
@@ -47,7 +47,7 @@ describe('what is meant to do harm', () => {
       `/id type: ${expectedOf.id}; [[[[[[[…]]]]]]]`.replaceAll(/\[+…\]+/g, '[[[[[[[[…]]]]]]]]'),
     ])
     expect(lines(codec.decode(Buffer.from(deep)))).toEqual([
-      ' type: an object with the fields of the event; [[[[[[[[…]]]]]]]]',
+      ' type: an object with the fields of the event; one event at a time; [[[[[[[[…]]]]]]]]',
     ])
     expect(codec.decode(Buffer.from('['.repeat(1_000_000))).ok).toBe(false)
     const nested = `${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`
@@ -60,7 +60,7 @@ describe('what is meant to do harm', () => {
 
   test('huge values are shown shortened', () => {
     expect(lines(codec.decode(withText('id', `"${'x'.repeat(1_000_000)}"`)))).toEqual([
-      `/id length: ${expectedOf.id}; ${'x'.repeat(120)}… (1000000 characters)`,
+      `/id length: ${expectedOf.id}; "${'x'.repeat(120)}"… (1000000 characters)`,
     ])
     expect(lines(codec.decode(withText('id', `[${'1,'.repeat(200_000)}1]`)))).toEqual([
       `/id type: ${expectedOf.id}; [${'1,'.repeat(59)}1…`,

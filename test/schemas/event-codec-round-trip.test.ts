@@ -78,7 +78,7 @@ describe('cells of a text file', () => {
       event: { ...sound, note: null, ratio: null, pieces: null, total: null, gift: null },
     })
     expect(lines(check({ id: '', amount: '', at: '' }))).toEqual([
-      `/id length: ${expectedOf.id}; `,
+      `/id length: ${expectedOf.id}; ""`,
       `/amount missing: ${expectedOf.amount}; nothing`,
       `/at missing: ${expectedOf.at}; nothing`,
     ])
@@ -104,7 +104,7 @@ describe('cells of a text file', () => {
     expect(check({ [field]: cell })).toEqual({ ok: true, event: { ...sound, [field]: value } })
   })
 
-  test.each<[Field, string, string]>([
+  test.each<[Field, string, string, string?]>([
     ['amount', '12,5', 'type'],
     ['amount', '1_000', 'type'],
     ['amount', '0x10', 'type'],
@@ -123,13 +123,13 @@ describe('cells of a text file', () => {
     ['pieces', '6', 'range'],
     ['at', '12.5', 'type'],
     ['at', '-1', 'range'],
-    ['at', '2018-05-01', 'type'],
-    ['at', '2018-05-01 12:00:00', 'type'],
+    ['at', '2018-05-01', 'type', '; this has no time of day'],
+    ['at', '2018-05-01 12:00:00', 'type', '; this has no zone, such as Z or +02:00'],
     ['gift', 'TRUE', 'type'],
     ['gift', 'yes', 'type'],
-  ])('%s: %j is refused', (field, cell, code) => {
-    expect(problemsOf(check({ [field]: cell }))).toMatchObject([
-      { path: `/${field}`, code, expected: expectedOf[field] },
+  ])('%s: %j is refused, and shown as it is', (field, cell, code, hint = '') => {
+    expect(problemsOf(check({ [field]: cell }))).toEqual([
+      { path: `/${field}`, code, expected: `${expectedOf[field]}${hint}`, received: cell === ' ' ? '" "' : cell },
     ])
   })
 

@@ -117,7 +117,7 @@ describe('an event is rejected', () => {
     const event = heldEvent(plan, click('a', 'anna', 10), logRowsMax)
     expect(fold(event, full, keepAll)).toMatchObject({
       kind: 'rejected',
-      problem: { path: '/user', code: 'entity_full', received: 'anna' },
+      problem: { path: '/user', code: 'entity_full', received: '"anna"' },
     })
     expect(liveRows(full)).toBe(logRowsMax)
     // Facts that retention drops make room.
