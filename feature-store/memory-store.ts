@@ -3,6 +3,7 @@
  * or everything on command, as a server that crashes does.
  */
 import assert from 'node:assert/strict'
+import { shapeText } from '../schemas/plan/state-shape.ts'
 import type { EntityRead, FeatureStore, LogWrite, TaskStore } from './store.ts'
 import { assertStep, fenceRejection, foreignState, identityOf, identityText, taskName } from './store-failures.ts'
 
@@ -43,6 +44,7 @@ interface Undo {
 interface TaskState {
   owner: string | null
   identity: string | null
+  shape: string | null
   position: string | null
   readonly logs: Map<string, StoredLog>
   /** Latest last. */
@@ -60,7 +62,7 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
     const name = taskName(entity, partition)
     let state = tasks.get(name)
     if (state === undefined) {
-      state = { owner: null, identity: null, position: null, logs: new Map(), undo: [], torn: [] }
+      state = { owner: null, identity: null, shape: null, position: null, logs: new Map(), undo: [], torn: [] }
       tasks.set(name, state)
     }
     return state
@@ -72,11 +74,12 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
       const expected = identityText(identity)
       const isEmpty = state.identity === null && state.position === null
       if (!rebuild && !isEmpty && state.identity !== expected) {
-        throw foreignState(taskName(entity, partition), expected, state.identity)
+        throw foreignState(taskName(entity, partition), identity, state)
       }
       state.owner = owner
       if (rebuild) clearState(state)
       state.identity = expected
+      state.shape = shapeText(identity.shape) ?? state.shape
       return openTask(() => stateOf(entity, partition), taskName(entity, partition), owner, tailStepsMax)
     },
     read: async (entity, partition, keys): Promise<EntityRead> => {
@@ -84,8 +87,8 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
       return { position: state.position, logs: keys.map((key) => copyOf(state.logs.get(key))) }
     },
     inspect: async (entity, partition) => {
-      const { owner, position, identity } = stateOf(entity, partition)
-      return { owner, position, identity: identity === null ? null : identityOf(identity) }
+      const { owner, position, identity, shape } = stateOf(entity, partition)
+      return { owner, position, identity: identity === null ? null : identityOf(identity, shape) }
     },
     ping: async () => undefined,
     close: async () => undefined,

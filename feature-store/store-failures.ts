@@ -4,6 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../schemas/kernel/errors.ts'
+import { storedShape } from '../schemas/plan/state-shape.ts'
+import { stateDifference } from './state-difference.ts'
 import { type StateIdentity, type Step, storeKeysMax } from './store.ts'
 
 /** `customer/3`: a task in messages. */
@@ -49,17 +51,18 @@ export function fenceRejection(
   return null
 }
 
-/** The identity as it is stored and compared. */
+/** The identity as it is stored and compared; the shape is stored beside it. */
 export function identityText({ clusterId, stateFingerprint, partitions }: StateIdentity): string {
   return JSON.stringify({ clusterId, stateFingerprint, partitions })
 }
 
 /** What `identityText` was made from. Throws `state_foreign` for any other text. */
-export function identityOf(text: string): StateIdentity {
+export function identityOf(text: string, shape: string | null): StateIdentity {
   try {
     const { clusterId, stateFingerprint, partitions } = JSON.parse(text) as Partial<StateIdentity>
     if (clusterId !== undefined && stateFingerprint !== undefined && partitions !== undefined) {
-      return { clusterId, stateFingerprint, partitions }
+      const found = storedShape(shape, stateFingerprint)
+      return { clusterId, stateFingerprint, partitions, ...(found === null ? {} : { shape: found }) }
     }
   } catch (cause) {
     throw unknownIdentity(text, cause)
@@ -75,11 +78,20 @@ function unknownIdentity(text: string, cause?: unknown): PipelineError {
   )
 }
 
-export function foreignState(task: string, expected: string, found: string | null): PipelineError {
+/** What is stored of a task's identity. */
+export interface StoredIdentity {
+  readonly identity: string | null
+  readonly shape: string | null
+}
+
+export function foreignState(task: string, expected: StateIdentity, found: StoredIdentity): PipelineError {
+  const difference = found.identity === null ? null : stateDifference(identityOf(found.identity, found.shape), expected)
+  const details = { task, expected: identityText(expected), found: found.identity, difference }
   return new PipelineError(
     'state_foreign',
-    `The stored state of task ${task} belongs to ${found ?? 'nobody known'}, expected ${expected}. ` +
+    `The stored state of task ${task} belongs to ${found.identity ?? 'nobody known'}, expected ${details.expected}` +
+      `${difference === null ? '' : `: ${difference}`}. ` +
       'Start with the definition and cluster it belongs to, with another namespace, or with --rebuild.',
-    { details: { task, expected, found } },
+    { details },
   )
 }

@@ -7,11 +7,15 @@
  * `redis_eviction`, `state_foreign`; a rejection by the fence is `fenced` (another owner) or `state_lost` (not the position expected).
  */
 
+import type { StateShape } from '../schemas/plan/plan.ts'
+
 /** What the stored state belongs to. Any difference is rejected with `state_foreign`, in a message with both values. */
 export interface StateIdentity {
   readonly clusterId: string
   readonly stateFingerprint: string
   readonly partitions: number
+  /** What the fingerprint is of, to say what differs; absent where the state was made by a version that did not store it. */
+  readonly shape?: StateShape
 }
 
 export interface LogWrite {

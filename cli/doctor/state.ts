@@ -2,6 +2,7 @@
  * What Redis holds of each task against what it should be: its identity, and its position compared with Kafka's committed offsets. So
  * that what would prevent a start is known in advance; no ownership is taken. Called by `doctor`.
  */
+import { stateDifference } from '../../feature-store/state-difference.ts'
 import type { StateIdentity, TaskInspection } from '../../feature-store/store.ts'
 import { decodePosition, isAhead, type TaskPosition } from '../../processors/position.ts'
 import { settleMs, settleTriesMax } from '../../processors/recovery/check-log.ts'
@@ -22,9 +23,9 @@ export function stateExaminations(subject: Subject): Examination[] {
         forEachStage(subject, 'state', async (stage, name) => {
           const partitions = (await taskInputs(subject, stage)).length
           const { clusterId } = await subject.kafka.needed()
-          const { stateFingerprint } = await subject.plan.needed()
+          const { stateFingerprint, stateShape: shape } = await subject.plan.needed()
           const found = await inspectTasks(subject, stage, partitions)
-          return identityCheck(name, found, { clusterId, stateFingerprint, partitions }, subject.definition)
+          return identityCheck(name, found, { clusterId, stateFingerprint, partitions, shape }, subject.definition)
         }),
     },
     {
@@ -51,7 +52,8 @@ export async function inspectStages(subject: Subject, topics: readonly TopicRepo
     const inputs = stageInputs(plan, stage).map(({ topic }) => topics.find((one) => one.topic === topic))
     const partitions = inputs.at(-1)?.partitions.found ?? 0
     const found = await inspectTasks(subject, stage, partitions)
-    const expected = { clusterId, stateFingerprint: plan.stateFingerprint, partitions }
+    const { stateFingerprint, stateShape: shape } = plan
+    const expected = { clusterId, stateFingerprint, partitions, shape }
     const held = found.filter(({ position }) => position !== null).length
     states.push({ entity: stage.entity.name, held, difference: differenceOf(found, expected) })
   }
@@ -62,11 +64,8 @@ function differenceOf(found: readonly TaskInspection[], expected: StateIdentity)
   for (const { identity } of found) {
     if (identity === null) continue
     if (identity === 'clearing') return 'a rebuild of it was started and not finished'
-    if (identity.clusterId !== expected.clusterId) return `it belongs to Kafka cluster ${identity.clusterId}`
-    if (identity.partitions !== expected.partitions)
-      return `it was made with ${identity.partitions} partitions, and the topics have ${expected.partitions}`
-    if (identity.stateFingerprint !== expected.stateFingerprint)
-      return 'streams, keys, the columns of its facts or their retention are others'
+    const difference = stateDifference(identity, expected)
+    if (difference !== null) return difference
   }
   return null
 }
@@ -112,8 +111,8 @@ export function identityCheck(
     if (identity.stateFingerprint !== expected.stateFingerprint) {
       return fail(
         name,
-        `it was made by a definition with another layout of state, ${identity.stateFingerprint}; this one has ` +
-          `${expected.stateFingerprint}.`,
+        `it was made by another definition (state ${identity.stateFingerprint}; this one has ` +
+          `${expected.stateFingerprint}): ${stateDifference(identity, expected)}.`,
         `Start with the definition it belongs to, or set MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
       )
     }

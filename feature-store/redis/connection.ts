@@ -13,8 +13,8 @@ const reconnectDelayMsMax = 1_000
 /** Answers that no further try and no other command changes: the user, the password or a right. */
 const withoutRight = /^(?:NOPERM|NOAUTH|WRONGPASS|DENIED)\b|ACL failure in script/
 
-/** What a script returns: a code and at most two values, null where there is none. */
-export type ScriptReply = readonly [code: string, first?: string | null, second?: string | null]
+/** What a script returns: a code and at most three values, null where there is none. */
+export type ScriptReply = readonly [code: string, first?: string | null, second?: string | null, third?: string | null]
 
 export interface RedisAddress {
   /** `redis://` or `rediss://`. */

@@ -11,6 +11,8 @@ export interface TaskKeys {
   readonly position: string
   /** What the state belongs to (`StateIdentity` as JSON). */
   readonly identity: string
+  /** What the fingerprint in the identity is of, to say in words what another definition has otherwise (`state-shape.ts`). */
+  readonly shape: string
   /** Glob pattern that every log of the task matches, and no other key. */
   readonly logPattern: string
   /** The log of one entity. */
@@ -32,6 +34,7 @@ export function taskKeys(namespace: string, pipeline: string, entity: string, pa
     owner: `${tag}:owner`,
     position: `${tag}:position`,
     identity: `${tag}:identity`,
+    shape: `${tag}:shape`,
     logPattern: `${logPrefix.replace(/[\\*?[\]]/g, '\\$&')}*`,
     log: (entityKey: string) => logPrefix + entityKey,
   })

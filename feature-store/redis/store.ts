@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { packageFolder } from '../../runtime/package-folder.ts'
 import { redisRights } from '../../runtime/rights.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { shapeText } from '../../schemas/plan/state-shape.ts'
 import { type EntityRead, type FeatureStore, type Step, storeKeysMax, type TaskStore } from '../store.ts'
 import { assertStep, fenceRejection, foreignState, identityOf, identityText, taskName } from '../store-failures.ts'
 import { connectRedis, type RedisAddress, type RedisConnection, type ScriptReply } from './connection.ts'
@@ -58,13 +59,13 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<Redi
       const keys = taskKeys(namespace, pipeline, entity, partition)
       const task = taskName(entity, partition)
       const expected = identityText(identity)
-      const [code, found, position] = await connection.script(
+      const [code, found, position, shape] = await connection.script(
         claimScript,
-        [keys.owner, keys.position, keys.identity],
-        [owner, expected, rebuild ? '1' : '0', ...neededCommands],
+        [keys.owner, keys.position, keys.identity, keys.shape],
+        [owner, expected, rebuild ? '1' : '0', shapeText(identity.shape) ?? '', ...neededCommands],
       )
       if (code === 'rights') throw missingRights(keys, found ?? '')
-      if (code === 'foreign') throw foreignState(task, expected, found ?? null)
+      if (code === 'foreign') throw foreignState(task, identity, { identity: found ?? null, shape: shape ?? null })
       const isOpen = code === 'claimed' && !rebuild
       if (!isOpen) await clearTask(connection, keys, task, owner, expected)
       return openTask(connection, keys, task, owner, isOpen ? (position ?? null) : null)
@@ -77,12 +78,12 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<Redi
     },
     inspect: async (entity, partition) => {
       const keys = taskKeys(namespace, pipeline, entity, partition)
-      const found = await connection.getAll([keys.owner, keys.position, keys.identity])
-      const [owner, position, identity] = found.map(textOf)
+      const found = await connection.getAll([keys.owner, keys.position, keys.identity, keys.shape])
+      const [owner, position, identity, shape] = found.map(textOf)
       return {
         owner: owner ?? null,
         position: position ?? null,
-        identity: identity === clearing ? clearing : identity == null ? null : identityOf(identity),
+        identity: identity === clearing ? clearing : identity == null ? null : identityOf(identity, shape ?? null),
       }
     },
     server: async () => parseServerInfo(await connection.info()),

@@ -58,7 +58,7 @@ function taskOptions(
     broker: broker.data,
     worker,
     store,
-    identity: { clusterId, stateFingerprint: plan.stateFingerprint, partitions },
+    identity: { clusterId, stateFingerprint: plan.stateFingerprint, partitions, shape: plan.stateShape },
     limits,
     clock,
     log,

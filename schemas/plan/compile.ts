@@ -38,6 +38,7 @@ import type {
   StreamPlan,
   TopicPlan,
 } from './plan.ts'
+import { shapeOfState } from './state-shape.ts'
 
 export interface CompileOptions {
   /** Prefix of every topic, group and key, so that several runs can share servers; none in production. */
@@ -101,6 +102,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
       features: Object.entries(pipeline.features).map(([name, feature]) => [name, shapeOf(feature as Input)]),
     }),
     stateFingerprint: fingerprintOf(stateShape),
+    stateShape,
     streams,
     scored,
     stages,
@@ -337,26 +339,6 @@ function shapeOf(input: Input): unknown {
   if (input.kind === 'field') return ['field', input.name]
   if (input.kind === 'aggregate') return ['aggregate', slotName(input), input.at?.name ?? null]
   return ['derived', input.inputs.map(shapeOf), probe(input)]
-}
-
-/** What stored rows mean: a change of any of this makes them unreadable or incomplete. */
-function shapeOfState(name: string, streams: readonly StreamPlan[], stages: readonly StagePlan[]): unknown {
-  return {
-    name,
-    streams: streams.map(({ name, idField, keyField, timeField, rekey }) => ({
-      name,
-      idField,
-      keyField,
-      timeField,
-      ...(rekey ? { rekey } : {}),
-    })),
-    stages: stages.map(({ entity }) => ({
-      name: entity.name,
-      keys: [...entity.keyFields],
-      layout: entity.layout,
-      retentionMs: entity.retentionMs,
-    })),
-  }
 }
 
 function planTopics(

@@ -106,6 +106,25 @@ export interface RepartitionPlan {
   readonly codec: RecordCodec<RepartitionRecord>
 }
 
+/** What stored rows mean: a change of any of this makes them unreadable or incomplete. */
+export interface StateShape {
+  readonly name: string
+  readonly streams: ReadonlyArray<{
+    readonly name: string
+    readonly idField: string
+    readonly keyField: string
+    readonly timeField: string
+    readonly rekey?: boolean
+  }>
+  readonly stages: ReadonlyArray<{
+    readonly name: string
+    /** Field with the entity's key, by stream index. */
+    readonly keys: ReadonlyArray<readonly [number, string]>
+    readonly layout: FactLayout
+    readonly retentionMs: number
+  }>
+}
+
 export interface FeaturePlan {
   readonly name: string
   /** Changes with what the feature means, and with nothing else (`feature-identity.ts`). */
@@ -165,6 +184,8 @@ export interface Plan {
   readonly fingerprint: string
   /** Changes with the layout of stored state only. */
   readonly stateFingerprint: string
+  /** What it is the fingerprint of. */
+  readonly stateShape: StateShape
   readonly streams: readonly StreamPlan[]
   readonly scored: StreamPlan
   readonly stages: readonly StagePlan[]

@@ -314,7 +314,9 @@ describe('stored state', () => {
     expect(checkOf({ ...expected, stateFingerprint: 'a' })).toEqual({
       name: 'state user',
       status: 'fail',
-      message: 'it was made by a definition with another layout of state, a; this one has b.',
+      message:
+        'it was made by another definition (state a; this one has b): ' +
+        'its streams, keys, the columns of its facts or their retention are others.',
       remedy: `Start with the definition it belongs to, or set MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
     })
     expect(checkOf('clearing')).toEqual({

@@ -2,6 +2,7 @@
  * What every feature store must do, on any backend: a suite that the memory store and the Redis store both run.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { stateDifference } from '../../feature-store/state-difference.ts'
 import {
   type FeatureStore,
   type LogWrite,
@@ -9,6 +10,8 @@ import {
   storeKeysMax,
   type TaskStore,
 } from '../../feature-store/store.ts'
+import { fingerprintOf } from '../../schemas/plan/fingerprint.ts'
+import type { StateShape } from '../../schemas/plan/plan.ts'
 
 /** A store under test and what a test does to it from outside. */
 export interface StoreUnderTest {
@@ -24,6 +27,16 @@ export interface StoreUnderTest {
 
 const identity: StateIdentity = { clusterId: 'kafka-1', stateFingerprint: 'f00d', partitions: 4 }
 const entity = 'customer'
+
+/** Of a definition that keeps the facts of one stream. */
+function shapeOf(retentionMs: number): StateShape {
+  const layout = { width: 2, knownColumn: null, sources: [{ stream: 0, atField: 'at', values: [] }] }
+  return {
+    name: 'shop',
+    streams: [{ name: 'orders', idField: 'id', keyField: 'customer', timeField: 'at' }],
+    stages: [{ name: entity, keys: [[0, 'customer']], layout, retentionMs }],
+  }
+}
 
 function append(key: string, text: string): LogWrite {
   return { key, kind: 'append', bytes: Buffer.from(text) }
@@ -289,11 +302,34 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
         await expect(subject.store.claim(entity, 0, 'owner-2', wanted)).rejects.toMatchObject({
           code: 'state_foreign',
           message:
-            `The stored state of task customer/0 belongs to ${JSON.stringify(identity)}, expected ${JSON.stringify(wanted)}. ` +
+            `The stored state of task customer/0 belongs to ${JSON.stringify(identity)}, expected ${JSON.stringify(wanted)}: ` +
+            `${stateDifference(identity, wanted)}. ` +
             'Start with the definition and cluster it belongs to, with another namespace, or with --rebuild.',
         })
       }
       expect(await textsOf(task, ['a'])).toEqual(['one'])
+    })
+
+    it('says what another definition has otherwise, of state whose last owner stored its shape', async () => {
+      const [hourly, daily] = [shapeOf(3_600_000), shapeOf(86_400_000)]
+      const of = (shape: StateShape) => ({ ...identity, stateFingerprint: fingerprintOf(shape), shape })
+      const { shape: _, ...withoutShape } = of(hourly)
+      const refusal = () => subject.store.claim(entity, 0, 'owner-9', of(daily)).catch((error: Error) => error.message)
+      const words = 'entity customer: retention was 1h, is 1d'
+      const former = await subject.store.claim(entity, 0, 'owner-1', withoutShape)
+      await former.apply({ from: null, to: 'p1', writes: [append('a', 'one')] })
+      expect(await refusal()).toContain(': its streams, keys, the columns of its facts or their retention are others. ')
+      expect((await subject.store.inspect(entity, 0)).identity).toEqual(withoutShape)
+      // The same state, taken over by a version that stores it.
+      expect((await subject.store.claim(entity, 0, 'owner-2', of(hourly))).position).toBe('p1')
+      expect(await refusal()).toContain(`: ${words}. Start with `)
+      expect((await subject.store.inspect(entity, 0)).identity).toEqual(of(hourly))
+      // A version that stores none leaves the shape of another state behind, which is not taken for its own.
+      const other = { ...identity, stateFingerprint: 'beef' }
+      await subject.store.claim(entity, 0, 'owner-3', other, { rebuild: true })
+      expect((await subject.store.inspect(entity, 0)).identity).toEqual(other)
+      await subject.store.claim(entity, 0, 'owner-4', of(hourly), { rebuild: true })
+      expect(await refusal()).toContain(`: ${words}. `)
     })
 
     it('rebuilds a task, its own only, and continues from nothing', async () => {

@@ -269,7 +269,9 @@ describe('a store', () => {
     const worker = runner.start({ plan: compile(clicksPipeline({ over: '20m' })) })
     await expect(worker.done).rejects.toMatchObject({
       code: 'state_foreign',
-      message: expect.stringContaining('with --rebuild.'),
+      message: expect.stringMatching(
+        /: entity user: retention was \w+, is \w+(?:; [^.]+)?\. Start with .* with --rebuild\.$/,
+      ),
     })
     expect(await runner.facts()).toEqual(before)
   })

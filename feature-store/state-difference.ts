@@ -1,0 +1,15 @@
+/** What stored state belongs to and should belong to in, the difference in words out. Called for `state_foreign`, `doctor` and `plan`. */
+import { stateChange } from '../schemas/plan/state-change.ts'
+import type { StateIdentity } from './store.ts'
+
+/** To follow "since"; null where there is none. */
+export function stateDifference(found: StateIdentity, expected: StateIdentity): string | null {
+  if (found.clusterId !== expected.clusterId)
+    return `it belongs to Kafka cluster ${found.clusterId}, and this one is ${expected.clusterId}`
+  if (found.partitions !== expected.partitions)
+    return `it was made with ${found.partitions} partitions, and the topics have ${expected.partitions}`
+  if (found.stateFingerprint === expected.stateFingerprint) return null
+  const change = found.shape && expected.shape ? stateChange(found.shape, expected.shape) : ''
+  // State of versions that stored no shape.
+  return change === '' ? 'its streams, keys, the columns of its facts or their retention are others' : change
+}
