@@ -16,6 +16,7 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
+import { createLeftOut, type LeftOut } from '../left-out.ts'
 import { loadPlan } from '../load-plan.ts'
 import { createEventReader } from '../sources/checked-event.ts'
 import { openSource } from '../sources/open-source.ts'
@@ -65,14 +66,18 @@ export async function backtestCommand(
     recordBytesOf: (model) => plan.models.codec.encode(recordOf(plan, model)).length,
     ...(options.lines === undefined ? {} : { lines: options.lines }),
   })
+  const leftOut = createLeftOut()
   try {
-    await replayInto(backtest, plan, source, { untilMs, protocol, signal, terminal, options })
+    await replayInto(backtest, plan, source, { untilMs, protocol, signal, terminal, options, leftOut })
     if (signal.aborted) return exitCodes.interrupted
     const result = backtest.finish()
     const seconds = (clock.elapsedMs() - beganMs) / 1_000
     print(result, plan, protocol, seconds, terminal)
-    await writeFigures(options.json, figures(result, protocol, seconds))
-    return exitCodes.done
+    const rejected = leftOut.total
+    if (rejected > 0) terminal.out(`${shown(rejected)} rejected events left out.`)
+    for (const line of leftOut.lines()) terminal.out(line)
+    await writeFigures(options.json, { ...figures(result, protocol, seconds), rejected, reasons: leftOut.counts() })
+    return rejected > (options.allowRejects ?? 0) ? exitCodes.rejected : exitCodes.done
   } finally {
     backtest.close()
   }
@@ -100,6 +105,8 @@ interface Replaying {
   readonly signal: AbortSignal
   readonly terminal: Terminal
   readonly options: BacktestCommandOptions
+  /** Rows that are no events, and events without features. */
+  readonly leftOut: LeftOut
 }
 
 /** Every event is folded as live; of one instant the scored events come before the labels, which may name them. */
@@ -107,10 +114,14 @@ async function replayInto(
   backtest: Backtest,
   plan: Plan,
   source: Source,
-  { untilMs, protocol, signal, terminal, options }: Replaying,
+  { untilMs, protocol, signal, terminal, options, leftOut }: Replaying,
 ): Promise<void> {
-  const replay = createReplay(plan, { partitions })
-  const read = createEventReader(plan, options)
+  const replay = createReplay(plan, {
+    partitions,
+    onRejected: ({ stream, id, time }, problem) =>
+      leftOut.add(plan.streams[stream]!.name, problem, `${id} of ${new Date(time).toISOString()}`),
+  })
+  const read = createEventReader(plan, options, leftOut.add)
   const [scored, labels] = [plan.scored, plan.streams[plan.label.stream]!]
   const keyField = plan.entityStages[0]?.entity.keyFields.get(scored.index) ?? scored.keyField
   let instantMs = Number.NEGATIVE_INFINITY

@@ -1,11 +1,12 @@
 /** `millrace backtest` over a file of six weeks: its table and figures, the same on every run, and what it rejects. */
 import { readFileSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { StreamEvent } from '../../testing/index.ts'
 import { createRandom } from '../../testing/random.ts'
-import { click, refund } from '../support/clicks.ts'
+import { click, clicksStartMs, refund } from '../support/clicks.ts'
 import { call, scratchFolder } from './call.ts'
 
 const definition = 'test/cli/fixtures/clicks-learner.ts'
@@ -23,6 +24,13 @@ function sixWeeks(days = 42, perDay = 60): StreamEvent[] {
     if (random.next() < amount / 20) events.push(refund(`c${n}`, user, seconds + 1_800, { clickedAt: seconds }))
   }
   return events.sort((a, b) => Number(a.values.at) - Number(b.values.at))
+}
+
+/** The six weeks with more events at the start of that day. */
+function sixWeeksAnd(day: number, more: readonly StreamEvent[]): StreamEvent[] {
+  const isBefore = ({ values }: StreamEvent) => Number(values.at) < clicksStartMs + day * daySeconds * 1_000
+  const events = sixWeeks()
+  return [...events.filter(isBefore), ...more, ...events.filter((event) => !isBefore(event))]
 }
 
 async function fileOf(events: readonly StreamEvent[]): Promise<string> {
@@ -79,6 +87,90 @@ describe('a small file', () => {
     expect(code).toBe(0)
     expect(out.slice(3, 5).map((line) => line.split(' ')[0])).toEqual(['split', 'arriving'])
     expect(out.join('\n')).not.toContain('retrained')
+  })
+})
+
+describe('rejected events', () => {
+  const more: StreamEvent[] = [
+    click('guarded', 'u1', 30 * daySeconds, { amount: 13 }),
+    { stream: 'clicks', values: { clickId: 'x', user: 'u', page: 'p', at: 'soon' } },
+  ]
+  const weekOf = ['--test-from', '2024-02-04', '--lines', 'split']
+
+  test('are left out and told as far as they are allowed, and the figures are those without them', async () => {
+    const [whole, clean] = [await fileOf(sixWeeksAnd(30, more)), await fileOf(sixWeeks())]
+    const [json, cleanJson] = ['a.json', 'b.json'].map((name) => join(tmpdir(), `${process.pid}-${name}`)) as [
+      string,
+      string,
+    ]
+    onTestFinished(() => Promise.all([json, cleanJson].map((file) => rm(file, { force: true }))).then(() => undefined))
+    const { code, out } = await run(whole, ...weekOf, '--allow-rejects', '2', '--json', json)
+    expect([code, out.slice(-5)]).toEqual([
+      0,
+      [
+        '2 rejected events left out.',
+        '  1 × clicks type',
+        expect.stringMatching(/^ {6}.*events\.jsonl, line \d+: \/at expected .*, received "soon"$/),
+        '  1 × clicks function_threw',
+        expect.stringMatching(/^ {6}guarded of 2024-01-31T00:00:00\.000Z: \/features\/guarded expected /),
+      ],
+    ])
+    expect((await run(clean, ...weekOf, '--json', cleanJson)).code).toBe(0)
+    const [found, expected] = [json, cleanJson].map((file) => JSON.parse(readFileSync(file, 'utf8')))
+    expect(found.reasons).toEqual({ 'clicks type': 1, 'clicks function_threw': 1 })
+    expect(withoutTimes({ ...found, rejected: 0, reasons: {} })).toEqual(withoutTimes(expected))
+  })
+
+  test('beyond what is allowed end with another code', async () => {
+    const source = await fileOf(sixWeeksAnd(31, [click('guarded', 'u1', 31 * daySeconds, { amount: 13 })]))
+    const { code, out } = await run(source, ...weekOf)
+    expect([code, out.slice(-3, -1)]).toEqual([3, ['1 rejected events left out.', '  1 × clicks function_threw']])
+  })
+})
+
+describe('a label that is unknown without a report', () => {
+  /** Every third order is reviewed after a minute, good where the total is large; 50 orders a day. */
+  async function orders(days: number): Promise<string> {
+    const lines = Array.from({ length: days * 50 }, (_, i) => {
+      const at = Date.UTC(2024, 0, 1) + Math.floor((i * 86_400_000) / 50)
+      const order = { stream: 'orders', orderId: `o${i}`, userId: `u${i % 700}`, total: i % 49, at }
+      const review = { stream: 'reviews', orderId: `o${i}`, isGood: i % 49 > 30, at: at + 60_000 }
+      return i % 3 === 0 ? [order, review] : [order]
+    })
+    const path = join(await scratchFolder(), 'orders.jsonl')
+    await writeFile(
+      path,
+      lines
+        .flat()
+        .map((line) => JSON.stringify(line))
+        .join('\n'),
+    )
+    return path
+  }
+
+  test('makes events without one neither trained on nor measured', async () => {
+    const json = join(await scratchFolder(), 'unknown.json')
+    const source = await orders(44)
+    const args = ['--source', source, '--test-from', '2024-02-04', '--json', json]
+    const { code, out } = await call(['backtest', 'test/integration/fixtures/reviews.ts', ...args])
+    expect([code, out[0]]).toEqual([
+      0,
+      expect.stringMatching(/^reviews, .*: \d+ of 350 events measured, \d+ of them positive\.$/),
+    ])
+    const figures = JSON.parse(readFileSync(json, 'utf8'))
+    expect(figures.testRows).toBe(350)
+    // Of the orders 1700 to 2049 those that three divides.
+    const reviewed = Array.from({ length: 350 }, (_, i) => 1_700 + i).filter((i) => i % 3 === 0)
+    for (const line of ['split', 'retrained']) {
+      const { wholeWeek, auc } = figures[line]
+      expect([wholeWeek.rows, wholeWeek.positives], line).toEqual([
+        reviewed.length,
+        reviewed.filter((i) => i % 49 > 30).length,
+      ])
+      // The total decides. Were the others negatives, two thirds of the week would be beside it.
+      expect(auc, line).toBeGreaterThan(0.95)
+    }
+    expect([figures.split.taughtRows, figures.retrained.taughtRows]).toEqual([117, 467])
   })
 })
 
