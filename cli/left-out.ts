@@ -1,4 +1,4 @@
-/** Why events were left out: each with its problem comes in, the counts and first examples go out. Called by `replay`, `backtest` and `recompute`. */
+/** Why events were left out: each with its problem in, counts and first examples out. Called by `replay`, `backtest` and `recompute`. */
 import type { Problem } from '../schemas/kernel/event.ts'
 import { problemText } from './sources/rejection-line.ts'
 import { shown } from './terminal.ts'
