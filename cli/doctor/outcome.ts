@@ -1,8 +1,8 @@
 /** The champion of the registry, the scores that it gives, and the readiness of a process; called by `doctor`. */
 
-import { type FittingPlan, misfitOf } from '../../online-model/models/fits.ts'
+import type { FittingPlan } from '../../online-model/models/fits.ts'
 import { createRegistryFollower, misfitSentence } from '../../online-model/registry/follower.ts'
-import { champion, type RegistryState } from '../../online-model/registry/registry.ts'
+import { champion, championFor, type RegistryState } from '../../online-model/registry/registry.ts'
 import type { DegradedResponse, NotReadyResponse } from '../../runtime/http/health-routes.ts'
 import type { ReadyResponse } from '../run/task-readiness.ts'
 import { type Check, type Examination, fail, NotChecked, ok, warn } from './check.ts'
@@ -66,8 +66,8 @@ export function registryCheck(state: RegistryState, plan: FittingPlan, definitio
   const version = champion(state)
   if (version === null) return warn('registry', 'there is no champion: predictions carry no score.', train)
   const { version: name, fingerprint, createdAtMs } = version
-  const why = misfitOf(version, plan)
-  if (why !== null) return warn('registry', `${misfitSentence(name, why)}.`, train)
+  const misfit = misfitSentence(version, plan, championFor(state, plan))
+  if (misfit !== null) return warn('registry', `${misfit}.`, train)
   const of = fingerprint === plan.fingerprint ? 'this definition' : 'an earlier definition, whose features it has'
   const made = new Date(createdAtMs).toISOString()
   return ok('registry', `champion is ${name} of ${made}, trained on ${of}; ${state.versions.size} versions.`)

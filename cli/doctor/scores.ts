@@ -2,8 +2,8 @@
  * Whether predictions carry scores: the tail of the predictions and the registry come in, a check goes out. Needs no running process.
  * Called by the examinations of the outcome.
  */
-import { type FittingPlan, isFor } from '../../online-model/models/fits.ts'
-import { champion, championAlias, type RegistryState } from '../../online-model/registry/registry.ts'
+import type { FittingPlan } from '../../online-model/models/fits.ts'
+import { championAlias, championFor, type RegistryState } from '../../online-model/registry/registry.ts'
 import { readSpans } from '../../runtime/read-log.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { shown } from '../terminal.ts'
@@ -67,8 +67,8 @@ export function scoresCheck(
 ): Check {
   const name = 'scores'
   if (predictions.length === 0 || sinceMs === null) return ok(name, 'this definition has published no prediction yet.')
-  const version = champion(state)
-  if (version === null || !isFor(version, seen.plan)) {
+  const version = championFor(state, seen.plan)
+  if (version === null) {
     const days = Math.floor((seen.nowMs - sinceMs) / 86_400_000)
     const message = 'there is no champion that fits this definition, so none of its predictions is scored'
     if (seen.nowMs - sinceMs <= unscoredMaxMs) return ok(name, `${message} yet.`)

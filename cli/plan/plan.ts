@@ -4,7 +4,7 @@
  */
 import { misfitOf } from '../../online-model/models/fits.ts'
 import { createRegistryReader } from '../../online-model/registry/reader.ts'
-import { champion } from '../../online-model/registry/registry.ts'
+import { champion, championFor } from '../../online-model/registry/registry.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
@@ -41,7 +41,7 @@ export async function planCommand(
     const states = await inspectStages(subject, topics)
     const lines = [
       featureLine(features, versions.newest),
-      championLine(versions.champion, plan, definition),
+      championLine(versions, plan, definition),
       ...states.map((state) => stateLine(state, definition)),
       topicLine(topics),
     ]
@@ -52,6 +52,7 @@ export async function planCommand(
       champion: versions.champion && {
         version: versions.champion.version,
         misfit: misfitOf(versions.champion, plan),
+        scoring: versions.scoring?.version ?? null,
       },
       state: states,
       create: missing(topics),
@@ -64,20 +65,23 @@ export async function planCommand(
 
 interface Versions {
   readonly champion: ModelVersion | null
+  /** What would score: the champion, or the one before it that fits. */
+  readonly scoring: ModelVersion | null
   /** The newest that records its features: what there is to compare with. */
   readonly newest: ModelVersion | null
 }
 
 async function versionsOf(subject: Subject, plan: Plan, topics: readonly TopicReport[]): Promise<Versions> {
   const { topic, codec } = plan.models
-  if (!topics.some((one) => one.topic === topic && one.exists)) return { champion: null, newest: null }
+  if (!topics.some((one) => one.topic === topic && one.exists)) return { champion: null, scoring: null, newest: null }
   const { broker } = await subject.kafka.open()
   const reader = createRegistryReader({ broker: broker.data, codec, topic, changed: () => undefined })
   try {
     await reader.loadToEnd()
     const state = reader.state()
     const recording = [...state.versions.values()].filter(({ identities = {} }) => Object.keys(identities).length > 0)
-    return { champion: champion(state), newest: recording.at(-1) ?? null }
+    const scoring = championFor(state, plan)
+    return { champion: champion(state), scoring, newest: recording.at(-1) ?? null }
   } finally {
     await reader.close()
   }
@@ -98,11 +102,12 @@ function featureLine(changes: FeatureChanges | null, against: ModelVersion | nul
   return `features: ${parts.join(', ')}, against ${against.version} of definition ${against.fingerprint}.`
 }
 
-function championLine(version: ModelVersion | null, plan: Plan, definition: string): string {
+function championLine({ champion: version, scoring }: Versions, plan: Plan, definition: string): string {
   if (version === null) return 'champion: none; predictions carry no score.'
   const why = misfitOf(version, plan)
-  return why === null
-    ? `champion: ${version.version} scores on.`
+  if (why === null) return `champion: ${version.version} scores on.`
+  return scoring !== null
+    ? `champion: ${version.version} does not fit: ${why}. ${scoring.version}, which was the champion before, fits and would score.`
     : `champion: ${version.version} does not fit: ${why}. Predictions carry no score until millrace train ${definition} has made ` +
         'another; docs/evolving.md says how to train it before the switch.'
 }

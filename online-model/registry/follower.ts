@@ -5,10 +5,10 @@
 import type { BrokerData } from '../../runtime/broker.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
-import { misfitOf } from '../models/fits.ts'
+import { type FittingPlan, misfitOf } from '../models/fits.ts'
 import { createScorer, type Scorer } from '../models/scorer.ts'
 import { createRegistryReader, type RegistryReader } from './reader.ts'
-import { challengers, champion, type RegistryState } from './registry.ts'
+import { challengers, champion, championFor, type RegistryState } from './registry.ts'
 
 export interface RegistryFollowerOptions {
   readonly broker: BrokerData
@@ -29,11 +29,11 @@ export interface ChampionScorer extends Scorer {
 /** `loadToEnd` also rejects with `state_foreign` where a champion's weights contradict the definition that it names. */
 export interface RegistryFollower extends RegistryReader {
   /**
-   * The champion's scorer; null while there is no champion made for this definition. Synchronous: read at a batch
-   * boundary.
+   * The scorer of the champion, or of the one before it that fits this definition (`championFor`); null while there is none. Synchronous:
+   * read at a batch boundary.
    */
   current(): ChampionScorer | null
-  /** What is to be done where there is a champion that cannot score here, in one sentence; null otherwise. */
+  /** Where there is a champion that cannot score here: what scores instead, or what is to be done, in one sentence; null otherwise. */
   misfit(): string | null
 }
 
@@ -42,7 +42,7 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
   const { broker, plan, topic, printLine, reasonsMax = 3 } = options
   let current: ChampionScorer | null = null
   let misfit: string | null = null
-  let championVersion: string | null = null
+  let inUse = ''
   let challengerVersions = ''
   /** Of the versions in use: null is one that cannot score here. */
   let scorers = new Map<string, Scorer | null>()
@@ -50,26 +50,27 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
   const take = (state: RegistryState): void => {
     const version = champion(state)
     if (version === null) return
-    const others = challengers(state)
+    const serving = championFor(state, plan)
+    const others = challengers(state).filter((other) => other.version !== serving?.version)
     const names = others.map((other) => other.version).join(', ')
-    if (version.version === championVersion && names === challengerVersions) return
+    const used = `${version.version} ${serving?.version}`
+    if (used === inUse && names === challengerVersions) return
     const former = scorers
     scorers = new Map()
-    const why = misfitOf(version, plan)
-    const scorer = why === null ? (former.get(version.version) ?? createScorer(version, plan, reasonsMax)) : null
-    scorers.set(version.version, scorer)
+    const scorer = serving && (former.get(serving.version) ?? createScorer(serving, plan, reasonsMax))
+    if (serving !== null) scorers.set(serving.version, scorer)
     for (const other of others) {
       const known = former.get(other.version)
       scorers.set(other.version, known === undefined ? shadowOf(other) : known)
     }
     current = scorer && { ...scorer, shadows: others.flatMap((other) => scorers.get(other.version) ?? []) }
-    if (version.version !== championVersion) {
-      misfit = why && misfitSentence(version.version, why)
+    if (used !== inUse) {
+      misfit = misfitSentence(version, plan, serving)
       printLine(misfit ?? `champion is ${version.version}`, misfit === null ? 'info' : 'warn')
     }
     if (names !== challengerVersions)
       printLine(names === '' ? 'there is no challenger any more' : `challengers are ${names}`, 'info')
-    championVersion = version.version
+    inUse = used
     challengerVersions = names
   }
 
@@ -92,10 +93,17 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
   return { ...reader, current: () => current, misfit: () => misfit }
 }
 
-/** Also of `doctor`. */
-export function misfitSentence(version: string, why: string): string {
-  return (
-    `champion ${version} does not fit this definition: ${why}. Predictions carry no score until a model is trained on it ` +
-    '(docs/evolving.md: how to train it before the switch)'
-  )
+/** `serving`: what scores (`championFor`). Null where that is the champion. */
+export function misfitSentence(
+  { version, ...fitted }: ModelVersion,
+  plan: FittingPlan,
+  serving: Pick<ModelVersion, 'version'> | null,
+): string | null {
+  const why = misfitOf(fitted, plan)
+  if (why === null) return null
+  const sentence = `champion ${version} does not fit this definition: ${why}.`
+  return serving === null
+    ? `${sentence} Predictions carry no score until a model is trained on it (docs/evolving.md: how to train it before the switch)`
+    : `${sentence} ${serving.version}, which was the champion before, scores until a process of the other definition takes over, or another ` +
+        'model is promoted (docs/evolving.md)'
 }

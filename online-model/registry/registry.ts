@@ -1,5 +1,7 @@
 /** Records of the registry topic in, the state of the registry out: a pure fold, called by the registry reader. */
+
 import type { AliasChange, ModelVersion, RegistryRecord, VersionNote } from '../../schemas/wire/records.ts'
+import { type FittingPlan, isFor } from '../models/fits.ts'
 
 /** The alias that scores. */
 export const championAlias = 'champion'
@@ -108,6 +110,16 @@ export function isAccepted(
 export function champion(state: RegistryState): ModelVersion | null {
   const version = state.aliases.get(championAlias)
   return version === undefined ? null : (state.versions.get(version) ?? null)
+}
+
+/**
+ * The version that scores the events of one definition: the champion, or, where that does not fit, the champion before it that does. So a
+ * version can be promoted for a definition whose processes are not there yet: until then those of the former one score on.
+ */
+export function championFor(state: RegistryState, plan: FittingPlan): ModelVersion | null {
+  const version = champion(state)
+  const fits = (one: ModelVersion) => isFor(one, plan)
+  return version === null || fits(version) ? version : rollbackTarget(state, fits)
 }
 
 /** The versions that score in shadow, in the order of their aliases; the champion is none of them, even if an alias names it. */

@@ -6,8 +6,8 @@ import type { Log } from '../../runtime/log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import type { GateDecision } from '../evaluation/gates.ts'
-import { type FittingPlan, isFor } from '../models/fits.ts'
-import { challengers, champion, championAlias, type RegistryState } from '../registry/registry.ts'
+import type { FittingPlan } from '../models/fits.ts'
+import { challengers, champion, championAlias, championFor, type RegistryState } from '../registry/registry.ts'
 import type { RegistryWriter, VersionDraft } from '../registry/writer.ts'
 import type { TrainerMetrics } from './metrics.ts'
 
@@ -35,7 +35,7 @@ export async function submitCandidate(
   const before = await registry.refresh()
   const known = published(before, draft)
   if (known && isDecided(before, known.version)) return null
-  const against = championOf(before, parts.plan)
+  const against = championFor(before, parts.plan)
   const candidate = known ?? (await publishIfItFits(parts, draft))
   let outcome: CandidateOutcome = 'rejected'
   if (candidate !== null) {
@@ -83,12 +83,6 @@ async function challenge({ registry, log }: CandidateParts, version: string, { o
   const instead = former ? { instead: former.version } : {}
   const outcome = await registry.challenge(version, { by, reason: `the newest of the ${origin} ones`, ...instead })
   if (!outcome.accepted) log.info({ version }, `${version} does not score in shadow: ${outcome.why}`)
-}
-
-/** A champion that does not fit scores nothing, so that there is nothing to compare with. */
-export function championOf(state: RegistryState, plan: FittingPlan): ModelVersion | null {
-  const version = champion(state)
-  return version !== null && isFor(version, plan) ? version : null
 }
 
 /** The same rows and seed give the same weights, by which a candidate that was published before is recognised. */

@@ -4,7 +4,7 @@
  */
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import { isFor } from '../models/fits.ts'
-import { championOf } from './candidates.ts'
+import { champion } from '../registry/registry.ts'
 import { evaluateChampion } from './evaluate-candidate.ts'
 import { evaluateServed } from './served-evaluation.ts'
 import type { TrainerState } from './state.ts'
@@ -27,15 +27,16 @@ export async function evaluateIfDue(state: TrainerState): Promise<void> {
 
 async function rollBackIfWorse(state: TrainerState): Promise<void> {
   const { plan, registry, metrics, log, evaluation } = state
-  const champion = championOf(registry.state(), plan)
-  if (champion === null || evaluation === null) return
-  const { rollBack, reasons } = evaluateChampion(state, evaluation.rows, champion)
+  const current = champion(registry.state())
+  const fits = (version: ModelVersion) => isFor(version, plan)
+  // One of another definition is measured by the trainer of that.
+  if (current === null || !fits(current) || evaluation === null) return
+  const { rollBack, reasons } = evaluateChampion(state, evaluation.rows, current)
   if (!rollBack) return
   const reason = reasons.join(' ')
-  const fits = (version: ModelVersion) => isFor(version, plan)
-  const outcome = await registry.rollback({ by: 'trainer', reason, from: champion.version, fits })
+  const { version } = current
+  const outcome = await registry.rollback({ by: 'trainer', reason, from: version, fits })
   metrics.rolledBack(outcome.accepted)
-  const { version } = champion
   log.warn({ version }, outcome.accepted ? `${version} is rolled back: ${reason}` : outcome.why)
 }
 

@@ -5,8 +5,9 @@
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { identitiesOf } from '../../schemas/plan/feature-identity.ts'
+import { championFor } from '../registry/registry.ts'
 import type { VersionDraft } from '../registry/writer.ts'
-import { championOf, submitCandidate } from './candidates.ts'
+import { submitCandidate } from './candidates.ts'
 import { evaluateTrained } from './evaluate-candidate.ts'
 import { retrainRows } from './retraining-rows.ts'
 import { type Matured, retrainDue, retrained } from './schedule.ts'
@@ -80,7 +81,7 @@ async function submitTrained(state: TrainerState, { fitted, rows, trainedOn }: T
     seed,
     model: fitted.weights,
     origin: 'retrain',
-    parent: championOf(registry.state(), plan)?.version ?? null,
+    parent: championFor(registry.state(), plan)?.version ?? null,
     metrics: { rows: rows.training.rowCount, positives: rows.positives },
     trainedOn,
   }

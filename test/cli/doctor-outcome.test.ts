@@ -64,7 +64,7 @@ describe('scores', () => {
       identities: { amount: identity },
       model: { kind: 'logistic', features: ['amount'] },
     } as unknown as ModelVersion
-    const change = { alias: 'champion', version: 'v1', changedAtMs: nowMs - 3_600_000 } as AliasChange
+    const change = { alias: 'champion', version: 'v1', previous: null, changedAtMs: nowMs - 3_600_000 } as AliasChange
     return {
       ...emptyRegistry(),
       versions: new Map([['v1', version]]),

@@ -37,6 +37,9 @@ const server: RedisServer = {
   clockMs: startMs,
 }
 
+/** Of the process and the audit that it asks: one may well run on this machine, at the ports of the defaults. */
+const unusedPorts = { MILLRACE_HTTP_PORT: '64998', MILLRACE_AUDIT_PORT: '64999' }
+
 interface Options {
   readonly env?: Readonly<Record<string, string>>
   readonly openBroker?: () => Broker
@@ -69,7 +72,7 @@ async function examine({ runner, broker }: { runner: PipelineRunner; broker: Bro
     definition,
     { ...(options.url === undefined ? {} : { url: options.url }), ...(options.json ? { json: options.json } : {}) },
     {
-      env: { KAFKA_BROKERS: 'kafka:9092', REDIS_URL: 'redis://cache:6379', ...options.env },
+      env: { KAFKA_BROKERS: 'kafka:9092', REDIS_URL: 'redis://cache:6379', ...unusedPorts, ...options.env },
       terminal: { out: (line) => void out.push(line), err: (line) => void out.push(line) },
       clock: { ...runner.clock, elapsedMs: () => 0 },
       openBroker: options.openBroker ?? (() => broker),

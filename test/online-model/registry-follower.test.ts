@@ -139,20 +139,46 @@ describe('registry follower', () => {
 
   test('a champion of another definition does not score, which is reported', async () => {
     const fake = createLogFake({ [topic]: 1 })
-    await promote(fake, version('v1', 0), null)
-    await promote(fake, version('v2', 0, 'other'), 'v1')
+    await promote(fake, version('v1', 0, 'other'), null)
     const lines: string[] = []
     const registry = follower(fake, (line) => lines.push(line))
     await registry.loadToEnd()
     expect(registry.current()).toBeNull()
-    expect(registry.state().aliases.get('champion')).toBe('v2')
-    expect(lines).toEqual([
-      'champion v2 does not fit this definition: it was trained on definition other, this one is print. Predictions carry no ' +
-        'score until a model is trained on it (docs/evolving.md: how to train it before the switch)',
-    ])
-    await promote(fake, version('v3', 0), 'v2')
+    expect(registry.state().aliases.get('champion')).toBe('v1')
+    const sentence =
+      'champion v1 does not fit this definition: it was trained on definition other, this one is print. Predictions carry no ' +
+      'score until a model is trained on it (docs/evolving.md: how to train it before the switch)'
+    expect(lines).toEqual([sentence])
+    expect(registry.misfit()).toBe(sentence)
+    await promote(fake, version('v2', 0), 'v1')
     await registry.loadToEnd()
-    expect(registry.current()?.version).toBe('v3')
+    expect(registry.current()?.version).toBe('v2')
+    expect(registry.misfit()).toBeNull()
+    await registry.close()
+  })
+
+  test('a model promoted for another definition before its processes are there leaves the events of this one scored', async () => {
+    const fake = createLogFake({ [topic]: 1 })
+    await promote(fake, version('v1', 1), null)
+    await promote(fake, version('v2', 2), 'v1')
+    const lines: string[] = []
+    const registry = follower(fake, (line) => lines.push(line))
+    await registry.loadToEnd()
+    await promote(fake, version('v3', 3, 'other'), 'v2')
+    await registry.loadToEnd()
+    expect(registry.current()).toMatchObject({ version: 'v2', shadows: [] })
+    const sentence =
+      'champion v3 does not fit this definition: it was trained on definition other, this one is print. v2, which was the champion ' +
+      'before, scores until a process of the other definition takes over, or another model is promoted (docs/evolving.md)'
+    expect(lines).toEqual(['champion is v2', sentence])
+    expect(registry.misfit()).toBe(sentence)
+    await promote(fake, version('v4', 4, 'other'), 'v3')
+    await registry.loadToEnd()
+    expect(registry.current()?.version).toBe('v2')
+    await promote(fake, version('v5', 5), 'v4')
+    await registry.loadToEnd()
+    expect(registry.current()?.version).toBe('v5')
+    expect(registry.misfit()).toBeNull()
     await registry.close()
   })
 
