@@ -172,6 +172,7 @@ async function runGeneration(
       tasks: tasks.map(({ task }) => task),
       frontiersByStage,
       partitionsOf,
+      heldMax: options.limits.heldMax,
     })
     state.isRebuild = false
     log.info({ tasks: membership.tasks.length, generation: membership.generation }, 'tasks opened')

@@ -11,7 +11,7 @@ import type { TaskBatch } from './task-contract.ts'
 export interface OrderParts {
   readonly tasks: readonly OpenTask[]
   readonly exchanges: readonly ProgressExchange[]
-  readonly limits: Pick<LoopLimits, 'batchEventsMax' | 'heldMax' | 'positionEveryMs'>
+  readonly limits: Pick<LoopLimits, 'batchEventsMax' | 'positionEveryMs'>
 }
 
 /** One batch of each task that has something to do. `answered`: number of the fetch that was answered last. */
@@ -20,8 +20,7 @@ export function order({ tasks, exchanges, limits }: OrderParts, answeredRound: n
   const batches: ActiveBatch[] = []
   for (const open of tasks) {
     const { task } = open
-    const maxTime =
-      exchanges.find(({ stage }) => stage === task.stage)?.maxReleaseTime(task, limits.heldMax / 2) ?? null
+    const maxTime = exchanges.find(({ stage }) => stage === task.stage)?.maxReleaseTime(task) ?? null
     const batch = task.take(nowMs, {
       eventsMax: limits.batchEventsMax,
       keysMax: storeKeysMax,

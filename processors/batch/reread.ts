@@ -47,6 +47,8 @@ export function acceptReread(state: TaskState, fetched: FetchedPartition, round:
   input.from = 0
   range.from = Math.min(fetched.next, range.to)
   state.readAtMs = nowMs
+  // What was dropped comes before all that it waits for.
+  state.nearerAtMs = nowMs
   if (range.from === range.to) {
     input.refill = null
     setBarrier(state)

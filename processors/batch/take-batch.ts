@@ -48,6 +48,8 @@ function releaseEvents(state: TaskState, nowMs: number, bounds: TakeBounds): Sta
     alignment.release(release)
     event.isTaken = true
     event.isLate = isLate
+    // What is sent moves the frontier; what is folded last in the pipeline has only this to show.
+    if (!isLate) state.nearerAtMs = nowMs
     events.push(event)
   }
   const next = alignment.peek({ nowMs })

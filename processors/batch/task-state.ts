@@ -26,7 +26,7 @@ export interface TaskState {
   isRestoring: boolean
   /** When records were last read, ms. */
   readAtMs: number
-  /** When the task last came nearer to the end of a restore, or to what it is catching up to, ms. */
+  /** When the task last released an event, or read what brings it nearer to the end of a restore or to what it is catching up to, ms. */
   nearerAtMs: number
   /** Events that were dropped since too many were held, and are read again. */
   overflowed: number

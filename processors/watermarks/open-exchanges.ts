@@ -29,10 +29,12 @@ export interface OpenExchangesOptions {
   readonly tasks: ReadonlyArray<WritingTask & ReadingTask>
   readonly frontiersByStage: ReadonlyMap<StagePlan, SourceFrontiers>
   readonly partitionsOf: PartitionsOf
+  /** What a task may hold. */
+  readonly heldMax: number
 }
 
 export async function openExchanges(options: OpenExchangesOptions): Promise<ProgressExchange[]> {
-  const { plan, broker, frontiersByStage, partitionsOf } = options
+  const { plan, broker, frontiersByStage, partitionsOf, heldMax } = options
   const exchanges: ProgressExchange[] = []
   for (const [readingStage, sourceFrontiers] of frontiersByStage) {
     const stage = plan.stages[readingStage.index - 1]!
@@ -42,7 +44,8 @@ export async function openExchanges(options: OpenExchangesOptions): Promise<Prog
     const repartition = stage.repartitionOut!
     const progressConsumer = readers.length === 0 ? await consumeProgress(broker, repartition, sourceFrontiers) : null
     const partitions = partitionsOf(repartition.topic)
-    exchanges.push(createProgressExchange({ stage, tasks, readers, partitions, sourceFrontiers, progressConsumer }))
+    const parts = { stage, tasks, readers, partitions, sourceFrontiers, progressConsumer }
+    exchanges.push(createProgressExchange({ ...parts, readersHeldMax: heldMax / 2 }))
   }
   return exchanges
 }

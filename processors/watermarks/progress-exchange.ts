@@ -34,6 +34,8 @@ export interface ProgressExchangeOptions {
   /** Partitions of the topic. */
   readonly partitions: number
   readonly sourceFrontiers: SourceFrontiers
+  /** Readers that hold more slow down the tasks that are ahead of them. */
+  readonly readersHeldMax: number
   /** Where there are tasks, but no readers. */
   readonly progressConsumer: ProgressConsumer | null
 }
@@ -56,10 +58,10 @@ export interface ProgressExchange {
   isReportPending(): boolean
   report(update: ProgressUpdate, context: BatchContext): OutRecord[]
   /**
-   * Event time beyond which the task does not release events for now, because readers hold more than `heldMax` events while they wait for
-   * a slower source; infinity for a task that may itself be that source and must continue. Null: readers hold few events.
+   * Event time beyond which the task does not release events for now, because readers hold more than `readersHeldMax` events while they
+   * wait for a slower source; infinity for a task that may itself be that source and must continue. Null: readers hold few events.
    */
-  maxReleaseTime(task: Pick<WritingTask, 'frontier'>, heldMax: number): number | null
+  maxReleaseTime(task: Pick<WritingTask, 'frontier'>): number | null
 }
 
 interface ExchangeState extends ProgressExchangeOptions {
@@ -89,7 +91,7 @@ export function createProgressExchange(options: ProgressExchangeOptions): Progre
       return tasks.some((task) => isReportPending(reporterOf(state, task), task, observed))
     },
     report: (update, context) => reportUpdate(state, update, context),
-    maxReleaseTime: (task, heldMax) => maxReleaseTime(state, task, heldMax),
+    maxReleaseTime: (task) => maxReleaseTime(state, task),
   }
 }
 
@@ -153,22 +155,32 @@ function caughtUpRecords(
   })
 }
 
-function maxReleaseTime(
-  { readers }: ExchangeState,
-  task: Pick<WritingTask, 'frontier'>,
-  heldMax: number,
-): number | null {
-  const full = readers.filter((reader) => reader.held > heldMax)
+function fullReaders({ readers, readersHeldMax }: ExchangeState): readonly ReadingTask[] {
+  return readers.filter(({ held }) => held > readersHeldMax)
+}
+
+function maxReleaseTime(state: ExchangeState, task: Pick<WritingTask, 'frontier'>): number | null {
+  const full = fullReaders(state)
   if (full.length === 0) return null
   const time = Math.min(...full.map((reader) => reader.topTime()))
   return task.frontier.time > time ? time : Number.POSITIVE_INFINITY
 }
 
-/** A task that is held back until another of its stage has read as far (`order.ts`) comes nearer with that one. */
-function progressAtMs({ tasks }: ExchangeState, task: WritingTask, nowMs: number): number {
-  const slowest = tasks.reduce((least, other) => (other.readTime() < least.readTime() ? other : least))
-  const isHeldBack = Number.isFinite(task.topTime()) && task.topTime() > slowest.readTime()
-  return Math.max(task.progressAtMs(nowMs), isHeldBack ? slowest.progressAtMs(nowMs) : Number.NEGATIVE_INFINITY)
+/**
+ * A task that is held back (`order.ts`) comes nearer with those that it is held back for: another of its stage that has not read as far, or
+ * readers that hold too much.
+ */
+function progressAtMs(state: ExchangeState, task: WritingTask, nowMs: number): number {
+  const topTime = task.topTime()
+  const slowest = state.tasks.reduce((least, other) => (other.readTime() < least.readTime() ? other : least))
+  const isHeldBack = Number.isFinite(topTime) && topTime > slowest.readTime()
+  const maxTime = maxReleaseTime(state, task)
+  const waitsForReaders = maxTime !== null && Number.isFinite(topTime) && topTime > maxTime
+  return Math.max(
+    task.progressAtMs(nowMs),
+    isHeldBack ? slowest.progressAtMs(nowMs) : Number.NEGATIVE_INFINITY,
+    ...(waitsForReaders ? fullReaders(state).map((reader) => reader.progressAtMs(nowMs)) : []),
+  )
 }
 
 /**

@@ -48,4 +48,6 @@ export interface ReadingTask extends RawReader {
   /** Events that wait, with those that were dropped and are read again. */
   readonly held: number
   topTime(): number
+  /** See `ReportingTask`. */
+  progressAtMs(nowMs: number): number
 }

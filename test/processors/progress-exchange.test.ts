@@ -45,11 +45,12 @@ function reader(partition: number, rest: Partial<ReadingTask> = {}): ReadingTask
     held: 0,
     topRaw: () => null,
     topTime: () => 70,
+    progressAtMs: () => Number.NEGATIVE_INFINITY,
     ...rest,
   }
 }
 
-function exchangeOf(tasks: readonly WritingTask[], readers: readonly ReadingTask[] = []) {
+function exchangeOf(tasks: readonly WritingTask[], readers: readonly ReadingTask[] = [], readersHeldMax = 100) {
   // Two tasks write to the topic, and each of the two that read it has one raw input.
   const sourceFrontiers = createSourceFrontiers(2, 2)
   const partitions = 2
@@ -59,6 +60,7 @@ function exchangeOf(tasks: readonly WritingTask[], readers: readonly ReadingTask
     readers,
     partitions,
     sourceFrontiers,
+    readersHeldMax,
     progressConsumer: null,
   })
   return { exchange, sourceFrontiers }
@@ -227,10 +229,25 @@ describe('tasks that read the topic', () => {
   })
 
   test('limit tasks that are ahead while they hold too many events, and never the one that they wait for', () => {
-    const { exchange } = exchangeOf([], [reader(0, { held: 101 }), reader(1, { held: 101, topTime: () => 65 })])
-    expect(exchange.maxReleaseTime({ frontier: at(66) }, 100)).toBe(65)
-    expect(exchange.maxReleaseTime({ frontier: at(65) }, 100)).toBe(Number.POSITIVE_INFINITY)
-    expect(exchange.maxReleaseTime({ frontier: at(66) }, 101)).toBeNull()
+    const full = [reader(0, { held: 101 }), reader(1, { held: 101, topTime: () => 65 })]
+    const { exchange } = exchangeOf([], full)
+    expect(exchange.maxReleaseTime({ frontier: at(66) })).toBe(65)
+    expect(exchange.maxReleaseTime({ frontier: at(65) })).toBe(Number.POSITIVE_INFINITY)
+    expect(exchangeOf([], full, 101).exchange.maxReleaseTime({ frontier: at(66) })).toBeNull()
+  })
+
+  test('that hold too many events and come nearer say so for the tasks that they slow down', () => {
+    const advancing = (task: Partial<WritingTask>, held: number) => {
+      const full = reader(0, { held, progressAtMs: () => 1_900 })
+      const { exchange } = exchangeOf([writer(0, { isAtEnd: () => false, frontier: at(80), ...task })], [full])
+      sent(exchange)
+      return sent(exchange, { ...context, nowMs: 2_000 })?.sources[0]?.advancing ?? false
+    }
+    expect(advancing({ topTime: () => 85 }, 101)).toBe(true)
+    // Nothing is held back: it holds nothing, or readers have room, or it is the one that they wait for.
+    expect(advancing({}, 101)).toBe(false)
+    expect(advancing({ topTime: () => 85 }, 100)).toBe(false)
+    expect(advancing({ topTime: () => 85, frontier: at(60) }, 101)).toBe(false)
   })
 })
 

@@ -49,6 +49,7 @@ function exchangeOf() {
     readers: [],
     partitions: 1,
     sourceFrontiers: createSourceFrontiers(1, 0),
+    readersHeldMax: 100,
     progressConsumer: null,
   })
 }
