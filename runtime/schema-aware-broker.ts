@@ -39,7 +39,7 @@ interface SchemaState {
 
 export function createSchemaAwareBroker(broker: Broker, { schemas, registry }: SchemaAwareOptions): Broker {
   const { writers } = schemas
-  const log = createSchemaLog(broker.data, { ...schemas, own: () => ownSchemas(writers) })
+  const log = createSchemaLog(broker.data, { ...schemas, own: () => [...ownSchemas(writers), schemas.definition] })
   // With those of earlier definitions, which the pipeline's own topic was read for.
   const rawLogs = new Map(
     schemas.raw.map(({ topic, of, record }) => [

@@ -1,6 +1,7 @@
 /**
  * A topic of writer schemas, the pipeline's own or that beside a raw topic: one record per schema, its JSON text keyed by its fingerprint,
- * kept forever; JSON schemas of what is written as JSON lie beside them, for consumers. Read to its end when a record arrives whose schema
+ * kept forever; JSON schemas of what is written as JSON lie beside them, for consumers, and what the features of a definition mean, for the
+ * trainer (`definition-log.ts`). Read to its end when a record arrives whose schema
  * is unknown, and appended to before anything is written. Called by `schema-aware-broker.ts`.
  */
 import assert from 'node:assert/strict'
@@ -8,6 +9,7 @@ import { createHash } from 'node:crypto'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { fingerprintBytes } from '../schemas/wire/avro-fingerprint.ts'
 import { type AvroSchema, avroType } from '../schemas/wire/avro-types.ts'
+import { definitionIn, definitionKey } from '../schemas/wire/definition-record.ts'
 import type { WriterSchemas } from '../schemas/wire/writer-schemas.ts'
 import type { BrokerData, Fetcher, LogRecord } from './broker.ts'
 import { readSpans } from './read-log.ts'
@@ -98,6 +100,11 @@ function learn({ topic, writers, ownTexts, written }: SchemaLogState, { offset, 
     const schema = JSON.parse(text) as AvroSchema
     if ('$schema' in schema) {
       written.add(jsonSchemaKey(text))
+      return
+    }
+    const definition = definitionIn(schema)
+    if (definition !== null) {
+      written.add(definitionKey(definition.fingerprint))
       return
     }
     writers.learn(schema)

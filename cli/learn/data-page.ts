@@ -65,6 +65,7 @@ function facts(
     ['From', source],
     ['Rows', `${shown(rows)} mature, ${shown(positives)} positive (${percent(rate)} of events)`],
     ['Events', `${shownTime(fromMs)} to ${shownTime(untilMs)}`],
+    ['Of earlier definitions', `${shown(counts.earlier)}, without the features that have changed`],
     ['Waiting for their label', `${shown(waiting)}; both streams have passed ${shownTime(status.watermarkMs)}`],
     ['Labels', outcomes.join(', ')],
     ['Left out', leftOut.join(', ')],

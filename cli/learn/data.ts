@@ -69,6 +69,8 @@ function printProfile(profile: DataProfile, plan: Plan, source: string, terminal
     `  labels: ${shown(labels.named)} in time, ${shown(labels.late)} later, ${shown(labels.corrected)} of these changed the row; ` +
       `${shown(labels.withdrawn)} withdrawn; ${shown(profile.labelsWithoutRow)} without a row`,
   )
+  const { earlier } = status.counts
+  if (earlier > 0) terminal.out(`  of earlier definitions, without the features that have changed: ${shown(earlier)}`)
   const {
     duplicatePredictions,
     foreign,

@@ -81,6 +81,9 @@ function printSummary(summary: TrainSummary, label: Plan['label'], terminal: Ter
     `  waiting for their label: ${shown(waiting)} (${maturityText(label, 'due')}; both streams have ` +
       `passed ${shownTime(watermarkMs)})`,
   )
+  if (summary.earlier > 0) {
+    terminal.out(`  read of earlier definitions, without the features that have changed: ${shown(summary.earlier)}`)
+  }
   const { foreign, rejectedLabels, rejectedValues, labelsAhead } = skipped
   if (foreign > 0) terminal.out(`  left out, scored under another definition: ${shown(foreign)}`)
   if (rejectedLabels + rejectedValues + labelsAhead > 0) {

@@ -152,15 +152,21 @@ function takePrediction(
   published.add([id, time, number, vector, score, modelVersion])
 }
 
-/** In canonical order. */
-export async function* eventsOf({ streams, scored }: Plan, spill: Spill): AsyncGenerator<HistoryEvent[], void, void> {
-  const rows = spill.query(`
+/** Only equality of columns of both sides, or DuckDB compares every event with every prediction. */
+export function inOrderWithPublished(scoredStream: number): string {
+  return `
     SELECT e.time, e.place, e.stream, e.value, e.rejected_by, p.features, p.score, p.model
     FROM events e LEFT JOIN (
-      SELECT id, time, arg_max(features, number) AS features, arg_max_null(score, number) AS score, arg_max_null(model, number) AS model
+      SELECT ${scoredStream}::DOUBLE AS stream, id, time,
+        arg_max(features, number) AS features, arg_max_null(score, number) AS score, arg_max_null(model, number) AS model
       FROM published GROUP BY id, time
-    ) p ON e.stream = ${scored.index} AND p.id = e.id AND p.time = e.time
-    ORDER BY e.time, e.place`)
+    ) p ON p.stream = e.stream AND p.id = e.id AND p.time = e.time
+    ORDER BY e.time, e.place`
+}
+
+/** In canonical order. */
+export async function* eventsOf({ streams, scored }: Plan, spill: Spill): AsyncGenerator<HistoryEvent[], void, void> {
+  const rows = spill.query(inOrderWithPublished(scored.index))
   for await (const chunk of rows) {
     yield chunk.map(([time, place, stream, value, rejectedBy, features, score, model]) => ({
       stream: Number(stream),

@@ -1,18 +1,22 @@
 /** The logged predictions and the label stream in, a filled label join and its watermark out; called by `train.ts`. */
 import assert from 'node:assert/strict'
 import type { BrokerData, Fetcher, LogRecord, TopicPartition } from '../../runtime/broker.ts'
+import { createDefinitionLog, type DefinitionLog } from '../../runtime/definition-log.ts'
 import { type LogSpan, readSpans, wholeLog } from '../../runtime/read-log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { LabelPlan, Plan, StreamPlan } from '../../schemas/plan/plan.ts'
+import type { LabelPlan, Plan, SchemasPlan, StreamPlan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import { createLabelJoin, type LabelJoin } from '../labels/label-join.ts'
 import { readLabel } from '../labels/read-label.ts'
+import { vectorFor } from '../models/fits.ts'
 
-type InputPlan = Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'streams' | 'label'>
+type InputPlan = Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'streams' | 'label'> & {
+  readonly schemas: Pick<SchemasPlan, 'topic'>
+}
 
 /** Records read that gave no row and no label. */
 export interface Skipped {
-  /** Predictions of another definition. */
+  /** Predictions of another definition, of whose features this one has none. */
   readonly foreign: number
   /** Label records that are no valid event. */
   readonly rejectedLabels: number
@@ -26,6 +30,8 @@ export interface TrainInputs {
   readonly join: LabelJoin
   /** Event time that both inputs have passed, ms; −∞ while one of them is empty. */
   readonly watermarkMs: number
+  /** Predictions of earlier definitions among those read, which lack the features that they had not or that meant something else. */
+  readonly earlier: number
   readonly skipped: Skipped
   /** Offsets at which reading ended, for the version's lineage. */
   readonly positions: ModelVersion['trainedOn']
@@ -55,7 +61,10 @@ export async function readTrainInputs(
     const labelWatermarkMs = labels.timeMs - labelStream.disorderMs
 
     // 2. The newest mature predictions.
-    const { join, watermarkMs, foreign } = await keepMature(fetcher, predictionSpans, plan, rowsMax, labelWatermarkMs)
+    const definitions = createDefinitionLog(broker, plan.schemas.topic)
+    await definitions.refresh()
+    const reading = { fetcher, spans: predictionSpans, plan, rowsMax, definitions }
+    const { join, watermarkMs, foreign, earlier } = await keepMature(reading, labelWatermarkMs)
 
     // 3. The labels again, now that it is known whose are needed.
     const name = (record: LogRecord, { partition }: TopicPartition) => {
@@ -66,6 +75,7 @@ export async function readTrainInputs(
     return {
       join,
       watermarkMs,
+      earlier,
       skipped: { foreign, rejectedLabels: labels.invalid, rejectedValues: labels.value, labelsAhead: labels.ahead },
       positions: spans.map(({ topic, partition, end }) => ({ topic, partition, offset: end })),
     }
@@ -74,20 +84,24 @@ export async function readTrainInputs(
   }
 }
 
+interface PredictionReading {
+  readonly fetcher: Fetcher
+  readonly spans: readonly LogSpan[]
+  readonly plan: InputPlan
+  readonly rowsMax: number
+  readonly definitions: DefinitionLog
+}
+
 interface MaturePredictions {
   readonly join: LabelJoin
   readonly watermarkMs: number
   readonly foreign: number
+  readonly earlier: number
 }
 
 /** `boundMs`: the labels' watermark, which is an upper bound of the watermark of both inputs. */
-async function keepMature(
-  fetcher: Fetcher,
-  spans: readonly LogSpan[],
-  plan: InputPlan,
-  rowsMax: number,
-  boundMs: number,
-): Promise<MaturePredictions> {
+async function keepMature(reading: PredictionReading, boundMs: number): Promise<MaturePredictions> {
+  const { fetcher, spans, plan, rowsMax, definitions } = reading
   const { otherwise, learn } = plan.label
   const join = createLabelJoin({
     featureCount: plan.features.length,
@@ -97,7 +111,7 @@ async function keepMature(
     rowsMax,
   })
   let timeMs = Number.NEGATIVE_INFINITY
-  let foreign = 0
+  let [foreign, earlier] = [0, 0]
   const take = (record: LogRecord, from: TopicPartition) => {
     const position = `${from.topic} partition ${from.partition} offset ${record.offset}`
     if (record.value === null) {
@@ -107,15 +121,16 @@ async function keepMature(
     }
     const prediction = plan.predictions.codec.decode(record.value)
     timeMs = Math.max(timeMs, prediction.time)
-    // The same feature names may mean something else under another definition, so its vectors are of no use for this one.
-    if (prediction.fingerprint === plan.fingerprint) join.addPrediction(prediction)
-    else foreign++
+    const row = vectorFor(prediction, plan, definitions.identitiesOf(prediction.fingerprint))
+    if (row === null) foreign++
+    else join.addPrediction(row)
+    if (row !== null && row !== prediction) earlier++
   }
   await readSpans(fetcher, spans, take, { isLossy: true })
   // The predictions turned out to be the slower input, which is only known at their end: once more, with the watermark known.
   // Not awaited here, so that this join can be freed before the next one grows.
-  if (timeMs < boundMs) return keepMature(fetcher, spans, plan, rowsMax, timeMs)
-  return { join, watermarkMs: boundMs, foreign }
+  if (timeMs < boundMs) return keepMature(reading, timeMs)
+  return { join, watermarkMs: boundMs, foreign, earlier }
 }
 
 async function surveyLabels(fetcher: Fetcher, spans: readonly LogSpan[], stream: StreamPlan, plan: LabelPlan) {

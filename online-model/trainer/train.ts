@@ -5,7 +5,7 @@
 import type { BrokerData } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { identitiesOf } from '../../schemas/plan/feature-identity.ts'
-import type { Plan } from '../../schemas/plan/plan.ts'
+import type { Plan, SchemasPlan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import { type Measures, measure } from '../evaluation/metrics.ts'
 import type { LabelJoinCounts, LabelledRows } from '../labels/label-join.ts'
@@ -19,7 +19,7 @@ import { readTrainInputs, type Skipped, type TrainInputs } from './train-inputs.
 export type TrainingPlan = Pick<
   Plan,
   'predictions' | 'models' | 'features' | 'fingerprint' | 'streams' | 'label' | 'model'
->
+> & { readonly schemas: Pick<SchemasPlan, 'topic'> }
 
 export interface TrainOptions {
   readonly broker: BrokerData
@@ -49,6 +49,8 @@ export interface TrainSummary {
   /** Event time that both inputs have passed, ms. */
   readonly watermarkMs: number
   readonly counts: LabelJoinCounts
+  /** See `TrainInputs`. */
+  readonly earlier: number
   readonly skipped: Skipped
   /** Measured on the training rows themselves. */
   readonly metrics: Measures
@@ -110,6 +112,7 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
       waiting: counts.waiting,
       watermarkMs: inputs.watermarkMs,
       counts,
+      earlier: inputs.earlier,
       skipped: inputs.skipped,
       metrics,
       note: fit.note,

@@ -27,13 +27,13 @@ export interface LabelRow extends LogPosition {
 }
 
 export interface Batch {
-  /** Of the plan's own definition, in offset order within a partition. */
+  /** Vectors of the plan's own definition, in offset order within a partition. */
   readonly predictions: readonly PredictionRow[]
   readonly labels: readonly LabelRow[]
   readonly read: readonly PartitionRead[]
   /** What was read and is in neither list. */
   readonly counts?: Partial<
-    Pick<StoreCounts, 'foreign' | 'rejectedLabels' | 'rejectedValues' | 'labelsAhead' | 'passedOver'>
+    Pick<StoreCounts, 'foreign' | 'earlier' | 'rejectedLabels' | 'rejectedValues' | 'labelsAhead' | 'passedOver'>
   >
 }
 

@@ -5,12 +5,15 @@
 import assert from 'node:assert/strict'
 import type { BrokerData, FetchedPartition, Fetcher, LogRecord } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
+import { createDefinitionLog, type DefinitionLog } from '../../runtime/definition-log.ts'
 import type { Log } from '../../runtime/log.ts'
 import { wholeLog } from '../../runtime/read-log.ts'
 import { createOutage, type Outage, processRetry } from '../../runtime/retry.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
+import type { Plan, SchemasPlan, StreamPlan } from '../../schemas/plan/plan.ts'
+import type { Prediction } from '../../schemas/wire/records.ts'
 import { type NoLabel, readLabel } from '../labels/read-label.ts'
+import { vectorFor } from '../models/fits.ts'
 import type { Batch, LabelRow, PredictionRow } from './apply.ts'
 import { labelStreamOf } from './open.ts'
 import type { MatureRows } from './read-rows.ts'
@@ -19,7 +22,9 @@ import { type InputName, type PartitionRead, partitionKey } from './watermark.ts
 
 export interface FollowStoreOptions {
   readonly broker: BrokerData
-  readonly plan: Pick<Plan, 'predictions' | 'fingerprint' | 'streams' | 'label'>
+  readonly plan: Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'streams' | 'label'> & {
+    readonly schemas: Pick<SchemasPlan, 'topic'>
+  }
   readonly store: Pick<TrainingStore, 'status' | 'apply' | 'matured'>
   readonly clock: Pick<Clock, 'elapsedMs' | 'sleep'>
   readonly log: Pick<Log, 'warn'>
@@ -86,6 +91,7 @@ interface FollowerState extends FollowStoreOptions {
   positions: readonly InputPosition[] | null
   fetcher: Fetcher | null
   readonly outage: Outage
+  readonly definitions: DefinitionLog
   /** Kinds of left-out labels that the log has a sentence about. */
   readonly warned: Set<NoLabel>
   /** Offsets that were removed from the logs before they were read, not applied yet. */
@@ -105,6 +111,7 @@ export function createStoreFollower(options: FollowStoreOptions): StoreFollower 
     upToSeq: options.handOut?.afterSeq ?? 0,
     positions: null,
     fetcher: null,
+    definitions: createDefinitionLog(options.broker, plan.schemas.topic),
     outage: createOutage({
       policy: { ...processRetry, outageMaxMs },
       clock,
@@ -140,7 +147,7 @@ async function step(state: FollowerState): Promise<FollowStep> {
   let matured = await handOut(state)
   const fetched = await readOrWait(state)
   if (fetched === null) return { records: 0, isAtEnd: false, matured, status: store.status() }
-  const batch = batchOf(fetched, state)
+  const batch = await understood(batchOf(fetched, state), state)
   const status = await store.apply(batch)
   state.passedOver = 0
   const next = new Map(batch.read.map((one) => [partitionKey(one), one.next]))
@@ -230,16 +237,42 @@ function aheadOfKafka({ topic, partition, next }: InputPosition, end: number, ca
   )
 }
 
-function batchOf(fetched: readonly FetchedPartition[], state: FollowerState): Batch {
-  const { positions, plan, labelStream, passedOver } = state
+/** Of any definition. */
+interface LoggedRow extends PredictionRow {
+  readonly prediction: Prediction
+}
+
+interface LoggedBatch extends Batch {
+  readonly predictions: readonly LoggedRow[]
+}
+
+/** The same with vectors of this definition: those of an earlier one lack what meant something else. */
+async function understood(batch: LoggedBatch, { definitions, plan }: FollowerState): Promise<Batch> {
+  const fingerprints = new Set(batch.predictions.map(({ prediction }) => prediction.fingerprint))
+  fingerprints.delete(plan.fingerprint)
+  if (fingerprints.size === 0) return batch
+  await definitions.load(fingerprints)
   const predictions: PredictionRow[] = []
+  let earlier = 0
+  for (const row of batch.predictions) {
+    const prediction = vectorFor(row.prediction, plan, definitions.identitiesOf(row.prediction.fingerprint))
+    if (prediction === null) continue
+    if (prediction !== row.prediction) earlier++
+    predictions.push({ ...row, prediction })
+  }
+  const foreign = batch.predictions.length - predictions.length
+  return { ...batch, predictions, counts: { ...batch.counts, foreign, earlier } }
+}
+
+function batchOf(fetched: readonly FetchedPartition[], state: FollowerState): LoggedBatch {
+  const { positions, plan, labelStream, passedOver } = state
+  const predictions: LoggedRow[] = []
   const labels: LabelRow[] = []
-  const counts = { foreign: 0, rejectedLabels: 0, rejectedValues: 0, labelsAhead: 0, passedOver }
+  const counts = { rejectedLabels: 0, rejectedValues: 0, labelsAhead: 0, passedOver }
 
   const takePrediction = (record: LogRecord, { partition, topic }: InputPosition): number => {
     const prediction = decode(record, topic, partition, plan)
-    if (prediction.fingerprint !== plan.fingerprint) counts.foreign++
-    else predictions.push({ partition, offset: record.offset, key: record.key?.toString() ?? null, prediction })
+    predictions.push({ partition, offset: record.offset, key: record.key?.toString() ?? null, prediction })
     return prediction.time
   }
   const takeLabel = (record: LogRecord, { partition }: InputPosition): number => {

@@ -45,6 +45,15 @@ export interface Layout {
   readonly otherwise: 0 | 1 | null
   /** Of `waiting`, in order. */
   readonly waitingColumns: readonly string[]
+  /** Those with a vector in each row, behind the other columns. */
+  readonly tables: ReadonlyArray<{
+    readonly name: string
+    readonly columns: readonly string[]
+    readonly create: string
+  }>
+  /** Statement that makes the view for people. */
+  readonly view: string
+  /** Statements that make everything. */
   readonly create: readonly string[]
 }
 
@@ -54,22 +63,27 @@ export function layoutOf(plan: Pick<Plan, 'features' | 'label'>): Layout {
   const featureColumns = columnsOf(features).map((name) => `"${name}"`)
   const vector = featureColumns.map((name) => [name, 'DOUBLE'] as const)
   const waiting = [...predictionColumns, ...vector]
-  const spelled = (columns: ReadonlyArray<readonly [string, string]>) =>
-    columns.map((pair) => pair.join(' ')).join(', ')
+  const table = (name: string, others: ReadonlyArray<readonly [string, string]>) => {
+    const columns = [...others, ...vector].map((pair) => pair.join(' ')).join(', ')
+    return { name, columns: others.map(([column]) => column), create: `CREATE TABLE ${name} (${columns})` }
+  }
+  const tables = [table('waiting', predictionColumns), table('matured', [...maturedColumns, ...predictionColumns])]
+  const view = viewForPeople(featureColumns, otherwise)
   return {
     features,
     featureColumns,
     otherwise,
     waitingColumns: waiting.map(([name]) => name),
+    tables,
+    view,
     create: [
       'CREATE TABLE about (json VARCHAR)',
       'CREATE TABLE progress (json VARCHAR)',
       'CREATE TABLE states (name VARCHAR, up_to BIGINT, bytes BLOB)',
       'CREATE TABLE labels (id VARCHAR, outcome UTINYINT, time_ms BIGINT, log_partition INTEGER, log_offset BIGINT)',
-      `CREATE TABLE waiting (${spelled(waiting)})`,
-      `CREATE TABLE matured (${spelled([...maturedColumns, ...waiting])})`,
+      ...tables.map(({ create }) => create),
       createQuality,
-      viewForPeople(featureColumns, otherwise),
+      view,
     ],
   }
 }

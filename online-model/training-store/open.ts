@@ -6,6 +6,7 @@ import type { Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 import type { MaturityPlan } from './apply.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { createDue, createStaged, type Layout, layoutOf, layoutVersion } from './layout.ts'
+import { type Meanings, migrate, sharedFeatures } from './migrate.ts'
 import { emptyProgress, type Progress, progressFromJson, progressToJson } from './progress.ts'
 import type { StoreLimits } from './trim.ts'
 
@@ -42,6 +43,8 @@ export interface About {
   readonly label: string
   readonly outcome: string
   readonly cluster: string
+  /** Absent in files of earlier versions of Millrace. */
+  readonly features?: Meanings
 }
 
 export interface OpenedStore {
@@ -54,6 +57,8 @@ export interface OpenedStore {
   readonly progress: Progress
   /** `seq` up to which each of the named consumers has saved its state. */
   readonly consumed: ReadonlyMap<string, number>
+  /** Fingerprint of the definition that the file was of until it was opened; null where it was of this one. */
+  readonly earlierDefinition: string | null
 }
 
 const rowsMaxDefault = 2_000_000
@@ -82,7 +87,7 @@ async function openAsIs(options: OpenStoreOptions): Promise<OpenedStore> {
   const kept = plan.topics.find(({ role }) => role === 'predictions')?.retentionMs ?? null
   const database = await openDatabase(databaseOptions(options))
   try {
-    await prepare(database, options, layout, about)
+    const earlierDefinition = await prepare(database, options, layout, about)
     const [[found], states] = await database.maintain(async (session) => [
       await session.all('SELECT json FROM progress'),
       await session.all('SELECT name, up_to::DOUBLE FROM states'),
@@ -101,6 +106,7 @@ async function openAsIs(options: OpenStoreOptions): Promise<OpenedStore> {
       limits: { retentionMs: options.retentionMs ?? kept ?? Number.POSITIVE_INFINITY, rowsMax },
       about,
       progress: progressFromJson(String(found![0])),
+      earlierDefinition,
       consumed: new Map(consumers.map((name) => [name, saved.get(name) ?? 0])),
     }
   } catch (error) {
@@ -134,19 +140,34 @@ function aboutOf({ plan, clusterId }: OpenStoreOptions): About {
     label: labelStreamOf(plan).topic,
     outcome: JSON.stringify({ value, otherwise, learn }),
     cluster: clusterId ?? '',
+    features: plan.features.map(({ name, identity }) => [name, identity] as const),
   }
 }
 
-/** Makes the tables where there are none; otherwise they must be those of this plan. */
-async function prepare(database: Database, options: OpenStoreOptions, layout: Layout, about: About): Promise<void> {
-  await database.transact(async (session) => {
+/**
+ * Makes the tables where there are none; otherwise they must be those of this plan, or of an earlier definition of the same pipeline. Answers
+ * the fingerprint of that.
+ */
+async function prepare(
+  database: Database,
+  options: OpenStoreOptions,
+  layout: Layout,
+  about: About,
+): Promise<string | null> {
+  return database.transact(async (session) => {
+    let earlier: string | null = null
     const tables = await session.all(
       "SELECT table_name FROM duckdb_tables() WHERE database_name NOT IN ('temp', 'system')",
     )
     const names = tables.map(([name]) => String(name))
     if (names.includes('about')) {
-      const [found] = await session.all('SELECT json FROM about')
-      rejectForeign(options.file, about, JSON.parse(String(found?.[0])) as About)
+      const [read] = await session.all('SELECT json FROM about')
+      const found = JSON.parse(String(read?.[0])) as About
+      if (!options.isReadOnly && isEarlierDefinition(found, about)) {
+        await migrate(session, found.features!, about.features!, layout)
+        earlier = found.fingerprint
+      } else rejectForeign(options.file, about, found)
+      if (!options.isReadOnly) await session.run('UPDATE about SET json = $json', { json: JSON.stringify(about) })
     } else if (names.length > 0) {
       throw new PipelineError(
         'state_foreign',
@@ -160,11 +181,23 @@ async function prepare(database: Database, options: OpenStoreOptions, layout: La
     }
     await session.run(createStaged)
     await session.run(createDue)
+    return earlier
   })
 }
 
+/** Of the same pipeline, and some of its features mean the same. */
+function isEarlierDefinition(found: About, about: About): boolean {
+  const isSame = (keys: Array<keyof typeof words>) => keys.every((key) => found[key] === about[key])
+  return (
+    found.fingerprint !== about.fingerprint &&
+    isSame(['layout', 'pipeline', 'predictions', 'label', 'cluster', 'outcome']) &&
+    found.features !== undefined &&
+    sharedFeatures(found.features, about.features!) > 0
+  )
+}
+
 /** In the order in which they are compared; a file of an older layout may lack the later ones. */
-const words: Readonly<Record<keyof About, string>> = {
+const words: Readonly<Record<Exclude<keyof About, 'features'>, string>> = {
   layout: 'layout of the tables',
   pipeline: 'pipeline',
   predictions: 'topic of predictions',
@@ -175,7 +208,7 @@ const words: Readonly<Record<keyof About, string>> = {
 }
 
 function rejectForeign(file: string, expected: About, found: About): void {
-  const names = Object.keys(words) as Array<keyof About>
+  const names = Object.keys(words) as Array<keyof typeof words>
   const name = names.find((key) => found[key] !== expected[key] && !(key === 'cluster' && expected.cluster === ''))
   if (name === undefined) return
   throw new PipelineError(

@@ -7,8 +7,10 @@ export interface StoreCounts {
   readonly predictions: number
   /** Of an event that the store had already: the first is kept. */
   readonly duplicatePredictions: number
-  /** Of another definition: the same names may mean something else there, so they teach nothing about this one. */
+  /** Of another definition, of whose features this one has none: they teach nothing about this one. */
   readonly foreign: number
+  /** Of an earlier definition: features that it had not, or that meant something else there, are missing in their rows. */
+  readonly earlier: number
   readonly labels: number
   /** No valid event. */
   readonly rejectedLabels: number
@@ -35,6 +37,7 @@ export const countNames = [
   'predictions',
   'duplicatePredictions',
   'foreign',
+  'earlier',
   'labels',
   'rejectedLabels',
   'rejectedValues',

@@ -43,6 +43,8 @@ export interface TrainingStore {
   /** Column of each feature in the table `training_rows`, quoted; for `query`. */
   readonly columns: readonly string[]
   status(): StoreStatus
+  /** Fingerprint of the definition that the file was of until it was opened; null where it was of this one. */
+  readonly earlierDefinition: string | null
   /**
    * Rows, what matures by them and the positions, in one transaction. What was applied before changes nothing. Rejects with
    * `training_store_failed`; then nothing has happened.
@@ -94,6 +96,7 @@ function createTrainingStore(opened: OpenedStore): TrainingStore {
     features: layout.features,
     columns: layout.featureColumns,
     status: () => statusOf(state),
+    earlierDefinition: opened.earlierDefinition,
     apply: (batch) => apply(state, batch),
     matured: (after, rowsMax) => database.read((session) => readMatured(session, layout, after, rowsMax)),
     rows: ({ fromMs, untilMs }, label) =>

@@ -16,6 +16,7 @@ import { inStageOrder, isRekeyed, type ReachedAggregates, reach, stageEntered } 
 import { slotName } from '../definition/slot-name.ts'
 import { parseDuration } from '../kernel/duration.ts'
 import { PipelineError } from '../kernel/errors.ts'
+import { definitionEntry } from '../wire/definition-record.ts'
 import { createPredictionCodec } from '../wire/prediction-codec.ts'
 import { avroName, createRegistryCodec, createRejectionCodec, createRepartitionCodec } from '../wire/record-codecs.ts'
 import { createWriterSchemas } from '../wire/writer-schemas.ts'
@@ -89,18 +90,24 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   const predictions = planPredictions(pipeline, `${derived}.predictions`, features, codecParts)
   const rejected = { topic: `${derived}.rejected`, codec: createRejectionCodec(avroNamespace, writers) }
   const models = { topic: `${derived}.models`, codec: createRegistryCodec(avroNamespace, writers) }
-  const schemas = { topic: `${derived}.schemas`, writers, raw: streams.map((one) => rawSchemas(one, avroNamespace)) }
+  const fingerprint = fingerprintOf({
+    stateShape,
+    version: pipeline.version,
+    slots: slots.all.map((slot) => slot.name),
+    features: Object.entries(pipeline.features).map(([name, feature]) => [name, shapeOf(feature as Input)]),
+  })
+  const schemas = {
+    topic: `${derived}.schemas`,
+    writers,
+    definition: definitionEntry(fingerprint, features),
+    raw: streams.map((one) => rawSchemas(one, avroNamespace)),
+  }
   const topics = planTopics(streams, stages, predictions.topic, rejected.topic, models.topic, schemas)
   failOnSharedTopics(topics)
   return Object.freeze({
     name: pipeline.name,
     version: pipeline.version,
-    fingerprint: fingerprintOf({
-      stateShape,
-      version: pipeline.version,
-      slots: slots.all.map((slot) => slot.name),
-      features: Object.entries(pipeline.features).map(([name, feature]) => [name, shapeOf(feature as Input)]),
-    }),
+    fingerprint,
     stateFingerprint: fingerprintOf(stateShape),
     stateShape,
     streams,

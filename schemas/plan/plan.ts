@@ -164,6 +164,8 @@ export interface SchemasPlan {
   /** The pipeline's own topic of schemas. */
   readonly topic: string
   readonly writers: WriterSchemas
+  /** Key and value of the record that says what the features mean (`schemas/wire/definition-record.ts`). */
+  readonly definition: readonly [string, object]
   /** One per raw topic. */
   readonly raw: readonly RawSchemas[]
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { parse } from 'csv-parse/sync'
 import { describe, expect, test } from 'vitest'
 import { createLeftOut } from '../../cli/left-out.ts'
-import { eventsOf, readHistory } from '../../cli/recompute/history.ts'
+import { eventsOf, inOrderWithPublished, readHistory } from '../../cli/recompute/history.ts'
 import { withSpill } from '../../cli/recompute/spill.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import type { Prediction } from '../../schemas/wire/records.ts'
@@ -155,6 +155,22 @@ test('of an event that was predicted again, the last prediction counts, also whe
     for await (const [event] of eventsOf(plan, spill))
       expect(event!.published).toMatchObject({ score: null, modelVersion: null })
     expect.assertions(2)
+  })
+})
+
+test('events meet what was published of them by their ids, not each with each', async () => {
+  const { clicks, refunds } = drawn(7)
+  const { plan, broker } = await sendInTurns(inOrder([...clicks, ...refunds]))
+  const { signal } = new AbortController()
+  const span = { fromMs: clicksStartMs, untilMs: startMs }
+  const options = { plan, broker: broker.data, partitionsOf: () => 2, ...span, leftOut: createLeftOut(), signal }
+  await withSpill(async (spill) => {
+    await readHistory(options, spill)
+    const chunks = []
+    for await (const rows of spill.query(`EXPLAIN ${inOrderWithPublished(plan.scored.index)}`)) chunks.push(rows.join())
+    // What takes seconds for a million events takes hours otherwise.
+    expect(chunks.join()).toMatch(/HASH_JOIN/)
+    expect(chunks.join()).not.toMatch(/NL_JOIN|NESTED_LOOP/)
   })
 })
 

@@ -1,11 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import { fitLogistic } from '../../online-model/models/logistic.ts'
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
-import { type TrainingPlan, type TrainOptions, trainFromLog } from '../../online-model/trainer/train.ts'
+import {
+  type TrainingPlan,
+  type TrainOptions,
+  type TrainSummary,
+  trainFromLog,
+} from '../../online-model/trainer/train.ts'
 import { customModel } from '../../schemas/definition/definition.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import type { EventCodec } from '../../schemas/wire/codec.ts'
+import { definitionEntry } from '../../schemas/wire/definition-record.ts'
 import type { Prediction, RegistryRecord } from '../../schemas/wire/records.ts'
 import { createLogFake, jsonCodec, type LogFake } from './log-fake.ts'
 
@@ -49,6 +55,7 @@ const plan: TrainingPlan = {
   streams: [streamPlan('transactions', 0), streamPlan('chargebacks', 1)],
   label: { stream: 1, value: 1, otherwise: { value: 0, afterMs: 7 * dayMs } },
   model: { kind: 'logistic', l2: 1 },
+  schemas: { topic: 'schemas' },
 }
 
 /** One event an hour; every tenth is a fraud with a larger amount, and some frauds are small. */
@@ -64,13 +71,13 @@ function predict(fake: LogFake, i: number, more: Partial<Prediction> = {}): void
     modelVersion: null,
     features: vectorOf(i),
     fingerprint: 'print',
-    origin: { partition: i % 2, offset: i },
+    origin: { partition: i & 1, offset: i },
     positions: [],
     reasons: [],
     shadow: [],
     ...more,
   }
-  fake.append(topics.predictions, i % 2, plan.predictions.codec.encode(prediction))
+  fake.append(topics.predictions, i & 1, plan.predictions.codec.encode(prediction))
 }
 
 function report(fake: LogFake, txId: string, reportedAt: number, appendedAtMs = reportedAt): void {
@@ -79,7 +86,7 @@ function report(fake: LogFake, txId: string, reportedAt: number, appendedAtMs = 
 
 /** 20 days of events and of labels that come seven days after theirs. */
 function filledLog(): LogFake {
-  const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1 })
+  const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1, schemas: 1 })
   for (let i = 0; i < 480; i++) predict(fake, i)
   for (let i = 0; i < 480; i += 10) {
     const reportedAt = start + (i * dayMs) / 24 + 7 * dayMs
@@ -184,9 +191,39 @@ describe('trainFromLog', () => {
     expect(summary.version.model).toEqual(clean.version.model)
   })
 
+  test('uses rows of an earlier definition without the features that have changed', async () => {
+    const fake = filledLog()
+    const [fingerprint, ofNight] = ['earlier', { name: 'night', identity: 'another night' }]
+    const [key, value] = definitionEntry(fingerprint, [{ name: 'amount', identity: 'amount' }, ofNight])
+    fake.append('schemas', 0, Buffer.from(JSON.stringify({ $schema: 'of predictions in JSON' })))
+    fake.append('schemas', 0, Buffer.from(JSON.stringify(value)))
+    expect(key).toBe('definition-earlier')
+    // Before all others.
+    for (let i = -240; i < 0; i++) predict(fake, i, { fingerprint })
+    for (let i = -240; i < 0; i += 10) report(fake, `tx${i}`, start + (i * dayMs) / 24 + 7 * dayMs)
+    const lines: string[] = []
+    const summary = await trainFromLog(options(fake, { printLine: (line) => lines.push(line) }))
+    expect(summary).toMatchObject({ rows: 310 + 240, earlier: 240, skipped: { foreign: 0 } })
+    const meansOf = ({ version: { model } }: TrainSummary) => ('means' in model ? model.means : [])
+    const alone = await trainFromLog(options(filledLog()))
+    expect(meansOf(summary)[1]).toBe(meansOf(alone)[1])
+    expect(meansOf(summary)[0]).not.toBe(meansOf(alone)[0])
+  })
+
+  test('a record of the topic of schemas that is no definition is named', async () => {
+    const fake = filledLog()
+    fake.append('schemas', 0, Buffer.from('{"$definition":"a","identities":{"amount":1}}'))
+    await expect(trainFromLog(options(fake))).rejects.toMatchObject({
+      code: 'record_unreadable',
+      message:
+        'The record at schemas partition 0 offset 0 is no schema or definition in JSON: $definition without a fingerprint and the ' +
+        'identities of its features.',
+    })
+  })
+
   test('trains on the newest of the mature rows, however many wait for their label', async () => {
     // 30 days, one event a minute: 10,080 of the 43,200 are younger than the seven days after which a label is due.
-    const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1 }, 1_000)
+    const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1, schemas: 1 }, 1_000)
     const minute = 60_000
     for (let i = 0; i < 43_200; i++) predict(fake, i, { time: start + i * minute })
     for (let i = 0; i < 43_200; i += 10) report(fake, `tx${i}`, start + i * minute + 3 * dayMs)
@@ -268,7 +305,7 @@ describe('trainFromLog', () => {
   })
 
   test('explains with counts why nothing can be trained, and publishes nothing', async () => {
-    const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1 })
+    const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1, schemas: 1 })
     for (let i = 0; i < 48; i++) predict(fake, i)
     report(fake, 'tx0', start + 2 * dayMs)
     await expect(trainFromLog(options(fake))).rejects.toMatchObject({
@@ -284,7 +321,7 @@ describe('trainFromLog', () => {
   })
 
   test('empty logs are explained too', async () => {
-    const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1 })
+    const fake = createLogFake({ [topics.predictions]: 2, [topics.label]: 1, [topics.models]: 1, schemas: 1 })
     await expect(trainFromLog(options(fake))).rejects.toThrow(/the watermark of both streams is not known yet\.$/)
   })
 

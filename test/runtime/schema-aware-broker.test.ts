@@ -7,6 +7,7 @@ import { createSchemaRegistry, type SchemaRegistry } from '../../runtime/schema-
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { FieldPlan } from '../../schemas/kernel/event.ts'
 import { avroType } from '../../schemas/wire/avro-types.ts'
+import { definitionEntry } from '../../schemas/wire/definition-record.ts'
 import { createEventCodec } from '../../schemas/wire/event-codec.ts'
 import { createPredictionCodec } from '../../schemas/wire/prediction-codec.ts'
 import type { Prediction } from '../../schemas/wire/records.ts'
@@ -17,6 +18,7 @@ import { startRegistry } from '../support/registry-server.ts'
 const id: FieldPlan = { name: 'id', kind: 'text', optional: false }
 const note: FieldPlan = { name: 'note', kind: 'text', optional: true }
 const topic = 'p.schemas'
+const definition = definitionEntry('print', [{ name: 'amount', identity: 'of amount' }])
 
 async function withBroker() {
   const memory = createMemoryBroker({ clock: createVirtualClock(0) })
@@ -36,7 +38,10 @@ async function withBroker() {
   function process(fields: readonly FieldPlan[], registry: SchemaRegistry | null = null) {
     const writers = createWriterSchemas()
     const codec = createEventCodec('orders', 'shop', fields, writers)
-    return { codec, broker: createSchemaAwareBroker(broker, { schemas: { topic, writers, raw: [] }, registry }) }
+    return {
+      codec,
+      broker: createSchemaAwareBroker(broker, { schemas: { topic, writers, definition, raw: [] }, registry }),
+    }
   }
   const append = async (...values: readonly Buffer[]) => {
     const producer = await memory.data.producer()
@@ -51,7 +56,8 @@ async function withBroker() {
     await fetcher.close()
     return fetched!.records.map(({ value }) => value!)
   }
-  const schemasWritten = async () => (await memory.data.bounds([{ topic, partition: 0 }]))[0]!.end
+  /** Beside the definition. */
+  const schemasWritten = async () => (await memory.data.bounds([{ topic, partition: 0 }]))[0]!.end - 1
   return { memory, process, append, fetchFrom, schemasWritten, endsAsked: () => endsAsked }
 }
 
@@ -162,7 +168,7 @@ test('a process that could not read the schemas once reads them when it tries ag
       },
     },
   }
-  const broker = createSchemaAwareBroker(unsteady, { schemas: { topic, writers, raw: [] }, registry: null })
+  const broker = createSchemaAwareBroker(unsteady, { schemas: { topic, writers, definition, raw: [] }, registry: null })
   await expect(broker.data.producer()).rejects.toMatchObject({ code: 'kafka_unreachable' })
   await broker.data.producer()
 })
@@ -182,7 +188,7 @@ test('what workers publish is in the registry before they write, and they say so
     return {
       codec,
       writers,
-      broker: createSchemaAwareBroker(memory, { schemas: { topic, writers, raw: [] }, registry }),
+      broker: createSchemaAwareBroker(memory, { schemas: { topic, writers, definition, raw: [] }, registry }),
     }
   }
   await expect(processOf(null).broker.groups.worker(options)).rejects.toMatchObject({
@@ -222,7 +228,7 @@ test('the JSON schema of predictions lies in the topic of schemas, and readers o
   const server = await startRegistry()
   const registered = createSchemaRegistry(server.url)
   for (const registry of [null, null, registered]) {
-    const broker = createSchemaAwareBroker(memory, { schemas: { topic, writers, raw: [] }, registry })
+    const broker = createSchemaAwareBroker(memory, { schemas: { topic, writers, definition, raw: [] }, registry })
     await broker.groups.worker({ group: 'g', name: 'w', stages: [] } as never)
   }
   const fetcher = await memory.data.fetcher()
@@ -264,7 +270,7 @@ describe('schemas beside a raw topic', () => {
       const writers = createWriterSchemas()
       const codec = createEventCodec('orders', name, fields, writers)
       const raw = [{ topic: 'orders.schemas', of: 'orders', record: `${name}.orders` }]
-      const schemas = { topic: `${name}.schemas`, writers, raw }
+      const schemas = { topic: `${name}.schemas`, writers, definition, raw }
       return { codec, broker: createSchemaAwareBroker(memory, { schemas, registry: null }) }
     }
     const send = async ({ broker, codec }: ReturnType<typeof pipeline>, event: Record<string, string>) => {
@@ -299,7 +305,7 @@ describe('schemas beside a raw topic', () => {
     const { broker } = pipeline('a', [id])
     await (await broker.data.producer()).send([])
     await broker.groups.worker({ group: 'g', worker: 'w', stages: [], sessionTimeoutMs: 1, transactionTimeoutMs: 1 })
-    expect([await endOf('a.schemas'), await endOf('orders.schemas')]).toEqual([1, 0])
+    expect([await endOf('a.schemas'), await endOf('orders.schemas')]).toEqual([2, 0])
   })
 
   test('are written before the records of a transaction', async () => {

@@ -92,6 +92,7 @@ export function trainerFixture(
     store: {
       features: learningPlan.features.map(({ name }) => name),
       columns: [],
+      earlierDefinition: null,
       status: () => ({
         ...progress,
         partitions: [{ input: 'predictions', partition: 0, next: 7, passedMs: 0 }],

@@ -8,6 +8,7 @@ import { DuckDBInstance } from '@duckdb/node-api'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { columnsOf } from '../../../online-model/training-store/layout.ts'
 import type { TrainingStore } from '../../../online-model/training-store/store.ts'
+import { text } from '../../../schemas/definition/definition.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
 import { clicksPipeline } from '../../support/clicks.ts'
 import {
@@ -116,10 +117,52 @@ describe('a file', () => {
     })
   })
 
+  test('of an earlier definition keeps its rows, without the features that have changed', async () => {
+    const file = join(folder(), 'store.duckdb')
+    const first = await openStore({ file, consumers: ['learner'] })
+    await fill(first, 100)
+    await first.saveState('learner', { upToSeq: 40, bytes: Buffer.from([1]) })
+    await first.saveState('schedule', { upToSeq: 0, bytes: Buffer.from([2]) })
+    const [status, before] = [first.status(), await first.rows(everything, 'latest')]
+    expect(first.earlierDefinition).toBeNull()
+    await first.close()
+
+    const other = compile(clicksPipeline({ over: '20m', moreFields: { note: text({ optional: true }) } }))
+    const second = await openStore({ file, plan: other, consumers: ['learner'] })
+    expect(second.earlierDefinition).toBe(clicksPlan.fingerprint)
+    expect(second.status()).toEqual(status)
+    const after = await second.rows(everything, 'latest')
+    expect(after).toMatchObject({
+      rowCount: before.rowCount,
+      ids: before.ids,
+      labels: before.labels,
+      seqs: before.seqs,
+    })
+    const [width, changed] = [other.features.length, ['userSum', 'refunds']]
+    const expected = before.rows.map((value, at) =>
+      changed.includes(other.features[at % width]!.name) ? Number.NaN : value,
+    )
+    expect(after.rows).toEqual(expected)
+    // The learner learns from all rows again; when the next retraining is due has nothing to do with features.
+    expect(await second.state('learner')).toBeNull()
+    expect((await second.state('schedule'))?.bytes).toEqual(Buffer.from([2]))
+    expect(await second.query('SELECT count(*)::INTEGER FROM training_rows WHERE userSum IS NOT NULL')).toEqual([[0]])
+    await second.close()
+
+    const third = await openStore({ file, plan: other })
+    expect(third.earlierDefinition).toBeNull()
+    await third.close()
+    // A process that only reads changes nothing.
+    await expect(openStore({ file, isReadOnly: true, clusterId: null })).rejects.toMatchObject({
+      code: 'state_foreign',
+    })
+  })
+
   test('of another definition, label, topic or cluster is rejected, and built again on request', async () => {
     const file = join(folder(), 'store.duckdb')
     await (await openStore({ file })).close()
-    const other = compile(clicksPipeline({ over: '20m' }))
+    const changed = clicksPlan.features.map((feature) => ({ ...feature, identity: `another ${feature.name}` }))
+    const other = { ...clicksPlan, fingerprint: 'another', features: changed }
     await expect(openStore({ file, plan: other })).rejects.toMatchObject({
       code: 'state_foreign',
       message:

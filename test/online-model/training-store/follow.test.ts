@@ -5,10 +5,17 @@ import { createStoreFollower, type FollowStoreOptions } from '../../../online-mo
 import type { MatureRows, TrainingStore } from '../../../online-model/training-store/store.ts'
 import { createMemoryBroker, type MemoryBroker } from '../../../runtime/memory/broker.ts'
 import { PipelineError } from '../../../schemas/kernel/errors.ts'
+import { compile } from '../../../schemas/plan/compile.ts'
+import type { Plan } from '../../../schemas/plan/plan.ts'
 import { createVirtualClock } from '../../../testing/virtual-clock.ts'
+import { clicksPipeline } from '../../support/clicks.ts'
 import { folder, openStore, clicksPlan as plan, prediction, rowLines, startMs } from './store-fixture.ts'
 
-const topics = { predictions: plan.predictions.topic, label: plan.streams[plan.label.stream]!.topic }
+const topics = {
+  predictions: plan.predictions.topic,
+  label: plan.streams[plan.label.stream]!.topic,
+  schemas: plan.schemas.topic,
+}
 const clock = createVirtualClock(startMs + 86_400_000)
 
 async function openBroker(partitions = 2): Promise<MemoryBroker> {
@@ -126,6 +133,35 @@ describe('the follower', () => {
       code: 'record_unreadable',
       message: 'The prediction at clicks.predictions partition 1 offset 0 has no value.',
     })
+  })
+
+  test('takes predictions of an earlier definition without what meant something else there', async () => {
+    const broker = await openBroker()
+    const store = await openStore()
+    const announce = async (other: Plan) => {
+      const [key, value] = other.schemas.definition
+      await send(broker, topics.schemas, 0, Buffer.from(JSON.stringify(value)), key)
+    }
+    const wider = compile(clicksPipeline({ over: '20m' }))
+    await announce(wider)
+    const { toEnd, rowLines } = follow(broker.data, store)
+    await predict(broker, 'of this', 1)
+    await predict(broker, 'earlier', 2, { fingerprint: wider.fingerprint })
+    await predict(broker, 'unknown', 3, { fingerprint: 'unknown' })
+    await toEnd()
+    // One that begins while the follower runs announces itself before its first prediction.
+    const widest = compile(clicksPipeline({ over: '30m' }))
+    await announce(widest)
+    await predict(broker, 'newer', 4, { fingerprint: widest.fingerprint })
+    await predict(broker, 'unknown again', 5, { fingerprint: 'unknown' })
+    await report(broker, 'z', 9_000)
+    await predict(broker, 'z', 9_000)
+    await toEnd()
+    expect(store.status().counts).toMatchObject({ predictions: 4, earlier: 2, foreign: 2 })
+    expect(rowLines().map((line) => line.split(' ')[0])).toEqual(['of', 'earlier', 'newer'])
+    const missing = await store.query('SELECT id FROM matured WHERE userSum IS NULL AND refunds IS NULL ORDER BY id')
+    expect(missing).toEqual([['earlier'], ['newer']])
+    expect(await store.query('SELECT count(*)::INTEGER FROM matured WHERE userCount1m IS NULL')).toEqual([[0]])
   })
 
   test('what retention removed before it was read is skipped, logged and counted once', async () => {
