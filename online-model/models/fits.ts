@@ -3,7 +3,7 @@
  * taken into use: by the follower of the registry, the trainer, the audit and the commands.
  */
 import type { ModelPlan } from '../../schemas/models/models.ts'
-import type { ModelVersion, Prediction } from '../../schemas/wire/records.ts'
+import type { ModelVersion } from '../../schemas/wire/records.ts'
 
 export interface FittingPlan {
   readonly fingerprint: string
@@ -16,25 +16,6 @@ type Fitted = Pick<ModelVersion, 'fingerprint' | 'identities' | 'model'>
 /** Every feature that the version was trained with means the same in the plan; weights of a definition's own model need that model as well. */
 export function isFor(version: Fitted, plan: FittingPlan): boolean {
   return misfitOf(version, plan) === null
-}
-
-type Logged = Pick<Prediction, 'fingerprint' | 'features'>
-
-/**
- * A logged vector as one of this plan; null where it has nothing of it. A feature that meant something else under the definition that
- * computed the vector is missing in it, and so is one that it was without: `identities` are those of that definition by name, null where they
- * are not known.
- */
-export function vectorFor<Row extends Logged>(
-  row: Row,
-  plan: Omit<FittingPlan, 'model'>,
-  identities: ReadonlyMap<string, string> | null,
-): Row | null {
-  if (row.fingerprint === plan.fingerprint) return row
-  if (identities === null) return null
-  const isSame = plan.features.map(({ name, identity }) => identities.get(name) === identity)
-  if (!isSame.includes(true)) return null
-  return { ...row, features: Array.from(row.features, (value, i) => (isSame[i] ? value : Number.NaN)) }
 }
 
 const namedMax = 5

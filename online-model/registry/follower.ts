@@ -104,6 +104,6 @@ export function misfitSentence(
   const sentence = `champion ${version} does not fit this definition: ${why}.`
   return serving === null
     ? `${sentence} Predictions carry no score until a model is trained on it (docs/evolving.md: how to train it before the switch)`
-    : `${sentence} ${serving.version}, which was the champion before, scores until a process of the other definition takes over, or another ` +
-        'model is promoted (docs/evolving.md)'
+    : `${sentence} ${serving.version}, which was the champion before, scores until a process of the other definition takes over, ` +
+        'or another model is promoted (docs/evolving.md)'
 }

@@ -4,11 +4,11 @@ import type { BrokerData, Fetcher, LogRecord, TopicPartition } from '../../runti
 import { createDefinitionLog, type DefinitionLog } from '../../runtime/definition-log.ts'
 import { type LogSpan, readSpans, wholeLog } from '../../runtime/read-log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { vectorFor } from '../../schemas/plan/feature-identity.ts'
 import type { LabelPlan, Plan, SchemasPlan, StreamPlan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import { createLabelJoin, type LabelJoin } from '../labels/label-join.ts'
 import { readLabel } from '../labels/read-label.ts'
-import { vectorFor } from '../models/fits.ts'
 
 type InputPlan = Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'streams' | 'label'> & {
   readonly schemas: Pick<SchemasPlan, 'topic'>

@@ -145,8 +145,8 @@ function aboutOf({ plan, clusterId }: OpenStoreOptions): About {
 }
 
 /**
- * Makes the tables where there are none; otherwise they must be those of this plan, or of an earlier definition of the same pipeline. Answers
- * the fingerprint of that.
+ * Makes the tables where there are none; otherwise they must be those of this plan, or of an earlier definition of the same pipeline.
+ * Answers the fingerprint of that.
  */
 async function prepare(
   database: Database,

@@ -90,12 +90,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   const predictions = planPredictions(pipeline, `${derived}.predictions`, features, codecParts)
   const rejected = { topic: `${derived}.rejected`, codec: createRejectionCodec(avroNamespace, writers) }
   const models = { topic: `${derived}.models`, codec: createRegistryCodec(avroNamespace, writers) }
-  const fingerprint = fingerprintOf({
-    stateShape,
-    version: pipeline.version,
-    slots: slots.all.map((slot) => slot.name),
-    features: Object.entries(pipeline.features).map(([name, feature]) => [name, shapeOf(feature as Input)]),
-  })
+  const fingerprint = definitionFingerprint(pipeline, stateShape, slots.all)
   const schemas = {
     topic: `${derived}.schemas`,
     writers,
@@ -125,6 +120,19 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
     rejected,
     models,
     schemas,
+  })
+}
+
+function definitionFingerprint(
+  { version, features }: Pipeline,
+  stateShape: unknown,
+  slots: ReadonlyArray<{ readonly name: string }>,
+): string {
+  return fingerprintOf({
+    stateShape,
+    version,
+    slots: slots.map(({ name }) => name),
+    features: Object.entries(features).map(([name, feature]) => [name, shapeOf(feature as Input)]),
   })
 }
 

@@ -13,6 +13,33 @@ export function identityOf(feature: Input, scores: AnyStream): string {
   return fingerprintOf(meaningOf(feature, scores))
 }
 
+interface Logged {
+  readonly fingerprint: string
+  readonly features: readonly number[]
+}
+
+interface Understanding {
+  readonly fingerprint: string
+  readonly features: ReadonlyArray<{ readonly name: string; readonly identity: string }>
+}
+
+/**
+ * A row with a logged vector as one of this plan; null where it has nothing of it. A feature that meant something else under the definition
+ * that computed the vector is missing in it, and so is one that it was without. `identities`: of that definition, by name; null where they are
+ * not known.
+ */
+export function vectorFor<Row extends Logged>(
+  row: Row,
+  plan: Understanding,
+  identities: ReadonlyMap<string, string> | null,
+): Row | null {
+  if (row.fingerprint === plan.fingerprint) return row
+  if (identities === null) return null
+  const isSame = plan.features.map(({ name, identity }) => identities.get(name) === identity)
+  if (!isSame.includes(true)) return null
+  return { ...row, features: row.features.map((value, i) => (isSame[i] ? value : Number.NaN)) }
+}
+
 function meaningOf(input: Input, scores: AnyStream): unknown {
   switch (input.kind) {
     case 'field':
