@@ -24,9 +24,9 @@ interface Understanding {
 }
 
 /**
- * A row with a logged vector as one of this plan; null where it has nothing of it. A feature that meant something else under the definition
- * that computed the vector is missing in it, and so is one that it was without. `identities`: of that definition, by name; null where they are
- * not known.
+ * A row with a logged vector as one of this plan; null where it has nothing of it. A feature that meant something else under the
+ * definition that computed the vector is missing in it, and so is one that it was without. `identities`: of that definition, by name; null
+ * where they are not known.
  */
 export function vectorFor<Row extends Logged>(
   row: Row,
