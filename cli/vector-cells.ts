@@ -7,6 +7,9 @@ export function vectorColumns({ entityStages, features }: Plan): string[] {
   return [...entityStages.map(({ entity }) => entity.name), ...features.map(({ name }) => name)]
 }
 
+/** Fingerprint of the definition that has computed a row: the features of another may mean something else. */
+export const definitionColumn = 'definition'
+
 /** The key of each entity, nothing where the scored stream has none. */
 export function entityKeyCells({ entityStages, scored }: Plan): (event: EventValues) => string[] {
   const fields = entityStages.map(({ entity }) => entity.keyFields.get(scored.index))

@@ -12,6 +12,7 @@ function declareTrain({ command, act }: Declare): void {
   command('train', 'Train a model on the logged predictions and their labels, and make it the champion.', [
     'pipelines/card-fraud.ts',
     'pipelines/card-fraud.ts --out model.json --rows-max 500000',
+    'pipelines/card-fraud.ts --vectors card-fraud.recomputed.csv',
   ])
     .option('--out <file>', 'write the model to a file as well', outputFileOption)
     .option(
@@ -19,6 +20,7 @@ function declareTrain({ command, act }: Declare): void {
       'train on at most this many of the newest predictions with a mature label',
       wholeOption(1, 8_000_000),
     )
+    .option('--vectors <file>', 'train on the vectors that recompute wrote, in place of those of the predictions')
     .addOption(jsonFileOption())
     .action((definition, options) =>
       act(async (context) => (await import('./train.ts')).trainCommand(definition, options, context)),

@@ -10,11 +10,14 @@ import { shown, shownTime, type Terminal } from '../terminal.ts'
 import { requireTopics } from '../topics/requirements.ts'
 import { writeFigures, writeWholeFile } from '../whole-file.ts'
 import { maturityText } from './data-format.ts'
+import { recomputedVectors } from './recomputed-vectors.ts'
 
 export interface TrainCommandOptions {
   /** File for the model. */
   readonly out?: string
   readonly rowsMax?: number
+  /** File of `recompute` to take the vectors from. */
+  readonly vectors?: string
   readonly json?: string
 }
 
@@ -58,6 +61,7 @@ export async function train(
     clock: clock.nowMs,
     printLine: (line) => terminal.err(line),
     by: 'millrace train',
+    ...(options.vectors === undefined ? {} : { vectors: recomputedVectors(options.vectors, plan) }),
     ...(options.rowsMax === undefined ? {} : { rowsMax: options.rowsMax }),
   })
   printSummary(summary, plan.label, terminal)

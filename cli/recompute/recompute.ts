@@ -17,7 +17,7 @@ import { loadPlan } from '../load-plan.ts'
 import { requireFitting, versionNamed } from '../models/open-registry.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
 import { requireTopics } from '../topics/requirements.ts'
-import { cell, entityKeyCells, vectorCells, vectorColumns } from '../vector-cells.ts'
+import { cell, definitionColumn, entityKeyCells, vectorCells, vectorColumns } from '../vector-cells.ts'
 import { openWholeFile, type WholeFile, writeFigures } from '../whole-file.ts'
 import { type Comparison, type ComparisonFigures, createComparison } from './compare.ts'
 import { eventsOf, type HistoryCounts, type HistoryEvent, type Published, readHistory, warmUpMs } from './history.ts'
@@ -142,7 +142,15 @@ async function writeRows(parts: RecomputeParts, spill: Spill, path: string): Pro
     rows += await writeComputed(parts, file, computed)
   }
   try {
-    const columns = [plan.scored.idField, 'time', ...vectorColumns(plan), 'score', 'model', 'published']
+    const columns = [
+      plan.scored.idField,
+      'time',
+      ...vectorColumns(plan),
+      'score',
+      'model',
+      'published',
+      definitionColumn,
+    ]
     await file.write(stringify([columns]))
     for await (const events of eventsOf(plan, spill)) {
       signal.throwIfAborted()
@@ -202,7 +210,7 @@ async function writeComputed(
     const status = comparison.add(vector, score, scorer?.version ?? null, published)
     const instant = new Date(time).toISOString()
     const scoreCells = [score === null ? '' : cell(score), scorer?.version ?? '']
-    lines.push([id, instant, ...keyCells(event), ...vectorCells(vector), ...scoreCells, status])
+    lines.push([id, instant, ...keyCells(event), ...vectorCells(vector), ...scoreCells, status, plan.fingerprint])
   }
   if (lines.length > 0) await file.write(stringify(lines))
   return lines.length

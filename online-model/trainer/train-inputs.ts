@@ -26,6 +26,16 @@ export interface Skipped {
   readonly labelsAhead: number
 }
 
+/** Hands over all vectors that are trained on; called again where they must be read a second time. */
+export type ReadVectors = (take: (row: LoggedVector) => void) => Promise<void>
+
+interface LoggedVector {
+  readonly id: string
+  readonly time: number
+  /** NaN where missing; null where nothing of it is of use. */
+  readonly features: ArrayLike<number> | null
+}
+
 export interface TrainInputs {
   readonly join: LabelJoin
   /** Event time that both inputs have passed, ms; −∞ while one of them is empty. */
@@ -39,18 +49,19 @@ export interface TrainInputs {
 
 /**
  * `topics` are full names. Reads the labels twice, so that only rows are held, and the predictions once, or twice where
- * the labels are ahead of them; records that retention removes meanwhile are skipped. Rejects with `topic_missing`, `record_unreadable` and
- * the broker's codes.
+ * the labels are ahead of them; records that retention removes meanwhile are skipped. `vectors`: in place of the predictions.
+ * Rejects with `topic_missing`, `record_unreadable` and the broker's codes.
  */
 export async function readTrainInputs(
   broker: BrokerData,
   plan: InputPlan,
   topics: { readonly predictions: string; readonly label: string },
   rowsMax: number,
+  vectors: ReadVectors | null = null,
 ): Promise<TrainInputs> {
   const labelStream = plan.streams.find(({ index }) => index === plan.label.stream)
   assert(labelStream !== undefined, `the label's stream ${plan.label.stream} is not in the plan`)
-  const spans = await wholeLog(broker, [topics.predictions, topics.label])
+  const spans = await wholeLog(broker, vectors === null ? [topics.predictions, topics.label] : [topics.label])
   const predictionSpans = spans.filter(({ topic }) => topic === topics.predictions)
   const labelSpans = spans.filter(({ topic }) => topic === topics.label)
   const fetcher = await broker.fetcher()
@@ -63,8 +74,10 @@ export async function readTrainInputs(
     // 2. The newest mature predictions.
     const definitions = createDefinitionLog(broker, plan.schemas.topic)
     await definitions.refresh()
-    const reading = { fetcher, spans: predictionSpans, plan, rowsMax, definitions }
-    const { join, watermarkMs, foreign, earlier } = await keepMature(reading, labelWatermarkMs)
+    const counts = { foreign: 0, earlier: 0 }
+    const read = vectors ?? loggedVectors({ fetcher, spans: predictionSpans, plan, definitions }, counts)
+    const { join, watermarkMs } = await keepMature(read, plan, rowsMax, labelWatermarkMs)
+    const { foreign, earlier } = counts
 
     // 3. The labels again, now that it is known whose are needed.
     const name = (record: LogRecord, { partition }: TopicPartition) => {
@@ -84,24 +97,51 @@ export async function readTrainInputs(
   }
 }
 
-interface PredictionReading {
+interface LogReading {
   readonly fetcher: Fetcher
   readonly spans: readonly LogSpan[]
   readonly plan: InputPlan
-  readonly rowsMax: number
   readonly definitions: DefinitionLog
+}
+
+/** `counts`: of what was read last. */
+function loggedVectors(
+  { fetcher, spans, plan, definitions }: LogReading,
+  counts: { foreign: number; earlier: number },
+): ReadVectors {
+  return async (take) => {
+    counts.foreign = 0
+    counts.earlier = 0
+    const takeRecord = (record: LogRecord, from: TopicPartition) => {
+      const position = `${from.topic} partition ${from.partition} offset ${record.offset}`
+      if (record.value === null) {
+        throw new PipelineError('record_unreadable', `The prediction at ${position} has no value.`, {
+          details: { position },
+        })
+      }
+      const prediction = plan.predictions.codec.decode(record.value)
+      const row = vectorFor(prediction, plan, definitions.identitiesOf(prediction.fingerprint))
+      if (row === null) counts.foreign++
+      else if (row !== prediction) counts.earlier++
+      // Of one that is foreign the time alone is of use.
+      take(row ?? { ...prediction, features: null })
+    }
+    await readSpans(fetcher, spans, takeRecord, { isLossy: true })
+  }
 }
 
 interface MaturePredictions {
   readonly join: LabelJoin
   readonly watermarkMs: number
-  readonly foreign: number
-  readonly earlier: number
 }
 
 /** `boundMs`: the labels' watermark, which is an upper bound of the watermark of both inputs. */
-async function keepMature(reading: PredictionReading, boundMs: number): Promise<MaturePredictions> {
-  const { fetcher, spans, plan, rowsMax, definitions } = reading
+async function keepMature(
+  read: ReadVectors,
+  plan: InputPlan,
+  rowsMax: number,
+  boundMs: number,
+): Promise<MaturePredictions> {
   const { otherwise, learn } = plan.label
   const join = createLabelJoin({
     featureCount: plan.features.length,
@@ -111,26 +151,14 @@ async function keepMature(reading: PredictionReading, boundMs: number): Promise<
     rowsMax,
   })
   let timeMs = Number.NEGATIVE_INFINITY
-  let [foreign, earlier] = [0, 0]
-  const take = (record: LogRecord, from: TopicPartition) => {
-    const position = `${from.topic} partition ${from.partition} offset ${record.offset}`
-    if (record.value === null) {
-      throw new PipelineError('record_unreadable', `The prediction at ${position} has no value.`, {
-        details: { position },
-      })
-    }
-    const prediction = plan.predictions.codec.decode(record.value)
-    timeMs = Math.max(timeMs, prediction.time)
-    const row = vectorFor(prediction, plan, definitions.identitiesOf(prediction.fingerprint))
-    if (row === null) foreign++
-    else join.addPrediction(row)
-    if (row !== null && row !== prediction) earlier++
-  }
-  await readSpans(fetcher, spans, take, { isLossy: true })
+  await read(({ id, time, features }) => {
+    timeMs = Math.max(timeMs, time)
+    if (features !== null) join.addPrediction({ id, time, features })
+  })
   // The predictions turned out to be the slower input, which is only known at their end: once more, with the watermark known.
   // Not awaited here, so that this join can be freed before the next one grows.
-  if (timeMs < boundMs) return keepMature(reading, timeMs)
-  return { join, watermarkMs: boundMs, foreign, earlier }
+  if (timeMs < boundMs) return keepMature(read, plan, rowsMax, timeMs)
+  return { join, watermarkMs: boundMs }
 }
 
 async function surveyLabels(fetcher: Fetcher, spans: readonly LogSpan[], stream: StreamPlan, plan: LabelPlan) {

@@ -14,7 +14,7 @@ import { modelOf } from '../models/model-of.ts'
 import { predictor } from '../models/scorer.ts'
 import { champion } from '../registry/registry.ts'
 import { createRegistryWriter } from '../registry/writer.ts'
-import { readTrainInputs, type Skipped, type TrainInputs } from './train-inputs.ts'
+import { type ReadVectors, readTrainInputs, type Skipped, type TrainInputs } from './train-inputs.ts'
 
 export type TrainingPlan = Pick<
   Plan,
@@ -34,6 +34,8 @@ export interface TrainOptions {
   readonly by: string
   /** Most predictions trained on, the newest mature ones; 1,000,000 unless given. About 150 bytes each plus 16 for every feature. */
   readonly rowsMax?: number
+  /** Vectors in place of the logged predictions; absent: those. */
+  readonly vectors?: ReadVectors
   readonly signal?: AbortSignal
 }
 
@@ -69,7 +71,7 @@ export async function trainFromLog(options: TrainOptions): Promise<TrainSummary>
   const startedMs = clock()
 
   // 1. Read predictions and labels: those whose label is due by the slower input become rows.
-  const inputs = await readTrainInputs(broker, plan, topics, rowsMax)
+  const inputs = await readTrainInputs(broker, plan, topics, rowsMax, options.vectors)
   const counts = inputs.join.counts()
   printLine(`read ${counts.predictions} predictions and ${counts.labels} labels`)
 

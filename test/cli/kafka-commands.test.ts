@@ -94,7 +94,7 @@ describe('produce', () => {
     expect(code).toBe(3)
     expect(err[0]).toMatch(/^not sent: standard input, line 2: expected a JSON object in UTF-8, received .*nonsense/)
     expect(err[1]).toBe(
-      'not sent: standard input, line 3: /amount expected a finite number >= 0 with at most 2 decimals, received much',
+      'not sent: standard input, line 3: /amount expected a finite number >= 0 with at most 2 decimals, received "much"',
     )
     expect(out[0]).toMatch(
       /^Sent 2 events in \d+\.\d s \([\d,]+\/s\), event time 2018-04-01T00:00:00\.000Z to 2018-04-01T00:00:00\.002Z\.$/,

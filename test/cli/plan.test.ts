@@ -104,7 +104,21 @@ test('an edited feature of the champion, and windows that need more facts', asyn
   const out = await trained.plan('clicks-widened')
   expect(out[0]).toMatch(/^features: 4 kept, 2 changed \(userSum, refunds\), against v1/)
   expect(out[1]).toMatch(/^champion: v1 does not fit: features userSum, refunds have changed\./)
-  expect(out[2]).toMatch(/^state user: must be rebuilt, since entity user: retention was .*, is .*: millrace run /)
+  expect(out[2]).toMatch(
+    /^state user: does not fit, since entity user: retention was .*, is .*: it takes a namespace of its own/,
+  )
+  expect(out.at(-1)).toMatch(
+    /^topic clicks\.page: a rebuild could not read its records\. .* no matching field .*user_sum_clicks_amount_3h\. Start the definition/,
+  )
+})
+
+test('a window of the last stage that needs more facts is rebuilt in place', async () => {
+  const { plan } = await running(features)
+  const out = await plan('clicks-widened-last')
+  expect(out[3]).toMatch(
+    /^state page: must be rebuilt, since entity page: retention was .*, is .*: millrace run .* --rebuild/,
+  )
+  expect(out.at(-1)).toMatch(/^topics: /)
 })
 
 test('a pipeline that has no model yet', async () => {

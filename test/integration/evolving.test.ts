@@ -1,6 +1,7 @@
 /**
- * A definition changes under a running pipeline with a champion: with a feature more the champion scores on, bit for bit as before; with
- * one of its features edited it scores nothing, and log, readiness and doctor say so.
+ * A definition changes under a running pipeline with a champion, three times. With a feature more the champion scores on, bit for bit as
+ * before; for an edited feature a model is trained on the vectors of history before the switch; with a wider window, whose stages need
+ * other records, a pipeline of its own namespace runs beside it. No event is without a score.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -18,9 +19,12 @@ import { ownFolder, startCommand } from '../support/command.ts'
 const before = 'test/cli/fixtures/clicks.ts'
 const more = 'test/integration/fixtures/clicks-more.ts'
 const edited = 'test/cli/fixtures/clicks-added.ts'
+const widened = 'test/cli/fixtures/clicks-widened.ts'
 const clicks = 200
 
-test('a feature is added, then one is edited', { timeout: 240_000 }, async () => {
+test('a feature is added, one is edited, a window widened: no event is without a score', {
+  timeout: 300_000,
+}, async () => {
   const folder = ownFolder()
   const namespace = `evolving-${process.pid}`
   const environment = {
@@ -30,17 +34,24 @@ test('a feature is added, then one is edited', { timeout: 240_000 }, async () =>
     MILLRACE_HTTP_PORT: '0',
     MILLRACE_PARTITIONS: '2',
   }
-  const command = async (...args: string[]) => {
-    const one = startCommand(args, environment)
+  const commandIn = async (settings: typeof environment, ...args: string[]) => {
+    const one = startCommand(args, settings)
     expect(await one.exitCode, one.output()).toBe(0)
     return one.output()
   }
-  const run = async (definition: string) => {
-    const started = startCommand(['run', definition, '--create-topics'], environment)
+  const command = (...args: string[]) => commandIn(environment, ...args)
+  const run = async (definition: string, settings = environment) => {
+    const started = startCommand(['run', definition, '--create-topics'], settings)
     await started.printed('health and metrics: http')
     const url = /metrics: (http\S+)/.exec(started.output())![1]!
     const ready = async () => (await (await fetch(`${url}/health/ready`)).json()) as { status: string }
-    await vi.waitFor(async () => expect((await ready()).status).toMatch(/^(ready|degraded)$/), { timeout: 60_000 })
+    await vi.waitFor(
+      async () => {
+        if (started.child.exitCode !== null) throw new Error(started.output())
+        expect((await ready()).status).toMatch(/^(ready|degraded)$/)
+      },
+      { timeout: 60_000 },
+    )
     return {
       url,
       ready,
@@ -91,26 +102,75 @@ test('a feature is added, then one is edited', { timeout: 240_000 }, async () =>
     })
     expect(answer.status, await answer.text()).toBe(200)
   }
-  await post(second.url, 0)
-  await vi.waitFor(() => expect(predictions.length).toBe(5), { timeout: 30_000 })
+  let posted = 0
+  /** Five events, each scored by this version. */
+  const scoredBy = async (url: string, version: string) => {
+    await post(url, posted)
+    posted += 5
+    await vi.waitFor(() => expect(predictions.length).toBe(posted), { timeout: 30_000 })
+    for (const { modelVersion, score } of predictions.slice(-5))
+      expect([modelVersion, score]).toEqual([version, expect.any(Number)])
+  }
+  /** While another definition runs: a model of this one, on the vectors that its features would have had. */
+  const trainBefore = async (definition: string) => {
+    const vectors = join(folder, 'recomputed.csv')
+    await command('recompute', definition, '--from', '2024-01-01', '--out', vectors)
+    return command('train', definition, '--vectors', vectors)
+  }
+
+  await scoredBy(second.url, 'v1')
   const score = predictor(modelFromJson(readFileSync(exported, 'utf8'), exported).model, plan)
-  for (const one of predictions) expect([one.modelVersion, one.score]).toEqual(['v1', score(one.features)])
+  for (const one of predictions) expect(one.score).toBe(score(one.features))
   expect((await second.ready()).status).toBe('ready')
-  await second.stop()
 
   expect(await command('plan', edited)).toContain('champion: v1 does not fit: feature guarded has changed.')
-  const third = await run(edited)
-  expect(await third.ready()).toMatchObject({
-    status: 'degraded',
-    reasons: [{ part: 'model', reason: expect.stringContaining('feature guarded has changed') }],
+  expect(await trainBefore(edited)).toContain('Model v2 is the champion now, instead of v1.')
+  await vi.waitFor(async () => expect((await second.ready()).status).toBe('degraded'), { timeout: 30_000 })
+  expect(await second.ready()).toMatchObject({
+    reasons: [{ part: 'model', reason: expect.stringContaining('v1, which was the champion before, scores until') }],
   })
-  expect(third.output()).toContain('champion v1 does not fit this definition: feature guarded has changed')
-  const doctor = startCommand(['doctor', edited], environment)
+  const doctor = startCommand(['doctor', more], environment)
   await doctor.exitCode
-  expect(doctor.output()).toContain(
-    'warn  registry: champion v1 does not fit this definition: feature guarded has changed',
+  expect(doctor.output()).toMatch(
+    /warn {2}registry: champion v2 does not fit this definition: feature guarded has changed\. v1/,
   )
-  await third.stop()
+  await scoredBy(second.url, 'v1')
+  await second.stop()
+  const third = await run(edited)
+  await scoredBy(third.url, 'v2')
+  expect((await third.ready()).status).toBe('ready')
+
+  expect(await command('plan', widened)).toMatch(
+    /champion: v2 does not fit: [\s\S]*in a namespace of its own on the same raw/,
+  )
+  const green = { ...environment, MILLRACE_NAMESPACE: `${namespace}-green`, MILLRACE_RAW_NAMESPACE: namespace }
+  await commandIn(green, 'topics', widened, '--create', '--alter')
+  const fourth = await run(widened, green)
+  const isAtEnd = async () =>
+    expect(await (await fetch(`${fourth.url}/metrics`)).text()).toMatch(
+      new RegExp(`^millrace_predictions_total\\S* ${clicks + posted}$`, 'm'),
+    )
+  await vi.waitFor(isAtEnd, { timeout: 60_000, interval: 100 })
+  expect(await commandIn(green, 'train', widened)).toContain('Model v1 is the champion now, the first one.')
+  const ofGreen: Prediction[] = []
+  const watchedGreen = await watchTopics({
+    broker: kafka,
+    plan: await loadPlan(widened, { namespace: green.MILLRACE_NAMESPACE, rawNamespace: namespace }),
+    clock: systemClock,
+    from: 'end',
+    onPrediction: (one) => void ofGreen.push(one),
+    onRejection: () => undefined,
+  })
+  await scoredBy(third.url, 'v2')
+  await vi.waitFor(() => expect(ofGreen.length).toBe(5), { timeout: 30_000 })
+  for (const { modelVersion, score } of ofGreen) expect([modelVersion, score]).toEqual(['v1', expect.any(Number)])
+  expect(ofGreen.map(({ id }) => id).sort()).toEqual(
+    predictions
+      .slice(-5)
+      .map(({ id }) => id)
+      .sort(),
+  )
+  await Promise.all([third.stop(), fourth.stop(), watchedGreen.close()])
   await watched.close()
   await kafka.close()
 })
