@@ -81,23 +81,22 @@ export function partitionsAt(state: AuditState, topic: string): AuditedPartition
 function openStage(state: AuditState, stage: StagePlan): AuditedStage {
   const { options, plan } = state
   const inputs = stageInputs(plan, stage)
+  const keepMs = 2 * stage.entity.retentionMs + Math.max(...plan.streams.map(({ latenessMs }) => latenessMs))
   const streamsOf = inputs.map(({ stream }) => (stream ? [stream.index] : stage.repartitionIn!.streams))
   return {
     stage,
     inputs,
     isAudited: stage.repartitionOut === null || stage.entity.slots.length > 0,
     outputs: partitionsAt(state, stage.repartitionOut?.topic ?? plan.predictions.topic),
-    keepMs: 2 * stage.entity.retentionMs + Math.max(...plan.streams.map(({ latenessMs }) => latenessMs)),
+    keepMs,
     tasks: Array.from({ length: options.partitionsOf(inputs[0]!.topic) }, (_, partition) =>
       createAuditTask({
         plan,
         stage,
         inputs: inputs.map(({ topic }) => partitionAt(state, { topic, partition })),
         inputOf: (stream) => streamsOf.findIndex((streams) => streams.includes(stream)),
-        rejections: ({ stream, partition, offset, attempt }) => {
-          const name = deadLetterName(stage, plan.streams[stream]!, { partition, offset, attempt })
-          return state.deadLetters.get(name)?.count ?? 0
-        },
+        rejections: ({ deadLetter }) => state.deadLetters.get(deadLetter)?.count ?? 0,
+        keepMs,
         scoreOf: options.scoreOf,
         isWhole: options.sample >= 1,
       }),

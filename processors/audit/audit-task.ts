@@ -5,7 +5,7 @@
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import { type AuditedEvent, type AuditedOutput, originOf, type Verdict } from './audited-output.ts'
 import { type ComparedStage, compareOutput, type EntityHistory, eventMissing } from './compare-output.ts'
-import { createOracle, type OracleEvent, type OracleSortKey } from './oracle.ts'
+import { createOracle, type OracleSortKey } from './oracle.ts'
 
 /** What a task needs to know of its inputs' partitions. */
 export interface AuditedInput {
@@ -29,6 +29,8 @@ export interface AuditTaskOptions {
   readonly scoreOf: ComparedStage['scoreOf']
   /** All entities are audited, so that an output without an event is an error. */
   readonly isWhole: boolean
+  /** No output depends on events that count, and were known, so long before it. */
+  readonly keepMs: number
 }
 
 export interface AuditTask {
@@ -36,18 +38,20 @@ export interface AuditTask {
   add(key: string, event: AuditedEvent): void
   push(output: AuditedOutput): void
   /**
-   * Compares the outputs that were fetched before this round and whose inputs have been read; `null` is an output of an entity outside the
-   * sample.
+   * Compares at most so many of the outputs that were fetched before this round and whose inputs have been read; `null` is an output of an
+   * entity outside the sample.
    */
-  compareReady(beforeRound: number): Array<Verdict | null>
+  compareReady(beforeRound: number, outputsMax: number): Array<Verdict | null>
   readonly forgottenBefore: number
   /** Drops the events that count, and were known, before `time`; skipped where that is hardly later than the last time. */
   forget(time: number): void
 }
 
 interface AuditTaskState extends AuditTaskOptions, ComparedStage {
-  /** Events by the key of their entity. */
-  readonly events: Map<string, AuditedEvent[]>
+  /** Events by the key of their entity: of each input in the order of its offsets. */
+  readonly events: Map<string, AuditedEvent[][]>
+  /** By stream: the field that dates its facts. */
+  readonly atFields: ReadonlyMap<number, string>
   /** Keys of the entities of scored events, by origin. */
   readonly keys: Map<string, string>
   pending: AuditedOutput[]
@@ -59,6 +63,7 @@ export function createAuditTask(options: AuditTaskOptions): AuditTask {
     ...options,
     oracle: createOracle(options.stage),
     events: new Map(),
+    atFields: new Map(options.stage.entity.layout.sources.map(({ stream, atField }) => [stream, atField])),
     keys: new Map(),
     pending: [],
     forgottenBefore: Number.NEGATIVE_INFINITY,
@@ -69,7 +74,7 @@ export function createAuditTask(options: AuditTaskOptions): AuditTask {
     },
     add: (key, event) => addEvent(state, key, event),
     push: (output) => void state.pending.push(output),
-    compareReady: (beforeRound) => compareReady(state, beforeRound),
+    compareReady: (beforeRound, outputsMax) => compareReady(state, beforeRound, outputsMax),
     get forgottenBefore() {
       return state.forgottenBefore
     },
@@ -77,18 +82,25 @@ export function createAuditTask(options: AuditTaskOptions): AuditTask {
   }
 }
 
-function addEvent({ events, keys, plan }: AuditTaskState, key: string, event: AuditedEvent): void {
-  const known = events.get(key)
-  if (known) known.push(event)
-  else events.set(key, [event])
+function addEvent({ events, keys, plan, inputs }: AuditTaskState, key: string, event: AuditedEvent): void {
+  const lists = events.get(key) ?? inputs.map(() => [])
+  lists[event.input]!.push(event)
+  events.set(key, lists)
   if (event.stream === plan.scored.index) keys.set(originOf(event), key)
 }
 
-function compareReady(state: AuditTaskState, beforeRound: number): Array<Verdict | null> {
-  const isReady = ({ round, position }: AuditedOutput) =>
-    round < beforeRound && state.inputs.every(({ next }, i) => !(next < position.next[i]!))
-  const ready = state.pending.filter(isReady)
-  state.pending = state.pending.filter((output) => !isReady(output))
+function compareReady(state: AuditTaskState, beforeRound: number, outputsMax: number): Array<Verdict | null> {
+  const ready: AuditedOutput[] = []
+  const waiting: AuditedOutput[] = []
+  for (const output of state.pending) {
+    const { round, position } = output
+    const isReady =
+      ready.length < outputsMax &&
+      round < beforeRound &&
+      state.inputs.every(({ next }, i) => !(next < position.next[i]!))
+    ;(isReady ? ready : waiting).push(output)
+  }
+  state.pending = waiting
   return ready.map((output) => verdictOf(state, output))
 }
 
@@ -107,12 +119,17 @@ function verdictOf(state: AuditTaskState, output: AuditedOutput): Verdict | null
   return compareOutput(state, output, history, latestOf)
 }
 
+/** Of the entity's events only those that the output may depend on: its whole history would be looked through for each of its outputs. */
 function historyOf(state: AuditTaskState, { key, sortKey, position }: AuditedOutput): EntityHistory {
   const keyOfEntity = key ?? state.keys.get(originOf(sortKey))
-  const events = keyOfEntity === undefined ? [] : (state.events.get(keyOfEntity) ?? [])
-  const read = events.filter(({ input, at }) => at < position.next[input]!).sort(byArrival)
+  const lists = keyOfEntity === undefined ? [] : (state.events.get(keyOfEntity) ?? [])
+  const before = sortKey.time - state.keepMs
+  const read = lists.flatMap((list, input) =>
+    list.filter((event) => event.at < position.next[input]! && !isGone(state, event, before)),
+  )
   const accepted = withoutRejected(state, read)
-  const isOwn = (event: AuditedEvent) => originOf(event) === originOf(sortKey) && event.stream === sortKey.stream
+  const isOwn = ({ stream, partition, offset }: AuditedEvent) =>
+    offset === sortKey.offset && partition === sortKey.partition && stream === sortKey.stream
   return { read, accepted, own: accepted.filter(isOwn) }
 }
 
@@ -120,9 +137,8 @@ function historyOf(state: AuditTaskState, { key, sortKey, position }: AuditedOut
 function withoutRejected({ rejections }: AuditTaskState, list: readonly AuditedEvent[]): AuditedEvent[] {
   const left = new Map<string, number>()
   return list.filter((event) => {
-    const name = `${event.stream} ${originOf(event)} ${event.attempt}`
-    const rejected = left.get(name) ?? rejections(event)
-    left.set(name, Math.max(0, rejected - 1))
+    const rejected = left.get(event.deadLetter) ?? rejections(event)
+    if (rejected > 0) left.set(event.deadLetter, rejected - 1)
     return rejected === 0
   })
 }
@@ -141,20 +157,20 @@ function forget(state: AuditTaskState, time: number): void {
   const { events, keys, plan, stage } = state
   if (!(time > state.forgottenBefore + stage.entity.retentionMs / 16)) return
   state.forgottenBefore = time
-  const atFields = new Map(stage.entity.layout.sources.map(({ stream, atField }) => [stream, atField]))
-  for (const [key, list] of events) {
-    const [kept, gone]: [AuditedEvent[], AuditedEvent[]] = [[], []]
-    for (const event of list) {
-      const countsAt = event.event[atFields.get(event.stream) ?? ''] as number | undefined
-      const isGone = event.time < time && (countsAt ?? event.time) < time
-      ;(isGone ? gone : kept).push(event)
-    }
-    for (const event of gone) if (event.stream === plan.scored.index) keys.delete(originOf(event))
-    if (kept.length === 0) events.delete(key)
-    else if (gone.length > 0) events.set(key, kept)
+  for (const [key, lists] of events) {
+    const kept = lists.map((list) => {
+      const gone = list.filter((event) => isGone(state, event, time))
+      for (const event of gone) if (event.stream === plan.scored.index) keys.delete(originOf(event))
+      return gone.length > 0 ? list.filter((event) => !isGone(state, event, time)) : list
+    })
+    if (kept.every((list) => list.length === 0)) events.delete(key)
+    else events.set(key, kept)
   }
 }
 
-function byArrival(a: OracleEvent, b: OracleEvent): number {
-  return a.input - b.input || a.at - b.at
+/** It counts, and was known, before `time`. */
+function isGone({ atFields }: AuditTaskState, { stream, time: known, event }: AuditedEvent, time: number): boolean {
+  if (known >= time) return false
+  const atField = atFields.get(stream)
+  return atField === undefined || (event[atField] as number) < time
 }

@@ -37,9 +37,9 @@ export interface Audit {
   accept(fetched: FetchedPartition, round: number): void
   /**
    * Compares the outputs that were fetched before this round. A transaction becomes readable partition by partition: wait a moment for its
-   * dead letters before its outputs are compared.
+   * dead letters before its outputs are compared. Of each task at most `outputsMax` are: the caller's thread is busy for so long.
    */
-  compareOutputs(beforeRound?: number): Difference[]
+  compareOutputs(beforeRound?: number, outputsMax?: number): Difference[]
 }
 
 /** Above this no more outputs of a stage are read: its inputs are read first. */
@@ -57,7 +57,8 @@ export function createAudit(options: AuditOptions): Audit {
     wanted: ({ outputs } = { outputs: true }) => wanted(state, outputs),
     nextOf: (at) => partitionAt(state, at).next,
     accept: (fetched, round) => readFetched(state, fetched, round),
-    compareOutputs: (beforeRound = Number.POSITIVE_INFINITY) => compareOutputs(state, beforeRound),
+    compareOutputs: (beforeRound = Number.POSITIVE_INFINITY, outputsMax = Number.POSITIVE_INFINITY) =>
+      compareOutputs(state, beforeRound, outputsMax),
   }
 }
 
@@ -90,11 +91,11 @@ function wantedInputs(state: AuditState, { tasks, inputs }: AuditedStage): Audit
   )
 }
 
-function compareOutputs(state: AuditState, beforeRound: number): Difference[] {
+function compareOutputs(state: AuditState, beforeRound: number, outputsMax: number): Difference[] {
   const differences: Difference[] = []
   for (const { tasks, stage } of state.stages) {
     for (const task of tasks) {
-      for (const verdict of task.compareReady(beforeRound)) {
+      for (const verdict of task.compareReady(beforeRound, outputsMax)) {
         if (verdict) countVerdict(state, verdict, stage.repartitionOut === null)
         if (verdict?.kind === 'differing') differences.push(...verdict.differences)
       }

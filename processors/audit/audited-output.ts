@@ -9,8 +9,8 @@ import type { OracleEvent, OracleSortKey } from './oracle.ts'
 export interface AuditedEvent extends OracleEvent {
   /** Slots of earlier stages that came with it. */
   readonly slots: readonly number[]
-  /** How often it had been requeued. */
-  readonly attempt: number
+  /** The name that its dead letters in the stage would have. */
+  readonly deadLetter: string
 }
 
 /** An event that a stage sent on: a repartition record with its slots, or a prediction. */

@@ -76,9 +76,9 @@ function addEvent(
   if (index !== plan.scored.index && !stage.entity.layout.sources.some((leaves) => leaves.stream === index)) return
   const input = inputs.findIndex(({ topic }) => topic === at.topic)
   const id = String(event[stream.idField])
-  const attempt = attemptOf(record.headers)
+  const deadLetter = deadLetterName(stage, stream, { ...origin, attempt: attemptOf(record.headers) })
   const location = { stream: index, time, ...origin, id, input, at: record.offset }
-  tasks[at.partition]!.add(key, { ...location, source, event, slots, attempt })
+  tasks[at.partition]!.add(key, { ...location, source, event, slots, deadLetter })
 }
 
 function readPrediction(state: AuditState, at: AuditedPartition, record: LogRecord, round: number): void {

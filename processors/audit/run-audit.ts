@@ -2,8 +2,9 @@
  * Follows a pipeline without joining its group and audits its outputs: fetches in a loop, reports differences. Called by `millrace audit`.
  * Writes nothing, so that it can run beside anything, and more than once.
  */
+import { setImmediate } from 'node:timers/promises'
 import type { BrokerData } from '../../runtime/broker.ts'
-import { createAudit } from './audit.ts'
+import { type Audit, createAudit } from './audit.ts'
 import type { AuditCounts, AuditOptions } from './audit-state.ts'
 import type { Difference } from './audited-output.ts'
 import { createFetchAttempts, type FetchAttemptsOptions } from './fetch-attempts.ts'
@@ -21,6 +22,8 @@ export interface RunAuditOptions extends FetchAttemptsOptions, Pick<AuditOptions
 const limits = { maxWaitMs: 500, partitionBytesMax: 1_048_576 }
 /** A transaction becomes readable partition by partition: after so long its dead letters are readable, too. */
 const settleMs = 1_000
+/** Outputs of a task that are compared before anything else is done: some tenths of a second where windows hold thousands of facts. */
+const turnOutputs = 200
 
 /** Returns the counts, after a stop or with `isOnce` at the end. */
 export async function runAudit(options: RunAuditOptions): Promise<Readonly<AuditCounts>> {
@@ -59,11 +62,23 @@ export async function runAudit(options: RunAuditOptions): Promise<Readonly<Audit
       if (!isRead) continue
       answered.push({ round: round++, ms: clock.elapsedMs() })
       while (answered.length > 0 && clock.elapsedMs() - answered[0]!.ms > settleMs) answered.shift()
-      const differences = audit.compareOutputs(answered[0]?.round ?? round)
-      options.onCompared(audit.counts, differences, audit.pending)
+      await compareInTurns(audit, answered[0]?.round ?? round, options)
     }
   } finally {
     await attempts.close()
   }
   return audit.counts
+}
+
+/** In turns, so that a signal is heard and the other comparison gets on meanwhile. */
+async function compareInTurns(
+  audit: Audit,
+  beforeRound: number,
+  { onCompared, signal }: RunAuditOptions,
+): Promise<void> {
+  for (let before = -1; audit.pending !== before && !signal.aborted; ) {
+    before = audit.pending
+    onCompared(audit.counts, audit.compareOutputs(beforeRound, turnOutputs), audit.pending)
+    await setImmediate()
+  }
 }
