@@ -125,12 +125,23 @@ function historyOf(state: AuditTaskState, { key, sortKey, position }: AuditedOut
   const lists = keyOfEntity === undefined ? [] : (state.events.get(keyOfEntity) ?? [])
   const before = sortKey.time - state.keepMs
   const read = lists.flatMap((list, input) =>
-    list.filter((event) => event.at < position.next[input]! && !isGone(state, event, before)),
+    list.slice(0, countBefore(list, position.next[input]!)).filter((event) => !isGone(state, event, before)),
   )
   const accepted = withoutRejected(state, read)
   const isOwn = ({ stream, partition, offset }: AuditedEvent) =>
     offset === sortKey.offset && partition === sortKey.partition && stream === sortKey.stream
   return { read, accepted, own: accepted.filter(isOwn) }
+}
+
+/** How many of the events, in the order of their offsets, lie before this one. */
+function countBefore(list: readonly AuditedEvent[], next: number): number {
+  let [low, high] = [0, list.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (list[middle]!.at < next) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** Of the records of one attempt the first were rejected, as many as there are dead letters: a later one is then a duplicate. */

@@ -37,7 +37,7 @@ export interface Audit {
   accept(fetched: FetchedPartition, round: number): void
   /**
    * Compares the outputs that were fetched before this round. A transaction becomes readable partition by partition: wait a moment for its
-   * dead letters before its outputs are compared. Of each task at most `outputsMax` are: the caller's thread is busy for so long.
+   * dead letters before its outputs are compared. At most `outputsMax` are: the caller's thread is busy for so long.
    */
   compareOutputs(beforeRound?: number, outputsMax?: number): Difference[]
 }
@@ -93,9 +93,12 @@ function wantedInputs(state: AuditState, { tasks, inputs }: AuditedStage): Audit
 
 function compareOutputs(state: AuditState, beforeRound: number, outputsMax: number): Difference[] {
   const differences: Difference[] = []
+  let left = outputsMax
   for (const { tasks, stage } of state.stages) {
     for (const task of tasks) {
-      for (const verdict of task.compareReady(beforeRound, outputsMax)) {
+      const verdicts = task.compareReady(beforeRound, left)
+      left -= verdicts.length
+      for (const verdict of verdicts) {
         if (verdict) countVerdict(state, verdict, stage.repartitionOut === null)
         if (verdict?.kind === 'differing') differences.push(...verdict.differences)
       }

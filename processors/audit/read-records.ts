@@ -45,13 +45,17 @@ function readRepartition(
   const { plan, stages } = state
   const decoded = reading.repartitionIn!.codec.decode(record.value!)
   if (decoded.kind === 'watermark') return
-  const { stream, event, origin, slots, positions } = decoded
+  const { stream, event, origin, slots, unsent, positions } = decoded
   addEvent(state, at, reading, decoded, decoded.source, record)
   const position = positions.at(-1)
   if (stream !== plan.scored.index || !position) return
   const sender = stages[reading.index - 1]!
   const key = keyOf(sender.stage, stream, event)
   if (!sender.isAudited || key === null || !isSampled(state, sender.stage, key)) return
+  if (unsent.length > 0) {
+    countSkipped(state, 'other_definition')
+    return
+  }
   const sortKey = { time: event[plan.scored.timeField] as number, stream, ...origin }
   const id = event[plan.scored.idField] as string
   const repartition = { plan: reading.repartitionIn!, slots }

@@ -22,8 +22,8 @@ export interface RunAuditOptions extends FetchAttemptsOptions, Pick<AuditOptions
 const limits = { maxWaitMs: 500, partitionBytesMax: 1_048_576 }
 /** A transaction becomes readable partition by partition: after so long its dead letters are readable, too. */
 const settleMs = 1_000
-/** Outputs of a task that are compared before anything else is done: some tenths of a second where windows hold thousands of facts. */
-const turnOutputs = 200
+/** Outputs that are compared before anything else is done: some tenths of a second where each depends on thousands of events. */
+const turnOutputs = 100
 
 /** Returns the counts, after a stop or with `isOnce` at the end. */
 export async function runAudit(options: RunAuditOptions): Promise<Readonly<AuditCounts>> {

@@ -121,7 +121,12 @@ function readRawRecord(state: TaskState, input: ReadInput, stream: StreamPlan, i
 export function rawEvent({ options }: TaskState, stream: StreamPlan, event: EventValues, readAt: ReadAt): StageEvent {
   const { plan, stage, partition } = options
   const origin = { partition, offset: readAt.record.offset }
-  return stageEventOf(plan, stage, { stream: stream.index, origin, event, slots: [], positions: [] }, readAt)
+  return stageEventOf(
+    plan,
+    stage,
+    { stream: stream.index, origin, event, slots: [], unsent: [], positions: [] },
+    readAt,
+  )
 }
 
 function readRepartitionRecord(state: TaskState, input: ReadInput, index: number, record: LogRecord): void {

@@ -47,6 +47,7 @@ export function repartitionRecords(
       origin: event.origin,
       event: event.event,
       slots: slots ? Array.from(slots.subarray(0, repartition.slots.length)) : [],
+      unsent: [],
       positions: slots ? [...event.positions, stagePosition] : [],
     })
     const headers = replayHeadersOf(event)

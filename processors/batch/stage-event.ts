@@ -17,6 +17,8 @@ export interface StageEvent extends Aligned {
   readonly origin: { readonly partition: number; readonly offset: number }
   /** Slots of earlier stages with the positions that they were read at, for the scored stream. */
   readonly slots: readonly number[]
+  /** See `RepartitionEvent`: with any of these it is folded again, but not published. */
+  readonly unsent: readonly string[]
   readonly positions: readonly StagePosition[]
   /** Where the record lies in the task's inputs. */
   readonly input: number
@@ -46,7 +48,7 @@ export interface ReadAt {
 }
 
 /** An event as a repartition record carries it, or as a raw record would. */
-export type Carried = Pick<RepartitionEvent, 'stream' | 'origin' | 'event' | 'slots' | 'positions'>
+export type Carried = Pick<RepartitionEvent, 'stream' | 'origin' | 'event' | 'slots' | 'unsent' | 'positions'>
 
 export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, readAt: ReadAt): StageEvent {
   const stream = plan.streams[carried.stream]!
@@ -64,6 +66,7 @@ export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, rea
     event,
     origin,
     slots: carried.slots,
+    unsent: carried.unsent,
     positions: carried.positions,
     input: readAt.input,
     offset: readAt.record.offset,

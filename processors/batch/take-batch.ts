@@ -3,6 +3,7 @@
  * they are done. What waits for a source without progress is released early after a while. Called by `order.ts` through `Task.take`.
  */
 import assert from 'node:assert/strict'
+import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { noDisorder, type TaskPosition } from '../position.ts'
 import type { ReleaseBounds } from '../watermarks/alignment.ts'
 import { initialFrontier } from '../watermarks/frontier.ts'
@@ -79,7 +80,19 @@ function hasReadRestored({ inputs }: TaskState, target: TaskPosition): boolean {
 }
 
 function takeLive(state: TaskState, events: readonly StageEvent[]): TaskBatch | null {
+  for (const event of events) requireSlots(state, event)
   return events.length > 0 || state.rejections.length > 0 ? batchOf(state, events, false) : null
+}
+
+/** What an earlier definition sent without slots that this one computes with can be folded again, not predicted. */
+function requireSlots({ inputs, options }: TaskState, { id, input, offset, unsent }: StageEvent): void {
+  if (unsent.length === 0) return
+  throw new PipelineError(
+    'record_unreadable',
+    `The event ${id} at ${inputs[input]!.topic} ${options.partition}:${offset} was sent on by an earlier definition, without ` +
+      `${unsent.join(', ')}, and was not handled before the change. Start the earlier definition again and let it finish: ` +
+      'when nothing is sent to it, millrace doctor says that nothing is unread.',
+  )
 }
 
 /** The last batch of a restore is empty: from its position on the task is live. */

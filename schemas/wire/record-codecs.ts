@@ -1,8 +1,9 @@
 /** Codecs of internal topics, derived from the plan: repartition, dead letters, registry (predictions: `prediction-codec.ts`). */
 
+import avro from 'avsc'
 import type { CanonicalPosition } from '../kernel/canonical-order.ts'
 import type { EventValues } from '../kernel/event.ts'
-import type { AvroSchema } from './avro-types.ts'
+import { type AvroSchema, avroType } from './avro-types.ts'
 import type { EventCodec, RecordCodec } from './codec.ts'
 import { createWeightsCodec } from './model-weights-codec.ts'
 import type {
@@ -77,15 +78,16 @@ export interface RepartitionCodecOptions {
 }
 
 /**
- * A record of an older definition is read as long as it carries all that this one computes with: neither slots nor needed fields have
- * defaults, since one that was never written would be folded and scored as missing, which it was not.
+ * A record of an older definition is read as long as it carries the fields that this one computes with: they have no defaults, since one that
+ * was never written would be folded as missing, which it was not. Nor have slots: those that the older definition did not have are named in
+ * `unsent`, so that the event leaves its fact where it was predicted before, and is never scored without them.
  */
 export function createRepartitionCodec(options: RepartitionCodecOptions): RecordCodec<RepartitionRecord> {
   const { entity, namespace, streams, scored, slots, isNeeded, writers } = options
   const nameOf = (stream: CarriedStream) => avroName(`${entity}_${stream.name}`)
   const watermarkName = avroName(`${entity}_mark`)
   const schemas = new Map<string, AvroSchema>()
-  for (const stream of streams) {
+  function schemaOf(stream: CarriedStream, carriedSlots: RepartitionCodecOptions['slots']): AvroSchema {
     const [raw] = [...stream.codec.schemas.values()] as Array<AvroSchema & { readonly fields: readonly NamedField[] }>
     const event = {
       ...raw!,
@@ -96,16 +98,27 @@ export function createRepartitionCodec(options: RepartitionCodecOptions): Record
     const carried =
       stream === scored
         ? {
-            slots: record('slots', namespace, Object.fromEntries(slots.map((slot) => [slot.name, 'double']))),
+            slots: record('slots', namespace, Object.fromEntries(carriedSlots.map((slot) => [slot.name, 'double']))),
             positions: positions(namespace),
           }
         : {}
     const fields = { source: 'int', origin: origin(namespace), event, ...carried }
-    schemas.set(nameOf(stream), record(nameOf(stream), namespace, fields, 'An event on its way to the next stage.'))
+    return record(nameOf(stream), namespace, fields, 'An event on its way to the next stage.')
   }
+  for (const stream of streams) schemas.set(nameOf(stream), schemaOf(stream, slots))
   schemas.set(watermarkName, watermarkSchema(watermarkName, namespace))
 
-  const codec = createSingleObjectCodec(schemas, { writers })
+  /** A record of the scored stream is read with the slots that its writer has. */
+  function readerFor(writer: avro.Type) {
+    const name = [...schemas.keys()].find((known) => `${namespace}.${known}` === writer.name)
+    if (name === undefined) return null
+    const sent = name === nameOf(scored) ? slotsOf(writer) : null
+    const known = sent === null ? slots : slots.filter((slot) => sent.has(slot.name))
+    const schema = known.length === slots.length ? schemas.get(name)! : schemaOf(scored, known)
+    return { name, type: avroType(schema) }
+  }
+
+  const codec = createSingleObjectCodec(schemas, { writers, readerFor })
   const names = new Map(streams.map((stream) => [stream.index, nameOf(stream)]))
   const streamsByName = new Map(streams.map((stream) => [nameOf(stream), stream]))
   const slotNames = slots.map((slot) => slot.name)
@@ -136,12 +149,20 @@ export function createRepartitionCodec(options: RepartitionCodecOptions): Record
       stream: stream.index,
       origin: carried.origin,
       event: carried.event,
-      slots: carried.slots ? slotNames.map((slot) => carried.slots![slot]!) : [],
+      slots: carried.slots ? slotNames.map((slot) => carried.slots![slot] ?? Number.NaN) : [],
+      unsent: carried.slots ? slotNames.filter((slot) => carried.slots![slot] === undefined) : [],
       positions: carried.positions ?? [],
     }
   }
 
   return { schemas, encode, decode }
+}
+
+/** Names of the slots in a writer's records; null where it writes none. */
+function slotsOf(writer: avro.Type): ReadonlySet<string> | null {
+  const fieldsOf = (type: avro.Type) => (type instanceof avro.types.RecordType ? type.fields : [])
+  const slots = fieldsOf(writer).find(({ name }) => name === 'slots')
+  return slots ? new Set(fieldsOf(slots.type).map(({ name }) => name)) : null
 }
 
 const positionFields = ({ time, order }: CanonicalPosition): CanonicalPosition => ({ time, order })

@@ -19,6 +19,8 @@ export interface RepartitionEvent {
   readonly event: EventValues
   /** Value of every carried slot, in the order of the repartition topic, NaN where missing; empty for streams that are not scored. */
   readonly slots: readonly number[]
+  /** Carried slots that the definition which sent it did not have: NaN in `slots`, but not missing. Empty where it is sent. */
+  readonly unsent: readonly string[]
   /** Position of every earlier stage's task when it read these slots; empty for streams that are not scored. */
   readonly positions: readonly StagePosition[]
 }

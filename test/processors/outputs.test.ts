@@ -40,6 +40,7 @@ function stageEvent({ stream, values }: StreamEvent, offset = 4): StageEvent {
     event: values,
     origin: { partition: 1, offset },
     slots: [],
+    unsent: [],
     positions: [],
     input: 0,
     offset,
@@ -92,6 +93,7 @@ describe('repartition records', () => {
       origin: { partition: 1, offset: 4 },
       event: click('b', 'anna', 2, { page: pageOf0! }).values,
       slots: [3, Number.NaN],
+      unsent: [],
       positions: [stagePosition],
     })
     expect(records[2]).toMatchObject({ kind: 'event', stream: 1, slots: [], positions: [] })

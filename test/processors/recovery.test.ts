@@ -291,6 +291,41 @@ describe('a store', () => {
   })
 })
 
+describe('a definition with a window that the earlier one did not have, in the first of two stages', () => {
+  const wider = compile(clicksPipeline({ over: '20m' }))
+  const half = events.slice(0, 150)
+
+  test('is rebuilt from what the earlier one had sent between the stages, and predicts what comes with its own windows', async () => {
+    const runner = await runnerWith(half)
+    await finish(runner, half)
+    const worker = runner.start({ plan: wider, isRebuild: true, limits: small })
+    await worker.until('the state is restored', () => worker.state().isReady)
+    expect(worker.metrics.totals).toMatchObject({ restored: 2 * half.length, predictions: 0 })
+    await runner.sendAll(events.slice(150))
+    const clicks = events.slice(150).filter(({ stream }) => stream === 'clicks').length
+    await worker.until('all is predicted', () => worker.metrics.totals.predictions >= clicks)
+    await worker.stop()
+    const fresh = (await runner.predictions()).filter(({ fingerprint }) => fingerprint === wider.fingerprint)
+    expect(fresh.length).toBe(clicks)
+    const ids = new Set(fresh.map(({ id }) => id))
+    const expected = replayed(wider, partitions, events).filter(({ id }) => ids.has(id))
+    expect(predictedVectors(fresh)).toEqual(replayedVectors(expected))
+  })
+
+  test('does not predict what the earlier one had not finished: it says what is missing, and what to do', async () => {
+    const runner = await runnerWith(half)
+    const earlier = runner.start({ limits: small })
+    await untilPredicted(runner, earlier, 20)
+    await earlier.stop()
+    await expect(runner.start({ plan: wider, isRebuild: true }).done).rejects.toMatchObject({
+      code: 'record_unreadable',
+      message: expect.stringMatching(
+        / was sent on by an earlier definition, without user_\w+_20m\b.* Start the earlier definition again/,
+      ),
+    })
+  })
+})
+
 describe('a stop', () => {
   test('finishes the batch; the next run resumes where this one stopped', async () => {
     const runner = await runnerWith(events)

@@ -168,6 +168,7 @@ const scored: fc.Arbitrary<RepartitionRecord> = fc.record({
   origin,
   event: eventOf(0),
   slots: listOf(orMissing, shopRepartition.slots.length),
+  unsent: fc.constant([]),
   positions,
 })
 const unscored: fc.Arbitrary<RepartitionRecord> = fc.record({
@@ -177,6 +178,7 @@ const unscored: fc.Arbitrary<RepartitionRecord> = fc.record({
   origin,
   event: eventOf(1),
   slots: fc.constant([]),
+  unsent: fc.constant([]),
   positions: fc.constant([]),
 })
 

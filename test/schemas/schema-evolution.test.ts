@@ -237,6 +237,7 @@ describe('a repartition record of another definition', () => {
       origin: { partition: 1, offset: 2 },
       event,
       slots: repartitionOf(plan).slots.map((_, i) => i + 1),
+      unsent: [],
       positions: [{ stage: 'buyer', partition: 1, next: [3] }],
     }
     return repartitionOf(plan).codec.encode(repartition)
@@ -288,15 +289,28 @@ describe('a slot of a repartition record', () => {
   const sent = (plan: Plan, slots: readonly number[]): Buffer => {
     const event = { id: 'a', buyer: 'b', shop: 's', at: 5, amount: 2 }
     return repartitionOf(plan).codec.encode({
-      ...{ kind: 'event', source: 0, stream: 0, origin: { partition: 0, offset: 2 }, event, slots, positions: [] },
+      ...{
+        kind: 'event',
+        source: 0,
+        stream: 0,
+        origin: { partition: 0, offset: 2 },
+        event,
+        slots,
+        unsent: [],
+        positions: [],
+      },
     } as RepartitionEvent)
   }
 
-  test('that is not there is no missing value: the record is rejected', () => {
+  test('that is not there is no missing value: it is named beside the others', () => {
     learnt(summing, plain)
-    expect(() => repartitionOf(summing).codec.decode(sent(plain, [1]))).toThrow(
-      /no matching field for default-less .*sum/,
-    )
+    const [known, added] = repartitionOf(summing).slots.map(({ name }) => name)
+    expect([known, added]).toEqual([expect.stringContaining('count'), expect.stringContaining('sum')])
+    expect(repartitionOf(summing).codec.decode(sent(plain, [1]))).toMatchObject({
+      slots: [1, Number.NaN],
+      unsent: [added],
+    })
+    expect(repartitionOf(summing).codec.decode(sent(summing, [1, Number.NaN]))).toMatchObject({ unsent: [] })
   })
 
   test('that is no longer needed is skipped', () => {

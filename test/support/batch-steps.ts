@@ -106,7 +106,14 @@ export function heldEvent(
   const { headers = {}, ...own } = rest
   const { index } = streamOf(plan, event)
   const record = rawRecord(plan, event, offset, { headers })
-  const carried = { stream: index, origin: { partition: 0, offset }, event: event.values, slots: [], positions: [] }
+  const carried = {
+    stream: index,
+    origin: { partition: 0, offset },
+    event: event.values,
+    slots: [],
+    unsent: [],
+    positions: [],
+  }
   const readAt = { source: index, round: 1, readAtMs: 0, input: index, maxEventTimeBefore: 0, record }
   return { ...stageEventOf(plan, plan.stages[0]!, carried, readAt), ...own }
 }

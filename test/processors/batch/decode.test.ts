@@ -170,6 +170,7 @@ describe('a repartition record', () => {
     origin: { partition: source, offset: 6 },
     event: event.values,
     slots: [1, 2],
+    unsent: [],
     positions: [{ stage: 'user', partition: source, next: [7, 0] }],
   })
 
