@@ -4,8 +4,8 @@
  */
 import { Command, CommanderError } from 'commander'
 import { systemClock } from '../runtime/clock.ts'
-import { type Config, parseConfig } from '../runtime/config/config.ts'
-import { findRunningServers } from '../runtime/servers/running-servers.ts'
+import { parseConfig } from '../runtime/config/config.ts'
+import { besideRunningServers } from './beside-running-servers.ts'
 import { declareCompletionCommands } from './completion/declare.ts'
 import type { CommandContext } from './context.ts'
 import { type Declare, definitionCommand } from './declare.ts'
@@ -68,25 +68,6 @@ export async function millrace(args: readonly string[], dependencies: ProgramDep
     return exitCodeOf(error)
   } finally {
     stopping.dispose()
-  }
-}
-
-/** Servers that `start` or `run --local` has started beside this command stand in for those that the environment does not name. */
-function besideRunningServers(config: Config): { readonly config: Config; readonly note: string | null } {
-  if (config.kafkaBrokers.length > 0 && config.redisUrl !== null) return { config, note: null }
-  const running = findRunningServers(config.folder)
-  if (running === null) return { config, note: null }
-  const kafka = config.kafkaBrokers.length === 0 ? running.kafkaBrokers : undefined
-  const redis = config.redisUrl === null ? running.redisUrl : undefined
-  const named = [...(kafka ? [`Kafka at ${kafka}`] : []), ...(redis ? [`Redis at ${redis}`] : [])]
-  if (named.length === 0) return { config, note: null }
-  return {
-    config: {
-      ...config,
-      ...(kafka ? { kafkaBrokers: kafka.split(',') } : {}),
-      ...(redis ? { redisUrl: redis } : {}),
-    },
-    note: `${named.join(' and ')}: of the process that has started them in ${config.folder}.`,
   }
 }
 

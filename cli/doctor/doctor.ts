@@ -2,6 +2,7 @@
 import type { RedisStore } from '../../feature-store/redis/store.ts'
 import { type Config, parseConfig } from '../../runtime/config/config.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { besideRunningServers } from '../beside-running-servers.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { writeFigures } from '../whole-file.ts'
@@ -28,7 +29,9 @@ export async function doctorCommand(
   context: DoctorContext,
 ): Promise<number> {
   const { terminal, clock, openBroker, openStore = openRedis } = context
-  const { config, faults } = soundConfig(context.env)
+  const { config: own, faults } = soundConfig(context.env)
+  const { config, note } = besideRunningServers(own)
+  if (note !== null) terminal.err(note)
   const subject = createSubject({ definition, config, clock, openBroker, openStore })
   try {
     const checks = await examine(subject, {

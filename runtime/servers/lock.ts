@@ -2,9 +2,10 @@
 
 import { randomUUID } from 'node:crypto'
 import { link, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { ownerIsGone } from './processes.ts'
+import { findRunningServers } from './running-servers.ts'
 
 const takeoversMax = 5
 
@@ -24,7 +25,7 @@ export async function lockFolder(folder: string, environment: NodeJS.ProcessEnv)
       throw new PipelineError(
         'server_failed',
         `The local servers of ${folder} are in use by process ${held.pid}. ` +
-          `Stop that process, or set KAFKA_BROKERS and REDIS_URL to share its servers. ` +
+          `Stop that process, or ${settingsOf(folder)} to share its servers. ` +
           `(If process ${held.pid} is something else, remove ${path}.)`,
         { details: { path, pid: held.pid } },
       )
@@ -93,4 +94,10 @@ async function removeStale(path: string, staleText: string): Promise<void> {
 async function unlockFolder(path: string, mine: string): Promise<void> {
   const held = await readLock(path)
   if (held?.text === mine) await rm(path)
+}
+
+/** With the addresses, once its servers run. */
+function settingsOf(folder: string): string {
+  const { kafkaBrokers, redisUrl } = findRunningServers(dirname(folder)) ?? {}
+  return `set KAFKA_BROKERS${kafkaBrokers ? `=${kafkaBrokers}` : ''} and REDIS_URL${redisUrl ? `=${redisUrl}` : ''}`
 }

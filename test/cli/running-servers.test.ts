@@ -15,15 +15,15 @@ async function besideServers(env: Record<string, string> = {}) {
   await mkdir(join(folder, 'servers'))
   const forget = await recordRunningServers(folder, started)
   const asked: string[][] = []
-  const list = async () =>
-    call(['topics', 'test/cli/fixtures/clicks.ts'], {
+  const command = async (name: string) =>
+    call([name, 'test/cli/fixtures/clicks.ts'], {
       env: { MILLRACE_FOLDER: folder, ...env },
       openBroker: (config) => {
         asked.push([...config.kafkaBrokers])
         return createMemoryBroker({ clock: systemClock })
       },
     })
-  return { folder, forget, asked, list }
+  return { folder, forget, asked, command, list: () => command('topics') }
 }
 
 test('a command uses them and says so', async () => {
@@ -33,6 +33,13 @@ test('a command uses them and says so', async () => {
   expect(err[0]).toBe(
     `Kafka at 127.0.0.1:19092 and Redis at redis://127.0.0.1:16379: of the process that has started them in ${folder}.`,
   )
+})
+
+test('so does the doctor, which opens a broker although settings may be wrong', async () => {
+  const { asked, command } = await besideServers()
+  const { err } = await command('doctor')
+  expect(asked).toEqual([['127.0.0.1:19092']])
+  expect(err[0]).toMatch(/^Kafka at 127\.0\.0\.1:19092 and Redis at redis:\/\/127\.0\.0\.1:16379: of the process /)
 })
 
 test('addresses of the environment come first', async () => {

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { lastLines, runCommand } from '../../runtime/servers/command.ts'
 import { fillOnce } from '../../runtime/servers/fill-once.ts'
@@ -15,6 +15,7 @@ import { findServers } from '../../runtime/servers/local-servers.ts'
 import { lockFolder } from '../../runtime/servers/lock.ts'
 import { elapsedMs, parseProcesses } from '../../runtime/servers/processes.ts'
 import { redisVersion } from '../../runtime/servers/redis-binary.ts'
+import { recordRunningServers } from '../../runtime/servers/running-servers.ts'
 import { serverVersions } from '../../runtime/servers/versions.ts'
 import { failureOf } from '../support/failure-of.ts'
 
@@ -211,6 +212,19 @@ describe('one process at a time has the kept servers', () => {
     await unlock()
     const unlockAgain = await lockFolder(folder, process.env)
     await unlockAgain()
+    expect(await readdir(folder)).toEqual([])
+  })
+
+  test('the second learns the addresses of servers that run', async () => {
+    const folder = join(await emptyFolder(), 'servers')
+    await mkdir(folder)
+    const unlock = await lockFolder(folder, process.env)
+    const forget = await recordRunningServers(dirname(folder), { kafkaBrokers: 'a:1', redisUrl: 'redis://b:2' })
+    expect((await failureOf(lockFolder(folder, process.env))).message).toContain(
+      'or set KAFKA_BROKERS=a:1 and REDIS_URL=redis://b:2 to share its servers.',
+    )
+    forget()
+    await unlock()
     expect(await readdir(folder)).toEqual([])
   })
 
