@@ -90,7 +90,11 @@ async function processCheck({ url, isGiven, fetch: ask }: Asked, definition: str
     const { tasks, ...answered } = body as ReadyResponse | (DegradedResponse & Pick<ReadyResponse, 'tasks'>)
     if (answered.status === 'degraded') {
       const named = answered.reasons.map(({ part, reason }) => `${part}: ${reason}`).join('; ')
-      return warn('process', `degraded at ${url}: ${named}`, 'See its log, and docs/errors.md for the reasons.')
+      return warn(
+        'process',
+        `degraded at ${url}: ${named.replace(/\.?$/, '.')}`,
+        'See its log, and docs/errors.md for the reasons.',
+      )
     }
     const named = tasks.map(({ stage, partition }) => `${stage} ${partition}`)
     return ok('process', `ready at ${url} with ${tasks.length} tasks: ${named.join(', ')}.`)

@@ -21,6 +21,7 @@ interface Reason {
   count: number
 }
 
+/** Of each stream. */
 const eventsShownMax = 5
 const examplesMax = 3
 /** Reasons that are kept apart. */
@@ -48,8 +49,9 @@ export async function dryRun(
         addReasons(reasons, row.problems, event)
       }
       if (row.kind !== 'event') continue
-      if (counts.events++ < eventsShownMax) terminal.out(JSON.stringify({ stream: row.stream.name, ...row.values }))
-      byStream[row.stream.name]!++
+      counts.events++
+      if (byStream[row.stream.name]!++ < eventsShownMax)
+        terminal.out(JSON.stringify({ stream: row.stream.name, ...row.values }))
       firstMs = Math.min(firstMs, row.timeMs)
       lastMs = Math.max(lastMs, row.timeMs)
     }
@@ -83,7 +85,7 @@ function printReason({ stream, problem, locations, count }: Reason, terminal: Te
 }
 
 /** What often helps. */
-function hintFor({ code, received }: Problem): string {
+function hintFor({ code, expected, received }: Problem): string {
   const text = received.replace(/^"(.*)"$/, '$1')
   const hints: ReadonlyArray<readonly [RegExp, string]> = [
     [/^(?:NA|N\/A|null|NULL|None|nan|NaN|-+|\?|\\N)$/, '--missing common reads it as no value'],
@@ -91,6 +93,12 @@ function hintFor({ code, received }: Problem): string {
     [/\ufffd/, 'the file is not in UTF-8: --encoding, such as --encoding latin1'],
     [/^(?:\s|\\[tn])|(?:\s|\\[tn])$/, '--trim drops the spaces'],
   ]
-  const found = code === 'missing' ? undefined : hints.find(([pattern]) => pattern.test(text))
+  // Of a date that is none and a flag in other words, the kind of the field tells what helps.
+  const kinds: ReadonlyArray<readonly [RegExp, string]> = [
+    [/^true or false/, 'a mapping file (--mapping) computes it from the cell'],
+    [/^an RFC 3339 instant/, '--dates names the format of the field, a mapping file (--mapping) may compute it'],
+  ]
+  if (code === 'missing') return ''
+  const found = hints.find(([pattern]) => pattern.test(text)) ?? kinds.find(([pattern]) => pattern.test(expected))
   return found ? `\n      hint: ${found[1]}` : ''
 }

@@ -15,8 +15,13 @@ export interface ComparisonFigures {
   /** Vectors with a bit that differs. */
   readonly differing: number
   readonly unpublished: number
-  /** Of the features that differ somewhere: in how many vectors, and by how much at most, where both have a value. */
-  readonly features: Readonly<Record<string, { readonly differing: number; readonly greatest: number }>>
+  /**
+   * Of the features that differ somewhere: in how many vectors, in how many of these one of both is missing, and by how much at most the
+   * others differ.
+   */
+  readonly features: Readonly<
+    Record<string, { readonly differing: number; readonly missing: number; readonly greatest: number }>
+  >
   /** Where the same model version had scored. */
   readonly scores: {
     readonly compared: number
@@ -27,7 +32,7 @@ export interface ComparisonFigures {
 }
 
 export function createComparison(features: readonly string[]): Comparison {
-  const [counts, greatest] = [features.map(() => 0), features.map(() => 0)]
+  const [counts, missing, greatest] = [features.map(() => 0), features.map(() => 0), features.map(() => 0)]
   const scores = { compared: 0, differing: 0, greatest: 0, sum: 0 }
   let [compared, differing, unpublished] = [0, 0, 0]
 
@@ -38,7 +43,8 @@ export function createComparison(features: readonly string[]): Comparison {
       isSame = false
       counts[i]!++
       const difference = Math.abs(vector[i]! - before[i]!)
-      if (difference > greatest[i]!) greatest[i] = difference
+      if (Number.isNaN(difference)) missing[i]!++
+      else if (difference > greatest[i]!) greatest[i] = difference
     }
     return isSame
   }
@@ -73,7 +79,7 @@ export function createComparison(features: readonly string[]): Comparison {
       unpublished,
       features: Object.fromEntries(
         features.flatMap((name, i) =>
-          counts[i] === 0 ? [] : [[name, { differing: counts[i]!, greatest: greatest[i]! }]],
+          counts[i] === 0 ? [] : [[name, { differing: counts[i]!, missing: missing[i]!, greatest: greatest[i]! }]],
         ),
       ),
       scores: {

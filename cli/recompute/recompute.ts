@@ -236,8 +236,11 @@ function printSummary(
     `  ${shown(differing)} of ${shown(compared)} vectors differ from those that were published; ${shown(unpublished)} were not published` +
       (history.foreign === 0 ? '.' : `, ${shown(history.foreign)} by another definition.`),
   )
-  for (const [name, { differing: count, greatest }] of Object.entries(features))
-    terminal.out(`    ${name}: ${shown(count)} differ, by up to ${greatest}`)
+  for (const [name, { differing: count, missing, greatest }] of Object.entries(features)) {
+    const isMissing = missing === 0 ? [] : [`${shown(missing)} of them missing before or now`]
+    const byUpTo = missing === count ? [] : [`by up to ${greatest}`]
+    terminal.out(`    ${name}: ${[`${shown(count)} differ`, ...isMissing, ...byUpTo].join(', ')}`)
+  }
   if (scores.compared > 0) {
     terminal.out(
       `  scores of ${scorer!.version}: ${shown(scores.differing)} of ${shown(scores.compared)} differ, by up to ` +

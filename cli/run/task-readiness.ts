@@ -1,6 +1,7 @@
 /** The tasks of a worker and its champion come in, what they mean for the readiness of its process goes out. Called by `http.ts`. */
 import type { RunningWorker } from '../../processors/run-worker.ts'
 import { listOf, type Readiness, type Reason } from '../../runtime/http/health-routes.ts'
+import { shown } from '../terminal.ts'
 
 type State = ReturnType<RunningWorker['state']>
 type Tasks = State['tasks']
@@ -44,8 +45,8 @@ function orderReasons(early: State['early'], overtaken: State['overtaken'], sinc
   if (overtaken !== null && overtaken.lastMs > sinceMs) {
     const { predictions, isShort, sentence } = overtaken
     reasons.push(
-      `${isShort ? 'at least ' : ''}${predictions} predictions were made before facts of their windows arrived; the last: ${sentence} ` +
-        'millrace recompute computes them again',
+      `${isShort ? 'at least ' : ''}${shown(predictions)} prediction${predictions === 1 ? ' was' : 's were'} made before facts of their ` +
+        `windows arrived; the last: ${sentence} millrace recompute computes them again`,
     )
   }
   return reasons.map((reason) => ({ part: 'order', reason }))
