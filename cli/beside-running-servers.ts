@@ -1,6 +1,6 @@
 /**
- * Servers that `start` or `run --local` has started in the same folder stand in for those that the environment does not name: settings come in,
- * those with their addresses go out. Called by `program.ts` for every command that starts none, and by `doctor`.
+ * Servers that `start` or `run --local` has started in the same folder stand in for those that the environment does not name:
+ * settings come in, those with their addresses go out. Called by `program.ts` for every command that starts none, and by `doctor`.
  */
 import type { Config } from '../runtime/config/config.ts'
 import { findRunningServers } from '../runtime/servers/running-servers.ts'

@@ -32,6 +32,12 @@ function eventText({ id, time, origin }: Pick<Difference, 'id' | 'time' | 'origi
   return `event ${id} of ${new Date(time).toISOString()} (partition ${origin.partition}, offset ${origin.offset})`
 }
 
+/** While `--once` works. */
+export function progressLine({ checked, pending, replay }: AuditFigures): string {
+  const inputs = `${shown(checked)} outputs checked against their inputs, ${shown(pending)} of those read wait`
+  return `${inputs}; ${shown(replay.compared)} predictions compared with the replay, ${shown(replay.pending)} wait`
+}
+
 /** `unprinted`: values that differ and have no line. */
 export function inputsSummary(figures: AuditFigures, unprinted: number): string {
   const { checked, predictions, differing, skipped, sample } = figures

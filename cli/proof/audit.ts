@@ -27,7 +27,7 @@ import { drainMaxMs } from '../until-stopped.ts'
 import { writeFigures } from '../whole-file.ts'
 import { createReplayMetrics, createSkewMetrics } from './audit-metrics.ts'
 import { type AuditFigures, auditRoute } from './audit-route.ts'
-import { differenceLine, inputsSummary, replayLine, replaySummary } from './audit-text.ts'
+import { differenceLine, inputsSummary, progressLine, replayLine, replaySummary } from './audit-text.ts'
 
 export interface AuditCommandOptions {
   readonly sample: number
@@ -37,6 +37,7 @@ export interface AuditCommandOptions {
 
 /** Values printed: of outputs against their inputs, and of predictions against the replay a cause. */
 const printedMax = { inputs: 100, replay: 20 }
+const progressEveryMs = 10_000
 
 export async function auditCommand(
   definition: string,
@@ -49,7 +50,7 @@ export async function auditCommand(
   const log = createLog(config.logLevel)
   const signal = context.stopping.signal()
   const registry = new Registry()
-  const report = createReport({ plan, sample, registry, terminal })
+  const report = createReport({ plan, sample, registry, terminal, clock: context.clock, isOnce })
   try {
     const { broker } = openPipelineBroker(plan, config, context)
     shutdown.add('Kafka', broker.close)
@@ -159,11 +160,13 @@ interface ReportOptions {
   readonly plan: Plan
   readonly sample: number
   readonly registry: Registry
-  readonly terminal: Pick<CommandContext['terminal'], 'out'>
+  readonly terminal: Pick<CommandContext['terminal'], 'out' | 'err'>
+  readonly clock: CommandContext['clock']
+  readonly isOnce: boolean
 }
 
 /** Keeps the figures of both comparisons, and prints the first values that differ. */
-function createReport({ plan, sample, registry, terminal }: ReportOptions): Report {
+function createReport({ plan, sample, registry, terminal, clock, isOnce }: ReportOptions): Report {
   const observeInputs = createSkewMetrics(registry)
   const observeReplay = createReplayMetrics(registry)
   const none = { checked: 0, predictions: 0, differing: 0, skipped: {}, pending: 0 }
@@ -175,6 +178,13 @@ function createReport({ plan, sample, registry, terminal }: ReportOptions): Repo
   }
   let differing = 0
   const printedOf = new Map<ReplayClass, number>()
+  let progressMs = clock.elapsedMs()
+  /** Of a run that ends by itself: the others are asked over HTTP. */
+  const progress = () => {
+    if (!isOnce || clock.elapsedMs() - progressMs < progressEveryMs) return
+    progressMs = clock.elapsedMs()
+    terminal.err(progressLine(figures))
+  }
   return {
     inputsCompared(counts, differences, pending) {
       observeInputs(counts, pending)
@@ -182,6 +192,7 @@ function createReport({ plan, sample, registry, terminal }: ReportOptions): Repo
       for (const difference of differences) {
         if (differing++ < printedMax.inputs) terminal.out(differenceLine(difference))
       }
+      progress()
     },
     replayCompared(counts, differences, pending) {
       observeReplay(counts)
@@ -193,6 +204,7 @@ function createReport({ plan, sample, registry, terminal }: ReportOptions): Repo
         printedOf.set(difference.class, printed + 1)
         if (printed < printedMax.replay) terminal.out(replayLine(difference))
       }
+      progress()
     },
     figures: () => figures,
     summary: () => [

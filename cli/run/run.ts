@@ -8,6 +8,7 @@ import { checkTypes } from '../check-types.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { loadPlan } from '../load-plan.ts'
 import { createShutdown, type Shutdown } from '../shutdown.ts'
+import { startLocalServers } from '../start-local-servers.ts'
 import { unusedPartitions } from '../topics/unused-partitions.ts'
 import { untilStopped } from '../until-stopped.ts'
 import { type LiveProcess, startLiveProcess } from './live-process.ts'
@@ -79,19 +80,8 @@ function printProgress(
 }
 
 async function serversFor(options: RunCommandOptions, context: CommandContext, shutdown: Shutdown) {
-  const { config, terminal } = context
-  if (options.local) {
-    const { findServers } = await import('../../runtime/servers/local-servers.ts')
-    const servers = await findServers({
-      kafkaBrokers: config.kafkaBrokers.join(','),
-      ...(config.redisUrl === null ? {} : { redisUrl: config.redisUrl }),
-      servers: config.servers,
-      folder: config.folder,
-      printLine: terminal.err,
-    })
-    shutdown.add('local servers', servers.close)
-    return { config: { ...config, kafkaBrokers: servers.kafkaBrokers.split(',') }, redisUrl: servers.redisUrl }
-  }
+  const { config } = context
+  if (options.local) return startLocalServers(context, shutdown)
   const missing = [
     ...(config.kafkaBrokers.length === 0 ? ['KAFKA_BROKERS (host:port)'] : []),
     ...(config.redisUrl === null ? ['REDIS_URL (redis://host:port)'] : []),

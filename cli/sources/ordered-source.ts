@@ -41,7 +41,7 @@ const sortBytesMin = 64 * 1_024 * 1_024
 export async function orderedFile(file: FileSource, ordering: Ordering): Promise<OrderedSource> {
   const { options, surroundings } = ordering
   const { name } = file.part
-  const { watch, span } = await readOnce(file, ordering)
+  const { watch, span, rows } = await readOnce(file, ordering)
   const isOutOfOrder = watch.first !== null && !options.sort && !options.unsorted
   if (watch.first && isOutOfOrder) {
     const text = outOfOrderText(name, watch.first, watch.outOfOrder)
@@ -53,8 +53,9 @@ export async function orderedFile(file: FileSource, ordering: Ordering): Promise
   const reading = file.read(() => undefined)
   const isSorting = options.sort === true && !watch.isSorted
   return {
-    rows: isSorting ? sorted(reading, name, ordering) : reading.chunks,
-    shareRead: reading.shareRead,
+    ...(isSorting
+      ? counted(sorted(reading, name, ordering), rows)
+      : { rows: reading.chunks, shareRead: reading.shareRead }),
     file,
     span,
     isSorted: isSorting || watch.isSorted,
@@ -69,6 +70,18 @@ export function orderedInput(reading: Reading, ordering: Ordering): OrderedSourc
   return { rows, shareRead: reading.shareRead, file: null, span: null, isSorted: isSorting, isOutOfOrder: false }
 }
 
+/** The file itself was read to its end before the first of its rows came. */
+function counted(rows: Rows, all: number): Pick<OrderedSource, 'rows' | 'shareRead'> {
+  let read = 0
+  async function* counting(): Rows {
+    for await (const chunk of rows) {
+      read += chunk.length
+      yield chunk
+    }
+  }
+  return { rows: counting(), shareRead: () => (all === 0 ? null : read / all) }
+}
+
 function sorted({ chunks }: Reading, sourceName: string, { surroundings, check, sources }: Ordering): Rows {
   const memoryBytesMax = Math.max(sortBytesMin, sortBytesMax / sources)
   return sortedRows(chunks, { sourceName, check, printLine: surroundings.printLine, memoryBytesMax })
@@ -77,7 +90,7 @@ function sorted({ chunks }: Reading, sourceName: string, { surroundings, check, 
 async function readOnce(
   file: FileSource,
   { surroundings, check }: Ordering,
-): Promise<{ readonly watch: OrderWatch; readonly span: TimeSpan | null }> {
+): Promise<{ readonly watch: OrderWatch; readonly span: TimeSpan | null; readonly rows: number }> {
   const { printLine } = surroundings
   const { chunks, shareRead } = file.read(printLine)
   const watch = createOrderWatch()
@@ -96,7 +109,7 @@ async function readOnce(
       `${file.part.name}: the order of ${shown(rows)} rows is checked${share === null ? '' : `, ${(share * 100).toFixed(0)} %`}`,
     )
   }
-  return { watch, span: Number.isFinite(firstMs) ? { firstMs, lastMs: watch.latestMs } : null }
+  return { watch, span: Number.isFinite(firstMs) ? { firstMs, lastMs: watch.latestMs } : null, rows }
 }
 
 async function* watched(

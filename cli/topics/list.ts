@@ -4,7 +4,10 @@ import { formatDuration } from '../../schemas/kernel/duration.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
+import { createShutdown } from '../shutdown.ts'
+import { startLocalServers } from '../start-local-servers.ts'
 import { shown, tableLines } from '../terminal.ts'
+import { drainMaxMs } from '../until-stopped.ts'
 import { writeFigures } from '../whole-file.ts'
 import { reportTopics, type TopicReport } from './report.ts'
 import { topicSpecs } from './requirements.ts'
@@ -13,6 +16,7 @@ import { unusedPartitions } from './unused-partitions.ts'
 export interface TopicsCommandOptions {
   readonly create?: boolean
   readonly alter?: boolean
+  readonly local?: boolean
   readonly json?: string
 }
 
@@ -21,9 +25,14 @@ export async function topicsCommand(
   options: TopicsCommandOptions,
   context: CommandContext,
 ): Promise<number> {
-  const { config, terminal } = context
-  const plan = await loadPlan(definition, config)
+  const { terminal } = context
+  const plan = await loadPlan(definition, context.config)
+  const shutdown = createShutdown()
+  const { kafkaBrokers } = context.config
+  // Those of a process beside this one are named by now.
+  const { config } = options.local && kafkaBrokers.length === 0 ? await startLocalServers(context, shutdown) : context
   const broker = context.openBroker(config)
+  shutdown.add('Kafka', broker.close)
   const describeTopics = () =>
     reportTopics({ plan, broker, partitions: config.partitions, brokers: config.kafkaBrokers, definition })
   try {
@@ -49,7 +58,7 @@ export async function topicsCommand(
     await writeFigures(options.json, { topics, created, altered })
     return topics.every(({ problems }) => problems.length === 0) ? exitCodes.done : exitCodes.failed
   } finally {
-    await broker.close()
+    await shutdown.close(drainMaxMs)
   }
 }
 

@@ -37,7 +37,7 @@ export interface Audit {
   accept(fetched: FetchedPartition, round: number): void
   /**
    * Compares the outputs that were fetched before this round. A transaction becomes readable partition by partition: wait a moment for its
-   * dead letters before its outputs are compared. At most `outputsMax` are: the caller's thread is busy for so long.
+   * dead letters before its outputs are compared. About `outputsMax` are: the caller's thread is busy for so long.
    */
   compareOutputs(beforeRound?: number, outputsMax?: number): Difference[]
 }
@@ -93,12 +93,11 @@ function wantedInputs(state: AuditState, { tasks, inputs }: AuditedStage): Audit
 
 function compareOutputs(state: AuditState, beforeRound: number, outputsMax: number): Difference[] {
   const differences: Difference[] = []
-  let left = outputsMax
+  const tasksCount = state.stages.reduce((sum, { tasks }) => sum + tasks.length, 0)
   for (const { tasks, stage } of state.stages) {
     for (const task of tasks) {
-      const verdicts = task.compareReady(beforeRound, left)
-      left -= verdicts.length
-      for (const verdict of verdicts) {
+      // All of them go on together: what the slowest needs is kept for all.
+      for (const verdict of task.compareReady(beforeRound, Math.ceil(outputsMax / tasksCount))) {
         if (verdict) countVerdict(state, verdict, stage.repartitionOut === null)
         if (verdict?.kind === 'differing') differences.push(...verdict.differences)
       }

@@ -50,16 +50,18 @@ export function createOracle(stage: StagePlan): Oracle {
 
   function facts<E extends OracleEvent>(events: readonly E[]): Array<E & OracleFact> {
     const found: Array<E & OracleFact> = []
-    const byId = new Map<string, OracleFact[]>()
+    const byId = new Map([...sources.keys()].map((stream) => [stream, new Map<string, OracleFact[]>()]))
     for (const event of events) {
       const source = sources.get(event.stream)
       if (!source) continue
-      const known = byId.get(`${event.stream} ${event.id}`) ?? []
+      const ofStream = byId.get(event.stream)!
+      const known = ofStream.get(event.id)
       // A fact that is out of retention when the event arrives is forgotten: it makes no duplicate of it.
-      if (known.some(({ countsAt }) => countsAt >= event.time - retentionMs)) continue
+      if (known?.some(({ countsAt }) => countsAt >= event.time - retentionMs)) continue
       const fact = { ...event, countsAt: event.event[source.atField] as number }
       found.push(fact)
-      byId.set(`${event.stream} ${event.id}`, [...known, fact])
+      if (known) known.push(fact)
+      else ofStream.set(event.id, [fact])
     }
     return found
   }

@@ -64,7 +64,7 @@ export function sum(field: NumericField, window: Window): Aggregate {
   return aggregate('sum', field?.stream, field, window)
 }
 
-/** The exact sum divided by the number of values, where no `decimals` are declared after it is rounded to a double; missing over no values. */
+/** The exact sum (without `decimals`: rounded to a double) divided by the number of values; missing over no values. */
 export function mean(field: NumericField, window: Window): Aggregate {
   return aggregate('mean', field?.stream, field, window)
 }

@@ -54,7 +54,7 @@ export const errorCatalogue = {
     retry: false,
     meaning: 'A topic has a partition count or setting that the pipeline cannot use.',
     remedy:
-      'Type millrace topics <pipeline> --alter, which makes these changes (partitions: of empty topics only), or start with another namespace.',
+      'Type millrace topics <pipeline> --alter, which makes these changes (partitions: of empty topics only; with --local where run has it), or start with another namespace.',
   },
   fenced: {
     retry: true,

@@ -78,34 +78,16 @@ export interface RepartitionCodecOptions {
 }
 
 /**
- * A record of an older definition is read as long as it carries the fields that this one computes with: they have no defaults, since one that
- * was never written would be folded as missing, which it was not. Nor have slots: those that the older definition did not have are named in
- * `unsent`, so that the event leaves its fact where it was predicted before, and is never scored without them.
+ * A record of an older definition is read as long as it carries the fields that this one computes with: they have no defaults, since
+ * one that was never written would be folded as missing, which it was not. Nor have slots: those that the older definition did not
+ * have are named in `unsent`, so that the event leaves its fact where it was predicted before, and is never scored without them.
  */
 export function createRepartitionCodec(options: RepartitionCodecOptions): RecordCodec<RepartitionRecord> {
-  const { entity, namespace, streams, scored, slots, isNeeded, writers } = options
-  const nameOf = (stream: CarriedStream) => avroName(`${entity}_${stream.name}`)
+  const { entity, namespace, streams, scored, slots, writers } = options
+  const nameOf = (stream: CarriedStream) => carriedName(entity, stream)
   const watermarkName = avroName(`${entity}_mark`)
   const schemas = new Map<string, AvroSchema>()
-  function schemaOf(stream: CarriedStream, carriedSlots: RepartitionCodecOptions['slots']): AvroSchema {
-    const [raw] = [...stream.codec.schemas.values()] as Array<AvroSchema & { readonly fields: readonly NamedField[] }>
-    const event = {
-      ...raw!,
-      fields: raw!.fields.map((field) =>
-        isNeeded(stream, field.name) ? { name: field.name, type: field.type } : field,
-      ),
-    }
-    const carried =
-      stream === scored
-        ? {
-            slots: record('slots', namespace, Object.fromEntries(carriedSlots.map((slot) => [slot.name, 'double']))),
-            positions: positions(namespace),
-          }
-        : {}
-    const fields = { source: 'int', origin: origin(namespace), event, ...carried }
-    return record(nameOf(stream), namespace, fields, 'An event on its way to the next stage.')
-  }
-  for (const stream of streams) schemas.set(nameOf(stream), schemaOf(stream, slots))
+  for (const stream of streams) schemas.set(nameOf(stream), carriedSchema(options, stream, slots))
   schemas.set(watermarkName, watermarkSchema(watermarkName, namespace))
 
   /** A record of the scored stream is read with the slots that its writer has. */
@@ -114,7 +96,7 @@ export function createRepartitionCodec(options: RepartitionCodecOptions): Record
     if (name === undefined) return null
     const sent = name === nameOf(scored) ? slotsOf(writer) : null
     const known = sent === null ? slots : slots.filter((slot) => sent.has(slot.name))
-    const schema = known.length === slots.length ? schemas.get(name)! : schemaOf(scored, known)
+    const schema = known.length === slots.length ? schemas.get(name)! : carriedSchema(options, scored, known)
     return { name, type: avroType(schema) }
   }
 
@@ -156,6 +138,30 @@ export function createRepartitionCodec(options: RepartitionCodecOptions): Record
   }
 
   return { schemas, encode, decode }
+}
+
+const carriedName = (entity: string, stream: CarriedStream) => avroName(`${entity}_${stream.name}`)
+
+/** Of an event of the stream, with these slots where it is scored. */
+function carriedSchema(
+  { entity, namespace, scored, isNeeded }: RepartitionCodecOptions,
+  stream: CarriedStream,
+  slots: RepartitionCodecOptions['slots'],
+): AvroSchema {
+  const [raw] = [...stream.codec.schemas.values()] as Array<AvroSchema & { readonly fields: readonly NamedField[] }>
+  const event = {
+    ...raw!,
+    fields: raw!.fields.map((field) => (isNeeded(stream, field.name) ? { name: field.name, type: field.type } : field)),
+  }
+  const carried =
+    stream === scored
+      ? {
+          slots: record('slots', namespace, Object.fromEntries(slots.map((slot) => [slot.name, 'double']))),
+          positions: positions(namespace),
+        }
+      : {}
+  const fields = { source: 'int', origin: origin(namespace), event, ...carried }
+  return record(carriedName(entity, stream), namespace, fields, 'An event on its way to the next stage.')
 }
 
 /** Names of the slots in a writer's records; null where it writes none. */

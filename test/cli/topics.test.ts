@@ -129,7 +129,7 @@ describe('topic settings', () => {
         '  n.transactions: message.timestamp.type expected LogAppendTime, received CreateTime',
         fixLine,
         alter('n.transactions', 'message.timestamp.type=LogAppendTime'),
-        'Type millrace topics <pipeline> --alter, which makes these changes (partitions: of empty topics only), or start with another namespace.',
+        'Type millrace topics <pipeline> --alter, which makes these changes (partitions: of empty topics only; with --local where run has it), or start with another namespace.',
       ],
     })
   })

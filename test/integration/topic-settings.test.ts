@@ -50,7 +50,7 @@ test('topics with other settings keep `run` from starting until they are altered
     'Fix them with these commands (records already there keep their times; lost ones do not come back):',
     `${alter} ${transactions} --add-config message.timestamp.type=LogAppendTime,retention.ms=3283200000`,
     `${alter} ${models} --add-config retention.ms=-1,cleanup.policy=delete`,
-    'Type millrace topics <pipeline> --alter, which makes these changes (partitions: of empty topics only), or start with another ' +
+    'Type millrace topics <pipeline> --alter, which makes these changes (partitions: of empty topics only; with --local where run has it), or start with another ' +
       'namespace.',
   ])
 

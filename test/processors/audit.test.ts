@@ -1,6 +1,6 @@
 /** The audit of whole runs in memory: a correct run has no difference, in spite of faults, and a single wrong bit is found. */
 import { describe, expect, test } from 'vitest'
-import { auditLogs, type LogsAudit } from '../../processors/audit/audit.ts'
+import { auditLogs, createAudit, type LogsAudit } from '../../processors/audit/audit.ts'
 import type { AuditOptions } from '../../processors/audit/audit-state.ts'
 import { runReplayAudit } from '../../processors/audit/run-replay-audit.ts'
 import { requeue } from '../../processors/recovery/requeue.ts'
@@ -275,4 +275,26 @@ describe('what was not read', () => {
     expect(half.counts.checked).toBeLessThan(whole.counts.checked)
     expect(half.pending).toBe(0)
   })
+})
+
+test('outputs are compared in turns, of every task about as many, with the verdicts of a comparison at once', async () => {
+  const runner = await run({ seed: 5 })
+  const { plan } = runner
+  const whole = await audit(runner)
+  const turns = createAudit({ plan, partitionsOf: () => 2, sample: 1, scoreOf: () => null })
+  for (const { topic, role } of plan.topics) {
+    if (role === 'models' || role === 'schemas' || role === 'raw schemas') continue
+    const next = Number.POSITIVE_INFINITY
+    for (const [partition, records] of (await runner.records(topic)).entries()) {
+      turns.accept({ topic, partition, from: 0, records, next, stableEnd: next, end: next, age: 0 }, 0)
+    }
+  }
+  const pending = [turns.pending]
+  while (turns.pending > 0 && pending.length < 1_000) {
+    expect(turns.compareOutputs(Number.POSITIVE_INFINITY, 12)).toEqual([])
+    pending.push(turns.pending)
+  }
+  const sizes = pending.slice(1).map((left, i) => pending[i]! - left)
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(12)
+  expect(turns.counts).toEqual(whole.counts)
 })
