@@ -4,6 +4,9 @@
  * One chunk is in flight at a time and is acknowledged before the next is sent, so events are out of source order, over all topics, by at
  * most one chunk. A source in event-time order keeps that order. A slow broker does not shift the schedule: events that become due while a
  * chunk is in flight are sent with the next one.
+ *
+ * Unpaced, the events of one instant go in one chunk. Else a pipeline that is quick might take the last in canonical order of those that it
+ * has, be at the end of its inputs, and then find earlier ones of the same instant in another partition: they would be late.
  */
 import type { OutRecord } from '../runtime/broker.ts'
 import type { Clock } from '../runtime/clock.ts'
@@ -34,6 +37,10 @@ export interface ProduceOptions {
   /** Stops between two chunks; the chunk in flight is still awaited. */
   readonly signal: AbortSignal
   readonly chunkEventsMax?: number
+  /** The source may deliver nothing for long, as standard input does: what it has delivered is sent at once. True unless given. */
+  readonly mayPause?: boolean
+  /** Called once, with the first instant whose events are too many for one chunk, ms since 1970. */
+  readonly onInstantSplit?: (timeMs: number) => void
   /**
    * Called for each event just before it is passed to the sink. `scheduledMs`, since 1970: when it was due by the pace; without a
    * pace, when it is sent.
@@ -47,6 +54,9 @@ export interface ProduceOptions {
 
 const chunkEventsMaxDefault = 2_000
 const chunkBytesMax = 4 * 1_024 * 1_024
+/** For the events of one instant. */
+const instantRowsMax = 100_000
+const instantBytesMax = 32 * 1_024 * 1_024
 /** Longest single sleep, so that a stop is noticed and progress is reported. */
 const sleepMaxMs = 200
 
@@ -55,6 +65,8 @@ interface Chunk {
   readonly events: SentEvent[]
   readonly dueMs: number[]
   bytes: number
+  /** Event time of the last event. */
+  lastMs: number | null
   /** Of all sources, rejected ones included. */
   rows: number
   /** By source. */
@@ -66,6 +78,7 @@ const emptyChunk = (sources: number): Chunk => ({
   events: [],
   dueMs: [],
   bytes: 0,
+  lastMs: null,
   rows: 0,
   rowsOf: new Array<number>(sources).fill(0),
 })
@@ -76,6 +89,9 @@ interface ProduceRun {
   readonly prepare: ReturnType<typeof createPreparation>
   readonly schedule: Schedule
   readonly counts: ProduceCounts
+  /** Chunks end between two instants. */
+  readonly keepsInstants: boolean
+  isInstantSplit: boolean
   /** Start of the schedule, on the monotonic clock and on the wall clock: the first event, since a source may take long to deliver it. */
   startedMs: number
   startedAtMs: number
@@ -95,12 +111,14 @@ export async function produce(
   source: Iterable<readonly SourceEvent[]> | AsyncIterable<readonly SourceEvent[]>,
   options: ProduceOptions,
 ): Promise<ProduceSummary> {
-  const { streams, rowsDone = [0], clock, signal } = options
+  const { streams, rowsDone = [0], clock, signal, mayPause = true } = options
   const run: ProduceRun = {
     options,
     prepare: createPreparation(streams, options.partitionsOf),
     schedule: createSchedule(options.pace),
     counts: createProduceCounts(streams, options.onProgress),
+    keepsInstants: options.pace.kind === 'flat out' && !mayPause,
+    isInstantSplit: false,
     startedMs: clock.elapsedMs(),
     startedAtMs: clock.nowMs(),
     chunk: emptyChunk(rowsDone.length),
@@ -115,10 +133,10 @@ export async function produce(
       await addRows(run, rows)
       if (signal.aborted) break
       // The source may deliver nothing more for a long time, so the rows read so far are sent now.
-      if (run.inFlight && run.chunk.rows > 0) await acknowledged(run)
-      if (run.chunk.rows > 0) sendChunk(run)
+      if (!run.keepsInstants) await sendRest(run)
       run.counts.report(sinceStartMs(run))
     }
+    if (!signal.aborted) await sendRest(run)
     if (run.inFlight) await acknowledged(run)
     if (!signal.aborted) requireAllDone(run)
   } finally {
@@ -144,7 +162,7 @@ async function addRows(run: ProduceRun, rows: readonly SourceEvent[]): Promise<v
     if (position <= run.rowsDone[source]!) continue
     const prepared = run.prepare(row)
     if (prepared.kind !== 'event') {
-      await untilDue(run, Number.NEGATIVE_INFINITY)
+      await untilDue(run, Number.NEGATIVE_INFINITY, null)
       if (signal.aborted) return
       if (prepared.kind === 'left out') run.counts.leftOut()
       else {
@@ -158,8 +176,9 @@ async function addRows(run: ProduceRun, rows: readonly SourceEvent[]): Promise<v
       run.startedMs = clock.elapsedMs()
       run.startedAtMs = clock.nowMs()
     }
-    const dueMs = run.schedule(run.eventsScheduled++, prepared.event.sent.timeMs)
-    await untilDue(run, dueMs)
+    const { timeMs } = prepared.event.sent
+    const dueMs = run.schedule(run.eventsScheduled++, timeMs)
+    await untilDue(run, dueMs, timeMs)
     if (signal.aborted) return
     addEvent(run.chunk, prepared.event, dueMs)
     addRow(run.chunk, source)
@@ -171,6 +190,7 @@ function addEvent(chunk: Chunk, { sent, record }: PreparedEvent, dueMs: number):
   chunk.records.push(encoded)
   chunk.events.push(sent)
   chunk.dueMs.push(dueMs)
+  chunk.lastMs = sent.timeMs
   chunk.bytes += encoded.value.length + (encoded.key?.length ?? 0)
 }
 
@@ -179,17 +199,39 @@ function addRow(chunk: Chunk, source: number): void {
   chunk.rowsOf[source]!++
 }
 
-/** Resolves when the event is due and the chunk has room for it, or after a stop. Sends the chunk meanwhile. */
-async function untilDue(run: ProduceRun, dueMs: number): Promise<void> {
-  const { clock, signal, chunkEventsMax = chunkEventsMaxDefault } = run.options
+/**
+ * Resolves when the event is due and the chunk has room for it, or after a stop. Sends the chunk meanwhile. `timeMs`: the event's; null for a
+ * row that is none.
+ */
+async function untilDue(run: ProduceRun, dueMs: number, timeMs: number | null): Promise<void> {
+  const { clock, signal } = run.options
   while (!signal.aborted) {
-    const isFull = run.chunk.rows >= chunkEventsMax || run.chunk.bytes >= chunkBytesMax
-    if (!isFull && dueMs <= sinceStartMs(run)) return
+    if (!isFull(run, timeMs) && dueMs <= sinceStartMs(run)) return
     if (run.inFlight) await acknowledged(run)
     else if (run.chunk.rows > 0) sendChunk(run)
     else await clock.sleep(Math.min(sleepMaxMs, dueMs - sinceStartMs(run)))
     run.counts.report(sinceStartMs(run))
   }
+}
+
+function isFull(run: ProduceRun, timeMs: number | null): boolean {
+  const { chunk, keepsInstants } = run
+  const { chunkEventsMax = chunkEventsMaxDefault, onInstantSplit } = run.options
+  if (chunk.rows < chunkEventsMax && chunk.bytes < chunkBytesMax) return false
+  const isWithinInstant = keepsInstants && chunk.lastMs !== null && (timeMs === null || timeMs === chunk.lastMs)
+  if (!isWithinInstant) return true
+  if (chunk.rows < instantRowsMax && chunk.bytes < instantBytesMax) return false
+  if (timeMs !== null && !run.isInstantSplit) {
+    run.isInstantSplit = true
+    onInstantSplit?.(timeMs)
+  }
+  return true
+}
+
+async function sendRest(run: ProduceRun): Promise<void> {
+  if (run.chunk.rows === 0) return
+  if (run.inFlight) await acknowledged(run)
+  sendChunk(run)
 }
 
 /** A failure becomes the value of `inFlight`, so that it is never an unhandled rejection. */

@@ -98,6 +98,7 @@ export async function createEventSender(
         rowsDone: new Array<number>(spans.parts).fill(0),
         partitionsOf,
         pace,
+        mayPause: false,
         clock,
         signal: stop,
         onSent(event, scheduledMs) {

@@ -14,8 +14,8 @@ import { createSubject, type Subject, type SubjectOptions } from '../doctor/subj
 import { exitCodes } from '../failure-text.ts'
 import type { TopicReport } from '../topics/report.ts'
 import { writeFigures } from '../whole-file.ts'
+import { type SentBefore, sentBefore } from './between-stages.ts'
 import { compareFeatures, type FeatureChanges } from './compare-features.ts'
-import { type UnreadableTopic, unreadableTopics } from './unreadable.ts'
 
 export interface PlanCommandOptions {
   readonly json?: string
@@ -40,13 +40,13 @@ export async function planCommand(
     const versions = await versionsOf(subject, plan, topics)
     const features = versions.newest && compareFeatures(versions.newest, plan)
     const states = await inspectStages(subject, topics)
-    const unreadable = await unreadableTopics(subject, plan, topics)
+    const between = await sentBefore(subject, plan, topics)
     const lines = [
       featureLine(features, versions.newest),
       championLine(versions, plan, definition),
-      ...states.map((state) => stateLine(state, unreadable.length > 0, definition)),
+      ...states.map((state) => stateLine(state, definition)),
       topicLine(topics),
-      ...unreadable.map(unreadableLine),
+      ...between.map(betweenLine),
     ]
     for (const line of lines) terminal.out(line)
     await writeFigures(options.json, {
@@ -59,7 +59,7 @@ export async function planCommand(
       },
       state: states,
       create: missing(topics),
-      unreadable,
+      between,
     })
     return exitCodes.done
   } finally {
@@ -116,19 +116,18 @@ function championLine({ champion: version, scoring }: Versions, plan: Plan, defi
         'another; docs/evolving.md says how to train it before the switch.'
 }
 
-function stateLine({ entity, held, difference }: StageState, isAside: boolean, definition: string): string {
-  if (difference !== null && isAside)
-    return `state ${entity}: does not fit, since ${difference}: it takes a namespace of its own, for what is said of the topics.`
+function stateLine({ entity, held, difference }: StageState, definition: string): string {
   if (difference !== null)
     return `state ${entity}: must be rebuilt, since ${difference}: millrace run ${definition} --rebuild, or a namespace of its own.`
   return held === 0 ? `state ${entity}: none yet.` : `state ${entity}: kept, ${held} partitions.`
 }
 
-function unreadableLine({ topic, reason }: UnreadableTopic): string {
-  return (
-    `topic ${topic}: a rebuild could not read its records. ${reason} Start the definition beside the other one, in a namespace of its ` +
-    'own on the same raw topics: docs/evolving.md says how.'
-  )
+function betweenLine({ topic, unreadable, unsent }: SentBefore): string {
+  return unreadable !== null
+    ? `topic ${topic}: its records cannot be read. ${unreadable} Start the definition beside the other one, in a namespace of its own ` +
+        'on the same raw topics: docs/evolving.md says how.'
+    : `topic ${topic}: events were sent without ${unsent.join(', ')}. A rebuild reads them, but what the earlier definition has not handled ` +
+        'could not be predicted: let it finish before you stop it (millrace doctor: nothing unread).'
 }
 
 const missing = (topics: readonly TopicReport[]) => topics.filter(({ exists }) => !exists).map(({ topic }) => topic)

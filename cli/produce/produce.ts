@@ -82,6 +82,9 @@ export async function produceCommand(
       rowsDone,
       partitionsOf,
       pace: paceOf(options),
+      // What cannot be read again is standard input.
+      mayPause: source.identity === null,
+      onInstantSplit: (timeMs) => terminal.err(instantSplitText(timeMs)),
       clock,
       signal,
       onRejected: (problems, event, position) => {
@@ -96,6 +99,13 @@ export async function produceCommand(
   } finally {
     await close(shutdown)
   }
+}
+
+function instantSplitText(timeMs: number): string {
+  return (
+    `Too many events have the event time ${shownTime(timeMs)}: they are sent in several transactions. A pipeline that runs meanwhile ` +
+    'may count some of them as late; one that begins afterwards does not.'
+  )
 }
 
 const closeMaxMs = 10_000

@@ -1,7 +1,7 @@
 /**
  * A definition changes under a running pipeline with a champion, three times. With a feature more the champion scores on, bit for bit as
- * before; for an edited feature a model is trained on the vectors of history before the switch; with a wider window, whose stages need
- * other records, a pipeline of its own namespace runs beside it. No event is without a score.
+ * before; for an edited feature a model is trained on the vectors of history before the switch; with a wider window, a pipeline in a
+ * namespace of its own runs beside it. No event is without a score.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -73,6 +73,42 @@ async function run(
   return { summary, sent, mostAtOnce, clock, sizes: sent.map(({ records }) => records.length) }
 }
 
+describe('an instant', () => {
+  /** `lengths`: how many events each instant has. */
+  const instants = (...lengths: readonly number[]) => {
+    const timesMs = lengths.flatMap((length, i) => Array.from({ length }, () => firstMs + i * 1_000))
+    return timesMs.map((timeMs, n) => transaction(n, timeMs))
+  }
+  const chunked = (events: readonly SourceEvent[], size: number) =>
+    Array.from({ length: Math.ceil(events.length / size) }, (_, i) => events.slice(i * size, (i + 1) * size))
+  const whole = { chunkEventsMax: 3, mayPause: false } as const
+
+  test('goes in one chunk, however the source is cut', async () => {
+    const events = instants(2, 2, 1, 5, 1, 1)
+    for (const size of [1, 2, 3, 4, 12]) expect((await run(chunked(events, size), whole)).sizes).toEqual([4, 6, 2])
+    // Rows that are none stay with it.
+    const wrong: SourceEvent = { stream: 'transactions', values: {} }
+    const { sizes, summary } = await run([[...events.slice(0, 3), wrong, wrong, ...events.slice(3)]], whole)
+    expect([sizes, summary.rejected]).toEqual([[4, 6, 2], 2])
+  })
+
+  test('of what may pause, and of a pace, goes as it comes', async () => {
+    expect((await run(chunked(instants(4), 3), { chunkEventsMax: 3 })).sizes).toEqual([3, 1])
+    const paced = { ...whole, pace: { kind: 'rate', eventsPerSecond: 1_000 } } as const
+    expect((await run([instants(4)], paced)).sizes).toEqual([1, 1, 1, 1])
+  })
+
+  test('of too many events is split, which is said once', async () => {
+    const split: number[] = []
+    const { sizes } = await run([instants(1, 250_000)], {
+      ...whole,
+      onInstantSplit: (timeMs) => void split.push(timeMs),
+    })
+    expect(sizes).toEqual([100_000, 100_000, 50_001])
+    expect(split).toEqual([firstMs + 1_000])
+  })
+})
+
 describe('records', () => {
   test('have the key, the partition of the key and Avro that decodes to the event', async () => {
     const chargeback = { txId: 't1', customerId: 'ä', terminalId: 'm', txAt: firstMs, reportedAt: firstMs + 5 }
