@@ -27,7 +27,13 @@ export const isBenchmark = ({ source = ['handbook'] }: OwnSourceOptions) => sour
 export async function openSourceSpans(
   { source: names = ['handbook'], ...more }: OwnSourceOptions,
   plan: Plan,
-  { stdin, terminal, stopping }: CommandContext,
+  {
+    stdin,
+    terminal,
+    stopping,
+  }: Pick<CommandContext, 'stdin' | 'terminal'> & {
+    readonly stopping: Pick<CommandContext['stopping'], 'signal'>
+  },
 ): Promise<SourceSpans> {
   const options = { ...more, source: names }
   if (names.some((name) => /^([\w-]+=)?stdin$/.test(name))) {
@@ -37,7 +43,9 @@ export async function openSourceSpans(
     )
   }
   const surroundings = { stdin, signal: stopping.signal(), printLine: terminal.err, isReplay: true }
-  const source = await openSource(options, plan, surroundings)
+  // Files are read to their end, and a span of them is cut out here.
+  const { until: _, ...unbounded } = options
+  const source = await openSource(isBenchmark(options) ? options : unbounded, plan, surroundings)
   if (isBenchmark(options)) {
     return {
       startMs: source.startMs!,

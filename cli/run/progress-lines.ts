@@ -32,7 +32,8 @@ export function createProgressLines(first: ProgressSample): (sample: ProgressSam
     const rate = (count: number) => `${shown(Math.round(count / seconds))}/s`
     const lag = tasks.reduce((sum, task) => sum + task.inputs.reduce((records, input) => records + input.lag, 0), 0)
     const held = tasks.reduce((sum, task) => sum + task.held, 0)
-    const reached = Math.min(...tasks.map(({ frontier }) => frontier.time))
+    // A task that has folded nothing, such as one of a partition without keys, says nothing of the others.
+    const reached = Math.min(...tasks.map(({ frontier }) => frontier.time).filter(Number.isFinite))
     return [
       `${rate(since('events'))} events`,
       `${rate(since('predictions'))} predictions`,

@@ -7,6 +7,7 @@ test('the line of run says what was done since the line before, and nothing whil
   const tasks = [
     { held: 2, inputs: [{ lag: 1_200 }, { lag: 34 }], frontier: { time: Date.UTC(2026, 0, 2), order: 0 } },
     { held: 0, inputs: [{ lag: 0 }], frontier: { time: Date.UTC(2026, 0, 1), order: 0 } },
+    { held: 0, inputs: [{ lag: 0 }], frontier: { time: Number.NEGATIVE_INFINITY, order: 0 } },
   ] as unknown as ProgressSample['tasks']
   // As in a process: the same objects, counted on.
   const lineOf = createProgressLines({ atMs: 0, totals, latencies, tasks })
