@@ -4,6 +4,7 @@ import type { FittingPlan } from '../../online-model/models/fits.ts'
 import { createRegistryFollower, misfitSentence } from '../../online-model/registry/follower.ts'
 import { champion, championFor, type RegistryState } from '../../online-model/registry/registry.ts'
 import type { DegradedResponse, NotReadyResponse } from '../../runtime/http/health-routes.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ReadyResponse } from '../run/task-readiness.ts'
 import { type Check, type Examination, fail, NotChecked, ok, warn } from './check.ts'
 import { recentPredictions, scoresCheck } from './scores.ts'
@@ -38,7 +39,10 @@ export function outcomeExaminations(subject: Subject, asked: Asked): Examination
         return [scoresCheck(recent, state, { plan, nowMs: clock.nowMs(), definition })]
       },
     },
-    { name: 'process', examine: async () => [await processCheck(asked, subject.definition)] },
+    {
+      name: 'process',
+      examine: async () => [await processCheck(asked, await subject.plan.needed(), subject.definition)],
+    },
   ]
 }
 
@@ -73,7 +77,11 @@ export function registryCheck(state: RegistryState, plan: FittingPlan, definitio
   return ok('registry', `champion is ${name} of ${made}, trained on ${of}; ${state.versions.size} versions.`)
 }
 
-async function processCheck({ url, isGiven, fetch: ask }: Asked, definition: string): Promise<Check> {
+async function processCheck(
+  { url, isGiven, fetch: ask }: Asked,
+  { name, stages }: Pick<Plan, 'name' | 'stages'>,
+  definition: string,
+): Promise<Check> {
   let response: Response
   let body: unknown
   try {
@@ -88,6 +96,11 @@ async function processCheck({ url, isGiven, fetch: ask }: Asked, definition: str
   }
   if (response.ok) {
     const { tasks, ...answered } = body as ReadyResponse | (DegradedResponse & Pick<ReadyResponse, 'tasks'>)
+    const other = tasks.find(({ stage }) => !stages.some(({ entity }) => entity.name === stage))
+    if (other !== undefined) {
+      const message = `the process at ${url} is none of ${name}: it has a task of ${other.stage}.`
+      return warn('process', message, 'Name the address of one of this pipeline: --url.')
+    }
     if (answered.status === 'degraded') {
       const named = answered.reasons.map(({ part, reason }) => `${part}: ${reason}`).join('; ')
       return warn(

@@ -493,6 +493,14 @@ describe('a running process', () => {
     expect(lines('process')).toEqual([`ok    process: ready at ${url} with 2 tasks: user 0, page 1.`])
   })
 
+  test('is of another pipeline', async () => {
+    const url = await serving(200, { status: 'ready', tasks: [{ stage: 'airport', partition: 0 }] })
+    const { lines } = await examine(await setUp(), { url })
+    expect(lines('process')).toEqual([
+      `warn  process: the process at ${url} is none of clicks: it has a task of airport. Name the address of one of this pipeline: --url.`,
+    ])
+  })
+
   test('is not ready', async () => {
     const reasons = [{ part: 'tasks', reason: 'no task is open yet' }]
     const url = await serving(503, { status: 'not ready', reasons })
