@@ -125,20 +125,26 @@ export function createRepartitionCodec(options: RepartitionCodecOptions): Record
       slots?: Record<string, number>
       positions?: StagePosition[]
     }
+    const values = carried.slots
+    const slots = values === undefined ? [] : slotNames.map((slot) => values[slot] ?? Number.NaN)
+    const isLacking = values !== undefined && slotNames.some((slot) => values[slot] === undefined)
     return {
       kind: 'event',
       source: carried.source,
       stream: stream.index,
       origin: carried.origin,
       event: carried.event,
-      slots: carried.slots ? slotNames.map((slot) => carried.slots![slot] ?? Number.NaN) : [],
-      unsent: carried.slots ? slotNames.filter((slot) => carried.slots![slot] === undefined) : [],
+      slots,
+      unsent: isLacking ? slotNames.filter((slot) => values[slot] === undefined) : noSlots,
       positions: carried.positions ?? [],
     }
   }
 
   return { schemas, encode, decode }
 }
+
+/** One for all events: hardly any lacks a slot. */
+const noSlots: readonly string[] = []
 
 const carriedName = (entity: string, stream: CarriedStream) => avroName(`${entity}_${stream.name}`)
 
