@@ -57,6 +57,7 @@ test('a process that resumes after its session has expired is fenced, and contin
     // By its generation, its producer, the store, or an answer that came too late: it drops what it had before it opens its tasks again.
     const fencingErrors = [
       'reassigning its tasks',
+      'must join group',
       'continues without',
       'took over',
       'taken over',
