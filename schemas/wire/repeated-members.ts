@@ -33,9 +33,8 @@ export function depthChange(byte: number): number {
   return folded === 0x7b ? 1 : folded === 0x7d ? -1 : 0
 }
 
-function namesTwice(bytes: Uint8Array): readonly string[] {
-  const seen = new Set<string>()
-  const twice = new Set<string>()
+/** Called with the name of each of the object's own members, and where its value begins. */
+export function eachMember(bytes: Uint8Array, take: (name: string, valueAt: number) => void): void {
   let depth = 0
   let last: Uint8Array = bytes.subarray(0, 0)
   for (let at = 0; at < bytes.length; at++) {
@@ -44,11 +43,17 @@ function namesTwice(bytes: Uint8Array): readonly string[] {
       const end = endOfText(bytes, at)
       last = bytes.subarray(at, end + 1)
       at = end
-    } else if (byte === colon && depth === 1) {
-      const name = JSON.parse(Buffer.from(last).toString()) as string
-      if (seen.has(name)) twice.add(name)
-      seen.add(name)
-    } else depth += depthChange(byte)
+    } else if (byte === colon && depth === 1) take(JSON.parse(Buffer.from(last).toString()) as string, at + 1)
+    else depth += depthChange(byte)
   }
+}
+
+function namesTwice(bytes: Uint8Array): readonly string[] {
+  const seen = new Set<string>()
+  const twice = new Set<string>()
+  eachMember(bytes, (name) => {
+    if (seen.has(name)) twice.add(name)
+    seen.add(name)
+  })
   return [...twice]
 }
