@@ -97,7 +97,7 @@ export const labelLearnings = ['when-due', 'on-arrival'] as const
 export interface Definition<F extends Features> {
   /** Prefix of every derived topic and key. */
   readonly name: string
-  /** Raise it with every change of meaning. */
+  /** Tells the predictions of one version from those of another; state and models follow what features mean (docs/evolving.md). */
   readonly version: number
   /** The stream whose events are scored. */
   readonly scores: AnyStream

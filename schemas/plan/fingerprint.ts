@@ -1,7 +1,7 @@
 /**
  * Fingerprints of a definition: short hashes that change when what they identify changes. Source text is no part of them, since compilers
- * print the same function differently; a derive function is hashed by its results for fixed inputs. A change that shows at none of
- * these, such as a limit moved from 220 to 230, is what raising the definition's `version` is for.
+ * print the same function differently; a derive function is hashed by its results for fixed inputs. A change that shows at none of these
+ * does not show here; whether a model fits is decided feature by feature, by more inputs (`feature-identity.ts`).
  */
 import { createHash } from 'node:crypto'
 import type { Derived, Input } from '../definition/definition.ts'
