@@ -7,7 +7,7 @@
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { earlierOf } from '../watermarks/frontier.ts'
 import type { StageEvent } from './stage-event.ts'
-import type { DroppedRange, ReadInput } from './task-input.ts'
+import { type DroppedRange, noteDropped, type ReadInput } from './task-input.ts'
 import type { TaskState } from './task-state.ts'
 
 /** Dropped events of one range at most, and four times as many records: what is read again at once. */
@@ -66,7 +66,10 @@ function dropFromInput(input: ReadInput, events: StageEvent[], eventsMax: number
   const set = new Set(events)
   input.held = input.held.slice(input.from).filter((event) => !set.has(event))
   input.from = 0
-  for (const { isRepeat, offset } of events) if (isRepeat) input.droppedRepeats.add(offset)
+  for (const event of events) {
+    if (event.isRepeat) input.droppedRepeats.add(event.offset)
+    noteDropped(input, event)
+  }
   events.sort((a, b) => a.offset - b.offset)
   const old = input.refill ? [...input.dropped, input.refill].sort((a, b) => a.from - b.from) : input.dropped
   const added = addToRanges(old, events, eventsMax)

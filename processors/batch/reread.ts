@@ -8,7 +8,7 @@ import { isCovered } from '../watermarks/frontier.ts'
 import { decodeRepartition, rawEvent } from './decode.ts'
 import { dropOverflow, setBarrier } from './overflow.ts'
 import { type ReadAt, type StageEvent, stageEventOf } from './stage-event.ts'
-import type { ReadInput } from './task-input.ts'
+import { noteReadAgain, type ReadInput } from './task-input.ts'
 import type { TaskState } from './task-state.ts'
 
 export function isReread({ inputs }: TaskState, { topic, from }: FetchedPartition): boolean {
@@ -35,6 +35,7 @@ export function acceptReread(state: TaskState, fetched: FetchedPartition, round:
       record,
     })
     if (event === null) continue
+    noteReadAgain(input, event)
     if (!isCovered(event, state.alignment.frontier) && !held.has(event.offset)) {
       event.isRepeat = input.droppedRepeats.delete(event.offset)
       added.push(event)

@@ -48,7 +48,11 @@ export interface ReadInput extends InputOptions {
   refill: DroppedRange | null
   /** Offsets of dropped events that are repeated ones. */
   readonly droppedRepeats: Set<number>
+  /** Where dropped events are, by what makes one repeat another; of at most `droppedNamesMax`. */
+  readonly droppedNames: Map<string, ReadonlyArray<CanonicalPosition & { readonly offset: number }>>
 }
+
+const droppedNamesMax = 100_000
 
 /** Records from an offset to another (exclusive) that hold dropped events. */
 export interface DroppedRange {
@@ -78,7 +82,17 @@ export function createTaskInput(options: InputOptions, { resumeOffset, maxEventT
     readAtMs: 0,
   }
   const nothing = { held: [], from: 0, dropped: [], refill: null, droppedRepeats: new Set<number>() }
-  return { ...options, nextOffset: resumeOffset, maxEventTime, lag: 0, isAtEnd: false, fetched, ...nothing }
+  const droppedNames: ReadInput['droppedNames'] = new Map()
+  return {
+    ...options,
+    nextOffset: resumeOffset,
+    maxEventTime,
+    lag: 0,
+    isAtEnd: false,
+    fetched,
+    ...nothing,
+    droppedNames,
+  }
 }
 
 export function hasUnread({ fetched }: ReadInput): boolean {
@@ -117,7 +131,9 @@ export function resumeOf(input: ReadInput): Resume | null {
  * Whether an event of the same stream, id and entity was read before, waits, and comes after it in order. One that comes before it, or
  * was folded, is found in the entity's log.
  */
-export function isRepeated({ held, from }: ReadInput, event: StageEvent): boolean {
+export function isRepeated({ held, from, droppedNames }: ReadInput, event: StageEvent): boolean {
+  const dropped = droppedNames.size === 0 ? undefined : droppedNames.get(nameOf(event))
+  if (dropped?.some((other) => compareCanonical(other, event) > 0)) return true
   for (let i = held.length - 1; i >= from; i--) {
     const other = held[i]!
     if (other.isTaken || other.id !== event.id) continue
@@ -126,3 +142,22 @@ export function isRepeated({ held, from }: ReadInput, event: StageEvent): boolea
   }
   return false
 }
+
+/** It is read again later, and until then it waits, for one that repeats it. */
+export function noteDropped({ droppedNames }: ReadInput, event: StageEvent): void {
+  const name = nameOf(event)
+  const known = droppedNames.get(name) ?? []
+  if (known.length === 0 && droppedNames.size >= droppedNamesMax) return
+  const { time, order, offset } = event
+  droppedNames.set(name, [...known, { time, order, offset }])
+}
+
+export function noteReadAgain({ droppedNames }: ReadInput, event: StageEvent): void {
+  const name = nameOf(event)
+  const left = droppedNames.get(name)?.filter(({ offset }) => offset !== event.offset)
+  if (left === undefined) return
+  if (left.length === 0) droppedNames.delete(name)
+  else droppedNames.set(name, left)
+}
+
+const nameOf = ({ stream, key, id }: StageEvent) => JSON.stringify([stream, key, id])
