@@ -70,7 +70,7 @@ export function openTaskState(options: TaskOptions): TaskState {
     catchUp: null,
     floor: start.frontier,
     retentionWatermark: start.retentionWatermark,
-    disorderBefore: start.disorder ?? noDisorder,
+    disorderBefore: (restoreTo ?? start).disorder ?? noDisorder,
     rejections: [],
     hasMoved: false,
   }

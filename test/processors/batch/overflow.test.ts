@@ -135,6 +135,18 @@ describe('a task that holds too much', () => {
     expect(task.isRestoring).toBe(false)
     expect(again.taken.map(({ id }) => id)).toEqual(taken.map(({ id }) => id))
   })
+
+  test('restored, it never stands anywhere without what the recovered position counts', () => {
+    const logs = drawn(7)
+    const { positions } = drained(opened({ heldMax: 8 }), logs, 40)
+    const disorder = { late: 21, early: 2, overtaken: 13, uncounted: 1 }
+    const restoreTo = { ...positions[Math.floor(positions.length / 2)]!, disorder }
+    const again = drained(opened({ heldMax: 8, restoreTo }), logs, 40)
+    // Whoever takes over after a crash in the middle of it continues from there.
+    expect(new Set(again.positions.map((position) => JSON.stringify(position.disorder)))).toEqual(
+      new Set([JSON.stringify(disorder)]),
+    )
+  })
 })
 
 test('an event that repeats a held one is still known as that after it was dropped', () => {
