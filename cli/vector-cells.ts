@@ -3,12 +3,17 @@ import type { EventValues } from '../schemas/kernel/event.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
 
 /** The entities, then the features, in the order of the definition. */
-export function vectorColumns({ entityStages, features }: Plan): string[] {
+export function vectorColumns({ entityStages, features }: Pick<Plan, 'entityStages' | 'features'>): string[] {
   return [...entityStages.map(({ entity }) => entity.name), ...features.map(({ name }) => name)]
 }
 
 /** Fingerprint of the definition that has computed a row: the features of another may mean something else. */
 export const definitionColumn = 'definition'
+
+/** Of the file that `recompute` writes; an entity, a feature and a column of its own may have the same name. */
+export function recomputedColumns(plan: Pick<Plan, 'scored' | 'entityStages' | 'features'>): string[] {
+  return [plan.scored.idField, 'time', ...vectorColumns(plan), 'score', 'model', 'published', definitionColumn]
+}
 
 /** The key of each entity, nothing where the scored stream has none. */
 export function entityKeyCells({ entityStages, scored }: Plan): (event: EventValues) => string[] {

@@ -1,6 +1,6 @@
 /**
- * The file that `recompute` writes, as vectors to train on: its columns are found by name, and its rows must be of this definition. Called
- * by `train`.
+ * The file that `recompute` writes, as vectors to train on: its rows must be of this definition. Columns are found by name, or by their
+ * place where names are not unique. Called by `train`.
  */
 import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream'
@@ -8,9 +8,9 @@ import { CsvError, parse } from 'csv-parse'
 import type { ReadVectors } from '../../online-model/trainer/train-inputs.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import { definitionColumn } from '../vector-cells.ts'
+import { definitionColumn, recomputedColumns } from '../vector-cells.ts'
 
-type VectorPlan = Pick<Plan, 'scored' | 'features' | 'fingerprint'>
+type VectorPlan = Pick<Plan, 'scored' | 'entityStages' | 'features' | 'fingerprint'>
 
 /** Rejects with `input_unreadable`, which names the line. */
 export function recomputedVectors(path: string, plan: VectorPlan): ReadVectors {
@@ -50,13 +50,20 @@ interface Columns {
   readonly features: readonly number[]
 }
 
-function columnsOf(header: readonly string[], path: string, { scored, features }: VectorPlan): Columns {
+function columnsOf(header: readonly string[], path: string, plan: VectorPlan): Columns {
+  const { scored, entityStages, features } = plan
+  const written = recomputedColumns(plan)
+  if (written.length === header.length && written.every((name, place) => header[place] === name)) {
+    const first = 2 + entityStages.length
+    return { id: 0, time: 1, definition: header.length - 1, features: features.map((_, i) => first + i) }
+  }
   const placeOf = (name: string) => {
     const place = header.indexOf(name)
-    if (place >= 0) return place
+    const fault = place < 0 ? `no column ${name}` : `several columns ${name}`
+    if (place >= 0 && header.lastIndexOf(name) === place) return place
     throw new PipelineError(
       'input_unreadable',
-      `${path} has no column ${name}: expected the file that recompute writes for this definition.`,
+      `${path} has ${fault}: expected the file that recompute writes for this definition.`,
     )
   }
   return {

@@ -17,7 +17,7 @@ import { loadPlan } from '../load-plan.ts'
 import { requireFitting, versionNamed } from '../models/open-registry.ts'
 import { shown, shownTime, type Terminal } from '../terminal.ts'
 import { requireTopics } from '../topics/requirements.ts'
-import { cell, definitionColumn, entityKeyCells, vectorCells, vectorColumns } from '../vector-cells.ts'
+import { cell, entityKeyCells, recomputedColumns, vectorCells } from '../vector-cells.ts'
 import { openWholeFile, type WholeFile, writeFigures } from '../whole-file.ts'
 import { type Comparison, type ComparisonFigures, createComparison } from './compare.ts'
 import { eventsOf, type HistoryCounts, type HistoryEvent, type Published, readHistory, warmUpMs } from './history.ts'
@@ -142,16 +142,7 @@ async function writeRows(parts: RecomputeParts, spill: Spill, path: string): Pro
     rows += await writeComputed(parts, file, computed)
   }
   try {
-    const columns = [
-      plan.scored.idField,
-      'time',
-      ...vectorColumns(plan),
-      'score',
-      'model',
-      'published',
-      definitionColumn,
-    ]
-    await file.write(stringify([columns]))
+    await file.write(stringify([recomputedColumns(plan)]))
     for await (const events of eventsOf(plan, spill)) {
       signal.throwIfAborted()
       await write(events.flatMap((event) => pushEvent(parts, replay, event, pending)))

@@ -15,11 +15,14 @@ const line = (id: string, rest: { time?: string; amount?: string; definition?: s
   return [id, time, 'u', 'p', amount, '-0', '2', '3', '4', '', '', '', 'same', definition].join(',')
 }
 
-async function read(text: string) {
+async function read(
+  text: string,
+  of: Pick<typeof plan, 'scored' | 'entityStages' | 'features' | 'fingerprint'> = plan,
+) {
   const path = join(await scratchFolder(), 'recomputed.csv')
   await writeFile(path, text)
   const rows: unknown[] = []
-  await recomputedVectors(path, plan)((row) => void rows.push(row))
+  await recomputedVectors(path, of)((row) => void rows.push(row))
   return rows
 }
 
@@ -29,6 +32,35 @@ test('rows are handed over in the order of the file, with what is missing', asyn
     { id: 'a', time: Date.UTC(2024, 0, 1, 0, 0, 1), features: [1.5, -0, 2, 3, 4, Number.NaN] },
     { id: 'b', time: -1_000, features: [Number.NaN, -0, 2, 3, 4, Number.NaN] },
   ])
+})
+
+test('a feature may have the name of an entity or of another column', async () => {
+  const clashing = ['user', 'time', 'clickId', 'score', 'published', 'definition']
+  const features = plan.features.map((feature, i) => ({ ...feature, name: clashing[i]! }))
+  const columns = ['clickId', 'time', 'user', 'page', ...clashing, 'score', 'model', 'published', 'definition']
+  const row = [
+    'a',
+    '2024-01-01T00:00:01.000Z',
+    '77',
+    '88',
+    '1',
+    '2',
+    '3',
+    '4',
+    '5',
+    '6',
+    '9',
+    'v1',
+    'same',
+    plan.fingerprint,
+  ]
+  expect(await read(`${columns}\n${row}\n`, { ...plan, features })).toEqual([
+    { id: 'a', time: Date.UTC(2024, 0, 1, 0, 0, 1), features: [1, 2, 3, 4, 5, 6] },
+  ])
+  await expect(read(`${columns.slice(0, -1)}\n`, { ...plan, features })).rejects.toMatchObject({
+    code: 'input_unreadable',
+    message: expect.stringContaining(' has several columns clickId: expected the file that recompute writes '),
+  })
 })
 
 test.each([
