@@ -68,7 +68,7 @@ async function settleRetraining(state: TrainerState, retraining: Retraining, out
     if (!(outcome.error instanceof PipelineError) || outcome.error.code !== 'model_untrainable') throw outcome.error
     state.log.warn({ code: outcome.error.code }, `the retraining gave no model: ${outcome.error.message}`)
   }
-  await saveSchedule(state, retrained(state.schedule, retraining.matured))
+  await saveSchedule(state, retrained(state.schedule, retraining.matured, state.plan.fingerprint))
   state.metrics.retrained(outcome.kind, outcome.seconds)
   state.retraining = null
 }

@@ -12,6 +12,11 @@ export interface Schedule {
    */
   readonly retrainedMs: number | null
   readonly retrainedRows: number
+  /**
+   * Fingerprint of the definition that the last retraining was for; where none was yet, of the first that was scheduled. Absent as saved by
+   * earlier versions of Millrace.
+   */
+  readonly definition?: string
 }
 
 export const nothingScheduled: Schedule = { publishedMs: null, retrainedMs: null, retrainedRows: 0 }
@@ -49,8 +54,8 @@ export function retrainDue(plan: RetrainPlan | null, schedule: Schedule, matured
   return null
 }
 
-export function retrained(schedule: Schedule, matured: Matured): Schedule {
-  return { ...schedule, retrainedMs: matured.untilMs, retrainedRows: matured.rows }
+export function retrained(schedule: Schedule, matured: Matured, definition: string): Schedule {
+  return { ...schedule, retrainedMs: matured.untilMs, retrainedRows: matured.rows, definition }
 }
 
 function days(ms: number): string {

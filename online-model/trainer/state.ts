@@ -114,9 +114,19 @@ export function createTrainerState(options: TrainerOptions): TrainerState {
 /** The name under which the store keeps the schedule. */
 const scheduleName = 'schedule'
 
+/** After a change of the definition a retraining is requested, again with every start until one was. */
 export async function loadSchedule(state: TrainerState): Promise<void> {
-  const saved = await state.store.state(scheduleName)
+  const { store, plan, log } = state
+  const saved = await store.state(scheduleName)
   if (saved !== null) state.schedule = JSON.parse(Buffer.from(saved.bytes).toString()) as Schedule
+  const { definition = store.earlierDefinition ?? plan.fingerprint } = state.schedule
+  if (definition !== state.schedule.definition) await saveSchedule(state, { ...state.schedule, definition })
+  if (definition === plan.fingerprint) return
+  log.info(
+    { earlierDefinition: definition },
+    'the training store was of an earlier definition: its rows are kept, without what has changed',
+  )
+  state.requestedBy = `a changed definition (${definition} before)`
 }
 
 export async function saveSchedule(state: TrainerState, next: Schedule): Promise<void> {

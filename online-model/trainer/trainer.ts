@@ -60,14 +60,6 @@ async function run(state: TrainerState): Promise<void> {
     onRetry: ({ error, failures, pauseMs }) => log.warn({ code: error.code, failures, pauseMs }, error.message),
   })
   await loadSchedule(state)
-  const { earlierDefinition } = store
-  if (earlierDefinition !== null) {
-    log.info(
-      { earlierDefinition },
-      'the training store was of an earlier definition: its rows are kept, without what has changed',
-    )
-    state.requestedBy = `a changed definition (${earlierDefinition} before)`
-  }
   const continuous = await openLearning(state)
   const follower = openFollower(state, continuous)
   const stopFit = new AbortController()

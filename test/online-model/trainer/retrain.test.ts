@@ -1,7 +1,7 @@
 /** Step 4 of the trainer: when a retraining starts and what becomes of its outcome. */
 import { expect, test } from 'vitest'
 import { retrain } from '../../../online-model/trainer/retrain.ts'
-import type { TrainerOptions } from '../../../online-model/trainer/state.ts'
+import { loadSchedule, type TrainerOptions } from '../../../online-model/trainer/state.ts'
 import { PipelineError } from '../../../schemas/kernel/errors.ts'
 import { hourMs, rowsOf, trainerFixture, weightsOf } from './trainer-fixture.ts'
 
@@ -94,4 +94,32 @@ test('one that the stop ended leaves the schedule as it is', async () => {
   await state.retraining!.done
   await retrain(state, stop.signal)
   expect(state.schedule.retrainedRows).toBe(0)
+})
+
+test('one after a change of the definition is due until it has been done, also if the trainer dies before', async () => {
+  const saved = new Map<string, Buffer>()
+  const start = async (earlierDefinition: string | null) => {
+    const fixture = due(async () => ({ weights: weightsOf(8), note: 'fitted' }))
+    const store = {
+      ...fixture.state.store,
+      earlierDefinition,
+      saveState: async (name: string, { bytes }: { readonly bytes: Uint8Array }) =>
+        void saved.set(name, Buffer.from(bytes)),
+      state: async (name: string) => {
+        const bytes = saved.get(name)
+        return bytes ? { upToSeq: 0, bytes } : null
+      },
+    }
+    const state = { ...fixture.state, store }
+    await loadSchedule(state)
+    return state
+  }
+  expect((await start('before')).requestedBy).toBe('a changed definition (before before)')
+  // The file is of this definition by now.
+  const state = await start(null)
+  expect(state.requestedBy).toBe('a changed definition (before before)')
+  await retrain(state, never)
+  await state.retraining!.done
+  await retrain(state, never)
+  expect((await start(null)).requestedBy).toBeNull()
 })

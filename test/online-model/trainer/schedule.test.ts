@@ -52,7 +52,7 @@ describe('a retraining', () => {
   test('is due once, however much was due', () => {
     const now = { untilMs: at(60), rows: 5_000 }
     expect(retrainDue(weekly, schedule, now)).not.toBeNull()
-    const after = retrained(schedule, now)
+    const after = retrained(schedule, now, 'this')
     expect(retrainDue(weekly, after, now)).toBeNull()
     expect(retrainDue(byVolume, after, now)).toBeNull()
     expect(retrainDue(weekly, after, { untilMs: at(67), rows: 5_000 })).not.toBeNull()
