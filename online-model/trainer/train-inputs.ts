@@ -76,7 +76,11 @@ export async function readTrainInputs(
     await definitions.refresh()
     const counts = { foreign: 0, earlier: 0 }
     const read = vectors ?? loggedVectors({ fetcher, spans: predictionSpans, plan, definitions }, counts)
-    const { join, watermarkMs } = await keepMature(read, plan, rowsMax, labelWatermarkMs)
+    const { join, watermarkMs } = await keepMature(read, plan, {
+      rowsMax,
+      boundMs: labelWatermarkMs,
+      isWhole: vectors !== null,
+    })
     const { foreign, earlier } = counts
 
     // 3. The labels again, now that it is known whose are needed.
@@ -135,12 +139,14 @@ interface MaturePredictions {
   readonly watermarkMs: number
 }
 
-/** `boundMs`: the labels' watermark, which is an upper bound of the watermark of both inputs. */
+/**
+ * `boundMs`: the labels' watermark, which is an upper bound of the watermark of both inputs. `isWhole`: no vectors come after those that are
+ * read, so that the labels alone say what is mature.
+ */
 async function keepMature(
   read: ReadVectors,
   plan: InputPlan,
-  rowsMax: number,
-  boundMs: number,
+  { rowsMax, boundMs, isWhole }: { readonly rowsMax: number; readonly boundMs: number; readonly isWhole: boolean },
 ): Promise<MaturePredictions> {
   const { otherwise, learn } = plan.label
   const join = createLabelJoin({
@@ -157,7 +163,7 @@ async function keepMature(
   })
   // The predictions turned out to be the slower input, which is only known at their end: once more, with the watermark known.
   // Not awaited here, so that this join can be freed before the next one grows.
-  if (timeMs < boundMs) return keepMature(read, plan, rowsMax, timeMs)
+  if (timeMs < boundMs && !isWhole) return keepMature(read, plan, { rowsMax, boundMs: timeMs, isWhole })
   return { join, watermarkMs: boundMs }
 }
 

@@ -7,7 +7,7 @@ import type { MaturityPlan } from './apply.ts'
 import { type Database, type DatabaseOptions, openDatabase } from './database.ts'
 import { createDue, createStaged, type Layout, layoutOf, layoutVersion } from './layout.ts'
 import { type Meanings, migrate, sharedFeatures } from './migrate.ts'
-import { emptyProgress, type Progress, progressFromJson, progressToJson } from './progress.ts'
+import { allEarlier, emptyProgress, type Progress, progressFromJson, progressToJson } from './progress.ts'
 import type { StoreLimits } from './trim.ts'
 
 export type StorePlan = Pick<Plan, 'name' | 'features' | 'fingerprint' | 'streams' | 'label' | 'predictions' | 'topics'>
@@ -165,8 +165,11 @@ async function prepare(
       const found = JSON.parse(String(read?.[0])) as About
       if (!options.isReadOnly && isEarlierDefinition(found, about)) {
         await migrate(session, found.features!, about.features!, layout)
+        const [saved] = await session.all('SELECT json FROM progress')
+        const progress = allEarlier(progressFromJson(String(saved![0])))
+        await session.run('UPDATE progress SET json = $json', { json: progressToJson(progress) })
         earlier = found.fingerprint
-      } else rejectForeign(options.file, about, found)
+      } else rejectForeign(options, about, found)
       if (!options.isReadOnly) await session.run('UPDATE about SET json = $json', { json: JSON.stringify(about) })
     } else if (names.length > 0) {
       throw new PipelineError(
@@ -207,14 +210,18 @@ const words: Readonly<Record<Exclude<keyof About, 'features'>, string>> = {
   outcome: 'label',
 }
 
-function rejectForeign(file: string, expected: About, found: About): void {
+function rejectForeign({ file, isReadOnly }: OpenStoreOptions, expected: About, found: About): void {
   const names = Object.keys(words) as Array<keyof typeof words>
   const name = names.find((key) => found[key] !== expected[key] && !(key === 'cluster' && expected.cluster === ''))
   if (name === undefined) return
+  // Who only reads, such as `millrace data`, has no cluster and cannot change the file.
+  const canBeTakenOver = isReadOnly && isEarlierDefinition({ ...found, cluster: expected.cluster }, expected)
+  const remedy = canBeTakenOver
+    ? 'The trainer takes its rows over when it starts with this definition; until then, name the definition that it is of.'
+    : 'Name another file, or start with --rebuild to build it again from Kafka.'
   throw new PipelineError(
     'state_foreign',
-    `The training store ${file} belongs to another ${words[name]}: expected ${expected[name]}, it has ${found[name]}. ` +
-      'Name another file, or start with --rebuild to build it again from Kafka.',
+    `The training store ${file} belongs to another ${words[name]}: expected ${expected[name]}, it has ${found[name]}. ${remedy}`,
     { details: { file, expected, found } },
   )
 }

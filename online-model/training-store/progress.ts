@@ -80,6 +80,12 @@ export function addCounts(counts: StoreCounts | null, more: Partial<StoreCounts>
   return Object.fromEntries(sums) as Record<keyof StoreCounts, number>
 }
 
+/** After a change of the definition: whatever has become a row until then did so under an earlier one. */
+export function allEarlier(progress: Progress): Progress {
+  const { predictions, imported } = progress.counts
+  return { ...progress, counts: { ...progress.counts, earlier: predictions + imported } }
+}
+
 /** JSON has no infinity: null means −∞, the only one that there is here. */
 export function progressToJson(progress: Progress): string {
   return JSON.stringify(progress, (_, value: unknown) => (value === Number.NEGATIVE_INFINITY ? null : value))

@@ -105,6 +105,15 @@ function options(fake: LogFake, more: Partial<TrainOptions> = {}): TrainOptions 
 }
 
 describe('trainFromLog', () => {
+  test('trains on vectors that end before the labels: these alone say what is mature', async () => {
+    const fake = filledLog()
+    // Of the first ten days; the labels go on to the twentieth.
+    const vectors: TrainOptions['vectors'] = async (take) => {
+      for (let i = 0; i < 240; i++) take({ id: `tx${i}`, time: start + (i * dayMs) / 24, features: vectorOf(i) })
+    }
+    expect(await trainFromLog(options(fake, { vectors }))).toMatchObject({ rows: 240, positives: 24, waiting: 0 })
+  })
+
   test('reads, joins, fits, publishes and promotes', async () => {
     const fake = filledLog()
     const lines: string[] = []

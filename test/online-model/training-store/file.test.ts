@@ -130,7 +130,9 @@ describe('a file', () => {
     const other = compile(clicksPipeline({ over: '20m', moreFields: { note: text({ optional: true }) } }))
     const second = await openStore({ file, plan: other, consumers: ['learner'] })
     expect(second.earlierDefinition).toBe(clicksPlan.fingerprint)
-    expect(second.status()).toEqual(status)
+    const { predictions } = status.counts
+    expect(second.status()).toEqual({ ...status, counts: { ...status.counts, earlier: predictions } })
+    expect(predictions).toBeGreaterThan(99)
     const after = await second.rows(everything, 'latest')
     expect(after).toMatchObject({
       rowCount: before.rowCount,
@@ -155,7 +157,37 @@ describe('a file', () => {
     // A process that only reads changes nothing.
     await expect(openStore({ file, isReadOnly: true, clusterId: null })).rejects.toMatchObject({
       code: 'state_foreign',
+      message: expect.stringMatching(
+        / The trainer takes its rows over when it starts with this definition; until then, /,
+      ),
     })
+  })
+
+  test('of an earlier definition keeps each feature in its column, also where names meet those of the store or differ in case', async () => {
+    const file = join(folder(), 'store.duckdb')
+    const named = (fingerprint: string, names: readonly string[]) => {
+      const identity = new Map(clicksPlan.features.map((feature, i) => [names[i]!, feature.identity]))
+      // In the order of the alphabet, so that the number of a column is another one.
+      const features = [...names]
+        .sort()
+        .map((name) => ({ ...clicksPlan.features[0]!, name, identity: identity.get(name)! }))
+      return { ...clicksPlan, fingerprint, features }
+    }
+    const before = named('before', ['score', 'Score', 'SCORE', 'label', 'feature_score', 'amount'])
+    const after = named('after', ['score', 'Score', 'SCORE', 'label', 'feature_score', 'Amount'])
+    const kept = after.features.filter(({ name }) => name !== 'SCORE' && name !== 'score').reverse()
+    const first = await openStore({ file, plan: before })
+    await fill(first, 100)
+    const rows = await first.rows(everything, 'latest')
+    await first.close()
+    const second = await openStore({ file, plan: { ...after, features: kept } })
+    const moved = await second.rows(everything, 'latest')
+    const place = new Map(before.features.map(({ name }, i) => [name, i]))
+    expect(Array.from(moved.rows)).toEqual(
+      rows.ids.flatMap((_, row) =>
+        kept.map(({ name }) => (place.has(name) ? rows.rows[row * 6 + place.get(name)!]! : Number.NaN)),
+      ),
+    )
   })
 
   test('of another definition, label, topic or cluster is rejected, and built again on request', async () => {
