@@ -20,7 +20,7 @@ import type {
   TrainingRows,
   WeightsSummary,
 } from './model.ts'
-import { firstParameters, layerWeights, type Network, networkOf } from './network.ts'
+import { firstParameters, layerWeights, type Network, networkOf, withoutUnlearnt } from './network.ts'
 import { createNetworkLearner, type NetworkLearning, type Tuning } from './network-learner.ts'
 import { norm } from './norm.ts'
 import { createRandom, type Random } from './random.ts'
@@ -133,8 +133,14 @@ async function fitMlp(plan: MlpPlan, training: TrainingRows, options: FitOptions
     if (!Number.isFinite(loss)) throw diverged(plan, epoch)
     onProgress?.(epoch / plan.epochs, `epoch ${epoch} of ${plan.epochs}, log-loss ${(loss / batches).toFixed(5)}`)
   }
+  const hasVaried = variedColumns(training)
   return {
-    weights: exported(features, scales, network, parameters),
+    weights: exported(
+      features,
+      scales,
+      network,
+      withoutUnlearnt(network, parameters, (input) => hasVaried[input]!),
+    ),
     note: `${plan.epochs} epochs of ${batches} steps on ${tensors.backend}`,
   }
 }
@@ -165,6 +171,19 @@ function standardised({ rows, rowCount, features }: TrainingRows, scales: InputS
   const inputs = new Float32Array(rowCount * width)
   for (let at = 0; at < inputs.length; at += width) standardise(rows.subarray(at, at + width), scales, inputs, at)
   return inputs
+}
+
+/** Of each column whether two of its values differ. */
+function variedColumns({ rows, rowCount, features: { length: width } }: TrainingRows): boolean[] {
+  const first = new Float64Array(width).fill(Number.NaN)
+  const varied = new Array<boolean>(width).fill(false)
+  for (let at = 0, column = 0; at < rowCount * width; at++, column = column + 1 === width ? 0 : column + 1) {
+    const value = rows[at]!
+    if (Number.isNaN(value)) continue
+    if (Number.isNaN(first[column]!)) first[column] = value
+    else if (value !== first[column]) varied[column] = true
+  }
+  return varied
 }
 
 function shuffle(order: Uint32Array, random: Random): void {

@@ -9,7 +9,7 @@ import { type Batch, createBatch, createGradient, type Gradient } from './gradie
 import { type InputScales, standardise } from './input-scales.ts'
 import { openState, type StateArrays, sealState } from './learner-state.ts'
 import type { LearnerStart, OnlineLearner, Predict } from './model.ts'
-import { firstParameters, type Network } from './network.ts'
+import { firstParameters, type Network, withoutUnlearnt } from './network.ts'
 import { createRandom, type Random } from './random.ts'
 import { createReplayMemory, type ReplayMemory } from './replay-memory.ts'
 import { createRunningScales, type RunningScales } from './running-scales.ts'
@@ -91,6 +91,7 @@ export function createNetworkLearner(tensors: Tensors, learning: NetworkLearning
   const { width, pending, averaged, scales } = state
   const arrays = arraysOf(state)
   if (start.state) openState(start.state, learning.owner, arrays)
+  const weights = () => learning.exported(scales.current, withoutUnlearnt(learning.network, averaged, scales.hasVaried))
   let predict: Predict | null = null
   return {
     learn(vector, label, weight = 1) {
@@ -105,10 +106,10 @@ export function createNetworkLearner(tensors: Tensors, learning: NetworkLearning
       predict = null
     },
     predict(vector) {
-      predict ??= learning.scored(learning.exported(scales.current, averaged))
+      predict ??= learning.scored(weights())
       return predict(vector)
     },
-    weights: () => learning.exported(scales.current, averaged),
+    weights,
     save: () => sealState(learning.owner, arrays),
     close: () => undefined,
   }

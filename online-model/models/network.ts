@@ -43,6 +43,22 @@ export function firstParameters(network: Network, logOdds: number, random: Rando
   return parameters
 }
 
+/**
+ * Without the weights of inputs that never varied: no row has moved them from where chance put them, so that a value which comes after the
+ * training would move the score by chance. A feature that the definition has only now is missing in all rows of before.
+ */
+export function withoutUnlearnt(
+  { layers }: Network,
+  parameters: Float64Array,
+  hasVaried: (input: number) => boolean,
+): Float64Array {
+  const { inputs, units, weightsAt } = layers[0]!
+  const learnt = parameters.slice()
+  for (let input = 0; input < inputs; input++)
+    if (!hasVaried(input)) learnt.fill(0, weightsAt + input * units, weightsAt + (input + 1) * units)
+  return learnt
+}
+
 /** As a version holds them: single-precision floats. */
 export function layerWeights(network: Network, parameters: ArrayLike<number>): LayerWeights[] {
   const slice = (from: number, until: number) => {

@@ -7,6 +7,8 @@ export interface RunningScales {
   add(rows: Float64Array, weights: ArrayLike<number>, count: number): void
   /** They move with `add`. */
   readonly current: InputScales
+  /** Whether there were two values of the column that differ. */
+  hasVaried(column: number): boolean
   readonly arrays: StateArrays
 }
 
@@ -28,6 +30,7 @@ export function createRunningScales(width: number, isLogarithmic: boolean): Runn
         logarithms.add(column, logarithm, weights[Math.floor(at / width)]!)
       }
     },
+    hasVaried: values.varies,
     current: { units: logarithms ? values.deviations : null, means, scales: deviations },
     arrays: { ...values.arrays('values'), ...logarithms?.arrays('logarithms') },
   }
@@ -38,7 +41,13 @@ function createMoments(width: number) {
   const means = new Float64Array(width)
   const variances = new Float64Array(width)
   const deviations = new Float64Array(width).fill(1)
+  /** A constant such as 0.1 leaves rounding errors, which must not be blown up to full size. */
+  function varies(column: number): boolean {
+    const variance = variances[column]!
+    return variance > (1e-12 * means[column]!) ** 2 && variance > Number.MIN_VALUE
+  }
   return {
+    varies,
     add(column: number, value: number, weight: number): void {
       if (Number.isNaN(value)) return
       counts[column] = Math.min(counts[column]! + weight, memoryWeight)
@@ -47,10 +56,7 @@ function createMoments(width: number) {
       const deviation = value - means[column]!
       means[column]! += share * deviation
       variances[column]! += share * ((1 - share) * deviation * deviation - variances[column]!)
-      const variance = variances[column]!
-      // A constant such as 0.1 leaves rounding errors, which must not be blown up to full size.
-      const varies = variance > (1e-12 * means[column]!) ** 2 && variance > Number.MIN_VALUE
-      deviations[column] = varies ? Math.sqrt(variance) : 1
+      deviations[column] = varies(column) ? Math.sqrt(variances[column]!) : 1
     },
     means,
     deviations,
