@@ -163,7 +163,8 @@ async function prepare(
     if (names.includes('about')) {
       const [read] = await session.all('SELECT json FROM about')
       const found = JSON.parse(String(read?.[0])) as About
-      if (!options.isReadOnly && isEarlierDefinition(found, about)) {
+      // On request it is built again instead: Kafka may still have what an earlier change has emptied.
+      if (!options.isReadOnly && !options.rebuild && isEarlierDefinition(found, about)) {
         await migrate(session, found.features!, about.features!, layout)
         const [saved] = await session.all('SELECT json FROM progress')
         const progress = allEarlier(progressFromJson(String(saved![0])))

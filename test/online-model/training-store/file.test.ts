@@ -154,6 +154,12 @@ describe('a file', () => {
     const third = await openStore({ file, plan: other })
     expect(third.earlierDefinition).toBeNull()
     await third.close()
+    // A request to build it again discards the rows.
+    const copy = `${file}.copy`
+    writeFileSync(copy, readFileSync(file))
+    const again = await openStore({ file: copy, rebuild: true })
+    expect([again.earlierDefinition, again.status().maturedSeq]).toEqual([null, 0])
+    await again.close()
     // A process that only reads changes nothing.
     await expect(openStore({ file, isReadOnly: true, clusterId: null })).rejects.toMatchObject({
       code: 'state_foreign',
