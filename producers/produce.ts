@@ -56,7 +56,7 @@ const chunkEventsMaxDefault = 2_000
 const chunkBytesMax = 4 * 1_024 * 1_024
 /** For the events of one instant. */
 const instantRowsMax = 100_000
-const instantBytesMax = 32 * 1_024 * 1_024
+const instantBytesMax = 16 * 1_024 * 1_024
 /** Longest single sleep, so that a stop is noticed and progress is reported. */
 const sleepMaxMs = 200
 

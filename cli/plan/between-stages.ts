@@ -17,8 +17,8 @@ export interface SentBefore {
   readonly unsent: readonly string[]
 }
 
-/** Of each partition, from its start and before its end; some of them are the markers of transactions. */
-const offsetsRead = 20
+/** Of each partition, from its start and before its end: many of them may be watermarks and the markers of transactions. */
+const offsetsRead = 1_000
 
 export async function sentBefore(
   subject: Subject,
