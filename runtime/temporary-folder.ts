@@ -1,6 +1,6 @@
 /**
  * A folder for what does not fit into memory: gone once its user is done with it, and also where the process ends before that by a second
- * signal. Called by whatever sorts rows on the disk.
+ * signal. Called by whatever sorts rows on the disk or keeps a store for one command.
  */
 import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'

@@ -70,8 +70,11 @@ export function registryCheck(state: RegistryState, plan: FittingPlan, definitio
   const version = champion(state)
   if (version === null) return warn('registry', 'there is no champion: predictions carry no score.', train)
   const { version: name, fingerprint, createdAtMs } = version
-  const misfit = misfitSentence(version, plan, championFor(state, plan))
-  if (misfit !== null) return warn('registry', `${misfit}.`, train)
+  const serving = championFor(state, plan)
+  const misfit = misfitSentence(version, plan, serving)
+  // Where one scores, another training would take the champion from the definition that it was made for.
+  const remedy = serving === null ? train : `To see what there is, type: millrace models list ${definition}`
+  if (misfit !== null) return warn('registry', `${misfit}.`, remedy)
   const of = fingerprint === plan.fingerprint ? 'this definition' : 'an earlier definition, whose features it has'
   const made = new Date(createdAtMs).toISOString()
   return ok('registry', `champion is ${name} of ${made}, trained on ${of}; ${state.versions.size} versions.`)

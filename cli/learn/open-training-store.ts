@@ -3,13 +3,13 @@
  * there is neither, one built from Kafka for the time being. Called by `millrace data`.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { createStoreFollower } from '../../online-model/training-store/follow.ts'
 import { openTrainingStore, type TrainingStore } from '../../online-model/training-store/store.ts'
 import type { Config } from '../../runtime/config/config.ts'
 import { createLog } from '../../runtime/log.ts'
+import { temporaryFolder } from '../../runtime/temporary-folder.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { type CommandContext, openPipelineBroker, sharedNames } from '../context.ts'
@@ -61,15 +61,15 @@ async function buildFromKafka(plan: Plan, context: CommandContext): Promise<Foun
   const { clock, config, random, terminal, stopping } = context
   const signal = stopping.signal()
   const { broker } = openPipelineBroker(plan, config, context)
-  const folder = await mkdtemp(join(tmpdir(), 'millrace-data-'))
+  const folder = await temporaryFolder('millrace-data-')
   let store: TrainingStore | null = null
   const close = async () => {
     await store?.close()
-    await rm(folder, { recursive: true, force: true })
+    await folder.remove()
   }
   try {
     store = await openTrainingStore({
-      file: join(folder, 'store.duckdb'),
+      file: join(folder.path, 'store.duckdb'),
       plan,
       clusterId: await broker.admin.clusterId(),
     })

@@ -42,7 +42,7 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
   const { broker, plan, topic, printLine, reasonsMax = 3 } = options
   let current: ChampionScorer | null = null
   let misfit: string | null = null
-  let inUse = ''
+  let championVersion: string | null = null
   let challengerVersions = ''
   /** Of the versions in use: null is one that cannot score here. */
   let scorers = new Map<string, Scorer | null>()
@@ -53,8 +53,8 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
     const serving = championFor(state, plan)
     const others = challengers(state).filter((other) => other.version !== serving?.version)
     const names = others.map((other) => other.version).join(', ')
-    const used = `${version.version} ${serving?.version}`
-    if (used === inUse && names === challengerVersions) return
+    const isOther = version.version !== championVersion || serving?.version !== current?.version
+    if (!isOther && names === challengerVersions) return
     const former = scorers
     scorers = new Map()
     const scorer = serving && (former.get(serving.version) ?? createScorer(serving, plan, reasonsMax))
@@ -64,13 +64,13 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
       scorers.set(other.version, known === undefined ? shadowOf(other) : known)
     }
     current = scorer && { ...scorer, shadows: others.flatMap((other) => scorers.get(other.version) ?? []) }
-    if (used !== inUse) {
+    if (isOther) {
       misfit = misfitSentence(version, plan, serving)
       printLine(misfit ?? `champion is ${version.version}`, misfit === null ? 'info' : 'warn')
     }
     if (names !== challengerVersions)
       printLine(names === '' ? 'there is no challenger any more' : `challengers are ${names}`, 'info')
-    inUse = used
+    championVersion = version.version
     challengerVersions = names
   }
 
@@ -95,13 +95,13 @@ export function createRegistryFollower(options: RegistryFollowerOptions): Regist
 
 /** `serving`: what scores (`championFor`). Null where that is the champion. */
 export function misfitSentence(
-  { version, ...fitted }: ModelVersion,
+  version: ModelVersion,
   plan: FittingPlan,
   serving: Pick<ModelVersion, 'version'> | null,
 ): string | null {
-  const why = misfitOf(fitted, plan)
+  const why = misfitOf(version, plan)
   if (why === null) return null
-  const sentence = `champion ${version} does not fit this definition: ${why}.`
+  const sentence = `champion ${version.version} does not fit this definition: ${why}.`
   return serving === null
     ? `${sentence} Predictions carry no score until a model is trained on it (docs/evolving.md: how to train it before the switch)`
     : `${sentence} ${serving.version}, which was the champion before, scores until a process of the other definition takes over, ` +

@@ -114,19 +114,22 @@ export function createTrainerState(options: TrainerOptions): TrainerState {
 /** The name under which the store keeps the schedule. */
 const scheduleName = 'schedule'
 
-/** After a change of the definition a retraining is requested, again with every start until one was. */
+/** After a change of a definition that asks for retraining, one is requested, again with every start until one was. */
 export async function loadSchedule(state: TrainerState): Promise<void> {
   const { store, plan, log } = state
   const saved = await store.state(scheduleName)
   if (saved !== null) state.schedule = JSON.parse(Buffer.from(saved.bytes).toString()) as Schedule
-  const { definition = store.earlierDefinition ?? plan.fingerprint } = state.schedule
+  const { earlierDefinition } = store
+  if (earlierDefinition !== null) {
+    log.info(
+      { earlierDefinition },
+      'the training store was of an earlier definition: its rows are kept, without what has changed',
+    )
+  }
+  const before = state.schedule.definition ?? earlierDefinition ?? plan.fingerprint
+  const definition = plan.learn.retrain === null ? plan.fingerprint : before
   if (definition !== state.schedule.definition) await saveSchedule(state, { ...state.schedule, definition })
-  if (definition === plan.fingerprint) return
-  log.info(
-    { earlierDefinition: definition },
-    'the training store was of an earlier definition: its rows are kept, without what has changed',
-  )
-  state.requestedBy = `a changed definition (${definition} before)`
+  if (definition !== plan.fingerprint) state.requestedBy = `a changed definition (${definition} before)`
 }
 
 export async function saveSchedule(state: TrainerState, next: Schedule): Promise<void> {

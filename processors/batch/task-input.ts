@@ -48,11 +48,13 @@ export interface ReadInput extends InputOptions {
   refill: DroppedRange | null
   /** Offsets of dropped events that are repeated ones. */
   readonly droppedRepeats: Set<number>
-  /** Where dropped events are, by what makes one repeat another; of at most `droppedNamesMax`. */
+  /** Where dropped events are, by what makes one repeat another: of at most `droppedNamesMax`, and `droppedOfNameMax` of each. */
   readonly droppedNames: Map<string, ReadonlyArray<CanonicalPosition & { readonly offset: number }>>
 }
 
 const droppedNamesMax = 100_000
+/** One id that is sent over and over must not cost more with each time. */
+const droppedOfNameMax = 8
 
 /** Records from an offset to another (exclusive) that hold dropped events. */
 export interface DroppedRange {
@@ -147,7 +149,7 @@ export function isRepeated({ held, from, droppedNames }: ReadInput, event: Stage
 export function noteDropped({ droppedNames }: ReadInput, event: StageEvent): void {
   const name = nameOf(event)
   const known = droppedNames.get(name) ?? []
-  if (known.length === 0 && droppedNames.size >= droppedNamesMax) return
+  if (known.length >= droppedOfNameMax || (known.length === 0 && droppedNames.size >= droppedNamesMax)) return
   const { time, order, offset } = event
   droppedNames.set(name, [...known, { time, order, offset }])
 }

@@ -98,7 +98,7 @@ test('one that the stop ended leaves the schedule as it is', async () => {
 
 test('one after a change of the definition is due until it has been done, also if the trainer dies before', async () => {
   const saved = new Map<string, Buffer>()
-  const start = async (earlierDefinition: string | null) => {
+  const start = async (earlierDefinition: string | null, asksForRetraining = true) => {
     const fixture = due(async () => ({ weights: weightsOf(8), note: 'fitted' }))
     const store = {
       ...fixture.state.store,
@@ -110,10 +110,14 @@ test('one after a change of the definition is due until it has been done, also i
         return bytes ? { upToSeq: 0, bytes } : null
       },
     }
-    const state = { ...fixture.state, store }
+    const { plan } = fixture.state
+    const learn = asksForRetraining ? plan.learn : { ...plan.learn, retrain: null }
+    const state = { ...fixture.state, store, plan: { ...plan, learn } }
     await loadSchedule(state)
     return state
   }
+  expect((await start('before', false)).requestedBy).toBeNull()
+  saved.clear()
   expect((await start('before')).requestedBy).toBe('a changed definition (before before)')
   // The file is of this definition by now.
   const state = await start(null)

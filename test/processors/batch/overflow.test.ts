@@ -1,12 +1,13 @@
 /** More events than a task may hold: dropped, read again, and given in the same order as if all had been held. */
 import { describe, expect, test } from 'vitest'
 import { createTask, type Task } from '../../../processors/batch/task.ts'
+import { createTaskInput, noteDropped, noteReadAgain } from '../../../processors/batch/task-input.ts'
 import { decodePosition, encodePosition, type TaskPosition } from '../../../processors/position.ts'
 import type { LogRecord } from '../../../runtime/broker.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
 import type { StreamEvent } from '../../../testing/index.ts'
 import { createRandom } from '../../../testing/random.ts'
-import { fetchedOf, freshPosition, rawRecord, taskOptions } from '../../support/batch-steps.ts'
+import { fetchedOf, freshPosition, heldEvent, rawRecord, taskOptions } from '../../support/batch-steps.ts'
 import { click, clicksPipeline, refund } from '../../support/clicks.ts'
 
 const plan = compile(clicksPipeline({ stages: 1, disorder: '20s' }))
@@ -160,6 +161,16 @@ test('an event that repeats a held one is still known as that after it was dropp
   const few = drained(opened({ heldMax: 4 }), logs, 5)
   expect(few.taken).toEqual(all.taken)
   expect(all.taken[0]).toEqual({ id: 'twice', isRepeat: true })
+})
+
+test('of one id over and over only some are kept in mind, and each is taken', () => {
+  const at = { topic: 'clicks', partition: 0, stream: plan.scored, firstSource: 0 }
+  const input = createTaskInput(at, freshPosition(1).inputs[0]!)
+  const events = Array.from({ length: 20 }, (_, i) => heldEvent(plan, click('same', 'anna', 20 - i), i))
+  for (const event of events) noteDropped(input, event)
+  expect([...input.droppedNames.values()].map(({ length }) => length)).toEqual([8])
+  for (const event of events) noteReadAgain(input, event)
+  expect(input.droppedNames.size).toBe(0)
 })
 
 test('an event that repeats one which was dropped before it was read is known as that', () => {
