@@ -54,3 +54,15 @@ export function createShutdown(deadlineAfter: (ms: number) => Deadline = createD
     },
   }
 }
+
+/** Closes all parts once the work has ended. What the work rejects with goes before a part that failed to close. */
+export async function closedAfter<T>(shutdown: Shutdown, deadlineMs: number, work: () => Promise<T>): Promise<T> {
+  const outcome = await work().then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error }),
+  )
+  const { failures } = await shutdown.close(deadlineMs)
+  if ('error' in outcome) throw outcome.error
+  if (failures.length > 0) throw failures[0]!.error
+  return outcome.value
+}

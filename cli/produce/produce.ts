@@ -9,7 +9,7 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 import { type CommandContext, openPipelineBroker } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { createShutdown, type Shutdown } from '../shutdown.ts'
+import { closedAfter, createShutdown } from '../shutdown.ts'
 import { openSource } from '../sources/open-source.ts'
 import { rejectionLine } from '../sources/rejection-line.ts'
 import type { Source, SourceOptions } from '../sources/source.ts'
@@ -56,7 +56,7 @@ export async function produceCommand(
   const { broker } = openPipelineBroker(plan, config, context)
   const shutdown = createShutdown()
   shutdown.add('Kafka', broker.close)
-  try {
+  return closedAfter(shutdown, closeMaxMs, async () => {
     const sent = source.streams.map(({ topic }) => topic)
     const besides = plan.schemas.raw.filter((raw) => sent.includes(raw.of)).map(({ topic }) => topic)
     const partitionsOf = await requireTopics(broker.data, [...plan.streams.map(({ topic }) => topic), ...besides])
@@ -96,9 +96,7 @@ export async function produceCommand(
     printSummary(summary, signal.aborted, terminal)
     await writeFigures(options.json, { ...summary, stopped: signal.aborted })
     return summary.rejected > (options.allowRejects ?? 0) ? exitCodes.rejected : exitCodes.done
-  } finally {
-    await close(shutdown)
-  }
+  })
 }
 
 function instantSplitText(timeMs: number): string {
@@ -109,12 +107,6 @@ function instantSplitText(timeMs: number): string {
 }
 
 const closeMaxMs = 10_000
-
-/** A failure during closing is reported unless there is an earlier one. */
-async function close(shutdown: Shutdown): Promise<void> {
-  const { failures } = await shutdown.close(closeMaxMs)
-  if (failures.length > 0) throw failures[0]!.error
-}
 
 async function openSourcePositions(
   { identity: source, streams }: Source,

@@ -4,7 +4,7 @@ import { formatDuration } from '../../schemas/kernel/duration.ts'
 import type { CommandContext } from '../context.ts'
 import { exitCodes } from '../failure-text.ts'
 import { loadPlan } from '../load-plan.ts'
-import { createShutdown } from '../shutdown.ts'
+import { closedAfter, createShutdown } from '../shutdown.ts'
 import { startLocalServers } from '../start-local-servers.ts'
 import { shown, tableLines } from '../terminal.ts'
 import { drainMaxMs } from '../until-stopped.ts'
@@ -28,14 +28,14 @@ export async function topicsCommand(
   const { terminal } = context
   const plan = await loadPlan(definition, context.config)
   const shutdown = createShutdown()
-  const { kafkaBrokers } = context.config
-  // Those of a process beside this one are named by now.
-  const { config } = options.local && kafkaBrokers.length === 0 ? await startLocalServers(context, shutdown) : context
-  const broker = context.openBroker(config)
-  shutdown.add('Kafka', broker.close)
-  const describeTopics = () =>
-    reportTopics({ plan, broker, partitions: config.partitions, brokers: config.kafkaBrokers, definition })
-  try {
+  return closedAfter(shutdown, drainMaxMs, async () => {
+    const { kafkaBrokers } = context.config
+    // Those of a process beside this one are named by now.
+    const { config } = options.local && kafkaBrokers.length === 0 ? await startLocalServers(context, shutdown) : context
+    const broker = context.openBroker(config)
+    shutdown.add('Kafka', broker.close)
+    const describeTopics = () =>
+      reportTopics({ plan, broker, partitions: config.partitions, brokers: config.kafkaBrokers, definition })
     let topics = await describeTopics()
     let created: readonly string[] = []
     const missing = topics.filter(({ exists }) => !exists)
@@ -57,9 +57,7 @@ export async function topicsCommand(
     print(topics, { created, altered, definition }, terminal.out)
     await writeFigures(options.json, { topics, created, altered })
     return topics.every(({ problems }) => problems.length === 0) ? exitCodes.done : exitCodes.failed
-  } finally {
-    await shutdown.close(drainMaxMs)
-  }
+  })
 }
 
 /** What was changed, a sentence each. */

@@ -4,19 +4,11 @@ import { diskCheck, memoryCheck, nodeCheck, shownBytes } from '../../cli/doctor/
 import { orderCheck } from '../../cli/doctor/order.ts'
 import { redisChecks } from '../../cli/doctor/redis.ts'
 import { parseServerInfo, type RedisServer } from '../../feature-store/redis/server.ts'
+import { soundRedis } from './sound-redis.ts'
 
 const definition = 'test/cli/fixtures/clicks.ts'
 const startMs = 1_704_070_800_000
-const server: RedisServer = {
-  version: 'Redis 7.0.15',
-  isPrimary: true,
-  evictionPolicy: 'noeviction',
-  usedBytes: 2 ** 20,
-  bytesMax: null,
-  isAppendOnly: true,
-  failedWrite: null,
-  clockMs: startMs,
-}
+const server = soundRedis(startMs)
 
 describe('figures', () => {
   const at = { pingMs: 1, nowMs: startMs, address: 'cache:6379' }

@@ -53,17 +53,23 @@ describe('scores', () => {
   const plan: FittingPlan = {
     fingerprint: 'f1',
     features: [{ name: 'amount', identity: 'same' }],
-    model: { kind: 'logistic', l2: 1 } as FittingPlan['model'],
+    model: { kind: 'logistic', l2: 1 },
   }
   const seen = { plan, nowMs, definition }
   const withChampion = (fingerprint = 'f1', identity = 'another'): RegistryState => {
-    const version = {
+    const version: ModelVersion = {
+      kind: 'version',
       version: 'v1',
-      fingerprint,
       createdAtMs: nowMs - 3_600_000,
+      fingerprint,
       identities: { amount: identity },
-      model: { kind: 'logistic', features: ['amount'] },
-    } as unknown as ModelVersion
+      seed: 0,
+      model: { kind: 'logistic', features: ['amount'], means: [0], scales: [1], weights: [1], intercept: 0 },
+      metrics: {},
+      trainedOn: [],
+      parent: null,
+      origin: 'manual',
+    }
     const change = { alias: 'champion', version: 'v1', previous: null, changedAtMs: nowMs - 3_600_000 } as AliasChange
     return {
       ...emptyRegistry(),

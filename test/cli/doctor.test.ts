@@ -10,7 +10,6 @@ import { disorderChecks } from '../../cli/doctor/definition.ts'
 import { doctorCommand } from '../../cli/doctor/doctor.ts'
 import { identityCheck } from '../../cli/doctor/state.ts'
 import { unusedPartitions } from '../../cli/topics/unused-partitions.ts'
-import type { RedisServer } from '../../feature-store/redis/server.ts'
 import { publishVersion } from '../../online-model/registry/publish-version.ts'
 import { encodePosition } from '../../processors/position.ts'
 import type { Broker } from '../../runtime/broker.ts'
@@ -21,21 +20,13 @@ import type { ModelVersion } from '../../schemas/wire/records.ts'
 import { createPipelineRunner, type PipelineRunner } from '../../testing/index.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
 import { scratchFolder } from './call.ts'
+import { soundRedis } from './sound-redis.ts'
 
 const definition = 'test/cli/fixtures/clicks.ts'
 const group = 'clicks'
 const startMs = clicksStartMs + 3_600_000
 const rebuild = `millrace run ${definition} --rebuild`
-const server: RedisServer = {
-  version: 'Redis 7.0.15',
-  isPrimary: true,
-  evictionPolicy: 'noeviction',
-  usedBytes: 2 ** 20,
-  bytesMax: null,
-  isAppendOnly: true,
-  failedWrite: null,
-  clockMs: startMs,
-}
+const server = soundRedis(startMs)
 
 /** Of the process and the audit that it asks: one may well run on this machine, at the ports of the defaults. */
 const unusedPorts = { MILLRACE_HTTP_PORT: '64998', MILLRACE_AUDIT_PORT: '64999' }
