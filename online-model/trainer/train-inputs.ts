@@ -3,14 +3,14 @@ import assert from 'node:assert/strict'
 import type { BrokerData, Fetcher, LogRecord, TopicPartition } from '../../runtime/broker.ts'
 import { createDefinitionLog, type DefinitionLog } from '../../runtime/definition-log.ts'
 import { type LogSpan, readSpans, wholeLog } from '../../runtime/read-log.ts'
-import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { vectorFor } from '../../schemas/plan/feature-identity.ts'
 import type { LabelPlan, Plan, SchemasPlan, StreamPlan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import { createLabelJoin, type LabelJoin } from '../labels/label-join.ts'
 import { readLabel } from '../labels/read-label.ts'
+import { loggedPrediction } from '../training-store/logged-prediction.ts'
 
-type InputPlan = Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'streams' | 'label'> & {
+export type InputPlan = Pick<Plan, 'predictions' | 'features' | 'fingerprint' | 'streams' | 'label'> & {
   readonly schemas: Pick<SchemasPlan, 'topic'>
 }
 
@@ -117,13 +117,7 @@ function loggedVectors(
     counts.foreign = 0
     counts.earlier = 0
     const takeRecord = (record: LogRecord, from: TopicPartition) => {
-      const position = `${from.topic} partition ${from.partition} offset ${record.offset}`
-      if (record.value === null) {
-        throw new PipelineError('record_unreadable', `The prediction at ${position} has no value.`, {
-          details: { position },
-        })
-      }
-      const prediction = plan.predictions.codec.decode(record.value)
+      const prediction = loggedPrediction(record, from, plan.predictions)
       const row = vectorFor(prediction, plan, definitions.identitiesOf(prediction.fingerprint))
       if (row === null) counts.foreign++
       else if (row !== prediction) counts.earlier++

@@ -5,7 +5,7 @@
 import type { BrokerData } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { identitiesOf } from '../../schemas/plan/feature-identity.ts'
-import type { Plan, SchemasPlan } from '../../schemas/plan/plan.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import { type Measures, measure } from '../evaluation/metrics.ts'
 import type { LabelJoinCounts, LabelledRows } from '../labels/label-join.ts'
@@ -14,12 +14,9 @@ import { modelOf } from '../models/model-of.ts'
 import { predictor } from '../models/scorer.ts'
 import { champion } from '../registry/registry.ts'
 import { createRegistryWriter } from '../registry/writer.ts'
-import { type ReadVectors, readTrainInputs, type Skipped, type TrainInputs } from './train-inputs.ts'
+import { type InputPlan, type ReadVectors, readTrainInputs, type Skipped, type TrainInputs } from './train-inputs.ts'
 
-export type TrainingPlan = Pick<
-  Plan,
-  'predictions' | 'models' | 'features' | 'fingerprint' | 'streams' | 'label' | 'model'
-> & { readonly schemas: Pick<SchemasPlan, 'topic'> }
+export type TrainingPlan = InputPlan & Pick<Plan, 'models' | 'model'>
 
 export interface TrainOptions {
   readonly broker: BrokerData

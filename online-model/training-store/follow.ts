@@ -15,6 +15,7 @@ import type { Plan, SchemasPlan, StreamPlan } from '../../schemas/plan/plan.ts'
 import type { Prediction } from '../../schemas/wire/records.ts'
 import { type NoLabel, readLabel } from '../labels/read-label.ts'
 import type { Batch, LabelRow, PredictionRow } from './apply.ts'
+import { loggedPrediction } from './logged-prediction.ts'
 import { labelStreamOf } from './open.ts'
 import type { MatureRows } from './read-rows.ts'
 import type { StoreStatus, TrainingStore } from './store.ts'
@@ -271,7 +272,7 @@ function batchOf(fetched: readonly FetchedPartition[], state: FollowerState): Lo
   const counts = { rejectedLabels: 0, rejectedValues: 0, labelsAhead: 0, passedOver }
 
   const takePrediction = (record: LogRecord, { partition, topic }: InputPosition): number => {
-    const prediction = decode(record, topic, partition, plan)
+    const prediction = loggedPrediction(record, { topic, partition }, plan.predictions)
     predictions.push({ partition, offset: record.offset, key: record.key?.toString() ?? null, prediction })
     return prediction.time
   }
@@ -312,14 +313,4 @@ function warnOnce({ log, labelStream, warned }: FollowerState, why: NoLabel, off
   warned.add(why)
   const text = `training store: a label of ${labelStream.topic} is left out because ${because[why]}; further ones are counted`
   log.warn({ topic: labelStream.topic, partition, offset, reason: why }, text)
-}
-
-function decode(record: LogRecord, topic: string, partition: number, plan: FollowStoreOptions['plan']) {
-  const position = `${topic} partition ${partition} offset ${record.offset}`
-  if (record.value === null) {
-    throw new PipelineError('record_unreadable', `The prediction at ${position} has no value.`, {
-      details: { position },
-    })
-  }
-  return plan.predictions.codec.decode(record.value)
 }
