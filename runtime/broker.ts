@@ -7,6 +7,10 @@
  * `superseded`, `transaction_aborted`, `log_truncated`.
  */
 
+import type { Records } from './records.ts'
+
+export type { LogRecord } from './records.ts'
+
 export interface TopicPartition {
   readonly topic: string
   readonly partition: number
@@ -19,15 +23,6 @@ export interface OutRecord extends TopicPartition {
   readonly headers?: Readonly<Record<string, Buffer>>
 }
 
-/** A record in its partition. `appendedAtMs` is the broker's clock: topics of Millrace are LogAppendTime. */
-export interface LogRecord {
-  readonly offset: number
-  readonly appendedAtMs: number
-  readonly key: Buffer | null
-  readonly value: Buffer | null
-  readonly headers: Readonly<Record<string, Buffer>>
-}
-
 export interface FetchFrom extends TopicPartition {
   /** The first offset to fetch. */
   readonly offset: number
@@ -37,7 +32,7 @@ export interface FetchedPartition extends TopicPartition {
   /** The offset that was requested. */
   readonly from: number
   /** Committed records only, in offset order; empty where there was nothing new. */
-  readonly records: readonly LogRecord[]
+  readonly records: Records
   /** The next offset to fetch: past the last record, control records and aborted records. */
   readonly next: number
   /** The last stable offset when the broker answered: beyond it nothing can be read yet. */

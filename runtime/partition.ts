@@ -7,12 +7,12 @@ import assert from 'node:assert/strict'
 const seed = 0x9747b28c
 const multiplier = 0x5bd1e995
 
-/** MurmurHash2 of the bytes as Kafka's Java client computes it, a signed 32-bit integer. */
-export function murmur2(bytes: Uint8Array): number {
-  const length = bytes.length
-  const tail = length & ~3
+/** MurmurHash2 of the bytes in [start, end) as Kafka's Java client computes it, a signed 32-bit integer. */
+export function murmur2(bytes: Uint8Array, start = 0, end = bytes.length): number {
+  const length = end - start
+  const tail = start + (length & ~3)
   let hash = seed ^ length
-  for (let at = 0; at < tail; at += 4) {
+  for (let at = start; at < tail; at += 4) {
     let block = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
     block = Math.imul(block, multiplier)
     block ^= block >>> 24
@@ -28,6 +28,11 @@ export function murmur2(bytes: Uint8Array): number {
 
 /** Partition of a key, 0 to `partitions - 1`, equal to Java's `toPositive(murmur2(key)) % partitions`. */
 export function partitionOf(key: Uint8Array, partitions: number): number {
+  return partitionOfHash(murmur2(key), partitions)
+}
+
+/** `hash`: of the key, by `murmur2`. */
+export function partitionOfHash(hash: number, partitions: number): number {
   assert(Number.isInteger(partitions) && partitions > 0, 'a topic has at least one partition')
-  return (murmur2(key) & 0x7fffffff) % partitions
+  return (hash & 0x7fffffff) % partitions
 }

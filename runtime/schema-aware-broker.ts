@@ -11,6 +11,7 @@ import { confluentId, isConfluent } from '../schemas/wire/avro-fingerprint.ts'
 import { avroType } from '../schemas/wire/avro-types.ts'
 import type { WriterSchemas } from '../schemas/wire/writer-schemas.ts'
 import type { Broker, FetchedPartition, Fetcher, OutRecord, Producer, Worker } from './broker.ts'
+import type { Records } from './records.ts'
 import { createSchemaLog, ownSchemas, type SchemaLog } from './schema-log.ts'
 import type { SchemaRegistry } from './schema-registry.ts'
 
@@ -85,21 +86,30 @@ async function learn({ writers, registry, log, rawLogs }: SchemaState, fetched: 
   const lacking = new Set<string>()
   const ids = new Set<number>()
   for (const { topic, records } of fetched) {
-    for (const { value } of records) {
-      if (value === null) continue
-      if (writers.lacks(value)) lacking.add(topic)
-      else if (registry !== null && isConfluent(value) && writers.findId(confluentId(value)) === undefined)
-        ids.add(confluentId(value))
-    }
+    if (hasUnknown(writers, records)) lacking.add(topic)
+    if (registry !== null) for (const id of unknownIds(writers, records)) ids.add(id)
   }
   // A writer's schema is in the topic before its first record is in any topic: what is not there now was never written.
   if (lacking.size > 0) {
     await Promise.all([...lacking].map((topic) => rawLogs.get(topic)?.readToEnd()))
     // Of internal topics, and of raw ones from before they had schemas beside them.
-    if (fetched.some(({ records }) => records.some(({ value }) => value !== null && writers.lacks(value))))
-      await log.readToEnd()
+    if (fetched.some(({ records }) => hasUnknown(writers, records))) await log.readToEnd()
   }
   if (ids.size > 0 && registry !== null) await learnIds(writers, [...ids], registry)
+}
+
+/** Some record was written with a schema that is not known. */
+function hasUnknown(writers: WriterSchemas, { bytes, valueStarts, valueEnds, length }: Records): boolean {
+  for (let i = 0; i < length; i++) {
+    if (valueStarts[i]! >= 0 && writers.lacks(bytes, valueStarts[i]!, valueEnds[i]!)) return true
+  }
+  return false
+}
+
+function unknownIds(writers: WriterSchemas, records: Records): number[] {
+  return Array.from(records, ({ value }) => (value !== null && isConfluent(value) ? confluentId(value) : null)).filter(
+    (id): id is number => id !== null && writers.findId(id) === undefined,
+  )
 }
 
 async function learnIds(writers: WriterSchemas, ids: readonly number[], registry: SchemaRegistry): Promise<void> {

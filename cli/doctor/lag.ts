@@ -68,7 +68,7 @@ async function waitedMs({ kafka, clock }: Subject, lags: readonly TaskLag[]): Pr
   const fetcher = await broker.data.fetcher()
   try {
     const fetched = await fetcher.fetch(from, { maxWaitMs: 100, partitionBytesMax: 4_096 })
-    const first = fetched.flatMap(({ records }) => records.slice(0, 1))
+    const first = fetched.flatMap(({ records }) => (records.length > 0 ? [records.at(0)] : []))
     // Behind the last record there may be markers of transactions only.
     if (first.length === 0) return null
     return Math.max(0, clock.nowMs() - Math.min(...first.map(({ appendedAtMs }) => appendedAtMs)))

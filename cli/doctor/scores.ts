@@ -40,7 +40,8 @@ export async function recentPredictions(subject: Subject, plan: Plan): Promise<R
     const firsts = offsets.map(({ partition, start }) => ({ topic, partition, offset: start }))
     const fetched = firsts.length === 0 ? [] : await fetcher.fetch(firsts, { maxWaitMs: 100, partitionBytesMax: 4_096 })
     for (const { records } of fetched) {
-      if (records[0]) sinceMs = Math.min(sinceMs ?? Number.POSITIVE_INFINITY, records[0].appendedAtMs)
+      if (records.length === 0) continue
+      sinceMs = Math.min(sinceMs ?? Number.POSITIVE_INFINITY, records.at(0).appendedAtMs)
     }
     const spans = offsets.map(({ partition, start, end }) => {
       return { topic, partition, from: Math.max(start, end - recentOffsets), end }

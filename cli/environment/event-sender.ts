@@ -157,7 +157,7 @@ async function newestSentMs(broker: BrokerData, plan: Plan): Promise<number> {
     const fetched = await fetcher.fetch(from, { maxWaitMs: 1_000, partitionBytesMax: 1_024 * 1_024 })
     const times = fetched.flatMap(({ topic, records }) => {
       const stream = plan.streams.find((candidate) => candidate.topic === topic)!
-      return records.map(({ value }) => {
+      return Array.from(records, ({ value }) => {
         const decoded = stream.codec.decode(value)
         return decoded.ok ? (decoded.event[stream.timeField] as number) : Number.NEGATIVE_INFINITY
       })

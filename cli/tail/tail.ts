@@ -46,7 +46,7 @@ export async function tailCommand(
     let left = options.count ?? Number.POSITIVE_INFINITY
     while (left > 0 && from.length > 0 && !signal.aborted) {
       const fetched = await fetcher.fetch(from, limits)
-      const records = fetched.flatMap((one) => one.records).filter(({ appendedAtMs }) => appendedAtMs < until)
+      const records = fetched.flatMap((one) => [...one.records]).filter(({ appendedAtMs }) => appendedAtMs < until)
       // Partitions answer in no particular order; what was appended earlier is shown earlier.
       records.sort((a, b) => a.appendedAtMs - b.appendedAtMs)
       for (const record of records) {
@@ -77,7 +77,7 @@ function topicNamed(name: string, plan: Plan): TailTopic | StreamPlan {
 
 /** Nothing that was appended before the time is still to come. */
 function isOver({ records, next, stableEnd }: FetchedPartition, untilMs: number, clock: Clock): boolean {
-  const isPast = records.some(({ appendedAtMs }) => appendedAtMs >= untilMs)
+  const isPast = [...records].some(({ appendedAtMs }) => appendedAtMs >= untilMs)
   return isPast || (next >= stableEnd && clock.nowMs() >= untilMs)
 }
 

@@ -103,7 +103,7 @@ async function follow(state: ReaderState): Promise<void> {
     assert(fetched !== undefined, `no answer for ${topic}`)
     apply(
       state,
-      fetched.records.map((record) => decode(state, record)),
+      Array.from(fetched.records, (record) => decode(state, record)),
     )
     offset = fetched.next
   }

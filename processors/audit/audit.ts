@@ -11,6 +11,7 @@
  * facts are forgotten once no output can need them, so memory is that of the sampled entities' facts of about two retentions.
  */
 import type { FetchedPartition, FetchFrom, LogRecord, TopicPartition } from '../../runtime/broker.ts'
+import { recordsOf as columnsOf } from '../../runtime/records.ts'
 import type { AuditedPartition } from './audit-partition.ts'
 import {
   type AuditCounts,
@@ -155,7 +156,7 @@ export function auditLogs(
     if (role === 'models' || role === 'schemas' || role === 'raw schemas') continue
     const lists = recordsOf(topic)
     for (let partition = 0; partition < partitionsOf(topic); partition++) {
-      const records = lists[partition] ?? []
+      const records = columnsOf(lists[partition] ?? [])
       // Only transaction markers follow the last record: everything has been read.
       const next = Number.POSITIVE_INFINITY
       const from = options.startOf?.({ topic, partition }) ?? 0

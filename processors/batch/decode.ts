@@ -5,19 +5,19 @@
 import assert from 'node:assert/strict'
 import { storeKeysMax } from '../../feature-store/store.ts'
 import type { FetchedPartition, LogRecord } from '../../runtime/broker.ts'
+import type { Records } from '../../runtime/records.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
-import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
-import type { RepartitionRecord, WatermarkRecord } from '../../schemas/wire/records.ts'
-import { validateRecord } from '../validate.ts'
+import type { WatermarkRecord } from '../../schemas/wire/records.ts'
 import type { ProgressConsumer } from '../watermarks/progress-consumer.ts'
 import { observeWatermark, type SourceFrontiers } from '../watermarks/source-frontiers.ts'
 import { isBehindCatchUp, noteEnd } from './catch-up.ts'
 import { dropOverflow } from './overflow.ts'
-import { type ReadAt, type StageEvent, stageEventOf } from './stage-event.ts'
+import { decodeRepartition, readRawEvent, readRepartitionEvent } from './read-event.ts'
+import type { ReadAt, StageEvent } from './stage-event.ts'
 import type { Task } from './task-contract.ts'
-import { hasUnread, isRepeated, nextUnread, type ReadInput } from './task-input.ts'
+import { hasUnread, isRepeated, type ReadInput, readable } from './task-input.ts'
 import { finishRestoredInputs, isBehindStart, isRereading, type TaskState } from './task-state.ts'
 
 /** Late events held at once. A position cannot name them one by one, so all of them go with the next batch. */
@@ -56,7 +56,8 @@ export function acceptFetched(state: TaskState, fetched: FetchedPartition, round
   const end = restoreTo && state.isRestoring ? restoreTo.inputs[index]!.nextOffset : Number.POSITIVE_INFINITY
   const isNearer = state.isRestoring || isRereading(state) || isBehindCatchUp(state, index)
   input.fetched = {
-    records: Number.isFinite(end) ? fetched.records.filter((record) => record.offset < end) : fetched.records,
+    ...readable(fetched.records),
+    count: countBefore(fetched.records, end),
     read: 0,
     next: Math.min(fetched.next, end),
     stableEnd: fetched.stableEnd,
@@ -75,6 +76,12 @@ export function acceptFetched(state: TaskState, fetched: FetchedPartition, round
   dropOverflow(state)
 }
 
+function countBefore({ length, offsets }: Records, end: number): number {
+  let count = length
+  while (count > 0 && offsets[count - 1]! >= end) count--
+  return count
+}
+
 /** Reads on where late events had filled their room before the last batch. */
 export function readUnread(state: TaskState): void {
   state.inputs.forEach((input, i) => {
@@ -89,10 +96,10 @@ function readInput(state: TaskState, index: number): void {
   const { next, stableEnd, end, askedRound, readAtMs } = input.fetched
   // What is read again was held, or is done: it is not late.
   while (hasUnread(input) && (isBehindStart(state, input, index) || alignment.lateHeld < lateHeldMax)) {
-    const record = nextUnread(input)
-    if (input.stream) readRawRecord(state, input, input.stream, index, record)
-    else readRepartitionRecord(state, input, index, record)
-    input.nextOffset = record.offset + 1
+    const recordIndex = input.fetched.read++
+    if (input.stream) readRawRecord(state, input, input.stream, index, recordIndex)
+    else readRepartitionRecord(state, input, index, recordIndex)
+    input.nextOffset = input.fetched.records.offsets[recordIndex]! + 1
   }
   if (!hasUnread(input)) input.nextOffset = next
   input.lag = Math.max(0, stableEnd - input.nextOffset)
@@ -103,53 +110,43 @@ function readInput(state: TaskState, index: number): void {
   finishRestoredInputs(state)
 }
 
-function readRawRecord(state: TaskState, input: ReadInput, stream: StreamPlan, index: number, record: LogRecord): void {
-  const { partition, partitions } = state.options
-  const validated = validateRecord(record, { stream, partition, partitions }, input.maxEventTime)
-  if (!validated.ok) {
-    if (!wasValidated(state, index, record.offset)) {
-      state.rejections.push(rejectedRecord(input, record, validated.problems))
-    }
+function readRawRecord(
+  state: TaskState,
+  input: ReadInput,
+  stream: StreamPlan,
+  index: number,
+  recordIndex: number,
+): void {
+  const { fetched } = input
+  const read = readRawEvent(state, fetched, stream, readAt(input, input.firstSource, index, recordIndex))
+  if (!read.ok) {
+    const record = fetched.records.at(recordIndex)
+    if (!wasValidated(state, index, record.offset)) state.rejections.push(rejectedRecord(input, record, read.problems))
     return
   }
-  const { event, time } = validated
-  hold(state, input, rawEvent(state, stream, event, readAt(input, input.firstSource, index, record)))
-  if (time > input.maxEventTime) input.maxEventTime = time
-  state.alignment.advance(input.firstSource, { time, order: -1 }, input.fetched.readAtMs)
+  const { event } = read
+  hold(state, input, event)
+  if (event.time > input.maxEventTime) input.maxEventTime = event.time
+  state.alignment.advance(input.firstSource, { time: event.time, order: -1 }, fetched.readAtMs)
 }
 
-export function rawEvent({ options }: TaskState, stream: StreamPlan, event: EventValues, readAt: ReadAt): StageEvent {
-  const { plan, stage, partition } = options
-  const origin = { partition, offset: readAt.record.offset }
-  return stageEventOf(
-    plan,
-    stage,
-    { stream: stream.index, origin, event, slots: [], unsent: [], positions: [] },
-    readAt,
-  )
-}
-
-function readRepartitionRecord(state: TaskState, input: ReadInput, index: number, record: LogRecord): void {
-  const { plan, stage } = state.options
-  const decoded = decodeRepartition(state, record)
+function readRepartitionRecord(state: TaskState, input: ReadInput, index: number, recordIndex: number): void {
+  const { fetched } = input
+  const decoded = decodeRepartition(state, fetched, recordIndex)
+  const offset = fetched.records.offsets[recordIndex]!
   if (decoded.kind === 'watermark') {
-    readWatermark(state, input, decoded, record.offset)
+    readWatermark(state, input, decoded, offset)
     return
   }
   const source = input.firstSource + decoded.source
-  const event = stageEventOf(plan, stage, decoded, readAt(input, source, index, record))
+  const event = readRepartitionEvent(state, fetched, decoded, readAt(input, source, index, recordIndex))
   hold(state, input, event)
   if (event.time > input.maxEventTime) input.maxEventTime = event.time
   frontiersOf(state).observe(decoded.source, event)
-  const { readAtMs } = input.fetched
+  const { readAtMs } = fetched
   state.alignment.advance(source, event, readAtMs)
   const report = { isIdle: false, isCaughtUp: false, isAdvancing: false, observed: [], idleUpTo: null }
-  state.alignment.observeReport(source, { offset: record.offset, ...report }, readAtMs)
-}
-
-export function decodeRepartition({ options }: TaskState, { value }: LogRecord): RepartitionRecord {
-  assert(value, 'a repartition topic has no tombstones')
-  return options.stage.repartitionIn!.codec.decode(value)
+  state.alignment.observeReport(source, { offset, ...report }, readAtMs)
 }
 
 function readWatermark(state: TaskState, input: ReadInput, watermark: WatermarkRecord, offset: number): void {
@@ -172,9 +169,9 @@ function frontiersOf({ options }: TaskState): SourceFrontiers {
   return options.sourceFrontiers!
 }
 
-function readAt({ fetched, maxEventTime }: ReadInput, source: number, index: number, record: LogRecord): ReadAt {
-  const { round, readAtMs } = fetched
-  return { source, round, readAtMs, input: index, maxEventTimeBefore: maxEventTime, record }
+function readAt({ fetched, maxEventTime }: ReadInput, source: number, input: number, recordIndex: number): ReadAt {
+  const { round, readAtMs, records } = fetched
+  return { source, round, readAtMs, input, maxEventTimeBefore: maxEventTime, records, recordIndex }
 }
 
 /** A former owner validated what lies before the recovered position, and its dead letters were published. */

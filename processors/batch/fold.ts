@@ -82,7 +82,7 @@ const duplicate: Folded = { kind: 'duplicate' }
 
 function outputOf(event: StageEvent, { slots, vector, order }: Extract<Folded, { kind: 'folded' }>): Output {
   return {
-    event: order === event.order ? event : { ...event, origin: originOfOrder(order) },
+    event: order === event.order ? event : sentOnAs(event, order),
     slots,
     vector,
     score: null,
@@ -90,4 +90,10 @@ function outputOf(event: StageEvent, { slots, vector, order }: Extract<Folded, {
     reasons: [],
     shadow: [],
   }
+}
+
+/** A requeued event goes on with the place of its fact. */
+function sentOnAs(event: StageEvent, order: number): StageEvent {
+  const { partition, offset } = originOfOrder(order)
+  return { ...event, originPartition: partition, originOffset: offset }
 }

@@ -4,7 +4,7 @@ import { partitionOf } from '../../runtime/partition.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import { deadLetterOf, type RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import type { Prediction, StagePosition } from '../../schemas/wire/records.ts'
-import { replayHeadersOf, type StageEvent } from './stage-event.ts'
+import { recordOf, replayHeadersOf, type StageEvent } from './stage-event.ts'
 
 /** An event that was folded, with what the fold and the score gave. */
 export interface Output {
@@ -44,7 +44,7 @@ export function repartitionRecords(
       kind: 'event',
       source: partition,
       stream: event.stream,
-      origin: event.origin,
+      origin: originOf(event),
       event: event.event,
       slots: slots ? Array.from(slots.subarray(0, repartition.slots.length)) : [],
       unsent: [],
@@ -75,7 +75,7 @@ export function predictionRecords(
       modelVersion,
       features: Array.from(vector),
       fingerprint: plan.fingerprint,
-      origin: event.origin,
+      origin: originOf(event),
       positions: [...event.positions, stagePosition],
       reasons,
       shadow,
@@ -83,6 +83,10 @@ export function predictionRecords(
     records.push({ topic, partition: partitionOf(key, partitions), key, value: codec.encode(prediction) })
   }
   return records
+}
+
+function originOf({ originPartition, originOffset }: StageEvent): { partition: number; offset: number } {
+  return { partition: originPartition, offset: originOffset }
 }
 
 /** A dead letter goes to the partition number that the record lay in, as far as the topic has it. */
@@ -109,8 +113,8 @@ export function rejectionOf(
   problems: RejectedRecord['problems'],
 ): RejectedRecord {
   const stream = plan.streams[event.stream]!
-  const { partition, offset } = event.origin
-  const { appendedAtMs, key, value, headers } = event.record
+  const { partition, offset } = originOf(event)
+  const { appendedAtMs, key, value, headers } = recordOf(event)
   const isRaw = stage.rawStreams.includes(event.stream)
   return {
     topic: stream.topic,

@@ -3,12 +3,11 @@
  * held again. Called by the task in place of `decode.ts` where the answer of a fetch begins at a dropped range.
  */
 import type { FetchedPartition } from '../../runtime/broker.ts'
-import { validateRecord } from '../validate.ts'
 import { isCovered } from '../watermarks/frontier.ts'
-import { decodeRepartition, rawEvent } from './decode.ts'
 import { dropOverflow, setBarrier } from './overflow.ts'
-import { type ReadAt, type StageEvent, stageEventOf } from './stage-event.ts'
-import { noteReadAgain, type ReadInput } from './task-input.ts'
+import { decodeRepartition, readRawEvent, readRepartitionEvent } from './read-event.ts'
+import type { ReadAt, StageEvent } from './stage-event.ts'
+import { noteReadAgain, type ReadableRecords, type ReadInput, readable } from './task-input.ts'
 import type { TaskState } from './task-state.ts'
 
 export function isReread({ inputs }: TaskState, { topic, from }: FetchedPartition): boolean {
@@ -25,14 +24,17 @@ export function acceptReread(state: TaskState, fetched: FetchedPartition, round:
   const range = input.refill!
   const held = new Set(input.held.slice(input.from).map(({ offset }) => offset))
   const added: StageEvent[] = []
-  for (const record of fetched.records) {
-    if (record.offset >= range.to) break
-    const event = eventAgain(state, input, {
+  const { records } = fetched
+  const readableAgain = readable(records)
+  for (let recordIndex = 0; recordIndex < records.length; recordIndex++) {
+    if (records.offsets[recordIndex]! >= range.to) break
+    const event = eventAgain(state, input, readableAgain, {
       round,
       readAtMs: nowMs,
       input: index,
       maxEventTimeBefore: range.maxEventTime,
-      record,
+      records,
+      recordIndex,
     })
     if (event === null) continue
     noteReadAgain(input, event)
@@ -58,14 +60,17 @@ export function acceptReread(state: TaskState, fetched: FetchedPartition, round:
 }
 
 /** Null for a record without an event: a rejected one, or a watermark. */
-function eventAgain(state: TaskState, input: ReadInput, at: Omit<ReadAt, 'source'>): StageEvent | null {
-  const { plan, stage, partition, partitions } = state.options
-  const { record, maxEventTimeBefore } = at
-  if (input.stream) {
-    const validated = validateRecord(record, { stream: input.stream, partition, partitions }, maxEventTimeBefore)
-    return validated.ok ? rawEvent(state, input.stream, validated.event, { ...at, source: input.firstSource }) : null
+function eventAgain(
+  state: TaskState,
+  { stream, firstSource }: ReadInput,
+  records: ReadableRecords,
+  at: Omit<ReadAt, 'source'>,
+): StageEvent | null {
+  if (stream) {
+    const read = readRawEvent(state, records, stream, { ...at, source: firstSource })
+    return read.ok ? read.event : null
   }
-  const decoded = decodeRepartition(state, record)
+  const decoded = decodeRepartition(state, records, at.recordIndex)
   if (decoded.kind === 'watermark') return null
-  return stageEventOf(plan, stage, decoded, { ...at, source: input.firstSource + decoded.source })
+  return readRepartitionEvent(state, records, decoded, { ...at, source: firstSource + decoded.source })
 }

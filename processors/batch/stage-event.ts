@@ -1,9 +1,11 @@
 /** What flows through a stage: a validated event with its place in canonical order and in the task's inputs. */
 import type { LogRecord } from '../../runtime/broker.ts'
+import type { Records } from '../../runtime/records.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
-import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
+import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import { attemptHeader, rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
+import type { EventRows } from '../../schemas/wire/event-rows.ts'
 import type { RepartitionEvent, StagePosition } from '../../schemas/wire/records.ts'
 import type { Aligned } from '../watermarks/alignment.ts'
 
@@ -13,8 +15,12 @@ export interface StageEvent extends Aligned {
   /** Key of the stage's entity; null where the stream has none. */
   readonly key: string | null
   readonly event: EventValues
+  /** Where its values lie. */
+  readonly rows: EventRows
+  readonly row: number
   /** Where the raw event lies. */
-  readonly origin: { readonly partition: number; readonly offset: number }
+  readonly originPartition: number
+  readonly originOffset: number
   /** Slots of earlier stages with the positions that they were read at, for the scored stream. */
   readonly slots: readonly number[]
   /** See `RepartitionEvent`: with any of these it is folded again, but not published. */
@@ -25,8 +31,9 @@ export interface StageEvent extends Aligned {
   readonly offset: number
   /** Greatest event time of that input before the record. */
   readonly maxEventTimeBefore: number
-  /** The record as it was read: the raw event, or the repartition record that carries it. */
-  readonly record: LogRecord
+  /** The record as it was read, the raw event or the repartition record that carries it: the one of this number. */
+  readonly records: Records
+  readonly recordIndex: number
   /** Stage that had rejected the event, if it was requeued to the raw topic; null for all others. */
   readonly rejectedBy: string | null
   /** One of the same stream and id came before it in the same input and was still held: this one is a duplicate. */
@@ -44,44 +51,66 @@ export interface ReadAt {
   readonly readAtMs: number
   readonly input: number
   readonly maxEventTimeBefore: number
-  readonly record: LogRecord
+  readonly records: Records
+  readonly recordIndex: number
 }
 
-/** An event as a repartition record carries it, or as a raw record would. */
-export type Carried = Pick<RepartitionEvent, 'stream' | 'origin' | 'event' | 'slots' | 'unsent' | 'positions'>
+/** What travels with an event beside its values. */
+export type Carried = Pick<RepartitionEvent, 'origin' | 'slots' | 'unsent' | 'positions'>
 
-export function stageEventOf(plan: Plan, stage: StagePlan, carried: Carried, readAt: ReadAt): StageEvent {
-  const stream = plan.streams[carried.stream]!
-  const { event, origin } = carried
-  const keyField = stage.entity.keyFields.get(carried.stream)
+const nothing: readonly never[] = []
+
+/** `carried`: null for the event of a raw record, which comes from partition `partition`. */
+export function stageEventOf(
+  stream: StreamPlan,
+  rows: EventRows,
+  row: number,
+  key: string | null,
+  carried: Carried | null,
+  partition: number,
+  readAt: ReadAt,
+): StageEvent {
+  const { records, recordIndex } = readAt
+  const offset = records.offsets[recordIndex]!
+  const event = rows.layout.view(rows, row)
+  const originPartition = carried ? carried.origin.partition : partition
+  const originOffset = carried ? carried.origin.offset : offset
   return {
     time: event[stream.timeField] as number,
-    order: orderOf(carried.stream, origin.partition, origin.offset),
+    order: orderOf(stream.index, originPartition, originOffset),
     source: readAt.source,
     round: readAt.round,
     readAtMs: readAt.readAtMs,
-    stream: carried.stream,
+    stream: stream.index,
     id: event[stream.idField] as string,
-    key: keyField === undefined ? null : (event[keyField] as string),
+    key,
     event,
-    origin,
-    slots: carried.slots,
-    unsent: carried.unsent,
-    positions: carried.positions,
+    rows,
+    row,
+    originPartition,
+    originOffset,
+    slots: carried ? carried.slots : nothing,
+    unsent: carried ? carried.unsent : nothing,
+    positions: carried ? carried.positions : nothing,
     input: readAt.input,
-    offset: readAt.record.offset,
+    offset,
     maxEventTimeBefore: readAt.maxEventTimeBefore,
-    record: readAt.record,
-    rejectedBy: readAt.record.headers[rejectedByHeader]?.toString() ?? null,
+    records,
+    recordIndex,
+    rejectedBy: records.headers.get(recordIndex)?.[rejectedByHeader]?.toString() ?? null,
     isRepeat: false,
     isTaken: false,
     isLate: false,
   }
 }
 
+export function recordOf({ records, recordIndex }: StageEvent): LogRecord {
+  return records.at(recordIndex)
+}
+
 /** Headers that the repartition record of a requeued event carries on; null for all others. */
-export function replayHeadersOf({ rejectedBy, record }: StageEvent): Record<string, Buffer> | null {
-  if (rejectedBy === null) return null
-  const { [rejectedByHeader]: by, [attemptHeader]: attempt } = record.headers
+export function replayHeadersOf(event: StageEvent): Record<string, Buffer> | null {
+  if (event.rejectedBy === null) return null
+  const { [rejectedByHeader]: by, [attemptHeader]: attempt } = recordOf(event).headers
   return { ...(by ? { [rejectedByHeader]: by } : {}), ...(attempt ? { [attemptHeader]: attempt } : {}) }
 }

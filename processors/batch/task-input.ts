@@ -2,11 +2,19 @@
  * One input of a task: where reading stands, what was fetched and not read yet, and what was read and waits to be taken. Plain state and
  * questions about it; the task is its only user.
  */
-import type { LogRecord } from '../../runtime/broker.ts'
+import { noRecords, type Records } from '../../runtime/records.ts'
 import { type CanonicalPosition, compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
+import type { EventRows } from '../../schemas/wire/event-rows.ts'
 import type { InputPosition } from '../position.ts'
 import type { StageEvent } from './stage-event.ts'
+
+/** The fetched records of an input, with room for the events in them. */
+export interface ReadableRecords {
+  readonly records: Records
+  /** By stream; made when the first event of the stream is read. */
+  readonly rows: EventRows[]
+}
 
 interface InputOptions {
   readonly topic: string
@@ -18,8 +26,9 @@ interface InputOptions {
 }
 
 /** The latest answer of a fetch, read up to some record. */
-interface FetchedRecords {
-  readonly records: readonly LogRecord[]
+interface FetchedRecords extends ReadableRecords {
+  /** How many of the records are to be read, and how many were. */
+  readonly count: number
   read: number
   /** Offset to fetch next when all is read. */
   readonly next: number
@@ -72,9 +81,12 @@ export interface Resume {
   readonly maxEventTime: number
 }
 
+export const readable = (records: Records): ReadableRecords => ({ records, rows: [] })
+
 export function createTaskInput(options: InputOptions, { resumeOffset, maxEventTime }: InputPosition): ReadInput {
   const fetched = {
-    records: [],
+    ...readable(noRecords),
+    count: 0,
     read: 0,
     next: resumeOffset,
     stableEnd: resumeOffset,
@@ -98,11 +110,7 @@ export function createTaskInput(options: InputOptions, { resumeOffset, maxEventT
 }
 
 export function hasUnread({ fetched }: ReadInput): boolean {
-  return fetched.read < fetched.records.length
-}
-
-export function nextUnread({ fetched }: ReadInput): LogRecord {
-  return fetched.records[fetched.read++]!
+  return fetched.read < fetched.count
 }
 
 export function heldCount({ held, from }: ReadInput): number {

@@ -9,6 +9,7 @@ import { type Disorder, noDisorder } from '../position.ts'
 import { stageInputs } from '../stage-inputs.ts'
 import { type Alignment, type AlignmentSource, createAlignment } from '../watermarks/alignment.ts'
 import { rawSourceOf } from '../watermarks/source-frontiers.ts'
+import { createKeyTable, type KeyTable } from './key-table.ts'
 import type { StageEvent } from './stage-event.ts'
 import type { TaskOptions } from './task-contract.ts'
 import { createTaskInput, type ReadInput } from './task-input.ts'
@@ -16,6 +17,9 @@ import { createTaskInput, type ReadInput } from './task-input.ts'
 export interface TaskState {
   readonly options: TaskOptions
   readonly inputs: readonly ReadInput[]
+  readonly keys: KeyTable
+  /** Text column with the key of the stage's entity, by stream; −1 where the stream has none. */
+  readonly keyColumns: readonly number[]
   /** Holds what was read until every source has passed it. */
   readonly alignment: Alignment<StageEvent>
   /** Longest time that an event waits for a source that makes no progress; infinity where nothing may be released early. */
@@ -58,6 +62,8 @@ export function openTaskState(options: TaskOptions): TaskState {
   const state: TaskState = {
     options,
     inputs,
+    keys: createKeyTable(options.partitions),
+    keyColumns: keyColumnsOf(options),
     alignment: openAlignment(options, inputs),
     // The bound is for an event's whole way through the pipeline; each stage gets an equal part of it.
     stallMaxMs: limits.holdMaxMs / plan.stages.length + disorderMs,
@@ -76,6 +82,13 @@ export function openTaskState(options: TaskOptions): TaskState {
   }
   finishRestoredInputs(state)
   return state
+}
+
+function keyColumnsOf({ plan, stage }: TaskOptions): number[] {
+  return plan.streams.map(({ index, codec }) => {
+    const name = stage.entity.keyFields.get(index)
+    return codec.layout.fields.find((field) => field.name === name)?.column ?? -1
+  })
 }
 
 function openInputs({ plan, stage, partition, start }: TaskOptions): ReadInput[] {

@@ -2,7 +2,8 @@
  * The Fetch request at read_committed, without fetch sessions: partitions of one leader come in, their records go
  * out.
  */
-import type { FetchFrom, LogRecord, TopicPartition } from '../broker.ts'
+import type { FetchFrom, TopicPartition } from '../broker.ts'
+import { noRecords, type Records } from '../records.ts'
 import { createByteReader } from './byte-reader.ts'
 import { createByteWriter } from './byte-writer.ts'
 import { type KafkaError, kafkaError } from './error-codes.ts'
@@ -17,7 +18,7 @@ export interface FetchLimits {
 export interface PartitionFetched extends TopicPartition {
   readonly error: KafkaError
   readonly from: number
-  readonly records: readonly LogRecord[]
+  readonly records: Records
   readonly next: number
   readonly stableEnd: number
   /** High watermark. */
@@ -88,7 +89,7 @@ function readAnswer(body: Buffer, from: readonly FetchFrom[]) {
     const header = headers.find((found) => found.partition === partition && found.topic === topic)
     if (header === undefined || header.error !== 'NONE') {
       const error = header?.error ?? (failure === 'NONE' ? 'UNKNOWN_SERVER_ERROR' : failure)
-      answer.push({ topic, partition, error, from: offset, records: [], next: offset, stableEnd: -1, end: -1 })
+      answer.push({ topic, partition, error, from: offset, records: noRecords, next: offset, stableEnd: -1, end: -1 })
       continue
     }
     const { bytes, aborted, stableEnd, end } = header

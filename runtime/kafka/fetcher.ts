@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { FetchedPartition, Fetcher, FetchFrom } from '../broker.ts'
+import { noRecords } from '../records.ts'
 import { partitionKey } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { handleFetchErrors } from './fetch-errors.ts'
@@ -29,10 +30,6 @@ const leastWaitMs = 5
  */
 const parkedBesideOthersMaxMs = 20
 
-/**
- * Keys and values are views into the leader's answer: copy what is to be kept for long, or it keeps the whole answer
- * in memory.
- */
 export function createFetcher(connections: Connections): Fetcher {
   const state: FetchState = { connections, inFlight: new Map(), ends: new Map(), call: 0, rotation: 0 }
   let isBusy = false
@@ -153,5 +150,5 @@ function fetchedOf(state: FetchState, { topic, partition, offset }: FetchFrom, f
   const base = { topic, partition, from: offset, stableEnd, end }
   if (answer) return { ...base, records: answer.records, next: answer.next, age: call - answer.call }
   const parked = inFlight.get(connections.leaderOf({ topic, partition }) ?? -1)
-  return { ...base, records: [], next: offset, age: parked ? call - parked.call : call }
+  return { ...base, records: noRecords, next: offset, age: parked ? call - parked.call : call }
 }

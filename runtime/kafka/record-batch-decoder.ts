@@ -1,7 +1,6 @@
 /**
  * The record set of one fetched partition: its bytes and the aborted transactions come in, committed records and the
- * offset to continue from go out. Keys, values and headers are views into the response: copy what is to be kept for
- * long.
+ * offset to continue from go out. They are copied out of the answer, batch by batch.
  *
  * A batch's producer id decides for all its records whether they belong to an aborted transaction; control batches
  * (commit and abort markers) take offsets but hold no records for us. A batch that was cut off at the end of the
@@ -9,6 +8,7 @@
  */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { LogRecord, TopicPartition } from '../broker.ts'
+import { createColumns, noRecords, type Records, recordsOver } from '../records.ts'
 import { readInt64 } from './byte-reader.ts'
 import { decompress } from './compression.ts'
 import { crc32c } from './crc32c.ts'
@@ -20,7 +20,7 @@ export interface AbortedTransaction {
 }
 
 export interface DecodedRecords {
-  readonly records: LogRecord[]
+  readonly records: Records
   /** Past the last whole batch; the requested offset where there was none. */
   readonly next: number
 }
@@ -33,7 +33,8 @@ const compressionMask = 0x07
 const logAppendTimeBit = 0x08
 const transactionalBit = 0x10
 const controlBit = 0x20
-const noHeaders: LogRecord['headers'] = Object.freeze(Object.create(null))
+/** Length, attributes, time, offset, key, value and number of headers take a byte each at least. */
+const recordBytesMin = 7
 
 /** Throws `kafka_request_failed` where the bytes are damaged or in a form that is not read here. */
 export function decodeRecordSet(
@@ -41,10 +42,21 @@ export function decodeRecordSet(
   location: TopicPartition & { readonly offset: number },
   aborted: readonly AbortedTransaction[],
 ): DecodedRecords {
+  const { batches, next } = readableBatches(bytes, location, aborted)
+  if (batches.length === 0) return { records: noRecords, next }
+  return { records: readBatches(batches, location), next }
+}
+
+/** The batches of committed records, in offset order. */
+function readableBatches(
+  bytes: Buffer,
+  location: TopicPartition & { readonly offset: number },
+  aborted: readonly AbortedTransaction[],
+): { readonly batches: Batch[]; readonly next: number } {
   const abortedFirst = [...aborted].sort((a, b) => a.firstOffset - b.firstOffset)
   const open = new Set<number>()
   let abortedSeen = 0
-  const records: LogRecord[] = []
+  const batches: Batch[] = []
   let next = location.offset
 
   let end = 0
@@ -67,29 +79,30 @@ export function decodeRecordSet(
       continue
     }
     if (attributes & transactionalBit && open.has(producerId)) continue
+    // A fetch answers whole batches, also those before the requested offset.
+    if (lastOffset < location.offset) continue
 
     const compression = attributes & compressionMask
-    const packed = compression === 0 ? null : bytes.subarray(start + headerBytes, end)
-    const batch: Batch = {
-      bytes: packed === null ? bytes : decompress(compression, packed, { ...location, offset: baseOffset }),
-      from: packed === null ? start + headerBytes : 0,
+    const packed = bytes.subarray(start + headerBytes, end)
+    const section = compression === 0 ? packed : decompress(compression, packed, { ...location, offset: baseOffset })
+    const count = bytes.readInt32BE(start + 57)
+    if (count < 0 || count * recordBytesMin > section.length) {
+      throw damaged(location, baseOffset, `it cannot hold its ${count} records`)
+    }
+    batches.push({
+      section,
       baseOffset,
-      count: bytes.readInt32BE(start + 57),
+      count,
       firstTimestamp: readInt64(bytes, start + 27),
       appendTime: attributes & logAppendTimeBit ? readInt64(bytes, start + 35) : null,
-    }
-    const stop = readRecords(batch, location.offset, records)
-    if (stop !== (packed === null ? end : batch.bytes.length)) {
-      throw damaged(location, baseOffset, 'its records do not fill the batch')
-    }
+    })
   }
-  return { records, next }
+  return { batches, next }
 }
 
 interface Batch {
-  readonly bytes: Buffer
-  /** Where the records start in `bytes`. */
-  readonly from: number
+  /** Its records, unpacked. */
+  readonly section: Buffer
   readonly baseOffset: number
   readonly count: number
   readonly firstTimestamp: number
@@ -123,49 +136,100 @@ function damaged(location: TopicPartition, offset: number, reason: string): Pipe
   )
 }
 
+/** What is read into. */
+interface Target {
+  readonly columns: ReturnType<typeof createColumns>
+  readonly headers: Map<number, LogRecord['headers']>
+  length: number
+}
+
+/** Copies the records out of the answer, so that what holds some of them does not keep all of it in memory. */
+function readBatches(batches: readonly Batch[], location: TopicPartition & { readonly offset: number }): Records {
+  let count = 0
+  let size = 0
+  for (const batch of batches) {
+    count += batch.count
+    size += batch.section.length
+  }
+  const target: Target = {
+    columns: createColumns(count, Buffer.allocUnsafeSlow(size)),
+    headers: new Map(),
+    length: 0,
+  }
+  let from = 0
+  for (const batch of batches) {
+    const { section, baseOffset } = batch
+    const end = from + section.copy(target.columns.bytes, from)
+    if (readRecords(batch, from, end, location.offset, target) !== end) {
+      throw damaged(location, baseOffset, 'its records do not fill the batch')
+    }
+    from = end
+  }
+  const { columns, headers, length } = target
+  return recordsOver({ ...columns, headers, length })
+}
+
 /** Reading position of `readRecords`, shared with `readVarint` so that neither allocates. */
 let cursor = 0
 
-/** Adds the batch's records from offset `wanted` on; returns where they end. */
-function readRecords(batch: Batch, wanted: number, records: LogRecord[]): number {
-  const { bytes, baseOffset, appendTime } = batch
-  cursor = batch.from
+/** Adds the batch's records, which lie in [from, end), from offset `wanted` on; returns where they end. −1: beyond the end. */
+function readRecords(batch: Batch, from: number, end: number, wanted: number, target: Target): number {
+  const { baseOffset, appendTime, firstTimestamp } = batch
+  const { bytes, offsets, appendedAtMs, keyStarts, keyEnds, valueStarts, valueEnds } = target.columns
+  cursor = from
   for (let left = batch.count; left > 0; left--) {
     readVarint(bytes) // length of the record
     cursor++ // attributes, unused by Kafka
     const timestamp = readVarint(bytes)
     const offset = baseOffset + readVarint(bytes)
-    const key = readField(bytes)
-    const value = readField(bytes)
+    const keyLength = readVarint(bytes)
+    const keyStart = cursor
+    if (keyLength > 0) cursor += keyLength
+    const keyEnd = cursor
+    const valueLength = readVarint(bytes)
+    const valueStart = cursor
+    if (valueLength > 0) cursor += valueLength
+    const valueEnd = cursor
     const headerCount = readVarint(bytes)
-    const headers = headerCount === 0 ? noHeaders : readHeaders(bytes, headerCount)
+    if (cursor > end) return -1
     // A fetch answers whole batches, also with records before the requested offset.
-    if (offset < wanted) continue
-    records.push({ offset, appendedAtMs: appendTime ?? batch.firstTimestamp + timestamp, key, value, headers })
+    const isWanted = offset >= wanted
+    const index = target.length
+    if (headerCount > 0) {
+      const headers = readHeaders(bytes, headerCount, end)
+      if (headers === null) return -1
+      if (isWanted) target.headers.set(index, headers)
+    }
+    if (!isWanted) continue
+    offsets[index] = offset
+    appendedAtMs[index] = appendTime ?? firstTimestamp + timestamp
+    keyStarts[index] = keyLength < 0 ? -1 : keyStart
+    keyEnds[index] = keyEnd
+    valueStarts[index] = valueLength < 0 ? -1 : valueStart
+    valueEnds[index] = valueEnd
+    target.length++
   }
   return cursor
 }
 
-function readHeaders(bytes: Buffer, count: number): LogRecord['headers'] {
+/** Null: they reach beyond the end. */
+function readHeaders(bytes: Buffer, count: number, end: number): LogRecord['headers'] | null {
   const headers: Record<string, Buffer> = Object.create(null)
   for (let left = count; left > 0; left--) {
     const length = readVarint(bytes)
-    const name = bytes.toString('utf8', cursor, cursor + length)
-    cursor += length
-    headers[name] = readField(bytes) ?? Buffer.alloc(0)
+    const nameStart = cursor
+    cursor += Math.max(0, length)
+    const nameEnd = cursor
+    const valueLength = readVarint(bytes)
+    const valueStart = cursor
+    cursor += Math.max(0, valueLength)
+    if (cursor > end) return null
+    headers[bytes.toString('utf8', nameStart, nameEnd)] = bytes.subarray(valueStart, cursor)
   }
   return headers
 }
 
-function readField(bytes: Buffer): Buffer | null {
-  const length = readVarint(bytes)
-  if (length < 0) return null
-  const start = cursor
-  cursor += length
-  return bytes.subarray(start, cursor)
-}
-
-/** Zigzag, up to 64 bits, exact up to 2^53. */
+/** Zigzag, up to 64 bits, exact up to 2^53. Beyond the end of the bytes it reads zeros, and its caller notices. */
 function readVarint(bytes: Buffer): number {
   const first = bytes[cursor++]!
   if (first < 0x80) return (first >>> 1) ^ -(first & 1)
@@ -173,7 +237,7 @@ function readVarint(bytes: Buffer): number {
   let scale = 0x80
   let byte: number
   do {
-    byte = bytes[cursor++]!
+    byte = bytes[cursor++] ?? 0
     value += (byte & 0x7f) * scale
     scale *= 0x80
   } while (byte >= 0x80)
@@ -187,6 +251,6 @@ function isAbortMarker(bytes: Buffer, from: number, end: number): boolean {
   cursor++
   readVarint(bytes)
   readVarint(bytes)
-  const key = cursor < end ? readField(bytes) : null
-  return key !== null && key.length >= 4 && key.readInt16BE(2) === 0
+  const length = readVarint(bytes)
+  return length >= 4 && cursor + length <= end && bytes.readInt16BE(cursor + 2) === 0
 }

@@ -1,6 +1,7 @@
 /** One partition in memory: records are appended, committed ones are read, as a Kafka log does it. Used by the memory broker. */
 import assert from 'node:assert/strict'
 import type { LogRecord } from '../broker.ts'
+import { type Records, recordsOf } from '../records.ts'
 import { createSegment, type Segment, type SegmentRecord } from './segment.ts'
 
 /** The state of a transaction as a log needs it: readers stop before an open one, and skip the records of an aborted one. */
@@ -32,7 +33,7 @@ export interface PartitionLog {
   /** The marker that ends a transaction takes an offset, too. Its state is what it ended with. */
   marker(transaction: LogTransaction): void
   /** Committed records from `from` on, at least one where there is any; `next` is past what was skipped between them. */
-  read(from: number, bytesMax: number): { records: LogRecord[]; next: number }
+  read(from: number, bytesMax: number): { records: Records; next: number }
   /** Offset of the first record appended at that time or later that was not aborted; at most the stable end. */
   offsetAt(timeMs: number): number
   /** Removes everything before `start`, as retention does. */
@@ -132,7 +133,7 @@ function segmentIndex(segments: readonly Segment[], offset: number): number {
   return low
 }
 
-function read(log: LogState, from: number, bytesMax: number): { records: LogRecord[]; next: number } {
+function read(log: LogState, from: number, bytesMax: number): { records: Records; next: number } {
   const { segments } = log
   const records: LogRecord[] = []
   const stable = stableEndOf(log)
@@ -146,7 +147,7 @@ function read(log: LogState, from: number, bytesMax: number): { records: LogReco
     if (records.length > 0 && bytes > bytesMax) break
     records.push(record)
   }
-  return { records, next }
+  return { records: recordsOf(records), next }
 }
 
 function offsetAt(log: LogState, timeMs: number): number {

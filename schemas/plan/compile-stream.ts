@@ -25,6 +25,7 @@ export function planStream(
 ): StreamPlan {
   const fields = Object.entries(stream.specs).map(([name, spec]) => planField(name, spec, stream.instants))
   const codec: EventCodec = createEventCodec(avroName(stream.name), avroNamespace, fields, writers)
+  const columnOf = (name: string) => codec.layout.fields.find((field) => field.name === name)!.column
   return {
     name: stream.name,
     index,
@@ -33,6 +34,7 @@ export function planStream(
     keyField: stream.key,
     timeField: stream.time,
     fields,
+    columns: { id: columnOf(stream.id), key: columnOf(stream.key), time: columnOf(stream.time) },
     disorderMs: parseDuration(stream.disorder)!,
     latenessMs: parseDuration(stream.lateness)!,
     aheadMs: parseDuration(stream.ahead)!,

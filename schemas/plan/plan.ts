@@ -20,6 +20,8 @@ export interface StreamPlan {
   readonly keyField: string
   readonly timeField: string
   readonly fields: readonly FieldPlan[]
+  /** Where id, key and time lie in the rows of the codec's layout. */
+  readonly columns: { readonly id: number; readonly key: number; readonly time: number }
   /** Events may come this much out of order within their input partition and are still put into order before they are folded. */
   readonly disorderMs: number
   /** Events later than this, against earlier offsets of their input partition, are rejected. */

@@ -34,8 +34,8 @@ export function fingerprintBytes(type: avro.Type): Buffer {
 }
 
 /** By the two marker bytes, which begin no text in UTF-8. */
-export function isSingleObject(bytes: Buffer): boolean {
-  return bytes[0] === 0xc3 && bytes[1] === 0x01
+export function isSingleObject(bytes: Buffer, start = 0): boolean {
+  return bytes[start] === 0xc3 && bytes[start + 1] === 0x01
 }
 
 /** No JSON begins with a zero byte. */

@@ -1,5 +1,6 @@
 /** Codec contracts: what `avro.ts` makes from a definition and every other room uses. */
 import type { EventValues, Problem } from '../kernel/event.ts'
+import type { DecodeRow, RowLayout } from './event-rows.ts'
 
 /** An internal record, Avro single-object encoding unless the definition chooses another for predictions. */
 export interface RecordCodec<T> {
@@ -19,6 +20,10 @@ export interface EventCodec {
   encode(event: EventValues): Buffer
   /** JSON object or Avro single-object encoding, distinguished by the first bytes, checked against every field's declaration. */
   decode(bytes: Buffer | null): { ok: true; event: EventValues } | { ok: false; problems: readonly Problem[] }
+  /** How events lie in rows. */
+  readonly layout: RowLayout
+  /** The fast way for most records: where it answers false, `decode` says what the record is. */
+  readonly decodeRow: DecodeRow
   /** Checks values that come from a file; text is converted to the field's type where `fromText` is set. */
   check(
     values: unknown,

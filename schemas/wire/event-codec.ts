@@ -11,6 +11,8 @@ import { quoteValue, showCell, showValue } from '../kernel/show-value.ts'
 import { confluentHeaderBytes, confluentId, isConfluent, isSingleObject } from './avro-fingerprint.ts'
 import { type AvroSchema, avroType } from './avro-types.ts'
 import type { EventCodec } from './codec.ts'
+import { compileRowDecoder, rowLayoutOf } from './event-rows.ts'
+import { instantsOf, lengthMaxDefault } from './field-limits.ts'
 import { jsonFault } from './json-fault.ts'
 import { repeatedMembers } from './repeated-members.ts'
 import {
@@ -26,9 +28,6 @@ import { createWriterSchemas, type WriterSchemas } from './writer-schemas.ts'
 import { writtenNumbers } from './written-numbers.ts'
 
 const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
-
-/** For a plan that was made by hand; `text()` declares the same. */
-export const lengthMaxDefault = 256
 
 const nestingTypes = new Set(['record', 'error', 'array', 'map'])
 
@@ -89,8 +88,11 @@ export function createEventCodec(
   const singleObjects = createSingleObjectCodec(schemas, { writers, topics: 'raw', readerFor })
   const check = createEventCheck(fields)
   const reading: EventReading = { name, fields, writers, singleObjects, check }
+  const layout = rowLayoutOf(fields)
   return {
     schemas,
+    layout,
+    decodeRow: compileRowDecoder(fields, layout, singleObjects.header(name)),
     encode: (event) => singleObjects.encode(name, event),
     decode: (bytes) => decodeEvent(reading, bytes),
     check,
@@ -252,14 +254,6 @@ export function describeField(field: FieldPlan): string {
   if (kind === 'timestamp') return `an RFC 3339 instant with zone or whole milliseconds since 1970, ${spanOf(field)}`
   if (kind === 'integer') return `a whole number within 2^53${rangeOf(field)}`
   return `a finite number${rangeOf(field)}${field.decimals === undefined ? '' : ` with at most ${field.decimals} decimals`}`
-}
-
-/** Of a plan that was made by hand, which declares no range: from 1970 on. */
-export function instantsOf({ min = 0, max = instantMax }: FieldPlan): {
-  readonly from: number
-  readonly until: number
-} {
-  return { from: min, until: max }
 }
 
 function spanOf(field: FieldPlan): string {

@@ -4,7 +4,8 @@
  */
 
 import type { FieldPlan, FieldValue } from '../kernel/event.ts'
-import { describeField, instantsOf, lengthMaxDefault } from './event-codec.ts'
+import { describeField } from './event-codec.ts'
+import { instantsOf, lengthMaxDefault } from './field-limits.ts'
 
 export function eventJsonSchema({ name, fields }: { readonly name: string; readonly fields: readonly FieldPlan[] }) {
   return {

@@ -35,6 +35,8 @@ export interface Decoded {
 
 export interface SingleObjectCodec {
   encode(name: string, record: object): Buffer
+  /** Marker and fingerprint that precede each record of the type. */
+  header(name: string): Buffer
   /**
    * Null: the bytes are no single object of a known schema. Throws on truncated, surplus and malformed bytes, and `SchemaIncompatible`
    * where the writer's schema is known and its records cannot be read. Takes time and memory linear in the bytes, whatever they are.
@@ -147,7 +149,7 @@ export function createSingleObjectCodec(
     return null
   }
 
-  return { encode, decode, decodeAs }
+  return { encode, header: (name) => byName.get(name)!.header, decode, decodeAs }
 }
 
 function read({ name, type, resolver, check }: Reading, bytes: Buffer, from: number): Decoded {

@@ -37,8 +37,8 @@ export interface WriterSchemas {
   named(record: string): ReadonlyArray<readonly [string, AvroSchema]>
   /** `fingerprint`: as it lies in a record. */
   find(low: number, high: number): avro.Type | undefined
-  /** The record begins with an unknown fingerprint. */
-  lacks(record: Buffer): boolean
+  /** The record in [start, end) begins with an unknown fingerprint. */
+  lacks(bytes: Buffer, start: number, end: number): boolean
   /** Whether a registry is configured, so that ids mean something. */
   hasRegistry: boolean
   learnId(id: number, schema: avro.Type | NotAvro): void
@@ -68,6 +68,8 @@ export function createWriterSchemas(): WriterSchemas {
   const ids = new Map<number, avro.Type | NotAvro>()
   const subjects = new Map<string, SubjectSchema>()
   const subjectIds = new Map<string, number>()
+  /** Fingerprint that was found last. */
+  let last: { low: number; high: number } = { low: -1, high: -1 }
 
   function find(low: number, high: number): avro.Type | undefined {
     return known.get(low)?.find((entry) => entry.high === high)?.type
@@ -96,9 +98,15 @@ export function createWriterSchemas(): WriterSchemas {
         .filter(({ type }) => type.name === record)
         .map(({ type, schema }) => [fingerprintBytes(type).toString('hex'), schema] as const),
     find,
-    lacks(record) {
-      if (!isSingleObject(record) || record.length < singleObjectHeaderBytes) return false
-      return find(record.readUInt32LE(2), record.readUInt32LE(6)) === undefined
+    lacks(bytes, start, end) {
+      if (!isSingleObject(bytes, start) || end - start < singleObjectHeaderBytes) return false
+      const low = bytes.readUInt32LE(start + 2)
+      const high = bytes.readUInt32LE(start + 6)
+      // Neighbours mostly share their schema.
+      if (low === last.low && high === last.high) return false
+      if (find(low, high) === undefined) return true
+      last = { low, high }
+      return false
     },
     hasRegistry: false,
     learnId(id, schema) {

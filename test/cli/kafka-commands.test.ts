@@ -34,7 +34,7 @@ async function valuesOf(broker: BrokerData, topic: string): Promise<Buffer[]> {
   const from = Array.from({ length: partitions }, (_, partition) => ({ topic, partition, offset: 0 }))
   const fetched = await fetcher.fetch(from, { maxWaitMs: 0, partitionBytesMax: 1e9 })
   await fetcher.close()
-  return fetched.flatMap(({ records }) => records.map(({ value }) => value!))
+  return fetched.flatMap(({ records }) => Array.from(records, ({ value }) => value!))
 }
 
 const send = async (broker: Broker, topic: string, values: readonly Buffer[]) =>

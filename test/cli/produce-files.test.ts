@@ -38,7 +38,7 @@ async function transactionsIn(broker: BrokerData): Promise<Array<Record<string, 
   const fetched = await fetcher.fetch(from, { maxWaitMs: 0, partitionBytesMax: 1e9 })
   await fetcher.close()
   return fetched.flatMap(({ records }) =>
-    records.map(({ value }) => {
+    Array.from(records, ({ value }) => {
       const decoded = codec.decode(value)
       return decoded.ok ? decoded.event : { undecodable: true }
     }),

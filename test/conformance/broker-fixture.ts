@@ -121,8 +121,8 @@ export function record(topic: string, partition: number, value: string): OutReco
   return { topic, partition, key: Buffer.from(`key of ${value.slice(0, 20)}`), value: Buffer.from(value) }
 }
 
-export function values(records: readonly LogRecord[]): string[] {
-  return records.map(({ value }) => String(value))
+export function values(records: Iterable<LogRecord>): string[] {
+  return Array.from(records, ({ value }) => String(value))
 }
 
 export function offsetsOf(committed: readonly CommittedOffset[]): Array<number | null> {

@@ -339,7 +339,7 @@ export function brokerLogSuite(fixture: BrokerFixture): void {
       const parked = fetcher.fetch([{ topic, partition: 0, offset: 2 }], { ...brief, maxWaitMs: 20_000 })
       await producer.send([record(topic, 0, 'c')])
       const [part] = await parked
-      expect(part!.records.map(({ offset, value }) => [offset, String(value)])).toEqual([[2, 'c']])
+      expect(Array.from(part!.records, ({ offset, value }) => [offset, String(value)])).toEqual([[2, 'c']])
     })
 
     test('leaves what groups have committed: a reader that continues from there gets an error', async () => {

@@ -51,7 +51,7 @@ test('run, produce, audit: 0 differ; a tampered prediction is found', { timeout:
     partitionBytesMax: 10_000,
   })
   await fetcher.close()
-  const prediction = plan.predictions.codec.decode(fetched!.records[0]!.value!)
+  const prediction = plan.predictions.codec.decode(fetched!.records.at(0).value!)
   const at = plan.features.findIndex(({ name }) => name === 'amount')
   const features = prediction.features.map((value, i) => (i === at ? value * (1 + Number.EPSILON) : value))
   const producer = await broker.data.producer()

@@ -2,6 +2,7 @@
  * An in-memory log that satisfies the parts of the broker contract which online-model uses; only for these unit tests.
  */
 import type { BrokerData, LogRecord, OutRecord } from '../../runtime/broker.ts'
+import { recordsOf } from '../../runtime/records.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { RecordCodec } from '../../schemas/wire/codec.ts'
 
@@ -66,7 +67,7 @@ export function createLogFake(topics: Record<string, number>, recordsMax = 3): L
                 topic,
                 partition,
                 from: offset,
-                records,
+                records: recordsOf(records),
                 next: offset + records.length,
                 stableEnd: log.length,
                 end: log.length,

@@ -12,6 +12,7 @@ import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import type { EventCodec } from '../../schemas/wire/codec.ts'
 import { definitionEntry } from '../../schemas/wire/definition-record.ts'
+import { rowLayoutOf } from '../../schemas/wire/event-rows.ts'
 import type { Prediction, RegistryRecord } from '../../schemas/wire/records.ts'
 import { createLogFake, jsonCodec, type LogFake } from './log-fake.ts'
 
@@ -27,6 +28,8 @@ const labelCodec: EventCodec = {
       ? { ok: false, problems: [{ path: '', code: 'empty', expected: 'an event', received: 'nothing' }] }
       : { ok: true, event: JSON.parse(bytes.toString()) as EventValues },
   check: () => ({ ok: false, problems: [] }),
+  layout: rowLayoutOf([]),
+  decodeRow: () => false,
 }
 
 function streamPlan(name: string, index: number): StreamPlan {
@@ -38,6 +41,7 @@ function streamPlan(name: string, index: number): StreamPlan {
     keyField: 'customerId',
     timeField: 'reportedAt',
     fields: [],
+    columns: { id: 0, key: 1, time: 0 },
     disorderMs: 1_000,
     latenessMs: 0,
     aheadMs: 60_000,

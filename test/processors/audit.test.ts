@@ -5,6 +5,7 @@ import type { AuditOptions } from '../../processors/audit/audit-state.ts'
 import { runReplayAudit } from '../../processors/audit/run-replay-audit.ts'
 import { requeue } from '../../processors/recovery/requeue.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
+import { recordsOf } from '../../runtime/records.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import {
@@ -286,7 +287,10 @@ test('outputs are compared in turns, of every task about as many, with the verdi
     if (role === 'models' || role === 'schemas' || role === 'raw schemas') continue
     const next = Number.POSITIVE_INFINITY
     for (const [partition, records] of (await runner.records(topic)).entries()) {
-      turns.accept({ topic, partition, from: 0, records, next, stableEnd: next, end: next, age: 0 }, 0)
+      turns.accept(
+        { topic, partition, from: 0, records: recordsOf(records), next, stableEnd: next, end: next, age: 0 },
+        0,
+      )
     }
   }
   const pending = [turns.pending]

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { createTask } from '../../processors/batch/task.ts'
 import { createProcessingMetrics } from '../../processors/metrics.ts'
 import { initialFrontier } from '../../processors/watermarks/frontier.ts'
+import { noRecords, recordsOf } from '../../runtime/records.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import { rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
@@ -31,8 +32,8 @@ test('a committed batch shows its events, its lag in records and in event time, 
     headers: id === 'a' ? { [rejectedByHeader]: Buffer.from('user') } : {},
   }))
   const fetched = { partition: 0, from: 0 }
-  task.accept({ ...fetched, topic: 'clicks', records, next: 3, stableEnd: 8, end: 8, age: 0 }, 1, 0)
-  task.accept({ ...fetched, topic: 'refunds', records: [], next: 0, stableEnd: 0, end: 0, age: 0 }, 2, 0)
+  task.accept({ ...fetched, topic: 'clicks', records: recordsOf(records), next: 3, stableEnd: 8, end: 8, age: 0 }, 1, 0)
+  task.accept({ ...fetched, topic: 'refunds', records: noRecords, next: 0, stableEnd: 0, end: 0, age: 0 }, 2, 0)
   const unbounded = Number.POSITIVE_INFINITY
   const batch = task.take(0, { eventsMax: 100, keysMax: 100, maxReleaseTime: unbounded, beforeRound: unbounded })!
   expect(batch.events.map(({ id }) => id)).toEqual(['a'])

@@ -6,6 +6,7 @@ import { createProgressExchange, type ProgressExchange } from '../../processors/
 import type { ReadingTask, WritingTask } from '../../processors/watermarks/progress-task.ts'
 import { createSourceFrontiers } from '../../processors/watermarks/source-frontiers.ts'
 import type { LogRecord, OutRecord } from '../../runtime/broker.ts'
+import { recordsOf } from '../../runtime/records.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import type { SourceProgress, WatermarkRecord } from '../../schemas/wire/records.ts'
 import { clicksPipeline } from '../support/clicks.ts'
@@ -256,7 +257,16 @@ describe('a progress consumer', () => {
     return { offset, appendedAtMs: 0, key: null, value, headers: {} }
   }
   const fetched = (records: readonly LogRecord[], next: number, stableEnd: number) => {
-    return { topic: repartition.topic, partition: 0, from: 4, records, next, stableEnd, end: stableEnd, age: 0 }
+    return {
+      topic: repartition.topic,
+      partition: 0,
+      from: 4,
+      records: recordsOf(records),
+      next,
+      stableEnd,
+      end: stableEnd,
+      age: 0,
+    }
   }
 
   test('observes watermark records from the offset that it is given, and continues behind them', () => {

@@ -4,6 +4,7 @@ import { createTask, type Task, type TaskBatch } from '../../processors/batch/ta
 import { encodePosition, type TaskPosition } from '../../processors/position.ts'
 import { initialFrontier } from '../../processors/watermarks/frontier.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
+import { recordsOf } from '../../runtime/records.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import type { StreamEvent } from '../../testing/index.ts'
@@ -60,11 +61,15 @@ function readerOf(task: Task): Reader {
       round++
       for (const { topic, partition, offset } of task.wanted(0)) {
         const input = topic === 'clicks' ? 0 : 1
-        const records = recordsOf(logs[input])
+        const records = fullRecordsOf(logs[input])
           .slice(offset, ends[input])
           .filter((record) => record !== null)
         const end = ends[input]
-        task.accept({ topic, partition, from: offset, records, next: end, stableEnd: end, end, age: 0 }, round, 0)
+        task.accept(
+          { topic, partition, from: offset, records: recordsOf(records), next: end, stableEnd: end, end, age: 0 },
+          round,
+          0,
+        )
       }
     },
   }
@@ -72,7 +77,7 @@ function readerOf(task: Task): Reader {
 
 const encoded = new WeakMap<Log, ReadonlyArray<LogRecord | null>>()
 
-function recordsOf(log: Log): ReadonlyArray<LogRecord | null> {
+function fullRecordsOf(log: Log): ReadonlyArray<LogRecord | null> {
   const records = encoded.get(log) ?? log.map((entry, at) => (entry === null ? null : recordOf(entry, at)))
   encoded.set(log, records)
   return records
@@ -123,8 +128,12 @@ describe('a batch', () => {
 
   test('holds, and counts, what waited longer than the bound for a silent input', () => {
     const task = open(fresh, null, { holdMaxMs: 1_000 })
-    const records = recordsOf([click('a', 'anna', 0), click('b', 'anna', 30)]) as LogRecord[]
-    task.accept({ topic: 'clicks', partition: 0, from: 0, records, next: 2, stableEnd: 2, end: 2, age: 0 }, 1, 0)
+    const records = fullRecordsOf([click('a', 'anna', 0), click('b', 'anna', 30)]) as LogRecord[]
+    task.accept(
+      { topic: 'clicks', partition: 0, from: 0, records: recordsOf(records), next: 2, stableEnd: 2, end: 2, age: 0 },
+      1,
+      0,
+    )
     // The declared disorder of 10 s comes on top.
     expect(task.take(11_000, bounds)).toBeNull()
     expect(idsOf(task.take(11_001, bounds))).toEqual(['a', 'b'])
@@ -137,10 +146,10 @@ describe('a batch', () => {
     let round = 0
     let nowMs = 0
     const accept = (topic: string, from: number, log: Log, unread = 0) => {
-      const records = recordsOf(log).map((record, i) => ({ ...record!, offset: from + i }))
+      const records = fullRecordsOf(log).map((record, i) => ({ ...record!, offset: from + i }))
       const next = from + log.length
       const ends = { stableEnd: next + unread, end: next + unread }
-      task.accept({ topic, partition: 0, from, records, next, ...ends, age: 0 }, ++round, nowMs)
+      task.accept({ topic, partition: 0, from, records: recordsOf(records), next, ...ends, age: 0 }, ++round, nowMs)
     }
     const take = () => {
       nowMs += 60_000
@@ -355,7 +364,7 @@ describe('a restore', () => {
         topic: 'refunds',
         partition: 0,
         from: 0,
-        records: recordsOf(refunds) as LogRecord[],
+        records: recordsOf(fullRecordsOf(refunds) as LogRecord[]),
         next: 1,
         stableEnd: 2,
         end: 2,

@@ -70,7 +70,7 @@ export async function openIntake(options: Partial<IntakeOptions> & { producer?: 
   async function recordsOf(topic: string): Promise<Array<LogRecord & { partition: number }>> {
     const from = partitions(topic, partitionCount).map((one) => ({ ...one, offset: 0 }))
     const fetched = await fetcher.fetch(from, { ...brief, maxWaitMs: 0, partitionBytesMax: 100_000_000 })
-    return fetched.flatMap(({ partition, records }) => records.map((record) => ({ ...record, partition })))
+    return fetched.flatMap(({ partition, records }) => [...records].map((record) => ({ ...record, partition })))
   }
 
   async function accepted(stream = plan.scored): Promise<EventValues[]> {

@@ -85,7 +85,7 @@ async function idsIn(broker: BrokerData): Promise<string[][]> {
   return fetched
     .sort((a, b) => a.partition - b.partition)
     .map(({ records }) =>
-      records.map(({ value }) => {
+      [...records].map(({ value }) => {
         const decoded = codec.decode(value)
         return decoded.ok ? (decoded.event.txId as string) : 'undecodable'
       }),

@@ -54,7 +54,7 @@ async function withBroker() {
       partitionBytesMax: 100_000,
     })
     await fetcher.close()
-    return fetched!.records.map(({ value }) => value!)
+    return [...fetched!.records].map(({ value }) => value!)
   }
   /** Beside the definition. */
   const schemasWritten = async () => (await memory.data.bounds([{ topic, partition: 0 }]))[0]!.end - 1
@@ -232,11 +232,11 @@ test('the JSON schema of predictions lies in the topic of schemas, and readers o
     await broker.groups.worker({ group: 'g', name: 'w', stages: [] } as never)
   }
   const fetcher = await memory.data.fetcher()
-  const [{ records } = { records: [] }] = await fetcher.fetch([{ topic, partition: 0, offset: 0 }], {
+  const [fetched] = await fetcher.fetch([{ topic, partition: 0, offset: 0 }], {
     maxWaitMs: 0,
     partitionBytesMax: 100_000,
   })
-  const json = records.filter(({ key }) => String(key).startsWith('json-'))
+  const json = [...fetched!.records].filter(({ key }) => String(key).startsWith('json-'))
   expect(json.map(({ value }) => JSON.parse(String(value)).title)).toEqual(['shop.prediction'])
   // A reader that has to search the topic for another schema.
   const newer = process([id, note])
@@ -281,7 +281,7 @@ describe('schemas beside a raw topic', () => {
       const fetcher = await broker.data.fetcher()
       const from = [{ topic: 'orders', partition: 0, offset: 0 }]
       const [fetched] = await fetcher.fetch(from, { maxWaitMs: 0, partitionBytesMax: 100_000 })
-      return fetched!.records.map(({ value }) => codec.decode(value))
+      return [...fetched!.records].map(({ value }) => codec.decode(value))
     }
     const endOf = async (name: string) => (await memory.data.bounds([{ topic: name, partition: 0 }]))[0]!.end
     return { memory, pipeline, send, readBy, endOf }

@@ -12,7 +12,9 @@ import type { TaskPosition } from '../../processors/position.ts'
 import { stageInputs } from '../../processors/stage-inputs.ts'
 import { initialFrontier } from '../../processors/watermarks/frontier.ts'
 import type { FetchedPartition, LogRecord } from '../../runtime/broker.ts'
+import { recordsOf } from '../../runtime/records.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
+import { createRows, putEvent } from '../../schemas/wire/event-rows.ts'
 import type { StreamEvent } from '../../testing/index.ts'
 import { clicksStartMs } from './clicks.ts'
 
@@ -57,7 +59,7 @@ export function fetchedOf(
 ): FetchedPartition {
   const from = rest.from ?? records[0]?.offset ?? 0
   const next = (records.at(-1)?.offset ?? from - 1) + 1
-  return { topic, partition: 0, from, records, next, stableEnd: next, end: next, age: 0, ...rest }
+  return { topic, partition: 0, from, records: recordsOf(records), next, stableEnd: next, end: next, age: 0, ...rest }
 }
 
 export function taskOptions(plan: Plan, rest: Partial<TaskOptions> = {}): TaskOptions {
@@ -104,18 +106,16 @@ export function heldEvent(
   rest: Partial<StageEvent> & { readonly headers?: LogRecord['headers'] } = {},
 ): StageEvent {
   const { headers = {}, ...own } = rest
-  const { index } = streamOf(plan, event)
+  const stream = streamOf(plan, event)
+  const { index, codec } = stream
   const record = rawRecord(plan, event, offset, { headers })
-  const carried = {
-    stream: index,
-    origin: { partition: 0, offset },
-    event: event.values,
-    slots: [],
-    unsent: [],
-    positions: [],
-  }
-  const readAt = { source: index, round: 1, readAtMs: 0, input: index, maxEventTimeBefore: 0, record }
-  return { ...stageEventOf(plan, plan.stages[0]!, carried, readAt), ...own }
+  const records = recordsOf([record])
+  const rows = createRows(codec.layout, 1, records.bytes)
+  putEvent(rows, 0, event.values)
+  const keyField = plan.stages[0]!.entity.keyFields.get(index)
+  const key = keyField === undefined ? null : (event.values[keyField] as string)
+  const readAt = { source: index, round: 1, readAtMs: 0, input: index, maxEventTimeBefore: 0, records, recordIndex: 0 }
+  return { ...stageEventOf(stream, rows, 0, key, null, 0, readAt), ...own }
 }
 
 /** A batch of these events as `order` gives it: nothing is folded yet. */

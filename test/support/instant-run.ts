@@ -22,6 +22,7 @@ import type {
   Worker,
 } from '../../runtime/broker.ts'
 import type { Log } from '../../runtime/log.ts'
+import { recordsOf } from '../../runtime/records.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { Random } from '../../testing/random.ts'
@@ -117,7 +118,7 @@ export async function instantRun(
       const found = first === -1 ? [] : records.slice(first, first + (chance(10) ? 0 : 1 + random.below(recordsMax)))
       const isAll = first === -1 || first + found.length === records.length
       const next = isAll ? end : found.length > 0 ? found.at(-1)!.offset + 1 : offset
-      return { topic, partition, from: offset, records: found, next, stableEnd: end, end, age: 0 }
+      return { topic, partition, from: offset, records: recordsOf(found), next, stableEnd: end, end, age: 0 }
     })
     const isQuiet = toSend.length === 0 && fetched.every((part) => part.next === part.from)
     if (!isQuiet || !isAllDone()) quietFetches = 0

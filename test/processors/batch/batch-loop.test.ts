@@ -76,7 +76,11 @@ async function loopOver(events: readonly StreamEvent[], { onTransact, delivery, 
     const from = { topic: plan.predictions.topic, partition: 0, offset: 0 }
     const [fetched] = await fetcher.fetch([from], { maxWaitMs: 0, partitionBytesMax: 1e6 })
     const decoded = ({ value }: LogRecord) => plan.predictions.codec.decode(value!)
-    return fetched!.records.map(decoded).map(({ id, score, features }) => ({ id, score, userCount: features[2] }))
+    return Array.from(fetched!.records, decoded).map(({ id, score, features }) => ({
+      id,
+      score,
+      userCount: features[2],
+    }))
   }
 
   return {

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { storeKeysMax } from '../../../feature-store/store.ts'
 import { acceptFetched, decode, readUnread } from '../../../processors/batch/decode.ts'
+import type { StageEvent } from '../../../processors/batch/stage-event.ts'
 import { createTask, type TaskOptions } from '../../../processors/batch/task.ts'
 import { openTaskState, type TaskState } from '../../../processors/batch/task-state.ts'
 import { createProgressConsumer } from '../../../processors/watermarks/progress-consumer.ts'
@@ -25,6 +26,9 @@ function acceptClicks(state: TaskState, events: ReadonlyArray<StreamEvent | stri
   acceptFetched(state, fetchedOf('clicks', records, { from }), 1, 0)
 }
 
+/** A view has the values of its event, and makes them when they are asked for. */
+const fieldsOf = ({ event, rows }: StageEvent) =>
+  Object.fromEntries(rows.layout.fields.map(({ name }) => [name, event[name]]))
 const heldIds = (state: TaskState, input = 0) => state.inputs[input]!.held.map(({ id }) => id)
 const rejected = (state: TaskState) => state.rejections.map(({ offset, problems }) => [offset, problems[0]!.code])
 
@@ -43,8 +47,8 @@ describe('a raw record', () => {
         stream: 1,
         id: 'r',
         key: 'anna',
-        event: event.values,
-        origin: { partition: 0, offset: 4 },
+        originPartition: 0,
+        originOffset: 4,
         input: 1,
         offset: 4,
         rejectedBy: null,
@@ -52,6 +56,8 @@ describe('a raw record', () => {
         isTaken: false,
       },
     ])
+    const [held] = state.inputs[1]!.held
+    expect(fieldsOf(held!)).toEqual(event.values)
     expect(state.inputs[1]).toMatchObject({ nextOffset: 5, maxEventTime: at(7), lag: 0, isAtEnd: true })
     expect(state.alignment.maxEventTimeOf(1)).toBe(at(7))
     expect(state.hasMoved).toBe(true)

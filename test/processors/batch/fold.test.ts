@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { liveRows } from '../../../feature-store/entity-log.ts'
 import { fold } from '../../../processors/batch/fold.ts'
-import type { StageEvent } from '../../../processors/batch/stage-event.ts'
+import { recordOf, type StageEvent } from '../../../processors/batch/stage-event.ts'
 import type { TaskBatch } from '../../../processors/batch/task.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
 import { rejectedByHeader } from '../../../schemas/wire/dead-letter.ts'
@@ -57,7 +57,7 @@ describe('a batch is folded', () => {
       ['c', 2],
     ])
     expect(rejections).toMatchObject([
-      { topic: 'clicks', partition: 0, offset: 1, value: bad.record.value, problems: [{ code: 'function_threw' }] },
+      { topic: 'clicks', partition: 0, offset: 1, value: recordOf(bad).value, problems: [{ code: 'function_threw' }] },
     ])
   })
 
@@ -123,9 +123,9 @@ test('an event that a later stage had rejected goes on with the origin of its fa
   const event = click('a', 'anna', 0)
   const requeued = heldEvent(twoStages, event, 7, { headers: { [rejectedByHeader]: Buffer.from('page') } })
   const { outputs } = foldBatch([heldEvent(twoStages, event, 2), requeued])
-  expect(outputs.map(({ event }) => [event.offset, event.origin])).toEqual([
-    [2, { partition: 0, offset: 2 }],
-    [7, { partition: 0, offset: 2 }],
+  expect(outputs.map(({ event }) => [event.offset, event.originPartition, event.originOffset])).toEqual([
+    [2, 0, 2],
+    [7, 0, 2],
   ])
 })
 

@@ -17,7 +17,7 @@ const recorded = JSON.parse(readFileSync(new URL('./recorded-batches.json', impo
 
 test.each(Object.entries(recorded))('a batch of %s is read', (_, hex) => {
   const { records, next } = decodeRecordSet(Buffer.from(hex, 'hex'), { ...position, offset: 0 }, [])
-  expect(records.map(({ key, value }) => `${key}|${value}`)).toEqual(
+  expect([...records].map(({ key, value }) => `${key}|${value}`)).toEqual(
     Array.from({ length: 6 }, (_, i) => `key-${i % 2}|event ${i} of größe and größe and größe again`),
   )
   expect(next).toBe(6)

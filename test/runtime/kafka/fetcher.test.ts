@@ -63,7 +63,7 @@ const limits = { maxWaitMs: 10_000, partitionBytesMax: 1_000 }
 
 function partitionLines(answer: readonly FetchedPartition[]): string[] {
   return answer.map(({ partition, from, next, stableEnd, records }) => {
-    return `${partition}: ${records.map(({ value }) => value).join('')} ${from}-${next} of ${stableEnd}`
+    return `${partition}: ${[...records].map(({ value }) => value).join('')} ${from}-${next} of ${stableEnd}`
   })
 }
 

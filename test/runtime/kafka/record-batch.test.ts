@@ -56,7 +56,7 @@ function marker(baseOffset: number, producerId: number, type: 'abort' | 'commit'
 
 async function valuesOf(bytes: Buffer, aborted: Array<{ producerId: number; firstOffset: number }> = [], offset = 0) {
   const { records, next } = await decodeRecordSet(bytes, { ...position, offset }, aborted)
-  return { values: records.map(({ offset: at, value }) => `${at}:${value}`), next }
+  return { values: [...records].map(({ offset: at, value }) => `${at}:${value}`), next }
 }
 
 describe('encoded record batches', () => {
@@ -99,10 +99,10 @@ describe('encoded record batches', () => {
         expect(bytes.length).toBeLessThanOrEqual(61 + records.reduce((sum, record) => sum + recordBytesMax(record), 0))
         const read = await decodeRecordSet(bytes, position, [])
         expect(read.next).toBe(records.length)
-        expect(read.records.map(({ key, value, headers }) => ({ key, value, headers: { ...headers } }))).toEqual(
+        expect([...read.records].map(({ key, value, headers }) => ({ key, value, headers: { ...headers } }))).toEqual(
           written.map(({ key, value, headers }) => ({ key, value, headers: { ...headers } })),
         )
-        expect(read.records.every(({ appendedAtMs }) => appendedAtMs === 1_700_000_000_000)).toBe(true)
+        expect([...read.records].every(({ appendedAtMs }) => appendedAtMs === 1_700_000_000_000)).toBe(true)
       }),
       { seed, numRuns: 100 },
     )
@@ -150,7 +150,7 @@ describe('fetched record sets', () => {
     const bytes = batch([text('a'), text('b')], { attributes: 8 })
     bytes.writeBigInt64BE(1_800_000_000_000n, 35)
     const { records } = await decodeRecordSet(sealed(bytes), position, [])
-    expect(records.map(({ appendedAtMs }) => appendedAtMs)).toEqual([1_800_000_000_000, 1_800_000_000_000])
+    expect([...records].map(({ appendedAtMs }) => appendedAtMs)).toEqual([1_800_000_000_000, 1_800_000_000_000])
   })
 
   test('leave out markers and aborted transactions, and continue past them', async () => {

@@ -1,0 +1,275 @@
+/**
+ * Events of one stream as rows of columns: numbers in one typed array, texts as ranges of the bytes that they were read from. Decoded in
+ * one pass with all checks of the definition (`event-codec.ts` is the slower way, and says what is wrong); an event by name is a view that
+ * makes a text only when somebody asks for it.
+ */
+import type { EventValues, FieldPlan, FieldValue } from '../kernel/event.ts'
+import { singleObjectHeaderBytes } from './avro-fingerprint.ts'
+import { instantsOf, lengthMaxDefault } from './field-limits.ts'
+
+/** Where a field's values lie in the rows. */
+export interface RowField {
+  readonly name: string
+  readonly kind: FieldPlan['kind']
+  /** Of `texts` or of `numbers`, by the kind. */
+  readonly column: number
+}
+
+export interface RowLayout {
+  readonly fields: readonly RowField[]
+  readonly textCount: number
+  readonly numberCount: number
+  /** The event in a row, by name. What it is a view of must not change. */
+  readonly view: (rows: EventRows, row: number) => EventValues
+}
+
+/** Row-major. A number that is missing is NaN; a flag is 0 or 1. */
+export interface EventRows {
+  readonly layout: RowLayout
+  readonly numbers: Float64Array
+  readonly bytes: Buffer
+  /** Where texts begin in `bytes`, all of them ASCII; −1: missing; −2 − i: the i-th of `strings`. */
+  readonly textStarts: Int32Array
+  readonly textEnds: Int32Array
+  readonly strings: string[]
+}
+
+export const missingText = -1
+
+export function rowLayoutOf(fields: readonly FieldPlan[]): RowLayout {
+  let textCount = 0
+  let numberCount = 0
+  const placed = fields.map(({ name, kind }) => ({
+    name,
+    kind,
+    column: kind === 'text' ? textCount++ : numberCount++,
+  }))
+  return { fields: placed, textCount, numberCount, view: compileView(placed, textCount, numberCount) }
+}
+
+/** `bytes`: what the rows' texts are ranges of. */
+export function createRows(layout: RowLayout, capacity: number, bytes: Buffer): EventRows {
+  return {
+    layout,
+    numbers: new Float64Array(capacity * layout.numberCount),
+    bytes,
+    textStarts: new Int32Array(capacity * layout.textCount),
+    textEnds: new Int32Array(capacity * layout.textCount),
+    strings: [],
+  }
+}
+
+/** Null where it is missing. `at`: row × number of texts + column. */
+export function textAt({ bytes, textStarts, textEnds, strings }: EventRows, at: number): string | null {
+  const start = textStarts[at]!
+  if (start >= 0) return bytes.toString('latin1', start, textEnds[at]!)
+  return start === missingText ? null : strings[-2 - start]!
+}
+
+/** A validated event into a row. */
+export function putEvent(rows: EventRows, row: number, event: EventValues): void {
+  const { layout, numbers, textStarts, strings } = rows
+  for (const { name, kind, column } of layout.fields) {
+    const value = event[name] ?? null
+    if (kind !== 'text') {
+      numbers[row * layout.numberCount + column] = value === null ? Number.NaN : Number(value)
+      continue
+    }
+    const at = row * layout.textCount + column
+    textStarts[at] = value === null ? missingText : -2 - strings.length
+    if (value !== null) strings.push(value as string)
+  }
+}
+
+/** Own properties of a view that no field can have the name of. */
+const rowsOf = Symbol('rows')
+const rowOf = Symbol('row')
+
+interface View {
+  readonly [rowsOf]: EventRows
+  readonly [rowOf]: number
+}
+
+/** Every event of a stream is of one hidden class, whose fields are read through its prototype. */
+function compileView(fields: readonly RowField[], textCount: number, numberCount: number): RowLayout['view'] {
+  const prototype = Object.create(null)
+  for (const { name, kind, column } of fields) {
+    Object.defineProperty(prototype, name, { enumerable: true, get: getterOf(kind, column, textCount, numberCount) })
+  }
+  class EventView {
+    readonly [rowsOf]: EventRows
+    readonly [rowOf]: number
+    constructor(rows: EventRows, row: number) {
+      this[rowsOf] = rows
+      this[rowOf] = row
+    }
+  }
+  Object.setPrototypeOf(EventView.prototype, prototype)
+  return (rows, row) => new EventView(rows, row) as unknown as EventValues
+}
+
+function getterOf(
+  kind: FieldPlan['kind'],
+  column: number,
+  textCount: number,
+  numberCount: number,
+): (this: View) => FieldValue {
+  if (kind === 'text') {
+    return function () {
+      return textAt(this[rowsOf], this[rowOf] * textCount + column)
+    }
+  }
+  const isFlag = kind === 'flag'
+  return function () {
+    const value = this[rowsOf].numbers[this[rowOf] * numberCount + column]!
+    if (Number.isNaN(value)) return null
+    return isFlag ? value === 1 : value
+  }
+}
+
+/**
+ * The Avro record in [start, end) of `rows.bytes` into a row: true where it is one valid event. False, and the row undefined, where it is
+ * not, or takes the slower way to find out: text beyond ASCII.
+ */
+export type DecodeRow = (rows: EventRows, start: number, end: number, row: number) => boolean
+
+/** As `DecodeRow`, of a record within another: where it ends, −1 for false. */
+export type ReadRow = (rows: EventRows, start: number, end: number, row: number) => number
+
+/** What a field is checked by. Kinds are numbers here, since a switch over them is a jump. */
+interface Step {
+  readonly kind: 0 | 1 | 2 | 3
+  readonly optional: boolean
+  readonly column: number
+  readonly min: number
+  readonly max: number
+  /** 10^decimals; 0 where the decimals are not declared. */
+  readonly scale: number
+}
+
+const stepKinds = { text: 0, number: 1, integer: 2, timestamp: 2, flag: 3 } as const
+
+function stepOf(field: FieldPlan, column: number): Step {
+  const { from, until } = instantsOf(field)
+  const isInstant = field.kind === 'timestamp'
+  const isText = field.kind === 'text'
+  return {
+    kind: stepKinds[field.kind],
+    optional: field.optional,
+    column,
+    min: isInstant ? from : isText ? 1 : (field.min ?? Number.NEGATIVE_INFINITY),
+    max: isInstant ? until : isText ? (field.lengthMax ?? lengthMaxDefault) : (field.max ?? Number.POSITIVE_INFINITY),
+    scale: field.kind === 'number' && field.decimals !== undefined ? 10 ** field.decimals : 0,
+  }
+}
+
+/** Where the next byte is read, shared so that nothing is allocated: −1 once something was wrong. */
+let cursor = 0
+
+export function compileRowReader(fields: readonly FieldPlan[], layout: RowLayout): ReadRow {
+  const steps = fields.map((field, i) => stepOf(field, layout.fields[i]!.column))
+  const { textCount, numberCount } = layout
+  return (rows, start, end, row) => {
+    const { bytes, numbers, textStarts } = rows
+    const firstText = row * textCount
+    const firstNumber = row * numberCount
+    cursor = start
+    for (let i = 0; i < steps.length; i++) {
+      const step = steps[i]!
+      if (step.optional) {
+        const branch = cursor < end ? bytes[cursor]! : 1
+        cursor++
+        if (branch === 0) {
+          if (step.kind === 0) textStarts[firstText + step.column] = missingText
+          else numbers[firstNumber + step.column] = Number.NaN
+          continue
+        }
+        if (branch !== 2) return -1
+      }
+      if (step.kind === 0) readText(rows, step, firstText + step.column, end)
+      else numbers[firstNumber + step.column] = readNumber(bytes, step, end)
+      if (cursor < 0) return -1
+    }
+    return cursor
+  }
+}
+
+/** Of single objects with this header, the definition's own, which all but foreign producers send. */
+export function compileRowDecoder(fields: readonly FieldPlan[], layout: RowLayout, header: Buffer): DecodeRow {
+  const readRow = compileRowReader(fields, layout)
+  const [marker, low, high] = [header.readUInt16LE(0), header.readUInt32LE(2), header.readUInt32LE(6)]
+  return (rows, start, end, row) => {
+    const { bytes } = rows
+    if (start < 0 || end - start < singleObjectHeaderBytes || bytes.readUInt16LE(start) !== marker) return false
+    if (bytes.readUInt32LE(start + 2) !== low || bytes.readUInt32LE(start + 6) !== high) return false
+    return readRow(rows, start + singleObjectHeaderBytes, end, row) === end
+  }
+}
+
+function readText({ bytes, textStarts, textEnds }: EventRows, step: Step, at: number, end: number): void {
+  const length = readLong(bytes, end)
+  const start = cursor
+  // In ASCII a byte is a character.
+  if (!(length >= 1 && length <= step.max) || start + length > end) {
+    cursor = -1
+    return
+  }
+  const stop = start + length
+  let bits = 0
+  for (let i = start; i < stop; i++) bits |= bytes[i]!
+  textStarts[at] = start
+  textEnds[at] = stop
+  cursor = bits < 0x80 ? stop : -1
+}
+
+function readNumber(bytes: Buffer, step: Step, end: number): number {
+  if (step.kind === 1) return readDouble(bytes, step, end)
+  if (step.kind === 2) {
+    const value = readLong(bytes, end)
+    if (!(value >= step.min && value <= step.max)) cursor = -1
+    return value
+  }
+  const value = cursor < end ? bytes[cursor++]! : 2
+  if (value > 1) cursor = -1
+  return value
+}
+
+const double = new Float64Array(1)
+const doubleBytes = new Uint8Array(double.buffer)
+
+function readDouble(bytes: Buffer, { min, max, scale }: Step, end: number): number {
+  if (cursor + 8 > end) {
+    cursor = -1
+    return 0
+  }
+  for (let i = 0; i < 8; i++) doubleBytes[i] = bytes[cursor + i]!
+  cursor += 8
+  const value = double[0]!
+  if (!(value >= min && value <= max) || !Number.isFinite(value)) cursor = -1
+  else if (scale > 0) {
+    const scaled = Math.round(value * scale)
+    if (!Number.isSafeInteger(scaled) || scaled / scale !== value) cursor = -1
+  }
+  // Minus zero becomes zero.
+  return value + 0
+}
+
+/** NaN for what is cut off, or beyond 2^53. */
+function readLong(bytes: Buffer, end: number): number {
+  let byte = cursor < end ? bytes[cursor]! : 0xff
+  if (byte < 0x80) {
+    cursor++
+    return (byte >>> 1) ^ -(byte & 1)
+  }
+  let value = 0
+  let weight = 1
+  do {
+    if (cursor >= end || weight > 2 ** 56) return Number.NaN
+    byte = bytes[cursor++]!
+    value += (byte & 0x7f) * weight
+    weight *= 128
+  } while (byte >= 0x80)
+  // Beyond 2^53 the sum is rounded, and its last bit is no sign.
+  if (value > Number.MAX_SAFE_INTEGER) return Number.NaN
+  return value % 2 === 0 ? value / 2 : -(value + 1) / 2
+}
