@@ -83,7 +83,7 @@ const isUncommon = (event: EventValues) =>
   Object.values(event).some((value) =>
     typeof value === 'string'
       ? /[^\0-\x7f]/.test(value)
-      : Number.isInteger(value) && Math.abs(value as number) > 2 ** 52,
+      : Number.isInteger(value) && Math.abs(value as number) >= 2 ** 52,
   )
 
 describe('a row', () => {
