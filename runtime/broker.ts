@@ -7,21 +7,11 @@
  * `superseded`, `transaction_aborted`, `log_truncated`.
  */
 
+import type { Outgoing, OutRecord, TopicPartition } from './framed-records.ts'
 import type { Records } from './records.ts'
 
+export type { OutRecord, TopicPartition } from './framed-records.ts'
 export type { LogRecord } from './records.ts'
-
-export interface TopicPartition {
-  readonly topic: string
-  readonly partition: number
-}
-
-/** A record to write. `partition` is chosen by the caller (see `partition.ts`), so that keys, tasks and stores agree on it. */
-export interface OutRecord extends TopicPartition {
-  readonly key: Buffer | null
-  readonly value: Buffer | null
-  readonly headers?: Readonly<Record<string, Buffer>>
-}
 
 export interface FetchFrom extends TopicPartition {
   /** The first offset to fetch. */
@@ -135,12 +125,12 @@ export interface Worker {
    * or `kafka_unreachable` (whether it was committed is unknown: open a new worker and read `committed`). Without offsets only the
    * producer's epoch fences it.
    */
-  transact(records: readonly OutRecord[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
+  transact(records: readonly Outgoing[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
   /**
    * Writes outside a transaction, as `Producer.send`: what was acknowledged stays, and no fencing applies. Rejects with `topic_missing` or
    * `kafka_unreachable`.
    */
-  publish(records: readonly OutRecord[]): Promise<void>
+  publish(records: readonly Outgoing[]): Promise<void>
   /** Commits offsets outside a transaction; rejects with `rebalance`, `superseded` or `kafka_unreachable`. */
   commitOffsets(offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
   /**

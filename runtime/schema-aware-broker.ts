@@ -10,7 +10,8 @@ import type { SchemasPlan } from '../schemas/plan/plan.ts'
 import { confluentId, isConfluent } from '../schemas/wire/avro-fingerprint.ts'
 import { avroType } from '../schemas/wire/avro-types.ts'
 import type { WriterSchemas } from '../schemas/wire/writer-schemas.ts'
-import type { Broker, FetchedPartition, Fetcher, OutRecord, Producer, Worker } from './broker.ts'
+import type { Broker, FetchedPartition, Fetcher, Producer, Worker } from './broker.ts'
+import type { Outgoing } from './framed-records.ts'
 import type { Records } from './records.ts'
 import { createSchemaLog, ownSchemas, type SchemaLog } from './schema-log.ts'
 import type { SchemaRegistry } from './schema-registry.ts'
@@ -126,7 +127,7 @@ async function learnIds(writers: WriterSchemas, ids: readonly number[], registry
 }
 
 /** Of topics that are written to only: a pipeline that reads the raw topics of others needs no right to write there. */
-async function announce({ unannounced }: SchemaState, records: readonly OutRecord[]): Promise<void> {
+async function announce({ unannounced }: SchemaState, records: readonly Outgoing[]): Promise<void> {
   if (unannounced.size === 0) return
   const topics = new Set<string>()
   for (const { topic } of records) if (unannounced.has(topic)) topics.add(topic)

@@ -4,6 +4,7 @@
  */
 import type { FetchedPartition, Fetcher, Membership, Worker } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
+import { createOutbox, type Outbox } from '../../runtime/outbox.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { EarlyReleases } from '../early-release.ts'
@@ -39,6 +40,7 @@ export interface LoopParts {
 
 export interface LoopState extends LoopParts {
   readonly progressConsumers: readonly ProgressConsumer[]
+  readonly outbox: Outbox
   /** Time for what waits, ms (`running-clock.ts`). */
   readonly runningMs: () => number
   /** Fetches begun. */
@@ -56,6 +58,7 @@ export interface LoopState extends LoopParts {
 export function openLoop(parts: LoopParts): LoopState {
   return {
     ...parts,
+    outbox: createOutbox(),
     runningMs: createRunningClock(parts.clock),
     progressConsumers: parts.exchanges.flatMap(({ progressConsumer }) => progressConsumer ?? []),
     round: 0,

@@ -1,8 +1,12 @@
-/** What a folded batch sends to Kafka: repartition records, predictions, dead letters. Pure; called in step 6. */
+/** What a folded batch sends to Kafka: repartition records, predictions, dead letters. Called in step 6. */
 import type { OutRecord } from '../../runtime/broker.ts'
-import { partitionOf } from '../../runtime/partition.ts'
-import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
+import { beginRecord, endRecord } from '../../runtime/framed-records.ts'
+import { frameFor, type Outbox } from '../../runtime/outbox.ts'
+import { murmur2, partitionOfHash } from '../../runtime/partition.ts'
+import type { Plan, RepartitionPlan, StagePlan } from '../../schemas/plan/plan.ts'
+import { reserve, writeBytes } from '../../schemas/wire/byte-target.ts'
 import { deadLetterOf, type RejectedRecord } from '../../schemas/wire/dead-letter.ts'
+import { type TextBytes, textBytesAt } from '../../schemas/wire/event-rows.ts'
 import type { Prediction, StagePosition } from '../../schemas/wire/records.ts'
 import { recordOf, replayHeadersOf, type StageEvent } from './stage-event.ts'
 
@@ -23,66 +27,113 @@ export interface OutputOptions {
   /** Partition of the sending task. */
   readonly partition: number
   readonly partitionsOf: (topic: string) => number
+  readonly outbox: Outbox
 }
 
 /** Events for the next stage, in the order in which they were folded. */
-export function repartitionRecords(
-  { plan, stage, partition, partitionsOf }: OutputOptions,
-  outputs: readonly Output[],
-  stagePosition: StagePosition,
-): OutRecord[] {
+export function sendOn(options: OutputOptions, outputs: readonly Output[], stagePosition: StagePosition): void {
+  const { plan, stage, partitionsOf } = options
   const repartition = stage.repartitionOut
-  if (!repartition) return []
+  if (!repartition) return
   const partitions = partitionsOf(repartition.topic)
   const nextKeys = plan.stages[stage.index + 1]!.entity.keyFields
-  const records: OutRecord[] = []
-  for (const { event, slots } of outputs) {
-    if (!repartition.streams.includes(event.stream)) continue
-    const keyField = nextKeys.get(event.stream)
-    const key = Buffer.from(keyField === undefined ? event.id : (event.event[keyField] as string))
-    const value = repartition.codec.encode({
-      kind: 'event',
-      source: partition,
-      stream: event.stream,
-      origin: originOf(event),
-      event: event.event,
-      slots: slots ? Array.from(slots.subarray(0, repartition.slots.length)) : [],
-      unsent: [],
-      positions: slots ? [...event.positions, stagePosition] : [],
-    })
-    const headers = replayHeadersOf(event)
-    const record = { topic: repartition.topic, partition: partitionOf(key, partitions), key, value }
-    records.push(headers ? { ...record, headers } : record)
+  // An event without a key there may be anywhere: it goes by its id.
+  const keyColumns = plan.streams.map(({ index, columns, codec: { layout } }) => {
+    return layout.fields.find(({ name }) => name === nextKeys.get(index))?.column ?? columns.id
+  })
+  for (const output of outputs) {
+    const { stream, rows, row } = output.event
+    if (!repartition.streams.includes(stream)) continue
+    const key = textBytesAt(rows, row * rows.layout.textCount + keyColumns[stream]!)
+    sendEvent(options, repartition, output, key, partitionFor(key, partitions), stagePosition)
   }
-  return records
 }
 
-export function predictionRecords(
-  { plan, partitionsOf }: OutputOptions,
+function sendEvent(
+  { partition: source, outbox }: OutputOptions,
+  { topic, codec }: RepartitionPlan,
+  { event, slots }: Output,
+  key: TextBytes,
+  partition: number,
+  position: StagePosition,
+): void {
+  const { rows, row, originPartition, originOffset, positions: positionsBefore } = event
+  const { bytes } = rows
+  const bodyStart = rows.bodyStarts[row]!
+  const bodyEnd = rows.bodyEnds[row]!
+  const write = codec.writers[event.stream]
+  if (bodyStart >= 0 && write !== undefined) {
+    const frame = frameFor(outbox, topic, partition, bodyEnd - bodyStart)
+    beginRecord(frame, key.bytes, key.start, key.end)
+    const from = { source, originPartition, originOffset, positionsBefore, position }
+    write(frame.target, { ...from, bytes, bodyStart, bodyEnd, slots })
+    endRecord(frame, replayHeadersOf(event))
+    return
+  }
+  const value = codec.encode({
+    kind: 'event',
+    source,
+    stream: event.stream,
+    origin: originOf(event),
+    event: event.event,
+    slots: slots ? Array.from(slots) : [],
+    unsent: [],
+    positions: slots ? [...positionsBefore, position] : [],
+  })
+  sendValue(outbox, topic, partition, key, value, replayHeadersOf(event))
+}
+
+export function sendPredictions(
+  options: OutputOptions,
   outputs: readonly Output[],
   stagePosition: StagePosition,
-): OutRecord[] {
+): void {
+  const { plan, partitionsOf, outbox } = options
   const { topic, codec } = plan.predictions
+  const { columns } = plan.scored
+  const { fingerprint } = plan
   const partitions = partitionsOf(topic)
-  const records: OutRecord[] = []
   for (const { event, vector, score, modelVersion, reasons, shadow } of outputs) {
     if (!vector) continue
-    const key = Buffer.from(event.event[plan.scored.keyField] as string)
-    const prediction: Prediction = {
-      id: event.id,
-      time: event.time,
-      score,
-      modelVersion,
-      features: Array.from(vector),
-      fingerprint: plan.fingerprint,
-      origin: originOf(event),
-      positions: [...event.positions, stagePosition],
-      reasons,
-      shadow,
+    const { rows, row, id, time, originPartition, originOffset, positions: positionsBefore } = event
+    const firstText = row * rows.layout.textCount
+    const key = textBytesAt(rows, firstText + columns.key)
+    const partition = partitionFor(key, partitions)
+    const prediction = { time, score, modelVersion, fingerprint, reasons, shadow }
+    if (codec.write === null) {
+      const features = Array.from(vector)
+      const positions = [...positionsBefore, stagePosition]
+      const value = codec.encode({ ...prediction, id, features, origin: originOf(event), positions })
+      sendValue(outbox, topic, partition, key, value)
+      continue
     }
-    records.push({ topic, partition: partitionOf(key, partitions), key, value: codec.encode(prediction) })
+    const idAt = firstText + columns.id
+    const text = { id, idBytes: rows.bytes, idStart: rows.textStarts[idAt]!, idEnd: rows.textEnds[idAt]! }
+    const frame = frameFor(outbox, topic, partition, id.length * 3)
+    beginRecord(frame, key.bytes, key.start, key.end)
+    const from = { originPartition, originOffset, positionsBefore, position: stagePosition }
+    codec.write(frame.target, { ...prediction, ...text, ...from, vector })
+    endRecord(frame)
   }
-  return records
+}
+
+function sendValue(
+  outbox: Outbox,
+  topic: string,
+  partition: number,
+  key: TextBytes,
+  value: Buffer,
+  headers?: OutRecord['headers'] | null,
+): void {
+  const frame = frameFor(outbox, topic, partition, value.length)
+  beginRecord(frame, key.bytes, key.start, key.end)
+  reserve(frame.target, value.length)
+  writeBytes(frame.target, value, 0, value.length)
+  endRecord(frame, headers)
+}
+
+function partitionFor({ bytes, start, end }: TextBytes, partitions: number): number {
+  return partitionOfHash(murmur2(bytes, start, end), partitions)
 }
 
 function originOf({ originPartition, originOffset }: StageEvent): { partition: number; offset: number } {
@@ -91,7 +142,7 @@ function originOf({ originPartition, originOffset }: StageEvent): { partition: n
 
 /** A dead letter goes to the partition number that the record lay in, as far as the topic has it. */
 export function deadLetterRecords(
-  { plan, stage, partitionsOf }: OutputOptions,
+  { plan, stage, partitionsOf }: Omit<OutputOptions, 'outbox'>,
   rejections: readonly RejectedRecord[],
 ): OutRecord[] {
   const { topic, codec } = plan.rejected

@@ -2,15 +2,17 @@
  * Step 6 of a batch: everything that it sends, with the offsets that it has consumed, in one Kafka transaction of the process. At least
  * once the records go outside a transaction, and the offsets are committed after step 7. Called by the batch loop.
  */
-import type { Membership, OffsetToCommit, OutRecord, Worker } from '../../runtime/broker.ts'
+import type { Membership, OffsetToCommit, Worker } from '../../runtime/broker.ts'
+import type { Outgoing } from '../../runtime/framed-records.ts'
+import { addToOutbox, type Outbox, takeOut } from '../../runtime/outbox.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { encodePosition } from '../position.ts'
 import type { BatchContext, ProgressExchange, ProgressUpdate } from '../watermarks/progress-exchange.ts'
 import type { ActiveBatch } from './active-batch.ts'
-import { deadLetterRecords, predictionRecords, repartitionRecords } from './outputs.ts'
+import { deadLetterRecords, sendOn, sendPredictions } from './outputs.ts'
 
 export interface Publication {
-  readonly records: readonly OutRecord[]
+  readonly records: readonly Outgoing[]
   readonly offsets: readonly OffsetToCommit[]
 }
 
@@ -24,6 +26,7 @@ export interface DueUpdate {
 export interface PublicationParts {
   readonly plan: Plan
   readonly partitionsOf: (topic: string) => number
+  readonly outbox: Outbox
 }
 
 export interface PublishParts {
@@ -56,26 +59,26 @@ export function publicationOf(
   batches: readonly ActiveBatch[],
   updates: readonly DueUpdate[],
 ): Publication {
-  const records: OutRecord[] = []
+  const { outbox } = parts
   const offsets: OffsetToCommit[] = []
   for (const active of batches) {
     if (active.batch.isRestore) continue
-    for (const record of recordsOf(parts, active)) records.push(record)
+    send(parts, active)
     for (const offset of offsetsOf(active)) offsets.push(offset)
   }
   // Behind the events: a watermark record stands for what lies before it.
-  for (const { exchange, update, context } of updates) records.push(...exchange.report(update, context))
-  return { records, offsets }
+  for (const { exchange, update, context } of updates) {
+    for (const record of exchange.report(update, context)) addToOutbox(outbox, record)
+  }
+  return { records: takeOut(outbox), offsets }
 }
 
-function recordsOf({ plan, partitionsOf }: PublicationParts, active: ActiveBatch): OutRecord[] {
+function send({ plan, partitionsOf, outbox }: PublicationParts, active: ActiveBatch): void {
   const { open, batch, outputs, rejections } = active
-  const options = { plan, stage: open.task.stage, partition: open.task.partition, partitionsOf }
-  return [
-    repartitionRecords(options, outputs, batch.stagePosition),
-    predictionRecords(options, outputs, batch.stagePosition),
-    deadLetterRecords(options, rejections),
-  ].flat()
+  const options = { plan, stage: open.task.stage, partition: open.task.partition, partitionsOf, outbox }
+  sendOn(options, outputs, batch.stagePosition)
+  sendPredictions(options, outputs, batch.stagePosition)
+  for (const record of deadLetterRecords(options, rejections)) addToOutbox(outbox, record)
 }
 
 function offsetsOf({ open, batch }: ActiveBatch): OffsetToCommit[] {

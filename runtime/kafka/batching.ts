@@ -3,11 +3,15 @@
  * transactions.
  */
 import type { OutRecord, TopicPartition } from '../broker.ts'
+import {
+  batchBytesMax,
+  batchHeaderBytes,
+  frameRecords,
+  isFramed,
+  type Outgoing,
+  recordBytesMax,
+} from '../framed-records.ts'
 import type { Batch } from './produce-request.ts'
-import { batchOverheadBytes, recordBytesMax } from './record-batch-encoder.ts'
-
-/** A batch of several records stays below this; brokers take 1,048,588 bytes a batch by default. */
-export const batchBytesMax = 1_000_000
 
 /**
  * Sequence number that the next record of a partition gets, by `partitionKey`; a partition not yet written to starts
@@ -28,46 +32,66 @@ export function sequenceAfter(sequence: number, count: number): number {
  * Batches in the order of their records, partition by partition; `sequences` moves past all of them. A record that is
  * alone larger than a batch may be travels alone: the broker decides.
  */
-export function toBatches(records: readonly OutRecord[], sequences: Sequences): Batch[] {
+export function toBatches(outgoing: readonly Outgoing[], sequences: Sequences): Batch[] {
   const batches: Batch[] = []
-  for (const list of byPartition(records)) {
+  const add = (batch: Omit<Batch, 'baseSequence'>) => {
+    const key = partitionKey(batch.framed)
+    const baseSequence = sequences.get(key) ?? 0
+    batches.push({ ...batch, baseSequence })
+    sequences.set(key, sequenceAfter(baseSequence, batch.framed.count))
+  }
+  for (const list of byPartition(outgoing)) {
     const { topic, partition } = list[0]!
-    const key = partitionKey(list[0]!)
-    let from = 0
-    let bytesMax = batchOverheadBytes
-    for (let at = 0; at <= list.length; at++) {
-      const size = at < list.length ? recordBytesMax(list[at]!) : Number.POSITIVE_INFINITY
-      if (at > from && bytesMax + size > batchBytesMax) {
-        const baseSequence = sequences.get(key) ?? 0
-        const part = from === 0 && at === list.length ? list : list.slice(from, at)
-        batches.push({ topic, partition, records: part, baseSequence, bytesMax })
-        sequences.set(key, sequenceAfter(baseSequence, part.length))
-        from = at
-        bytesMax = batchOverheadBytes
-      }
-      bytesMax += size
+    const at = { topic, partition }
+    let single: OutRecord[] = []
+    const flush = () => {
+      for (const part of parts(single)) add({ ...at, framed: frameRecords(part), sent: part })
+      single = []
     }
+    for (const one of list) {
+      if (isFramed(one)) {
+        flush()
+        add({ ...at, framed: one, sent: [one] })
+      } else single.push(one)
+    }
+    flush()
   }
   return batches
 }
 
-function byPartition(records: readonly OutRecord[]): OutRecord[][] {
-  const topics = new Map<string, Array<OutRecord[] | undefined>>()
-  const lists: OutRecord[][] = []
+/** As many of them at a time as a batch takes. */
+function* parts(records: readonly OutRecord[]): Generator<readonly OutRecord[]> {
+  let from = 0
+  let bytes = batchHeaderBytes
+  for (let at = 0; at < records.length; at++) {
+    const size = recordBytesMax(records[at]!)
+    if (at > from && bytes + size > batchBytesMax) {
+      yield records.slice(from, at)
+      from = at
+      bytes = batchHeaderBytes
+    }
+    bytes += size
+  }
+  if (from < records.length) yield records.slice(from)
+}
+
+function byPartition(outgoing: readonly Outgoing[]): Outgoing[][] {
+  const topics = new Map<string, Array<Outgoing[] | undefined>>()
+  const lists: Outgoing[][] = []
   // Neighbours mostly share their topic: the map is read once per run.
   let topic: string | null = null
-  let partitions: Array<OutRecord[] | undefined> = []
-  for (const record of records) {
-    if (record.topic !== topic) {
-      topic = record.topic
+  let partitions: Array<Outgoing[] | undefined> = []
+  for (const one of outgoing) {
+    if (one.topic !== topic) {
+      topic = one.topic
       partitions = topics.get(topic) ?? []
       topics.set(topic, partitions)
     }
-    const list = partitions[record.partition]
-    if (list !== undefined) list.push(record)
+    const list = partitions[one.partition]
+    if (list !== undefined) list.push(one)
     else {
-      const begun = [record]
-      partitions[record.partition] = begun
+      const begun = [one]
+      partitions[one.partition] = begun
       lists.push(begun)
     }
   }

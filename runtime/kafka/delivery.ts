@@ -138,10 +138,10 @@ function nextRequest(batches: readonly Batch[]): [Batch[], Batch[]] {
   let bytes = 0
   for (const batch of batches) {
     const key = partitionKey(batch)
-    if (taken.has(key) || (now.length > 0 && bytes + batch.bytesMax > requestBytesMax)) later.push(batch)
+    if (taken.has(key) || (now.length > 0 && bytes + batch.framed.bytes.length > requestBytesMax)) later.push(batch)
     else {
       now.push(batch)
-      bytes += batch.bytesMax
+      bytes += batch.framed.bytes.length
     }
     taken.add(key)
   }

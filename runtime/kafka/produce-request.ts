@@ -1,7 +1,8 @@
 /**
  * The Produce request: at most one batch of each partition of one leader comes in, each partition's outcome goes out.
  */
-import type { OutRecord, TopicPartition } from '../broker.ts'
+import type { TopicPartition } from '../broker.ts'
+import type { FramedRecords, Outgoing } from '../framed-records.ts'
 import { createByteReader } from './byte-reader.ts'
 import { createByteWriter } from './byte-writer.ts'
 import { type KafkaError, kafkaError } from './error-codes.ts'
@@ -9,11 +10,11 @@ import { type BatchIdentity, writeRecordBatch } from './record-batch-encoder.ts'
 import { apis, groupByTopic, type KafkaRequest } from './request.ts'
 
 export interface Batch extends TopicPartition {
-  readonly records: readonly OutRecord[]
+  readonly framed: FramedRecords
+  /** What it was made of. */
+  readonly sent: readonly Outgoing[]
   /** Sequence number of its first record. */
   readonly baseSequence: number
-  /** Upper bound of its encoded size. */
-  readonly bytesMax: number
 }
 
 export interface BatchOutcome extends TopicPartition {
@@ -32,7 +33,7 @@ const allInSync = -1
 
 export function produceRequest(batches: readonly Batch[], options: ProduceOptions): KafkaRequest<BatchOutcome[]> {
   const { transactionalId, identity, ackTimeoutMs } = options
-  const writer = createByteWriter(batches.reduce((sum, { bytesMax }) => sum + bytesMax, 256))
+  const writer = createByteWriter(batches.reduce((sum, { framed }) => sum + framed.bytes.length, 256))
   writer.string(transactionalId)
   writer.int16(allInSync)
   writer.int32(ackTimeoutMs)
@@ -42,7 +43,7 @@ export function produceRequest(batches: readonly Batch[], options: ProduceOption
       writer.int32(batch.partition)
       const lengthAt = writer.length()
       writer.int32(0)
-      writeRecordBatch(writer, batch.records, {
+      writeRecordBatch(writer, batch.framed, {
         ...identity,
         baseSequence: batch.baseSequence,
         transactional: transactionalId !== null,

@@ -1,6 +1,6 @@
 /** The producer outside transactions: records come in, acknowledgements of all replicas go out; opened by `broker.ts`. */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { OutRecord, Producer } from '../broker.ts'
+import type { Outgoing } from '../framed-records.ts'
 import { type Sequences, toBatches } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { type DeliveryFailure, deliver } from './delivery.ts'
@@ -9,7 +9,7 @@ import { createRetryBudget } from './retry-budget.ts'
 import { initProducerIdRequest, type ProducerIdentity } from './transaction-requests.ts'
 
 interface PendingSend {
-  readonly records: readonly OutRecord[]
+  readonly records: readonly Outgoing[]
   resolve(): void
   reject(error: unknown): void
 }
@@ -45,7 +45,13 @@ const sequencesLost: ReadonlySet<KafkaError | 'UNREACHABLE'> = new Set<KafkaErro
  * that arrive meanwhile are delivered together in the next. A send that was rejected may have been written in part;
  * sending it again may write it twice.
  */
-export function createProducer(connections: Connections, nowMs: () => number): Producer {
+/** Of `Producer` and of `Worker.publish`. */
+export interface OutgoingProducer {
+  send(outgoing: readonly Outgoing[]): Promise<void>
+  close(): Promise<void>
+}
+
+export function createProducer(connections: Connections, nowMs: () => number): OutgoingProducer {
   const state: ProducerState = {
     connections,
     nowMs,
@@ -87,7 +93,7 @@ async function deliverPending(state: ProducerState): Promise<void> {
         state,
         together.flatMap(({ records }) => records),
       )
-      const failed = new Set(failure?.unacknowledged.flatMap(({ records }) => records) ?? [])
+      const failed = new Set(failure?.unacknowledged.flatMap(({ sent }) => sent) ?? [])
       for (const send of together) {
         if (failure !== null && send.records.some((record) => failed.has(record))) send.reject(undelivered(failure))
         else send.resolve()
@@ -109,7 +115,7 @@ function takeTogether(pending: PendingSend[]): PendingSend[] {
 }
 
 /** Delivers these records, with a second attempt where the log lost the sequence numbers. */
-async function deliverAll(state: ProducerState, records: readonly OutRecord[]): Promise<DeliveryFailure | null> {
+async function deliverAll(state: ProducerState, records: readonly Outgoing[]): Promise<DeliveryFailure | null> {
   const { connections } = state
   for (let attempt = 1; ; attempt++) {
     state.identity ??= await newIdentity(connections)
@@ -123,7 +129,7 @@ async function deliverAll(state: ProducerState, records: readonly OutRecord[]): 
     const { failure } = await deliver(connections, batches, options, connections.retryBudgetMs)
     if (failure === null) return null
     forgetIdentity(state)
-    const unwritten = failure.unacknowledged.reduce((sum, batch) => sum + batch.records.length, 0)
+    const unwritten = failure.unacknowledged.reduce((sum, batch) => sum + batch.sent.length, 0)
     const isUntouched = unwritten === records.length && !failure.uncertain
     if (attempt === 1 && isUntouched && sequencesLost.has(failure.error)) continue
     return failure
@@ -149,8 +155,8 @@ async function newIdentity(connections: Connections): Promise<ProducerIdentity> 
 
 /** The error for a failed delivery. */
 export function undelivered({ error, cause, batch }: DeliveryFailure): PipelineError {
-  const { topic, partition, records } = batch
-  const what = `${records.length} records to ${topic}, partition ${partition}`
+  const { topic, partition, framed } = batch
+  const what = `${framed.count} records to ${topic}, partition ${partition}`
   const options = { cause, details: { topic, partition, error } }
   if (error === 'UNREACHABLE') {
     return new PipelineError('kafka_unreachable', `No broker confirmed ${what}`, options)

@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { Membership, OffsetToCommit, OutRecord, TopicPartition } from '../broker.ts'
+import type { Membership, OffsetToCommit, TopicPartition } from '../broker.ts'
+import type { Outgoing } from '../framed-records.ts'
 import { partitionKey, type Sequences, toBatches } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { askCoordinator } from './coordinator-calls.ts'
@@ -40,7 +41,7 @@ export interface TransactorConnections {
 
 export interface Transactor {
   readonly identity: ProducerIdentity
-  transact(records: readonly OutRecord[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
+  transact(records: readonly Outgoing[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
 }
 
 interface TransactorState {
@@ -79,7 +80,7 @@ export async function createTransactor(
 
 async function transact(
   state: TransactorState,
-  records: readonly OutRecord[],
+  records: readonly Outgoing[],
   offsets: readonly OffsetToCommit[],
   membership: Membership,
 ): Promise<void> {
@@ -103,7 +104,7 @@ async function transact(
 }
 
 /** A missing topic is rejected before the transaction begins. */
-async function requireLeaders(connections: Connections, records: readonly OutRecord[]): Promise<void> {
+async function requireLeaders(connections: Connections, records: readonly Outgoing[]): Promise<void> {
   if (records.some((record) => connections.leaderOf(record) === undefined)) await connections.findLeaders(records)
 }
 

@@ -1,12 +1,12 @@
 /** A worker on Kafka: one transactional producer and one static member of the group, as one; opened by `broker.ts`. */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { Producer, Worker, WorkerOptions } from '../broker.ts'
+import type { Worker, WorkerOptions } from '../broker.ts'
 import { committedOffsets } from './committed-offsets.ts'
 import { askCoordinator } from './coordinator-calls.ts'
 import { offsetCommitRequest } from './group-requests.ts'
 import { createMembership } from './membership.ts'
-import { createProducer } from './producer.ts'
+import { createProducer, type OutgoingProducer } from './producer.ts'
 import { createRetryBudget } from './retry-budget.ts'
 import { transactionalIdOf } from './transactional-ids.ts'
 import { createTransactor, type TransactorConnections } from './transactor.ts'
@@ -39,7 +39,7 @@ export async function createWorker(
   })
   const membership = createMembership(connections.offsets, options)
   /** For writes outside transactions; it has sequence numbers of its own. */
-  let producer: Producer | null = null
+  let producer: OutgoingProducer | null = null
   let closing: Promise<void> | null = null
 
   return {

@@ -3,8 +3,9 @@
  * which every call runs first. What is held is bounded: a write that needs room removes the oldest records (`retention.ts`).
  */
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type { OutRecord, TopicPartition } from '../broker.ts'
+import type { TopicPartition } from '../broker.ts'
 import type { Clock } from '../clock.ts'
+import { isFramed, type Outgoing, unframed } from '../framed-records.ts'
 import { createGroup, type Group } from './group.ts'
 import type { HeldBytes } from './partition-log.ts'
 import { removeOldest } from './retention.ts'
@@ -65,8 +66,9 @@ export function nextExpiryMs({ transactions, groups }: Cluster): number {
 }
 
 /** Appends all records, or none where a topic is missing or there is no room. */
-export function writeRecords(cluster: Cluster, records: readonly OutRecord[], transaction: Transaction | null): void {
+export function writeRecords(cluster: Cluster, outgoing: readonly Outgoing[], transaction: Transaction | null): void {
   const { topics, held, bytesMax, clock } = cluster
+  const records = outgoing.flatMap((one) => (isFramed(one) ? unframed(one) : one))
   const logs = records.map((record) => topics.log(record))
   const added = records.reduce((sum, { key, value }) => sum + (key?.length ?? 0) + (value?.length ?? 0), 0)
   if (held.bytes + added > bytesMax) makeRoom(cluster, added)

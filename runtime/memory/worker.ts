@@ -1,15 +1,8 @@
 /** A worker of the memory broker: one transactional producer and one static member of the group, as one. Opened by `broker.ts`. */
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
-import type {
-  CommittedOffset,
-  Membership,
-  OffsetToCommit,
-  OutRecord,
-  TopicPartition,
-  Worker,
-  WorkerOptions,
-} from '../broker.ts'
+import type { CommittedOffset, Membership, OffsetToCommit, TopicPartition, Worker, WorkerOptions } from '../broker.ts'
+import type { Outgoing } from '../framed-records.ts'
 import { type Cluster, nextExpiryMs, settle, writeRecords } from './cluster.ts'
 import type { Group } from './group.ts'
 import { type ProducerIdentity, type Transaction, transactionalIdOf } from './transactions.ts'
@@ -165,7 +158,7 @@ async function waitFor<T>({ cluster }: WorkerState, find: () => T | null): Promi
 
 async function transact(
   state: WorkerState,
-  records: readonly OutRecord[],
+  records: readonly Outgoing[],
   offsets: readonly OffsetToCommit[],
   membership: Membership,
 ): Promise<void> {
@@ -194,7 +187,7 @@ async function transact(
 async function writeTransaction(
   state: WorkerState,
   transaction: Transaction,
-  records: readonly OutRecord[],
+  records: readonly Outgoing[],
   membership: Membership,
 ): Promise<void> {
   try {
@@ -215,7 +208,7 @@ function endTransaction({ cluster }: WorkerState, transaction: Transaction, outc
   cluster.waiting.changed()
 }
 
-async function publish(state: WorkerState, records: readonly OutRecord[]): Promise<void> {
+async function publish(state: WorkerState, records: readonly Outgoing[]): Promise<void> {
   const { cluster, options, hooks, owner } = state
   await cluster.clock.turn()
   assertAlive(state)

@@ -7,7 +7,9 @@ import type { AggregateKind } from '../definition/aggregates.ts'
 import type { EventValues, FieldPlan } from '../kernel/event.ts'
 import type { ModelPlan } from '../models/models.ts'
 import type { EventCodec, RecordCodec } from '../wire/codec.ts'
-import type { DeadLetter, Prediction, RegistryRecord, RepartitionRecord } from '../wire/records.ts'
+import type { PredictionCodec } from '../wire/prediction-codec.ts'
+import type { RepartitionCodec } from '../wire/record-codecs.ts'
+import type { DeadLetter, RegistryRecord } from '../wire/records.ts'
 import type { WriterSchemas } from '../wire/writer-schemas.ts'
 import type { LearnPlan } from './learn-plan.ts'
 
@@ -105,7 +107,7 @@ export interface RepartitionPlan {
   readonly streams: readonly number[]
   /** Slots (of all earlier stages) carried with the scored stream. */
   readonly slots: readonly AggregateSlot[]
-  readonly codec: RecordCodec<RepartitionRecord>
+  readonly codec: RepartitionCodec
 }
 
 /** What stored rows mean: a change of any of this makes them unreadable or incomplete. */
@@ -203,7 +205,7 @@ export interface Plan {
   readonly model: ModelPlan
   readonly learn: LearnPlan
   readonly topics: readonly TopicPlan[]
-  readonly predictions: { readonly topic: string; readonly codec: RecordCodec<Prediction> }
+  readonly predictions: { readonly topic: string; readonly codec: PredictionCodec }
   readonly rejected: { readonly topic: string; readonly codec: RecordCodec<DeadLetter> }
   readonly models: { readonly topic: string; readonly codec: RecordCodec<RegistryRecord> }
   /** What all codecs of the plan share: the only part of a plan that grows, by what is read from the topic. */

@@ -32,6 +32,9 @@ export interface EventRows {
   readonly textStarts: Int32Array
   readonly textEnds: Int32Array
   readonly strings: string[]
+  /** Where the Avro record of a row begins in `bytes` and ends; a beginning of −1: its values do not lie there in this encoding. */
+  readonly bodyStarts: Int32Array
+  readonly bodyEnds: Int32Array
 }
 
 export const missingText = -1
@@ -56,6 +59,8 @@ export function createRows(layout: RowLayout, capacity: number, bytes: Buffer): 
     textStarts: new Int32Array(capacity * layout.textCount),
     textEnds: new Int32Array(capacity * layout.textCount),
     strings: [],
+    bodyStarts: new Int32Array(capacity),
+    bodyEnds: new Int32Array(capacity),
   }
 }
 
@@ -66,9 +71,25 @@ export function textAt({ bytes, textStarts, textEnds, strings }: EventRows, at: 
   return start === missingText ? null : strings[-2 - start]!
 }
 
+/** A text in UTF-8. */
+export interface TextBytes {
+  readonly bytes: Uint8Array
+  readonly start: number
+  readonly end: number
+}
+
+/** Of a text that is not missing. `at`: as of `textAt`. */
+export function textBytesAt({ bytes, textStarts, textEnds, strings }: EventRows, at: number): TextBytes {
+  const start = textStarts[at]!
+  if (start >= 0) return { bytes, start, end: textEnds[at]! }
+  const own = Buffer.from(strings[-2 - start]!)
+  return { bytes: own, start: 0, end: own.length }
+}
+
 /** A validated event into a row. */
 export function putEvent(rows: EventRows, row: number, event: EventValues): void {
-  const { layout, numbers, textStarts, strings } = rows
+  const { layout, numbers, textStarts, strings, bodyStarts } = rows
+  bodyStarts[row] = -1
   for (const { name, kind, column } of layout.fields) {
     const value = event[name] ?? null
     if (kind !== 'text') {
@@ -165,12 +186,15 @@ function stepOf(field: FieldPlan, column: number): Step {
 
 /** Where the next byte is read, shared so that nothing is allocated: −1 once something was wrong. */
 let cursor = 0
+/** False once a value was read that is another than its bytes say. */
+let isAsWritten = true
 
 export function compileRowReader(fields: readonly FieldPlan[], layout: RowLayout): ReadRow {
   const steps = fields.map((field, i) => stepOf(field, layout.fields[i]!.column))
   const { textCount, numberCount } = layout
   return (rows, start, end, row) => {
-    const { bytes, numbers, textStarts } = rows
+    const { bytes, numbers, textStarts, bodyStarts, bodyEnds } = rows
+    isAsWritten = true
     const firstText = row * textCount
     const firstNumber = row * numberCount
     cursor = start
@@ -190,6 +214,8 @@ export function compileRowReader(fields: readonly FieldPlan[], layout: RowLayout
       else numbers[firstNumber + step.column] = readNumber(bytes, step, end)
       if (cursor < 0) return -1
     }
+    bodyStarts[row] = isAsWritten ? start : -1
+    bodyEnds[row] = cursor
     return cursor
   }
 }
@@ -250,8 +276,10 @@ function readDouble(bytes: Buffer, { min, max, scale }: Step, end: number): numb
     const scaled = Math.round(value * scale)
     if (!Number.isSafeInteger(scaled) || scaled / scale !== value) cursor = -1
   }
+  if (value !== 0) return value
   // Minus zero becomes zero.
-  return value + 0
+  if (Object.is(value, -0)) isAsWritten = false
+  return 0
 }
 
 /** NaN for what is cut off, or beyond 2^53. */

@@ -9,6 +9,7 @@ import type { AvroSchema } from './avro-types.ts'
 import type { RecordCodec } from './codec.ts'
 import type { PredictionFormat } from './prediction-format.ts'
 import { isJsonObject, predictionFromJson, predictionJsonSchema, predictionToJson } from './prediction-json.ts'
+import { createPredictionWriter, type WritePrediction } from './prediction-writer.ts'
 import { instant, origin, positions, record } from './record-codecs.ts'
 import type { Prediction } from './records.ts'
 import { createSingleObjectCodec, type Decoded, decodeOwn, type SingleObjectCodec } from './single-object.ts'
@@ -23,7 +24,12 @@ export interface PredictionCodecOptions {
   readonly writers: WriterSchemas
 }
 
-export function createPredictionCodec(options: PredictionCodecOptions): RecordCodec<Prediction> {
+export interface PredictionCodec extends RecordCodec<Prediction> {
+  /** The same bytes as `encode`, in place; null where predictions are not in Avro. */
+  readonly write: WritePrediction | null
+}
+
+export function createPredictionCodec(options: PredictionCodecOptions): PredictionCodec {
   const { namespace, features, format, writers } = options
   // As `TopicNameStrategy` of the Confluent clients names it.
   const subject = `${options.topic}-value`
@@ -43,14 +49,17 @@ export function createPredictionCodec(options: PredictionCodecOptions): RecordCo
     return codec.encode('prediction', { ...prediction, features: values })
   }
 
-  function encodeFramed(prediction: Prediction): Buffer {
+  function registryHeader(): Buffer {
     const id = writers.idOf(subject)
     assert(id !== undefined, `the schema of ${subject} is registered before anything is written`)
+    const header = Buffer.alloc(confluentHeaderBytes)
+    header.writeInt32BE(id, 1)
+    return header
+  }
+
+  function encodeFramed(prediction: Prediction): Buffer {
     const body = encodeAvro(prediction).subarray(singleObjectHeaderBytes)
-    const framed = Buffer.alloc(confluentHeaderBytes + body.length)
-    framed.writeInt32BE(id, 1)
-    body.copy(framed, confluentHeaderBytes)
-    return framed
+    return Buffer.concat([registryHeader(), body])
   }
 
   function decode(bytes: Buffer): Prediction {
@@ -66,8 +75,15 @@ export function createPredictionCodec(options: PredictionCodecOptions): RecordCo
     json: (prediction: Prediction) => predictionToJson(prediction, features),
     registry: encodeFramed,
   } satisfies Record<PredictionFormat, (prediction: Prediction) => Buffer>
+  const header = codec.header('prediction')
+  const headers = { avro: () => header, registry: registryHeader, json: null } satisfies Record<
+    PredictionFormat,
+    unknown
+  >
+  const headerOf = headers[format]
   return {
     schemas,
+    write: headerOf && createPredictionWriter(features.length, headerOf),
     jsonSchemas: new Map(format === 'json' ? [['prediction', jsonSchema]] : []),
     encode: encoders[format],
     decode,

@@ -16,6 +16,7 @@ import type {
   VersionNote,
   WatermarkRecord,
 } from './records.ts'
+import { createRepartitionWriter, type WriteRepartition } from './repartition-writer.ts'
 import { createSingleObjectCodec, decodeOwn } from './single-object.ts'
 import type { WriterSchemas } from './writer-schemas.ts'
 
@@ -82,7 +83,12 @@ export interface RepartitionCodecOptions {
  * one that was never written would be folded as missing, which it was not. Nor have slots: those that the older definition did not
  * have are named in `unsent`, so that the event leaves its fact where it was predicted before, and is never scored without them.
  */
-export function createRepartitionCodec(options: RepartitionCodecOptions): RecordCodec<RepartitionRecord> {
+export interface RepartitionCodec extends RecordCodec<RepartitionRecord> {
+  /** By stream: the same bytes as `encode`, in place, for an event whose bytes are in the definition's own encoding. */
+  readonly writers: ReadonlyArray<WriteRepartition | undefined>
+}
+
+export function createRepartitionCodec(options: RepartitionCodecOptions): RepartitionCodec {
   const { entity, namespace, streams, scored, slots, writers } = options
   const nameOf = (stream: CarriedStream) => carriedName(entity, stream)
   const watermarkName = avroName(`${entity}_mark`)
@@ -140,7 +146,13 @@ export function createRepartitionCodec(options: RepartitionCodecOptions): Record
     }
   }
 
-  return { schemas, encode, decode }
+  const ofStreams: WriteRepartition[] = []
+  for (const stream of streams)
+    ofStreams[stream.index] = createRepartitionWriter(
+      codec.header(nameOf(stream)),
+      stream === scored ? slots.length : 0,
+    )
+  return { schemas, encode, decode, writers: ofStreams }
 }
 
 /** One for all events: hardly any lacks a slot. */

@@ -8,6 +8,7 @@ import { ensureTopics } from '../../cli/topics/requirements.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import type { Broker, BrokerData } from '../../runtime/broker.ts'
 import { systemClock } from '../../runtime/clock.ts'
+import { isFramed, unframed } from '../../runtime/framed-records.ts'
 import { createMemoryBroker } from '../../runtime/memory/broker.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import { createVirtualClock } from '../../testing/virtual-clock.ts'
@@ -224,7 +225,8 @@ describe('several sources', () => {
           return {
             ...worker,
             transact: (records, ...more) => {
-              sent.push(...records.map(({ topic, key }) => `${topic.split('.').at(-1)} ${key}`))
+              const single = records.flatMap((one) => (isFramed(one) ? unframed(one) : one))
+              sent.push(...single.map(({ topic, key }) => `${topic.split('.').at(-1)} ${key}`))
               return worker.transact(records, ...more)
             },
           }

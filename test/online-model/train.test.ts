@@ -52,7 +52,7 @@ function streamPlan(name: string, index: number): StreamPlan {
 }
 
 const plan: TrainingPlan = {
-  predictions: { topic: 'predictions', codec: jsonCodec<Prediction>() },
+  predictions: { topic: 'predictions', codec: { ...jsonCodec<Prediction>(), write: null } },
   models: { topic: 'models', codec: jsonCodec<RegistryRecord>() },
   features: ['amount', 'night'].map((name) => ({ name, identity: name, entity: null, compute: () => 0 })),
   fingerprint: 'print',

@@ -1,18 +1,15 @@
 /** What a folded batch sends: repartition records, watermark records, predictions, dead letters. */
 import { describe, expect, test } from 'vitest'
-import {
-  deadLetterRecords,
-  type Output,
-  predictionRecords,
-  rejectionOf,
-  repartitionRecords,
-} from '../../processors/batch/outputs.ts'
+import { deadLetterRecords, type Output, rejectionOf, sendOn, sendPredictions } from '../../processors/batch/outputs.ts'
 import { recordOf, type StageEvent } from '../../processors/batch/stage-event.ts'
 import { watermarkRecords } from '../../processors/watermarks/watermark-records.ts'
+import type { OutRecord } from '../../runtime/broker.ts'
+import { unframed } from '../../runtime/framed-records.ts'
+import { createOutbox, type Outbox, takeOut } from '../../runtime/outbox.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { noRecords, recordsOf } from '../../runtime/records.ts'
 import { compile } from '../../schemas/plan/compile.ts'
-import { createRows } from '../../schemas/wire/event-rows.ts'
+import { createRows, putEvent } from '../../schemas/wire/event-rows.ts'
 import type { StreamEvent } from '../../testing/index.ts'
 import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 
@@ -30,6 +27,8 @@ const [pageOf0, pageOf1] = [0, 1].map(
 function stageEvent({ stream, values }: StreamEvent, offset = 4): StageEvent {
   const { index, idField, timeField, codec } = plan.streams.find(({ name }) => name === stream)!
   const time = values[timeField] as number
+  const rows = createRows(codec.layout, 1, noRecords.bytes)
+  putEvent(rows, 0, values)
   return {
     time,
     order: offset,
@@ -40,7 +39,7 @@ function stageEvent({ stream, values }: StreamEvent, offset = 4): StageEvent {
     id: values[idField] as string,
     key: 'anna',
     event: values,
-    rows: createRows(codec.layout, 0, noRecords.bytes),
+    rows,
     row: 0,
     originPartition: 1,
     originOffset: offset,
@@ -73,6 +72,13 @@ function output(event: StreamEvent, slots: number[] | null = null, vector: numbe
   }
 }
 
+/** Of all partitions, one partition after the other. */
+function sentBy(send: (outbox: Outbox) => void): OutRecord[] {
+  const outbox = createOutbox()
+  send(outbox)
+  return takeOut(outbox).flatMap(unframed)
+}
+
 const at = (seconds: number) => clicksStartMs + seconds * 1_000
 
 describe('repartition records', () => {
@@ -81,7 +87,7 @@ describe('repartition records', () => {
     output(click('b', 'anna', 2, { page: pageOf0! }), [3, Number.NaN, Number.NaN, Number.NaN]),
     output(refund('c', 'anna', 3, { page: pageOf1! })),
   ]
-  const sent = repartitionRecords(options, outputs, stagePosition)
+  const sent = sentBy((outbox) => sendOn({ ...options, outbox }, outputs, stagePosition))
   const records = sent.map(({ value }) => repartition.codec.decode(value!))
 
   test('go to the partition of the next key, in the order of the fold', () => {
@@ -108,7 +114,7 @@ describe('repartition records', () => {
   })
 
   test('of the last stage are none', () => {
-    expect(repartitionRecords({ ...options, stage: pageStage! }, outputs, stagePosition)).toEqual([])
+    expect(sentBy((outbox) => sendOn({ ...options, outbox, stage: pageStage! }, outputs, stagePosition))).toEqual([])
   })
 })
 
@@ -174,10 +180,12 @@ test('predictions have the key of the event and name every stage that they passe
   }
   const earlier = { stage: 'user', partition: 0, next: [1, 1] }
   const event = { ...scored.event, positions: [earlier] }
-  const records = predictionRecords(
-    { ...options, stage: pageStage! },
-    [{ ...scored, event }, output(refund('x', 'anna', 2))],
-    { stage: 'page', partition: 1, next: [5] },
+  const records = sentBy((outbox) =>
+    sendPredictions({ ...options, outbox, stage: pageStage! }, [{ ...scored, event }, output(refund('x', 'anna', 2))], {
+      stage: 'page',
+      partition: 1,
+      next: [5],
+    }),
   )
   expect(records.map(({ topic, partition, key }) => [topic, partition, key?.toString()])).toEqual([
     ['clicks.predictions', partitionOf(Buffer.from('anna'), partitions), 'anna'],

@@ -22,6 +22,7 @@ import type {
   Worker,
 } from '../../runtime/broker.ts'
 import type { Log } from '../../runtime/log.ts'
+import { isFramed, type Outgoing, unframed } from '../../runtime/framed-records.ts'
 import { recordsOf } from '../../runtime/records.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
@@ -153,8 +154,9 @@ export async function instantRun(
     if (isBacklog) produce(toSend.length)
   }
 
-  async function transact(records: readonly OutRecord[], offsets: readonly OffsetToCommit[]): Promise<void> {
+  async function transact(outgoing: readonly Outgoing[], offsets: readonly OffsetToCommit[]): Promise<void> {
     if (isCrash()) fail('transaction_aborted')
+    const records = outgoing.flatMap((one) => (isFramed(one) ? unframed(one) : one))
     for (const record of records) append(record)
     // A marker takes an offset in every partition that was written to.
     for (const name of new Set(records.map(({ topic, partition }) => `${topic} ${partition}`))) {

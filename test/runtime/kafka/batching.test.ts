@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { OutRecord } from '../../../runtime/broker.ts'
-import { batchBytesMax, sequenceAfter, toBatches } from '../../../runtime/kafka/batching.ts'
+import { batchBytesMax, frameRecords, unframed } from '../../../runtime/framed-records.ts'
+import { sequenceAfter, toBatches } from '../../../runtime/kafka/batching.ts'
 
 function record(topic: string, partition: number, bytes = 1): OutRecord {
   return { topic, partition, key: null, value: Buffer.alloc(bytes) }
@@ -12,13 +13,13 @@ describe('toBatches', () => {
     const records = [record('a', 0), record('b', 0), record('a', 1), record('a', 0), record('b', 0), record('a', 0)]
     const batches = toBatches(records, sequences)
     expect(
-      batches.map(({ topic, partition, baseSequence, records: own }) => [topic, partition, baseSequence, own.length]),
+      batches.map(({ topic, partition, baseSequence, framed }) => [topic, partition, baseSequence, framed.count]),
     ).toEqual([
       ['a', 0, 5, 3],
       ['b', 0, 0, 2],
       ['a', 1, 0, 1],
     ])
-    expect(batches[0]!.records).toEqual([records[0], records[3], records[5]])
+    expect(batches[0]!.sent).toEqual([records[0], records[3], records[5]])
     expect(sequences).toEqual(
       new Map([
         ['a 0', 8],
@@ -31,15 +32,26 @@ describe('toBatches', () => {
   test('splits what is larger than a batch may be, in order', () => {
     const records = [600_000, 300_000, 300_000, 2_000_000, 10].map((bytes) => record('a', 0, bytes))
     const batches = toBatches(records, new Map())
-    expect(batches.map(({ records: own }) => own.map(({ value }) => value!.length))).toEqual([
+    expect(batches.map(({ framed }) => unframed(framed).map(({ value }) => value!.length))).toEqual([
       [600_000, 300_000],
       [300_000],
       [2_000_000],
       [10],
     ])
     expect(batches.map(({ baseSequence }) => baseSequence)).toEqual([0, 2, 3, 4])
-    for (const { records: own, bytesMax } of batches)
-      if (own.length > 1) expect(bytesMax).toBeLessThanOrEqual(batchBytesMax)
+    for (const { framed } of batches)
+      if (framed.count > 1) expect(framed.bytes.length).toBeLessThanOrEqual(batchBytesMax)
+  })
+
+  test('keeps what is encoded already as it is, in its place among single records', () => {
+    const framed = frameRecords([record('a', 0), record('a', 0)])
+    const batches = toBatches([record('a', 0), framed, record('a', 0)], new Map())
+    expect(batches.map(({ baseSequence, framed: { count } }) => [baseSequence, count])).toEqual([
+      [0, 1],
+      [1, 2],
+      [3, 1],
+    ])
+    expect(batches[1]!.framed).toBe(framed)
   })
 
   test('of nothing are none', () => {

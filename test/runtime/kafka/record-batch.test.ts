@@ -3,10 +3,11 @@ import zlib from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { OutRecord } from '../../../runtime/broker.ts'
+import { frameRecords, recordBytesMax, unframed } from '../../../runtime/framed-records.ts'
 import { createByteWriter } from '../../../runtime/kafka/byte-writer.ts'
 import { crc32c } from '../../../runtime/kafka/crc32c.ts'
 import { decodeRecordSet } from '../../../runtime/kafka/record-batch-decoder.ts'
-import { recordBytesMax, writeRecordBatch } from '../../../runtime/kafka/record-batch-encoder.ts'
+import { writeRecordBatch } from '../../../runtime/kafka/record-batch-encoder.ts'
 
 const seed = 20260802
 const position = { topic: 't', partition: 0, offset: 0 }
@@ -25,7 +26,7 @@ function batch(records: ReadonlyArray<Partial<OutRecord>>, options: BatchOptions
   const writer = createByteWriter(1)
   writeRecordBatch(
     writer,
-    records.map((record) => ({ topic: 't', partition: 0, key: null, value: null, ...record })),
+    frameRecords(records.map((record) => ({ topic: 't', partition: 0, key: null, value: null, ...record }))),
     {
       producerId: options.producerId ?? 1,
       producerEpoch: 0,
@@ -97,6 +98,8 @@ describe('encoded record batches', () => {
         const records = written.map((record) => ({ topic: 't', partition: 0, ...record }))
         const bytes = batch(records)
         expect(bytes.length).toBeLessThanOrEqual(61 + records.reduce((sum, record) => sum + recordBytesMax(record), 0))
+        const plain = ({ key, value, headers = {} }: OutRecord) => ({ key, value, headers: { ...headers } })
+        expect(unframed(frameRecords(records)).map(plain)).toEqual(records.map(plain))
         const read = await decodeRecordSet(bytes, position, [])
         expect(read.next).toBe(records.length)
         expect([...read.records].map(({ key, value, headers }) => ({ key, value, headers: { ...headers } }))).toEqual(

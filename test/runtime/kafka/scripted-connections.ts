@@ -3,6 +3,7 @@
  * network between.
  */
 import type { TopicPartition } from '../../../runtime/broker.ts'
+import { frameRecords } from '../../../runtime/framed-records.ts'
 import { createByteReader } from '../../../runtime/kafka/byte-reader.ts'
 import { createByteWriter } from '../../../runtime/kafka/byte-writer.ts'
 import type { Connections } from '../../../runtime/kafka/connections.ts'
@@ -154,7 +155,7 @@ function recordSet(offset: number, values: readonly string[]): Buffer {
   if (values.length === 0) return Buffer.alloc(0)
   const writer = createByteWriter()
   const records = values.map((value) => ({ topic: 't', partition: 0, key: null, value: Buffer.from(value) }))
-  writeRecordBatch(writer, records, {
+  writeRecordBatch(writer, frameRecords(records), {
     producerId: -1,
     producerEpoch: -1,
     baseSequence: -1,

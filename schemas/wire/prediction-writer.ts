@@ -1,0 +1,151 @@
+/**
+ * Predictions in Avro, written in place: the same bytes as `prediction-codec.ts` gives, without an object or a text an event. The batch
+ * loop writes the predictions of a topic with it where they are in Avro, as single objects or with the id of a registry.
+ */
+import {
+  type ByteTarget,
+  bytesOf,
+  longBytesMax,
+  reserve,
+  writeByte,
+  writeBytes,
+  writeDouble,
+  writeLong,
+  writeText,
+} from './byte-target.ts'
+import type { Prediction, StagePosition } from './records.ts'
+
+/** A prediction whose vector lies in an array of many, and whose id is ASCII in [idStart, idEnd) of `idBytes`. */
+export interface WrittenPrediction extends Omit<Prediction, 'id' | 'features' | 'origin' | 'positions'> {
+  /** Where the id lies, unless `idStart` is negative: then it is the text. */
+  readonly id: string
+  readonly idBytes: Uint8Array
+  readonly idStart: number
+  readonly idEnd: number
+  readonly vector: ArrayLike<number>
+  readonly originPartition: number
+  readonly originOffset: number
+  readonly positionsBefore: readonly StagePosition[]
+  readonly position: StagePosition
+}
+
+export type WritePrediction = (target: ByteTarget, prediction: WrittenPrediction) => void
+
+const fixedBytesMax = 64
+const featureBytes = 9
+
+/** `header`: what precedes each record. */
+export function createPredictionWriter(features: number, header: () => Buffer): WritePrediction {
+  const texts = createTextBytes()
+  const positions = createPositionsBytes()
+  return (target, prediction) => {
+    const { idBytes, idStart, idEnd, vector, score, modelVersion } = prediction
+    const before = header()
+    reserve(target, before.length + fixedBytesMax + Math.max(0, idEnd - idStart) + features * featureBytes)
+    writeBytes(target, before, 0, before.length)
+    if (idStart < 0) writeText(target, prediction.id)
+    else {
+      writeLong(target, idEnd - idStart)
+      writeBytes(target, idBytes, idStart, idEnd)
+    }
+    reserve(target, fixedBytesMax + features * featureBytes)
+    writeLong(target, prediction.time)
+    writeOptionalDouble(target, score ?? Number.NaN)
+    if (modelVersion === null) writeByte(target, 0)
+    else {
+      writeByte(target, 2)
+      writeKnown(target, texts(modelVersion))
+      reserve(target, features * featureBytes)
+    }
+    for (let i = 0; i < features; i++) writeOptionalDouble(target, vector[i]!)
+    writeKnown(target, texts(prediction.fingerprint))
+    reserve(target, 2 * longBytesMax)
+    writeLong(target, prediction.originPartition)
+    writeLong(target, prediction.originOffset)
+    writeKnown(target, positions(prediction.positionsBefore, prediction.position))
+    writeReasons(target, prediction.reasons, texts)
+    writeShadow(target, prediction.shadow, texts)
+  }
+}
+
+/** NaN is null, as it is in a vector. */
+function writeOptionalDouble(target: ByteTarget, value: number): void {
+  if (Number.isNaN(value)) {
+    writeByte(target, 0)
+    return
+  }
+  writeByte(target, 2)
+  writeDouble(target, value)
+}
+
+function writeKnown(target: ByteTarget, bytes: Buffer): void {
+  reserve(target, bytes.length)
+  writeBytes(target, bytes, 0, bytes.length)
+}
+
+function writeReasons(target: ByteTarget, reasons: Prediction['reasons'], texts: (text: string) => Buffer): void {
+  reserve(target, longBytesMax + 1)
+  if (reasons.length > 0) writeLong(target, reasons.length)
+  for (let i = 0; i < reasons.length; i++) {
+    const { feature, contribution } = reasons[i]!
+    writeKnown(target, texts(feature))
+    reserve(target, longBytesMax + 1)
+    writeDouble(target, contribution)
+  }
+  writeByte(target, 0)
+}
+
+function writeShadow(target: ByteTarget, shadow: Prediction['shadow'], texts: (text: string) => Buffer): void {
+  reserve(target, longBytesMax + 1)
+  if (shadow.length > 0) writeLong(target, shadow.length)
+  for (const { version, score } of shadow) {
+    writeKnown(target, texts(version))
+    reserve(target, longBytesMax + 1)
+    writeDouble(target, score)
+  }
+  writeByte(target, 0)
+}
+
+/** Texts of which there are few: names of features, versions, fingerprints. More than so many begin anew. */
+const textsMax = 10_000
+
+function createTextBytes(): (text: string) => Buffer {
+  const known = new Map<string, Buffer>()
+  return (text) => {
+    const found = known.get(text)
+    if (found !== undefined) return found
+    if (known.size >= textsMax) known.clear()
+    const bytes = bytesOf((target) => writeText(target, text))
+    known.set(text, bytes)
+    return bytes
+  }
+}
+
+/** Avro's array of the positions; neighbours mostly have the same, as the same objects. */
+export function createPositionsBytes(): (before: readonly StagePosition[], last: StagePosition) => Buffer {
+  let lastBefore: readonly StagePosition[] | null = null
+  let lastPosition: StagePosition | null = null
+  let bytes: Buffer = Buffer.alloc(0)
+  return (before, position) => {
+    if (before === lastBefore && position === lastPosition) return bytes
+    lastBefore = before
+    lastPosition = position
+    bytes = bytesOf((target) => writePositions(target, [...before, position]))
+    return bytes
+  }
+}
+
+function writePositions(target: ByteTarget, positions: readonly StagePosition[]): void {
+  reserve(target, longBytesMax)
+  writeLong(target, positions.length)
+  for (const { stage, partition, next } of positions) {
+    writeText(target, stage)
+    reserve(target, (next.length + 4) * longBytesMax)
+    writeLong(target, partition)
+    if (next.length > 0) writeLong(target, next.length)
+    for (const offset of next) writeLong(target, offset)
+    writeByte(target, 0)
+  }
+  reserve(target, 1)
+  writeByte(target, 0)
+}

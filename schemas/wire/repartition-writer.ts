@@ -1,0 +1,44 @@
+/**
+ * Events on their way to the next stage, written in place: the event's own bytes between what travels with it, without decoding or encoding
+ * it again. The same bytes as `record-codecs.ts` gives, which also takes what is not in the definition's own encoding.
+ */
+import { type ByteTarget, longBytesMax, reserve, writeBytes, writeDouble, writeLong } from './byte-target.ts'
+import { createPositionsBytes } from './prediction-writer.ts'
+import type { StagePosition } from './records.ts'
+
+/** An event whose Avro record, without a header, is in [bodyStart, bodyEnd) of `bytes`. */
+export interface WrittenEvent {
+  readonly source: number
+  readonly originPartition: number
+  readonly originOffset: number
+  readonly bytes: Uint8Array
+  readonly bodyStart: number
+  readonly bodyEnd: number
+  /** Null for streams that are not scored. */
+  readonly slots: ArrayLike<number> | null
+  readonly positionsBefore: readonly StagePosition[]
+  readonly position: StagePosition
+}
+
+export type WriteRepartition = (target: ByteTarget, event: WrittenEvent) => void
+
+/** `header`: of the record type of the stream; `slotCount`: that it carries where it is scored. */
+export function createRepartitionWriter(header: Buffer, slotCount: number): WriteRepartition {
+  const positions = createPositionsBytes()
+  return (
+    target,
+    { source, originPartition, originOffset, bytes, bodyStart, bodyEnd, slots, positionsBefore, position },
+  ) => {
+    reserve(target, header.length + 3 * longBytesMax + (bodyEnd - bodyStart) + slotCount * 8)
+    writeBytes(target, header, 0, header.length)
+    writeLong(target, source)
+    writeLong(target, originPartition)
+    writeLong(target, originOffset)
+    writeBytes(target, bytes, bodyStart, bodyEnd)
+    if (slots === null) return
+    for (let i = 0; i < slotCount; i++) writeDouble(target, slots[i]!)
+    const known = positions(positionsBefore, position)
+    reserve(target, known.length)
+    writeBytes(target, known, 0, known.length)
+  }
+}
