@@ -47,10 +47,23 @@ export interface RecordFrame extends TopicPartition {
 /** Lengths, deltas and the like of one record, beside key and value. */
 const frameBytesMax = 40
 
+/** Memory beyond this is kept only for what fills a quarter of it. */
+const keptBytes = 65_536
+
 export function createFrame({ topic, partition }: TopicPartition, capacity = 4_096): RecordFrame {
   const target = createByteTarget(capacity)
   target.end = batchHeaderBytes
   return { topic, partition, target, count: 0, recordStart: 0, valueStart: 0, lengthWidth: 1, valueWidth: 1 }
+}
+
+/** For other records; what `framedOf` gave is written over. */
+export function clearFrame(frame: RecordFrame): void {
+  const { target } = frame
+  if (target.bytes.length > keptBytes && 4 * target.end < target.bytes.length) {
+    Object.assign(target, createByteTarget(Math.max(keptBytes, 2 * target.end)))
+  }
+  target.end = batchHeaderBytes
+  frame.count = 0
 }
 
 /** Begins a record with the key in [start, end) of `key`; its value is then written to `frame.target`. `start` −1: no key. */

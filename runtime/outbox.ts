@@ -5,6 +5,7 @@
 import {
   addRecord,
   batchBytesMax,
+  clearFrame,
   createFrame,
   type FramedRecords,
   framedOf,
@@ -13,33 +14,37 @@ import {
   recordBytesMax,
 } from './framed-records.ts'
 
+/** By topic, then partition. */
+type Frames = Map<string, Array<RecordFrame | undefined>>
+
 export interface Outbox {
-  readonly frames: Map<string, Array<RecordFrame | undefined>>
+  /** The frames that are filled, and those that were taken out last and may still be on their way. */
+  filling: Frames
+  taken: Frames
   /** Of partitions whose frame was full. */
   readonly full: FramedRecords[]
-  /** Size of the largest frame of each topic so far: what the next one is made for. */
-  readonly sizes: Map<string, number>
 }
 
 /** What one record takes beside the bytes that its sender knows of: key, lengths, features, positions. */
 const recordAllowance = 32_768
 
 export function createOutbox(): Outbox {
-  return { frames: new Map(), full: [], sizes: new Map() }
+  return { filling: new Map(), taken: new Map(), full: [] }
 }
 
 /** The frame for the next record, which takes about `bytes` and the allowance. */
-export function frameFor(outbox: Outbox, topic: string, partition: number, bytes: number): RecordFrame {
-  let ofTopic = outbox.frames.get(topic)
+export function frameFor({ filling, full }: Outbox, topic: string, partition: number, bytes: number): RecordFrame {
+  let ofTopic = filling.get(topic)
   if (ofTopic === undefined) {
     ofTopic = []
-    outbox.frames.set(topic, ofTopic)
+    filling.set(topic, ofTopic)
   }
   const open = ofTopic[partition]
-  if (open !== undefined && (open.count === 0 || open.target.end + bytes + recordAllowance <= batchBytesMax))
-    return open
-  if (open !== undefined) close(outbox, open)
-  const frame = createFrame({ topic, partition }, outbox.sizes.get(topic))
+  if (open !== undefined) {
+    if (open.count === 0 || open.target.end + bytes + recordAllowance <= batchBytesMax) return open
+    full.push(framedOf(open))
+  }
+  const frame = createFrame({ topic, partition })
   ofTopic[partition] = frame
   return frame
 }
@@ -48,16 +53,15 @@ export function addToOutbox(outbox: Outbox, record: OutRecord): void {
   addRecord(frameFor(outbox, record.topic, record.partition, recordBytesMax(record)), record)
 }
 
-/** Everything that was added since the last call; within a partition in order. */
+/**
+ * Everything that was added since the last call; within a partition in order. Its bytes are written over after the next call: what was
+ * taken out before must have been sent by then.
+ */
 export function takeOut(outbox: Outbox): FramedRecords[] {
-  for (const frames of outbox.frames.values()) for (const frame of frames) if (frame) close(outbox, frame)
-  outbox.frames.clear()
-  return outbox.full.splice(0)
-}
-
-function close(outbox: Outbox, frame: RecordFrame): void {
-  if (frame.count === 0) return
-  outbox.full.push(framedOf(frame))
-  const size = frame.target.end
-  if (size > (outbox.sizes.get(frame.topic) ?? 0)) outbox.sizes.set(frame.topic, size)
+  const { filling, taken, full } = outbox
+  for (const frames of filling.values()) for (const frame of frames) if (frame?.count) full.push(framedOf(frame))
+  outbox.filling = taken
+  outbox.taken = filling
+  for (const frames of taken.values()) for (const frame of frames) if (frame) clearFrame(frame)
+  return full.splice(0)
 }

@@ -7,6 +7,7 @@ import type { Plan, RepartitionPlan, StagePlan } from '../../schemas/plan/plan.t
 import { reserve, writeBytes } from '../../schemas/wire/byte-target.ts'
 import { deadLetterOf, type RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import { type TextBytes, textBytesAt } from '../../schemas/wire/event-rows.ts'
+import type { WrittenPrediction } from '../../schemas/wire/prediction-writer.ts'
 import type { Prediction, StagePosition } from '../../schemas/wire/records.ts'
 import { recordOf, replayHeadersOf, type StageEvent } from './stage-event.ts'
 
@@ -90,30 +91,61 @@ export function sendPredictions(
 ): void {
   const { plan, partitionsOf, outbox } = options
   const { topic, codec } = plan.predictions
-  const { columns } = plan.scored
-  const { fingerprint } = plan
+  const { columns, codec: raw } = plan.scored
+  const { textCount } = raw.layout
   const partitions = partitionsOf(topic)
-  for (const { event, vector, score, modelVersion, reasons, shadow } of outputs) {
-    if (!vector) continue
-    const { rows, row, id, time, originPartition, originOffset, positions: positionsBefore } = event
-    const firstText = row * rows.layout.textCount
-    const key = textBytesAt(rows, firstText + columns.key)
+  const written = predictionOf(plan, stagePosition)
+  for (let i = 0; i < outputs.length; i++) {
+    const output = outputs[i]!
+    if (!output.vector) continue
+    const { rows, row, id } = output.event
+    const key = textBytesAt(rows, row * textCount + columns.key)
     const partition = partitionFor(key, partitions)
-    const prediction = { time, score, modelVersion, fingerprint, reasons, shadow }
-    if (codec.write === null) {
-      const features = Array.from(vector)
-      const positions = [...positionsBefore, stagePosition]
-      const value = codec.encode({ ...prediction, id, features, origin: originOf(event), positions })
-      sendValue(outbox, topic, partition, key, value)
-      continue
+    setPrediction(written, output, row * textCount + columns.id)
+    if (codec.write === null) sendValue(outbox, topic, partition, key, codec.encode(plainPrediction(written)))
+    else {
+      const frame = frameFor(outbox, topic, partition, 3 * id.length)
+      beginRecord(frame, key.bytes, key.start, key.end)
+      codec.write(frame.target, written)
+      endRecord(frame)
     }
-    const idAt = firstText + columns.id
-    const text = { id, idBytes: rows.bytes, idStart: rows.textStarts[idAt]!, idEnd: rows.textEnds[idAt]! }
-    const frame = frameFor(outbox, topic, partition, id.length * 3)
-    beginRecord(frame, key.bytes, key.start, key.end)
-    const from = { originPartition, originOffset, positionsBefore, position: stagePosition }
-    codec.write(frame.target, { ...prediction, ...text, ...from, vector })
-    endRecord(frame)
+  }
+}
+
+type Writable<T> = { -readonly [Name in keyof T]: T[Name] }
+
+/** One for all predictions of a task: what differs is set for each. */
+function predictionOf({ fingerprint }: Plan, position: StagePosition): Writable<WrittenPrediction> {
+  const id = { id: '', idBytes: Buffer.alloc(0), idStart: -1, idEnd: -1 }
+  const scored = { score: null, modelVersion: null, vector: [], reasons: [], shadow: [] }
+  return { ...id, time: 0, ...scored, fingerprint, originPartition: 0, originOffset: 0, positionsBefore: [], position }
+}
+
+function setPrediction(written: Writable<WrittenPrediction>, output: Output, idAt: number): void {
+  const { event } = output
+  const { rows } = event
+  written.id = event.id
+  written.idBytes = rows.bytes
+  written.idStart = rows.textStarts[idAt]!
+  written.idEnd = rows.textEnds[idAt]!
+  written.time = event.time
+  written.score = output.score
+  written.modelVersion = output.modelVersion
+  written.vector = output.vector!
+  written.reasons = output.reasons
+  written.shadow = output.shadow
+  written.originPartition = event.originPartition
+  written.originOffset = event.originOffset
+  written.positionsBefore = event.positions
+}
+
+function plainPrediction(written: WrittenPrediction): Prediction {
+  const { idBytes, idStart, idEnd, vector, originPartition, originOffset, positionsBefore, position, ...rest } = written
+  return {
+    ...rest,
+    features: Array.from(vector),
+    origin: { partition: originPartition, offset: originOffset },
+    positions: [...positionsBefore, position],
   }
 }
 
