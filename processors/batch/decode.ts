@@ -94,12 +94,16 @@ function readInput(state: TaskState, index: number): void {
   const { alignment } = state
   const input = state.inputs[index]!
   const { next, stableEnd, end, askedRound, readAtMs } = input.fetched
+  const maxEventTimeBefore = input.maxEventTime
   // What is read again was held, or is done: it is not late.
   while (hasUnread(input) && (isBehindStart(state, input, index) || alignment.lateHeld < lateHeldMax)) {
     const recordIndex = input.fetched.read++
     if (input.stream) readRawRecord(state, input, input.stream, index, recordIndex)
     else readRepartitionRecord(state, input, index, recordIndex)
     input.nextOffset = input.fetched.records.offsets[recordIndex]! + 1
+  }
+  if (input.stream && input.maxEventTime > maxEventTimeBefore) {
+    alignment.advance(input.firstSource, { time: input.maxEventTime, order: -1 }, readAtMs)
   }
   if (!hasUnread(input)) input.nextOffset = next
   input.lag = Math.max(0, stableEnd - input.nextOffset)
@@ -125,9 +129,8 @@ function readRawRecord(
     return
   }
   const { event } = read
-  hold(state, input, event)
+  hold(state, input, event, input.maxEventTime)
   if (event.time > input.maxEventTime) input.maxEventTime = event.time
-  state.alignment.advance(input.firstSource, { time: event.time, order: -1 }, fetched.readAtMs)
 }
 
 function readRepartitionRecord(state: TaskState, input: ReadInput, index: number, recordIndex: number): void {
@@ -140,7 +143,7 @@ function readRepartitionRecord(state: TaskState, input: ReadInput, index: number
   }
   const source = input.firstSource + decoded.source
   const event = readRepartitionEvent(state, fetched, decoded, readAt(input, source, index, recordIndex))
-  hold(state, input, event)
+  hold(state, input, event, state.alignment.maxEventTimeOf(source))
   if (event.time > input.maxEventTime) input.maxEventTime = event.time
   frontiersOf(state).observe(decoded.source, event)
   const { readAtMs } = fetched
@@ -179,12 +182,15 @@ function wasValidated({ options }: TaskState, index: number, offset: number): bo
   return offset < (options.restoreTo ?? options.start).inputs[index]!.nextOffset
 }
 
-/** Holds the event until it is in order, unless the store stands for it already. */
-function hold({ options, alignment }: TaskState, input: ReadInput, event: StageEvent): void {
+/**
+ * Holds the event until it is in order, unless the store stands for it already. `maxEventTime`: greatest event time that its source had
+ * sent before it.
+ */
+function hold({ options, alignment }: TaskState, input: ReadInput, event: StageEvent, maxEventTime: number): void {
   const { start } = options
   if (event.offset < start.inputs[event.input]!.nextOffset && compareCanonical(event, start.frontier) <= 0) return
   // Only an event out of order can overtake one of its own id that was read before it: the first one read wins, now and on a replay.
-  if (event.time < alignment.maxEventTimeOf(event.source)) event.isRepeat = isRepeated(input, event)
+  if (event.time < maxEventTime) event.isRepeat = isRepeated(input, event)
   input.held.push(event)
   alignment.push(event)
 }

@@ -3,7 +3,7 @@
  * `alignment.ts`, read by `source-progress.ts`.
  */
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
-import { type CanonicalHeap, createCanonicalHeap } from './canonical-heap.ts'
+import { type CanonicalQueue, createCanonicalQueue } from './canonical-queue.ts'
 import { type Frontier, initialFrontier } from './frontier.ts'
 
 /** An event that can be aligned. */
@@ -91,7 +91,7 @@ export interface InputState {
 }
 
 export interface AlignmentState<T extends Aligned> {
-  readonly heap: CanonicalHeap<T>
+  readonly heap: CanonicalQueue<T>
   /**
    * Late events in the heap. Kept by identity: of two events at the same position, the one that arrived after the release of the first is
    * late, as when an event is requeued twice.
@@ -112,6 +112,8 @@ export interface AlignmentState<T extends Aligned> {
   /** Events that were read before it are waited for from then on, ms. */
   waitsSinceMs: number
   lastEarly: EarlyRelease | null
+  /** The event that was peeked last, where no source can send an earlier one. */
+  due: T | null
 }
 
 export function createAlignmentState<T extends Aligned>(
@@ -120,7 +122,7 @@ export function createAlignmentState<T extends Aligned>(
 ): AlignmentState<T> {
   const inputCount = 1 + Math.max(-1, ...sources.map(({ input }) => input))
   return {
-    heap: createCanonicalHeap<T>(),
+    heap: createCanonicalQueue<T>(),
     lateHeld: new Set(),
     counts: { late: 0, releasedEarly: 0 },
     sources: sources.map((source) => ({
@@ -147,5 +149,6 @@ export function createAlignmentState<T extends Aligned>(
     barrier: null,
     waitsSinceMs: Number.NEGATIVE_INFINITY,
     lastEarly: null,
+    due: null,
   }
 }

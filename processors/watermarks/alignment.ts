@@ -23,14 +23,7 @@ import {
   type TaskReport,
 } from './alignment-state.ts'
 import { earlierOf, type Frontier, initialFrontier, isCovered, laterOf } from './frontier.ts'
-import {
-  blockingProgressMs,
-  firstBlocking,
-  isDue,
-  isStalled,
-  isWaitingFor,
-  isWaitingForEnd,
-} from './source-progress.ts'
+import { blockingProgressMs, firstBlocking, isStalled, isWaitingFor, isWaitingForEnd } from './source-progress.ts'
 
 export type { Aligned, AlignmentCounts, AlignmentSource, EarlyRelease, TaskReport } from './alignment-state.ts'
 
@@ -239,19 +232,24 @@ function isBehindBarrier<T extends Aligned>({ barrier }: AlignmentState<T>, top:
 function peek<T extends Aligned>(state: AlignmentState<T>, bounds: ReleaseBounds): T | undefined {
   const { nowMs, stallMaxMs = Number.POSITIVE_INFINITY, forced = initialFrontier, ceiling } = bounds
   const event = state.heap.top()
+  state.due = null
   if (!event || isCovered(event, state.frontier)) return event
   if (isBehindBarrier(state, event) || (ceiling && !isCovered(event, ceiling))) return undefined
-  if (isCovered(event, forced) || isDue(state, event, nowMs)) return event
+  if (firstBlocking(state, event, nowMs) < 0) {
+    state.due = event
+    return event
+  }
+  if (isCovered(event, forced)) return event
   return isStalled(state, event, nowMs, stallMaxMs) ? event : undefined
 }
 
 function release<T extends Aligned>(state: AlignmentState<T>, { nowMs }: ReleaseBounds): T {
   const event = state.heap.pop()
   assert(event, 'an event was peeked before')
-  state.lateHeld.delete(event)
+  if (state.lateHeld.size > 0) state.lateHeld.delete(event)
   // Events are released in order, so only a late one is at or before the frontier.
   if (isCovered(event, state.frontier)) return event
-  const source = firstBlocking(state, event, nowMs)
+  const source = event === state.due ? -1 : firstBlocking(state, event, nowMs)
   if (source >= 0) {
     state.counts.releasedEarly++
     state.lastEarly = { time: event.time, source, input: state.sources[source]!.input }

@@ -7,7 +7,7 @@ import type { Aligned, AlignmentState, SourceState } from './alignment-state.ts'
 import { type Frontier, isCovered } from './frontier.ts'
 
 /** No source can send an earlier event any more, or the event is late and has nothing to wait for. */
-export function isDue<T extends Aligned>(state: AlignmentState<T>, event: T, nowMs: number): boolean {
+function isDue<T extends Aligned>(state: AlignmentState<T>, event: T, nowMs: number): boolean {
   return isCovered(event, state.frontier) || firstBlocking(state, event, nowMs) < 0
 }
 

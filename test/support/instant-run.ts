@@ -21,8 +21,8 @@ import type {
   OutRecord,
   Worker,
 } from '../../runtime/broker.ts'
-import type { Log } from '../../runtime/log.ts'
 import { isFramed, type Outgoing, unframed } from '../../runtime/framed-records.ts'
+import type { Log } from '../../runtime/log.ts'
 import { recordsOf } from '../../runtime/records.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
@@ -103,7 +103,9 @@ export async function instantRun(
 
   function append({ topic, partition, key, value, headers = {} }: OutRecord): void {
     const log = logs.get(topic)![partition]!
-    log.records.push({ offset: log.end++, appendedAtMs: nowMs, key, value, headers })
+    // What is sent is written over by what is sent later.
+    const kept = (bytes: Buffer | null) => bytes && Buffer.from(bytes)
+    log.records.push({ offset: log.end++, appendedAtMs: nowMs, key: kept(key), value: kept(value), headers })
   }
 
   function produce(count: number): void {
