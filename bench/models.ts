@@ -1,7 +1,7 @@
-/** The jobs without servers that score and learn: one vector and one label at a time, inside this process. */
+/** The jobs without servers that score and learn, inside this process. */
 import type { TrainingRows } from '../online-model/models/model.ts'
 import { modelOf } from '../online-model/models/model-of.ts'
-import { createScorer } from '../online-model/models/scorer.ts'
+import { createScorer, type Reason } from '../online-model/models/scorer.ts'
 import { logisticRegression, mlp } from '../schemas/definition/definition.ts'
 import type { ModelPlan } from '../schemas/models/models.ts'
 import { fineClock } from './clock.ts'
@@ -26,7 +26,7 @@ export function modelsJob(environment: BenchEnvironment): Job {
     measures: Object.fromEntries(
       kinds.map(({ job, what }) => [
         job,
-        `One vector of 15 features scored by ${what}, with and without reasons; one label learnt.`,
+        `Vectors of 15 features scored by ${what}, one by one, a hundred together, and with reasons; one label learnt.`,
       ]),
     ),
     baseline: null,
@@ -46,15 +46,18 @@ async function runModel(job: string, model: ModelPlan, training: TrainingRows): 
   const { weights } = await modelOf(model).fit(training, { seed: 0 })
   const plan = { features: features.map((name) => ({ name })), model }
   const scorer = createScorer({ version: 'v1', model: weights }, plan, 3)
-  const usPerVector = (each: (vector: Float64Array) => unknown): number => {
+  const usPerVector = (scoreFrom: (row: number) => void): number => {
     const times: number[] = []
     for (let block = 0; block < warmUpBlocks + blocks; block++) {
+      const row = (block * blockVectors) % (rowCount - blockVectors)
       const beganMs = fineClock.elapsedMs()
-      for (let i = 0; i < blockVectors; i++) each(vectors[(block * blockVectors + i) % rowCount]!)
+      scoreFrom(row)
       if (block >= warmUpBlocks) times.push(((fineClock.elapsedMs() - beganMs) * 1_000) / blockVectors)
     }
     return rounded(latencyOf(times)!.p50)
   }
+  const [scores, reasons]: [Float64Array, Reason[][]] = [new Float64Array(blockVectors), []]
+  const blockFrom = (row: number) => rows.subarray(row * width, (row + blockVectors) * width)
   const learner = await modelOf(model).learner!(features, { seed: 0, state: null })
   const usedBefore = process.cpuUsage()
   vectors.forEach((vector, row) => {
@@ -69,8 +72,11 @@ async function runModel(job: string, model: ModelPlan, training: TrainingRows): 
     latencyMs: null,
     residentMb: null,
     further: {
-      scoreUsP50: usPerVector(scorer.score),
-      scoreAndReasonsUsP50: usPerVector((vector) => [scorer.score(vector), scorer.reasons(vector)]),
+      scoreUsP50: usPerVector((row) => {
+        for (let i = row; i < row + blockVectors; i++) scores[i - row] = scorer.score(vectors[i]!)
+      }),
+      batchUsP50: usPerVector((row) => scorer.scoreBatch(blockFrom(row), blockVectors, scores, null)),
+      batchAndReasonsUsP50: usPerVector((row) => scorer.scoreBatch(blockFrom(row), blockVectors, scores, reasons)),
       learnCpuUs: rounded((user + system) / rowCount),
     },
     invalid: null,

@@ -10,6 +10,7 @@ export {
   type PlannedFault,
   type When,
 } from './fault-schedule.ts'
+export { type OneByOne, oneByOne } from './one-by-one.ts'
 export {
   createPipelineRunner,
   type PipelineRunner,

@@ -37,7 +37,9 @@ function createCustom({ own }: CustomModelPlan): Model {
       options.signal?.throwIfAborted()
       const weights = packed(own, training.features, fitted)
       // Weights that cannot score are found out here and not by the first event.
-      customScoring(weights, own).predict(new Float64Array(training.features.length).fill(Number.NaN))
+      const { length } = training.features
+      const lacking = new Float64Array(length).fill(Number.NaN)
+      customScoring(weights, own).scoreBatch(lacking, 1, new Float64Array(1), new Float64Array(length))
       return { weights, note: `by the definition's own model ${own.name}` }
     },
     learner: own.learner ? async (features, start) => createLearner(own, features, start) : null,
@@ -93,22 +95,41 @@ function restored(state: Buffer, owner: unknown): unknown {
 
 function customScoring({ features, json, name }: CustomWeights, own: CustomModel): Scoring {
   const weights = JSON.parse(json) as unknown
-  const predict = own.predictor(weights, features)
-  const contributions = own.contributions?.(weights, features)
+  const answer = own.predictor(weights, features)
+  const contributionsOf = own.contributions?.(weights, features)
+
+  function predict(vector: ArrayLike<number>): number {
+    const probability = answer(vector)
+    if (probability >= 0 && probability <= 1) return probability
+    throw new PipelineError(
+      'definition_invalid',
+      `The definition's own model ${name} answered ${String(probability)} for (${Array.from(vector).join(', ')}); ` +
+        'expected a probability from 0 to 1.',
+      { details: { model: name } },
+    )
+  }
+
+  function explained(contributions: ArrayLike<number>): ArrayLike<number> {
+    if (contributions.length === features.length) return contributions
+    throw new PipelineError(
+      'definition_invalid',
+      `The definition's own model ${name} gave ${contributions.length} contributions for a vector of ${features.length} ` +
+        'features; expected one for each.',
+      { details: { model: name } },
+    )
+  }
+
   return {
-    predict(vector) {
-      const probability = predict(vector)
-      if (probability >= 0 && probability <= 1) return probability
-      throw new PipelineError(
-        'definition_invalid',
-        `The definition's own model ${name} answered ${String(probability)} for (${Array.from(vector).join(', ')}); ` +
-          'expected a probability from 0 to 1.',
-        { details: { model: name } },
-      )
-    },
-    contributions(vector, into) {
-      if (contributions) into.set(contributions(vector))
-      else into.fill(0)
+    predict,
+    scoreBatch(vectors, count, scores, contributions) {
+      contributions?.fill(0)
+      for (let row = 0; row < count; row++) {
+        const at = row * features.length
+        // A copy: the model may keep it, and the batch is written over.
+        const vector = vectors.slice(at, at + features.length)
+        scores[row] = predict(vector)
+        if (contributions && contributionsOf) contributions.set(explained(contributionsOf(vector)), at)
+      }
     },
   }
 }

@@ -1,5 +1,7 @@
 /** From a vector to the inputs of a network: the fit, the learner and the scoring of the perceptron compute it alike, to the last bit. */
 
+import { log1p } from './exponentials.ts'
+
 export interface InputScales {
   /** What a value is measured in before its logarithm is taken; null where the network is given the value itself. */
   readonly units: Float64Array | null
@@ -18,18 +20,19 @@ export const inputMax = 10
  * tails, and a ratio of two of them, which is informative, is a difference of logarithms.
  */
 export function signedLog(value: number, unit: number): number {
-  return value < 0 ? -Math.log1p(-value / unit) : Math.log1p(value / unit)
+  return value < 0 ? -log1p(-value / unit) : log1p(value / unit)
 }
 
-/** Writes 0, which is the mean, where a value is missing. */
+/** The vector that begins at `from`. Writes 0, which is the mean, where a value is missing. */
 export function standardise(
-  vector: ArrayLike<number>,
+  vectors: ArrayLike<number>,
+  from: number,
   { units, means, scales }: InputScales,
   into: Float32Array | Float64Array,
   at: number,
 ): void {
   for (let i = 0; i < means.length; i++) {
-    const value = vector[i]!
+    const value = vectors[from + i]!
     const input = ((units === null ? value : signedLog(value, units[i]!)) - means[i]!) / scales[i]!
     // Only NaN differs from itself.
     // biome-ignore lint/suspicious/noSelfCompare: see above.

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { CholeskyDecomposition, Matrix } from 'ml-matrix'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { LogisticPlan, LogisticWeights } from '../../schemas/models/logistic.ts'
+import { exp } from './exponentials.ts'
 import type { FitOptions, LearnerStart, Model, ModelCode, OnlineLearner, Scoring, TrainingRows } from './model.ts'
 import { networkOf } from './network.ts'
 import { createNetworkLearner, type NetworkLearning, type Tuning } from './network-learner.ts'
@@ -113,23 +114,32 @@ export function logisticScoring({ features, means, scales, weights, intercept }:
   const width = features.length
   const centres = Float64Array.from(means)
   const coefficients = Float64Array.from(weights, (weight, i) => weight / scales[i]!)
+
+  function scoreOf(vectors: ArrayLike<number>, from: number): number {
+    let margin = intercept
+    for (let i = 0; i < width; i++) {
+      const value = vectors[from + i]!
+      // Only NaN differs from itself: an inline test keeps this loop free of calls.
+      // biome-ignore lint/suspicious/noSelfCompare: see above.
+      if (value === value) margin += coefficients[i]! * (value - centres[i]!)
+    }
+    return 1 / (1 + exp(-margin))
+  }
+
   return {
     predict(vector) {
       if (vector.length !== width) assert.fail(`a vector of ${vector.length} values for a model of ${width}`)
-      let margin = intercept
-      for (let i = 0; i < width; i++) {
-        const value = vector[i]!
-        // Only NaN differs from itself: an inline test keeps this loop free of calls.
-        // biome-ignore lint/suspicious/noSelfCompare: see above.
-        if (value === value) margin += coefficients[i]! * (value - centres[i]!)
-      }
-      return 1 / (1 + Math.exp(-margin))
+      return scoreOf(vector, 0)
     },
-    contributions(vector, into) {
-      if (vector.length !== width) assert.fail(`a vector of ${vector.length} values for a model of ${width}`)
-      for (let i = 0; i < width; i++) {
-        const value = vector[i]!
-        into[i] = Number.isNaN(value) ? 0 : coefficients[i]! * (value - centres[i]!)
+    scoreBatch(vectors, count, scores, contributions) {
+      for (let row = 0; row < count; row++) scores[row] = scoreOf(vectors, row * width)
+      if (contributions === null) return
+      for (let row = 0, at = 0; row < count; row++) {
+        for (let i = 0; i < width; i++, at++) {
+          const value = vectors[at]!
+          // biome-ignore lint/suspicious/noSelfCompare: as above.
+          contributions[at] = value === value ? coefficients[i]! * (value - centres[i]!) : 0
+        }
       }
     },
   }

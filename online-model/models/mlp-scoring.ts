@@ -1,95 +1,84 @@
-/** Weights of a multilayer perceptron in, its score and the contributions to it out: plain loops over flat arrays. */
+/**
+ * Weights of a multilayer perceptron in, its scores of a batch and the contributions to them out: the layers one after the other, each over
+ * a block of rows (`network-kernel.ts`).
+ */
 import assert from 'node:assert/strict'
 import type { LayerWeights, MlpWeights } from '../../schemas/models/mlp.ts'
-import { standardise } from './input-scales.ts'
+import { exp } from './exponentials.ts'
+import { type InputScales, standardise } from './input-scales.ts'
 import type { Scoring } from './model.ts'
+import { type Kernel, type LayerStep, openJavaScript, openKernel, padded } from './network-kernel.ts'
 
-/** Units whose sums run side by side in registers, each value of the input being loaded once for all of them. */
-const lanes = 4
-
-/** Products of a matrix with a vector. */
-interface FlatMatrix {
+/** Where the parts of a network lie in the memory of its kernel. */
+interface NetworkLayout {
+  readonly width: number
+  /** Rows that are computed together. */
+  readonly rowsMax: number
   readonly inputs: number
-  /** By groups of `lanes` outputs, then input, then lane; outputs are filled up with zeros to whole groups. */
-  readonly weights: Float64Array
-  readonly biases: Float64Array
-  readonly output: Float64Array
-  /** Inputs that are not 0, of which about half of what a rectifier lets through is. */
-  readonly active: Uint16Array
+  /** Gate of the inputs: always open. */
+  readonly ones: number
+  readonly forwards: readonly LayerStep[]
+  /** Output side first. The first is the same for all rows. Empty where only scores are wanted. */
+  readonly backwards: readonly LayerStep[]
+  /** What the last of them writes; its stride is 0 without hidden layers. */
+  readonly slopes: { readonly at: number; readonly stride: number }
+  readonly length: number
 }
+
+interface Network {
+  readonly layout: NetworkLayout
+  readonly kernel: Kernel
+  readonly scales: InputScales
+}
+
+/** So many rows of so much memory stay in the cache from one layer to the next. */
+const blockRowsMax = 256
+const blockValuesMax = 262_144
 
 /**
  * A missing value takes the mean. Contributions are the gradient of the log odds times the standardised value: between rectifiers the
  * network is linear, so that their sum is what the values add to the log odds within the vector's own linear piece.
  */
-export function mlpScoring({ features, units, means, scales, layers }: MlpWeights): Scoring {
+export function mlpScoring(weights: MlpWeights): Scoring {
+  const width = weights.features.length
+  requireShape(weights)
+  // One vector is scored in JavaScript: training and backtests make many versions, each with few calls, and need no contributions.
+  let single: Network | null = null
+  let block: Network | null = null
+  const score = new Float64Array(1)
+  return {
+    predict(vector) {
+      if (vector.length !== width) assert.fail(`a vector of ${vector.length} values for a model of ${width}`)
+      single ??= openNetwork(weights, { rowsMax: 1, hasSlopes: false }, openJavaScript)
+      forward(single, vector, 0, 1)
+      writeScores(single, score, 0, 1)
+      return score[0]!
+    },
+    scoreBatch(vectors, count, scores, contributions) {
+      block ??= openNetwork(weights, { rowsMax: blockRowsOf(weights), hasSlopes: true }, openKernel)
+      const { rowsMax } = block.layout
+      for (let row = 0; row < count; row += rowsMax) {
+        const rows = Math.min(rowsMax, count - row)
+        forward(block, vectors, row, rows)
+        writeScores(block, scores, row, rows)
+        if (contributions !== null) writeContributions(block, contributions, row, rows)
+      }
+    },
+  }
+}
+
+function blockRowsOf({ features, layers }: MlpWeights): number {
+  const valuesPerRow = layers.reduce((sum, { biases }) => sum + 2 * padded(biases.length), 2 * padded(features.length))
+  return Math.max(1, Math.min(blockRowsMax, Math.floor(blockValuesMax / valuesPerRow)))
+}
+
+function requireShape({ features, units, means, scales, layers }: MlpWeights): void {
   const width = features.length
   const lengths = [units.length, means.length, scales.length]
   assert(
     lengths.every((length) => length === width),
     `weights with ${width} features hold ${lengths.join(', ')} units, means and scales`,
   )
-  requireShape(width, layers)
-  const sizes = [width, ...layers.map(({ biases }) => biases.length)]
-  const forwards = layers.map(({ weights, biases }, l) => {
-    const matrix = flatten(sizes[l]!, sizes[l + 1]!, (i, j) => weights[i * biases.length + j]!)
-    matrix.biases.set(biases)
-    return matrix
-  })
-  const backwards = layers.map(({ weights, biases }, l) =>
-    flatten(sizes[l + 1]!, sizes[l]!, (j, i) => weights[i * biases.length + j]!),
-  )
-  const margin = forwards.at(-1)!.output
-  const inputScales = {
-    units: Float64Array.from(units),
-    means: Float64Array.from(means),
-    scales: Float64Array.from(scales),
-  }
-  const input = new Float64Array(width)
-  /** What the layers hold the outputs of. */
-  const scored = new Float64Array(width).fill(Number.NaN)
-
-  /** Nothing is computed again for the vector that was scored last: reasons are requested right after the score. */
-  function forward(vector: ArrayLike<number>): number {
-    if (vector.length !== width) assert.fail(`a vector of ${vector.length} values for a model of ${width}`)
-    standardise(vector, inputScales, input, 0)
-    let isSame = true
-    for (let i = 0; i < width; i++) if (input[i] !== scored[i]) isSame = false
-    if (!isSame) {
-      scored.set(input)
-      let from: Float64Array = input
-      for (let l = 0; l < forwards.length; l++) {
-        multiply(forwards[l]!, from)
-        from = forwards[l]!.output
-        if (l < forwards.length - 1) rectify(from)
-      }
-    }
-    return margin[0]!
-  }
-
-  return {
-    predict: (vector) => 1 / (1 + Math.exp(-forward(vector))),
-    contributions(vector, into) {
-      forward(vector)
-      let slope: Float64Array = unit
-      for (let l = backwards.length - 1; l >= 0; l--) {
-        multiply(backwards[l]!, slope)
-        slope = backwards[l]!.output
-        if (l > 0) closeWhereShut(slope, forwards[l - 1]!.output)
-      }
-      for (let i = 0; i < width; i++) into[i] = slope[i]! * input[i]!
-    },
-  }
-}
-
-const unit = Float64Array.of(1)
-
-/** A rectifier that lets nothing through has no slope. */
-function closeWhereShut(slope: Float64Array, passed: Float64Array): void {
-  for (let i = 0; i < slope.length; i++) if (passed[i]! <= 0) slope[i] = 0
-}
-
-function requireShape(width: number, layers: readonly LayerWeights[]): void {
   let inputs = width
   layers.forEach(({ weights, biases }, l) => {
     const units = biases.length
@@ -99,50 +88,119 @@ function requireShape(width: number, layers: readonly LayerWeights[]): void {
   })
 }
 
-function flatten(inputs: number, outputs: number, weightOf: (input: number, output: number) => number): FlatMatrix {
-  const padded = Math.ceil(outputs / lanes) * lanes
-  const weights = new Float64Array(padded * inputs)
-  for (let j = 0; j < outputs; j++) {
-    const lane = j % lanes
-    for (let i = 0; i < inputs; i++) weights[(j - lane) * inputs + i * lanes + lane] = weightOf(i, j)
-  }
+interface Extent {
+  readonly rowsMax: number
+  readonly hasSlopes: boolean
+}
+
+/** Exported for the tests, which compare the kernels. */
+export function openNetwork(
+  weights: MlpWeights,
+  extent: Extent,
+  open: (length: number, inputsMax: number) => Kernel,
+): Network {
+  const { units, means, scales, layers } = weights
+  const layout = layOut(weights, extent)
+  const kernel = open(layout.length, Math.max(layout.width, ...layers.map(({ biases }) => biases.length)))
+  fill(layout, kernel, layers)
   return {
-    inputs,
-    weights,
-    biases: new Float64Array(padded),
-    output: new Float64Array(padded),
-    active: new Uint16Array(inputs),
+    layout,
+    kernel,
+    scales: {
+      units: Float64Array.from(units),
+      means: Float64Array.from(means),
+      scales: Float64Array.from(scales),
+    },
   }
 }
 
-function multiply({ inputs, weights, biases, output, active }: FlatMatrix, from: Float64Array): void {
-  let count = 0
-  for (let i = 0; i < inputs; i++) {
-    active[count] = i
-    count += from[i] === 0 ? 0 : 1
+function layOut({ features, layers }: MlpWeights, { rowsMax, hasSlopes }: Extent): NetworkLayout {
+  let length = 0
+  const take = (values: number) => {
+    const at = length
+    length += values
+    return at
   }
-  for (let j = 0; j < output.length; j += lanes) {
-    let a = biases[j]!
-    let b = biases[j + 1]!
-    let c = biases[j + 2]!
-    let d = biases[j + 3]!
-    const group = j * inputs
-    for (let k = 0; k < count; k++) {
-      const i = active[k]!
-      const value = from[i]!
-      const at = group + i * lanes
-      a += value * weights[at]!
-      b += value * weights[at + 1]!
-      c += value * weights[at + 2]!
-      d += value * weights[at + 3]!
+  const width = features.length
+  const sizes = [width, ...layers.map(({ biases }) => biases.length)]
+  const ones = take(Math.max(...sizes))
+  const inputs = take(rowsMax * width)
+  const forwards: LayerStep[] = []
+  for (const [l, inputCount] of sizes.slice(0, -1).entries()) {
+    const outputs = padded(sizes[l + 1]!)
+    const former = forwards[l - 1]
+    const from = former ? former.into : inputs
+    const fromStride = former ? former.outputs : width
+    const weights = take(inputCount * outputs)
+    // A rectifier is a gate that is shut by the value itself.
+    const [gate, gateStride] = former ? [from, fromStride] : [ones, 0]
+    const biases = take(outputs)
+    const into = take(rowsMax * outputs)
+    forwards.push({ from, fromStride, gate, gateStride, inputs: inputCount, weights, biases, outputs, into })
+  }
+  const backwards: LayerStep[] = []
+  for (let l = hasSlopes ? layers.length - 1 : -1; l >= 0; l--) {
+    const outputs = padded(sizes[l]!)
+    const former = backwards.at(-1)
+    const isShared = former === undefined
+    const from = former ? former.into : ones
+    const fromStride = former && backwards.length > 1 ? former.outputs : 0
+    // A rectifier that lets nothing through has no slope.
+    const [gate, gateStride] = former ? [forwards[l]!.into, forwards[l]!.outputs] : [ones, 0]
+    const weights = take(sizes[l + 1]! * outputs)
+    const biases = take(outputs)
+    const into = take(isShared ? outputs : rowsMax * outputs)
+    backwards.push({ from, fromStride, gate, gateStride, inputs: sizes[l + 1]!, weights, biases, outputs, into })
+  }
+  const last = backwards.at(-1)
+  const slopes = { at: last?.into ?? 0, stride: last && backwards.length > 1 ? last.outputs : 0 }
+  return { width, rowsMax, inputs, ones, forwards, backwards, slopes, length }
+}
+
+/** A memory that is new is zero: so are the biases of the way back, and what is padded. */
+function fill(
+  { ones, inputs, forwards, backwards }: NetworkLayout,
+  kernel: Kernel,
+  layers: readonly LayerWeights[],
+): void {
+  const { memory } = kernel
+  memory.fill(1, ones, inputs)
+  layers.forEach(({ weights, biases }, l) => {
+    const forward = forwards[l]!
+    const backward = backwards[layers.length - 1 - l]
+    memory.set(biases, forward.biases)
+    for (let i = 0; i < forward.inputs; i++) {
+      for (let j = 0; j < biases.length; j++) {
+        const weight = weights[i * biases.length + j]!
+        memory[forward.weights + i * forward.outputs + j] = weight
+        if (backward) memory[backward.weights + j * backward.outputs + i] = weight
+      }
     }
-    output[j] = a
-    output[j + 1] = b
-    output[j + 2] = c
-    output[j + 3] = d
-  }
+  })
+  if (backwards.length > 0) kernel.multiply(backwards[0]!, 1)
 }
 
-function rectify(values: Float64Array): void {
-  for (let i = 0; i < values.length; i++) if (values[i]! < 0) values[i] = 0
+/** The log odds of `rows` vectors, of which the first is `row`. */
+function forward({ layout, kernel, scales }: Network, vectors: ArrayLike<number>, row: number, rows: number): void {
+  const { width, inputs, forwards } = layout
+  for (let r = 0; r < rows; r++) standardise(vectors, (row + r) * width, scales, kernel.memory, inputs + r * width)
+  for (const step of forwards) kernel.multiply(step, rows)
+}
+
+function writeScores({ layout, kernel }: Network, scores: Float64Array, row: number, rows: number): void {
+  const { into, outputs } = layout.forwards.at(-1)!
+  for (let r = 0; r < rows; r++) scores[row + r] = 1 / (1 + exp(-kernel.memory[into + r * outputs]!))
+}
+
+function writeContributions(network: Network, contributions: Float64Array, row: number, rows: number): void {
+  const { layout, kernel } = network
+  const { memory } = kernel
+  const { width, inputs, backwards, slopes } = layout
+  for (let b = 1; b < backwards.length; b++) kernel.multiply(backwards[b]!, rows)
+  for (let r = 0; r < rows; r++) {
+    const slope = slopes.at + r * slopes.stride
+    const input = inputs + r * width
+    const into = (row + r) * width
+    for (let i = 0; i < width; i++) contributions[into + i] = memory[slope + i]! * memory[input + i]!
+  }
 }

@@ -169,7 +169,7 @@ function inputScales(training: TrainingRows): InputScales {
 function standardised({ rows, rowCount, features }: TrainingRows, scales: InputScales): Float32Array {
   const width = features.length
   const inputs = new Float32Array(rowCount * width)
-  for (let at = 0; at < inputs.length; at += width) standardise(rows.subarray(at, at + width), scales, inputs, at)
+  for (let at = 0; at < inputs.length; at += width) standardise(rows, at, scales, inputs, at)
   return inputs
 }
 

@@ -49,9 +49,20 @@ export interface OnlineLearner {
 /** Weights made ready to score: flat arrays, no allocation, no await. */
 export interface Scoring {
   readonly predict: Predict
-  /** Writes what each feature adds to the log odds, against its mean; 0 where missing. */
-  contributions(vector: ArrayLike<number>, into: Float64Array): void
+  scoreBatch: ScoreBatch
 }
+
+/**
+ * `count` vectors, one after the other, NaN where missing. Writes the score of each, the bits that `predict` gives, and, unless null, what
+ * each feature adds to the log odds, against its mean; 0 where missing. Vectors are scored in their order, and scores written before
+ * something is thrown stand.
+ */
+export type ScoreBatch = (
+  vectors: Float64Array,
+  count: number,
+  scores: Float64Array,
+  contributions: Float64Array | null,
+) => void
 
 export interface WeightsSummary {
   /** Such as `logistic` or `mlp 64-32`. */

@@ -233,7 +233,7 @@ function addRow(
   share: number,
   source: Source | null,
 ): void {
-  standardise(vector, scales.current, batch.inputs, batch.count * width)
+  standardise(vector, 0, scales.current, batch.inputs, batch.count * width)
   batch.labels[batch.count] = label
   batch.weights[batch.count] = share
   sources[batch.count++] = source

@@ -63,8 +63,9 @@ function createLearner(features: readonly string[], state: Buffer | null): Onlin
 function priorScoring({ probability }: PriorWeights): Scoring {
   return {
     predict: () => probability,
-    contributions: (_vector, into) => {
-      into.fill(0)
+    scoreBatch(_vectors, count, scores, contributions) {
+      scores.fill(probability, 0, count)
+      contributions?.fill(0)
     },
   }
 }

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { ModelPlan, ModelWeights } from '../../schemas/models/models.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
-import type { Predict, Scoring } from './model.ts'
+import type { Predict, ScoreBatch } from './model.ts'
 import { scoringOf } from './model-of.ts'
 
 export interface Reason {
@@ -20,8 +20,12 @@ export interface Scorer {
   readonly version: string
   /** Probability of label 1, from a vector with NaN where missing. */
   score(vector: ArrayLike<number>): number
-  /** The features that moved the score most, largest magnitude first; those that moved nothing are left out. */
-  reasons(vector: ArrayLike<number>): Reason[]
+  /**
+   * The scores of `vectors`, which holds `count` of them one after the other, with the bits that `score` gives. `reasons`, unless null,
+   * gets of each the features that moved the score most, largest magnitude first; those that moved nothing are left out. Scores written
+   * before something is thrown stand.
+   */
+  scoreBatch(vectors: Float64Array, count: number, scores: Float64Array, reasons: Reason[][] | null): void
 }
 
 export type ScoringPlan = {
@@ -30,8 +34,8 @@ export type ScoringPlan = {
 }
 
 /**
- * `reasonsMax` is how many features `reasons` names. Throws `state_foreign` when the version is for other features, or for a model of a
- * definition's own that this one is without.
+ * `reasonsMax` is how many features a vector's reasons name. Throws `state_foreign` when the version is for other features, or for a model
+ * of a definition's own that this one is without.
  */
 export function createScorer(
   version: Pick<ModelVersion, 'version' | 'model'>,
@@ -39,50 +43,81 @@ export function createScorer(
   reasonsMax: number,
 ): Scorer {
   assert(Number.isInteger(reasonsMax) && reasonsMax >= 0)
-  const inputsOf = inputsFor(version.model, plan)
-  const { predict, contributions } = scoringOf(version.model, plan.model)
+  const { features } = version.model
+  const columns = columnsOf(version.model, plan)
+  const scoring = scoringOf(version.model, plan.model)
+  const predict = withColumns(scoring.predict, columns, plan)
+  const inputsOf = batchInputs(columns, plan.features.length)
   return {
     version: version.version,
-    score: (vector) => predict(inputsOf(vector)),
-    reasons: topReasons(version.model.features, (vector, into) => contributions(inputsOf(vector), into), reasonsMax),
+    score: predict,
+    scoreBatch: withReasons(features, reasonsMax, (vectors, count, scores, contributions) =>
+      scoring.scoreBatch(inputsOf(vectors, count), count, scores, contributions),
+    ),
   }
 }
 
 /** The score alone. Throws as `createScorer` does. */
 export function predictor(weights: ModelWeights, plan: ScoringPlan): Predict {
-  const inputsOf = inputsFor(weights, plan)
-  const { predict } = scoringOf(weights, plan.model)
-  return (vector) => predict(inputsOf(vector))
+  const columns = columnsOf(weights, plan)
+  return withColumns(scoringOf(weights, plan.model).predict, columns, plan)
 }
 
-/** At most `reasonsMax` contributions, largest magnitude first, equal ones in vector order. */
-function topReasons(
-  features: readonly string[],
-  contributions: Scoring['contributions'],
-  reasonsMax: number,
-): Scorer['reasons'] {
-  const values = new Float64Array(features.length)
-  return (vector) => {
-    const reasons: Reason[] = []
-    if (reasonsMax === 0) return reasons
-    contributions(vector, values)
-    // A few rounds of selection over some dozen features are cheaper than a sort with its closures, and this runs for
-    // every event.
-    for (let round = 0; round < reasonsMax; round++) {
-      let best = 0
-      for (let i = 1; i < values.length; i++) if (Math.abs(values[i]!) > Math.abs(values[best]!)) best = i
-      if (values.length === 0 || values[best] === 0) break
-      reasons.push({ feature: features[best]!, contribution: values[best]! })
-      values[best] = 0
+function withReasons(features: readonly string[], reasonsMax: number, scoreBatch: ScoreBatch): Scorer['scoreBatch'] {
+  let contributions = new Float64Array(0)
+  return (vectors, count, scores, reasons) => {
+    if (reasons === null || reasonsMax === 0) {
+      scoreBatch(vectors, count, scores, null)
+      for (let row = 0; reasons !== null && row < count; row++) reasons[row] = []
+      return
     }
-    return reasons
+    contributions = atLeast(contributions, count * features.length)
+    scoreBatch(vectors, count, scores, contributions)
+    for (let row = 0; row < count; row++) reasons[row] = topReasons(features, contributions, row, reasonsMax)
   }
 }
 
-type Inputs = (vector: ArrayLike<number>) => ArrayLike<number>
+/** At most `reasonsMax` contributions of a row, largest magnitude first, equal ones in vector order. What it takes becomes 0. */
+function topReasons(
+  features: readonly string[],
+  contributions: Float64Array,
+  row: number,
+  reasonsMax: number,
+): Reason[] {
+  const from = row * features.length
+  const until = from + features.length
+  let moved = 0
+  for (let i = from; i < until; i++) if (contributions[i] !== 0) moved++
+  // Of the right length at once: a list that grows keeps room for many more.
+  const reasons = new Array<Reason>(Math.min(moved, reasonsMax))
+  // A few rounds of selection over some dozen features are cheaper than a sort with its closures, and this runs for
+  // every event.
+  for (let round = 0; round < reasons.length; round++) {
+    let best = from
+    let magnitude = Math.abs(contributions[from]!)
+    for (let i = from + 1; i < until; i++) {
+      const other = Math.abs(contributions[i]!)
+      if (other > magnitude) {
+        best = i
+        magnitude = other
+      }
+    }
+    reasons[round] = { feature: features[best - from]!, contribution: contributions[best]! }
+    contributions[best] = 0
+  }
+  return reasons
+}
 
-/** The values that a model takes out of a definition's vector, by name: the definition may have more features, in another order. */
-function inputsFor(weights: ModelWeights, plan: ScoringPlan): Inputs {
+/** The same array while it is long enough: batches are bounded by those who score them. */
+function atLeast(values: Float64Array, length: number): Float64Array<ArrayBuffer> {
+  return values.length >= length ? (values as Float64Array<ArrayBuffer>) : new Float64Array(length)
+}
+
+/**
+ * Of each of a model's features its place in a definition's vector, found by name: the definition may have more features, in another order.
+ * Null where the model takes the vector as it is.
+ */
+function columnsOf(weights: ModelWeights, plan: ScoringPlan): readonly number[] | null {
   const names = plan.features.map(({ name }) => name)
   const missing = weights.features.filter((name) => !names.includes(name))
   if (missing.length > 0) {
@@ -92,13 +127,33 @@ function inputsFor(weights: ModelWeights, plan: ScoringPlan): Inputs {
       { details: { model: weights.features, definition: names } },
     )
   }
-  if (names.length === weights.features.length && names.every((name, i) => name === weights.features[i]))
-    return (vector) => vector
-  const columns = weights.features.map((name) => names.indexOf(name))
+  if (names.length === weights.features.length && names.every((name, i) => name === weights.features[i])) return null
+  return weights.features.map((name) => names.indexOf(name))
+}
+
+function withColumns(predict: Predict, columns: readonly number[] | null, plan: ScoringPlan): Predict {
+  if (columns === null) return predict
+  const width = plan.features.length
   const values = new Float64Array(columns.length)
   return (vector) => {
-    assert(vector.length === names.length, `a vector of ${vector.length} values for a definition of ${names.length}`)
+    assert(vector.length === width, `a vector of ${vector.length} values for a definition of ${width}`)
     for (let i = 0; i < columns.length; i++) values[i] = vector[columns[i]!]!
-    return values
+    return predict(values)
+  }
+}
+
+/** The inputs of a model out of the vectors of a batch; `width` is that of the vectors. */
+function batchInputs(
+  columns: readonly number[] | null,
+  width: number,
+): (vectors: Float64Array, count: number) => Float64Array {
+  let inputs = new Float64Array(0)
+  return (vectors, count) => {
+    assert(vectors.length === count * width, `${vectors.length} values for ${count} vectors of ${width}`)
+    if (columns === null) return vectors
+    inputs = atLeast(inputs, count * columns.length)
+    for (let row = 0, at = 0; row < count; row++)
+      for (let i = 0; i < columns.length; i++) inputs[at++] = vectors[row * width + columns[i]!]!
+    return inputs
   }
 }

@@ -16,6 +16,7 @@ import type { ProgressConsumer } from '../watermarks/progress-consumer.ts'
 import type { ProgressExchange } from '../watermarks/progress-exchange.ts'
 import type { LoopLimits, OpenTask } from './active-batch.ts'
 import { isBacklogged, isConfirmationAwaited, isEndAwaited, poll, pollWaitMs } from './poll.ts'
+import { createScoreBlock, type ScoreBlock } from './score.ts'
 import type { CurrentModel } from './scoring.ts'
 import type { ShadowScoring } from './shadow-scoring.ts'
 
@@ -41,6 +42,7 @@ export interface LoopParts {
 export interface LoopState extends LoopParts {
   readonly progressConsumers: readonly ProgressConsumer[]
   readonly outbox: Outbox
+  readonly scoreBlock: ScoreBlock
   /** Time for what waits, ms (`running-clock.ts`). */
   readonly runningMs: () => number
   /** Fetches begun. */
@@ -60,6 +62,7 @@ export function openLoop(parts: LoopParts): LoopState {
     ...parts,
     outbox: createOutbox(),
     runningMs: createRunningClock(parts.clock),
+    scoreBlock: createScoreBlock(parts.plan.features.length),
     progressConsumers: parts.exchanges.flatMap(({ progressConsumer }) => progressConsumer ?? []),
     round: 0,
     answeredRound: 0,

@@ -1,14 +1,20 @@
 /** What the batch loop asks of a model; handed in, so that processing knows nothing of learning. */
-export interface ScoringModel {
-  readonly version: string
-  /** Changes nothing, awaits nothing; NaN in the vector is missing. */
-  score(vector: ArrayLike<number>): number
-  reasons(vector: ArrayLike<number>): ReadonlyArray<{ readonly feature: string; readonly contribution: number }>
+export interface ScoringModel extends ShadowModel {
   /** Challengers: they score the same vectors, and nothing but the record of the prediction knows of it. Left out: none. */
   readonly shadows?: readonly ShadowModel[]
 }
 
-export type ShadowModel = Pick<ScoringModel, 'version' | 'score'>
+export interface ShadowModel {
+  readonly version: string
+  /**
+   * The scores of `vectors`, which holds `count` of them one after the other, NaN where missing; their reasons, too, unless `reasons` is
+   * null. Changes nothing else, awaits nothing, keeps none of the arrays. Scores come in the order of the vectors, and those that were
+   * written before something is thrown stand.
+   */
+  scoreBatch(vectors: Float64Array, count: number, scores: Float64Array, reasons: Reasons[] | null): void
+}
+
+export type Reasons = Array<{ readonly feature: string; readonly contribution: number }>
 
 /** Asked once a batch: a new model is taken up at a batch boundary. Null while there is none. */
 export type CurrentModel = () => ScoringModel | null

@@ -1,5 +1,5 @@
 /**
- * Challengers and a batch's outputs in, shadow scores on the outputs: the part of step 5 that must never stop scoring. A challenger that
+ * Challengers and a block of vectors in, shadow scores on the outputs: the part of step 5 that must never stop scoring. A challenger that
  * throws or gives no finite number is dropped for as long as this process runs. Made by `run-worker.ts`.
  */
 import type { Log } from '../../runtime/log.ts'
@@ -8,42 +8,48 @@ import type { Output } from './outputs.ts'
 import type { ShadowModel } from './scoring.ts'
 
 export interface ShadowScoring {
-  /** Outputs without a vector are passed over; a challenger that is dropped midway keeps the scores that it gave. */
-  score(shadows: readonly ShadowModel[], outputs: readonly Output[]): void
+  /** `outputs` are those of the block's vectors; a challenger that is dropped midway keeps the scores that it gave before. */
+  score(shadows: readonly ShadowModel[], vectors: Float64Array, outputs: readonly Output[]): void
 }
 
 export function createShadowScoring(log: Log, metrics: Pick<ProcessingMetrics, 'shadowDropped'>): ShadowScoring {
   /** Versions never change, so that a version that failed is the one that would fail again. */
   const dropped = new Set<string>()
+  let scores = new Float64Array(0)
 
-  function scoreOf(model: ShadowModel, vector: Float64Array): number | null {
-    const { version } = model
-    let reason: string
-    try {
-      const value = model.score(vector)
-      if (Number.isFinite(value)) return value
-      reason = `its score is ${value}`
-    } catch (error) {
-      reason = error instanceof Error ? error.message : String(error)
-    }
+  function drop(version: string, reason: string): void {
     dropped.add(version)
     metrics.shadowDropped(version)
     log.warn({ model: version, reason }, `challenger ${version} is not asked again by this process: ${reason}`)
-    return null
+  }
+
+  /** How many scores are good, from the first on. */
+  function scoreAll(shadow: ShadowModel, vectors: Float64Array, count: number): number {
+    // What a challenger that throws has not scored stays no number.
+    scores.fill(Number.NaN, 0, count)
+    let failure: string | null = null
+    try {
+      shadow.scoreBatch(vectors, count, scores, null)
+    } catch (error) {
+      failure = error instanceof Error ? error.message : String(error)
+    }
+    let good = 0
+    while (good < count && Number.isFinite(scores[good]!)) good++
+    if (failure !== null || good < count) drop(shadow.version, failure ?? `its score is ${scores[good]}`)
+    return good
   }
 
   return {
-    score(shadows, outputs) {
-      for (const output of outputs) {
-        if (!output.vector) continue
-        const scores: Array<{ version: string; score: number }> = []
-        for (const shadow of shadows) {
-          if (dropped.has(shadow.version)) continue
-          const score = scoreOf(shadow, output.vector)
-          if (score !== null) scores.push({ version: shadow.version, score })
-        }
-        output.shadow = scores
+    score(shadows, vectors, outputs) {
+      const count = outputs.length
+      if (scores.length < count) scores = new Float64Array(count)
+      const lists = outputs.map((): Array<{ version: string; score: number }> => [])
+      for (const shadow of shadows) {
+        if (dropped.has(shadow.version)) continue
+        const good = scoreAll(shadow, vectors, count)
+        for (let row = 0; row < good; row++) lists[row]!.push({ version: shadow.version, score: scores[row]! })
       }
+      for (let row = 0; row < count; row++) outputs[row]!.shadow = lists[row]!
     },
   }
 }

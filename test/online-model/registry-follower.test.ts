@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { Reason } from '../../online-model/models/scorer.ts'
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import { publishVersion } from '../../online-model/registry/publish-version.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -230,7 +231,9 @@ describe('registry follower', () => {
       challenge(fake, null, 1, 'v1')
       await registry.loadToEnd()
       expect([registry.current()?.version, shadowsOf(registry)]).toEqual(['v3', []])
-      expect(registry.current()!.reasons([3])).toEqual([{ feature: 'a', contribution: 2 }])
+      const reasons: Reason[][] = []
+      registry.current()!.scoreBatch(Float64Array.of(3), 1, new Float64Array(1), reasons)
+      expect(reasons).toEqual([[{ feature: 'a', contribution: 2 }]])
       // What was taken at a batch boundary stays as it was.
       expect(batch.shadows.length).toBe(2)
       expect(lines).toEqual([

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { isFor, misfitOf } from '../../online-model/models/fits.ts'
 import { scoringOf } from '../../online-model/models/model-of.ts'
-import { createScorer, predictor } from '../../online-model/models/scorer.ts'
+import { createScorer, predictor, type Reason, type Scorer } from '../../online-model/models/scorer.ts'
 import { customModel, logisticRegression, prior } from '../../schemas/definition/definition.ts'
 import type { LogisticWeights } from '../../schemas/models/logistic.ts'
 import type { ModelPlan } from '../../schemas/models/models.ts'
@@ -17,6 +17,12 @@ const weights: LogisticWeights = {
 
 function planFor(names: readonly string[], model: ModelPlan = logisticRegression()) {
   return { features: names.map((name) => ({ name })), model }
+}
+
+function reasonsOf({ scoreBatch }: Scorer, vector: readonly number[]): Reason[] {
+  const reasons: Reason[][] = []
+  scoreBatch(Float64Array.from(vector), 1, new Float64Array(1), reasons)
+  return reasons[0]!
 }
 
 describe('predictor', () => {
@@ -44,7 +50,7 @@ describe('predictor', () => {
     const scorer = createScorer({ version: 'v1', model: weights }, planFor(names), 2)
     const direct = createScorer({ version: 'v1', model: weights }, planFor(weights.features), 2)
     expect(scorer.score([7, 6, 15, 1])).toBe(direct.score([15, 1, 6]))
-    expect(scorer.reasons([7, 6, 15, 1])).toEqual(direct.reasons([15, 1, 6]))
+    expect(reasonsOf(scorer, [7, 6, 15, 1])).toEqual(reasonsOf(direct, [15, 1, 6]))
     expect(predictor(weights, planFor(names))([7, 6, 15, 1])).toBe(direct.score([15, 1, 6]))
     expect(() => scorer.score([15, 1, 6])).toThrow('a vector of 3 values for a definition of 4')
   })
@@ -66,31 +72,28 @@ describe('predictor', () => {
 
 describe('reasons', () => {
   test('contributions and intercept add up to the log odds', () => {
-    const contributions = new Float64Array(3)
+    const contributions = new Float64Array(6)
     const scoring = scoringOf(weights, logisticRegression())
-    scoring.contributions([15, 1, 6], contributions)
-    expect([...contributions]).toEqual([2, -1, 0.5])
-    scoring.contributions([Number.NaN, 0, 2], contributions)
-    expect([...contributions]).toEqual([0, 1, 0])
+    scoring.scoreBatch(Float64Array.of(15, 1, 6, Number.NaN, 0, 2), 2, new Float64Array(2), contributions)
+    expect([...contributions]).toEqual([2, -1, 0.5, 0, 1, 0])
   })
 
   test('name the largest magnitudes first, without those that moved nothing', () => {
     const scorer = createScorer({ version: 'v7', model: weights }, planFor(weights.features), 2)
     expect(scorer.version).toBe('v7')
     expect(scorer.score([15, 1, 6])).toBe(1 / (1 + Math.exp(-1.25)))
-    expect(scorer.reasons([15, 1, 6])).toEqual([
+    expect(reasonsOf(scorer, [15, 1, 6])).toEqual([
       { feature: 'amount', contribution: 2 },
       { feature: 'night', contribution: -1 },
     ])
     // Equal magnitudes keep the vector's order.
-    expect(scorer.reasons([7.5, 1, 2])).toEqual([
+    expect(reasonsOf(scorer, [7.5, 1, 2])).toEqual([
       { feature: 'amount', contribution: -1 },
       { feature: 'night', contribution: -1 },
     ])
-    expect(scorer.reasons([Number.NaN, 0, 2])).toEqual([{ feature: 'night', contribution: 1 }])
-    expect(createScorer({ version: 'v7', model: weights }, planFor(weights.features), 0).reasons([15, 1, 6])).toEqual(
-      [],
-    )
+    expect(reasonsOf(scorer, [Number.NaN, 0, 2])).toEqual([{ feature: 'night', contribution: 1 }])
+    const silent = createScorer({ version: 'v7', model: weights }, planFor(weights.features), 0)
+    expect(reasonsOf(silent, [15, 1, 6])).toEqual([])
   })
 })
 

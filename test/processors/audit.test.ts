@@ -15,6 +15,7 @@ import {
   type StartOptions,
   type StreamEvent,
 } from '../../testing/index.ts'
+import { oneByOne } from '../../testing/one-by-one.ts'
 import { createRandom, type Random } from '../../testing/random.ts'
 import { type ClicksOptions, click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 
@@ -195,10 +196,10 @@ describe('is found:', () => {
     expect(new Set(differences.map(({ stage, name }) => `${stage} ${name}`))).toEqual(new Set(['page refunds']))
   })
 
-  const model = { version: 'v1', score: (vector: ArrayLike<number>) => (vector[2]! % 7) / 7, reasons: () => [] }
+  const model = { version: 'v1', score: (vector: ArrayLike<number>) => (vector[2]! % 7) / 7 }
 
   test('a score that the version does not compute, and nothing else', async () => {
-    const runner = await run({ start: { currentModel: () => model } })
+    const runner = await run({ start: { currentModel: () => oneByOne(model) } })
     const right = await audit(runner, { scoreOf: (version) => (version === 'v1' ? model.score : null) })
     expect(right).toMatchObject({ differences: [], counts: { differing: 0, skipped: {} } })
     expect(right.counts.checked).toBeGreaterThan(100)
@@ -211,7 +212,7 @@ describe('is found:', () => {
 
   test('a shadow score that its challenger does not compute', async () => {
     const shadow = { version: 'v2', score: (vector: ArrayLike<number>) => (vector[2]! % 5) / 5 }
-    const runner = await run({ start: { currentModel: () => ({ ...model, shadows: [shadow] }) } })
+    const runner = await run({ start: { currentModel: () => ({ ...oneByOne(model), shadows: [oneByOne(shadow)] }) } })
     const scorers = new Map([
       ['v1', model.score],
       ['v2', shadow.score],

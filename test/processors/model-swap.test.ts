@@ -1,7 +1,7 @@
 /** Models: passed as a function, called once a batch, replaced without a restart. */
 import { expect, test } from 'vitest'
 import type { ScoringModel } from '../../processors/batch/scoring.ts'
-import { createPipelineRunner } from '../../testing/index.ts'
+import { createPipelineRunner, oneByOne } from '../../testing/index.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
 
 const startMs = clicksStartMs + 3_600_000
@@ -9,11 +9,11 @@ const events = Array.from({ length: 120 }, (_, i) => click(`e${i}`, `user${i % 3
 
 /** Scores the amount, shifted by the version, so that it shows which model and which vector it was. */
 function modelOf(version: number): ScoringModel {
-  return {
+  return oneByOne({
     version: `v${version}`,
     score: (vector) => version * 1_000 + vector[0]!,
     reasons: (vector) => [{ feature: 'amount', contribution: vector[0]! * version }],
-  }
+  })
 }
 
 test('without a model predictions carry the vector and no score', async () => {
@@ -72,7 +72,7 @@ test('challengers are taken up with a batch, on the same vectors, and leave the 
     currentModel: () => {
       asked++
       // Scores of one batch show which call returned their model.
-      const shadows = [{ version: `s${asked}`, score: (vector: ArrayLike<number>) => asked * 1_000 - vector[0]! }]
+      const shadows = [oneByOne({ version: `s${asked}`, score: (vector) => asked * 1_000 - vector[0]! })]
       return { ...modelOf(1), ...(asked > 3 && asked < 9 ? { shadows } : {}) }
     },
   })
@@ -95,20 +95,20 @@ test('a challenger that fails is dropped and reported once, across restarts of t
   let thrown = 0
   let infinite = 0
   const shadows = [
-    {
+    oneByOne({
       version: 'throws',
-      score: (vector: ArrayLike<number>) => {
+      score: (vector) => {
         if (vector[0]! < 130) return 0.5
         thrown++
         throw new Error('no such tensor')
       },
-    },
-    { version: 'sound', score: (vector: ArrayLike<number>) => vector[0]! },
+    }),
+    oneByOne({ version: 'sound', score: (vector) => vector[0]! }),
     {
       version: 'infinite',
-      score: () => {
+      scoreBatch: (_: Float64Array, count: number, scores: Float64Array) => {
         infinite++
-        return Number.POSITIVE_INFINITY
+        scores.fill(Number.POSITIVE_INFINITY, 0, count)
       },
     },
   ]

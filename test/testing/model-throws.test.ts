@@ -1,17 +1,16 @@
 /** A run with a model that throws ends with what it threw, and leaves nothing running. */
 import { expect, test } from 'vitest'
 import type { CurrentModel } from '../../processors/batch/scoring.ts'
-import { createPipelineRunner } from '../../testing/index.ts'
+import { createPipelineRunner, oneByOne } from '../../testing/index.ts'
 import { click, clicksPipeline, clicksStartMs } from '../support/clicks.ts'
 
-const throwing: CurrentModel = () => ({
-  version: 'v1',
-  score: () => {
-    throw new TypeError('no weights')
-  },
-  reasons: () => [],
-  shadows: [],
-})
+const throwing: CurrentModel = () =>
+  oneByOne({
+    version: 'v1',
+    score: () => {
+      throw new TypeError('no weights')
+    },
+  })
 
 test.each([undefined, { seed: 1 }, { seed: 2 }])('with the faults of %j', async (faults) => {
   const startMs = clicksStartMs + 3_600_000

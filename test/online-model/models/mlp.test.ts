@@ -55,13 +55,11 @@ describe('scoring', () => {
     },
   )
 
-  test('contributions are gradient times standardised value, whether or not the score was computed before', () => {
+  test('contributions are gradient times standardised value', () => {
     const { weights, vectors } = drawn([6, 5], 12)
-    const { predict, contributions } = scoringOf(weights, prior())
     const into = new Float64Array(3)
-    vectors.forEach((vector, row) => {
-      if (row % 2 === 0) predict(vector)
-      contributions(vector, into)
+    vectors.forEach((vector) => {
+      scoringOf(weights, prior()).scoreBatch(Float64Array.from(vector), 1, new Float64Array(1), into)
       vector.forEach((value, i) => {
         const inputAt = (at: number) => (signedLog(at, weights.units[i]!) - weights.means[i]!) / weights.scales[i]!
         const input = inputAt(value)
@@ -98,7 +96,7 @@ describe('the gradient', () => {
     batch.count = 7
     for (let row = 0; row < batch.count; row++) {
       const vector = features.map(() => random.normal())
-      standardise(vector, linear, batch.inputs, row * 3)
+      standardise(vector, 0, linear, batch.inputs, row * 3)
       batch.labels[row] = row % 3 === 0 ? 1 : 0
       batch.weights[row] = 0.1 + random.next()
     }

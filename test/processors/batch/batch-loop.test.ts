@@ -5,7 +5,6 @@ import { createMemoryStore, type MemoryStore } from '../../../feature-store/memo
 import type { OpenTask } from '../../../processors/batch/active-batch.ts'
 import { runBatchLoop } from '../../../processors/batch/batch-loop.ts'
 import type { LoopParts } from '../../../processors/batch/loop-state.ts'
-import type { ScoringModel } from '../../../processors/batch/scoring.ts'
 import { createShadowScoring } from '../../../processors/batch/shadow-scoring.ts'
 import { createTask } from '../../../processors/batch/task.ts'
 import { createEarlyReleases } from '../../../processors/early-release.ts'
@@ -18,13 +17,13 @@ import { createLog } from '../../../runtime/log.ts'
 import { createMemoryBroker, type MemoryBrokerOptions } from '../../../runtime/memory/broker.ts'
 import { PipelineError } from '../../../schemas/kernel/errors.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
-import { createVirtualClock, type StreamEvent, testLimits } from '../../../testing/index.ts'
+import { createVirtualClock, oneByOne, type StreamEvent, testLimits } from '../../../testing/index.ts'
 import { at, openTaskOf, rawRecord, taskOptions } from '../../support/batch-steps.ts'
 import { type ClicksOptions, click, clicksPipeline } from '../../support/clicks.ts'
 import { failureOf } from '../../support/failure-of.ts'
 
 const group = 'workers'
-const model: ScoringModel = { version: 'v1', score: (vector) => vector[0]! / 10, reasons: () => [] }
+const model = oneByOne({ version: 'v1', score: (vector) => vector[0]! / 10 })
 const unreachable = new PipelineError('redis_unreachable', 'no answer')
 
 interface Setup extends Pick<MemoryBrokerOptions, 'onTransact'>, Pick<ClicksOptions, 'delivery'> {
