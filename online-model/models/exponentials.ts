@@ -119,10 +119,10 @@ function logOf(f: number, k: number, c: number): number {
   return k * ln2High - (half - (s * (half + r) + (k * ln2Low + c)) - f)
 }
 
+/** The same where f is within a millionth, with k not 0. */
 function logNearPower(f: number, k: number, c: number): number {
-  if (f === 0) return k * ln2High + (c + k * ln2Low)
   const r = 0.5 * f * f * (1 - 0.6666666666666666 * f)
-  return k === 0 ? f - r : k * ln2High - (r - (k * ln2Low + c) - f)
+  return k * ln2High - (r - (k * ln2Low + c) - f)
 }
 
 function rareLog1p(x: number): number {

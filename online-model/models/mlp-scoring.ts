@@ -3,20 +3,19 @@
  * a block of rows (`network-kernel.ts`).
  */
 import assert from 'node:assert/strict'
-import type { LayerWeights, MlpWeights } from '../../schemas/models/mlp.ts'
+import type { MlpWeights } from '../../schemas/models/mlp.ts'
 import { exp } from './exponentials.ts'
 import { type InputScales, standardise } from './input-scales.ts'
 import type { Scoring } from './model.ts'
-import { type Kernel, type LayerStep, openJavaScript, openKernel, padded } from './network-kernel.ts'
+import { type InputStep, type Kernel, type LayerStep, openJavaScript, openKernel, padded } from './network-kernel.ts'
 
 /** Where the parts of a network lie in the memory of its kernel. */
 interface NetworkLayout {
-  readonly width: number
   /** Rows that are computed together. */
   readonly rowsMax: number
-  readonly inputs: number
-  /** Gate of the inputs: always open. */
-  readonly ones: number
+  readonly standardising: InputStep
+  /** As many as a layer has inputs at most. */
+  readonly ones: { readonly at: number; readonly count: number }
   readonly forwards: readonly LayerStep[]
   /** Output side first. The first is the same for all rows. Empty where only scores are wanted. */
   readonly backwards: readonly LayerStep[]
@@ -29,6 +28,7 @@ interface Network {
   readonly layout: NetworkLayout
   readonly kernel: Kernel
   readonly scales: InputScales
+  readonly hasPositiveUnits: boolean
 }
 
 /** So many rows of so much memory stay in the cache from one layer to the next. */
@@ -50,7 +50,9 @@ export function mlpScoring(weights: MlpWeights): Scoring {
     predict(vector) {
       if (vector.length !== width) assert.fail(`a vector of ${vector.length} values for a model of ${width}`)
       single ??= openNetwork(weights, { rowsMax: 1, hasSlopes: false }, openJavaScript)
-      forward(single, vector, 0, 1)
+      const { kernel, layout, scales } = single
+      standardise(vector, 0, scales, kernel.memory, layout.standardising.into)
+      forward(single, 1)
       writeScores(single, score, 0, 1)
       return score[0]!
     },
@@ -59,7 +61,8 @@ export function mlpScoring(weights: MlpWeights): Scoring {
       const { rowsMax } = block.layout
       for (let row = 0; row < count; row += rowsMax) {
         const rows = Math.min(rowsMax, count - row)
-        forward(block, vectors, row, rows)
+        standardiseRows(block, vectors.subarray(row * width, (row + rows) * width), rows)
+        forward(block, rows)
         writeScores(block, scores, row, rows)
         if (contributions !== null) writeContributions(block, contributions, row, rows)
       }
@@ -68,7 +71,7 @@ export function mlpScoring(weights: MlpWeights): Scoring {
 }
 
 function blockRowsOf({ features, layers }: MlpWeights): number {
-  const valuesPerRow = layers.reduce((sum, { biases }) => sum + 2 * padded(biases.length), 2 * padded(features.length))
+  const valuesPerRow = layers.reduce((sum, { biases }) => sum + 2 * padded(biases.length), 3 * padded(features.length))
   return Math.max(1, Math.min(blockRowsMax, Math.floor(blockValuesMax / valuesPerRow)))
 }
 
@@ -99,10 +102,10 @@ export function openNetwork(
   extent: Extent,
   open: (length: number, inputsMax: number) => Kernel,
 ): Network {
-  const { units, means, scales, layers } = weights
+  const { units, means, scales } = weights
   const layout = layOut(weights, extent)
-  const kernel = open(layout.length, Math.max(layout.width, ...layers.map(({ biases }) => biases.length)))
-  fill(layout, kernel, layers)
+  const kernel = open(layout.length, layout.ones.count)
+  fill(layout, kernel, weights)
   return {
     layout,
     kernel,
@@ -111,6 +114,7 @@ export function openNetwork(
       means: Float64Array.from(means),
       scales: Float64Array.from(scales),
     },
+    hasPositiveUnits: units.every((unit) => unit > 0),
   }
 }
 
@@ -123,17 +127,27 @@ function layOut({ features, layers }: MlpWeights, { rowsMax, hasSlopes }: Extent
   }
   const width = features.length
   const sizes = [width, ...layers.map(({ biases }) => biases.length)]
-  const ones = take(Math.max(...sizes))
-  const inputs = take(rowsMax * width)
+  const ones = { at: take(Math.max(...sizes)), count: Math.max(...sizes) }
+  const stride = padded(width)
+  const standardising: InputStep = {
+    // An odd width is read in pairs, one number beyond the last vector.
+    from: take(rowsMax * width + 1),
+    width,
+    units: take(stride),
+    means: take(stride),
+    scales: take(stride),
+    into: take(rowsMax * stride),
+    stride,
+  }
   const forwards: LayerStep[] = []
   for (const [l, inputCount] of sizes.slice(0, -1).entries()) {
     const outputs = padded(sizes[l + 1]!)
     const former = forwards[l - 1]
-    const from = former ? former.into : inputs
-    const fromStride = former ? former.outputs : width
+    const from = former ? former.into : standardising.into
+    const fromStride = former ? former.outputs : stride
     const weights = take(inputCount * outputs)
     // A rectifier is a gate that is shut by the value itself.
-    const [gate, gateStride] = former ? [from, fromStride] : [ones, 0]
+    const [gate, gateStride] = former ? [from, fromStride] : [ones.at, 0]
     const biases = take(outputs)
     const into = take(rowsMax * outputs)
     forwards.push({ from, fromStride, gate, gateStride, inputs: inputCount, weights, biases, outputs, into })
@@ -143,10 +157,10 @@ function layOut({ features, layers }: MlpWeights, { rowsMax, hasSlopes }: Extent
     const outputs = padded(sizes[l]!)
     const former = backwards.at(-1)
     const isShared = former === undefined
-    const from = former ? former.into : ones
+    const from = former ? former.into : ones.at
     const fromStride = former && backwards.length > 1 ? former.outputs : 0
     // A rectifier that lets nothing through has no slope.
-    const [gate, gateStride] = former ? [forwards[l]!.into, forwards[l]!.outputs] : [ones, 0]
+    const [gate, gateStride] = former ? [forwards[l]!.into, forwards[l]!.outputs] : [ones.at, 0]
     const weights = take(sizes[l + 1]! * outputs)
     const biases = take(outputs)
     const into = take(isShared ? outputs : rowsMax * outputs)
@@ -154,17 +168,17 @@ function layOut({ features, layers }: MlpWeights, { rowsMax, hasSlopes }: Extent
   }
   const last = backwards.at(-1)
   const slopes = { at: last?.into ?? 0, stride: last && backwards.length > 1 ? last.outputs : 0 }
-  return { width, rowsMax, inputs, ones, forwards, backwards, slopes, length }
+  return { rowsMax, standardising, ones, forwards, backwards, slopes, length }
 }
 
 /** A memory that is new is zero: so are the biases of the way back, and what is padded. */
-function fill(
-  { ones, inputs, forwards, backwards }: NetworkLayout,
-  kernel: Kernel,
-  layers: readonly LayerWeights[],
-): void {
+function fill({ standardising, ones, forwards, backwards }: NetworkLayout, kernel: Kernel, weights: MlpWeights): void {
+  const { units, means, scales, layers } = weights
   const { memory } = kernel
-  memory.fill(1, ones, inputs)
+  memory.fill(1, ones.at, ones.at + ones.count)
+  memory.set(units, standardising.units)
+  memory.set(means, standardising.means)
+  memory.set(scales, standardising.scales)
   layers.forEach(({ weights, biases }, l) => {
     const forward = forwards[l]!
     const backward = backwards[layers.length - 1 - l]
@@ -180,11 +194,19 @@ function fill(
   if (backwards.length > 0) kernel.multiply(backwards[0]!, 1)
 }
 
-/** The log odds of `rows` vectors, of which the first is `row`. */
-function forward({ layout, kernel, scales }: Network, vectors: ArrayLike<number>, row: number, rows: number): void {
-  const { width, inputs, forwards } = layout
-  for (let r = 0; r < rows; r++) standardise(vectors, (row + r) * width, scales, kernel.memory, inputs + r * width)
-  for (const step of forwards) kernel.multiply(step, rows)
+/** `vectors`: as many as `rows`. */
+function standardiseRows(network: Network, vectors: Float64Array, rows: number): void {
+  const { layout, kernel, scales, hasPositiveUnits } = network
+  const { from, width, into, stride } = layout.standardising
+  if (kernel.standardise !== null && hasPositiveUnits) {
+    kernel.memory.set(vectors, from)
+    kernel.standardise(layout.standardising, rows)
+  } else for (let r = 0; r < rows; r++) standardise(vectors, r * width, scales, kernel.memory, into + r * stride)
+}
+
+/** The log odds of as many rows. */
+function forward({ layout, kernel }: Network, rows: number): void {
+  for (const step of layout.forwards) kernel.multiply(step, rows)
 }
 
 function writeScores({ layout, kernel }: Network, scores: Float64Array, row: number, rows: number): void {
@@ -195,11 +217,12 @@ function writeScores({ layout, kernel }: Network, scores: Float64Array, row: num
 function writeContributions(network: Network, contributions: Float64Array, row: number, rows: number): void {
   const { layout, kernel } = network
   const { memory } = kernel
-  const { width, inputs, backwards, slopes } = layout
+  const { standardising, backwards, slopes } = layout
+  const { width, into: inputs, stride } = standardising
   for (let b = 1; b < backwards.length; b++) kernel.multiply(backwards[b]!, rows)
   for (let r = 0; r < rows; r++) {
     const slope = slopes.at + r * slopes.stride
-    const input = inputs + r * width
+    const input = inputs + r * stride
     const into = (row + r) * width
     for (let i = 0; i < width; i++) contributions[into + i] = memory[slope + i]! * memory[input + i]!
   }

@@ -1,7 +1,7 @@
 /**
  * The layers of a network over a batch: a step and rows in one flat memory in, their products with the step's weights out. In WebAssembly
- * (`network-kernel.wat`) where the machine has its vectors, else in JavaScript, with the same bits (decision 49). Called by the scoring of
- * the perceptron.
+ * (`network-kernel.wat`) where the machine has its vectors, else in JavaScript, with the same bits (decision 49). Called by
+ * `mlp-scoring.ts`.
  */
 import { networkKernelCode } from './network-kernel-code.ts'
 
@@ -30,9 +30,24 @@ export interface LayerStep {
   readonly into: number
 }
 
+/** Vectors to the inputs of a network. All but the width are indexes into the kernel's memory. */
+export interface InputStep {
+  /** Vectors of `width`, one after the other. */
+  readonly from: number
+  readonly width: number
+  readonly units: number
+  readonly means: number
+  readonly scales: number
+  readonly into: number
+  /** From one row of inputs to the next: padded. */
+  readonly stride: number
+}
+
 export interface Kernel {
   readonly backend: 'wasm' | 'javascript'
   readonly memory: Float64Array
+  /** `standardise` of `input-scales.ts` for `count` vectors, of units that are positive; null where that is the way to do it. */
+  readonly standardise: ((step: InputStep, count: number) => void) | null
   /** The first `count` rows. A sum begins with the bias; products are added in the order of the inputs. */
   multiply(step: LayerStep, count: number): void
 }
@@ -61,6 +76,17 @@ export function openKernel(
   return (host && openWasm(length, inputsMax, host)) ?? openJavaScript(length, inputsMax)
 }
 
+type StandardiseRows = (
+  count: number,
+  from: number,
+  width: number,
+  units: number,
+  means: number,
+  scales: number,
+  into: number,
+  stride: number,
+) => void
+
 type MultiplyRows = (
   count: number,
   from: number,
@@ -83,21 +109,26 @@ function openWasm(length: number, inputsMax: number, host: WebAssemblyHost): Ker
   const bytes = terms + inputsMax * termBytes
   if (bytes > wasmBytesMax) return null
   const pages = Math.ceil(bytes / pageBytes)
-  let buffer: ArrayBuffer
-  let multiplyRows: MultiplyRows
-  try {
-    const memory = new host.Memory({ initial: pages, maximum: pages })
-    buffer = memory.buffer
-    const { exports } = new host.Instance(new host.Module(code), { network: { memory } })
-    multiplyRows = exports.multiplyRows as MultiplyRows
-  } catch (error) {
-    // Address space is reserved beyond what is used, which a limit may forbid.
-    if (error instanceof RangeError) return null
-    throw error
-  }
+  const memory = allocate(pages, host)
+  if (memory === null) return null
+  const { exports } = new host.Instance(new host.Module(code), { network: { memory } })
+  const standardiseRows = exports.standardiseRows as StandardiseRows
+  const multiplyRows = exports.multiplyRows as MultiplyRows
   return {
     backend: 'wasm',
-    memory: new Float64Array(buffer, 0, length),
+    memory: new Float64Array(memory.buffer, 0, length),
+    standardise(step, count) {
+      standardiseRows(
+        count,
+        step.from * doubleBytes,
+        step.width * doubleBytes,
+        step.units * doubleBytes,
+        step.means * doubleBytes,
+        step.scales * doubleBytes,
+        step.into * doubleBytes,
+        step.stride * doubleBytes,
+      )
+    },
     multiply(step, count) {
       multiplyRows(
         count,
@@ -116,12 +147,23 @@ function openWasm(length: number, inputsMax: number, host: WebAssemblyHost): Ker
   }
 }
 
+/** Null where it is refused: address space is reserved beyond what is used, which a limit may forbid. */
+function allocate(pages: number, host: WebAssemblyHost): { readonly buffer: ArrayBuffer } | null {
+  try {
+    return new host.Memory({ initial: pages, maximum: pages })
+  } catch (error) {
+    if (error instanceof RangeError) return null
+    throw error
+  }
+}
+
 export function openJavaScript(length: number, inputsMax: number): Kernel {
   const memory = new Float64Array(length)
   const terms: Terms = { values: new Float64Array(inputsMax), weightsAt: new Uint32Array(inputsMax) }
   return {
     backend: 'javascript',
     memory,
+    standardise: null,
     multiply(step, count) {
       for (let row = 0; row < count; row++) multiplyRow(memory, step, row, terms)
     },

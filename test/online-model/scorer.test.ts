@@ -1,10 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import { isFor, misfitOf } from '../../online-model/models/fits.ts'
 import { scoringOf } from '../../online-model/models/model-of.ts'
+import { createRandom } from '../../online-model/models/random.ts'
 import { createScorer, predictor, type Reason, type Scorer } from '../../online-model/models/scorer.ts'
 import { customModel, logisticRegression, prior } from '../../schemas/definition/definition.ts'
+import type { CustomModelOptions } from '../../schemas/models/custom.ts'
 import type { LogisticWeights } from '../../schemas/models/logistic.ts'
+import type { MlpWeights } from '../../schemas/models/mlp.ts'
 import type { ModelPlan } from '../../schemas/models/models.ts'
+import { scalarLogistic, scalarPerceptron, scalarReasons } from './models/scalar-oracle.ts'
 
 const weights: LogisticWeights = {
   kind: 'logistic',
@@ -94,6 +98,108 @@ describe('reasons', () => {
     expect(reasonsOf(scorer, [Number.NaN, 0, 2])).toEqual([{ feature: 'night', contribution: 1 }])
     const silent = createScorer({ version: 'v7', model: weights }, planFor(weights.features), 0)
     expect(reasonsOf(silent, [15, 1, 6])).toEqual([])
+  })
+})
+
+describe('a batch', () => {
+  const random = createRandom(3)
+  const names = Array.from({ length: 7 }, (_, i) => `f${i}`)
+  const logistic: LogisticWeights = {
+    kind: 'logistic',
+    features: names,
+    means: names.map(() => random.normal()),
+    scales: names.map(() => 0.1 + random.next()),
+    weights: names.map(() => random.normal()),
+    intercept: -0.5,
+  }
+  const perceptron: MlpWeights = {
+    kind: 'mlp',
+    features: names,
+    units: names.map(() => 0.1 + random.next()),
+    means: logistic.means,
+    scales: logistic.scales,
+    layers: [
+      { weights: Array.from({ length: 35 }, () => random.normal()), biases: [0.1, -0.2, 0, 0.3, -0.1] },
+      { weights: Array.from({ length: 5 }, () => random.normal()), biases: [-1] },
+    ],
+  }
+  const count = 700
+  /** Values that are missing, that are 0, and some that are equal. */
+  const drawValue = () => [Number.NaN, 0, 1, 2, random.normal()][random.below(5)]!
+
+  test.each([
+    ['logistic regression', logistic, scalarLogistic(logistic)],
+    ['perceptron', perceptron, scalarPerceptron(perceptron)],
+  ] as const)(
+    'of a %s gives the scores and reasons that single vectors gave before, bit for bit',
+    (_, model, before) => {
+      for (const features of [names, ['x', ...names.toReversed(), 'y']]) {
+        const width = features.length
+        const scorer = createScorer({ version: 'v1', model }, planFor(features), 3)
+        const vectors = Float64Array.from({ length: count * width }, drawValue)
+        const [scores, reasons]: [Float64Array, Reason[][]] = [new Float64Array(count), []]
+        scorer.scoreBatch(vectors, count, scores, reasons)
+        const scoresAlone = new Float64Array(count)
+        scorer.scoreBatch(vectors, count, scoresAlone, null)
+        const contributions = new Float64Array(names.length)
+        for (let row = 0; row < count; row++) {
+          const vector = vectors.slice(row * width, (row + 1) * width)
+          const inputs = names.map((name) => vector[features.indexOf(name)]!)
+          before.contributions(inputs, contributions)
+          expect(scores[row]).toBe(before.predict(inputs))
+          expect(scorer.score(vector)).toBe(scores[row])
+          expect(reasons[row]).toEqual(scalarReasons(names, contributions, 3))
+        }
+        expect([...scoresAlone]).toEqual([...scores])
+      }
+    },
+  )
+
+  test('of another size than it says is refused', () => {
+    const scorer = createScorer({ version: 'v1', model: logistic }, planFor(names), 3)
+    expect(() => scorer.scoreBatch(new Float64Array(13), 2, new Float64Array(2), null)).toThrow(
+      '13 values for 2 vectors of 7',
+    )
+  })
+
+  const ownScorer = (options: Pick<CustomModelOptions<number>, 'predictor' | 'contributions'>) => {
+    const model = customModel({ name: 'mine', fit: () => 0.25, ...options })
+    const weights = { kind: 'own' as const, name: 'mine', features: ['a', 'b'], json: '0.25' }
+    return createScorer({ version: 'v1', model: weights }, planFor(['a', 'b'], model), 1)
+  }
+
+  test('of a definition’s own model asks it for one vector after the other, which it may keep', () => {
+    const kept: Array<ArrayLike<number>> = []
+    const scorer = ownScorer({
+      predictor: (share) => (vector) => {
+        kept.push(vector)
+        return share + vector[0]! / 100
+      },
+      contributions: () => (vector) => [vector[0]!, vector[1]!],
+    })
+    const vectors = Float64Array.of(1, 2, 3, -4)
+    const [scores, reasons]: [Float64Array, Reason[][]] = [new Float64Array(2), []]
+    scorer.scoreBatch(vectors, 2, scores, reasons)
+    vectors.fill(0)
+    expect([...scores]).toEqual([0.26, 0.28])
+    expect(reasons).toEqual([[{ feature: 'b', contribution: 2 }], [{ feature: 'b', contribution: -4 }]])
+    expect(kept).toEqual([Float64Array.of(1, 2), Float64Array.of(3, -4)])
+  })
+
+  test('of a definition’s own model ends at the answer that is no probability, and says for which vector', () => {
+    const scorer = ownScorer({ predictor: () => (vector) => vector[0]! })
+    const scores = new Float64Array(3).fill(Number.NaN)
+    expect(() => scorer.scoreBatch(Float64Array.of(0.5, 1, 7, 2, 0.5, 3), 3, scores, null)).toThrow(
+      "The definition's own model mine answered 7 for (7, 2); expected a probability from 0 to 1.",
+    )
+    expect([...scores]).toEqual([0.5, Number.NaN, Number.NaN])
+  })
+
+  test.each([[[1]], [[1, 2, 3]]])('of a definition’s own model refuses contributions %j for two features', (given) => {
+    const scorer = ownScorer({ predictor: (share) => () => share, contributions: () => () => given })
+    expect(() => scorer.scoreBatch(Float64Array.of(1, 2), 1, new Float64Array(1), [])).toThrow(
+      `The definition's own model mine gave ${given.length} contributions for a vector of 2 features; expected one for each.`,
+    )
   })
 })
 

@@ -3,11 +3,13 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import wabt from 'wabt'
+import { standardise } from '../../../online-model/models/input-scales.ts'
 import { mlpScoring } from '../../../online-model/models/mlp-scoring.ts'
 import {
   type Kernel,
   openJavaScript,
   openKernel,
+  padded,
   type WebAssemblyHost,
 } from '../../../online-model/models/network-kernel.ts'
 import { createRandom, type Random } from '../../../online-model/models/random.ts'
@@ -124,6 +126,53 @@ describe('bit for bit', () => {
       const [wasm, plain] = [openKernel, openJavaScript].map((open) => multiplied(open, createRandom(seed + n)))
       // The sign of a zero, too; which NaN it is, is left open by both.
       expect([...wasm!], `step ${n}`).toEqual([...plain!])
+    }
+  })
+
+  test.runIf(isWasm)(`WebAssembly and JavaScript standardise alike (seed ${seed})`, () => {
+    const random = createRandom(seed)
+    /** Where the logarithm of 1 + x takes another way. */
+    const edges = [
+      0.4142136573791504,
+      2 ** -29,
+      2 ** -54,
+      2 ** 52,
+      2 ** 53,
+      1,
+      3,
+      7,
+      2 ** 20,
+      3.000003814697266,
+      6.999988555908203,
+    ]
+    for (const width of [1, 2, 7, 64]) {
+      const stride = padded(width)
+      const rows = 2_000
+      // Deviations of a hundred keep the logarithms within the limits.
+      const scales = {
+        units: Float64Array.from({ length: width }, () => (random.below(2) === 0 ? 1 : 0.01 + random.next())),
+        means: Float64Array.from({ length: width }, () => random.below(3) - 1),
+        scales: Float64Array.from({ length: width }, () => [0.5, 1, 100][random.below(3)]!),
+      }
+      const vectors = Float64Array.from({ length: rows * width }, () => {
+        if (random.below(3) > 0) return drawNumber(random, 0.1)
+        const sign = random.below(2) === 0 ? 1 : -1
+        return sign * edges[random.below(edges.length)]! * (1 + (random.below(9) - 4) * Number.EPSILON)
+      })
+      const from = 3 * stride
+      const into = from + rows * width + 1
+      const { memory, standardise: standardiseRows } = openKernel(into + rows * stride, 1)
+      memory.set(scales.units, 0)
+      memory.set(scales.means, stride)
+      memory.set(scales.scales, 2 * stride)
+      memory.set(vectors, from)
+      standardiseRows!({ from, width, units: 0, means: stride, scales: 2 * stride, into, stride }, rows)
+      const expected = new Float64Array(width)
+      for (let row = 0; row < rows; row++) {
+        standardise(vectors, row * width, scales, expected, 0)
+        const inputs = memory.subarray(into + row * stride, into + row * stride + width)
+        expect([...inputs], `row ${row} of ${width}`).toEqual([...expected])
+      }
     }
   })
 
