@@ -31,15 +31,18 @@ interface Network {
   readonly hasPositiveUnits: boolean
 }
 
+type OpenKernel = (length: number, inputsMax: number) => Kernel
+
 /** So many rows of so much memory stay in the cache from one layer to the next. */
 const blockRowsMax = 256
 const blockValuesMax = 262_144
 
 /**
  * A missing value takes the mean. Contributions are the gradient of the log odds times the standardised value: between rectifiers the
- * network is linear, so that their sum is what the values add to the log odds within the vector's own linear piece.
+ * network is linear, so that their sum is what the values add to the log odds within the vector's own linear piece. `openBlock` computes
+ * batches.
  */
-export function mlpScoring(weights: MlpWeights): Scoring {
+export function mlpScoring(weights: MlpWeights, openBlock: OpenKernel = openKernel): Scoring {
   const width = weights.features.length
   requireShape(weights)
   // One vector is scored in JavaScript: training and backtests make many versions, each with few calls, and need no contributions.
@@ -57,7 +60,7 @@ export function mlpScoring(weights: MlpWeights): Scoring {
       return score[0]!
     },
     scoreBatch(vectors, count, scores, contributions) {
-      block ??= openNetwork(weights, { rowsMax: blockRowsOf(weights), hasSlopes: true }, openKernel)
+      block ??= openNetwork(weights, { rowsMax: blockRowsOf(weights), hasSlopes: true }, openBlock)
       const { rowsMax } = block.layout
       for (let row = 0; row < count; row += rowsMax) {
         const rows = Math.min(rowsMax, count - row)
@@ -96,12 +99,7 @@ interface Extent {
   readonly hasSlopes: boolean
 }
 
-/** Exported for the tests, which compare the kernels. */
-export function openNetwork(
-  weights: MlpWeights,
-  extent: Extent,
-  open: (length: number, inputsMax: number) => Kernel,
-): Network {
+function openNetwork(weights: MlpWeights, extent: Extent, open: OpenKernel): Network {
   const { units, means, scales } = weights
   const layout = layOut(weights, extent)
   const kernel = open(layout.length, layout.ones.count)

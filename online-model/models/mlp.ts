@@ -32,7 +32,7 @@ import { positiveEach, standardising } from './weights-checks.ts'
 export const mlpCode: ModelCode<MlpPlan, MlpWeights> = {
   title: ({ hidden }) => `perceptron ${hidden.join('-')}`,
   create: createMlp,
-  scoring: mlpScoring,
+  scoring: (weights) => mlpScoring(weights),
   summary: summaryOf,
   numbers: ({ layers }) => layers.flatMap((layer) => [...layer.weights, ...layer.biases]),
   fromJson: (model, features, check) => ({

@@ -88,20 +88,21 @@ describe('bit for bit', () => {
         expected.scores[row] = before.predict(vector)
         before.contributions(vector, expected.contributions.subarray(row * width, (row + 1) * width))
       }
-      const scoring = mlpScoring(weights)
-      const scores = new Float64Array(count)
-      const contributions = new Float64Array(count * width)
-      scoring.scoreBatch(vectors, count, scores, contributions)
-      const withoutReasons = new Float64Array(count)
-      scoring.scoreBatch(vectors, count, withoutReasons, null)
-      const single = Float64Array.from({ length: count }, (_, row) =>
-        scoring.predict(vectors.subarray(row * width, (row + 1) * width)),
-      )
       const where = `network ${n} of ${[width, ...weights.layers.map(({ biases }) => biases.length)].join('-')}`
-      expect([...scores], where).toEqual([...expected.scores])
-      expect([...contributions], where).toEqual([...expected.contributions])
-      expect([...withoutReasons], where).toEqual([...expected.scores])
-      expect([...single], where).toEqual([...expected.scores])
+      for (const scoring of [mlpScoring(weights), mlpScoring(weights, openJavaScript)]) {
+        const [scores, scoresAlone] = [new Float64Array(count), new Float64Array(count)]
+        const contributions = new Float64Array(count * width)
+        scoring.scoreBatch(vectors, count, scores, contributions)
+        scoring.scoreBatch(vectors, count, scoresAlone, null)
+        const single = Array.from({ length: count }, (_, row) =>
+          scoring.predict(vectors.subarray(row * width, (row + 1) * width)),
+        )
+        // The sign of a zero, too.
+        expect([...scores], where).toEqual([...expected.scores])
+        expect([...contributions], where).toEqual([...expected.contributions])
+        expect([...scoresAlone], where).toEqual([...expected.scores])
+        expect(single, where).toEqual([...expected.scores])
+      }
     }
   })
 
@@ -157,7 +158,12 @@ describe('bit for bit', () => {
       const vectors = Float64Array.from({ length: rows * width }, () => {
         if (random.below(3) > 0) return drawNumber(random, 0.1)
         const sign = random.below(2) === 0 ? 1 : -1
-        return sign * edges[random.below(edges.length)]! * (1 + (random.below(9) - 4) * Number.EPSILON)
+        const spread = random.below(2) === 0 ? Number.EPSILON : 1e-6
+        return (
+          sign *
+          edges[random.below(edges.length)]! *
+          (1 + (random.below(9) - 4 + random.below(2) * random.next()) * spread)
+        )
       })
       const from = 3 * stride
       const into = from + rows * width + 1
