@@ -54,7 +54,7 @@ export interface CustomModelOptions<W> {
   fit(training: TrainingRows, options: FitOptions): W | Promise<W>
   /** Called once a version; the function that it returns is called for every event. */
   predictor(weights: W, features: readonly string[]): Predict
-  /** What each feature adds to the score, in vector order: the largest become the reasons of a prediction. */
+  /** What each feature adds to the score, one number a feature in vector order: the largest become the reasons of a prediction. */
   contributions?(weights: W, features: readonly string[]): (vector: ArrayLike<number>) => ArrayLike<number>
   /** Without it the model is only trained from the log. */
   learner?(features: readonly string[], options: LearnerOptions<unknown>): CustomLearner<W>
