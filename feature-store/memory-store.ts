@@ -4,8 +4,19 @@
  */
 import assert from 'node:assert/strict'
 import { shapeText } from '../schemas/plan/state-shape.ts'
-import type { EntityRead, FeatureStore, LogWrite, TaskStore } from './store.ts'
-import { assertStep, fenceRejection, foreignState, identityOf, identityText, taskName } from './store-failures.ts'
+import { type StepWrites, startOfWrite, tail, writeKind } from './step-writes.ts'
+import type { EntityRead, FeatureStore, StoredLog, TaskStore } from './store.ts'
+import {
+  assertStep,
+  damagedState,
+  fenceRejection,
+  foreignState,
+  identityOf,
+  identityText,
+  longerLog,
+  taskName,
+} from './store-failures.ts'
+import { faultOf, readHeader } from './stored-log.ts'
 
 export interface MemoryStore extends FeatureStore {
   /**
@@ -14,6 +25,11 @@ export interface MemoryStore extends FeatureStore {
    * the next call, for the writes behind them complete their transaction.
    */
   loseTail(entity: string, partition: number, steps: number, tornWrites?: number): void
+  /**
+   * Leaves so many bytes of what is stored under the name, nothing where they are 0: `log:<key>` is the tail of a log,
+   * `chunk:<number>:<key>` one of its chunks. Puts zeros behind it where there are more.
+   */
+  resize(entity: string, partition: number, name: string, bytes: number): void
   /** How many steps of the task could be lost. */
   tailSteps(entity: string, partition: number): number
   /** Forgets everything, tokens included. */
@@ -22,16 +38,26 @@ export interface MemoryStore extends FeatureStore {
   save(): () => void
 }
 
-/** Bytes of a log and how many of them count; appends grow it in place. */
-interface StoredLog {
+/** Stored as the identity: the next claim begins with nothing. */
+const clearing = 'clearing'
+
+/** Bytes of a tail or chunk and how many of them count; appends grow it in place. */
+interface StoredBytes {
   bytes: Buffer
   length: number
 }
 
-/** A write, and the log as it was before. */
+/** One change of one name, as Redis would write it to its file. */
+interface Command {
+  readonly name: string
+  readonly kind: 'set' | 'append' | 'delete'
+  readonly bytes: Buffer
+}
+
+/** A command, and what was there before. */
 interface Written {
-  readonly write: LogWrite
-  readonly log: StoredLog | undefined
+  readonly command: Command
+  readonly log: StoredBytes | undefined
   readonly length: number
 }
 
@@ -46,7 +72,8 @@ interface TaskState {
   identity: string | null
   shape: string | null
   position: string | null
-  readonly logs: Map<string, StoredLog>
+  /** By name, as for `resize`. */
+  readonly logs: Map<string, StoredBytes>
   /** Latest last. */
   readonly undo: Undo[]
   /** Reached the disk without the end of their step. */
@@ -73,22 +100,27 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
       const state = stateOf(entity, partition)
       const expected = identityText(identity)
       const isEmpty = state.identity === null && state.position === null
-      if (!rebuild && !isEmpty && state.identity !== expected) {
+      const isCleared = rebuild || state.identity === clearing
+      if (!isCleared && !isEmpty && state.identity !== expected) {
         throw foreignState(taskName(entity, partition), identity, state)
       }
       state.owner = owner
-      if (rebuild) clearState(state)
+      if (isCleared) clearState(state)
       state.identity = expected
       state.shape = shapeText(identity.shape) ?? state.shape
       return openTask(() => stateOf(entity, partition), taskName(entity, partition), owner, tailStepsMax)
     },
     read: async (entity, partition, keys): Promise<EntityRead> => {
       const state = stateOf(entity, partition)
-      return { position: state.position, logs: keys.map((key) => copyOf(state.logs.get(key))) }
+      return { position: state.position, logs: keys.map((key) => logOf(state, key)) }
     },
     inspect: async (entity, partition) => {
       const { owner, position, identity, shape } = stateOf(entity, partition)
-      return { owner, position, identity: identity === null ? null : identityOf(identity, shape) }
+      return {
+        owner,
+        position,
+        identity: identity === null || identity === clearing ? identity : identityOf(identity, shape),
+      }
     },
     ping: async () => undefined,
     close: async () => undefined,
@@ -104,6 +136,15 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
       state.torn = first?.written.slice(0, tornWrites) ?? []
       // Earlier bytes on the disk stay.
       if (state.torn.length > 0) state.undo.length = 0
+    },
+    resize: (entity, partition, name, bytes) => {
+      const { logs } = stateOf(entity, partition)
+      const stored = logs.get(name)
+      assert(stored, `nothing is stored under ${name}`)
+      const resized = Buffer.alloc(bytes)
+      stored.bytes.copy(resized, 0, 0, Math.min(stored.length, bytes))
+      if (bytes === 0) logs.delete(name)
+      else logs.set(name, { bytes: resized, length: bytes })
     },
     tailSteps: (entity, partition) => stateOf(entity, partition).undo.length,
     empty: () => tasks.clear(),
@@ -133,8 +174,14 @@ function openTask(currentState: () => TaskState, task: string, owner: string, ta
       return position
     },
     load: async (keys) => {
-      const { logs } = assertFence(sent)
-      return keys.map((key) => copyOf(logs.get(key)))
+      const state = assertFence(sent)
+      return keys.map((key) => {
+        const log = logOf(state, key)
+        const fault = log === null ? null : faultOf(log)
+        if (fault === null) return log
+        markDamaged(state)
+        throw damagedState(task, fault, { key })
+      })
     },
     apply: async (step) => {
       assertStep(step)
@@ -142,13 +189,21 @@ function openTask(currentState: () => TaskState, task: string, owner: string, ta
       const found = currentState()
       // This very step was applied before and its reply was lost.
       const isRepeated = found.owner === owner && found.position === step.to
-      if (!isRepeated) {
-        const state = assertFence(step.from)
-        state.undo.push(applyWrites(state, step.writes))
-        if (state.undo.length > tailStepsMax) state.undo.shift()
-        state.position = step.to
+      if (isRepeated) {
+        position = step.to
+        return
       }
+      const state = assertFence(step.from)
+      const other = otherLength(state, step.writes)
+      if (other !== null && other.found < other.expected) {
+        markDamaged(state)
+        throw damagedState(task, `a tail has ${other.found} bytes of ${other.expected}`, other)
+      }
+      state.undo.push(applyCommands(state, commandsOf(state, step.writes)))
+      if (state.undo.length > tailStepsMax) state.undo.shift()
+      state.position = step.to
       position = step.to
+      if (other !== null) throw longerLog(task, other.found, other.expected)
     },
   }
 }
@@ -167,27 +222,82 @@ function clearState(state: TaskState): void {
   state.undo.length = 0
 }
 
-/** Replacements and removals do not depend on what was there. */
-function forgetTorn(state: TaskState, key: string): void {
-  if (state.torn.length > 0) state.torn = state.torn.filter(({ write }) => write.key !== key)
+/** The next claim begins with nothing. */
+function markDamaged(state: TaskState): void {
+  state.position = null
+  state.identity = clearing
 }
 
-function applyWrites(state: TaskState, writes: readonly LogWrite[]): Undo {
-  const written = writes.map((write) => {
-    const log = state.logs.get(write.key)
-    return { write, log, length: log?.length ?? 0 }
+/** The first tail that is shorter than the step expects, else the first that is longer. */
+function otherLength(state: TaskState, writes: StepWrites): { found: number; expected: number } | null {
+  let longer: { found: number; expected: number } | null = null
+  for (let index = 0; index < writes.count; index++) {
+    const kind = writes.kinds[index]!
+    if (kind !== writeKind.append && kind !== writeKind.seal) continue
+    const added = writes.ends[index]! - startOfWrite(writes, index)
+    const found = (state.logs.get(nameOf(writes.keys[index]!, tail))?.length ?? 0) + added
+    const expected = writes.lengths[index]!
+    if (found < expected) return { found, expected }
+    if (found > expected) longer ??= { found, expected }
+  }
+  return longer
+}
+
+/** In the order of the apply script: what is deleted comes last. */
+function commandsOf(state: TaskState, writes: StepWrites): Command[] {
+  const commands: Command[] = []
+  const deletions: Command[] = []
+  for (let index = 0; index < writes.count; index++) {
+    const [kind, key] = [writes.kinds[index]!, writes.keys[index]!]
+    const name = nameOf(key, writes.chunks[index]!)
+    const bytes = Buffer.from(writes.bytes.subarray(startOfWrite(writes, index), writes.ends[index]!))
+    if (kind === writeKind.delete) deletions.push({ name, kind: 'delete', bytes })
+    else if (kind === writeKind.append) commands.push({ name, kind: 'append', bytes })
+    else if (kind === writeKind.set) commands.push({ name, kind: 'set', bytes })
+    else commands.push({ name, kind: 'set', bytes: copyOf(state.logs.get(nameOf(key, tail)))! })
+  }
+  return [...commands, ...deletions]
+}
+
+function nameOf(key: string, chunk: number): string {
+  return chunk === tail ? `log:${key}` : `chunk:${chunk}:${key}`
+}
+
+/** What is set or deleted does not depend on what was there. */
+function forgetTorn(state: TaskState, name: string): void {
+  if (state.torn.length > 0) state.torn = state.torn.filter(({ command }) => command.name !== name)
+}
+
+function applyCommands(state: TaskState, commands: readonly Command[]): Undo {
+  const written = commands.map((command) => {
+    const log = state.logs.get(command.name)
+    return { command, log, length: log?.length ?? 0 }
   })
-  for (const { key, kind, bytes } of writes) {
-    const log = state.logs.get(key)
-    if (kind !== 'append') forgetTorn(state, key)
-    if (kind === 'remove') state.logs.delete(key)
+  for (const { name, kind, bytes } of commands) {
+    const log = state.logs.get(name)
+    if (kind !== 'append') forgetTorn(state, name)
+    if (kind === 'delete') state.logs.delete(name)
     else if (kind === 'append' && log !== undefined) append(log, bytes)
-    else state.logs.set(key, { bytes: Buffer.from(bytes), length: bytes.length })
+    else state.logs.set(name, { bytes, length: bytes.length })
   }
   return { position: state.position, written }
 }
 
-function append(log: StoredLog, bytes: Buffer): void {
+function logOf({ logs }: TaskState, key: string): StoredLog | null {
+  const stored = copyOf(logs.get(nameOf(key, tail)))
+  if (stored === null) return null
+  const { first, next } = readHeader(stored) ?? { first: 0, next: 0 }
+  const pieces = [stored]
+  for (let chunk = next - 1; chunk >= first; chunk--) {
+    const piece = copyOf(logs.get(nameOf(key, chunk)))
+    // The chunks that are left are too few.
+    if (piece === null) break
+    pieces.unshift(piece)
+  }
+  return pieces
+}
+
+function append(log: StoredBytes, bytes: Buffer): void {
   if (log.length + bytes.length > log.bytes.length) {
     const grown = Buffer.alloc((log.length + bytes.length) * 2)
     log.bytes.copy(grown, 0, 0, log.length)
@@ -200,32 +310,33 @@ function append(log: StoredLog, bytes: Buffer): void {
 function undoStep(state: TaskState): Undo {
   const undo = state.undo.pop()!
   state.position = undo.position
-  for (const { write, log, length } of undo.written) {
+  for (const { command, log, length } of undo.written) {
     if (log === undefined) {
-      state.logs.delete(write.key)
+      state.logs.delete(command.name)
     } else {
       log.length = length
-      state.logs.set(write.key, log)
+      state.logs.set(command.name, log)
     }
   }
   return undo
 }
 
-/** They are executed in file order: before all that was written since. */
+/** They are executed in file order: before all that was written since. A deletion is behind the position, so no torn step has one. */
 function bringTornBack(state: TaskState): void {
   if (state.torn.length === 0) return
-  for (const { write, length } of state.torn) {
-    const now = state.logs.get(write.key)
+  for (const { command, length } of state.torn) {
+    if (command.kind === 'delete') continue
+    const now = state.logs.get(command.name)
     const bytes = now?.bytes.subarray(0, now.length) ?? Buffer.alloc(0)
-    const torn = write.kind === 'append' ? [bytes.subarray(0, length), write.bytes] : [write.bytes]
+    const torn = command.kind === 'append' ? [bytes.subarray(0, length), command.bytes] : [command.bytes]
     const whole = Buffer.concat([...torn, bytes.subarray(length)])
-    state.logs.set(write.key, { bytes: whole, length: whole.length })
+    state.logs.set(command.name, { bytes: whole, length: whole.length })
   }
   state.torn = []
   // Earlier bytes on the disk stay.
   state.undo.length = 0
 }
 
-function copyOf(log: StoredLog | undefined): Buffer | null {
+function copyOf(log: StoredBytes | undefined): Buffer | null {
   return log === undefined ? null : Buffer.from(log.bytes.subarray(0, log.length))
 }

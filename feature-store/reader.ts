@@ -6,9 +6,10 @@ import assert from 'node:assert/strict'
 import { type CanonicalPosition, compareCanonical } from '../schemas/kernel/canonical-order.ts'
 import type { FeaturePlan, Plan, StagePlan } from '../schemas/plan/plan.ts'
 import { compileRead, type Knowledge, type ReadSlots, reachesBefore } from './aggregates/read-slots.ts'
-import { decodeLog, dropBefore, type EntityLog, liveRows, upperBound } from './entity-log.ts'
+import { dropBefore, type EntityLog, liveRows, upperBound } from './entity-log.ts'
 import { type PlaceProblem, placeOf, type QueriedPart, type QueryAt, throughInstant } from './query-place.ts'
 import type { FeatureStore } from './store.ts'
+import { decodeLog } from './stored-log.ts'
 
 export interface ReaderOptions {
   readonly plan: Plan
@@ -105,7 +106,7 @@ function isFilled(read: PartRead): read is PartRead & QueriedPart {
   return read.frontier !== null
 }
 
-/** The live facts of the keys, in one atomic read a partition. */
+/** The live facts of the keys, of one position a partition. */
 async function readLogs(options: ReaderOptions, { entity }: StagePlan, keys: readonly string[]): Promise<PartRead[]> {
   const { store, partitions, partitionOf, frontierOf } = options
   const indexesByPartition = new Map<number, number[]>()
@@ -124,9 +125,9 @@ async function readLogs(options: ReaderOptions, { entity }: StagePlan, keys: rea
         indexes.map((index) => keys[index]!),
       )
       const frontier = read.position === null ? null : frontierOf(read.position)
-      const logs = read.logs.map((bytes) => {
-        if (frontier === null || bytes === null) return null
-        const log = decodeLog(bytes, entity.layout)
+      const logs = read.logs.map((stored) => {
+        if (frontier === null || stored === null) return null
+        const log = decodeLog(stored, entity.layout)
         // Expired facts may still be in the store; whether they are does not depend on the key.
         dropBefore(log, frontier.time - entity.retentionMs)
         return liveRows(log) === 0 ? null : log

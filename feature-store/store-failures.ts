@@ -7,6 +7,7 @@ import { PipelineError } from '../schemas/kernel/errors.ts'
 import { storedShape } from '../schemas/plan/state-shape.ts'
 import { stateDifference } from './state-difference.ts'
 import { type StateIdentity, type Step, storeKeysMax } from './store.ts'
+import { storedLayout } from './stored-log.ts'
 
 /** `customer/3`: a task in messages. */
 export function taskName(entity: string, partition: number): string {
@@ -14,16 +15,30 @@ export function taskName(entity: string, partition: number): string {
 }
 
 export function assertStep(step: Step): void {
-  assert(step.writes.length <= storeKeysMax, `a step has at most ${storeKeysMax} writes, not ${step.writes.length}`)
+  const { logs } = step.writes
+  assert(logs <= storeKeysMax, `a step writes at most ${storeKeysMax} logs, not ${logs}`)
   assert(step.from !== '' && step.to !== '', 'a position is never empty text')
   // A step is recognised as applied by where it leads.
   assert(step.from !== step.to, `a step must lead to another position than ${step.from}`)
-  const keys = new Set<string>()
-  for (const { key, kind, bytes } of step.writes) {
-    assert(!keys.has(key), `a step writes ${key} twice`)
-    assert(kind === 'remove' || bytes.length > 0, `a step writes nothing to ${key}`)
-    keys.add(key)
-  }
+}
+
+/** Facts are gone: the state of the task is marked, and its next owner restores it from Kafka. */
+export function damagedState(task: string, found: string, details: Readonly<Record<string, unknown>>): PipelineError {
+  return new PipelineError(
+    'state_lost',
+    `The stored state of task ${task} is damaged: ${found}. Facts were deleted, evicted or cut off by someone other than its owner; ` +
+      'the task drops its state and restores it from Kafka.',
+    { details: { task, ...details } },
+  )
+}
+
+/** Somebody, or a crash of the server, put facts back that this owner did not expect. */
+export function longerLog(task: string, found: number, expected: number): PipelineError {
+  return new PipelineError(
+    'state_lost',
+    `A stored log of task ${task} has ${found} bytes, expected ${expected}: drop the local state and claim again.`,
+    { details: { task, found, expected } },
+  )
 }
 
 /** Null when owner and position are as expected. A missing token was deleted, not taken over. */
@@ -53,16 +68,23 @@ export function fenceRejection(
 
 /** The identity as it is stored and compared; the shape is stored beside it. */
 export function identityText({ clusterId, stateFingerprint, partitions }: StateIdentity): string {
-  return JSON.stringify({ clusterId, stateFingerprint, partitions })
+  return JSON.stringify({ clusterId, stateFingerprint, partitions, layout: storedLayout })
 }
 
 /** What `identityText` was made from. Throws `state_foreign` for any other text. */
 export function identityOf(text: string, shape: string | null): StateIdentity {
   try {
-    const { clusterId, stateFingerprint, partitions } = JSON.parse(text) as Partial<StateIdentity>
+    // Versions before the second layout wrote none.
+    const { clusterId, stateFingerprint, partitions, layout = 1 } = JSON.parse(text) as Partial<StateIdentity>
     if (clusterId !== undefined && stateFingerprint !== undefined && partitions !== undefined) {
       const found = storedShape(shape, stateFingerprint)
-      return { clusterId, stateFingerprint, partitions, ...(found === null ? {} : { shape: found }) }
+      return {
+        clusterId,
+        stateFingerprint,
+        partitions,
+        ...(layout === storedLayout ? {} : { layout }),
+        ...(found === null ? {} : { shape: found }),
+      }
     }
   } catch (cause) {
     throw unknownIdentity(text, cause)

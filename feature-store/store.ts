@@ -8,29 +8,28 @@
  */
 
 import type { StateShape } from '../schemas/plan/plan.ts'
+import type { StepWrites } from './step-writes.ts'
 
 /** What the stored state belongs to. Any difference is rejected with `state_foreign`, in a message with both values. */
 export interface StateIdentity {
   readonly clusterId: string
   readonly stateFingerprint: string
   readonly partitions: number
+  /** Of stored state that lies otherwise than this version stores it (`storedLayout`). */
+  readonly layout?: number
   /** What the fingerprint is of, to say what differs; absent where the state was made by a version that did not store it. */
   readonly shape?: StateShape
 }
 
-export interface LogWrite {
-  readonly key: string
-  /** `append` adds the bytes to the end; `replace` rewrites the log; `remove` deletes it (bytes are ignored). */
-  readonly kind: 'append' | 'replace' | 'remove'
-  readonly bytes: Buffer
-}
+/** What is stored of one entity: its sealed chunks in order, then its tail (`stored-log.ts`). */
+export type StoredLog = readonly Buffer[]
 
-/** One numbered step of a task: from one position to the next. At most `storeKeysMax` writes, each key at most once. */
+/** One numbered step of a task: from one position to the next. Writes to at most `storeKeysMax` logs. */
 export interface Step {
   /** Position that the store must have; null for a store that holds nothing yet. */
   readonly from: string | null
   readonly to: string
-  readonly writes: readonly LogWrite[]
+  readonly writes: StepWrites
 }
 
 /** A script blocks the server for about 1.2 ms at 500 keys; more would be felt by readers. */
@@ -40,16 +39,23 @@ export const storeKeysMax = 500
 export interface TaskStore {
   /** Position of the store; null when it is empty. Equality with this is checked by every load and apply. */
   readonly position: string | null
-  /** The logs of these entities, null where there is none, read together with token and position and checked against both. */
-  load(keys: readonly string[]): Promise<Array<Buffer | null>>
-  /** Applies one step, or rejects it whole. */
+  /**
+   * The logs of these entities, null where there is none, checked against token and position. Rejects with `state_lost` where a log is
+   * not whole; the next claim then begins with nothing, so that the state is restored from Kafka.
+   */
+  load(keys: readonly string[]): Promise<Array<StoredLog | null>>
+  /**
+   * Applies one step, or rejects it whole; its writes are read before this returns. A tail that is shorter than the step expects has lost
+   * facts: `state_lost`, and the next claim begins with nothing. One that is longer has facts twice (decision 35): the step is applied,
+   * and `state_lost` makes the caller reload.
+   */
   apply(step: Step): Promise<void>
 }
 
 export interface EntityRead {
   /** Position in force when the logs were read; null when the store holds nothing. */
   readonly position: string | null
-  readonly logs: ReadonlyArray<Buffer | null>
+  readonly logs: ReadonlyArray<StoredLog | null>
 }
 
 /** What a task's part of the store holds, without its logs. */
@@ -57,7 +63,7 @@ export interface TaskInspection {
   /** Token of the process that may write; null where the task was never claimed. */
   readonly owner: string | null
   readonly position: string | null
-  /** What the state belongs to; 'clearing' where a rebuild has begun and not ended; null where the task was never claimed. */
+  /** What the state belongs to; 'clearing' where a rebuild has begun and not ended, or the state is damaged; null where the task was never claimed. */
   readonly identity: StateIdentity | 'clearing' | null
 }
 
@@ -75,7 +81,7 @@ export interface FeatureStore {
     identity: StateIdentity,
     options?: ClaimOptions,
   ): Promise<TaskStore>
-  /** Logs of some entities of one partition with their position, in one atomic read. For queries; no ownership. */
+  /** Logs of some entities of one partition as of their position. For queries; no ownership. */
   read(entity: string, partition: number, keys: readonly string[]): Promise<EntityRead>
   /** One atomic read without taking ownership: for checks before a start. */
   inspect(entity: string, partition: number): Promise<TaskInspection>

@@ -2,7 +2,8 @@
  * The pure core without servers: validated events in event-time order in, every vector out, from the same fold as live. For a stream
  * without late events live processing must compute the same vectors, bit for bit. Called by `millrace replay` and by tests.
  */
-import type { LogWrite } from '../feature-store/store.ts'
+import type { EntityLog } from '../feature-store/entity-log.ts'
+import { forgetUnwritten } from '../feature-store/stored-log.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import { orderOf } from '../schemas/kernel/canonical-order.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
@@ -41,8 +42,8 @@ export interface ReplayOptions {
   readonly partitions: number
   /** Called with each event that is left out since a feature could not be computed from it, or its entity is full. */
   readonly onRejected?: (event: FoldedEvent, problem: Problem) => void
-  /** Called after each event with what a store would have to write; without it that is dropped. */
-  readonly onWrites?: (entity: string, partition: number, writes: readonly LogWrite[]) => void
+  /** Called after each event with the log of its entity. */
+  readonly onFolded?: (entity: string, partition: number, key: string, log: EntityLog) => void
 }
 
 interface ReplayStage {
@@ -160,8 +161,8 @@ function foldAt(state: ReplayState, { stage, fold, caches, maxEventTimes }: Repl
   maxEventTimes[partition] = Math.max(maxEventTimes[partition]!, event.time)
   const log = cache.touch(key, 0)
   const folded = fold.fold(event, log, maxEventTimes[partition] - stage.entity.retentionMs)
-  // Nothing is stored here. The writes are taken all the same, so that they do not accumulate.
-  const writes = cache.takeWrites([key])
-  if (writes.length > 0) state.onWrites?.(stage.entity.name, partition, writes)
+  // Nothing is stored here.
+  forgetUnwritten(log)
+  state.onFolded?.(stage.entity.name, partition, key, log)
   return folded
 }

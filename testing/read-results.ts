@@ -1,6 +1,7 @@
 /** What came of a run: committed records, predictions, dead letters and stored facts. Called by `pipeline-runner.ts`. */
-import { decodeLog, dropBefore, encodeLiveRows } from '../feature-store/entity-log.ts'
+import { dropBefore } from '../feature-store/entity-log.ts'
 import type { FeatureStore } from '../feature-store/store.ts'
+import { decodeLog, encodeLiveRows } from '../feature-store/stored-log.ts'
 import type { Broker, Fetcher, LogRecord } from '../runtime/broker.ts'
 import { partitionOf } from '../runtime/partition.ts'
 import type { Plan } from '../schemas/plan/plan.ts'

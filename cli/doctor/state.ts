@@ -108,6 +108,9 @@ export function identityCheck(
         `Set MILLRACE_NAMESPACE to a new name, or rebuild it from what Kafka still holds: ${rebuild}`,
       )
     }
+    if (identity.layout !== undefined) {
+      return fail(name, `${stateDifference(identity, expected)}.`, `Rebuild it: ${rebuild}`)
+    }
     if (identity.stateFingerprint !== expected.stateFingerprint) {
       return fail(
         name,

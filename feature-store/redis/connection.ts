@@ -4,7 +4,7 @@
  * right, `redis_request_failed` when the answer is another error. The Redis store calls it.
  */
 import type { ConnectionOptions as TlsOptions } from 'node:tls'
-import { Redis } from 'ioredis'
+import { Command, Redis } from 'ioredis'
 import { speaksTls, tlsFailure } from '../../runtime/tls-failure.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 
@@ -13,8 +13,8 @@ const reconnectDelayMsMax = 1_000
 /** Answers that no further try and no other command changes: the user, the password or a right. */
 const withoutRight = /^(?:NOPERM|NOAUTH|WRONGPASS|DENIED)\b|ACL failure in script/
 
-/** What a script returns: a code and at most three values, null where there is none. */
-export type ScriptReply = readonly [code: string, first?: string | null, second?: string | null, third?: string | null]
+/** What a script returns: a code and at most four values, null where there is none. */
+export type ScriptReply = readonly [code: string, ...values: Array<string | null>]
 
 export interface RedisAddress {
   /** `redis://` or `rediss://`. */
@@ -29,6 +29,8 @@ export interface RedisAddress {
 /** What the store needs of Redis, with its failures distinguished. */
 export interface RedisConnection {
   script(text: string, keys: readonly string[], values: ReadonlyArray<string | Buffer>): Promise<ScriptReply>
+  /** A script call whose bytes were made before (`resp.ts`). They may change once this has resolved, and must not after a failure. */
+  scriptBytes(bytes: Buffer): Promise<ScriptReply>
   getAll(keys: readonly string[]): Promise<Array<Buffer | null>>
   scan(cursor: string, pattern: string): Promise<{ cursor: string; keys: string[] }>
   ping(): Promise<void>
@@ -103,6 +105,11 @@ export async function connectRedis(at: RedisAddress, timeoutMs: number, mayEvict
   return {
     script: async (text, keys, values) =>
       (await ask('EVAL', redis.eval(text, keys.length, ...keys, ...values))) as ScriptReply,
+    scriptBytes: async (bytes) => {
+      const command = new Command('eval', [], { replyEncoding: 'utf8' })
+      command.toWritable = () => bytes
+      return (await ask('EVAL', redis.sendCommand(command) as Promise<unknown>)) as ScriptReply
+    },
     getAll: (keys) => ask('MGET', redis.mgetBuffer(...keys)),
     scan: async (cursor, pattern) => {
       const [next, keys] = await ask('SCAN', redis.scan(cursor, 'MATCH', pattern, 'COUNT', scanCount))

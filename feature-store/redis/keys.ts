@@ -13,10 +13,12 @@ export interface TaskKeys {
   readonly identity: string
   /** What the fingerprint in the identity is of, to say in words what another definition has otherwise (`state-shape.ts`). */
   readonly shape: string
-  /** Glob pattern that every log of the task matches, and no other key. */
+  /** Glob pattern that every tail and chunk of the task matches, and no other key. */
   readonly logPattern: string
-  /** The log of one entity. */
-  readonly log: (entityKey: string) => string
+  /** Before the key of the entity: the tail of its log. */
+  readonly tailPrefix: string
+  /** Before the number of a chunk, a colon and the key of the entity, whatever characters that has. */
+  readonly chunkPrefix: string
 }
 
 /**
@@ -29,13 +31,23 @@ export function taskKeys(namespace: string, pipeline: string, entity: string, pa
   assert(!/[{}]/.test(name), `a key name may not hold a brace: ${name}`)
   assert(Number.isInteger(partition) && partition >= 0)
   const tag = `{${name}}`
-  const logPrefix = `${tag}:log:`
   return Object.freeze({
     owner: `${tag}:owner`,
     position: `${tag}:position`,
     identity: `${tag}:identity`,
     shape: `${tag}:shape`,
-    logPattern: `${logPrefix.replace(/[\\*?[\]]/g, '\\$&')}*`,
-    log: (entityKey: string) => logPrefix + entityKey,
+    // The other keys begin with other letters.
+    logPattern: `${escapePattern(`${tag}:`)}[lc]*`,
+    tailPrefix: `${tag}:log:`,
+    chunkPrefix: `${tag}:chunk:`,
   })
+}
+
+/** Matches the tails and chunks of all tasks of a pipeline, and of pipelines whose names begin like its own and a dot. */
+export function pipelineLogPattern(namespace: string, pipeline: string): string {
+  return `{${escapePattern(`${namespace}${pipeline}`)}.*}:[lc]*`
+}
+
+function escapePattern(text: string): string {
+  return text.replace(/[\\*?[\]]/g, '\\$&')
 }

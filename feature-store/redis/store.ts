@@ -14,10 +14,31 @@ import { packageFolder } from '../../runtime/package-folder.ts'
 import { redisRights } from '../../runtime/rights.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { shapeText } from '../../schemas/plan/state-shape.ts'
-import { type EntityRead, type FeatureStore, type Step, storeKeysMax, type TaskStore } from '../store.ts'
-import { assertStep, fenceRejection, foreignState, identityOf, identityText, taskName } from '../store-failures.ts'
+import { type StepWrites, startOfWrite, tail } from '../step-writes.ts'
+import {
+  type EntityRead,
+  type FeatureStore,
+  type Step,
+  type StoredLog,
+  storeKeysMax,
+  type TaskStore,
+} from '../store.ts'
+import {
+  assertStep,
+  damagedState,
+  fenceRejection,
+  foreignState,
+  identityOf,
+  identityText,
+  longerLog,
+  taskName,
+} from '../store-failures.ts'
+import { faultOf } from '../stored-log.ts'
+import { chunkKey, completeLogs } from './complete-logs.ts'
 import { connectRedis, type RedisAddress, type RedisConnection, type ScriptReply } from './connection.ts'
-import { type TaskKeys, taskKeys } from './keys.ts'
+import { type CountedTask, createCounting, noteChanges } from './count-keys.ts'
+import { pipelineLogPattern, type TaskKeys, taskKeys } from './keys.ts'
+import { addBytes, addText, beginCommand, createRespWriter, endCommand, type RespWriter } from './resp.ts'
 import { parseServerInfo, type RedisServer } from './server.ts'
 
 export interface RedisStoreOptions extends RedisAddress {
@@ -28,21 +49,36 @@ export interface RedisStoreOptions extends RedisAddress {
   readonly timeoutMs?: number
   /** For read-only use: a server that evicts keys is accepted. */
   readonly mayEvict?: boolean
+  /** After a task was claimed, its stored logs are counted so much later. */
+  readonly countAfterMs?: number
 }
 
 export interface RedisStore extends FeatureStore {
   server(): Promise<RedisServer>
 }
 
+/** A task as its owner has claimed it. */
+interface OpenedTask extends CountedTask {
+  readonly connection: RedisConnection
+  readonly task: string
+  readonly owner: string
+  /** Position and count as they are stored before and after the step that was sent last; null is none. */
+  before: string | null
+  after: string | null
+  /** For the next step; null while one is on its way. */
+  writer: RespWriter | null
+}
+
 /** Logs that one query reads at once. */
 export const readKeysMax = 1_000
-const changeCode = { append: 'a', replace: 'r', remove: 'd' } as const
+/** Reads of one query, whose chunks may be deleted in between. */
+const readTriesMax = 5
 const clearing = 'clearing'
 const neededCommands = redisRights.map(({ command }) => command.toUpperCase())
 
 // Scripts are sent whole: their text is small beside a step, and a server that forgot them answers in order all the
 // same.
-const applyScript = loadScript('apply')
+const applyScriptBytes = Buffer.from(loadScript('apply'))
 const claimScript = loadScript('claim')
 const clearScript = loadScript('clear')
 
@@ -52,6 +88,11 @@ const clearScript = loadScript('clear')
 export async function createRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
   const { pipeline, namespace } = options
   const connection = await connectRedis(options, options.timeoutMs ?? 5_000, options.mayEvict)
+  const counting = createCounting({
+    scan: (cursor) => connection.scan(cursor, pipelineLogPattern(namespace, pipeline)),
+    markDamaged,
+    delayMs: options.countAfterMs ?? 1_000,
+  })
   let closed: Promise<void> | undefined
 
   return {
@@ -67,14 +108,27 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<Redi
       if (code === 'rights') throw missingRights(keys, found ?? '')
       if (code === 'foreign') throw foreignState(task, identity, { identity: found ?? null, shape: shape ?? null })
       const isOpen = code === 'claimed' && !rebuild
-      if (!isOpen) await clearTask(connection, keys, task, owner, expected)
-      return openTask(connection, keys, task, owner, isOpen ? (position ?? null) : null)
+      const stored = isOpen ? (position ?? null) : null
+      const opened: OpenedTask = {
+        connection,
+        keys,
+        task,
+        owner,
+        before: null,
+        after: stored,
+        keyCount: keyCountOf(stored),
+        changes: null,
+        damage: null,
+        writer: null,
+      }
+      if (!isOpen) await clearTask(opened, expected)
+      counting.add(opened)
+      return openTask(opened)
     },
     read: async (entity, partition, entityKeys): Promise<EntityRead> => {
       assert(entityKeys.length <= readKeysMax, `a query reads at most ${readKeysMax} logs, not ${entityKeys.length}`)
       const keys = taskKeys(namespace, pipeline, entity, partition)
-      const [position, ...logs] = await connection.getAll([keys.position, ...entityKeys.map(keys.log)])
-      return { position: textOf(position), logs }
+      return readWhole(connection, keys, taskName(entity, partition), entityKeys)
     },
     inspect: async (entity, partition) => {
       const keys = taskKeys(namespace, pipeline, entity, partition)
@@ -82,40 +136,64 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<Redi
       const [owner, position, identity, shape] = found.map(textOf)
       return {
         owner: owner ?? null,
-        position: position ?? null,
+        position: positionOf(position ?? null),
         identity: identity === clearing ? clearing : identity == null ? null : identityOf(identity, shape ?? null),
       }
     },
     server: async () => parseServerInfo(await connection.info()),
     ping: () => connection.ping(),
     close: () => {
+      counting.stop()
       closed ??= connection.close()
       return closed
     },
   }
 }
 
-function openTask(
+/** Tails and position in one atomic read; chunks do not change, but may be gone by then: everything is read again. */
+async function readWhole(
   connection: RedisConnection,
   keys: TaskKeys,
   task: string,
-  owner: string,
-  claimedPosition: string | null,
-): TaskStore {
-  let position = claimedPosition
+  entityKeys: readonly string[],
+): Promise<EntityRead> {
+  for (let tries = 1; ; tries++) {
+    const [position, ...tails] = await connection.getAll([
+      keys.position,
+      ...entityKeys.map((key) => keys.tailPrefix + key),
+    ])
+    const logs = await completeLogs(keys, entityKeys, tails, connection.getAll)
+    const fault = logs.map((log) => (log === null ? null : faultOf(log))).find((found) => found !== null)
+    if (fault === undefined) return { position: positionOf(textOf(position)), logs }
+    if (tries === readTriesMax) throw damagedState(task, fault, { tries })
+  }
+}
+
+function openTask(opened: OpenedTask): TaskStore {
+  const { connection, keys, task, owner } = opened
+  let position = positionOf(opened.after)
   // Calls are answered in order: a load finds what the last apply sent before it leads to. A rejected apply is followed
   // by rejections.
-  let sent = claimedPosition
+  let sent = position
 
-  async function loadSome(entityKeys: readonly string[], expected: string | null): Promise<Array<Buffer | null>> {
-    const [foundOwner, foundPosition, ...logs] = await connection.getAll([
-      keys.owner,
-      keys.position,
-      ...entityKeys.map(keys.log),
-    ])
-    const found = { owner: textOf(foundOwner), position: textOf(foundPosition) }
+  async function getFenced(names: readonly string[]): Promise<Array<Buffer | null>> {
+    const expected = sent
+    const [foundOwner, foundPosition, ...values] = await connection.getAll([keys.owner, keys.position, ...names])
+    const found = { owner: textOf(foundOwner), position: positionOf(textOf(foundPosition)) }
     const rejection = fenceRejection(task, { owner, position: expected }, found)
     if (rejection !== null) throw rejection
+    return values
+  }
+
+  async function loadSome(entityKeys: readonly string[]): Promise<Array<StoredLog | null>> {
+    const tails = await getFenced(entityKeys.map((key) => keys.tailPrefix + key))
+    const logs = await completeLogs(keys, entityKeys, tails, getFenced)
+    for (const [index, log] of logs.entries()) {
+      const fault = log === null ? null : faultOf(log)
+      if (fault === null) continue
+      await markDamaged(opened)
+      throw damagedState(task, fault, { key: keys.tailPrefix + entityKeys[index]! })
+    }
     return logs
   }
 
@@ -124,71 +202,135 @@ function openTask(
       return position
     },
     load: async (entityKeys) => {
-      const parts: Array<Promise<Array<Buffer | null>>> = []
+      if (opened.damage !== null) throw opened.damage
+      const parts: Array<Promise<Array<StoredLog | null>>> = []
       for (let from = 0; from === 0 || from < entityKeys.length; from += storeKeysMax) {
-        parts.push(loadSome(entityKeys.slice(from, from + storeKeysMax), sent))
+        parts.push(loadSome(entityKeys.slice(from, from + storeKeysMax)))
       }
       return parts.length === 1 ? parts[0]! : (await Promise.all(parts)).flat()
     },
     apply: async (step) => {
+      if (opened.damage !== null) throw opened.damage
       assertStep(step)
       sent = step.to
-      const [code, foundOwner, foundPosition] = await sendStep(connection, keys, owner, step)
-      if (code === 'applied' || code === 'repeated') {
+      const [code, foundOwner, foundPosition, found, expected] = await sendStep(opened, step)
+      if (code === 'applied' || code === 'repeated' || code === 'longer') {
         position = step.to
+        if (code === 'longer') throw longerLog(task, Number(found), Number(expected))
         return
       }
       assert(code !== 'malformed', 'the apply script was called with arguments that do not fit together')
-      const found = { owner: foundOwner ?? null, position: foundPosition ?? null }
-      const rejection = fenceRejection(task, { owner, position: step.from }, found)
+      if (code === 'short') throw damagedState(task, `a tail has ${found} bytes of ${expected}`, { found, expected })
+      const is = { owner: foundOwner ?? null, position: positionOf(foundPosition ?? null) }
+      const rejection = fenceRejection(task, { owner, position: step.from }, is)
       assert(rejection !== null, `the apply script answered ${code}`)
       throw rejection
     },
   }
 }
 
-function sendStep(connection: RedisConnection, keys: TaskKeys, owner: string, step: Step): Promise<ScriptReply> {
-  const names = [keys.owner, keys.position]
-  const values: Array<string | Buffer> = [owner, step.from ?? '', step.to, '']
-  let kinds = ''
-  for (const { key, kind, bytes } of step.writes) {
-    names.push(keys.log(key))
-    values.push(kind === 'remove' ? '' : bytes)
-    kinds += changeCode[kind]
+/** The bytes of the script call are made before this returns, so that the step's own may change. */
+async function sendStep(opened: OpenedTask, step: Step): Promise<ScriptReply> {
+  const { connection, keys, owner } = opened
+  const { writes } = step
+  noteStep(opened, step)
+  const writer = opened.writer ?? createRespWriter()
+  opened.writer = null
+  writeStep(writer, keys, [owner, opened.before ?? '', opened.after ?? ''], writes)
+  const reply = await connection.scriptBytes(endCommand(writer))
+  // After a failure the socket may still hold the bytes.
+  opened.writer = writer
+  return reply
+}
+
+/** Counts what the step adds, unless it is the one that was sent last: then its reply was lost. */
+function noteStep(opened: OpenedTask, { from, to, writes }: Step): void {
+  if (positionOf(opened.before) === from && positionOf(opened.after) === to) return
+  noteChanges(opened, writes)
+  const isNext = positionOf(opened.after) === from
+  // A step from elsewhere is rejected, whatever its count.
+  opened.before = from === null ? null : isNext ? opened.after : positionText(opened.keyCount, from)
+  opened.keyCount += writes.keysAdded
+  opened.after = positionText(opened.keyCount, to)
+}
+
+/** `EVAL` with its script, the keys of the task and of the writes, the three values, and what the writes have. */
+function writeStep(
+  writer: RespWriter,
+  keys: TaskKeys,
+  values: readonly [string, string, string],
+  writes: StepWrites,
+): void {
+  const { count, kinds, lengths } = writes
+  const tailPrefix = Buffer.from(keys.tailPrefix)
+  const packed = Buffer.allocUnsafe(count * 5)
+  for (let index = 0; index < count; index++) {
+    packed[index] = kinds[index]!
+    packed.writeUInt32LE(lengths[index]!, count + index * 4)
   }
-  values[3] = kinds
-  return connection.script(applyScript, names, values)
+  beginCommand(writer, 3 + 3 + count + 5 + count)
+  addText(writer, 'EVAL')
+  addBytes(writer, applyScriptBytes)
+  addText(writer, String(3 + count))
+  for (const key of [keys.owner, keys.position, keys.identity]) addText(writer, key)
+  for (let index = 0; index < count; index++) {
+    const chunk = writes.chunks[index]!
+    if (chunk === tail) addText(writer, writes.keys[index]!, tailPrefix)
+    else addText(writer, chunkKey(keys, writes.keys[index]!, chunk))
+  }
+  for (const value of values) addText(writer, value)
+  addBytes(writer, packed, 0, count)
+  addBytes(writer, packed, count)
+  for (let index = 0; index < count; index++) {
+    addBytes(writer, writes.bytes, startOfWrite(writes, index), writes.ends[index]!)
+  }
+}
+
+/**
+ * The position with the number of tails and chunks that are stored with it: one value, so that both are of one step whatever a crash leaves.
+ */
+function positionText(keyCount: number, position: string): string {
+  return `${keyCount} ${position}`
+}
+
+function positionOf(stored: string | null): string | null {
+  return stored === null ? null : stored.slice(stored.indexOf(' ') + 1)
+}
+
+function keyCountOf(stored: string | null): number {
+  return stored === null ? 0 : Number.parseInt(stored, 10)
 }
 
 /**
  * Deletes a task's logs and position in fenced steps and leaves the task empty, with its owner and the identity given.
  */
-async function clearTask(
-  connection: RedisConnection,
-  keys: TaskKeys,
-  task: string,
-  owner: string,
-  identity: string,
-): Promise<void> {
-  async function clearStep(logs: readonly string[], nextIdentity: string): Promise<void> {
-    const names = [keys.owner, keys.position, keys.identity, ...logs]
-    const [code, foundOwner] = await connection.script(clearScript, names, [owner, nextIdentity])
-    if (code === 'cleared') return
-    const rejection = fenceRejection(task, { owner, position: null }, { owner: foundOwner ?? null, position: null })
-    assert(rejection !== null, `the clear script answered ${code}`)
-    throw rejection
-  }
-
-  await clearStep([], clearing)
+async function clearTask(opened: OpenedTask, identity: string): Promise<void> {
+  const { connection, keys } = opened
+  await clearStep(opened, [], clearing)
   let cursor = '0'
   do {
     const page = await connection.scan(cursor, keys.logPattern)
     cursor = page.cursor
     for (let from = 0; from < page.keys.length; from += storeKeysMax) {
-      await clearStep(page.keys.slice(from, from + storeKeysMax), clearing)
+      await clearStep(opened, page.keys.slice(from, from + storeKeysMax), clearing)
     }
   } while (cursor !== '0')
-  await clearStep([], identity)
+  await clearStep(opened, [], identity)
+}
+
+async function clearStep(opened: OpenedTask, logs: readonly string[], nextIdentity: string): Promise<void> {
+  const { connection, keys, task, owner } = opened
+  const names = [keys.owner, keys.position, keys.identity, ...logs]
+  const [code, foundOwner] = await connection.script(clearScript, names, [owner, nextIdentity])
+  if (code === 'cleared') return
+  const rejection = fenceRejection(task, { owner, position: null }, { owner: foundOwner ?? null, position: null })
+  assert(rejection !== null, `the clear script answered ${code}`)
+  throw rejection
+}
+
+/** As the first step of a deletion: the next claim finishes it, and the state is restored from Kafka. */
+function markDamaged(opened: OpenedTask): Promise<void> {
+  return clearStep(opened, [], clearing)
 }
 
 function missingRights({ position }: TaskKeys, commands: string): PipelineError {

@@ -2,19 +2,24 @@
  * Entity logs of one task in memory: what a batch touches is loaded once and stays until it is applied; beyond the budget the longest
  * untouched go. Called by the batch loop, and by replays that never let anything go.
  */
-import { decodeLog, type EntityLog, liveRows, takeWrite } from '../../feature-store/entity-log.ts'
-import type { LogWrite } from '../../feature-store/store.ts'
+import { type EntityLog, liveRows } from '../../feature-store/entity-log.ts'
+import { createStepWrites, emptyWrites, type StepWrites } from '../../feature-store/step-writes.ts'
+import type { StoredLog } from '../../feature-store/store.ts'
+import { decodeLog, takeWrite } from '../../feature-store/stored-log.ts'
 import type { FactLayout } from '../../schemas/plan/plan.ts'
 
 export interface EntityCache {
   readonly entities: number
   /** Those of these keys that must be loaded before the batch is folded. */
   missing(keys: Iterable<string>): string[]
-  put(key: string, bytes: Buffer | null): void
+  put(key: string, stored: StoredLog | null): void
   /** The log of an entity that is in the cache, marked as touched by this batch. */
   touch(key: string, batch: number): EntityLog
-  /** What the store needs to come level with the logs that the batch touched. */
-  takeWrites(keys: Iterable<string>): LogWrite[]
+  /**
+   * What the store needs to come level with the logs that the batch touched. It is a copy, and stays until this is called for the batch after
+   * the next one: by then its step is applied.
+   */
+  takeWrites(keys: Iterable<string>): StepWrites
   /** Lets the longest untouched entities go until the budget is met; those touched since `pinnedFrom` stay, whatever it costs. */
   trim(pinnedFrom: number): void
 }
@@ -27,6 +32,9 @@ interface Entry {
 export function createEntityCache(layout: FactLayout, options: { readonly rowsMax: number }): EntityCache {
   /** Least recently touched first: a touched entry moves to the end. */
   const entries = new Map<string, Entry>()
+  let writes = createStepWrites()
+  /** Of the batch that is still on its way. */
+  let writesBefore = createStepWrites()
 
   function missing(keys: Iterable<string>): string[] {
     const wanted = new Set<string>()
@@ -34,8 +42,8 @@ export function createEntityCache(layout: FactLayout, options: { readonly rowsMa
     return [...wanted]
   }
 
-  function put(key: string, bytes: Buffer | null): void {
-    entries.set(key, { log: decodeLog(bytes, layout), touchedBy: -1 })
+  function put(key: string, stored: StoredLog | null): void {
+    entries.set(key, { log: decodeLog(stored, layout), touchedBy: -1 })
   }
 
   function touch(key: string, batch: number): EntityLog {
@@ -49,12 +57,12 @@ export function createEntityCache(layout: FactLayout, options: { readonly rowsMa
     return entry.log
   }
 
-  function takeWrites(keys: Iterable<string>): LogWrite[] {
-    const writes: LogWrite[] = []
+  function takeWrites(keys: Iterable<string>): StepWrites {
+    ;[writes, writesBefore] = [writesBefore, writes]
+    emptyWrites(writes)
     for (const key of keys) {
       const entry = entries.get(key)
-      const write = entry && takeWrite(entry.log, key)
-      if (write) writes.push(write)
+      if (entry) takeWrite(entry.log, key, writes)
     }
     return writes
   }

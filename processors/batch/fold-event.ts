@@ -81,7 +81,7 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
       return scored(event, log)
     } catch (error) {
       if (!(error instanceof FeatureFailed)) throw error
-      if (isFact) removeLastInserted(log!)
+      if (isFact) removeLastInserted(log!, row)
       const expected = error.code === 'not_finite' ? 'a finite number or null' : 'a function that does not throw'
       return { kind: 'rejected', problem: problem(`/features/${error.feature}`, error.code, expected, error.received) }
     }

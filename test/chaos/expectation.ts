@@ -1,12 +1,13 @@
 /** What an undisturbed run gives for the events that were sent: every prediction, and the features at the end. Used by `run-chaos.ts`. */
 import assert from 'node:assert/strict'
+import type { EntityLog } from '../../feature-store/entity-log.ts'
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
-import type { FeatureStore, LogWrite } from '../../feature-store/store.ts'
-import { storeKeysMax } from '../../feature-store/store.ts'
+import { type FeatureStore, storeKeysMax } from '../../feature-store/store.ts'
 import { createScorer } from '../../online-model/models/scorer.ts'
 import { createReplay, type Replayed } from '../../processors/replay.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
+import { wholeLogs } from '../support/stored-logs.ts'
 import type { SentEvent } from './chaos-load.ts'
 
 export interface ExpectedPrediction {
@@ -31,22 +32,18 @@ export function expectOutcome(
   partitions: number,
 ): Expectation {
   const scorer = createScorer(model, plan, 0)
-  const logs = new Map<string, Map<string, Buffer[]>>()
+  const logs = new Map<string, Map<string, EntityLog>>()
   const keys = new Map(plan.stages.map(({ entity }) => [entity.name, new Set<string>()]))
-  const replay = createReplay(plan, { partitions, onWrites: keep })
+  const replay = createReplay(plan, { partitions, onFolded: keep })
   const indexes = new Map(plan.streams.map(({ name, index }) => [name, index]))
   const predictions = new Map<string, ExpectedPrediction>()
 
-  function keep(entity: string, partition: number, writes: readonly LogWrite[]): void {
+  function keep(entity: string, partition: number, key: string, log: EntityLog): void {
     const task = `${entity}/${partition}`
-    const ofTask = logs.get(task) ?? new Map<string, Buffer[]>()
+    const ofTask = logs.get(task) ?? new Map<string, EntityLog>()
     logs.set(task, ofTask)
-    for (const { key, kind, bytes } of writes) {
-      keys.get(entity)!.add(key)
-      if (kind === 'remove') ofTask.delete(key)
-      else if (kind === 'append' && ofTask.has(key)) ofTask.get(key)!.push(bytes)
-      else ofTask.set(key, [bytes])
-    }
+    keys.get(entity)!.add(key)
+    ofTask.set(key, log)
   }
 
   function take(results: readonly Replayed[]): void {
@@ -65,14 +62,11 @@ export function expectOutcome(
         const position = positionOf(entity.name, partition)
         if (position === null) continue
         const task = await store.claim(entity.name, partition, 'expected', identity)
-        const ofTask = logs.get(`${entity.name}/${partition}`) ?? new Map<string, Buffer[]>()
-        const writes = [...ofTask].map(
-          ([key, pieces]): LogWrite => ({ key, kind: 'replace', bytes: Buffer.concat(pieces) }),
-        )
+        const ofTask = [...(logs.get(`${entity.name}/${partition}`) ?? [])]
         let from: string | null = null
-        for (let at = 0; at < writes.length; at += storeKeysMax) {
-          const to = at + storeKeysMax < writes.length ? `filled to ${at}` : position
-          await task.apply({ from, to, writes: writes.slice(at, at + storeKeysMax) })
+        for (let at = 0; at < ofTask.length; at += storeKeysMax) {
+          const to = at + storeKeysMax < ofTask.length ? `filled to ${at}` : position
+          await task.apply({ from, to, writes: wholeLogs(ofTask.slice(at, at + storeKeysMax)) })
           from = to
         }
       }

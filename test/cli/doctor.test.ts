@@ -1,4 +1,5 @@
 /** The checks of `doctor` on the broker and the store in memory: of a healthy pipeline, and with every fault that they detect. */
+
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -10,6 +11,7 @@ import { disorderChecks } from '../../cli/doctor/definition.ts'
 import { doctorCommand } from '../../cli/doctor/doctor.ts'
 import { identityCheck } from '../../cli/doctor/state.ts'
 import { unusedPartitions } from '../../cli/topics/unused-partitions.ts'
+import { createStepWrites } from '../../feature-store/step-writes.ts'
 import { publishVersion } from '../../online-model/registry/publish-version.ts'
 import { encodePosition } from '../../processors/position.ts'
 import type { Broker } from '../../runtime/broker.ts'
@@ -354,7 +356,7 @@ describe('stored state', () => {
     await task.apply({
       from: null,
       to: encodePosition({ frontier, retentionWatermark: frontier.time, inputs }),
-      writes: [],
+      writes: createStepWrites(),
     })
     runner.broker.truncate('clicks', busy.partition, busy.end)
     expect((await looked(subject))[2]).toBe(

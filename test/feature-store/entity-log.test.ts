@@ -1,20 +1,17 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
-  decodeLog,
   dropBefore,
   type EntityLog,
-  encodeLiveRows,
   findFact,
   insertFact,
   liveRows,
   logRowsMax,
   removeLastInserted,
-  takeWrite,
 } from '../../feature-store/entity-log.ts'
-import type { LogWrite } from '../../feature-store/store.ts'
+import { decodeLog, encodeLiveRows } from '../../feature-store/stored-log.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { FactLayout } from '../../schemas/plan/plan.ts'
+import { takenFrom } from '../support/stored-logs.ts'
 
 const layout: FactLayout = { width: 4, knownColumn: null, sources: [] }
 
@@ -32,13 +29,6 @@ function logOf(...times: number[]): EntityLog {
 
 function timesOf(log: EntityLog): number[] {
   return Array.from({ length: liveRows(log) }, (_, index) => log.rows[(log.start + index) * layout.width]!)
-}
-
-/** What the store would do with a write. */
-function stored(before: Buffer | null, write: LogWrite | null): Buffer | null {
-  if (write === null) return before
-  if (write.kind === 'remove') return null
-  return write.kind === 'replace' ? write.bytes : Buffer.concat([before ?? Buffer.alloc(0), write.bytes])
 }
 
 describe('entity log', () => {
@@ -66,24 +56,6 @@ describe('entity log', () => {
     )
   })
 
-  it('has each fact once, however often the store holds it', () => {
-    const facts = [row(1, 1), row(3, 2), row(2, 3), row(3, 4)]
-    const bytes = (...rowNumbers: number[]) =>
-      Buffer.concat(rowNumbers.map((row) => Buffer.from(new Uint8Array(facts[row]!.buffer))))
-    for (const rowNumbers of [
-      [0, 1, 1],
-      [0, 1, 2, 1, 2, 3],
-      [1, 2, 3, 1, 0, 2, 3],
-    ]) {
-      const log = decodeLog(bytes(...rowNumbers), layout)
-      const unique = [...new Set(rowNumbers)].map((row) => facts[row]!)
-      unique.sort((a, b) => a[0]! - b[0]! || a[1]! - b[1]!)
-      expect(encodeLiveRows(log)).toEqual(Buffer.concat(unique.map((fact) => Buffer.from(new Uint8Array(fact.buffer)))))
-      // The repeated ones count as dead: enough of them, and the log is rewritten.
-      expect(log.storedRows).toBe(rowNumbers.length)
-    }
-  })
-
   it('rejects the same fact twice as an error of the caller', () => {
     const log = logOf(1, 2)
     expect(() => insertFact(log, row(2, 1))).toThrow('a fact was inserted twice')
@@ -103,22 +75,22 @@ describe('entity log', () => {
 
   it('takes the last inserted fact out without a trace', () => {
     const log = logOf(10, 20, 30)
-    takeWrite(log, 'k')
+    takenFrom(log)
     const before = encodeLiveRows(log)
     insertFact(log, row(15, 99))
-    removeLastInserted(log)
+    removeLastInserted(log, row(15, 99))
     expect(encodeLiveRows(log)).toEqual(before)
-    expect(takeWrite(log, 'k')).toBeNull()
-    expect(() => removeLastInserted(log)).toThrow('no fact was inserted since the last write')
+    expect(takenFrom(log)).toEqual([])
+    expect(() => removeLastInserted(log, row(15, 99))).toThrow('no fact was inserted since the last write')
   })
 
   it('takes out a fact that retention has dropped since', () => {
     const log = logOf(10, 20)
     insertFact(log, row(5, 99))
     dropBefore(log, 10)
-    removeLastInserted(log)
+    removeLastInserted(log, row(5, 99))
     expect(timesOf(log)).toEqual([10, 20])
-    expect(takeWrite(log, 'k')?.bytes).toEqual(encodeLiveRows(logOf(10, 20)))
+    expect(takenFrom(log)).toEqual(takenFrom(logOf(10, 20)))
   })
 
   it('drops what is before the floor and keeps what is on it', () => {
@@ -130,12 +102,16 @@ describe('entity log', () => {
   })
 
   it('reports that it is full and stays unchanged', () => {
-    const bytes = new Float64Array(logRowsMax * 4)
-    for (let index = 0; index < logRowsMax; index++) bytes.set(row(index, index), index * 4)
-    const log = decodeLog(Buffer.from(bytes.buffer), layout)
+    const log = logOf()
+    const fact = row(0, 0)
+    for (let time = 0; time < logRowsMax; time++) {
+      fact.set([time, time])
+      insertFact(log, fact)
+    }
+    takenFrom(log)
     expect(insertFact(log, row(logRowsMax, 0))).toBe(false)
     expect(liveRows(log)).toBe(logRowsMax)
-    expect(takeWrite(log, 'k')).toBeNull()
+    expect(takenFrom(log)).toEqual([])
     dropBefore(log, 1)
     expect(insertFact(log, row(logRowsMax, 0))).toBe(true)
   })
@@ -149,101 +125,5 @@ describe('entity log', () => {
     }
     expect(log.rows).toBe(rows)
     expect(timesOf(log)).toEqual([996, 997, 998, 999])
-  })
-
-  it('rejects stored bytes of another width', () => {
-    expect(() => decodeLog(Buffer.alloc(33), layout)).toThrow(
-      'A stored log is 33 bytes long; expected a multiple of 32 (rows of 4 columns)',
-    )
-  })
-
-  describe('write to the store', () => {
-    it('begins a log again, over any content, and appends the new facts in the order in which they came', () => {
-      const log = logOf(10, 20)
-      expect(takeWrite(log, 'k')).toEqual({ key: 'k', kind: 'replace', bytes: encodeLiveRows(log) })
-      insertFact(log, row(30, 7, 70, 0.5))
-      insertFact(log, row(15, 8, 80, Number.NaN))
-      const write = takeWrite(log, 'k')
-      expect(write?.kind).toBe('append')
-      expect([...new Float64Array(new Uint8Array(write!.bytes).buffer)]).toEqual([
-        30,
-        7,
-        70,
-        0.5,
-        15,
-        8,
-        80,
-        Number.NaN,
-      ])
-      expect(takeWrite(log, 'k')).toBeNull()
-    })
-
-    it('replaces once more than half of what is stored would be dead', () => {
-      const log = logOf(1, 2, 3, 4)
-      takeWrite(log, 'k')
-      dropBefore(log, 3)
-      expect(takeWrite(log, 'k')).toBeNull()
-      dropBefore(log, 4)
-      expect(takeWrite(log, 'k')).toEqual({ key: 'k', kind: 'replace', bytes: encodeLiveRows(log) })
-      expect(log.storedRows).toBe(1)
-    })
-
-    it('removes what is stored when nothing is left, and writes nothing where nothing was', () => {
-      const log = logOf(1, 2)
-      takeWrite(log, 'k')
-      dropBefore(log, 3)
-      expect(takeWrite(log, 'k')).toEqual({ key: 'k', kind: 'remove', bytes: Buffer.alloc(0) })
-      insertFact(log, row(2, 9))
-      dropBefore(log, 3)
-      expect(takeWrite(log, 'k')).toBeNull()
-    })
-
-    it('brings the store to the same facts over any history, and never keeps more dead than live', () => {
-      const action = fc.oneof(
-        { weight: 6, arbitrary: fc.record({ kind: fc.constant('insert' as const), time: fc.nat(50) }) },
-        { weight: 2, arbitrary: fc.record({ kind: fc.constant('write' as const) }) },
-        { weight: 1, arbitrary: fc.record({ kind: fc.constant('undo' as const) }) },
-        { weight: 1, arbitrary: fc.record({ kind: fc.constant('drop' as const), floor: fc.nat(50) }) },
-        { weight: 1, arbitrary: fc.record({ kind: fc.constant('reload' as const) }) },
-      )
-      fc.assert(
-        fc.property(fc.array(action, { maxLength: 80 }), (actions) => {
-          let log = decodeLog(null, layout)
-          let store: Buffer | null = null
-          let facts: Array<{ time: number; order: number }> = []
-          let floor = 0
-          let added: number[] = []
-          actions.forEach((step, order) => {
-            if (step.kind === 'insert') {
-              insertFact(log, row(step.time, order))
-              facts.push({ time: step.time, order })
-              added.push(order)
-            } else if (step.kind === 'undo') {
-              const last = added.pop()
-              if (last === undefined) return
-              removeLastInserted(log)
-              facts = facts.filter((fact) => fact.order !== last)
-            } else if (step.kind === 'drop') {
-              floor = Math.max(floor, step.floor)
-            } else {
-              store = stored(store, takeWrite(log, 'k'))
-              added = []
-              expect((store?.length ?? 0) / 32).toBe(log.storedRows)
-              expect(log.storedRows).toBeLessThanOrEqual(2 * liveRows(log))
-              if (step.kind === 'reload') log = decodeLog(store, layout)
-            }
-            dropBefore(log, floor)
-            facts = facts.filter((fact) => fact.time >= floor)
-            const expected = facts.toSorted((a, b) => a.time - b.time || a.order - b.order)
-            expect(timesOf(log)).toEqual(expected.map(({ time }) => time))
-          })
-          store = stored(store, takeWrite(log, 'k'))
-          const reloaded = decodeLog(store, layout)
-          dropBefore(reloaded, floor)
-          expect(encodeLiveRows(reloaded)).toEqual(encodeLiveRows(log))
-        }),
-        { numRuns: 500 },
-      )
-    })
   })
 })

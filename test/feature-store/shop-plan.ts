@@ -2,10 +2,12 @@
  * A small plan by hand and facts for it, for the tests of reader and routes: payments of a shop, and reports that count
  * at the payment.
  */
-import { decodeLog, insertFact, takeWrite } from '../../feature-store/entity-log.ts'
+import { insertFact } from '../../feature-store/entity-log.ts'
 import { compileFactRow } from '../../feature-store/fact-row.ts'
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
 import { createFeatureReader } from '../../feature-store/reader.ts'
+import { createStepWrites } from '../../feature-store/step-writes.ts'
+import { decodeLog, takeWrite } from '../../feature-store/stored-log.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { AggregateSlot, EntityPlan, FeaturePlan, Plan, StreamPlan } from '../../schemas/plan/plan.ts'
@@ -100,17 +102,17 @@ export async function openShops() {
   const writeFactRow = compileFactRow(shop, streams)
   for (let partition = 0; partition < partitions; partition++) {
     const task = await store.claim('shop', partition, 'owner', identity)
-    const writes = Object.entries(history)
-      .filter(([key]) => partitionOf(key) === partition)
-      .map(([key, facts]) => {
-        const log = decodeLog(null, shop.layout)
-        facts.forEach(({ stream, event }, offset) => {
-          const row = new Float64Array(shop.layout.width)
-          writeFactRow(stream, event, orderOf(stream, partition, offset), row)
-          insertFact(log, row)
-        })
-        return takeWrite(log, key)!
+    const writes = createStepWrites()
+    for (const [key, facts] of Object.entries(history)) {
+      if (partitionOf(key) !== partition) continue
+      const log = decodeLog(null, shop.layout)
+      facts.forEach(({ stream, event }, offset) => {
+        const row = new Float64Array(shop.layout.width)
+        writeFactRow(stream, event, orderOf(stream, partition, offset), row)
+        insertFact(log, row)
       })
+      takeWrite(log, key, writes)
+    }
     await task.apply({ from: null, to: JSON.stringify({ time: reached, order: reachedOrder }), writes })
   }
   const frontierOf = (position: string) => JSON.parse(position)

@@ -3,6 +3,7 @@ import { Redis } from 'ioredis'
 import { Kafka, logLevel } from 'kafkajs'
 import { describe, expect, inject, onTestFinished, test } from 'vitest'
 import { createRedisStore } from '../../feature-store/redis/store.ts'
+import { createStepWrites } from '../../feature-store/step-writes.ts'
 import { createKafkaBroker } from '../../runtime/kafka/broker.ts'
 import { call } from '../cli/call.ts'
 import { unique } from '../conformance/broker.ts'
@@ -99,7 +100,7 @@ describe('what is wrong', () => {
     onTestFinished(() => store.close())
     const identity = { clusterId: 'elsewhere', stateFingerprint: 'f00d', partitions: 2 }
     const task = await store.claim('terminal', 1, 'somebody', identity)
-    await task.apply({ from: null, to: 'somewhere', writes: [] })
+    await task.apply({ from: null, to: 'somewhere', writes: createStepWrites() })
     const { code, lines } = await doctor()
     expect(code).toBe(1)
     const broker = createKafkaBroker({ brokers: kafkaBrokers.split(','), clientId: namespace })

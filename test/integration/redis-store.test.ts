@@ -4,8 +4,9 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest'
 import { createRedisStore } from '../../feature-store/redis/store.ts'
-import type { LogWrite } from '../../feature-store/store.ts'
+import { identityText } from '../../feature-store/store-failures.ts'
 import { featureStoreSuite } from '../conformance/feature-store.ts'
+import { append, plainHeader, remove, set, textOf, writesOf } from '../support/stored-logs.ts'
 
 const pipeline = 'card-fraud'
 const identity = { clusterId: 'kafka-1', stateFingerprint: 'f00d', partitions: 4 }
@@ -32,10 +33,6 @@ async function empty(namespace: string): Promise<void> {
   if (keys.length > 0) await admin.del(...keys)
 }
 
-function append(key: string, text: string): LogWrite {
-  return { key, kind: 'append', bytes: Buffer.from(text) }
-}
-
 featureStoreSuite('Redis', async () => {
   const namespace = uniqueNamespace()
   const store = await createRedisStore({ url, pipeline, namespace })
@@ -50,6 +47,13 @@ featureStoreSuite('Redis', async () => {
     loseTail: async () => {
       await empty(namespace)
       for (const [key, value] of remembered) await admin.set(key, value)
+    },
+    resize: async (entity, partition, name, bytes) => {
+      const key = `{${namespace}${pipeline}.${entity}.${partition}}:${name}`
+      const resized = Buffer.alloc(bytes)
+      ;(await admin.getBuffer(key))!.copy(resized)
+      if (bytes === 0) await admin.del(key)
+      else await admin.set(key, resized)
     },
     empty: () => empty(namespace),
     close: async () => {
@@ -113,7 +117,7 @@ describe('Redis store', () => {
   it('writes the keys that the layout names, and nothing else', async () => {
     const { store, namespace, tag } = await openStore()
     const task = await store.claim('customer', 0, '7:1', identity)
-    await task.apply({ from: null, to: 'p1', writes: [append('c-1', 'facts')] })
+    await task.apply({ from: null, to: 'p1', writes: writesOf(set('c-1', 'facts')) })
     expect((await keysOf(namespace)).sort()).toEqual([
       `${tag}:identity`,
       `${tag}:log:c-1`,
@@ -122,39 +126,40 @@ describe('Redis store', () => {
     ])
     expect(await admin.mget(`${tag}:owner`, `${tag}:position`, `${tag}:log:c-1`, `${tag}:identity`)).toEqual([
       '7:1',
-      'p1',
-      'facts',
-      '{"clusterId":"kafka-1","stateFingerprint":"f00d","partitions":4}',
+      // One log, and the position.
+      '1 p1',
+      `${plainHeader}facts`,
+      '{"clusterId":"kafka-1","stateFingerprint":"f00d","partitions":4,"layout":2}',
     ])
   })
 
   it('continues when the server has forgotten its scripts', async () => {
     const { store } = await openStore()
     const task = await store.claim('customer', 0, '7:1', identity)
-    await task.apply({ from: null, to: 'p1', writes: [append('a', 'one')] })
+    await task.apply({ from: null, to: 'p1', writes: writesOf(set('a', 'one')) })
     await admin.script('FLUSH')
-    const applied = task.apply({ from: 'p1', to: 'p2', writes: [append('a', '+')] })
-    expect(await task.load(['a'])).toEqual([Buffer.from('one+')])
+    const applied = task.apply({ from: 'p1', to: 'p2', writes: writesOf(append('a', '+', 'one')) })
+    expect((await task.load(['a'])).map(textOf)).toEqual(['one+'])
     await applied
   })
 
   it('finishes a deletion that a crash cut short, before anything is folded on top', async () => {
     const { store, tag } = await openStore()
     const task = await store.claim('customer', 0, '7:1', identity)
-    await task.apply({ from: null, to: 'p1', writes: [append('a', 'one'), append('b', 'two')] })
+    await task.apply({ from: null, to: 'p1', writes: writesOf(set('a', 'one'), set('b', 'two')) })
     // What the first step of a deletion leaves when no other follows.
     await admin.set(`${tag}:identity`, 'clearing')
     await admin.del(`${tag}:position`)
     const next = await store.claim('customer', 0, '7:2', identity)
     expect(next.position).toBeNull()
     expect(await next.load(['a', 'b'])).toEqual([null, null])
-    expect(await admin.get(`${tag}:identity`)).toBe(JSON.stringify(identity))
+    expect(await admin.get(`${tag}:identity`)).toBe(identityText(identity))
   })
 
   it('rejects a position without an identity: its owner is unknown', async () => {
     const { store, tag } = await openStore()
     const task = await store.claim('customer', 0, '7:1', identity)
-    await task.apply({ from: null, to: 'p1', writes: [] })
+    await task.apply({ from: null, to: 'p1', writes: writesOf() })
     await admin.del(`${tag}:identity`)
     await expect(store.claim('customer', 0, '7:2', identity)).rejects.toMatchObject({ code: 'state_foreign' })
     expect(await admin.get(`${tag}:owner`)).toBe('7:1')
@@ -163,11 +168,11 @@ describe('Redis store', () => {
   it('checks every part of a load of more keys than fit in one command', async () => {
     const { store, tag } = await openStore()
     const task = await store.claim('customer', 0, '7:1', identity)
-    await task.apply({ from: null, to: 'p1', writes: [append('k0', 'x'), append('k1200', 'y')] })
+    await task.apply({ from: null, to: 'p1', writes: writesOf(set('k0', 'x'), set('k1200', 'y')) })
     const keys = Array.from({ length: 1_300 }, (_, index) => `k${index}`)
     const logs = await task.load(keys)
     expect(logs.length).toBe(1_300)
-    expect([logs[0], logs[1], logs[1_200]]).toEqual([Buffer.from('x'), null, Buffer.from('y')])
+    expect([logs[0]!, logs[1]!, logs[1_200]!].map(textOf)).toEqual(['x', null, 'y'])
     await admin.set(`${tag}:position`, 'p0')
     await expect(task.load(keys)).rejects.toMatchObject({ code: 'state_lost' })
   })
@@ -175,11 +180,11 @@ describe('Redis store', () => {
   it('writes nothing of a step for which there is no memory', async () => {
     const { store, namespace, tag } = await openStore()
     const task = await store.claim('customer', 0, '7:1', identity)
-    await task.apply({ from: null, to: 'p1', writes: [append('a', 'one'), append('b', 'two')] })
+    await task.apply({ from: null, to: 'p1', writes: writesOf(set('a', 'one'), set('b', 'two')) })
     const [, before] = (await admin.config('GET', 'maxmemory')) as [string, string]
     await admin.config('SET', 'maxmemory', '1')
     try {
-      const writes: LogWrite[] = [append('a', '+'), { key: 'b', kind: 'remove', bytes: Buffer.alloc(0) }]
+      const writes = writesOf(append('a', '+', 'one'), remove('b'))
       await expect(task.apply({ from: 'p1', to: 'p2', writes })).rejects.toMatchObject({
         code: 'redis_request_failed',
         message: expect.stringContaining('OOM'),
@@ -187,7 +192,11 @@ describe('Redis store', () => {
     } finally {
       await admin.config('SET', 'maxmemory', before)
     }
-    expect(await admin.mget(`${tag}:position`, `${tag}:log:a`, `${tag}:log:b`)).toEqual(['p1', 'one', 'two'])
+    expect(await admin.mget(`${tag}:position`, `${tag}:log:a`, `${tag}:log:b`)).toEqual([
+      '2 p1',
+      `${plainHeader}one`,
+      `${plainHeader}two`,
+    ])
     expect(await keysOf(namespace)).toHaveLength(5)
   })
 
@@ -231,7 +240,7 @@ describe('Redis store', () => {
     const proxy = await startProxy()
     const { store } = await openStore({ url: proxy.url, timeoutMs: 300 })
     const task = await store.claim('customer', 0, '7:1', identity)
-    const step = { from: null, to: 'p1', writes: [append('a', 'one')] }
+    const step = { from: null, to: 'p1', writes: writesOf(set('a', 'one')) }
     proxy.state.answers = false
     const startedAt = performance.now()
     await expect(task.apply(step)).rejects.toMatchObject({ code: 'redis_unreachable', retry: true })
@@ -249,16 +258,16 @@ describe('Redis store', () => {
       .toBe('up')
     await task.apply(step)
     expect(task.position).toBe('p1')
-    expect(await task.load(['a'])).toEqual([Buffer.from('one')])
+    expect((await task.load(['a'])).map(textOf)).toEqual(['one'])
   })
 
   it('fails at once when the connection breaks, sends nothing again by itself, and comes back', async () => {
     const proxy = await startProxy()
     const { store, tag } = await openStore({ url: proxy.url, timeoutMs: 2_000 })
     const task = await store.claim('customer', 0, '7:1', identity)
-    await task.apply({ from: null, to: 'p1', writes: [append('a', 'one')] })
+    await task.apply({ from: null, to: 'p1', writes: writesOf(set('a', 'one')) })
     proxy.state.requests = false
-    const step = { from: 'p1', to: 'p2', writes: [append('a', '+two')] }
+    const step = { from: 'p1', to: 'p2', writes: writesOf(append('a', '+two', 'one')) }
     const expected = expect(task.apply(step)).rejects.toMatchObject({ code: 'redis_unreachable' })
     proxy.cut()
     await expected
@@ -273,9 +282,9 @@ describe('Redis store', () => {
         { timeout: 5_000 },
       )
       .toBe('up')
-    expect(await admin.get(`${tag}:position`)).toBe('p1')
+    expect(await admin.get(`${tag}:position`)).toBe('1 p1')
     await task.apply(step)
-    expect(await task.load(['a'])).toEqual([Buffer.from('one+two')])
+    expect((await task.load(['a'])).map(textOf)).toEqual(['one+two'])
   })
 
   it('fails every call while Redis is away', async () => {

@@ -5,11 +5,14 @@ import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { decodeLog } from '../../feature-store/entity-log.ts'
+import { type EntityLog, insertFact } from '../../feature-store/entity-log.ts'
 import { createRedisStore } from '../../feature-store/redis/store.ts'
-import type { LogWrite } from '../../feature-store/store.ts'
+import { createStepWrites, type StepWrites } from '../../feature-store/step-writes.ts'
+import type { StoredLog, TaskStore } from '../../feature-store/store.ts'
+import { decodeLog, headerBytes, takeWrite } from '../../feature-store/stored-log.ts'
 import { freePort } from '../../runtime/servers/free-port.ts'
 import { findRedisBinary } from '../../runtime/servers/redis-binary.ts'
+import { append, remove, set, textOf, writesOf } from '../support/stored-logs.ts'
 
 const identity = { clusterId: 'kafka-1', stateFingerprint: 'f00d', partitions: 4 }
 
@@ -57,10 +60,6 @@ async function connected(url: string) {
   throw failure
 }
 
-function append(key: string, text: string): LogWrite {
-  return { key, kind: 'append', bytes: Buffer.from(text) }
-}
-
 test.each([
   ['between two steps', 0],
   ['in the middle of one', 25],
@@ -69,11 +68,10 @@ test.each([
   const store = await connected(server.url)
   onTestFinished(() => store.close())
   const task = await store.claim('customer', 0, '7:1', identity)
-  await task.apply({ from: null, to: 'p1', writes: [append('a', 'one'), append('b', 'keep')] })
+  await task.apply({ from: null, to: 'p1', writes: writesOf(set('a', 'one'), set('b', 'keep')) })
   const bytes = server.writtenBytes()
-  const remove: LogWrite = { key: 'b', kind: 'remove', bytes: Buffer.alloc(0) }
-  await task.apply({ from: 'p1', to: 'p2', writes: [append('a', '+two'), append('c', 'new'), remove] })
-  await task.apply({ from: 'p2', to: 'p3', writes: [append('a', '+three')] })
+  await task.apply({ from: 'p1', to: 'p2', writes: writesOf(append('a', '+two', 'one'), set('c', 'new'), remove('b')) })
+  await task.apply({ from: 'p2', to: 'p3', writes: writesOf(append('a', '+three', 'one+two')) })
   expect(server.writtenBytes()).toBeGreaterThan(bytes + bytesMore)
 
   await server.dieAt(bytes + bytesMore)
@@ -94,12 +92,12 @@ test.each([
     code: 'state_lost',
     message: 'The store is at p1 for task customer/0, expected position p3: drop the local state and claim again.',
   })
-  await expect(task.apply({ from: 'p3', to: 'p4', writes: [append('a', 'x')] })).rejects.toMatchObject({
+  await expect(task.apply({ from: 'p3', to: 'p4', writes: writesOf(append('a', 'x', 'one')) })).rejects.toMatchObject({
     code: 'state_lost',
   })
   const again = await store.claim('customer', 0, '7:2', identity)
   expect(again.position).toBe('p1')
-  expect((await again.load(['a', 'b', 'c'])).map((log) => log?.toString() ?? null)).toEqual(['one', 'keep', null])
+  expect((await again.load(['a', 'b', 'c'])).map(textOf)).toEqual(['one', 'keep', null])
 })
 
 test('a step that was torn comes half back with the second start, and counts once', async () => {
@@ -107,9 +105,23 @@ test('a step that was torn comes half back with the second start, and counts onc
   const store = await connected(server.url)
   const task = await store.claim('customer', 0, '7:1', identity)
   const layout = { width: 3, knownColumn: null, sources: [] }
-  const fact = (time: number) => Buffer.from(Float64Array.of(time, time, time).buffer)
-  const facts = (keys: readonly string[], time: number): LogWrite[] =>
-    keys.map((key) => ({ key, kind: 'append', bytes: fact(time) }))
+  const logs = new Map<string, EntityLog>()
+  /** The writes of an owner who knows these logs. */
+  const facts = (keys: readonly string[], time: number): StepWrites => {
+    const writes = createStepWrites()
+    for (const key of keys) {
+      const log = logs.get(key) ?? decodeLog(null, layout)
+      logs.set(key, log)
+      insertFact(log, Float64Array.of(time, time, time))
+      takeWrite(log, key, writes)
+    }
+    return writes
+  }
+  const reload = async (task: TaskStore) => {
+    logs.clear()
+    const keys = ['a', 'b', 'c']
+    for (const [index, stored] of (await task.load(keys)).entries()) logs.set(keys[index]!, decodeLog(stored, layout))
+  }
   await task.apply({ from: null, to: 'p1', writes: facts(['a', 'b'], 1) })
   const before = server.writtenBytes()
   await task.apply({ from: 'p1', to: 'p2', writes: facts(['a', 'b', 'c'], 2) })
@@ -121,6 +133,7 @@ test('a step that was torn comes half back with the second start, and counts onc
   const second = await connected(server.url)
   const again = await second.claim('customer', 0, '7:2', identity)
   expect(again.position).toBe('p1')
+  await reload(again)
   await again.apply({ from: 'p1', to: 'p2', writes: facts(['a', 'b', 'c'], 2) })
   await again.apply({ from: 'p2', to: 'p3', writes: facts(['a'], 3) })
   await second.close()
@@ -134,9 +147,11 @@ test('a step that was torn comes half back with the second start, and counts onc
   const stored = await last.load(['a', 'b', 'c'])
   // What was torn is among them, but where a Redis throws it away.
   const { version } = await third.server()
-  expect(version.startsWith('7.0.') ? [4] : [3, 4]).toContain(stored[0]!.length / fact(0).length)
-  const timesOf = (bytes: Buffer | null) => {
-    const { rows, width, start, end } = decodeLog(bytes, layout)
+  expect(version.startsWith('7.0.') ? [4] : [3, 4]).toContain(
+    (stored[0]![0]!.length - headerBytes) / (8 * layout.width),
+  )
+  const timesOf = (log: StoredLog | null) => {
+    const { rows, width, start, end } = decodeLog(log, layout)
     return Array.from({ length: end - start }, (_, index) => rows[(start + index) * width])
   }
   expect(stored.map(timesOf)).toEqual([[1, 2, 3], [1, 2], [2]])

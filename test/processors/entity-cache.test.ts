@@ -1,7 +1,9 @@
 /** The cache of entity logs: what must be loaded, what is written, what may be evicted. */
 import { describe, expect, test } from 'vitest'
 import { insertFact } from '../../feature-store/entity-log.ts'
+import { tail } from '../../feature-store/step-writes.ts'
 import { createEntityCache, type EntityCache } from '../../processors/batch/entity-cache.ts'
+import { listWrites, storedRowsOf } from '../support/stored-logs.ts'
 
 const layout = { width: 3, knownColumn: null, sources: [] }
 
@@ -23,17 +25,26 @@ describe('the cache', () => {
 
   test('takes up what the store has', () => {
     const cache = createEntityCache(layout, { rowsMax: 100 })
-    cache.put('a', Buffer.from(new Float64Array([5, 6, 7]).buffer))
+    cache.put('a', storedRowsOf([Float64Array.of(5, 6, 7)]))
     const log = cache.touch('a', 1)
     expect([...log.rows.subarray(0, 3)]).toEqual([5, 6, 7])
-    expect(cache.takeWrites(['a'])).toEqual([])
+    expect(listWrites(cache.takeWrites(['a']))).toEqual([])
   })
 
   test('writes what was inserted, once, and nothing else', () => {
     const cache = cacheOf(['a', 'b'], 100)
-    const bytes = Buffer.from(new Float64Array([1, 1, 1]).buffer)
-    expect(cache.takeWrites(['b', 'unknown'])).toEqual([{ key: 'b', kind: 'replace', bytes }])
-    expect(cache.takeWrites(['b'])).toEqual([])
+    const [bytes] = storedRowsOf([Float64Array.of(1, 1, 1)])
+    expect(listWrites(cache.takeWrites(['b', 'unknown']))).toEqual([{ key: 'b', kind: 'set', chunk: tail, bytes }])
+    expect(listWrites(cache.takeWrites(['b']))).toEqual([])
+  })
+
+  test('keeps the writes of a batch until those of the next one are taken, too', () => {
+    const cache = cacheOf(['a', 'b'], 100)
+    const first = cache.takeWrites(['a'])
+    const taken = listWrites(first)
+    insertFact(cache.touch('b', 7), new Float64Array([7, 7, 7]))
+    cache.takeWrites(['b'])
+    expect(listWrites(first)).toEqual(taken)
   })
 
   test('rejects an entity that was not loaded', () => {

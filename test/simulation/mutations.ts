@@ -86,8 +86,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'feature-store/memory-store.ts',
-        find: 'const { logs } = assertFence(sent)',
-        replace: 'const { logs } = currentState()',
+        find: 'const state = assertFence(sent)',
+        replace: 'const state = currentState()',
       },
     ],
   },
@@ -163,12 +163,12 @@ export const mutations: readonly Mutation[] = [
     name: 'a torn step counts twice',
     edits: [
       {
-        file: 'feature-store/entity-log.ts',
+        file: 'feature-store/stored-log.ts',
         find: '    if (index > 0 && compare(rowNumbers[index - 1]!, rowNumber) === 0) return\n',
         replace: '',
       },
       {
-        file: 'feature-store/entity-log.ts',
+        file: 'feature-store/stored-log.ts',
         find: 'compare(arranged - 1, arranged) < 0',
         replace: 'compare(arranged - 1, arranged) <= 0',
       },

@@ -1,6 +1,8 @@
 /** Step 7: what a batch changed, as one step a task from its last position to the next. */
 import { describe, expect, test } from 'vitest'
 import { createMemoryStore } from '../../../feature-store/memory-store.ts'
+import { createStepWrites } from '../../../feature-store/step-writes.ts'
+import { headerBytes } from '../../../feature-store/stored-log.ts'
 import type { OpenTask } from '../../../processors/batch/active-batch.ts'
 import { apply, takeSteps } from '../../../processors/batch/apply.ts'
 import { fold } from '../../../processors/batch/fold.ts'
@@ -18,6 +20,7 @@ import {
 } from '../../support/batch-steps.ts'
 import { click, clicksPipeline } from '../../support/clicks.ts'
 import { failureOf } from '../../support/failure-of.ts'
+import { listWrites } from '../../support/stored-logs.ts'
 
 const plan = compile(clicksPipeline({ stages: 1 }))
 const bytesPerRow = plan.stages[0]!.entity.layout.width * 8
@@ -27,7 +30,7 @@ async function openWithStore() {
   const open = await openTaskOf(createTask(taskOptions(plan)), plan, store)
   const stored = async (key: string) => {
     const { logs, position } = await store.read('user', 0, [key])
-    return { position, facts: (logs[0]?.length ?? 0) / bytesPerRow }
+    return { position, facts: logs[0] == null ? 0 : (logs[0][0]!.length - headerBytes) / bytesPerRow }
   }
   return { store, open, stored }
 }
@@ -65,10 +68,12 @@ describe('steps', () => {
     const { open } = await openWithStore()
     const batch = foldedClick(open, 0)
     const [first] = takeSteps([batch])
-    expect(first!.step.writes.map(({ key, kind, bytes }) => [key, kind, bytes.length])).toEqual([
-      ['anna', 'replace', bytesPerRow],
+    expect(listWrites(first!.step.writes).map(({ key, kind, bytes }) => [key, kind, bytes.length])).toEqual([
+      ['anna', 'set', headerBytes + bytesPerRow],
     ])
-    expect(takeSteps([batch])[0]!.step).toEqual({ from: encodedAfter(1), to: encodedAfter(1), writes: [] })
+    const { writes, ...step } = takeSteps([batch])[0]!.step
+    expect(step).toEqual({ from: encodedAfter(1), to: encodedAfter(1) })
+    expect(listWrites(writes)).toEqual([])
   })
 
   test('keep the bytes of their batch, whatever is folded after it', async () => {
@@ -90,7 +95,7 @@ describe('applying', () => {
 
   test('asks nothing of the store where the position has not moved', async () => {
     const { open } = await openWithStore()
-    const step = { from: encodedAfter(1), to: encodedAfter(1), writes: [] }
+    const step = { from: encodedAfter(1), to: encodedAfter(1), writes: createStepWrites() }
     const store = { ...open.store, apply: async () => expect.unreachable('there is nothing to apply') }
     await expect(apply([{ store, step }])).resolves.toBeUndefined()
   })

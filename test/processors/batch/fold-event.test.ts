@@ -1,6 +1,7 @@
 /** One event folded into the log of its entity: its slots and vector, or why it has none. */
 import { describe, expect, test } from 'vitest'
-import { decodeLog, type EntityLog, liveRows, logRowsMax, takeWrite } from '../../../feature-store/entity-log.ts'
+import { type EntityLog, insertFact, liveRows, logRowsMax } from '../../../feature-store/entity-log.ts'
+import { decodeLog } from '../../../feature-store/stored-log.ts'
 import { createFold } from '../../../processors/batch/fold-event.ts'
 import type { StageEvent } from '../../../processors/batch/stage-event.ts'
 import { orderOf } from '../../../schemas/kernel/canonical-order.ts'
@@ -9,6 +10,7 @@ import type { Plan } from '../../../schemas/plan/plan.ts'
 import type { StreamEvent } from '../../../testing/index.ts'
 import { at, heldEvent } from '../../support/batch-steps.ts'
 import { click, clicksPipeline, refund } from '../../support/clicks.ts'
+import { takenFrom } from '../../support/stored-logs.ts'
 
 const plan = compile(clicksPipeline({ stages: 1 }))
 const { entity } = plan.stages[0]!
@@ -99,20 +101,23 @@ describe('an event is rejected', () => {
     const { log, fold } = userLog()
     fold(click('a', 'anna', 0))
     fold(click('b', 'anna', 20))
-    takeWrite(log, 'anna')
+    takenFrom(log)
     expect(fold(click('bad', 'anna', 10, { amount }))).toMatchObject({
       kind: 'rejected',
       problem: { path: '/features/guarded', code, expected },
     })
     expect(timesOf(log)).toEqual([0, 20])
-    expect(takeWrite(log, 'anna')).toBeNull()
+    expect(takenFrom(log)).toEqual([])
     expect(fold(click('c', 'anna', 30))).toMatchObject({ vector: Float64Array.of(1, 1, 3, 3, 2, 0) })
   })
 
   test('where its entity has all the facts that it may have', () => {
-    const rows = new Float64Array(logRowsMax * entity.layout.width)
-    for (let row = 0; row < logRowsMax; row++) rows.set([at(0), row, row], row * entity.layout.width)
-    const full = decodeLog(Buffer.from(rows.buffer), entity.layout)
+    const full = decodeLog(null, entity.layout)
+    const row = new Float64Array(entity.layout.width)
+    for (let order = 0; order < logRowsMax; order++) {
+      row.set([at(0), order, order])
+      insertFact(full, row)
+    }
     const { fold } = createFold(plan, plan.stages[0]!)
     const event = heldEvent(plan, click('a', 'anna', 10), logRowsMax)
     expect(fold(event, full, keepAll)).toMatchObject({

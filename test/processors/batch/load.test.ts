@@ -1,6 +1,6 @@
 /** Step 3: what a batch needs and is not in memory, from the store into the cache. */
 import { describe, expect, test } from 'vitest'
-import type { TaskStore } from '../../../feature-store/store.ts'
+import type { StoredLog, TaskStore } from '../../../feature-store/store.ts'
 import type { OpenTask } from '../../../processors/batch/active-batch.ts'
 import { load } from '../../../processors/batch/load.ts'
 import { PipelineError } from '../../../schemas/kernel/errors.ts'
@@ -8,15 +8,16 @@ import { compile } from '../../../schemas/plan/compile.ts'
 import { activeBatch, heldEvent, openClicks } from '../../support/batch-steps.ts'
 import { click, clicksPipeline } from '../../support/clicks.ts'
 import { failureOf } from '../../support/failure-of.ts'
+import { storedRowsOf } from '../../support/stored-logs.ts'
 
 const plan = compile(clicksPipeline({ stages: 1 }))
 const { width } = plan.stages[0]!.entity.layout
 
 /** A log of one fact, at this time. */
-const logAt = (time: number) => Buffer.from(new Float64Array(width).fill(time).buffer)
+const logAt = (time: number) => storedRowsOf([new Float64Array(width).fill(time)])
 
 /** A task whose store answers with these logs and remembers what it was asked for. */
-async function openWith(logs: Readonly<Record<string, Buffer>>) {
+async function openWith(logs: Readonly<Record<string, StoredLog>>) {
   const asked: Array<readonly string[]> = []
   const store: TaskStore = {
     position: null,
