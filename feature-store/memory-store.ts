@@ -137,15 +137,7 @@ export function createMemoryStore(options: { readonly tailStepsMax?: number } = 
       // Earlier bytes on the disk stay.
       if (state.torn.length > 0) state.undo.length = 0
     },
-    resize: (entity, partition, name, bytes) => {
-      const { logs } = stateOf(entity, partition)
-      const stored = logs.get(name)
-      assert(stored, `nothing is stored under ${name}`)
-      const resized = Buffer.alloc(bytes)
-      stored.bytes.copy(resized, 0, 0, Math.min(stored.length, bytes))
-      if (bytes === 0) logs.delete(name)
-      else logs.set(name, { bytes: resized, length: bytes })
-    },
+    resize: (entity, partition, name, bytes) => resizeStored(stateOf(entity, partition), name, bytes),
     tailSteps: (entity, partition) => stateOf(entity, partition).undo.length,
     empty: () => tasks.clear(),
     save: () => {
@@ -206,6 +198,15 @@ function openTask(currentState: () => TaskState, task: string, owner: string, ta
       if (other !== null) throw longerLog(task, other.found, other.expected)
     },
   }
+}
+
+function resizeStored({ logs }: TaskState, name: string, length: number): void {
+  const stored = logs.get(name)
+  assert(stored, `nothing is stored under ${name}`)
+  const bytes = Buffer.alloc(length)
+  stored.bytes.copy(bytes, 0, 0, Math.min(stored.length, length))
+  if (length === 0) logs.delete(name)
+  else logs.set(name, { bytes, length })
 }
 
 /** Without the steps that could be lost: what is on the disk stays. */

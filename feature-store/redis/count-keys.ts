@@ -6,7 +6,6 @@
  * owner makes all these changes itself, so they are left out of both sides. More keys than counted are the leavings of a step that was torn
  * (decision 35); they are counted from then on.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { type StepWrites, tail } from '../step-writes.ts'
 import { damagedState } from '../store-failures.ts'
@@ -32,6 +31,7 @@ export interface CountingOptions<Task extends CountedTask> {
   readonly markDamaged: (task: Task) => Promise<void>
   /** Claims of so much time are counted together, ms. */
   readonly delayMs: number
+  readonly sleep: (ms: number) => Promise<void>
 }
 
 export interface Counting<Task extends CountedTask> {
@@ -43,6 +43,7 @@ export interface Counting<Task extends CountedTask> {
 export const countedKeysMax = 4_000_000
 /** Between two pages of about 1,000 keys, so that readers and steps come in between. */
 const pauseMs = 2
+const napMs = 20
 /** A hash that two keys share would look like one that is gone: a second count has other hashes. */
 const seeds = [1, 2] as const
 
@@ -50,31 +51,29 @@ interface CountingState<Task extends CountedTask> extends CountingOptions<Task> 
   waiting: Task[]
   isRunning: boolean
   isStopped: boolean
-  timer: NodeJS.Timeout | null
 }
 
 export function createCounting<Task extends CountedTask>(options: CountingOptions<Task>): Counting<Task> {
-  const state: CountingState<Task> = { ...options, waiting: [], isRunning: false, isStopped: false, timer: null }
+  const state: CountingState<Task> = { ...options, waiting: [], isRunning: false, isStopped: false }
   return {
     add: (task) => {
       state.waiting.push(task)
-      startLater(state)
+      if (!state.isRunning) void run(state)
     },
     stop: () => {
       state.isStopped = true
-      if (state.timer !== null) clearTimeout(state.timer)
     },
   }
 }
 
-function startLater<Task extends CountedTask>(state: CountingState<Task>): void {
-  if (state.isRunning || state.isStopped || state.timer !== null || state.waiting.length === 0) return
-  state.timer = setTimeout(() => {
-    state.timer = null
-    state.isRunning = true
-    void countWaiting(state)
-  }, state.delayMs)
-  state.timer.unref()
+async function run<Task extends CountedTask>(state: CountingState<Task>): Promise<void> {
+  state.isRunning = true
+  while (state.waiting.length > 0 && !state.isStopped) {
+    // In short sleeps, so that a store that is closed does not keep the process.
+    for (let sleptMs = 0; sleptMs < state.delayMs && !state.isStopped; sleptMs += napMs) await state.sleep(napMs)
+    await countWaiting(state)
+  }
+  state.isRunning = false
 }
 
 async function countWaiting<Task extends CountedTask>(state: CountingState<Task>): Promise<void> {
@@ -84,13 +83,10 @@ async function countWaiting<Task extends CountedTask>(state: CountingState<Task>
     let short: readonly Task[] = tasks
     for (const seed of seeds) if (short.length > 0) short = await countOnce(state, short, seed)
   } catch (error) {
-    // A store that does not answer fails every call of the owner, too, whose next claim is counted again.
+    // A store that does not answer, or another owner, fails every call of the owner, too, whose next claim is counted again.
     if (!(error instanceof PipelineError)) throw error
-  } finally {
-    for (const task of tasks) task.changes = null
-    state.isRunning = false
   }
-  startLater(state)
+  for (const task of tasks) task.changes = null
 }
 
 interface TaskCount<Task> {
@@ -120,7 +116,7 @@ async function countOnce<Task extends CountedTask>(
       if (count !== undefined && addSeen(seen, hashOf(key, seed))) count.found++
     }
     if (seen.count > countedKeysMax || state.isStopped) return []
-    await sleep(pauseMs, undefined, { ref: false })
+    await state.sleep(pauseMs)
   } while (cursor !== '0')
   const short: Task[] = []
   for (const { task, atStart, found } of counts.values()) {

@@ -10,6 +10,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { systemClock } from '../../runtime/clock.ts'
 import { packageFolder } from '../../runtime/package-folder.ts'
 import { redisRights } from '../../runtime/rights.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
@@ -18,6 +19,7 @@ import { type StepWrites, startOfWrite, tail } from '../step-writes.ts'
 import {
   type EntityRead,
   type FeatureStore,
+  type StateIdentity,
   type Step,
   type StoredLog,
   storeKeysMax,
@@ -92,36 +94,14 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<Redi
     scan: (cursor) => connection.scan(cursor, pipelineLogPattern(namespace, pipeline)),
     markDamaged,
     delayMs: options.countAfterMs ?? 1_000,
+    sleep: systemClock.sleep,
   })
   let closed: Promise<void> | undefined
 
   return {
     claim: async (entity, partition, owner, identity, { rebuild = false } = {}) => {
       const keys = taskKeys(namespace, pipeline, entity, partition)
-      const task = taskName(entity, partition)
-      const expected = identityText(identity)
-      const [code, found, position, shape] = await connection.script(
-        claimScript,
-        [keys.owner, keys.position, keys.identity, keys.shape],
-        [owner, expected, rebuild ? '1' : '0', shapeText(identity.shape) ?? '', ...neededCommands],
-      )
-      if (code === 'rights') throw missingRights(keys, found ?? '')
-      if (code === 'foreign') throw foreignState(task, identity, { identity: found ?? null, shape: shape ?? null })
-      const isOpen = code === 'claimed' && !rebuild
-      const stored = isOpen ? (position ?? null) : null
-      const opened: OpenedTask = {
-        connection,
-        keys,
-        task,
-        owner,
-        before: null,
-        after: stored,
-        keyCount: keyCountOf(stored),
-        changes: null,
-        damage: null,
-        writer: null,
-      }
-      if (!isOpen) await clearTask(opened, expected)
+      const opened = await claimTask(connection, keys, taskName(entity, partition), owner, identity, rebuild)
       counting.add(opened)
       return openTask(opened)
     },
@@ -148,6 +128,41 @@ export async function createRedisStore(options: RedisStoreOptions): Promise<Redi
       return closed
     },
   }
+}
+
+async function claimTask(
+  connection: RedisConnection,
+  keys: TaskKeys,
+  task: string,
+  owner: string,
+  identity: StateIdentity,
+  rebuild: boolean,
+): Promise<OpenedTask> {
+  const expected = identityText(identity)
+  const [code, found, position, shape] = await connection.script(
+    claimScript,
+    [keys.owner, keys.position, keys.identity, keys.shape],
+    [owner, expected, rebuild ? '1' : '0', shapeText(identity.shape) ?? '', ...neededCommands],
+  )
+  if (code === 'rights') throw missingRights(keys, found ?? '')
+  if (code === 'foreign') throw foreignState(task, identity, { identity: found ?? null, shape: shape ?? null })
+  const isOpen = code === 'claimed' && !rebuild
+  const after = isOpen ? (position ?? null) : null
+  const keyCount = keyCountOf(after)
+  const opened: OpenedTask = {
+    connection,
+    keys,
+    task,
+    owner,
+    before: null,
+    after,
+    keyCount,
+    changes: null,
+    damage: null,
+    writer: null,
+  }
+  if (!isOpen) await clearTask(opened, expected)
+  return opened
 }
 
 /** Tails and position in one atomic read; chunks do not change, but may be gone by then: everything is read again. */
@@ -286,9 +301,7 @@ function writeStep(
   }
 }
 
-/**
- * The position with the number of tails and chunks that are stored with it: one value, so that both are of one step whatever a crash leaves.
- */
+/** The position, and with it the number of tails and chunks: one value, so that both are of one step whatever a crash leaves. */
 function positionText(keyCount: number, position: string): string {
   return `${keyCount} ${position}`
 }

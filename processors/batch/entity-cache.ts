@@ -16,8 +16,8 @@ export interface EntityCache {
   /** The log of an entity that is in the cache, marked as touched by this batch. */
   touch(key: string, batch: number): EntityLog
   /**
-   * What the store needs to come level with the logs that the batch touched. It is a copy, and stays until this is called for the batch after
-   * the next one: by then its step is applied.
+   * What the store needs to come level with the logs that the batch touched. It is a copy, and stays until this is called for the batch
+   * after the next one: by then its step is applied.
    */
   takeWrites(keys: Iterable<string>): StepWrites
   /** Lets the longest untouched entities go until the budget is met; those touched since `pinnedFrom` stay, whatever it costs. */

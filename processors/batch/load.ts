@@ -1,4 +1,7 @@
-/** Step 3 of a batch: the entity logs that it needs and that are not in memory, one MGET a task and more for hot entities. Called by the batch loop. */
+/**
+ * Step 3 of a batch: the entity logs that it needs and that are not in memory, one MGET a task and more for the chunks of hot entities.
+ * Called by the batch loop.
+ */
 import type { ActiveBatch } from './active-batch.ts'
 
 /** Rejects with `fenced` where the store has another owner by now, and with `state_lost` where it stands at another position. */

@@ -19,7 +19,7 @@ export interface StoreUnderTest {
   remember(): Promise<void>
   /** Brings the task back to what was remembered, which was `steps` applied steps ago. */
   loseTail(entity: string, partition: number, steps: number): Promise<void>
-  /** Leaves so many bytes, or none where they are 0, of the tail `log:<key>` or the chunk `chunk:<number>:<key>`; zeros where there are more. */
+  /** Leaves so many bytes of the tail `log:<key>` or `chunk:<number>:<key>`, nothing where they are 0; adds zeros where there are fewer. */
   resize(entity: string, partition: number, name: string, bytes: number): Promise<void>
   /** Forgets everything. */
   empty(): Promise<void>

@@ -3,10 +3,12 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest'
+import { dropBefore, insertFact, liveRows } from '../../feature-store/entity-log.ts'
 import { createRedisStore } from '../../feature-store/redis/store.ts'
 import { identityText } from '../../feature-store/store-failures.ts'
+import { decodeLog, encodeLiveRows, tailBytesMax, takeWrite } from '../../feature-store/stored-log.ts'
 import { featureStoreSuite } from '../conformance/feature-store.ts'
-import { append, plainHeader, remove, set, textOf, writesOf } from '../support/stored-logs.ts'
+import { append, type PlainWrite, plainHeader, remove, set, textOf, writesOf } from '../support/stored-logs.ts'
 
 const pipeline = 'card-fraud'
 const identity = { clusterId: 'kafka-1', stateFingerprint: 'f00d', partitions: 4 }
@@ -113,6 +115,165 @@ describe('Redis store', () => {
     })
     return { store, namespace, tag: `{${namespace}${pipeline}.customer.0}` }
   }
+
+  describe('with logs that others have changed', () => {
+    const layout = { width: 4, knownColumn: null, sources: [] }
+    const fact = Float64Array.of(0, 0, 0, 0)
+
+    /** A hot entity `hot`, and as many others as steps may write. */
+    async function openFilled(facts: number, others = 3) {
+      const opened = await openStore()
+      const task = await opened.store.claim('customer', 0, '7:1', identity)
+      const log = decodeLog(null, layout)
+      let steps = 0
+      async function write(...more: PlainWrite[]) {
+        const writes = writesOf(...more)
+        takeWrite(log, 'hot', writes)
+        await task.apply({ from: task.position, to: `p${steps++}`, writes })
+      }
+      function insert(from: number, to: number) {
+        for (let time = from; time < to; time++) {
+          fact.set([time, time])
+          insertFact(log, fact)
+        }
+      }
+      insert(0, facts)
+      await write(...Array.from({ length: others }, (_, index) => set(`k${index}`, 'x')))
+      return { ...opened, task, log, write, insert }
+    }
+    const claimSoon = async (url: string, namespace: string, owner: string) => {
+      const store = await createRedisStore({ url, pipeline, namespace, countAfterMs: 0 })
+      onTestFinished(() => store.close())
+      return store.claim('customer', 0, owner, identity)
+    }
+    const codeOf = (call: Promise<unknown>) =>
+      call.then(
+        () => 'fine',
+        (error: { code?: string }) => error.code,
+      )
+
+    it.each([
+      ['a tail', 'log:k1'],
+      ['a chunk', 'chunk:1:hot'],
+    ])('counts %s that was deleted while nobody owned it, and begins with nothing', async (_, name) => {
+      const { namespace, tag } = await openFilled(2_500)
+      await admin.del(`${tag}:${name}`)
+      const task = await claimSoon(url, namespace, '7:2')
+      await expect.poll(() => codeOf(task.load(['k0'])), { timeout: 10_000 }).toBe('state_lost')
+      await expect(task.load(['k0'])).rejects.toThrow(/is damaged: 1 of \d+ stored logs and chunks are gone\./)
+      const again = await claimSoon(url, namespace, '7:3')
+      expect(again.position).toBeNull()
+      expect(await again.load(['hot', 'k0', 'k1'])).toEqual([null, null, null])
+      expect((await keysOf(namespace)).filter((key) => /:(?:log|chunk):/.test(key))).toEqual([])
+    })
+
+    it('counts while its owner writes, and finds nothing wrong', async () => {
+      const { namespace, tag } = await openFilled(2_500, 400)
+      await admin.set(`${tag}:chunk:77:hot`, 'left by a torn step')
+      const task = await claimSoon(url, namespace, '7:2')
+      for (let step = 0; step < 300; step++) {
+        const more = [set(`new ${step}`, 'x'), ...(step > 0 ? [remove(`new ${step - 1}`)] : [])]
+        await task.apply({ from: task.position, to: `q${step}`, writes: writesOf(...more) })
+      }
+      // What was left is counted from now on.
+      const counted = async () => Number.parseInt((await admin.get(`${tag}:position`))!, 10)
+      const found = async () => (await keysOf(namespace)).filter((key) => /:(?:log|chunk):/.test(key)).length
+      await expect
+        .poll(
+          async () => {
+            await task.apply({ from: task.position, to: `${task.position}+`, writes: writesOf() })
+            return (await counted()) - (await found())
+          },
+          { timeout: 10_000 },
+        )
+        .toBe(0)
+      expect(await codeOf(task.load(['k0']))).toBe('fine')
+    })
+
+    it('holds an entity with a million facts, and loads it in pieces', async () => {
+      const { store, task, log, write, insert, tag } = await openFilled(1_000_000)
+      for (let round = 0; round < 5; round++) {
+        insert(1_000_000 + round * 300, 1_000_000 + (round + 1) * 300)
+        await write()
+      }
+      const keys = (await keysOf(tag)).filter((key) => /:(?:log|chunk):/.test(key))
+      expect(keys.length).toBeGreaterThan(900)
+      expect(Math.max(...(await Promise.all(keys.map((key) => admin.strlen(key)))))).toBeLessThanOrEqual(tailBytesMax)
+      const [stored] = await task.load(['hot'])
+      expect(encodeLiveRows(decodeLog(stored!, layout)).equals(encodeLiveRows(log))).toBe(true)
+      const { logs, position } = await store.read('customer', 0, ['hot'])
+      expect([position, logs[0]!.length]).toEqual([task.position, stored!.length])
+    })
+
+    it('gives a query one consistent answer while chunks come and go', async () => {
+      const { store, log, write, insert } = await openFilled(3_000)
+      let isWriting = true
+      const writing = (async () => {
+        for (let time = 3_000; time < 60_000; time += 500) {
+          insert(time, time + 500)
+          dropBefore(log, time - 2_500)
+          await write()
+        }
+        isWriting = false
+      })()
+      let reads = 0
+      while (isWriting) {
+        const { logs } = await store.read('customer', 0, ['hot'])
+        const read = decodeLog(logs[0]!, layout)
+        const newest = read.rows[(read.end - 1) * read.width]!
+        expect((newest + 1) % 500).toBe(0)
+        dropBefore(read, newest - 2_500)
+        expect(liveRows(read)).toBe(2_501)
+        reads++
+      }
+      await writing
+      expect(reads).toBeGreaterThan(5)
+    })
+
+    it('answers no query with a log that is not whole', async () => {
+      const { store, tag } = await openFilled(2_500)
+      await admin.del(`${tag}:chunk:0:hot`)
+      await expect(store.read('customer', 0, ['hot'])).rejects.toMatchObject({ code: 'state_lost' })
+      expect((await store.read('customer', 0, ['k0'])).logs.map(textOf)).toEqual(['x'])
+    })
+
+    it('sees what Redis evicted behind an owner who allows it', async () => {
+      const { task, tag } = await openFilled(0)
+      await admin.del(`${tag}:log:k2`)
+      await expect(
+        task.apply({ from: task.position, to: 'next', writes: writesOf(append('k2', 'y', 'x')) }),
+      ).rejects.toMatchObject({ code: 'state_lost' })
+      expect(await admin.mget(`${tag}:identity`, `${tag}:position`)).toEqual(['clearing', null])
+    })
+  })
+
+  it('refuses state of the layout before, and deletes it with --rebuild', async () => {
+    const { store, namespace, tag } = await openStore()
+    const before = '{"clusterId":"kafka-1","stateFingerprint":"f00d","partitions":4}'
+    const rows = Buffer.from(new Float64Array(4).buffer)
+    await admin.mset(`${tag}:owner`, '7:1', `${tag}:identity`, before, `${tag}:position`, 'p1', `${tag}:log:a`, rows)
+    await expect(store.claim('customer', 0, '7:2', identity)).rejects.toMatchObject({
+      code: 'state_foreign',
+      message: expect.stringMatching(/it is stored in layout 1, and this version stores 2\..* or with --rebuild\.$/),
+    })
+    const task = await store.claim('customer', 0, '7:2', identity, { rebuild: true })
+    expect([task.position, await task.load(['a'])]).toEqual([null, [null]])
+    expect((await keysOf(namespace)).sort()).toEqual([`${tag}:identity`, `${tag}:owner`])
+  })
+
+  it('reads command bytes as any client sends them', async () => {
+    const { store, tag } = await openStore()
+    const task = await store.claim('customer', 0, '7:1', identity)
+    const keys = ['', 'a b', '"', '\r\n$5\r\n', 'ключ', '😀', 'x'.repeat(5_000), '1:hot', ':', '{a}*?[b]']
+    const values = keys.map((_, index) => Buffer.from(Array.from({ length: index * 70 + 1 }, (_, at) => at % 256)))
+    await task.apply({
+      from: null,
+      to: 'p\n1',
+      writes: writesOf(...keys.map((key, index) => set(key, values[index]!))),
+    })
+    expect(await task.load(keys)).toEqual(values.map((value) => [Buffer.concat([plainHeader, value])]))
+    expect(await Promise.all(keys.map((key) => admin.exists(`${tag}:log:${key}`)))).toEqual(keys.map(() => 1))
+  })
 
   it('writes the keys that the layout names, and nothing else', async () => {
     const { store, namespace, tag } = await openStore()
