@@ -237,7 +237,7 @@ describe('Redis store', () => {
       expect((await store.read('customer', 0, ['k0'])).logs.map(textOf)).toEqual(['x'])
     })
 
-    it('sees what Redis evicted behind an owner who allows it', async () => {
+    it('marks state that lost a log behind its owner, for the next owner', async () => {
       const { task, tag } = await openFilled(0)
       await admin.del(`${tag}:log:k2`)
       await expect(

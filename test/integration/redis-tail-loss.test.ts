@@ -4,15 +4,16 @@ import { once } from 'node:events'
 import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
 import { type EntityLog, insertFact } from '../../feature-store/entity-log.ts'
 import { createRedisStore } from '../../feature-store/redis/store.ts'
 import { createStepWrites, type StepWrites } from '../../feature-store/step-writes.ts'
 import type { StoredLog, TaskStore } from '../../feature-store/store.ts'
-import { decodeLog, headerBytes, takeWrite } from '../../feature-store/stored-log.ts'
+import { decodeLog, headerBytes, tailRowsMaxOf, takeWrite } from '../../feature-store/stored-log.ts'
 import { freePort } from '../../runtime/servers/free-port.ts'
 import { findRedisBinary } from '../../runtime/servers/redis-binary.ts'
-import { append, remove, set, textOf, writesOf } from '../support/stored-logs.ts'
+import { append, logOfRows, remove, set, textOf, writesOf } from '../support/stored-logs.ts'
 
 const identity = { clusterId: 'kafka-1', stateFingerprint: 'f00d', partitions: 4 }
 
@@ -155,4 +156,86 @@ test('a step that was torn comes half back with the second start, and counts onc
     return Array.from({ length: end - start }, (_, index) => rows[(start + index) * width])
   }
   expect(stored.map(timesOf)).toEqual([[1, 2, 3], [1, 2], [2]])
+})
+
+test.each([0.1, 0.5, 0.9, 0.99])(
+  'a seal of a full tail that was torn at %f of its step leaves every fact once',
+  async (part) => {
+    const server = await ownServer()
+    const layout = { width: 4, knownColumn: null, sources: [] }
+    const max = tailRowsMaxOf(layout.width)
+    let time = 0
+    /** Facts of `hot`, as many as given, on top of what the store has. */
+    async function fold(task: TaskStore, log: EntityLog, counts: readonly number[]) {
+      for (const count of counts) {
+        for (const end = time + count; time < end; time++) insertFact(log, Float64Array.of(time, time, 1, 1))
+        const writes = createStepWrites()
+        takeWrite(log, 'hot', writes)
+        takeWrite(logOfRows([Float64Array.of(time, time, 1, 1)]), `other ${time}`, writes)
+        await task.apply({ from: task.position, to: String(time), writes })
+      }
+    }
+    const reload = async (task: TaskStore) => decodeLog((await task.load(['hot']))[0]!, layout)
+    const timesOf = ({ rows, width, start, end }: EntityLog) =>
+      Array.from({ length: end - start }, (_, index) => rows[(start + index) * width]!)
+    const first = await connected(server.url)
+    const task = await first.claim('customer', 0, '7:1', identity)
+    await fold(task, await reload(task), [max - 10, 5])
+    const before = server.writtenBytes()
+    await fold(task, await reload(task), [20])
+    const torn = before + Math.floor((server.writtenBytes() - before) * part)
+    await first.close()
+
+    await server.dieAt(torn)
+    server.start()
+    const second = await connected(server.url)
+    const again = await second.claim('customer', 0, '7:2', identity)
+    expect(again.position).toBe(String(max - 5))
+    time = max - 5
+    // In other batches than before: the tail is appended to first, and sealed later.
+    await fold(again, await reload(again), [3, 40])
+    await second.close()
+
+    await server.dieAt(server.writtenBytes())
+    server.start()
+    const third = await connected(server.url)
+    onTestFinished(() => third.close())
+    const last = await third.claim('customer', 0, '7:3', identity)
+    const log = await reload(last)
+    expect(timesOf(log)).toEqual(Array.from({ length: max + 38 }, (_, index) => index))
+    await fold(last, log, [max, 7])
+    expect(timesOf(await reload(last))).toEqual(Array.from({ length: 2 * max + 45 }, (_, index) => index))
+  },
+)
+
+test('what a Redis evicted is missed at the next opening, and the state begins with nothing', async () => {
+  const server = await ownServer()
+  const store = await connected(server.url)
+  onTestFinished(() => store.close())
+  const task = await store.claim('customer', 0, '7:1', identity)
+  const text = 'x'.repeat(20_000)
+  for (let step = 0; step < 50; step++) {
+    const writes = writesOf(...Array.from({ length: 10 }, (_, index) => set(`k${step * 10 + index}`, text)))
+    await task.apply({ from: task.position, to: `p${step}`, writes })
+  }
+  const admin = new Redis(server.url)
+  onTestFinished(() => admin.disconnect())
+  const used = Number(/used_memory:(\d+)/.exec(await admin.info('memory'))![1])
+  await admin.config('SET', 'maxmemory-policy', 'volatile-lru')
+  // Only what may expire is evicted: a log.
+  await admin.expire('{card-fraud.customer.0}:log:k7', 3_600)
+  await admin.config('SET', 'maxmemory', String(used - 10_000))
+  await expect.poll(() => admin.exists('{card-fraud.customer.0}:log:k7').catch(() => 0), { timeout: 10_000 }).toBe(0)
+  await admin.config('SET', 'maxmemory', '0')
+  await admin.config('SET', 'maxmemory-policy', 'noeviction')
+  const counting = await createRedisStore({ url: server.url, pipeline: 'card-fraud', namespace: '', countAfterMs: 0 })
+  onTestFinished(() => counting.close())
+  const next = await counting.claim('customer', 0, '7:2', identity)
+  const loaded = () =>
+    next.load(['k1']).then(
+      () => 'fine',
+      (error: Error) => error.message,
+    )
+  await expect.poll(loaded, { timeout: 10_000 }).toContain('is damaged: 1 of 500 stored logs and chunks are gone.')
+  expect((await counting.claim('customer', 0, '7:3', identity)).position).toBeNull()
 })
