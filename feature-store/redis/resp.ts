@@ -57,7 +57,7 @@ export function addBytes(writer: RespWriter, source: Buffer, from = 0, to = sour
   ensure(writer, frameBytesMax + to - from)
   beginArgument(writer, to - from)
   // Short ones, like most rows, are copied faster here than by a call out of JavaScript.
-  if (to - from < 128) {
+  if (to - from < 64) {
     const { bytes, used } = writer
     for (let index = from; index < to; index++) bytes[used + index - from] = source[index]!
   } else {
