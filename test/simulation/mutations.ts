@@ -221,12 +221,31 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'dead letters dropped',
-    edits: [{ file: publishStep, find: '    deadLetterRecords(options, rejections),\n', replace: '' }],
+    edits: [
+      { file: publishStep, find: 'deadLetterRecords(options, rejections)', replace: 'deadLetterRecords(options, [])' },
+    ],
   },
   {
     name: 'watermarks before their events',
     edits: [
-      { file: publishStep, find: 'records.push(...exchange.report(', replace: 'records.unshift(...exchange.report(' },
+      {
+        file: publishStep,
+        find: '  const offsets: OffsetToCommit[] = []\n',
+        replace:
+          '  const offsets: OffsetToCommit[] = []\n' +
+          '  for (const { exchange, update, context } of updates) {\n' +
+          '    for (const record of exchange.report(update, context)) addToOutbox(outbox, record)\n' +
+          '  }\n',
+      },
+      {
+        file: publishStep,
+        find:
+          '  for (const { exchange, update, context } of updates) {\n' +
+          '    for (const record of exchange.report(update, context)) addToOutbox(outbox, record)\n' +
+          '  }\n' +
+          '  return',
+        replace: '  return',
+      },
     ],
   },
   {
