@@ -14,7 +14,7 @@ import type { ProgressConsumer } from '../watermarks/progress-consumer.ts'
 import { observeWatermark, type SourceFrontiers } from '../watermarks/source-frontiers.ts'
 import { isBehindCatchUp, noteEnd } from './catch-up.ts'
 import { dropOverflow } from './overflow.ts'
-import { decodeRepartition, readRawEvent, readRepartitionEvent } from './read-event.ts'
+import { readRawEvent, readRepartition } from './read-event.ts'
 import type { ReadAt, StageEvent } from './stage-event.ts'
 import type { Task } from './task-contract.ts'
 import { hasUnread, isRepeated, type ReadInput, readable } from './task-input.ts'
@@ -134,23 +134,25 @@ function readRawRecord(
 }
 
 function readRepartitionRecord(state: TaskState, input: ReadInput, index: number, recordIndex: number): void {
-  const { fetched } = input
-  const decoded = decodeRepartition(state, fetched, recordIndex)
+  const { fetched, firstSource } = input
+  const read = readRepartition(state, fetched, firstSource, readAt(input, firstSource, index, recordIndex))
   const offset = fetched.records.offsets[recordIndex]!
-  if (decoded.kind === 'watermark') {
-    readWatermark(state, input, decoded, offset)
+  if (read.kind === 'watermark') {
+    readWatermark(state, input, read, offset)
     return
   }
-  const source = input.firstSource + decoded.source
-  const event = readRepartitionEvent(state, fetched, decoded, readAt(input, source, index, recordIndex))
+  const { event } = read
+  const { source } = event
   hold(state, input, event, state.alignment.maxEventTimeOf(source))
   if (event.time > input.maxEventTime) input.maxEventTime = event.time
-  frontiersOf(state).observe(decoded.source, event)
+  frontiersOf(state).observe(read.source, event)
   const { readAtMs } = fetched
   state.alignment.advance(source, event, readAtMs)
-  const report = { isIdle: false, isCaughtUp: false, isAdvancing: false, observed: [], idleUpTo: null }
-  state.alignment.observeReport(source, { offset, ...report }, readAtMs)
+  state.alignment.observeReport(source, { offset, ...noReport }, readAtMs)
 }
+
+/** What an event reports: nothing but that its sender is not idle. */
+const noReport = { isIdle: false, isCaughtUp: false, isAdvancing: false, observed: [], idleUpTo: null }
 
 function readWatermark(state: TaskState, input: ReadInput, watermark: WatermarkRecord, offset: number): void {
   const { alignment, options } = state

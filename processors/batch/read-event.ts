@@ -7,7 +7,8 @@ import type { Records } from '../../runtime/records.ts'
 import type { Problem } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import { createRows, type EventRows, putEvent, textAt } from '../../schemas/wire/event-rows.ts'
-import type { RepartitionRecord } from '../../schemas/wire/records.ts'
+import type { WatermarkRecord } from '../../schemas/wire/records.ts'
+import { type CarriedEvent, emptyCarried } from '../../schemas/wire/repartition-reader.ts'
 import { validateRecord } from '../validate.ts'
 import { type ReadAt, type StageEvent, stageEventOf } from './stage-event.ts'
 import type { ReadableRecords } from './task-input.ts'
@@ -35,29 +36,56 @@ export function readRawEvent(
     if (!validated.ok) return validated
     putEvent(rows, recordIndex, validated.event)
   }
-  return { ok: true, event: eventOf(state, stream, rows, null, readAt) }
+  return { ok: true, event: eventOf(state, stream, rows, null, noneUnsent, readAt) }
 }
 
-export function decodeRepartition(
-  { options }: TaskState,
-  { records }: ReadableRecords,
-  index: number,
-): RepartitionRecord {
-  const { value } = records.at(index)
-  assert(value, 'a repartition topic has no tombstones')
-  return options.stage.repartitionIn!.codec.decode(value)
-}
+/** The watermark record, or the event with the source that it is of, both of which a repartition topic holds. */
+export type RepartitionRead =
+  | WatermarkRecord
+  | { readonly kind: 'event'; readonly event: StageEvent; readonly source: number }
 
-export function readRepartitionEvent(
+/** `firstSource`: of the input in the alignment. */
+export function readRepartition(
   state: TaskState,
   { rows: ofStreams, records }: ReadableRecords,
-  decoded: Extract<RepartitionRecord, { kind: 'event' }>,
-  readAt: ReadAt,
-): StageEvent {
-  const stream = state.options.plan.streams[decoded.stream]!
-  const rows = rowsOf(ofStreams, stream, records)
-  putEvent(rows, readAt.recordIndex, decoded.event)
-  return eventOf(state, stream, rows, decoded, readAt)
+  firstSource: number,
+  readAt: Omit<ReadAt, 'source'>,
+): RepartitionRead {
+  const { plan, stage } = state.options
+  const { codec } = stage.repartitionIn!
+  const { recordIndex } = readAt
+  const { bytes, valueStarts, valueEnds } = records
+  const start = valueStarts[recordIndex]!
+  const rows = (stream: number) => rowsOf(ofStreams, plan.streams[stream]!, records)
+  if (codec.read(bytes, start, valueEnds[recordIndex]!, rows, recordIndex, carried)) {
+    return eventRead(state, rows(carried.stream), carried, noneUnsent, firstSource, readAt)
+  }
+  const { value } = records.at(recordIndex)
+  assert(value, 'a repartition topic has no tombstones')
+  const decoded = codec.decode(value)
+  if (decoded.kind === 'watermark') return decoded
+  const { stream, source, origin, slots, unsent, positions } = decoded
+  putEvent(rows(stream), recordIndex, decoded.event)
+  const from = { originPartition: origin.partition, originOffset: origin.offset }
+  return eventRead(state, rows(stream), { stream, source, ...from, slots, positions }, unsent, firstSource, readAt)
+}
+
+/** What was read last; nothing of it is kept but slots and positions. */
+const carried = emptyCarried()
+const noneUnsent: readonly string[] = []
+
+function eventRead(
+  state: TaskState,
+  rows: EventRows,
+  from: CarriedEvent,
+  unsent: readonly string[],
+  firstSource: number,
+  readAt: Omit<ReadAt, 'source'>,
+): RepartitionRead {
+  const { source } = from
+  const stream = state.options.plan.streams[from.stream]!
+  const event = eventOf(state, stream, rows, from, unsent, { ...readAt, source: firstSource + source })
+  return { kind: 'event', event, source }
 }
 
 function rowsOf(ofStreams: EventRows[], stream: StreamPlan, records: Records): EventRows {
@@ -86,12 +114,13 @@ function eventOf(
   state: TaskState,
   stream: StreamPlan,
   rows: EventRows,
-  carried: Extract<RepartitionRecord, { kind: 'event' }> | null,
+  from: CarriedEvent | null,
+  unsent: readonly string[],
   readAt: ReadAt,
 ): StageEvent {
   const column = state.keyColumns[stream.index]!
   const key = column < 0 ? null : keyAt(state, rows, readAt.recordIndex * rows.layout.textCount + column)
-  return stageEventOf(stream, rows, readAt.recordIndex, key, carried, state.options.partition, readAt)
+  return stageEventOf(stream, rows, readAt.recordIndex, key, from, unsent, state.options.partition, readAt)
 }
 
 function keyAt({ keys }: TaskState, rows: EventRows, at: number): string {

@@ -5,7 +5,7 @@
 import type { FetchedPartition } from '../../runtime/broker.ts'
 import { isCovered } from '../watermarks/frontier.ts'
 import { dropOverflow, setBarrier } from './overflow.ts'
-import { decodeRepartition, readRawEvent, readRepartitionEvent } from './read-event.ts'
+import { readRawEvent, readRepartition } from './read-event.ts'
 import type { ReadAt, StageEvent } from './stage-event.ts'
 import { noteReadAgain, type ReadableRecords, type ReadInput, readable } from './task-input.ts'
 import type { TaskState } from './task-state.ts'
@@ -70,7 +70,6 @@ function eventAgain(
     const read = readRawEvent(state, records, stream, { ...at, source: firstSource })
     return read.ok ? read.event : null
   }
-  const decoded = decodeRepartition(state, records, at.recordIndex)
-  if (decoded.kind === 'watermark') return null
-  return readRepartitionEvent(state, records, decoded, { ...at, source: firstSource + decoded.source })
+  const read = readRepartition(state, records, firstSource, at)
+  return read.kind === 'event' ? read.event : null
 }

@@ -6,7 +6,8 @@ import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import { attemptHeader, rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
 import type { EventRows } from '../../schemas/wire/event-rows.ts'
-import type { RepartitionEvent, StagePosition } from '../../schemas/wire/records.ts'
+import type { StagePosition } from '../../schemas/wire/records.ts'
+import type { CarriedEvent } from '../../schemas/wire/repartition-reader.ts'
 import type { Aligned } from '../watermarks/alignment.ts'
 
 export interface StageEvent extends Aligned {
@@ -55,26 +56,24 @@ export interface ReadAt {
   readonly recordIndex: number
 }
 
-/** What travels with an event beside its values. */
-export type Carried = Pick<RepartitionEvent, 'origin' | 'slots' | 'unsent' | 'positions'>
-
 const nothing: readonly never[] = []
 
-/** `carried`: null for the event of a raw record, which comes from partition `partition`. */
+/** `carried`: what came with it; null for the event of a raw record, which comes from partition `partition`. */
 export function stageEventOf(
   stream: StreamPlan,
   rows: EventRows,
   row: number,
   key: string | null,
-  carried: Carried | null,
+  carried: CarriedEvent | null,
+  unsent: readonly string[],
   partition: number,
   readAt: ReadAt,
 ): StageEvent {
   const { records, recordIndex } = readAt
   const offset = records.offsets[recordIndex]!
   const event = rows.layout.view(rows, row)
-  const originPartition = carried ? carried.origin.partition : partition
-  const originOffset = carried ? carried.origin.offset : offset
+  const originPartition = carried ? carried.originPartition : partition
+  const originOffset = carried ? carried.originOffset : offset
   return {
     time: event[stream.timeField] as number,
     order: orderOf(stream.index, originPartition, originOffset),
@@ -90,7 +89,7 @@ export function stageEventOf(
     originPartition,
     originOffset,
     slots: carried ? carried.slots : nothing,
-    unsent: carried ? carried.unsent : nothing,
+    unsent,
     positions: carried ? carried.positions : nothing,
     input: readAt.input,
     offset,

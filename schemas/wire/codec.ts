@@ -1,6 +1,6 @@
 /** Codec contracts: what `avro.ts` makes from a definition and every other room uses. */
 import type { EventValues, Problem } from '../kernel/event.ts'
-import type { DecodeRow, RowLayout } from './event-rows.ts'
+import type { DecodeRow, ReadRow, RowLayout } from './event-rows.ts'
 
 /** An internal record, Avro single-object encoding unless the definition chooses another for predictions. */
 export interface RecordCodec<T> {
@@ -24,6 +24,8 @@ export interface EventCodec {
   readonly layout: RowLayout
   /** The fast way for most records: where it answers false, `decode` says what the record is. */
   readonly decodeRow: DecodeRow
+  /** Of the event as a part of another record, without a header. */
+  readonly readRow: ReadRow
   /** Checks values that come from a file; text is converted to the field's type where `fromText` is set. */
   check(
     values: unknown,

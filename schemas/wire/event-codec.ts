@@ -11,7 +11,7 @@ import { quoteValue, showCell, showValue } from '../kernel/show-value.ts'
 import { confluentHeaderBytes, confluentId, isConfluent, isSingleObject } from './avro-fingerprint.ts'
 import { type AvroSchema, avroType } from './avro-types.ts'
 import type { EventCodec } from './codec.ts'
-import { compileRowDecoder, rowLayoutOf } from './event-rows.ts'
+import { compileRowDecoder, compileRowReader, rowLayoutOf } from './event-rows.ts'
 import { instantsOf, lengthMaxDefault } from './field-limits.ts'
 import { jsonFault } from './json-fault.ts'
 import { repeatedMembers } from './repeated-members.ts'
@@ -89,10 +89,12 @@ export function createEventCodec(
   const check = createEventCheck(fields)
   const reading: EventReading = { name, fields, writers, singleObjects, check }
   const layout = rowLayoutOf(fields)
+  const readRow = compileRowReader(fields, layout)
   return {
     schemas,
     layout,
-    decodeRow: compileRowDecoder(fields, layout, singleObjects.header(name)),
+    readRow,
+    decodeRow: compileRowDecoder(readRow, singleObjects.header(name)),
     encode: (event) => singleObjects.encode(name, event),
     decode: (bytes) => decodeEvent(reading, bytes),
     check,

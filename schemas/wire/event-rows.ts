@@ -5,6 +5,7 @@
  */
 import type { EventValues, FieldPlan, FieldValue } from '../kernel/event.ts'
 import { singleObjectHeaderBytes } from './avro-fingerprint.ts'
+import { readDouble, reading, readLong } from './byte-source.ts'
 import { instantsOf, lengthMaxDefault } from './field-limits.ts'
 
 /** Where a field's values lie in the rows. */
@@ -184,8 +185,6 @@ function stepOf(field: FieldPlan, column: number): Step {
   }
 }
 
-/** Where the next byte is read, shared so that nothing is allocated: −1 once something was wrong. */
-let cursor = 0
 /** False once a value was read that is another than its bytes say. */
 let isAsWritten = true
 
@@ -197,12 +196,12 @@ export function compileRowReader(fields: readonly FieldPlan[], layout: RowLayout
     isAsWritten = true
     const firstText = row * textCount
     const firstNumber = row * numberCount
-    cursor = start
+    reading.at = start
     for (let i = 0; i < steps.length; i++) {
       const step = steps[i]!
       if (step.optional) {
-        const branch = cursor < end ? bytes[cursor]! : 1
-        cursor++
+        const branch = reading.at < end ? bytes[reading.at]! : 1
+        reading.at++
         if (branch === 0) {
           if (step.kind === 0) textStarts[firstText + step.column] = missingText
           else numbers[firstNumber + step.column] = Number.NaN
@@ -212,17 +211,16 @@ export function compileRowReader(fields: readonly FieldPlan[], layout: RowLayout
       }
       if (step.kind === 0) readText(rows, step, firstText + step.column, end)
       else numbers[firstNumber + step.column] = readNumber(bytes, step, end)
-      if (cursor < 0) return -1
+      if (reading.at < 0) return -1
     }
     bodyStarts[row] = isAsWritten ? start : -1
-    bodyEnds[row] = cursor
-    return cursor
+    bodyEnds[row] = reading.at
+    return reading.at
   }
 }
 
 /** Of single objects with this header, the definition's own, which all but foreign producers send. */
-export function compileRowDecoder(fields: readonly FieldPlan[], layout: RowLayout, header: Buffer): DecodeRow {
-  const readRow = compileRowReader(fields, layout)
+export function compileRowDecoder(readRow: ReadRow, header: Buffer): DecodeRow {
   const [marker, low, high] = [header.readUInt16LE(0), header.readUInt32LE(2), header.readUInt32LE(6)]
   return (rows, start, end, row) => {
     const { bytes } = rows
@@ -234,10 +232,10 @@ export function compileRowDecoder(fields: readonly FieldPlan[], layout: RowLayou
 
 function readText({ bytes, textStarts, textEnds }: EventRows, step: Step, at: number, end: number): void {
   const length = readLong(bytes, end)
-  const start = cursor
+  const start = reading.at
   // In ASCII a byte is a character.
   if (!(length >= 1 && length <= step.max) || start + length > end) {
-    cursor = -1
+    reading.at = -1
     return
   }
   const stop = start + length
@@ -245,59 +243,30 @@ function readText({ bytes, textStarts, textEnds }: EventRows, step: Step, at: nu
   for (let i = start; i < stop; i++) bits |= bytes[i]!
   textStarts[at] = start
   textEnds[at] = stop
-  cursor = bits < 0x80 ? stop : -1
+  reading.at = bits < 0x80 ? stop : -1
 }
 
 function readNumber(bytes: Buffer, step: Step, end: number): number {
-  if (step.kind === 1) return readDouble(bytes, step, end)
+  if (step.kind === 1) return readChecked(bytes, step, end)
   if (step.kind === 2) {
     const value = readLong(bytes, end)
-    if (!(value >= step.min && value <= step.max)) cursor = -1
+    if (!(value >= step.min && value <= step.max)) reading.at = -1
     return value
   }
-  const value = cursor < end ? bytes[cursor++]! : 2
-  if (value > 1) cursor = -1
+  const value = reading.at < end ? bytes[reading.at++]! : 2
+  if (value > 1) reading.at = -1
   return value
 }
 
-const double = new Float64Array(1)
-const doubleBytes = new Uint8Array(double.buffer)
-
-function readDouble(bytes: Buffer, { min, max, scale }: Step, end: number): number {
-  if (cursor + 8 > end) {
-    cursor = -1
-    return 0
-  }
-  for (let i = 0; i < 8; i++) doubleBytes[i] = bytes[cursor + i]!
-  cursor += 8
-  const value = double[0]!
-  if (!(value >= min && value <= max) || !Number.isFinite(value)) cursor = -1
+function readChecked(bytes: Buffer, { min, max, scale }: Step, end: number): number {
+  const value = readDouble(bytes, end)
+  if (!(value >= min && value <= max) || !Number.isFinite(value)) reading.at = -1
   else if (scale > 0) {
     const scaled = Math.round(value * scale)
-    if (!Number.isSafeInteger(scaled) || scaled / scale !== value) cursor = -1
+    if (!Number.isSafeInteger(scaled) || scaled / scale !== value) reading.at = -1
   }
   if (value !== 0) return value
   // Minus zero becomes zero.
   if (Object.is(value, -0)) isAsWritten = false
   return 0
-}
-
-/** NaN for what is cut off, or beyond 2^53. */
-function readLong(bytes: Buffer, end: number): number {
-  let byte = cursor < end ? bytes[cursor]! : 0xff
-  if (byte < 0x80) {
-    cursor++
-    return (byte >>> 1) ^ -(byte & 1)
-  }
-  let value = 0
-  let weight = 1
-  do {
-    if (cursor >= end || weight > 2 ** 56) return Number.NaN
-    byte = bytes[cursor++]!
-    value += (byte & 0x7f) * weight
-    weight *= 128
-  } while (byte >= 0x80)
-  // Beyond 2^53 the sum is rounded, and its last bit is no sign.
-  if (value > Number.MAX_SAFE_INTEGER) return Number.NaN
-  return value % 2 === 0 ? value / 2 : -(value + 1) / 2
 }

@@ -16,8 +16,9 @@ import type {
   VersionNote,
   WatermarkRecord,
 } from './records.ts'
+import { createRepartitionReader, type ReadCarried } from './repartition-reader.ts'
 import { createRepartitionWriter, type WriteRepartition } from './repartition-writer.ts'
-import { createSingleObjectCodec, decodeOwn } from './single-object.ts'
+import { createSingleObjectCodec, decodeOwn, type SingleObjectCodec } from './single-object.ts'
 import type { WriterSchemas } from './writer-schemas.ts'
 
 export const instant = { type: 'long', logicalType: 'timestamp-millis' } as const
@@ -86,6 +87,8 @@ export interface RepartitionCodecOptions {
 export interface RepartitionCodec extends RecordCodec<RepartitionRecord> {
   /** By stream: the same bytes as `encode`, in place, for an event whose bytes are in the definition's own encoding. */
   readonly writers: ReadonlyArray<WriteRepartition | undefined>
+  /** Of events in this definition's own encoding. */
+  readonly read: ReadCarried
 }
 
 export function createRepartitionCodec(options: RepartitionCodecOptions): RepartitionCodec {
@@ -146,13 +149,24 @@ export function createRepartitionCodec(options: RepartitionCodecOptions): Repart
     }
   }
 
-  const ofStreams: WriteRepartition[] = []
+  return { schemas, encode, decode, ...inPlace(options, codec) }
+}
+
+/** What reads and writes the records of this definition without avsc. */
+function inPlace({ entity, streams, scored, slots }: RepartitionCodecOptions, codec: SingleObjectCodec) {
+  const headerOf = (stream: CarriedStream) => codec.header(carriedName(entity, stream))
+  const writers: WriteRepartition[] = []
   for (const stream of streams)
-    ofStreams[stream.index] = createRepartitionWriter(
-      codec.header(nameOf(stream)),
-      stream === scored ? slots.length : 0,
-    )
-  return { schemas, encode, decode, writers: ofStreams }
+    writers[stream.index] = createRepartitionWriter(headerOf(stream), stream === scored ? slots.length : 0)
+  const read = createRepartitionReader(
+    streams.map((stream) => ({
+      stream: stream.index,
+      header: headerOf(stream),
+      readRow: stream.codec.readRow,
+      slotCount: stream === scored ? slots.length : null,
+    })),
+  )
+  return { writers, read }
 }
 
 /** One for all events: hardly any lacks a slot. */

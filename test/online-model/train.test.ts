@@ -30,6 +30,7 @@ const labelCodec: EventCodec = {
   check: () => ({ ok: false, problems: [] }),
   layout: rowLayoutOf([]),
   decodeRow: () => false,
+  readRow: () => -1,
 }
 
 function streamPlan(name: string, index: number): StreamPlan {

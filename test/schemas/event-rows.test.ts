@@ -4,6 +4,7 @@ import type { EventValues, FieldPlan } from '../../schemas/kernel/event.ts'
 import { createEventCodec } from '../../schemas/wire/event-codec.ts'
 import { createRows, type EventRows, putEvent } from '../../schemas/wire/event-rows.ts'
 import { createRandom, type Random } from '../../testing/random.ts'
+import { mutated } from './mutated.ts'
 
 const inputs = Number(process.env.FUZZ_INPUTS ?? 6_000)
 const firstSeed = Number(process.env.FUZZ_SEED ?? 20261130)
@@ -49,28 +50,6 @@ function anyEvent(random: Random): EventValues {
   return Object.fromEntries(
     fields.map((field) => [field.name, field.optional && random.below(3) === 0 ? null : anyValue(field)]),
   )
-}
-
-/** Somewhere a bit, a byte less or more, or a number written longer than it must be. */
-function mutated(bytes: Buffer, random: Random): Buffer {
-  const at = random.below(bytes.length)
-  switch (random.below(5)) {
-    case 0:
-      bytes[at] = bytes[at]! ^ (1 << random.below(8))
-      return bytes
-    case 1:
-      return bytes.subarray(0, at)
-    case 2:
-      return Buffer.concat([bytes.subarray(0, at), Buffer.from([random.below(256)]), bytes.subarray(at)])
-    case 3:
-      return Buffer.concat([
-        bytes.subarray(0, at),
-        Buffer.from([bytes[at]! | 0x80, ...new Array(random.below(12)).fill(0x80), 0]),
-        bytes.subarray(at + 1),
-      ])
-    default:
-      return bytes
-  }
 }
 
 const byName = (rows: EventRows, row: number) => {

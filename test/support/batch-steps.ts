@@ -115,7 +115,7 @@ export function heldEvent(
   const keyField = plan.stages[0]!.entity.keyFields.get(index)
   const key = keyField === undefined ? null : (event.values[keyField] as string)
   const readAt = { source: index, round: 1, readAtMs: 0, input: index, maxEventTimeBefore: 0, records, recordIndex: 0 }
-  return { ...stageEventOf(stream, rows, 0, key, null, 0, readAt), ...own }
+  return { ...stageEventOf(stream, rows, 0, key, null, [], 0, readAt), ...own }
 }
 
 /** A batch of these events as `order` gives it: nothing is folded yet. */
