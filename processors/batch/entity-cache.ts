@@ -30,7 +30,6 @@ interface Entry {
 }
 
 export function createEntityCache(layout: FactLayout, options: { readonly rowsMax: number }): EntityCache {
-  /** Least recently touched first: a touched entry moves to the end. */
   const entries = new Map<string, Entry>()
   let writes = createStepWrites()
   /** Of the batch that is still on its way. */
@@ -49,11 +48,7 @@ export function createEntityCache(layout: FactLayout, options: { readonly rowsMa
   function touch(key: string, batch: number): EntityLog {
     const entry = entries.get(key)
     if (!entry) throw new Error(`entity ${key} was not loaded before its batch`)
-    if (entry.touchedBy !== batch) {
-      entry.touchedBy = batch
-      entries.delete(key)
-      entries.set(key, entry)
-    }
+    entry.touchedBy = batch
     return entry.log
   }
 
@@ -70,8 +65,10 @@ export function createEntityCache(layout: FactLayout, options: { readonly rowsMa
   function trim(pinnedFrom: number): void {
     let rows = 0
     for (const { log } of entries.values()) rows += rowsOf(log)
-    for (const [key, { log, touchedBy }] of entries) {
-      if (rows <= options.rowsMax || touchedBy >= pinnedFrom) break
+    if (rows <= options.rowsMax) return
+    const free = [...entries].filter(([, { touchedBy }]) => touchedBy < pinnedFrom)
+    for (const [key, { log }] of free.sort(([, a], [, b]) => a.touchedBy - b.touchedBy)) {
+      if (rows <= options.rowsMax) break
       rows -= rowsOf(log)
       entries.delete(key)
     }

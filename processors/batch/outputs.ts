@@ -8,7 +8,8 @@ import { reserve, writeBytes } from '../../schemas/wire/byte-target.ts'
 import { deadLetterOf, type RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import { type TextBytes, textBytesAt } from '../../schemas/wire/event-rows.ts'
 import type { WrittenPrediction } from '../../schemas/wire/prediction-writer.ts'
-import type { Prediction, StagePosition } from '../../schemas/wire/records.ts'
+import type { Prediction, RepartitionRecord, StagePosition } from '../../schemas/wire/records.ts'
+import type { WrittenEvent } from '../../schemas/wire/repartition-writer.ts'
 import { recordOf, replayHeadersOf, type StageEvent } from './stage-event.ts'
 
 /** An event that was folded, with what the fold and the score gave. */
@@ -42,36 +43,57 @@ export function sendOn(options: OutputOptions, outputs: readonly Output[], stage
   const keyColumns = plan.streams.map(({ index, columns, codec: { layout } }) => {
     return layout.fields.find(({ name }) => name === nextKeys.get(index))?.column ?? columns.id
   })
-  for (const output of outputs) {
+  const written = eventFrom(options.partition, stagePosition)
+  for (let i = 0; i < outputs.length; i++) {
+    const output = outputs[i]!
     const { stream, rows, row } = output.event
     if (!repartition.streams.includes(stream)) continue
     const key = textBytesAt(rows, row * rows.layout.textCount + keyColumns[stream]!)
-    sendEvent(options, repartition, output, key, partitionFor(key, partitions), stagePosition)
+    sendEvent(options, repartition, output, key, partitionFor(key, partitions), written)
   }
 }
 
+/** One for all events of a task: what differs is set for each. */
+function eventFrom(source: number, position: StagePosition): Writable<WrittenEvent> {
+  const body = { bytes: Buffer.alloc(0), bodyStart: -1, bodyEnd: -1 }
+  return { source, originPartition: 0, originOffset: 0, ...body, slots: null, positionsBefore: [], position }
+}
+
 function sendEvent(
-  { partition: source, outbox }: OutputOptions,
+  { outbox }: OutputOptions,
   { topic, codec }: RepartitionPlan,
   { event, slots }: Output,
   key: TextBytes,
   partition: number,
-  position: StagePosition,
+  written: Writable<WrittenEvent>,
 ): void {
-  const { rows, row, originPartition, originOffset, positions: positionsBefore } = event
-  const { bytes } = rows
+  const { rows, row } = event
   const bodyStart = rows.bodyStarts[row]!
-  const bodyEnd = rows.bodyEnds[row]!
   const write = codec.writers[event.stream]
-  if (bodyStart >= 0 && write !== undefined) {
-    const frame = frameFor(outbox, topic, partition, bodyEnd - bodyStart)
-    beginRecord(frame, key.bytes, key.start, key.end)
-    const from = { source, originPartition, originOffset, positionsBefore, position }
-    write(frame.target, { ...from, bytes, bodyStart, bodyEnd, slots })
-    endRecord(frame, replayHeadersOf(event))
+  if (bodyStart < 0 || write === undefined) {
+    const value = codec.encode(plainEvent(event, slots, written))
+    sendValue(outbox, topic, partition, key, value, replayHeadersOf(event))
     return
   }
-  const value = codec.encode({
+  written.originPartition = event.originPartition
+  written.originOffset = event.originOffset
+  written.positionsBefore = event.positions
+  written.bytes = rows.bytes
+  written.bodyStart = bodyStart
+  written.bodyEnd = rows.bodyEnds[row]!
+  written.slots = slots
+  const frame = frameFor(outbox, topic, partition, written.bodyEnd - bodyStart)
+  beginRecord(frame, key.bytes, key.start, key.end)
+  write(frame.target, written)
+  endRecord(frame, replayHeadersOf(event))
+}
+
+function plainEvent(
+  event: StageEvent,
+  slots: Float64Array | null,
+  { source, position }: WrittenEvent,
+): RepartitionRecord {
+  return {
     kind: 'event',
     source,
     stream: event.stream,
@@ -79,9 +101,8 @@ function sendEvent(
     event: event.event,
     slots: slots ? Array.from(slots) : [],
     unsent: [],
-    positions: slots ? [...positionsBefore, position] : [],
-  })
-  sendValue(outbox, topic, partition, key, value, replayHeadersOf(event))
+    positions: slots ? [...event.positions, position] : [],
+  }
 }
 
 export function sendPredictions(

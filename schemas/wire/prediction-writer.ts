@@ -121,16 +121,20 @@ function createTextBytes(): (text: string) => Buffer {
   }
 }
 
-/** Avro's array of the positions; neighbours mostly have the same, as the same objects. */
+/** Batches before whose positions are remembered: those of the tasks that send to this one, several transactions each. */
+const positionsMax = 1_024
+
+/** Avro's array of the positions. All events of a batch have the last one, and few arrays of those before, as the same objects. */
 export function createPositionsBytes(): (before: readonly StagePosition[], last: StagePosition) => Buffer {
-  let lastBefore: readonly StagePosition[] | null = null
-  let lastPosition: StagePosition | null = null
-  let bytes: Buffer = Buffer.alloc(0)
+  const known = new Map<readonly StagePosition[], Buffer>()
+  let last: StagePosition | null = null
   return (before, position) => {
-    if (before === lastBefore && position === lastPosition) return bytes
-    lastBefore = before
-    lastPosition = position
-    bytes = bytesOf((target) => writePositions(target, [...before, position]))
+    if (position !== last || known.size >= positionsMax) known.clear()
+    last = position
+    const found = known.get(before)
+    if (found !== undefined) return found
+    const bytes = bytesOf((target) => writePositions(target, [...before, position]))
+    known.set(before, bytes)
     return bytes
   }
 }

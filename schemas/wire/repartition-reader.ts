@@ -1,6 +1,6 @@
 /**
- * Events on a repartition topic read in place, straight into rows: the counterpart of `repartition-writer.ts`. What it does not read, such as
- * records of other definitions and watermarks, goes through `record-codecs.ts`.
+ * Events on a repartition topic read in place, straight into rows: the counterpart of `repartition-writer.ts`. What it does not read,
+ * such as records of other definitions and watermarks, goes through `record-codecs.ts`.
  */
 import { singleObjectHeaderBytes } from './avro-fingerprint.ts'
 import { readDouble, reading, readLong } from './byte-source.ts'

@@ -25,19 +25,17 @@ export type WriteRepartition = (target: ByteTarget, event: WrittenEvent) => void
 /** `header`: of the record type of the stream; `slotCount`: that it carries where it is scored. */
 export function createRepartitionWriter(header: Buffer, slotCount: number): WriteRepartition {
   const positions = createPositionsBytes()
-  return (
-    target,
-    { source, originPartition, originOffset, bytes, bodyStart, bodyEnd, slots, positionsBefore, position },
-  ) => {
+  return (target, event) => {
+    const { bytes, bodyStart, bodyEnd, slots } = event
     reserve(target, header.length + 3 * longBytesMax + (bodyEnd - bodyStart) + slotCount * 8)
     writeBytes(target, header, 0, header.length)
-    writeLong(target, source)
-    writeLong(target, originPartition)
-    writeLong(target, originOffset)
+    writeLong(target, event.source)
+    writeLong(target, event.originPartition)
+    writeLong(target, event.originOffset)
     writeBytes(target, bytes, bodyStart, bodyEnd)
     if (slots === null) return
     for (let i = 0; i < slotCount; i++) writeDouble(target, slots[i]!)
-    const known = positions(positionsBefore, position)
+    const known = positions(event.positionsBefore, event.position)
     reserve(target, known.length)
     writeBytes(target, known, 0, known.length)
   }
