@@ -1,7 +1,8 @@
 /**
- * CRC-32C (Castagnoli) of a byte range, eight bytes at a time: the checksum of record batches, for their encoder and
- * decoder.
+ * CRC-32C (Castagnoli) of a byte range: the checksum of record batches, for their encoder and decoder. Computed by the processor where
+ * `@node-rs/crc32` has a binding for it, else eight bytes at a time.
  */
+import { createRequire } from 'node:module'
 
 /**
  * Eight tables of 256 entries one after the other ("slicing by 8"): table k advances a byte that has k more bytes
@@ -21,8 +22,31 @@ const tables = (() => {
   return built
 })()
 
+type Native = (bytes: Uint8Array) => number
+
+/** Below this a call into native code costs more than it saves, bytes. */
+const nativeFrom = 1_024
+
+const native = nativeCrc32c()
+
+/** Null where there is no binding, or one that cannot be loaded or gives another checksum: what is here is always right. */
+function nativeCrc32c(): Native | null {
+  try {
+    const binding = createRequire(import.meta.url)('@node-rs/crc32') as { crc32c: Native }
+    return binding.crc32c(Buffer.from('123456789')) === 0xe3069283 ? binding.crc32c : null
+  } catch {
+    return null
+  }
+}
+
 /** Checksum of `bytes[from..to)`, unsigned 32 bits. */
 export function crc32c(bytes: Uint8Array, from: number, to: number): number {
+  if (native !== null && to - from >= nativeFrom) return native(bytes.subarray(from, to))
+  return crc32cOf(bytes, from, to)
+}
+
+/** In JavaScript alone. */
+export function crc32cOf(bytes: Uint8Array, from: number, to: number): number {
   const table = tables
   let crc = -1
   let at = from

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { crc32c } from '../../../runtime/kafka/crc32c.ts'
+import { crc32c, crc32cOf } from '../../../runtime/kafka/crc32c.ts'
 
 /** One bit after the other, as the definition has it. */
 function slowCrc32c(bytes: Uint8Array): number {
@@ -28,6 +28,19 @@ describe('crc32c', () => {
       for (let to = from; to <= bytes.length; to++) {
         expect([from, to, crc32c(bytes, from, to)]).toEqual([from, to, slowCrc32c(bytes.subarray(from, to))])
       }
+    }
+  })
+
+  test('of long ranges is the same by the processor and without it', () => {
+    const bytes = Buffer.from(Array.from({ length: 20_000 }, (_, at) => (at * 2_654_435_761) >>> 24))
+    for (const [from, to] of [
+      [0, 20_000],
+      [1, 1_025],
+      [3, 1_026],
+      [7, 19_999],
+    ] as const) {
+      expect(crc32c(bytes, from, to)).toBe(crc32cOf(bytes, from, to))
+      expect(crc32cOf(bytes, from, to)).toBe(slowCrc32c(bytes.subarray(from, to)))
     }
   })
 })
