@@ -221,7 +221,7 @@ function countLatency({ latencies, nowMs }: MetricsState, stage: string, { event
   latencies.set(stage, latency)
   const now = nowMs()
   // The broker's clock may be ahead of ours.
-  for (const { records, recordIndex } of events) latency.sumMs += Math.max(0, now - records.appendedAtMs[recordIndex]!)
+  for (const { fetched, row } of events) latency.sumMs += Math.max(0, now - fetched.records.appendedAtMs[row]!)
   latency.events += events.length
 }
 

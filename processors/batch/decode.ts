@@ -7,6 +7,7 @@ import { storeKeysMax } from '../../feature-store/store.ts'
 import type { FetchedPartition, LogRecord } from '../../runtime/broker.ts'
 import type { Records } from '../../runtime/records.ts'
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
+import type { Problem } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import type { WatermarkRecord } from '../../schemas/wire/records.ts'
@@ -15,9 +16,9 @@ import { observeWatermark, type SourceFrontiers } from '../watermarks/source-fro
 import { isBehindCatchUp, noteEnd } from './catch-up.ts'
 import { dropOverflow } from './overflow.ts'
 import { readRawEvent, readRepartition } from './read-event.ts'
-import type { ReadAt, StageEvent } from './stage-event.ts'
+import type { StageEvent } from './stage-event.ts'
 import type { Task } from './task-contract.ts'
-import { hasUnread, isRepeated, type ReadInput, readable } from './task-input.ts'
+import { fetchedEvents, hasUnread, isRepeated, type ReadInput } from './task-input.ts'
 import { finishRestoredInputs, isBehindStart, isRereading, type TaskState } from './task-state.ts'
 
 /** Late events held at once. A position cannot name them one by one, so all of them go with the next batch. */
@@ -56,15 +57,13 @@ export function acceptFetched(state: TaskState, fetched: FetchedPartition, round
   const end = restoreTo && state.isRestoring ? restoreTo.inputs[index]!.nextOffset : Number.POSITIVE_INFINITY
   const isNearer = state.isRestoring || isRereading(state) || isBehindCatchUp(state, index)
   input.fetched = {
-    ...readable(fetched.records),
+    ...fetchedEvents(fetched.records, { input: index, partition, round, readAtMs: nowMs }),
     count: countBefore(fetched.records, end),
     read: 0,
     next: Math.min(fetched.next, end),
     stableEnd: fetched.stableEnd,
     end: fetched.end,
-    round,
     askedRound: round - fetched.age,
-    readAtMs: nowMs,
   }
   if (fetched.next > fetched.from) {
     state.hasMoved = true
@@ -97,10 +96,10 @@ function readInput(state: TaskState, index: number): void {
   const maxEventTimeBefore = input.maxEventTime
   // What is read again was held, or is done: it is not late.
   while (hasUnread(input) && (isBehindStart(state, input, index) || alignment.lateHeld < lateHeldMax)) {
-    const recordIndex = input.fetched.read++
-    if (input.stream) readRawRecord(state, input, input.stream, index, recordIndex)
-    else readRepartitionRecord(state, input, index, recordIndex)
-    input.nextOffset = input.fetched.records.offsets[recordIndex]! + 1
+    const row = input.fetched.read++
+    if (input.stream) readRawRecord(state, input, input.stream, index, row)
+    else readRepartitionRecord(state, input, row)
+    input.nextOffset = input.fetched.records.offsets[row]! + 1
   }
   if (input.stream && input.maxEventTime > maxEventTimeBefore) {
     alignment.advance(input.firstSource, { time: input.maxEventTime, order: -1 }, readAtMs)
@@ -114,40 +113,36 @@ function readInput(state: TaskState, index: number): void {
   finishRestoredInputs(state)
 }
 
-function readRawRecord(
-  state: TaskState,
-  input: ReadInput,
-  stream: StreamPlan,
-  index: number,
-  recordIndex: number,
-): void {
-  const { fetched } = input
-  const read = readRawEvent(state, fetched, stream, readAt(input, input.firstSource, index, recordIndex))
-  if (!read.ok) {
-    const record = fetched.records.at(recordIndex)
-    if (!wasValidated(state, index, record.offset)) state.rejections.push(rejectedRecord(input, record, read.problems))
+function readRawRecord(state: TaskState, input: ReadInput, stream: StreamPlan, index: number, row: number): void {
+  const { fetched, firstSource, maxEventTime } = input
+  const read = readRawEvent(state, fetched, stream, firstSource, row, maxEventTime)
+  if (isProblems(read)) {
+    const record = fetched.records.at(row)
+    if (!wasValidated(state, index, record.offset)) state.rejections.push(rejectedRecord(input, record, read))
     return
   }
-  const { event } = read
-  hold(state, input, event, input.maxEventTime)
-  if (event.time > input.maxEventTime) input.maxEventTime = event.time
+  hold(state, input, read, maxEventTime)
+  if (read.time > maxEventTime) input.maxEventTime = read.time
 }
 
-function readRepartitionRecord(state: TaskState, input: ReadInput, index: number, recordIndex: number): void {
-  const { fetched, firstSource } = input
-  const read = readRepartition(state, fetched, firstSource, readAt(input, firstSource, index, recordIndex))
-  const offset = fetched.records.offsets[recordIndex]!
-  if (read.kind === 'watermark') {
+function isProblems(read: StageEvent | readonly Problem[]): read is readonly Problem[] {
+  return Array.isArray(read)
+}
+
+function readRepartitionRecord(state: TaskState, input: ReadInput, row: number): void {
+  const { fetched, firstSource, maxEventTime } = input
+  const read = readRepartition(state, fetched, firstSource, row, maxEventTime)
+  const offset = fetched.records.offsets[row]!
+  if ('kind' in read) {
     readWatermark(state, input, read, offset)
     return
   }
-  const { event } = read
-  const { source } = event
-  hold(state, input, event, state.alignment.maxEventTimeOf(source))
-  if (event.time > input.maxEventTime) input.maxEventTime = event.time
-  frontiersOf(state).observe(read.source, event)
+  const { source } = read
+  hold(state, input, read, state.alignment.maxEventTimeOf(source))
+  if (read.time > maxEventTime) input.maxEventTime = read.time
+  frontiersOf(state).observe(source - firstSource, read)
   const { readAtMs } = fetched
-  state.alignment.advance(source, event, readAtMs)
+  state.alignment.advance(source, read, readAtMs)
   state.alignment.observeReport(source, { offset, ...noReport }, readAtMs)
 }
 
@@ -172,11 +167,6 @@ function readWatermark(state: TaskState, input: ReadInput, watermark: WatermarkR
 /** A stage with a repartition input is opened with the frontiers of the topic. */
 function frontiersOf({ options }: TaskState): SourceFrontiers {
   return options.sourceFrontiers!
-}
-
-function readAt({ fetched, maxEventTime }: ReadInput, source: number, input: number, recordIndex: number): ReadAt {
-  const { round, readAtMs, records } = fetched
-  return { source, round, readAtMs, input, maxEventTimeBefore: maxEventTime, records, recordIndex }
 }
 
 /** A former owner validated what lies before the recovered position, and its dead letters were published. */

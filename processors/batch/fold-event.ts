@@ -78,7 +78,7 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
     }
     if (event.stream !== plan.scored.index) return { kind: 'folded', slots: null, vector: null, order: event.order }
     try {
-      return scored(event, log)
+      return scored(event, log, event.order)
     } catch (error) {
       if (!(error instanceof FeatureFailed)) throw error
       if (isFact) removeLastInserted(log!, row)
@@ -90,17 +90,17 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
   /** As if it came for the first time: the slots are read where its fact lies, and it goes on with that place. */
   function passOn(event: FoldedEvent, log: EntityLog, order: number): Folded {
     if (event.stream !== plan.scored.index) return { kind: 'folded', slots: null, vector: null, order }
-    return scored({ ...event, order }, log)
+    return scored(event, log, order)
   }
 
-  function scored(event: FoldedEvent, log: EntityLog | null): Folded {
+  function scored(event: FoldedEvent, log: EntityLog | null, order: number): Folded {
     const slots = new Float64Array(plan.slots.length).fill(Number.NaN)
     for (let i = 0; i < event.slots.length; i++) slots[i] = event.slots[i]!
-    if (log) readSlots(log, event, slots)
-    if (!isLast) return { kind: 'folded', slots, vector: null, order: event.order }
+    if (log) readSlots(log, order === event.order ? event : { time: event.time, order }, slots)
+    if (!isLast) return { kind: 'folded', slots, vector: null, order }
     const vector = new Float64Array(plan.features.length)
     for (let i = 0; i < vector.length; i++) vector[i] = plan.features[i]!.compute(event.event, slots)
-    return { kind: 'folded', slots, vector, order: event.order }
+    return { kind: 'folded', slots, vector, order }
   }
 
   function full(event: FoldedEvent): Problem {

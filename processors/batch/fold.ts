@@ -10,7 +10,7 @@ import { addOvertaken } from '../position.ts'
 import type { ActiveBatch, OpenTask, OvertakenByBatch } from './active-batch.ts'
 import type { Folded } from './fold-event.ts'
 import { type Output, rejectionOf } from './outputs.ts'
-import type { StageEvent } from './stage-event.ts'
+import { changedEvent, type StageEvent } from './stage-event.ts'
 
 export interface FoldParts {
   readonly plan: Plan
@@ -95,5 +95,5 @@ function outputOf(event: StageEvent, { slots, vector, order }: Extract<Folded, {
 /** A requeued event goes on with the place of its fact. */
 function sentOnAs(event: StageEvent, order: number): StageEvent {
   const { partition, offset } = originOfOrder(order)
-  return { ...event, originPartition: partition, originOffset: offset }
+  return changedEvent(event, { originPartition: partition, originOffset: offset })
 }

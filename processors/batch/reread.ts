@@ -6,8 +6,8 @@ import type { FetchedPartition } from '../../runtime/broker.ts'
 import { isCovered } from '../watermarks/frontier.ts'
 import { dropOverflow, setBarrier } from './overflow.ts'
 import { readRawEvent, readRepartition } from './read-event.ts'
-import type { ReadAt, StageEvent } from './stage-event.ts'
-import { noteReadAgain, type ReadableRecords, type ReadInput, readable } from './task-input.ts'
+import type { FetchedEvents, StageEvent } from './stage-event.ts'
+import { fetchedEvents, noteReadAgain, type ReadInput } from './task-input.ts'
 import type { TaskState } from './task-state.ts'
 
 export function isReread({ inputs }: TaskState, { topic, from }: FetchedPartition): boolean {
@@ -25,17 +25,11 @@ export function acceptReread(state: TaskState, fetched: FetchedPartition, round:
   const held = new Set(input.held.slice(input.from).map(({ offset }) => offset))
   const added: StageEvent[] = []
   const { records } = fetched
-  const readableAgain = readable(records)
-  for (let recordIndex = 0; recordIndex < records.length; recordIndex++) {
-    if (records.offsets[recordIndex]! >= range.to) break
-    const event = eventAgain(state, input, readableAgain, {
-      round,
-      readAtMs: nowMs,
-      input: index,
-      maxEventTimeBefore: range.maxEventTime,
-      records,
-      recordIndex,
-    })
+  const { partition } = state.options
+  const again = fetchedEvents(records, { input: index, partition, round, readAtMs: nowMs })
+  for (let row = 0; row < records.length; row++) {
+    if (records.offsets[row]! >= range.to) break
+    const event = eventAgain(state, input, again, row, range.maxEventTime)
     if (event === null) continue
     noteReadAgain(input, event)
     if (!isCovered(event, state.alignment.frontier) && !held.has(event.offset)) {
@@ -63,13 +57,12 @@ export function acceptReread(state: TaskState, fetched: FetchedPartition, round:
 function eventAgain(
   state: TaskState,
   { stream, firstSource }: ReadInput,
-  records: ReadableRecords,
-  at: Omit<ReadAt, 'source'>,
+  fetched: FetchedEvents,
+  row: number,
+  maxEventTimeBefore: number,
 ): StageEvent | null {
-  if (stream) {
-    const read = readRawEvent(state, records, stream, { ...at, source: firstSource })
-    return read.ok ? read.event : null
-  }
-  const read = readRepartition(state, records, firstSource, at)
-  return read.kind === 'event' ? read.event : null
+  const read = stream
+    ? readRawEvent(state, fetched, stream, firstSource, row, maxEventTimeBefore)
+    : readRepartition(state, fetched, firstSource, row, maxEventTimeBefore)
+  return 'source' in read ? read : null
 }

@@ -1,14 +1,30 @@
-/** What flows through a stage: a validated event with its place in canonical order and in the task's inputs. */
+/**
+ * What flows through a stage: a validated event with its place in canonical order and in the task's inputs. There is one such object an
+ * event, and thousands are held, so it has only what differs from event to event; the rest is read from the answer that brought it.
+ */
 import type { LogRecord } from '../../runtime/broker.ts'
 import type { Records } from '../../runtime/records.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import { attemptHeader, rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
-import type { EventRows } from '../../schemas/wire/event-rows.ts'
+import { type EventRows, textAt } from '../../schemas/wire/event-rows.ts'
 import type { StagePosition } from '../../schemas/wire/records.ts'
 import type { CarriedEvent } from '../../schemas/wire/repartition-reader.ts'
 import type { Aligned } from '../watermarks/alignment.ts'
+
+/** An answer of a fetch for one input of a task, with room for the events in it: record and event have the same number. */
+export interface FetchedEvents {
+  readonly records: Records
+  readonly input: number
+  readonly partition: number
+  readonly round: number
+  readonly readAtMs: number
+  /** By stream; made when the first event of the stream is read. */
+  readonly rows: EventRows[]
+  /** Greatest event time of the input before each record. */
+  readonly maxEventTimes: Float64Array
+}
 
 export interface StageEvent extends Aligned {
   readonly stream: number
@@ -32,9 +48,8 @@ export interface StageEvent extends Aligned {
   readonly offset: number
   /** Greatest event time of that input before the record. */
   readonly maxEventTimeBefore: number
-  /** The record as it was read, the raw event or the repartition record that carries it: the one of this number. */
-  readonly records: Records
-  readonly recordIndex: number
+  /** What it was read from: the raw event, or the repartition record that carries it. */
+  readonly fetched: FetchedEvents
   /** Stage that had rejected the event, if it was requeued to the raw topic; null for all others. */
   readonly rejectedBy: string | null
   /** One of the same stream and id came before it in the same input and was still held: this one is a duplicate. */
@@ -45,66 +60,119 @@ export interface StageEvent extends Aligned {
   isLate: boolean
 }
 
-/** Where and when a record was read. */
-export interface ReadAt {
-  readonly source: number
-  readonly round: number
-  readonly readAtMs: number
-  readonly input: number
-  readonly maxEventTimeBefore: number
-  readonly records: Records
-  readonly recordIndex: number
-}
+/** What came with an event from the stage before. */
+export type Carried = Omit<CarriedEvent, 'stream' | 'source'> & { readonly unsent: readonly string[] }
 
 const nothing: readonly never[] = []
 
-/** `carried`: what came with it; null for the event of a raw record, which comes from partition `partition`. */
-export function stageEventOf(
-  stream: StreamPlan,
-  rows: EventRows,
-  row: number,
-  key: string | null,
-  carried: CarriedEvent | null,
-  unsent: readonly string[],
-  partition: number,
-  readAt: ReadAt,
-): StageEvent {
-  const { records, recordIndex } = readAt
-  const offset = records.offsets[recordIndex]!
-  const event = rows.layout.view(rows, row)
-  const originPartition = carried ? carried.originPartition : partition
-  const originOffset = carried ? carried.originOffset : offset
-  return {
-    time: event[stream.timeField] as number,
-    order: orderOf(stream.index, originPartition, originOffset),
-    source: readAt.source,
-    round: readAt.round,
-    readAtMs: readAt.readAtMs,
-    stream: stream.index,
-    id: event[stream.idField] as string,
-    key,
-    event,
-    rows,
-    row,
-    originPartition,
-    originOffset,
-    slots: carried ? carried.slots : nothing,
-    unsent,
-    positions: carried ? carried.positions : nothing,
-    input: readAt.input,
-    offset,
-    maxEventTimeBefore: readAt.maxEventTimeBefore,
-    records,
-    recordIndex,
-    rejectedBy: records.headers.get(recordIndex)?.[rejectedByHeader]?.toString() ?? null,
-    isRepeat: false,
-    isTaken: false,
-    isLate: false,
+/** A class, for its getters: what they give is asked of few events, or once. */
+class HeldEvent implements StageEvent {
+  readonly time: number
+  readonly order: number
+  readonly source: number
+  readonly stream: number
+  readonly key: string | null
+  readonly rows: EventRows
+  readonly row: number
+  readonly fetched: FetchedEvents
+  /** Null for a raw event. */
+  readonly carried: Carried | null
+  readonly rejectedBy: string | null
+  isRepeat: boolean
+  isTaken: boolean
+  isLate: boolean
+  readonly idColumn: number
+
+  constructor(
+    { index, columns }: StreamPlan,
+    fetched: FetchedEvents,
+    row: number,
+    source: number,
+    key: string | null,
+    carried: Carried | null,
+  ) {
+    const rows = fetched.rows[index]!
+    const { headers, offsets } = fetched.records
+    const isRaw = carried === null
+    this.time = rows.numbers[row * rows.layout.numberCount + columns.time]!
+    this.order = orderOf(
+      index,
+      isRaw ? fetched.partition : carried.originPartition,
+      isRaw ? offsets[row]! : carried.originOffset,
+    )
+    this.source = source
+    this.stream = index
+    this.key = key
+    this.rows = rows
+    this.row = row
+    this.fetched = fetched
+    this.carried = carried
+    this.rejectedBy = headers.size === 0 ? null : (headers.get(row)?.[rejectedByHeader]?.toString() ?? null)
+    this.isRepeat = false
+    this.isTaken = false
+    this.isLate = false
+    this.idColumn = columns.id
+  }
+
+  get id(): string {
+    return textAt(this.rows, this.row * this.rows.layout.textCount + this.idColumn)!
+  }
+  get event(): EventValues {
+    return this.rows.layout.view(this.rows, this.row)
+  }
+  get originPartition(): number {
+    return this.carried === null ? this.fetched.partition : this.carried.originPartition
+  }
+  get originOffset(): number {
+    return this.carried === null ? this.offset : this.carried.originOffset
+  }
+  get slots(): readonly number[] {
+    return this.carried === null ? nothing : this.carried.slots
+  }
+  get unsent(): readonly string[] {
+    return this.carried === null ? nothing : this.carried.unsent
+  }
+  get positions(): readonly StagePosition[] {
+    return this.carried === null ? nothing : this.carried.positions
+  }
+  get input(): number {
+    return this.fetched.input
+  }
+  get round(): number {
+    return this.fetched.round
+  }
+  get readAtMs(): number {
+    return this.fetched.readAtMs
+  }
+  get offset(): number {
+    return this.fetched.records.offsets[this.row]!
+  }
+  get maxEventTimeBefore(): number {
+    return this.fetched.maxEventTimes[this.row]!
   }
 }
 
-export function recordOf({ records, recordIndex }: StageEvent): LogRecord {
-  return records.at(recordIndex)
+/** Of the event in row `row` of `fetched.rows`. `carried`: what came with it; null for the event of a raw record. */
+export function stageEventOf(
+  stream: StreamPlan,
+  fetched: FetchedEvents,
+  row: number,
+  source: number,
+  key: string | null,
+  carried: Carried | null,
+): StageEvent {
+  return new HeldEvent(stream, fetched, row, source, key, carried)
+}
+
+/** As the event, but for some of its properties. */
+export function changedEvent(event: StageEvent, changes: Partial<StageEvent>): StageEvent {
+  const changed = Object.assign(Object.create(Object.getPrototypeOf(event)), event)
+  for (const [name, value] of Object.entries(changes)) Object.defineProperty(changed, name, { value, writable: true })
+  return changed
+}
+
+export function recordOf({ fetched, row }: StageEvent): LogRecord {
+  return fetched.records.at(row)
 }
 
 /** Headers that the repartition record of a requeued event carries on; null for all others. */

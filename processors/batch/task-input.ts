@@ -5,16 +5,8 @@
 import { noRecords, type Records } from '../../runtime/records.ts'
 import { type CanonicalPosition, compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
-import type { EventRows } from '../../schemas/wire/event-rows.ts'
 import type { InputPosition } from '../position.ts'
-import type { StageEvent } from './stage-event.ts'
-
-/** The fetched records of an input, with room for the events in them. */
-export interface ReadableRecords {
-  readonly records: Records
-  /** By stream; made when the first event of the stream is read. */
-  readonly rows: EventRows[]
-}
+import type { FetchedEvents, StageEvent } from './stage-event.ts'
 
 interface InputOptions {
   readonly topic: string
@@ -26,7 +18,7 @@ interface InputOptions {
 }
 
 /** The latest answer of a fetch, read up to some record. */
-interface FetchedRecords extends ReadableRecords {
+interface FetchedRecords extends FetchedEvents {
   /** How many of the records are to be read, and how many were. */
   readonly count: number
   read: number
@@ -34,10 +26,8 @@ interface FetchedRecords extends ReadableRecords {
   readonly next: number
   readonly stableEnd: number
   readonly end: number
-  readonly round: number
   /** The fetch that asked for it: what was written since then it does not know. */
   readonly askedRound: number
-  readonly readAtMs: number
 }
 
 export interface ReadInput extends InputOptions {
@@ -81,19 +71,24 @@ export interface Resume {
   readonly maxEventTime: number
 }
 
-export const readable = (records: Records): ReadableRecords => ({ records, rows: [] })
+/** `partition`: of the task. */
+export function fetchedEvents(
+  records: Records,
+  at: Omit<FetchedEvents, 'records' | 'rows' | 'maxEventTimes'>,
+): FetchedEvents {
+  const { input, partition, round, readAtMs } = at
+  return { records, input, partition, round, readAtMs, rows: [], maxEventTimes: new Float64Array(records.length) }
+}
 
 export function createTaskInput(options: InputOptions, { resumeOffset, maxEventTime }: InputPosition): ReadInput {
   const fetched = {
-    ...readable(noRecords),
+    ...fetchedEvents(noRecords, { input: 0, partition: options.partition, round: 0, readAtMs: 0 }),
     count: 0,
     read: 0,
     next: resumeOffset,
     stableEnd: resumeOffset,
     end: resumeOffset,
-    round: 0,
     askedRound: 0,
-    readAtMs: 0,
   }
   const nothing = { held: [], from: 0, dropped: [], refill: null, droppedRepeats: new Set<number>() }
   const droppedNames: ReadInput['droppedNames'] = new Map()

@@ -1,13 +1,14 @@
 /** What a folded batch sends: repartition records, watermark records, predictions, dead letters. */
 import { describe, expect, test } from 'vitest'
 import { deadLetterRecords, type Output, rejectionOf, sendOn, sendPredictions } from '../../processors/batch/outputs.ts'
-import { recordOf, type StageEvent } from '../../processors/batch/stage-event.ts'
+import { changedEvent, recordOf, type StageEvent, stageEventOf } from '../../processors/batch/stage-event.ts'
+import { fetchedEvents } from '../../processors/batch/task-input.ts'
 import { watermarkRecords } from '../../processors/watermarks/watermark-records.ts'
 import type { OutRecord } from '../../runtime/broker.ts'
 import { unframed } from '../../runtime/framed-records.ts'
 import { createOutbox, type Outbox, takeOut } from '../../runtime/outbox.ts'
 import { partitionOf } from '../../runtime/partition.ts'
-import { noRecords, recordsOf } from '../../runtime/records.ts'
+import { recordsOf } from '../../runtime/records.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import { createRows, putEvent } from '../../schemas/wire/event-rows.ts'
 import type { StreamEvent } from '../../testing/index.ts'
@@ -25,39 +26,12 @@ const [pageOf0, pageOf1] = [0, 1].map(
 )
 
 function stageEvent({ stream, values }: StreamEvent, offset = 4): StageEvent {
-  const { index, idField, timeField, codec } = plan.streams.find(({ name }) => name === stream)!
-  const time = values[timeField] as number
-  const rows = createRows(codec.layout, 1, noRecords.bytes)
-  putEvent(rows, 0, values)
-  return {
-    time,
-    order: offset,
-    source: 0,
-    round: 1,
-    readAtMs: 0,
-    stream: index,
-    id: values[idField] as string,
-    key: 'anna',
-    event: values,
-    rows,
-    row: 0,
-    originPartition: 1,
-    originOffset: offset,
-    slots: [],
-    unsent: [],
-    positions: [],
-    input: 0,
-    offset,
-    maxEventTimeBefore: 0,
-    records: recordsOf([
-      { offset, appendedAtMs: 99, key: Buffer.from('anna'), value: codec.encode(values), headers: {} },
-    ]),
-    recordIndex: 0,
-    rejectedBy: null,
-    isRepeat: false,
-    isTaken: true,
-    isLate: false,
-  }
+  const found = plan.streams.find(({ name }) => name === stream)!
+  const record = { offset, appendedAtMs: 99, key: Buffer.from('anna'), value: found.codec.encode(values), headers: {} }
+  const fetched = fetchedEvents(recordsOf([record]), { input: 0, partition: 1, round: 1, readAtMs: 0 })
+  fetched.rows[found.index] = createRows(found.codec.layout, 1, fetched.records.bytes)
+  putEvent(fetched.rows[found.index]!, 0, values)
+  return stageEventOf(found, fetched, 0, 0, 'anna', null)
 }
 
 function output(event: StreamEvent, slots: number[] | null = null, vector: number[] | null = null): Output {
@@ -179,7 +153,7 @@ test('predictions have the key of the event and name every stage that they passe
     shadow: [{ version: 'v2', score: 0.25 }],
   }
   const earlier = { stage: 'user', partition: 0, next: [1, 1] }
-  const event = { ...scored.event, positions: [earlier] }
+  const event = changedEvent(scored.event, { positions: [earlier] })
   const records = sentBy((outbox) =>
     sendPredictions({ ...options, outbox, stage: pageStage! }, [{ ...scored, event }, output(refund('x', 'anna', 2))], {
       stage: 'page',
@@ -223,14 +197,11 @@ describe('dead letters', () => {
   })
 
   test('of later stages have the event as its raw topic takes it', () => {
-    const rejection = rejectionOf(
-      plan,
-      pageStage!,
-      { ...event, records: recordsOf([{ ...recordOf(event), value: Buffer.from('hop') }]) },
-      problems,
-    )
+    const records = recordsOf([{ ...recordOf(event), value: Buffer.from('hop') }])
+    const sentOn = changedEvent(event, { fetched: { ...event.fetched, records } })
+    const rejection = rejectionOf(plan, pageStage!, sentOn, problems)
     expect(rejection.key).toEqual(Buffer.from('anna'))
-    expect(plan.scored.codec.decode(rejection.value)).toEqual({ ok: true, event: event.event })
+    expect(plan.scored.codec.decode(rejection.value)).toEqual({ ok: true, event: click('a', 'anna', 1).values })
   })
 
   test('go to the partition number of the original record, if there is one', () => {

@@ -6,8 +6,9 @@ import { createEntityCache } from '../../processors/batch/entity-cache.ts'
 import { createFold } from '../../processors/batch/fold-event.ts'
 import type { Output } from '../../processors/batch/outputs.ts'
 import { createOvertaking } from '../../processors/batch/overtaken.ts'
-import { type StageEvent, stageEventOf } from '../../processors/batch/stage-event.ts'
+import { changedEvent, type StageEvent, stageEventOf } from '../../processors/batch/stage-event.ts'
 import { createTask, type Task, type TaskBatch, type TaskOptions } from '../../processors/batch/task.ts'
+import { fetchedEvents } from '../../processors/batch/task-input.ts'
 import type { TaskPosition } from '../../processors/position.ts'
 import { stageInputs } from '../../processors/stage-inputs.ts'
 import { initialFrontier } from '../../processors/watermarks/frontier.ts'
@@ -110,12 +111,15 @@ export function heldEvent(
   const { index, codec } = stream
   const record = rawRecord(plan, event, offset, { headers })
   const records = recordsOf([record])
-  const rows = createRows(codec.layout, 1, records.bytes)
-  putEvent(rows, 0, event.values)
+  const at = { input: index, partition: 0, round: 1, readAtMs: 0 }
+  const fetched = {
+    ...fetchedEvents(records, at),
+    rows: plan.streams.map(() => createRows(codec.layout, 1, records.bytes)),
+  }
+  putEvent(fetched.rows[index]!, 0, event.values)
   const keyField = plan.stages[0]!.entity.keyFields.get(index)
   const key = keyField === undefined ? null : (event.values[keyField] as string)
-  const readAt = { source: index, round: 1, readAtMs: 0, input: index, maxEventTimeBefore: 0, records, recordIndex: 0 }
-  return { ...stageEventOf(stream, rows, 0, key, null, [], 0, readAt), ...own }
+  return changedEvent(stageEventOf(stream, fetched, 0, index, key, null), own)
 }
 
 /** A batch of these events as `order` gives it: nothing is folded yet. */
