@@ -6,8 +6,21 @@ import type { OvertakenByBatch } from './batch/active-batch.ts'
 import type { Output } from './batch/outputs.ts'
 import type { Task, TaskBatch } from './batch/task.ts'
 
-/** `batch` is all of it, from taking the events until the store has applied them; `shadow` is a part of `score`. */
-export type Step = 'decode' | 'load' | 'fold' | 'score' | 'shadow' | 'encode' | 'publish' | 'apply' | 'batch'
+/**
+ * `batch` is all of it, from taking the events until the store has applied them; `shadow` is a part of `score`. Of `decode`, `fold`,
+ * `score` and `encode` there is one a task. `stretch`: how long the process did nothing else before it gave way.
+ */
+export type Step =
+  | 'decode'
+  | 'load'
+  | 'fold'
+  | 'score'
+  | 'shadow'
+  | 'encode'
+  | 'publish'
+  | 'apply'
+  | 'batch'
+  | 'stretch'
 
 /** Plain totals since start, for the terminal and for tests. */
 export interface ProcessingTotals {

@@ -12,15 +12,15 @@ export interface WorkerLimits extends LoopLimits, TaskLimits {
 }
 
 export const defaultWorkerLimits: WorkerLimits = {
-  batchEventsMax: 1_000,
+  batchEventsMax: 4_000,
   pollMaxMs: 100,
-  partitionBytesMax: 256 * 1_024,
+  partitionBytesMax: 512 * 1_024,
   commitEveryMs: 10,
   positionEveryMs: 10_000,
   advancingEveryMs: 1_000,
   holdMaxMs: 30_000,
   heldMax: 100_000,
-  readAheadMax: 4_000,
+  readAheadMax: 8_000,
   cacheRowsMax: 2_000_000,
   sessionTimeoutMs: 10_000,
   transactionTimeoutMs: 10_000,

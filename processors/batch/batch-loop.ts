@@ -24,10 +24,11 @@ import {
   measured,
   nextFetched,
   openLoop,
+  worked,
 } from './loop-state.ts'
 import { order } from './order.ts'
 import { isBacklogged } from './poll.ts'
-import { dueUpdates, type Publication, publicationOf, publish } from './publish.ts'
+import { dueUpdates, encode, type Publication, publicationOf, publish } from './publish.ts'
 import { score } from './score.ts'
 
 /** Runs until `isStopping`; finishes the batch it is in. Throws what ended it. */
@@ -42,13 +43,14 @@ export async function runBatchLoop(parts: LoopParts): Promise<void> {
 }
 
 async function runBatch(loop: LoopState): Promise<void> {
-  const { clock, metrics, tasks, exchanges, limits } = loop
+  const { clock, tasks, exchanges, limits } = loop
 
   // 1 poll
   const fetched = await nextFetched(loop)
 
   // 2 decode, validate and order
-  metrics.time('decode', () => decode(loop, fetched, loop.answeredRound, loop.runningMs()))
+  for (const part of fetched)
+    await worked(loop, 'decode', () => decode(loop, part, loop.answeredRound, loop.runningMs()))
   if (awaitsAnotherFetch(loop)) return
   if (isBacklogged(tasks)) beginFetch(loop, 0)
   const beganMs = clock.elapsedMs()
@@ -62,13 +64,15 @@ async function runBatch(loop: LoopState): Promise<void> {
   await measured(loop, 'load', () => load(batches))
 
   // 4 fold and read features
-  metrics.time('fold', () => fold(loop, batches, loop.batchNumber))
+  for (const batch of batches) await worked(loop, 'fold', () => fold(loop, batch, loop.batchNumber))
 
   // 5 score
-  metrics.time('score', () => score(loop, batches, loop.currentModel()))
+  const model = loop.currentModel()
+  for (const batch of batches) await worked(loop, 'score', () => score(loop, batch, model))
 
   // 6 publish, then 7 apply, while 8 the next batch begins
-  const publication = metrics.time('encode', () => publicationOf(loop, batches, updates))
+  for (const batch of batches) await worked(loop, 'encode', () => encode(loop, batch))
+  const publication = publicationOf(loop, batches, updates)
   trimCaches(loop)
   const steps = takeSteps(batches)
   unwrap(await loop.committing)

@@ -29,18 +29,16 @@ export interface DecodeParts {
   readonly progressConsumers: readonly ProgressConsumer[]
 }
 
-/** `round`: number of the fetch that these partitions answer. */
+/** `round`: number of the fetch that this partition's records answer. */
 export function decode(
   { tasks, progressConsumers }: DecodeParts,
-  fetched: readonly FetchedPartition[],
+  fetched: FetchedPartition,
   round: number,
   nowMs: number,
 ): void {
-  for (const part of fetched) {
-    const open = tasks.find(({ task }) => isInputOf(task, part))
-    if (open) open.task.accept(part, round, nowMs)
-    else progressConsumers.find((consumer) => consumer.wanted().topic === part.topic)!.accept(part)
-  }
+  const open = tasks.find(({ task }) => isInputOf(task, fetched))
+  if (open) open.task.accept(fetched, round, nowMs)
+  else progressConsumers.find((consumer) => consumer.wanted().topic === fetched.topic)!.accept(fetched)
 }
 
 function isInputOf({ partition, inputs }: Task, fetched: FetchedPartition): boolean {

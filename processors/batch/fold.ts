@@ -18,11 +18,9 @@ export interface FoldParts {
 }
 
 /** `batchNumber`: marks the logs that the batch touches, so that they stay in memory until it is applied. */
-export function fold(parts: FoldParts, batches: readonly ActiveBatch[], batchNumber: number): void {
-  for (const active of batches) {
-    for (const event of active.batch.events) foldInto(parts, active, event, batchNumber)
-    keepOvertaken(active)
-  }
+export function fold(parts: FoldParts, active: ActiveBatch, batchNumber: number): void {
+  for (const event of active.batch.events) foldInto(parts, active, event, batchNumber)
+  keepOvertaken(active)
 }
 
 function foldInto(

@@ -55,6 +55,8 @@ export interface LoopState extends LoopParts {
   fetching: Promise<Outcome<FetchedPartition[]>> | null
   committing: Promise<Outcome<void>>
   commitBeganMs: number
+  /** When the loop last gave way, ms. */
+  stretchBeganMs: number
 }
 
 export function openLoop(parts: LoopParts): LoopState {
@@ -71,6 +73,7 @@ export function openLoop(parts: LoopParts): LoopState {
     fetching: null,
     committing: Promise.resolve({ ok: true, value: undefined }),
     commitBeganMs: Number.NEGATIVE_INFINITY,
+    stretchBeganMs: parts.clock.elapsedMs(),
   }
 }
 
@@ -88,6 +91,7 @@ export async function nextFetched(loop: LoopState): Promise<FetchedPartition[]> 
   }
   if (!loop.fetching) beginFetch(loop, pollWaitMs(loop, loop.answeredRound))
   const fetched = unwrap(await loop.fetching!)
+  loop.stretchBeganMs = loop.clock.elapsedMs()
   loop.fetching = null
   // One fetch is under way at a time, so the last one begun is the one that was answered.
   loop.answeredRound = loop.round
@@ -112,6 +116,20 @@ export function awaitsAnotherFetch(loop: LoopState): boolean {
   if (isEndAwaited(tasks, runningMs())) return true
   loop.isConfirming = !loop.isConfirming && !isBacklogged(tasks) && isConfirmationAwaited(tasks, answeredRound)
   return loop.isConfirming
+}
+
+/** After so much of a batch's work everything else of the process gets its turn: requests, heartbeats, answers, ms. */
+const stretchMaxMs = 5
+
+/** Runs a part of a synchronous step, measures it, and gives way where the last turn was long ago. */
+export async function worked(loop: LoopState, step: Step, work: () => void): Promise<void> {
+  const { clock, metrics } = loop
+  metrics.time(step, work)
+  const stretchMs = clock.elapsedMs() - loop.stretchBeganMs
+  if (stretchMs < stretchMaxMs) return
+  metrics.took('stretch', stretchMs)
+  await clock.turn()
+  loop.stretchBeganMs = clock.elapsedMs()
 }
 
 /** Runs an asynchronous step and measures it; one that fails is not measured. */

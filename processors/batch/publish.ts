@@ -53,7 +53,17 @@ function sendsEvents({ batch }: ActiveBatch): boolean {
   return !batch.isRestore && batch.events.length > 0
 }
 
-/** Restored batches send nothing: their outputs and offsets are in Kafka already. */
+/** What the batch sends, into the outbox. Restored batches send nothing: their outputs and offsets are in Kafka already. */
+export function encode({ plan, partitionsOf, outbox }: PublicationParts, active: ActiveBatch): void {
+  const { open, batch, outputs, rejections } = active
+  if (batch.isRestore) return
+  const options = { plan, stage: open.task.stage, partition: open.task.partition, partitionsOf, outbox }
+  sendOn(options, outputs, batch.stagePosition)
+  sendPredictions(options, outputs, batch.stagePosition)
+  for (const record of deadLetterRecords(options, rejections)) addToOutbox(outbox, record)
+}
+
+/** Of batches that are encoded. */
 export function publicationOf(
   parts: PublicationParts,
   batches: readonly ActiveBatch[],
@@ -63,7 +73,6 @@ export function publicationOf(
   const offsets: OffsetToCommit[] = []
   for (const active of batches) {
     if (active.batch.isRestore) continue
-    send(parts, active)
     for (const offset of offsetsOf(active)) offsets.push(offset)
   }
   // Behind the events: a watermark record stands for what lies before it.
@@ -71,14 +80,6 @@ export function publicationOf(
     for (const record of exchange.report(update, context)) addToOutbox(outbox, record)
   }
   return { records: takeOut(outbox), offsets }
-}
-
-function send({ plan, partitionsOf, outbox }: PublicationParts, active: ActiveBatch): void {
-  const { open, batch, outputs, rejections } = active
-  const options = { plan, stage: open.task.stage, partition: open.task.partition, partitionsOf, outbox }
-  sendOn(options, outputs, batch.stagePosition)
-  sendPredictions(options, outputs, batch.stagePosition)
-  for (const record of deadLetterRecords(options, rejections)) addToOutbox(outbox, record)
 }
 
 function offsetsOf({ open, batch }: ActiveBatch): OffsetToCommit[] {

@@ -36,12 +36,11 @@ export function createScoreBlock(width: number): ScoreBlock {
 }
 
 /** Without a model the scores stay missing. What is restored was scored before. */
-export function score(parts: ScoreParts, batches: readonly ActiveBatch[], model: ScoringModel | null): void {
-  if (!model) return
+export function score(parts: ScoreParts, { batch, outputs }: ActiveBatch, model: ScoringModel | null): void {
+  if (!model || batch.isRestore) return
   const { shadowScoring, metrics, scoreBlock } = parts
   const { shadows = [] } = model
-  const live = batches.flatMap(({ batch, outputs }) => (batch.isRestore ? [] : outputs))
-  const scored = live.filter(({ vector }) => vector !== null)
+  const scored = outputs.filter(({ vector }) => vector !== null)
   inBlocks(scoreBlock, scored, (vectors, outputs) => scoreOutputs(scoreBlock, model, vectors, outputs))
   if (shadows.length === 0) return
   metrics.time('shadow', () =>

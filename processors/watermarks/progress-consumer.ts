@@ -23,7 +23,10 @@ export function createProgressConsumer(
   return {
     wanted: () => ({ ...from, offset }),
     accept({ records, next, stableEnd }) {
-      for (const { value } of records) {
+      const { bytes, valueStarts, valueEnds } = records
+      for (let i = 0; i < records.length; i++) {
+        if (repartition.codec.isEvent(bytes, valueStarts[i]!, valueEnds[i]!)) continue
+        const { value } = records.at(i)
         assert(value, 'a repartition topic has no tombstones')
         const decoded = repartition.codec.decode(value)
         if (decoded.kind === 'watermark') observeWatermark(decoded, sourceFrontiers)

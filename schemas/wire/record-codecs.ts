@@ -16,7 +16,7 @@ import type {
   VersionNote,
   WatermarkRecord,
 } from './records.ts'
-import { createRepartitionReader, type ReadCarried } from './repartition-reader.ts'
+import { createRepartitionReader, type RepartitionReader } from './repartition-reader.ts'
 import { createRepartitionWriter, type WriteRepartition } from './repartition-writer.ts'
 import { createSingleObjectCodec, decodeOwn, type SingleObjectCodec } from './single-object.ts'
 import type { WriterSchemas } from './writer-schemas.ts'
@@ -84,11 +84,9 @@ export interface RepartitionCodecOptions {
  * one that was never written would be folded as missing, which it was not. Nor have slots: those that the older definition did not
  * have are named in `unsent`, so that the event leaves its fact where it was predicted before, and is never scored without them.
  */
-export interface RepartitionCodec extends RecordCodec<RepartitionRecord> {
+export interface RepartitionCodec extends RecordCodec<RepartitionRecord>, RepartitionReader {
   /** By stream: the same bytes as `encode`, in place, for an event whose bytes are in the definition's own encoding. */
   readonly writers: ReadonlyArray<WriteRepartition | undefined>
-  /** Of events in this definition's own encoding. */
-  readonly read: ReadCarried
 }
 
 export function createRepartitionCodec(options: RepartitionCodecOptions): RepartitionCodec {
@@ -158,7 +156,7 @@ function inPlace({ entity, streams, scored, slots }: RepartitionCodecOptions, co
   const writers: WriteRepartition[] = []
   for (const stream of streams)
     writers[stream.index] = createRepartitionWriter(headerOf(stream), stream === scored ? slots.length : 0)
-  const read = createRepartitionReader(
+  const reader = createRepartitionReader(
     streams.map((stream) => ({
       stream: stream.index,
       header: headerOf(stream),
@@ -166,7 +164,7 @@ function inPlace({ entity, streams, scored, slots }: RepartitionCodecOptions, co
       slotCount: stream === scored ? slots.length : null,
     })),
   )
-  return { writers, read }
+  return { writers, ...reader }
 }
 
 /** One for all events: hardly any lacks a slot. */

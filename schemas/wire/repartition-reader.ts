@@ -45,7 +45,13 @@ export interface CarriedStreamReading {
 
 const none: readonly never[] = []
 
-export function createRepartitionReader(streams: readonly CarriedStreamReading[]): ReadCarried {
+export interface RepartitionReader {
+  readonly read: ReadCarried
+  /** The record in [start, end) is an event in this definition's own encoding. */
+  readonly isEvent: (bytes: Buffer, start: number, end: number) => boolean
+}
+
+export function createRepartitionReader(streams: readonly CarriedStreamReading[]): RepartitionReader {
   const known = streams.map(({ header, ...rest }) => ({
     ...rest,
     marker: header.readUInt16LE(0),
@@ -53,8 +59,10 @@ export function createRepartitionReader(streams: readonly CarriedStreamReading[]
     high: header.readUInt32LE(6),
   }))
   const positionsAt = createPositionsReader()
-  return (bytes, start, end, rowsOf, row, into) => {
-    if (start < 0 || end - start < singleObjectHeaderBytes) return false
+
+  /** Undefined: it is none, or one of another encoding. */
+  function streamOf(bytes: Buffer, start: number, end: number) {
+    if (start < 0 || end - start < singleObjectHeaderBytes) return undefined
     const [marker, low, high] = [
       bytes.readUInt16LE(start),
       bytes.readUInt32LE(start + 2),
@@ -62,25 +70,39 @@ export function createRepartitionReader(streams: readonly CarriedStreamReading[]
     ]
     for (let i = 0; i < known.length; i++) {
       const stream = known[i]!
-      if (low !== stream.low || high !== stream.high || marker !== stream.marker) continue
-      into.stream = stream.stream
-      reading.at = start + singleObjectHeaderBytes
-      into.source = readLong(bytes, end)
-      into.originPartition = readLong(bytes, end)
-      into.originOffset = readLong(bytes, end)
-      if (!(reading.at >= 0 && into.source >= 0 && into.originPartition >= 0 && into.originOffset >= 0)) return false
-      reading.at = stream.readRow(rowsOf(stream.stream), reading.at, end, row)
-      into.slots = none
-      into.positions = none
-      if (stream.slotCount === null) return reading.at === end
-      into.slots = readSlots(bytes, end, stream.slotCount)
-      const positions = reading.at < 0 ? null : positionsAt(bytes, reading.at, end)
-      if (positions === null) return false
-      into.positions = positions
-      return true
+      if (low === stream.low && high === stream.high && marker === stream.marker) return stream
     }
-    return false
+    return undefined
   }
+
+  function read(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    rowsOf: (stream: number) => EventRows,
+    row: number,
+    into: CarriedEvent,
+  ): boolean {
+    const stream = streamOf(bytes, start, end)
+    if (stream === undefined) return false
+    into.stream = stream.stream
+    reading.at = start + singleObjectHeaderBytes
+    into.source = readLong(bytes, end)
+    into.originPartition = readLong(bytes, end)
+    into.originOffset = readLong(bytes, end)
+    if (!(reading.at >= 0 && into.source >= 0 && into.originPartition >= 0 && into.originOffset >= 0)) return false
+    reading.at = stream.readRow(rowsOf(stream.stream), reading.at, end, row)
+    into.slots = none
+    into.positions = none
+    if (stream.slotCount === null) return reading.at === end
+    into.slots = readSlots(bytes, end, stream.slotCount)
+    const positions = reading.at < 0 ? null : positionsAt(bytes, reading.at, end)
+    if (positions === null) return false
+    into.positions = positions
+    return true
+  }
+
+  return { read, isEvent: (bytes, start, end) => streamOf(bytes, start, end) !== undefined }
 }
 
 function readSlots(bytes: Buffer, end: number, count: number): number[] {

@@ -408,7 +408,7 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       const keys = Array.from({ length: storeKeysMax + 1 }, (_, index) => `k${index}`)
       const writes = keys.map((key) => set(key, key))
       await expect(task.apply({ from: null, to: 'p1', writes: writesOf(...writes) })).rejects.toThrow(
-        'a step writes at most 500 logs, not 501',
+        `a step writes at most ${storeKeysMax} logs, not ${storeKeysMax + 1}`,
       )
       await task.apply({ from: null, to: 'p1', writes: writesOf(...writes.slice(0, storeKeysMax)) })
       await task.apply({ from: 'p1', to: 'p2', writes: writesOf(...writes.slice(storeKeysMax)) })

@@ -1,5 +1,7 @@
 /** A task alone: fetched records in, batches and positions out; taken up again from any position, and folded again up to another. */
+
 import { describe, expect, test } from 'vitest'
+import { storeKeysMax } from '../../feature-store/store.ts'
 import { createTask, type Task, type TaskBatch } from '../../processors/batch/task.ts'
 import { encodePosition, type TaskPosition } from '../../processors/position.ts'
 import { initialFrontier } from '../../processors/watermarks/frontier.ts'
@@ -20,7 +22,7 @@ const fresh: TaskPosition = {
 }
 const bounds = {
   eventsMax: 1_000,
-  keysMax: 500,
+  keysMax: storeKeysMax,
   maxReleaseTime: Number.POSITIVE_INFINITY,
   beforeRound: Number.POSITIVE_INFINITY,
 }
@@ -224,7 +226,8 @@ describe('reading', () => {
   })
 
   test('stops before more late events than a step can hold, so that a position never leaves one behind', () => {
-    const late = Array.from({ length: 1_300 }, (_, i) => click(`late${i}`, `user${i}`, 2_000 - i))
+    const lateCount = 2 * storeKeysMax + 300
+    const late = Array.from({ length: lateCount }, (_, i) => click(`late${i}`, `user${i}`, 2_000 - i / 10))
     const log = [click('now', 'anna', 3_000), ...late, click('then', 'anna', 3_001), 'bad']
     const start = { ...fresh, frontier: { time: at(2_500), order: 0 } }
     const task = open(start)
@@ -241,27 +244,30 @@ describe('reading', () => {
       const [input] = batch.position.inputs
       const before = taken.reduce((sum, count) => sum + count, 0)
       // Everything that was read is taken, but for `now` at offset 0, and `then`.
-      expect([input!.resumeOffset, input!.nextOffset]).toEqual(before < 1_300 ? [0, before + 1] : [0, 1_303])
-      expect(batch.rejections.length).toBe(before < 1_300 ? 0 : 1)
-      expect(task.inputs[0]!.isAtEnd).toBe(before >= 1_000)
+      expect([input!.resumeOffset, input!.nextOffset]).toEqual(
+        before < lateCount ? [0, before + 1] : [0, lateCount + 3],
+      )
+      expect(batch.rejections.length).toBe(before < lateCount ? 0 : 1)
+      expect(task.inputs[0]!.isAtEnd).toBe(before >= 2 * storeKeysMax)
     }
-    expect(taken).toEqual([500, 500, 300])
-    expect(task.counts.late).toBe(1_300)
+    expect(taken).toEqual([storeKeysMax, storeKeysMax, 300])
+    expect(task.counts.late).toBe(lateCount)
   })
 })
 
 describe('taken up again', () => {
   test('reads its events again, even where another input brings more late events than may be held', () => {
-    const late = Array.from({ length: 700 }, (_, i) => click(`late${i}`, `user${i}`, 2_000 - i))
+    const lateCount = storeKeysMax + 200
+    const late = Array.from({ length: lateCount }, (_, i) => click(`late${i}`, `user${i}`, 2_000 - i / 10))
     const refunds = [refund('r', 'anna', 2_600)]
     const frontier = { time: at(2_500), order: 0 }
     const read = { resumeOffset: 0, nextOffset: 0, maxEventTime: Number.NEGATIVE_INFINITY }
     const task = open({ frontier, retentionWatermark: frontier.time, inputs: [read, { ...read, nextOffset: 1 }] })
     const { read: readOnce } = readerOf(task)
-    readOnce([late, refunds], [700, 0])
+    readOnce([late, refunds], [lateCount, 0])
     expect(task.take(0, bounds)).toBeNull()
     readOnce([late, refunds])
-    expect(idsOf(task.take(0, bounds))!.length).toBe(500)
+    expect(idsOf(task.take(0, bounds))!.length).toBe(storeKeysMax)
     expect(idsOf(task.take(0, bounds))!.length).toBe(200)
   })
 

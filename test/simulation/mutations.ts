@@ -153,8 +153,8 @@ export const mutations: readonly Mutation[] = [
       trimAlways,
       {
         file: 'processors/batch/entity-cache.ts',
-        find: 'if (rows <= options.rowsMax || touchedBy >= pinnedFrom) break',
-        replace: 'if (rows <= options.rowsMax || touchedBy > pinnedFrom + 1) break',
+        find: 'touchedBy < pinnedFrom)',
+        replace: 'touchedBy <= pinnedFrom + 1)',
       },
     ],
   },

@@ -6,7 +6,7 @@ the mark, and whoever claims the task next finishes the deletion.
 KEYS[1]   owner token of the task
 KEYS[2]   position of the task
 KEYS[3]   identity of the state
-KEYS[4..] logs to delete, at most 500
+KEYS[4..] logs to delete, at most 2,000
 
 ARGV[1]   owner token of the caller
 ARGV[2]   identity to write: 'clearing', or the owner's in the last step

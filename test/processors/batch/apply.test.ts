@@ -49,7 +49,7 @@ function foldedClick(open: OpenTask, offset: number) {
     position: positionAfter(offset + 1),
   })
   if (open.cache.missing(['anna']).length > 0) open.cache.put('anna', null)
-  fold({ plan, metrics: { duplicate: () => expect.unreachable('every id is new') } }, [batch], offset)
+  fold({ plan, metrics: { duplicate: () => expect.unreachable('every id is new') } }, batch, offset)
   return batch
 }
 

@@ -231,12 +231,12 @@ describe('a repartition record', () => {
     const other = createTask(taskOptions(twoStages))
     const watermark = fetchedOf(topic, [recordOf(watermarkOf([progressOf(1)], true), 0)])
 
-    decode({ ...parts, tasks: [{ task: other }] }, [watermark], 1, 0)
+    decode({ ...parts, tasks: [{ task: other }] }, watermark, 1, 0)
     expect(frontiers.latest[1]).toEqual({ time: at(30), order: 5 })
     expect(consumer.wanted().offset).toBe(1)
 
     // Where a task reads it, the consumer is not asked.
-    decode(parts, [watermark], 1, 0)
+    decode(parts, watermark, 1, 0)
     expect(task.inputs[0]!.nextOffset).toBe(1)
     expect(consumer.wanted().offset).toBe(1)
   })

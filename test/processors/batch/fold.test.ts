@@ -21,7 +21,7 @@ async function openUsers(of = plan) {
   let batchNumber = 0
   function foldBatch(events: readonly StageEvent[], rest: Partial<TaskBatch> = {}) {
     const batch = activeBatch(open, events, rest)
-    fold({ plan: of, metrics }, [batch], ++batchNumber)
+    fold({ plan: of, metrics }, batch, ++batchNumber)
     return batch
   }
   return { open, duplicates, foldBatch }

@@ -1,5 +1,7 @@
 /** Step 2, second half: one batch of each task that has something to do, and how tasks wait for each other. */
+
 import { describe, expect, test } from 'vitest'
+import { storeKeysMax } from '../../../feature-store/store.ts'
 import type { OpenTask } from '../../../processors/batch/active-batch.ts'
 import { type OrderParts, order } from '../../../processors/batch/order.ts'
 import type { TakeBounds, Task, TaskBatch } from '../../../processors/batch/task.ts'
@@ -92,7 +94,7 @@ describe('a task is asked', () => {
     const first = await openAskedTask({})
     const last = await openAskedTask({ stage: pageStage! })
     order(partsOf([first.open, last.open]), 4, 0)
-    expect(first.asked).toMatchObject([{ eventsMax: 100, keysMax: 500, beforeRound: 4 }])
+    expect(first.asked).toMatchObject([{ eventsMax: 100, keysMax: storeKeysMax, beforeRound: 4 }])
     expect(last.asked).toMatchObject([{ beforeRound: Number.POSITIVE_INFINITY }])
   })
 

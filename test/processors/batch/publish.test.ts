@@ -1,7 +1,7 @@
 /** Step 6: what a batch sends, with the offsets that it has consumed, and how it is sent. */
 import { describe, expect, test } from 'vitest'
 import type { ActiveBatch } from '../../../processors/batch/active-batch.ts'
-import { dueUpdates, publicationOf, publish } from '../../../processors/batch/publish.ts'
+import { dueUpdates, encode, publicationOf, publish } from '../../../processors/batch/publish.ts'
 import { encodePosition } from '../../../processors/position.ts'
 import { createProgressExchange } from '../../../processors/watermarks/progress-exchange.ts'
 import { createSourceFrontiers } from '../../../processors/watermarks/source-frontiers.ts'
@@ -62,14 +62,15 @@ const topicsOf = (records: readonly OutRecord[]) => records.map(({ topic, partit
 
 const context = { nowMs: 0, advancingEveryMs: 1_000 }
 
+function sentWith(of: typeof parts, batches: readonly ActiveBatch[], updates: Parameters<typeof publicationOf>[2]) {
+  for (const batch of batches) encode(of, batch)
+  return publicationOf(of, batches, updates)
+}
+
 describe('a publication', () => {
   test('of a stage before the last has repartition records, dead letters, and behind them watermark records', () => {
     const batches = [foldedBatch()]
-    const { records } = publicationOf(
-      parts,
-      batches,
-      dueUpdates([exchangeOf()], batches, { ...context, answeredRound: 1 }),
-    )
+    const { records } = sentWith(parts, batches, dueUpdates([exchangeOf()], batches, { ...context, answeredRound: 1 }))
     expect(topicsOf(single(records))).toEqual([
       ['clicks.page', 0],
       ['clicks.page', 0],
@@ -86,7 +87,7 @@ describe('a publication', () => {
     const last = { ...open, task: { ...open.task, stage: pageStage! } }
     const batch = { ...foldedBatch(), open: last, rejections: [] }
     batch.outputs.splice(0, 1, outputOf(batch.batch.events[0]!, [1, 2, 3, 4, 5, 6]))
-    const { records } = publicationOf(parts, [batch], [])
+    const { records } = sentWith(parts, [batch], [])
     expect(topicsOf(single(records))).toEqual([['clicks.predictions', 0]])
     expect(plan.predictions.codec.decode(single(records)[0]!.value!)).toMatchObject({
       id: 'a',
@@ -95,7 +96,7 @@ describe('a publication', () => {
   })
 
   test('commits where each input is read again, with the whole position beside it', () => {
-    const { offsets } = publicationOf(parts, [foldedBatch()], [])
+    const { offsets } = sentWith(parts, [foldedBatch()], [])
     const metadata = encodePosition(position)
     expect(offsets).toEqual([
       { topic: 'clicks', partition: 0, offset: 3, metadata },
@@ -105,7 +106,7 @@ describe('a publication', () => {
 
   test('has nothing of what was restored', () => {
     const batches = [foldedBatch({ isRestore: true })]
-    expect(publicationOf(parts, batches, [])).toEqual({ records: [], offsets: [] })
+    expect(sentWith(parts, batches, [])).toEqual({ records: [], offsets: [] })
   })
 })
 

@@ -38,7 +38,7 @@ function scored(model: ScoringModel | null, { isRestore = false, amounts = [4] }
       },
     },
   }
-  score(parts, [batch], model)
+  score(parts, batch, model)
   return { output: clicks[0]!, clicks, other, warnings, timed }
 }
 
