@@ -119,13 +119,15 @@ export function sendPredictions(
   for (let i = 0; i < outputs.length; i++) {
     const output = outputs[i]!
     if (!output.vector) continue
-    const { rows, row, id } = output.event
+    const { rows, row } = output.event
     const key = textBytesAt(rows, row * textCount + columns.key)
     const partition = partitionFor(key, partitions)
     setPrediction(written, output, row * textCount + columns.id)
-    if (codec.write === null) sendValue(outbox, topic, partition, key, codec.encode(plainPrediction(written)))
+    if (codec.write === null)
+      sendValue(outbox, topic, partition, key, codec.encode(plainPrediction(written, output.event.id)))
     else {
-      const frame = frameFor(outbox, topic, partition, 3 * id.length)
+      const idBytes = written.idStart < 0 ? 3 * written.id.length : written.idEnd - written.idStart
+      const frame = frameFor(outbox, topic, partition, idBytes)
       beginRecord(frame, key.bytes, key.start, key.end)
       codec.write(frame.target, written)
       endRecord(frame)
@@ -145,9 +147,10 @@ function predictionOf({ fingerprint }: Plan, position: StagePosition): Writable<
 function setPrediction(written: Writable<WrittenPrediction>, output: Output, idAt: number): void {
   const { event } = output
   const { rows } = event
-  written.id = event.id
+  const idStart = rows.textStarts[idAt]!
+  if (idStart < 0) written.id = event.id
   written.idBytes = rows.bytes
-  written.idStart = rows.textStarts[idAt]!
+  written.idStart = idStart
   written.idEnd = rows.textEnds[idAt]!
   written.time = event.time
   written.score = output.score
@@ -160,10 +163,11 @@ function setPrediction(written: Writable<WrittenPrediction>, output: Output, idA
   written.positionsBefore = event.positions
 }
 
-function plainPrediction(written: WrittenPrediction): Prediction {
+function plainPrediction(written: WrittenPrediction, id: string): Prediction {
   const { idBytes, idStart, idEnd, vector, originPartition, originOffset, positionsBefore, position, ...rest } = written
   return {
     ...rest,
+    id,
     features: Array.from(vector),
     origin: { partition: originPartition, offset: originOffset },
     positions: [...positionsBefore, position],
