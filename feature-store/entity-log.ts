@@ -1,7 +1,8 @@
 /**
  * The log of one entity: facts come in, rows sorted by canonical order stay in memory. The batch loop and the feature reader call these
- * functions; the slot reader scans `rows` itself; `stored-log.ts` reads and writes what is stored. No clock, no store, no exception for a
- * full log.
+ * functions; the slot reader reads `rows` itself; `stored-log.ts` reads and writes what is stored. No clock, no store, no exception for a
+ * full log. Ids and contents in rows are no numbers, and a double with their bits may not survive a number variable: rows are moved as
+ * whole memory or word by word.
  *
  * Life of a log: `decodeLog` with what the store holds, `dropBefore` with the floor of retention, then for each event
  * `findFact` and `insertFact`, and once a batch `takeWrite`. Drop before asking for duplicates: what the store
@@ -9,11 +10,39 @@
  */
 import assert from 'node:assert/strict'
 import { streamOfOrder } from '../schemas/kernel/canonical-order.ts'
+import { type SlidingWindows, slideInserted, slideRemoved } from './aggregates/sliding-windows.ts'
+import {
+  type AsideRows,
+  asideAfter,
+  asideRowsMax,
+  createAsideRows,
+  insertAside as putAside,
+  removeAsideRow,
+} from './aside-rows.ts'
+import { type FactRow, idWord } from './fact-row.ts'
+import {
+  addId,
+  createIdIndex,
+  findEntry,
+  firstEntry,
+  type IdIndex,
+  removeId,
+  stepMs,
+  stepsPeriodMs,
+  stepTime,
+} from './id-index.ts'
 
-/** Live rows that one entity may have; its events beyond are rejected as `entity_full`. */
-export const logRowsMax = 1_048_576
+/** Bytes of live rows that one entity may have unless a setting says otherwise; its events beyond are rejected as `entity_full`. */
+export const logBytesMax = 64 * 2 ** 20
+/** From so many facts on, ids are looked up in an index. */
+const indexedFrom = 64
+/** A fact that would move more rows than this waits aside. */
+const movedRowsMax = 256
 
+const bytesPerValue = 8
 const firstCapacityRows = 8
+const noRows = new Float64Array(0)
+const noWords = new Int32Array(noRows.buffer)
 
 /** The sealed chunks of a stored log, once it has had one (`stored-log.ts`). */
 export interface SealedChunks {
@@ -33,6 +62,8 @@ export interface EntityLog {
   readonly width: number
   /** Rows `start` to `end` (exclusive) are live and sorted by column 0 (time), then column 1 (order). */
   rows: Float64Array
+  /** The same memory as pairs of 32-bit halves. */
+  words: Int32Array
   start: number
   end: number
   /** Rows of the stored tail, dead and repeated ones included, once all writes taken so far are applied; −1 where nothing is stored. */
@@ -43,78 +74,218 @@ export interface EntityLog {
   unwritten: number
   /** Time and order of each row before these that is not written either: it was inserted late. */
   late: number[] | null
+  /** Live rows that are not among `rows` yet; null or empty until a large log has some. `mergeAside` puts them there. */
+  aside: AsideRows | null
+  /** Ids of the live facts; null in a small log. */
+  ids: IdIndex | null
+  /** What a reader keeps of the windows at the log's newest event; null until the log is large. */
+  windows: SlidingWindows | null
 }
 
-export function liveRows(log: EntityLog): number {
-  return log.end - log.start
+/** Without facts. */
+export function createLog(width: number): EntityLog {
+  const stored = { tailRows: -1, chunks: null, unwritten: 0, late: null }
+  return { width, rows: noRows, words: noWords, start: 0, end: 0, ...stored, aside: null, ids: null, windows: null }
 }
 
-/** Where in `rows` the live fact of this stream with this id hash begins, at or after `sinceTime` (ms); −1 where there is none. */
-export function findFact(log: EntityLog, stream: number, idHash: number, sinceTime: number): number {
-  const { rows, width } = log
-  for (let row = (log.end - 1) * width, first = log.start * width; row >= first; row -= width) {
-    if (rows[row]! < sinceTime) return -1
-    if (rows[row + 2] === idHash && streamOfOrder(rows[row + 1]!) === stream) return row
+/** The log's facts are these `count` rows. */
+export function setRows(log: EntityLog, rows: Float64Array, count: number): void {
+  log.rows = rows
+  log.words = new Int32Array(rows.buffer)
+  log.start = 0
+  log.end = count
+}
+
+/** How many facts fit into so many bytes. */
+export function rowsOfBytes(width: number, bytes: number): number {
+  return Math.floor(bytes / (width * bytesPerValue))
+}
+
+export function liveRows({ start, end, aside }: EntityLog): number {
+  return end - start + (aside === null ? 0 : aside.count)
+}
+
+interface IdHash {
+  readonly low: number
+  readonly high: number
+}
+
+/** Where in `rows` the newest live fact of this stream and hash of an id begins, at or after `sinceTime` (ms); −1 where there is none. */
+export function findFact(log: EntityLog, stream: number, id: IdHash, sinceTime: number): number {
+  if (log.ids === null) {
+    if (liveRows(log) < indexedFrom) return findBetween(log, stream, id, sinceTime, Number.POSITIVE_INFINITY)
+    log.ids = indexOf(log)
+  }
+  return findIndexed(log, log.ids, stream, id, sinceTime)
+}
+
+function indexOf(log: EntityLog): IdIndex {
+  mergeAside(log)
+  const { rows, words, width, start, end } = log
+  const ids = createIdIndex(end - start)
+  for (let row = start; row < end; row++) addId(ids, words[2 * row * width + idWord + 1]!, rows[row * width]!)
+  return ids
+}
+
+function findIndexed(log: EntityLog, ids: IdIndex, stream: number, id: IdHash, sinceTime: number): number {
+  let entry = findEntry(ids, id.high, firstEntry(ids, id.high))
+  if (entry === -1) return -1
+  // It is there, but for one in a thousand of a million facts.
+  mergeAside(log)
+  const { rows, width, start, end } = log
+  const [oldest, newest] = [rows[start * width]!, rows[(end - 1) * width]!]
+  let found = -1
+  for (; entry !== -1; entry = findEntry(ids, id.high, entry + 2)) {
+    for (let time = stepTime(ids, entry, newest); time + stepMs > oldest; time -= stepsPeriodMs) {
+      found = Math.max(found, findBetween(log, stream, id, Math.max(time, sinceTime), time + stepMs))
+    }
+  }
+  return found
+}
+
+/** Among the facts of `fromTime` to `toTime` (exclusive). */
+function findBetween(log: EntityLog, stream: number, { low, high }: IdHash, fromTime: number, toTime: number): number {
+  const { rows, words, width } = log
+  const last = toTime === Number.POSITIVE_INFINITY ? log.end : upperBound(log, toTime, -1)
+  for (let row = (last - 1) * width, first = log.start * width; row >= first; row -= width) {
+    if (rows[row]! < fromTime) return -1
+    const id = 2 * row + idWord
+    if (words[id] === low && words[id + 1] === high && streamOfOrder(rows[row + 1]!) === stream) return row
   }
   return -1
 }
 
 /**
- * Inserts a fact in order. False, and nothing changed, when the log is full. A fact is inserted once: one of the same
- * time and order is an error of the caller.
+ * Inserts a fact in order. False, and nothing changed, when the log would have more than `bytesMax`. A fact is inserted once: one of the
+ * same time and order is an error of the caller.
  */
-export function insertFact(log: EntityLog, row: Float64Array): boolean {
-  if (log.end - log.start >= logRowsMax) return false
+export function insertFact(log: EntityLog, row: FactRow, bytesMax = logBytesMax): boolean {
   const { width } = log
-  if ((log.end + 1) * width > log.rows.length) makeRoom(log)
-  const rowNumber = upperBound(log, row[0]!, row[1]!)
-  const at = rowNumber * width
-  const { rows } = log
-  assert(
-    rowNumber === log.start || rows[at - width] !== row[0] || rows[at - width + 1] !== row[1],
-    'a fact was inserted twice',
-  )
-  if (rowNumber < log.end) rows.copyWithin(at + width, at, log.end * width)
-  rows.set(row.length === width ? row : row.subarray(0, width), at)
-  noteUnwritten(log, rowNumber, row)
-  log.end++
+  if (liveRows(log) >= rowsOfBytes(width, bytesMax)) return false
+  const { cells, words } = row
+  if ((log.end + 1) * width > log.rows.length) makeRoom(log, 1)
+  const rowNumber = upperBound(log, cells[0]!, cells[1]!)
+  assertNew(log, row, rowNumber)
+  // The last rows, as many as are not written, are those: none of them may be missing among them.
+  const isFar = log.end - rowNumber > Math.max(movedRowsMax, unwrittenRows(log))
+  noteUnwritten(log, rowNumber, cells)
+  if (isFar) insertAside(log, row)
+  else {
+    const at = rowNumber * width
+    if (rowNumber < log.end) log.rows.copyWithin(at + width, at, log.end * width)
+    for (let word = 0; word < 2 * width; word++) log.words[2 * at + word] = words[word]!
+    log.end++
+  }
+  if (log.ids !== null) addId(log.ids, words[idWord + 1]!, cells[0]!)
+  if (log.windows !== null) slideInserted(log.windows, cells, 0)
   return true
 }
 
+function insertAside(log: EntityLog, row: FactRow): void {
+  log.aside ??= createAsideRows(log.width)
+  if (log.aside.count === asideRowsMax) mergeAside(log)
+  putAside(log.aside, log.width, row)
+}
+
+function assertNew({ rows, width, start }: EntityLog, { cells }: FactRow, rowNumber: number): void {
+  const before = (rowNumber - 1) * width
+  const isKnown = rowNumber > start && rows[before] === cells[0] && rows[before + 1] === cells[1]
+  assert(!isKnown, 'a fact was inserted twice')
+}
+
+/** Puts the rows aside among the others, in one pass over what lies behind the first of them. */
+export function mergeAside(log: EntityLog): void {
+  const { aside, width } = log
+  if (aside === null || aside.count === 0) return
+  const { count } = aside
+  if ((log.end + count) * width > log.rows.length) makeRoom(log, count)
+  const { rows, words, end } = log
+  let until = end
+  for (let index = count - 1; index >= 0; index--) {
+    const at = index * width
+    log.end = until
+    const row = upperBound(log, aside.rows[at]!, aside.rows[at + 1]!)
+    if (row < until) rows.copyWithin((row + index + 1) * width, row * width, until * width)
+    for (let word = 0; word < 2 * width; word++) words[2 * (row + index) * width + word] = aside.words[2 * at + word]!
+    until = row
+  }
+  log.end = end + count
+  aside.count = 0
+}
+
 /** A row is found again by its place in order, wherever later ones move it. Called before `end` moves. */
-function noteUnwritten(log: EntityLog, rowNumber: number, row: Float64Array): void {
-  const unwritten = Math.min(log.unwritten, liveRows(log))
+function noteUnwritten(log: EntityLog, rowNumber: number, cells: Float64Array): void {
+  const unwritten = unwrittenRows(log)
   if (rowNumber >= log.end - unwritten) {
     log.unwritten = unwritten + 1
     return
   }
   log.unwritten = unwritten
   log.late ??= []
-  log.late.push(row[0]!, row[1]!)
+  log.late.push(cells[0]!, cells[1]!)
+}
+
+/** Rows at the end that are not written. */
+function unwrittenRows({ unwritten, start, end }: EntityLog): number {
+  return Math.min(unwritten, end - start)
 }
 
 /** Takes the fact that was inserted last, this one, back out, as if it had never come. */
-export function removeLastInserted(log: EntityLog, row: Float64Array): void {
-  const { rows, width, late } = log
-  const [time, order] = [row[0]!, row[1]!]
+export function removeLastInserted(log: EntityLog, { cells }: FactRow): void {
+  const { late } = log
+  const [time, order] = [cells[0]!, cells[1]!]
   if (late !== null && late.at(-2) === time && late.at(-1) === order) late.length -= 2
   else {
     assert(log.unwritten > 0, 'no fact was inserted since the last write')
     log.unwritten--
   }
-  const rowNumber = upperBound(log, time, order) - 1
-  const at = rowNumber * width
+  if (!removeAside(log, time, order)) removeRow(log, time, order)
+}
+
+/** False where it is not among those aside. */
+function removeAside(log: EntityLog, time: number, order: number): boolean {
+  const { aside, width } = log
+  if (aside === null) return false
+  const row = asideAfter(aside, width, time, order) - 1
+  if (row < 0 || aside.rows[row * width] !== time || aside.rows[row * width + 1] !== order) return false
+  forget(log, aside.rows, aside.words, row)
+  removeAsideRow(aside, width, row)
+  return true
+}
+
+function removeRow(log: EntityLog, time: number, order: number): void {
+  const { rows, width } = log
+  const row = upperBound(log, time, order) - 1
+  const at = row * width
   // A fact that retention has dropped meanwhile is no longer among the live rows.
-  if (rowNumber >= log.start && rows[at] === time && rows[at + 1] === order) {
-    rows.copyWithin(at, at + width, log.end * width)
-    log.end--
-  }
+  if (row < log.start || rows[at] !== time || rows[at + 1] !== order) return
+  forget(log, rows, log.words, row)
+  rows.copyWithin(at, at + width, log.end * width)
+  log.end--
+}
+
+/** What else is kept of a fact. */
+function forget({ ids, windows, width }: EntityLog, rows: Float64Array, words: Int32Array, row: number): void {
+  if (ids !== null) removeId(ids, words[2 * row * width + idWord + 1]!, rows[row * width]!)
+  if (windows !== null) slideRemoved(windows, rows, row * width)
 }
 
 /** Drops the facts whose time is before `floorTime` (ms). */
 export function dropBefore(log: EntityLog, floorTime: number): void {
-  const { rows, width } = log
-  while (log.start < log.end && rows[log.start * width]! < floorTime) log.start++
+  const { rows, words, width, aside } = log
+  while (log.start < log.end && rows[log.start * width]! < floorTime) {
+    forget(log, rows, words, log.start)
+    log.start++
+  }
+  if (aside !== null && aside.count > 0) dropAside(log, aside, floorTime)
+}
+
+function dropAside(log: EntityLog, aside: AsideRows, floorTime: number): void {
+  const { width } = log
+  const dropped = asideAfter(aside, width, floorTime, -1)
+  for (let row = 0; row < dropped; row++) forget(log, aside.rows, aside.words, row)
+  aside.rows.copyWithin(0, dropped * width, aside.count * width)
+  aside.count -= dropped
 }
 
 /**
@@ -139,19 +310,19 @@ function isAtOrBefore(rows: Float64Array, at: number, time: number, order: numbe
 }
 
 /**
- * Room for one more row at the end: the dead rows at the front are taken back when they are half of the capacity, else
- * it doubles.
+ * Room for so many more rows at the end: the dead rows at the front are taken back when they are half of the capacity, else it doubles.
  */
-function makeRoom(log: EntityLog): void {
+function makeRoom(log: EntityLog, more: number): void {
   const { rows, width, start, end } = log
   const live = end - start
   const capacityRows = rows.length / width
-  if (start > 0 && start * 2 >= capacityRows) {
+  if (start > 0 && start * 2 >= capacityRows && live + more <= capacityRows) {
     rows.copyWithin(0, start * width, end * width)
   } else {
-    const grown = new Float64Array(Math.max(firstCapacityRows, live * 2) * width)
+    const grown = new Float64Array(Math.max(firstCapacityRows, live * 2, live + more) * width)
     grown.set(rows.subarray(start * width, end * width))
     log.rows = grown
+    log.words = new Int32Array(grown.buffer)
   }
   log.start = 0
   log.end = live

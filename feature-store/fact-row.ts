@@ -1,23 +1,41 @@
 /**
- * From a validated event to the row of numbers that it leaves in an entity's log. The batch loop calls the compiled
- * function per event.
+ * From a validated event to the row that it leaves in an entity's log: its times, the keyed hashes of its id and content, its values. The
+ * batch loop calls the compiled function per event.
  */
 import assert from 'node:assert/strict'
 import type { EventValues } from '../schemas/kernel/event.ts'
-import type { EntityPlan, FactSource, StreamPlan } from '../schemas/plan/plan.ts'
+import { createKeyedHash, type HashKey, hashIdText, type KeyedHash } from '../schemas/kernel/keyed-hash.ts'
+import type { EntityPlan, FactLayout, FactSource, StreamPlan } from '../schemas/plan/plan.ts'
+import { compileContent } from './event-content.ts'
+
+/** One row: `words` are its cells as pairs of little-endian 32-bit halves. What is not a number is read and copied as words only. */
+export interface FactRow {
+  readonly cells: Float64Array
+  readonly words: Int32Array
+}
+
+/** Words of a row, each the first of a cell's two: see `FactLayout`. */
+export const idWord = 4
+export const contentWord = 6
+
+export function createFactRow({ width }: Pick<FactLayout, 'width'>): FactRow {
+  const cells = new Float64Array(width)
+  return { cells, words: new Int32Array(cells.buffer) }
+}
 
 /**
- * Writes the fact of `event`, an event of stream `stream` at canonical order number `order`, into the first
- * `layout.width` elements of `row`. Only for streams that leave facts with the entity.
+ * Writes the fact of `event`, an event of stream `stream` at canonical order number `order`, into `row`. Only for streams that leave facts
+ * with the entity.
  */
-export type WriteFactRow = (stream: number, event: EventValues, order: number, row: Float64Array) => void
+export type WriteFactRow = (stream: number, event: EventValues, order: number, row: FactRow) => void
 
-export function compileFactRow(entity: EntityPlan, streams: readonly StreamPlan[]): WriteFactRow {
-  const writers: Array<((event: EventValues, order: number, row: Float64Array) => void) | undefined> = []
+export function compileFactRow(entity: EntityPlan, streams: readonly StreamPlan[], hashKey: HashKey): WriteFactRow {
+  const hash = createKeyedHash(hashKey)
+  const writers: Array<((event: EventValues, order: number, row: FactRow) => void) | undefined> = []
   for (const source of entity.layout.sources) {
     const stream = streams.find((candidate) => candidate.index === source.stream)
     assert(stream, `stream ${source.stream} of entity ${entity.name} is not in the plan`)
-    writers[source.stream] = compileSource(source, stream, entity.layout.knownColumn)
+    writers[source.stream] = compileSource(source, stream, entity.layout.knownColumn, hash)
   }
   return (stream, event, order, row) => {
     const write = writers[stream]
@@ -26,20 +44,25 @@ export function compileFactRow(entity: EntityPlan, streams: readonly StreamPlan[
   }
 }
 
-function compileSource(source: FactSource, stream: StreamPlan, knownColumn: number | null) {
+function compileSource(source: FactSource, stream: StreamPlan, knownColumn: number | null, hash: KeyedHash) {
   const columns = source.values.map(({ field, column, decimals }) => ({
     field,
     column,
     scale: decimals === null ? null : 10 ** decimals,
   }))
-  return (event: EventValues, order: number, row: Float64Array): void => {
+  const writeContent = compileContent(stream, hash)
+  return (event: EventValues, order: number, row: FactRow): void => {
+    const { cells, words } = row
     // Columns that another stream fills stay missing.
-    row.fill(Number.NaN)
-    row[0] = timeOf(event, source.atField, stream)
-    row[1] = order
-    row[2] = idHash(idOf(event, stream))
-    if (knownColumn !== null) row[knownColumn] = timeOf(event, stream.timeField, stream)
-    for (const { field, column, scale } of columns) row[column] = numberOf(event, field, scale, stream)
+    cells.fill(Number.NaN)
+    cells[0] = timeOf(event, source.atField, stream)
+    cells[1] = order
+    hashIdText(hash, stream.index, idOf(event, stream))
+    words[idWord] = hash.low
+    words[idWord + 1] = hash.high
+    writeContent(event, words, contentWord)
+    if (knownColumn !== null) cells[knownColumn] = timeOf(event, stream.timeField, stream)
+    for (const { field, column, scale } of columns) cells[column] = numberOf(event, field, scale, stream)
   }
 }
 
@@ -63,24 +86,4 @@ function numberOf(event: EventValues, field: string, scale: number | null, strea
   const plain = Number(value)
   // Adding 0 turns -0 into 0, so that equal values are equal bits.
   return (scale === null ? plain : Math.round(plain * scale)) + 0
-}
-
-/**
- * The 53-bit hash of an event id: cyrb53 (bryc, public domain), two 32-bit multiply-xor lanes over UTF-16 units, mixed
- * at the end. Not for secrets: who can choose ids can make two of them collide. Two of 262,144 different ids collide
- * with a chance of 4 in a million.
- */
-export function idHash(id: string): number {
-  let high = 0xdeadbeef
-  let low = 0x41c6ce57
-  for (let index = 0; index < id.length; index++) {
-    const unit = id.charCodeAt(index)
-    high = Math.imul(high ^ unit, 2654435761)
-    low = Math.imul(low ^ unit, 1597334677)
-  }
-  high = Math.imul(high ^ (high >>> 16), 2246822507)
-  high ^= Math.imul(low ^ (low >>> 13), 3266489909)
-  low = Math.imul(low ^ (low >>> 16), 2246822507)
-  low ^= Math.imul(high ^ (high >>> 13), 3266489909)
-  return 2 ** 32 * (low & 0x1fffff) + (high >>> 0)
 }

@@ -3,9 +3,9 @@
  * is found by its fact in the log of one of the keys. Called by `reader.ts` once a query.
  */
 import { type CanonicalPosition, compareCanonical } from '../schemas/kernel/canonical-order.ts'
+import { createKeyedHash, type HashKey, hashIdText } from '../schemas/kernel/keyed-hash.ts'
 import type { EntityPlan } from '../schemas/plan/plan.ts'
 import { type EntityLog, findFact } from './entity-log.ts'
-import { idHash } from './fact-row.ts'
 
 export const readings = ['now', 'through', 'asOf', 'place'] as const
 export type Reading = (typeof readings)[number]
@@ -46,7 +46,8 @@ export function throughInstant(time: number): CanonicalPosition {
   return { time, order: Number.POSITIVE_INFINITY }
 }
 
-export function placeOf(at: QueryAt, entity: EntityPlan, parts: readonly QueriedPart[]): Placed {
+/** `hashKey`: the pipeline's, by which facts are found. */
+export function placeOf(at: QueryAt, entity: EntityPlan, parts: readonly QueriedPart[], hashKey: HashKey): Placed {
   switch (at.reading) {
     case 'now':
       return { ok: true, place: at.wallMs === null ? null : throughInstant(at.wallMs) }
@@ -55,7 +56,7 @@ export function placeOf(at: QueryAt, entity: EntityPlan, parts: readonly Queried
     case 'place':
       return reachedPlace(at.place, parts)
     case 'asOf':
-      return placeOfEvent(at, entity, parts)
+      return placeOfEvent(at, entity, parts, hashKey)
   }
 }
 
@@ -63,12 +64,14 @@ function placeOfEvent(
   { id, stream }: Extract<QueryAt, { reading: 'asOf' }>,
   entity: EntityPlan,
   parts: readonly QueriedPart[],
+  hashKey: HashKey,
 ): Placed {
   const streams = entity.layout.sources.map((source) => source.stream)
   if (!streams.includes(stream)) {
     return { ok: false, problem: { code: 'stream_unplaced', stream, expected: streams } }
   }
-  const hash = idHash(id)
+  const hash = createKeyedHash(hashKey)
+  hashIdText(hash, stream, id)
   for (const log of parts.flatMap(({ logs }) => logs)) {
     const row = log === null ? -1 : findFact(log, stream, hash, Number.NEGATIVE_INFINITY)
     if (log === null || row === -1) continue

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { type CanonicalPosition, compareCanonical } from '../schemas/kernel/canonical-order.ts'
+import type { HashKey } from '../schemas/kernel/keyed-hash.ts'
 import type { FeaturePlan, Plan, StagePlan } from '../schemas/plan/plan.ts'
 import { compileRead, type Knowledge, type ReadSlots, reachesBefore } from './aggregates/read-slots.ts'
 import { dropBefore, type EntityLog, liveRows, upperBound } from './entity-log.ts'
@@ -17,6 +18,8 @@ export interface ReaderOptions {
   readonly partitions: number
   /** Partition on which a key's facts are, as producers and stages choose it. */
   readonly partitionOf: (key: string) => number
+  /** Of the ids in stored facts. */
+  readonly hashKey: HashKey
   /** Frontier of a stored position. */
   readonly frontierOf: (position: string) => CanonicalPosition
 }
@@ -76,7 +79,7 @@ export function createFeatureReader(options: ReaderOptions): FeatureReader {
         return { ok: false, problem: { code: 'entity_unknown', expected: [...entities.keys()], received: entityName } }
       }
       const reads = await readLogs(options, entity.stage, keys)
-      const placed = placeOf(at, entity.stage.entity, reads.filter(isFilled))
+      const placed = placeOf(at, entity.stage.entity, reads.filter(isFilled), options.hashKey)
       if (!placed.ok) return placed
       const items: KeyAnswer[] = new Array(keys.length)
       for (const { partition, indexes, logs, frontier } of reads) {

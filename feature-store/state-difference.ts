@@ -11,8 +11,14 @@ export function stateDifference(found: StateIdentity, expected: StateIdentity): 
     return `it is stored in layout ${found.layout}, and this version stores ${storedLayout}`
   if (found.partitions !== expected.partitions)
     return `it was made with ${found.partitions} partitions, and the topics have ${expected.partitions}`
-  if (found.stateFingerprint === expected.stateFingerprint) return null
+  if (found.stateFingerprint === expected.stateFingerprint) {
+    // Who only looks may not know the key.
+    if (expected.hashKey === undefined || found.hashKey === expected.hashKey) return null
+    return `the ids of its facts are hashed with the key ${found.hashKey ?? 'none'}, and the topic of schemas has the key ${expected.hashKey}`
+  }
   const change = found.shape && expected.shape ? stateChange(found.shape, expected.shape) : ''
   // State of versions that stored no shape.
-  return change === '' ? 'its streams, keys, the columns of its facts or their retention are others' : change
+  return change === ''
+    ? 'its streams, keys, the columns or the layout of its facts, or their retention are others'
+    : change
 }

@@ -67,23 +67,25 @@ export function fenceRejection(
 }
 
 /** The identity as it is stored and compared; the shape is stored beside it. */
-export function identityText({ clusterId, stateFingerprint, partitions }: StateIdentity): string {
-  return JSON.stringify({ clusterId, stateFingerprint, partitions, layout: storedLayout })
+export function identityText({ clusterId, stateFingerprint, partitions, hashKey }: StateIdentity): string {
+  return JSON.stringify({ clusterId, stateFingerprint, partitions, hashKey, layout: storedLayout })
 }
 
 /** What `identityText` was made from. Throws `state_foreign` for any other text. */
 export function identityOf(text: string, shape: string | null): StateIdentity {
   try {
     // Versions before the second layout wrote none.
-    const { clusterId, stateFingerprint, partitions, layout = 1 } = JSON.parse(text) as Partial<StateIdentity>
+    const found = JSON.parse(text) as Partial<StateIdentity>
+    const { clusterId, stateFingerprint, partitions, hashKey, layout = 1 } = found
     if (clusterId !== undefined && stateFingerprint !== undefined && partitions !== undefined) {
-      const found = storedShape(shape, stateFingerprint)
+      const stored = storedShape(shape, stateFingerprint)
       return {
         clusterId,
         stateFingerprint,
         partitions,
+        ...(hashKey === undefined ? {} : { hashKey }),
         ...(layout === storedLayout ? {} : { layout }),
-        ...(found === null ? {} : { shape: found }),
+        ...(stored === null ? {} : { shape: stored }),
       }
     }
   } catch (cause) {

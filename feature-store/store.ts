@@ -17,6 +17,8 @@ export interface StateIdentity {
   readonly partitions: number
   /** Of stored state that lies otherwise than this version stores it (`storedLayout`). */
   readonly layout?: number
+  /** Name of the key of the ids in facts; absent where the state was made by a version that had none. */
+  readonly hashKey?: string
   /** What the fingerprint is of, to say what differs; absent where the state was made by a version that did not store it. */
   readonly shape?: StateShape
 }

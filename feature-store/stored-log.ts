@@ -9,7 +9,15 @@
 import assert from 'node:assert/strict'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { FactLayout } from '../schemas/plan/plan.ts'
-import { type EntityLog, liveRows, type SealedChunks, upperBound } from './entity-log.ts'
+import {
+  createLog,
+  type EntityLog,
+  liveRows,
+  mergeAside,
+  type SealedChunks,
+  setRows,
+  upperBound,
+} from './entity-log.ts'
 import { addWrite, type StepWrites, tail, writeKind } from './step-writes.ts'
 import type { StoredLog } from './store.ts'
 
@@ -23,7 +31,6 @@ export const tailBytesMax = 32_768
 const chunksMax = 2 ** 32 - 1
 const bytesPerValue = 8
 const spareRows = 8
-const noRows = new Float64Array(0)
 const magic = 0x4c
 
 // Stored rows are the memory of a row, copied unchanged.
@@ -82,7 +89,7 @@ export function faultOf(stored: StoredLog): string | null {
 /** The log that the store's bytes encode, each fact once; null is an entity without facts. */
 export function decodeLog(stored: StoredLog | null, layout: FactLayout): EntityLog {
   const { width } = layout
-  const log = { width, rows: noRows, start: 0, end: 0, tailRows: -1, chunks: null, unwritten: 0, late: null }
+  const log = createLog(width)
   if (stored === null) return log
   const fault = faultOf(stored)
   if (fault !== null) throw foreignLog(fault, { fault })
@@ -96,15 +103,11 @@ export function decodeLog(stored: StoredLog | null, layout: FactLayout): EntityL
     bytes.set(piece.subarray(headerBytes), at)
     at += piece.length - headerBytes
   }
-  const decoded: EntityLog = {
-    ...log,
-    rows,
-    end: count,
-    tailRows: counts.at(-1)!,
-    chunks: chunksOf(stored, counts, rows, width),
-  }
-  arrangeRows(decoded)
-  return decoded
+  setRows(log, rows, count)
+  log.tailRows = counts.at(-1)!
+  log.chunks = chunksOf(stored, counts, rows, width)
+  arrangeRows(log)
+  return log
 }
 
 function rowsOfPiece(piece: Buffer, width: number): number {
@@ -146,6 +149,7 @@ function chunksOf(
  * the step is lost, so is the log, and both are reloaded.
  */
 export function takeWrite(log: EntityLog, key: string, into: StepWrites): void {
+  mergeAside(log)
   const before = into.count
   if (liveRows(log) === 0) takeEmpty(log, key, into)
   else takeRows(log, key, into)
@@ -357,6 +361,7 @@ export function tailRowsMaxOf(width: number): number {
 
 /** The live rows as they are stored: little-endian cells, row after row. */
 export function encodeLiveRows(log: EntityLog): Buffer {
+  mergeAside(log)
   const bytes = Buffer.allocUnsafe(liveRows(log) * rowBytesOf(log.width))
   copyRows(log, log.start, liveRows(log), bytes, 0)
   return bytes
@@ -380,6 +385,5 @@ function arrangeRows(log: EntityLog): void {
     if (index > 0 && compare(rowNumbers[index - 1]!, rowNumber) === 0) return
     ordered.set(rows.subarray(rowNumber * width, (rowNumber + 1) * width), kept++ * width)
   })
-  log.rows = ordered
-  log.end = kept
+  setRows(log, ordered, kept)
 }

@@ -8,6 +8,7 @@ import { partitionOf } from '../runtime/partition.ts'
 import { orderOf } from '../schemas/kernel/canonical-order.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { EventValues, Problem } from '../schemas/kernel/event.ts'
+import { fixedHashKey, type HashKey } from '../schemas/kernel/keyed-hash.ts'
 import type { Plan, StagePlan } from '../schemas/plan/plan.ts'
 import { createEntityCache, type EntityCache } from './batch/entity-cache.ts'
 import { createFold, type Fold, type FoldedEvent } from './batch/fold-event.ts'
@@ -40,6 +41,10 @@ export interface ReplayedRecord {
 export interface ReplayOptions {
   /** Of all topics, since the order of events of the same time depends on their partitions. */
   readonly partitions: number
+  /** Of the ids in what `onWrites` gets; a fixed one unless given, since nothing else shows it. */
+  readonly hashKey?: HashKey
+  /** See `WorkerLimits`; its default unless given. */
+  readonly entityBytesMax?: number
   /** Called with each event that is left out since a feature could not be computed from it, or its entity is full. */
   readonly onRejected?: (event: FoldedEvent, problem: Problem) => void
   /** Called after each event with the log of its entity. */
@@ -72,7 +77,7 @@ export function createReplay(plan: Plan, options: ReplayOptions): Replay {
     counts: { events: 0, duplicates: 0, rejected: 0 },
     stages: plan.stages.map((stage) => ({
       stage,
-      fold: createFold(plan, stage),
+      fold: createFold(plan, stage, options.hashKey ?? fixedHashKey, options.entityBytesMax),
       caches: Array.from({ length: partitions }, () =>
         createEntityCache(stage.entity.layout, { rowsMax: Number.POSITIVE_INFINITY }),
       ),

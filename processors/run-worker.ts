@@ -10,6 +10,7 @@ import type { Clock } from '../runtime/clock.ts'
 import type { Log } from '../runtime/log.ts'
 import { createOutage, processRetry } from '../runtime/retry.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
+import type { HashKey } from '../schemas/kernel/keyed-hash.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
 import type { OpenTask } from './batch/active-batch.ts'
 import { runBatchLoop } from './batch/batch-loop.ts'
@@ -38,6 +39,8 @@ export interface RunWorkerOptions {
   /** Stable name of this process within the group. */
   readonly name: string
   readonly limits: WorkerLimits
+  /** Of the ids in facts: the pipeline's (`runtime/hash-key-log.ts`). */
+  readonly hashKey: HashKey
   readonly isRebuild: boolean
   readonly signal: AbortSignal
   /** From 0 to 1, for the jitter of retries. */

@@ -28,7 +28,10 @@ const emptyFetchesMax = 120
  * All partitions of topics from log start to stable end, as they are now. A topic that does not exist is
  * `topic_missing`.
  */
-export async function wholeLog(broker: BrokerData, topics: readonly string[]): Promise<LogSpan[]> {
+export async function wholeLog(
+  broker: Pick<BrokerData, 'partitionCounts' | 'bounds'>,
+  topics: readonly string[],
+): Promise<LogSpan[]> {
   const counts = await broker.partitionCounts(topics)
   const partitions = topics.flatMap((topic) => {
     const count = counts.get(topic) ?? null

@@ -1,7 +1,7 @@
 /**
  * A topic of writer schemas, the pipeline's own or that beside a raw topic: one record per schema, its JSON text keyed by its fingerprint,
  * kept forever; JSON schemas of what is written as JSON lie beside them, for consumers, and what the features of a definition mean, for the
- * trainer (`definition-log.ts`). Read to its end when a record arrives whose schema
+ * trainer (`definition-log.ts`), and the key of the hashes in facts (`hash-key-log.ts`). Read to its end when a record arrives whose schema
  * is unknown, and appended to before anything is written. Called by `schema-aware-broker.ts`.
  */
 import assert from 'node:assert/strict'
@@ -10,6 +10,7 @@ import { PipelineError } from '../schemas/kernel/errors.ts'
 import { fingerprintBytes } from '../schemas/wire/avro-fingerprint.ts'
 import { type AvroSchema, avroType } from '../schemas/wire/avro-types.ts'
 import { definitionIn, definitionKey } from '../schemas/wire/definition-record.ts'
+import { hashKeyIn } from '../schemas/wire/hash-key-record.ts'
 import type { WriterSchemas } from '../schemas/wire/writer-schemas.ts'
 import type { BrokerData, Fetcher, LogRecord } from './broker.ts'
 import { readSpans } from './read-log.ts'
@@ -107,6 +108,7 @@ function learn({ topic, writers, ownTexts, written }: SchemaLogState, { offset, 
       written.add(definitionKey(definition.fingerprint))
       return
     }
+    if (hashKeyIn(schema) !== null) return
     writers.learn(schema)
     written.add(fingerprintBytes(avroType(schema)).toString('hex'))
   } catch (cause) {

@@ -11,6 +11,7 @@ import type { Log } from '../runtime/log.ts'
 import { needsRegistry } from '../runtime/memory/schema-registry.ts'
 import { createSchemaAwareBroker } from '../runtime/schema-aware-broker.ts'
 import type { SchemaRegistry } from '../runtime/schema-registry.ts'
+import { fixedHashKey } from '../schemas/kernel/keyed-hash.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
 
 /** Small waits, and no guess about order: what must be waited for is waited for. */
@@ -88,6 +89,7 @@ export function startWorker(environment: WorkerEnvironment, options: StartOption
     group,
     name,
     limits: { ...testLimits, ...limits },
+    hashKey: fixedHashKey,
     isRebuild,
     signal: stopping.signal,
     random,

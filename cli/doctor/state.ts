@@ -8,6 +8,8 @@ import { decodePosition, isAhead, type TaskPosition } from '../../processors/pos
 import { settleMs, settleTriesMax } from '../../processors/recovery/check-log.ts'
 import { committedPosition } from '../../processors/recovery/committed-position.ts'
 import { stageInputs } from '../../processors/stage-inputs.ts'
+import { readHashKey } from '../../runtime/hash-key-log.ts'
+import { hashKeyName } from '../../schemas/kernel/keyed-hash.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import type { TopicReport } from '../topics/report.ts'
@@ -24,8 +26,14 @@ export function stateExaminations(subject: Subject): Examination[] {
           const partitions = (await taskInputs(subject, stage)).length
           const { clusterId } = await subject.kafka.needed()
           const { stateFingerprint, stateShape: shape } = await subject.plan.needed()
+          const key = await hashKeyIn(subject)
           const found = await inspectTasks(subject, stage, partitions)
-          return identityCheck(name, found, { clusterId, stateFingerprint, partitions, shape }, subject.definition)
+          return identityCheck(
+            name,
+            found,
+            { clusterId, stateFingerprint, partitions, ...key, shape },
+            subject.definition,
+          )
         }),
     },
     {
@@ -47,17 +55,24 @@ export interface StageState {
 export async function inspectStages(subject: Subject, topics: readonly TopicReport[]): Promise<StageState[]> {
   const plan = await subject.plan.open()
   const { clusterId } = await subject.kafka.open()
+  const key = await hashKeyIn(subject)
   const states: StageState[] = []
   for (const stage of plan.entityStages) {
     const inputs = stageInputs(plan, stage).map(({ topic }) => topics.find((one) => one.topic === topic))
     const partitions = inputs.at(-1)?.partitions.found ?? 0
     const found = await inspectTasks(subject, stage, partitions)
     const { stateFingerprint, stateShape: shape } = plan
-    const expected = { clusterId, stateFingerprint, partitions, shape }
+    const expected = { clusterId, stateFingerprint, partitions, ...key, shape }
     const held = found.filter(({ position }) => position !== null).length
     states.push({ entity: stage.entity.name, held, difference: differenceOf(found, expected) })
   }
   return states
+}
+
+/** Nothing where no process has written one. */
+async function hashKeyIn({ kafka, plan }: Subject): Promise<Pick<StateIdentity, 'hashKey'>> {
+  const key = await readHashKey((await kafka.needed()).broker.data, (await plan.needed()).schemas.topic)
+  return key === null ? {} : { hashKey: hashKeyName(key) }
 }
 
 function differenceOf(found: readonly TaskInspection[], expected: StateIdentity): string | null {
@@ -110,6 +125,14 @@ export function identityCheck(
     }
     if (identity.layout !== undefined) {
       return fail(name, `${stateDifference(identity, expected)}.`, `Rebuild it: ${rebuild}`)
+    }
+    const isOtherKey = expected.hashKey !== undefined && identity.hashKey !== expected.hashKey
+    if (identity.stateFingerprint === expected.stateFingerprint && isOtherKey) {
+      return fail(
+        name,
+        `${stateDifference(identity, expected)}: the topic was deleted, or has lost its first records, so that no id would be recognised.`,
+        `Set MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
+      )
     }
     if (identity.stateFingerprint !== expected.stateFingerprint) {
       return fail(

@@ -68,7 +68,8 @@ export async function backtestCommand(
   })
   const leftOut = createLeftOut()
   try {
-    await replayInto(backtest, plan, source, { untilMs, protocol, signal, terminal, options, leftOut })
+    const entityBytesMax = config.entityMbMax * 2 ** 20
+    await replayInto(backtest, plan, source, { untilMs, entityBytesMax, protocol, signal, terminal, options, leftOut })
     if (signal.aborted) return exitCodes.interrupted
     const result = backtest.finish()
     const seconds = (clock.elapsedMs() - beganMs) / 1_000
@@ -101,6 +102,7 @@ function testFrom({ source, testFrom }: BacktestCommandOptions): number {
 
 interface Replaying {
   readonly untilMs: number
+  readonly entityBytesMax: number
   readonly protocol: Protocol
   readonly signal: AbortSignal
   readonly terminal: Terminal
@@ -114,10 +116,11 @@ async function replayInto(
   backtest: Backtest,
   plan: Plan,
   source: Source,
-  { untilMs, protocol, signal, terminal, options, leftOut }: Replaying,
+  { untilMs, entityBytesMax, protocol, signal, terminal, options, leftOut }: Replaying,
 ): Promise<void> {
   const replay = createReplay(plan, {
     partitions,
+    entityBytesMax,
     onRejected: ({ stream, id, time }, problem) =>
       leftOut.add(plan.streams[stream]!.name, problem, `${id} of ${new Date(time).toISOString()}`),
   })

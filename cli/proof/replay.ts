@@ -44,7 +44,7 @@ export async function replayCommand(
   const rowOf = rowMaker(plan, scorer, source.startMs)
   const leftOut = createLeftOut()
   const replay = createReplay(plan, {
-    partitions: options.partitions,
+    ...{ partitions: options.partitions, entityBytesMax: config.entityMbMax * 2 ** 20 },
     onRejected: ({ stream, id, time }, problem) =>
       leftOut.add(plan.streams[stream]!.name, problem, `${id} of ${new Date(time).toISOString()}`),
   })

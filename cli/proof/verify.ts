@@ -3,7 +3,7 @@
  * each prediction's vector, bit for bit, with that of the replay. Exit code 1 when anything differs.
  */
 
-import { createReplay, type Replayed } from '../../processors/replay.ts'
+import { createReplay, type Replayed, type ReplayOptions } from '../../processors/replay.ts'
 import type { Pace } from '../../producers/pace.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
@@ -76,7 +76,11 @@ async function verify(definition: string, options: VerifyCommandOptions, parts: 
   )
   const { plan, environment, watched, urls } = pipeline
   const partitionsOf = await requireTopics(environment.broker.data, [plan.scored.topic])
-  const expected = createExpectation(plan, partitionsOf(plan.scored.topic), terminal)
+  const expected = createExpectation(
+    plan,
+    { partitions: partitionsOf(plan.scored.topic), entityBytesMax: context.config.entityMbMax * 2 ** 20 },
+    terminal,
+  )
   watched.onPrediction = ({ id, features }) => expected.compare(id, features)
 
   const sender = await createEventSender(pipeline, options, context)
@@ -128,8 +132,8 @@ interface Expectation {
 }
 
 /** The two sides may arrive in any order. A pair is dropped once it is compared, so memory holds only what is outstanding. */
-function createExpectation(plan: Plan, partitions: number, terminal: Terminal): Expectation {
-  const replay = createReplay(plan, { partitions })
+function createExpectation(plan: Plan, options: ReplayOptions, terminal: Terminal): Expectation {
+  const replay = createReplay(plan, options)
   const indexes = new Map(plan.streams.map(({ name, index }) => [name, index]))
   const replayed = new Map<string, Float64Array>()
   const live = new Map<string, readonly number[]>()

@@ -34,6 +34,7 @@ export interface RecomputeCommandOptions {
 interface RecomputeParts {
   readonly plan: Plan
   readonly partitions: number
+  readonly entityBytesMax: number
   readonly scorer: Scorer | null
   readonly fromMs: number
   readonly comparison: Comparison
@@ -65,7 +66,8 @@ export async function recomputeCommand(
     const scorer = await scorerOf(plan, options.model, broker.data, terminal)
     const comparison = createComparison(plan.features.map(({ name }) => name))
     const leftOut = createLeftOut()
-    const parts = { plan, partitions: partitionsOf(ofStage), scorer, fromMs, comparison, leftOut, signal }
+    const sizes = { partitions: partitionsOf(ofStage), entityBytesMax: config.entityMbMax * 2 ** 20 }
+    const parts = { plan, ...sizes, scorer, fromMs, comparison, leftOut, signal }
     return await withSpill(async (spill) => {
       terminal.err(
         `Reading events from ${shownTime(fromMs - warmUpMs(plan))} on, for the windows at ${shownTime(fromMs)}.`,
@@ -129,9 +131,10 @@ interface ReplayedCounts {
 
 /** Rejects with the signal's reason. */
 async function writeRows(parts: RecomputeParts, spill: Spill, path: string): Promise<ReplayedCounts> {
-  const { plan, partitions, leftOut, signal } = parts
+  const { plan, partitions, entityBytesMax, leftOut, signal } = parts
   const replay = createReplay(plan, {
     partitions,
+    entityBytesMax,
     onRejected: ({ stream, id, time }, problem) =>
       leftOut.add(plan.streams[stream]!.name, problem, `${id} of ${new Date(time).toISOString()}`),
   })

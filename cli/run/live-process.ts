@@ -2,6 +2,7 @@
  * The production process, assembled from outside in: broker, store, models, worker, HTTP. `run` calls it with
  * Kafka and Redis, an embedded `start` with memory; nothing else wires these parts together.
  */
+import { randomBytes } from 'node:crypto'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { createFeatureReader } from '../../feature-store/reader.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
@@ -13,9 +14,11 @@ import { defaultWorkerLimits } from '../../processors/worker-limits.ts'
 import type { Broker } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Config } from '../../runtime/config/config.ts'
+import { agreeOnHashKey } from '../../runtime/hash-key-log.ts'
 import type { Log } from '../../runtime/log.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
+import { type HashKey, hashKeyBytes } from '../../schemas/kernel/keyed-hash.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { sharedNames } from '../context.ts'
 import type { Shutdown } from '../shutdown.ts'
@@ -81,6 +84,7 @@ interface OpenParts {
   /** Queries have a connection of their own: a large one must not hold up a batch. */
   readonly readerStore: FeatureStore
   readonly models: FollowedModels
+  readonly hashKey: HashKey
 }
 
 /** In parallel, where no part needs another: a restarted process should take up its tasks as early as possible. */
@@ -97,19 +101,20 @@ async function openParts(options: LiveProcessOptions): Promise<OpenParts> {
     shutdown.add('models', models.close)
     return models
   }
-  const [store, readerStore, models] = await Promise.all([
+  const [store, readerStore, models, hashKey] = await Promise.all([
     openStore('store'),
     openStore('store for queries'),
     openModels(),
+    agreeOnHashKey(broker.data, plan.schemas.topic, randomBytes(hashKeyBytes)),
     requireTopicSettings(broker.admin, plan, config.kafkaBrokers),
     broker.admin.requireRights(rightsToRun(plan)),
   ])
-  return { store, readerStore, models }
+  return { store, readerStore, models, hashKey }
 }
 
 function startWorker(
   options: LiveProcessOptions,
-  { store, models }: OpenParts,
+  { store, models, hashKey }: OpenParts,
   metrics: ProcessingMetrics,
 ): Pick<LiveProcess, 'worker' | 'ended'> {
   const { plan, config, broker, clock, log, random, shutdown, signal } = options
@@ -129,7 +134,9 @@ function startWorker(
       holdMaxMs: config.alignment === 'replay' ? Number.POSITIVE_INFINITY : config.holdMaxMs,
       commitEveryMs: config.commitEveryMs,
       sessionTimeoutMs: config.sessionTimeoutMs,
+      entityBytesMax: config.entityMbMax * 2 ** 20,
     },
+    hashKey,
     isRebuild: options.isRebuild,
     signal: AbortSignal.any([signal, ownStop.signal]),
     random,
@@ -144,7 +151,7 @@ function startWorker(
   return { worker, ended }
 }
 
-interface ServedParts extends Pick<OpenParts, 'readerStore' | 'models'> {
+interface ServedParts extends Pick<OpenParts, 'readerStore' | 'models' | 'hashKey'> {
   readonly worker: RunningWorker
   readonly registry: Registry
   readonly partitionsOf: (topic: string) => number
@@ -153,7 +160,7 @@ interface ServedParts extends Pick<OpenParts, 'readerStore' | 'models'> {
 /** Resolves with the URL that the server listens on. */
 async function serveHttp(options: LiveProcessOptions, parts: ServedParts): Promise<string> {
   const { plan, config, broker, clock, log, shutdown, signal } = options
-  const { readerStore, worker, registry, partitionsOf } = parts
+  const { readerStore, hashKey, worker, registry, partitionsOf } = parts
   // Raw topics of rekeyed streams may have another count than the tasks of the entities.
   const entityStage = plan.entityStages[0]!
   const partitions = partitionsOf(stageInputs(plan, entityStage).at(-1)!.topic)
@@ -162,6 +169,7 @@ async function serveHttp(options: LiveProcessOptions, parts: ServedParts): Promi
     store: readerStore,
     partitions,
     partitionOf: (key) => partitionOf(Buffer.from(key), partitions),
+    hashKey,
     frontierOf,
   })
   const [{ createHttp }, { listen }] = await Promise.all([import('./http.ts'), import('../../runtime/http/server.ts')])

@@ -10,21 +10,23 @@
 /** Non-overlapping doubles of the whole exponent range: 2,098 bits at 53 a piece are 40. */
 const partialsMax = 48
 
-/** Sums stay finite up to here: 2^23 values of this size are below the largest double. A log holds 2^18. */
+/** Sums stay finite up to here: 2^23 values of this size are below the largest double. 256 MB of rows are fewer. */
 export const exactSumValueMax = 2 ** 1000
 
 export interface ExactSum {
   total: number
   lost: number
   /** In growing magnitude; the first `used` count. The exact sum is that of these, `total` and `lost`. */
-  readonly partials: Float64Array
+  partials: Float64Array
   used: number
   /** A value beyond `exactSumValueMax` was added: the sum is missing. */
   beyond: boolean
 }
 
+const noPartials = new Float64Array(0)
+
 export function createExactSum(): ExactSum {
-  return { total: 0, lost: 0, partials: new Float64Array(partialsMax), used: 0, beyond: false }
+  return { total: 0, lost: 0, partials: noPartials, used: 0, beyond: false }
 }
 
 export function clearExactSum(sum: ExactSum): void {
@@ -90,6 +92,8 @@ function roundingError(a: number, b: number, sum: number): number {
 }
 
 function expand(sum: ExactSum, value: number): void {
+  // Most sums never need any.
+  if (sum.partials.length === 0) sum.partials = new Float64Array(partialsMax)
   addPartial(sum, sum.total)
   addPartial(sum, sum.lost)
   addPartial(sum, value)

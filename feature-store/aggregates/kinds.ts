@@ -31,6 +31,8 @@ export interface AggregateAlgebra<S> {
   readonly accumulator: Accumulator<S> | null
   /** NaN is missing. */
   value(state: S, counts: Counts): number
+  /** The same where the sum is known already; null for a kind that is computed from something else. */
+  readonly ofSum: ((sum: number, values: number, scale: number) => number) | null
 }
 
 export const exactSum: Accumulator<ExactSum> = { empty: createExactSum, clear: clearExactSum, add: addAllExact }
@@ -70,13 +72,21 @@ const largest: Accumulator<Extreme> = {
   },
 }
 
+const plainSum = (sum: number, _values: number, scale: number) => sum / scale
+const meanOfSum = (sum: number, values: number, scale: number) => (values === 0 ? Number.NaN : sum / (values * scale))
+
 export const aggregates = {
-  count: { accumulator: null, value: (_: unknown, { facts }) => facts },
-  sum: { accumulator: exactSum, value: (sum: ExactSum, { scale }) => exactSumOf(sum) / scale },
+  count: { accumulator: null, value: (_: unknown, { facts }) => facts, ofSum: null },
+  sum: {
+    accumulator: exactSum,
+    value: (sum: ExactSum, { values, scale }) => plainSum(exactSumOf(sum), values, scale),
+    ofSum: plainSum,
+  },
   mean: {
     accumulator: exactSum,
-    value: (sum: ExactSum, { values, scale }) => (values === 0 ? Number.NaN : exactSumOf(sum) / (values * scale)),
+    value: (sum: ExactSum, { values, scale }) => meanOfSum(exactSumOf(sum), values, scale),
+    ofSum: meanOfSum,
   },
-  min: { accumulator: smallest, value: ({ value }: Extreme, { scale }) => value / scale },
-  max: { accumulator: largest, value: ({ value }: Extreme, { scale }) => value / scale },
+  min: { accumulator: smallest, value: ({ value }: Extreme, { scale }) => value / scale, ofSum: null },
+  max: { accumulator: largest, value: ({ value }: Extreme, { scale }) => value / scale, ofSum: null },
 } as const satisfies Record<AggregateKind, AggregateAlgebra<unknown>>

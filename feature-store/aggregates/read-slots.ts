@@ -10,9 +10,10 @@
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { AggregateSlot, EntityPlan, FactLayout } from '../../schemas/plan/plan.ts'
-import { type EntityLog, upperBound } from '../entity-log.ts'
+import { type EntityLog, liveRows, mergeAside, upperBound } from '../entity-log.ts'
 import { addExact, clearExactSum, type ExactSum, exactSumValueMax } from './exact-sum.ts'
 import { type Accumulator, type AggregateAlgebra, aggregates, type Counts, exactSum } from './kinds.ts'
+import { canSlide, compileSlide } from './slide-slots.ts'
 
 /**
  * Writes the value of every slot of the entity to `out[slot.index]`; NaN is missing. A slot aggregates the facts of its
@@ -28,10 +29,36 @@ export type ReadSlots = (log: EntityLog, at: CanonicalPosition, out: Float64Arra
  */
 export type Knowledge = 'then' | 'now'
 
-export function compileRead(entity: EntityPlan, options: { readonly knowledge?: Knowledge } = {}): ReadSlots {
-  const knownColumn = options.knowledge === 'now' ? null : entity.layout.knownColumn
-  const reads = groupByEnd(entity.slots).map((group) => compileGroup(group, entity.layout, knownColumn))
+/** Each with what is known `then`, unless `now` is asked for. */
+export function compileRead(
+  { slots, layout }: EntityPlan,
+  options: { readonly knowledge?: Knowledge } = {},
+): ReadSlots {
+  return compileScans(slots, layout, options.knowledge === 'now' ? null : layout.knownColumn)
+}
+
+/**
+ * For who reads the same log again and again, mostly for its newest event: a log of more than `slidesFrom` facts keeps its windows, and
+ * they are moved on from event to event. The values are those of the scan, bit for bit.
+ */
+export function compileSlidingRead({ slots, layout }: EntityPlan, slidesFrom = slidesFromFacts): ReadSlots {
+  const scan = compileScans(slots, layout, layout.knownColumn)
+  const sliding = slots.filter(canSlide)
+  if (sliding.length === 0) return scan
+  const slide = compileSlide(sliding, layout)
+  const others = slots.filter((slot) => !canSlide(slot))
+  const scanOthers = others.length === 0 ? null : compileScans(others, layout, layout.knownColumn)
   return (log, at, out) => {
+    if (log.windows === null && liveRows(log) <= slidesFrom) scan(log, at, out)
+    else if (!slide(log, at, out)) scan(log, at, out)
+    else if (scanOthers !== null) scanOthers(log, at, out)
+  }
+}
+
+function compileScans(slots: readonly AggregateSlot[], layout: FactLayout, knownColumn: number | null): ReadSlots {
+  const reads = groupByEnd(slots).map((group) => compileGroup(group, layout, knownColumn))
+  return (log, at, out) => {
+    mergeAside(log)
     for (let index = 0; index < reads.length; index++) reads[index]!(log, at, out)
   }
 }
@@ -80,6 +107,9 @@ interface Running {
   readonly accumulator: Accumulator<unknown>
   readonly state: unknown
 }
+
+/** Where moving windows costs less than scanning them. */
+const slidesFromFacts = 32
 
 /** Rows that a scan collects before their values are added: few enough to stay in the cache of a core. */
 const collectedMax = 256

@@ -123,7 +123,13 @@ function validated({ stream, index, partitions }: RawPartition, record: LogRecor
 }
 
 /** Codes with which the fold rejects an event that is valid. */
-const foldCodes: ReadonlySet<RejectCode> = new Set(['function_threw', 'not_finite', 'entity_full', 'late'])
+const foldCodes: ReadonlySet<RejectCode> = new Set([
+  'function_threw',
+  'not_finite',
+  'entity_full',
+  'late',
+  'duplicate_conflict',
+])
 
 /** Index of the stage that rejected one of the events in its fold; null where none did. */
 export async function readRejections(

@@ -18,7 +18,7 @@ import { dropOverflow } from './overflow.ts'
 import { readRawEvent, readRepartition } from './read-event.ts'
 import type { StageEvent } from './stage-event.ts'
 import type { Task } from './task-contract.ts'
-import { fetchedEvents, hasUnread, isRepeated, type ReadInput } from './task-input.ts'
+import { fetchedEvents, hasUnread, type ReadInput, repeatOf } from './task-input.ts'
 import { finishRestoredInputs, isBehindStart, isRereading, type TaskState } from './task-state.ts'
 
 /** Late events held at once. A position cannot name them one by one, so all of them go with the next batch. */
@@ -180,7 +180,7 @@ function hold({ options, alignment }: TaskState, input: ReadInput, event: StageE
   const { start } = options
   if (event.offset < start.inputs[event.input]!.nextOffset && compareCanonical(event, start.frontier) <= 0) return
   // Only an event out of order can overtake one of its own id that was read before it: the first one read wins, now and on a replay.
-  if (event.time < maxEventTime) event.isRepeat = isRepeated(input, event)
+  if (event.time < maxEventTime) event.repeats = repeatOf(input, event)
   input.held.push(event)
   alignment.push(event)
 }

@@ -3,22 +3,23 @@
  * are read with it, and what fails leaves no trace. Called by `fold.ts` for live and restored events, and by `replay`.
  */
 
-import { compileRead } from '../../feature-store/aggregates/read-slots.ts'
+import { compileSlidingRead } from '../../feature-store/aggregates/read-slots.ts'
 import {
   dropBefore,
   type EntityLog,
   findFact,
   insertFact,
-  logRowsMax,
+  logBytesMax,
   removeLastInserted,
 } from '../../feature-store/entity-log.ts'
-import { compileFactRow, idHash } from '../../feature-store/fact-row.ts'
+import { isOtherContent } from '../../feature-store/event-content.ts'
+import { compileFactRow, contentWord, createFactRow, idWord } from '../../feature-store/fact-row.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues, Problem } from '../../schemas/kernel/event.ts'
-import { quoteValue } from '../../schemas/kernel/show-value.ts'
+import type { HashKey } from '../../schemas/kernel/keyed-hash.ts'
 import { FeatureFailed } from '../../schemas/plan/feature-plan.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
-import { problem } from '../../schemas/wire/event-codec.ts'
+import { conflictProblem, expiredProblem, featureProblem, fullProblem } from './fold-problems.ts'
 
 export type Folded =
   /** Slots of this and all earlier stages; on the last stage the whole vector. Both null for streams that are not scored. */
@@ -49,15 +50,18 @@ export interface Fold {
   needsLog(stream: number): boolean
   /** `log`: null where none is needed. `floorTime`: facts before it are dead (see `retentionMs`). */
   fold(event: FoldedEvent, log: EntityLog | null, floorTime: number): Folded
+  /** Of one that repeats an event that is folded after it: the first one read is the event. */
+  repeat(event: FoldedEvent, of: CanonicalPosition & { readonly isConflict: boolean }): Folded
 }
 
-export function createFold(plan: Plan, stage: StagePlan): Fold {
+/** `hashKey`: of the ids in facts; that of the log's other facts. `entityBytesMax`: of the facts of one entity. */
+export function createFold(plan: Plan, stage: StagePlan, hashKey: HashKey, entityBytesMax = logBytesMax): Fold {
   const { entity } = stage
-  const writeRow = compileFactRow(entity, plan.streams)
-  const readSlots = compileRead(entity)
+  const writeRow = compileFactRow(entity, plan.streams, hashKey)
+  const readSlots = compileSlidingRead(entity)
   const leavesFact = plan.streams.map(({ index }) => entity.layout.sources.some((source) => source.stream === index))
-  const row = new Float64Array(entity.layout.width)
-  const isLast = stage.repartitionOut === null
+  const row = createFactRow(entity.layout)
+  const id = { low: 0, high: 0 }
   /** A requeued event that one of these had rejected has its fact here already, and is sent on again. */
   const laterStages = new Set(plan.stages.slice(stage.index + 1).map(({ entity: later }) => later.name))
 
@@ -66,15 +70,20 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
     if (log && isFact) {
       dropBefore(log, floorTime)
       // Whatever is kept beyond retention changes nothing.
-      const known = findFact(log, event.stream, idHash(event.id), event.time - entity.retentionMs)
-      if (known !== -1)
-        return laterStages.has(event.rejectedBy ?? '') ? passOn(event, log, log.rows[known + 1]!) : duplicate
       writeRow(event.stream, event.event, event.order, row)
+      id.low = row.words[idWord]!
+      id.high = row.words[idWord + 1]!
+      const known = findFact(log, event.stream, id, event.time - entity.retentionMs)
+      if (known !== -1) return again(event, log, known)
       // Where facts of its time are dead, nobody knows any more whether it was predicted before.
-      const time = event.rejectedBy === null ? event.time : row[0]!
+      const time = event.rejectedBy === null ? event.time : row.cells[0]!
       if (event.stream === plan.scored.index && time < floorTime)
-        return { kind: 'rejected', problem: expired(event, floorTime) }
-      if (!insertFact(log, row)) return { kind: 'rejected', problem: full(event) }
+        return {
+          kind: 'rejected',
+          problem: expiredProblem(plan.streams[event.stream]!, entity, row.cells[0]!, floorTime),
+        }
+      if (!insertFact(log, row, entityBytesMax))
+        return { kind: 'rejected', problem: fullProblem(entity, event, entityBytesMax) }
     }
     if (event.stream !== plan.scored.index) return { kind: 'folded', slots: null, vector: null, order: event.order }
     try {
@@ -82,9 +91,16 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
     } catch (error) {
       if (!(error instanceof FeatureFailed)) throw error
       if (isFact) removeLastInserted(log!, row)
-      const expected = error.code === 'not_finite' ? 'a finite number or null' : 'a function that does not throw'
-      return { kind: 'rejected', problem: problem(`/features/${error.feature}`, error.code, expected, error.received) }
+      return { kind: 'rejected', problem: featureProblem(error) }
     }
+  }
+
+  /** `known`: where the fact of its id begins. */
+  function again(event: FoldedEvent, log: EntityLog, known: number): Folded {
+    if (laterStages.has(event.rejectedBy ?? '')) return passOn(event, log, log.rows[known + 1]!)
+    const time = log.rows[known + (entity.layout.knownColumn ?? 0)]!
+    const isConflict = isOtherContent(row.words, contentWord, log.words, 2 * known + contentWord)
+    return repeated(plan, event, { time, order: log.rows[known + 1]!, isConflict })
   }
 
   /** As if it came for the first time: the slots are read where its fact lies, and it goes on with that place. */
@@ -97,26 +113,24 @@ export function createFold(plan: Plan, stage: StagePlan): Fold {
     const slots = new Float64Array(plan.slots.length).fill(Number.NaN)
     for (let i = 0; i < event.slots.length; i++) slots[i] = event.slots[i]!
     if (log) readSlots(log, order === event.order ? event : { time: event.time, order }, slots)
-    if (!isLast) return { kind: 'folded', slots, vector: null, order }
+    if (stage.repartitionOut !== null) return { kind: 'folded', slots, vector: null, order }
     const vector = new Float64Array(plan.features.length)
     for (let i = 0; i < vector.length; i++) vector[i] = plan.features[i]!.compute(event.event, slots)
     return { kind: 'folded', slots, vector, order }
   }
 
-  function full(event: FoldedEvent): Problem {
-    const keyField = entity.keyFields.get(event.stream)!
-    const expected = `at most ${logRowsMax} facts of one ${entity.name} within retention`
-    return problem(`/${keyField}`, 'entity_full', expected, quoteValue(event.event[keyField]))
-  }
-
-  function expired(event: FoldedEvent, floorTime: number): Problem {
-    const { timeField } = plan.streams[event.stream]!
-    const expected = `a fact at or after ${new Date(floorTime).toISOString()}, before which ${entity.name} keeps none`
-    return problem(`/${timeField}`, 'late', expected, new Date(row[0]!).toISOString())
-  }
-
   return {
     needsLog: (stream) => leavesFact[stream]! || (stream === plan.scored.index && entity.slots.length > 0),
     fold,
+    repeat: (event, of) => repeated(plan, event, of),
   }
+}
+
+function repeated(plan: Plan, event: FoldedEvent, of: Parameters<Fold['repeat']>[1]): Folded {
+  const stream = plan.streams[event.stream]!
+  // A report may be corrected under its id. The first one stays the fact; which of them is learnt from, the label join decides.
+  const isCorrectable = stream.index === plan.label.stream && stream !== plan.scored
+  // An event that was requeued may have been mended, and more than once.
+  if (!of.isConflict || isCorrectable || event.rejectedBy !== null) return duplicate
+  return { kind: 'rejected', problem: conflictProblem(stream, event, of) }
 }

@@ -32,7 +32,7 @@ function foldInto(
   const { stage } = open.task
   const log = logOf(open, event, batchNumber)
   const floorTime = floorTimeOf(open, event, batch.position.retentionWatermark)
-  const folded = event.isRepeat ? duplicate : open.fold.fold(event, log, floorTime)
+  const folded = event.repeats ? open.fold.repeat(event, event.repeats) : open.fold.fold(event, log, floorTime)
   if (folded.kind === 'folded') {
     if (event.stream === plan.scored.index) open.overtaking.observeScored(event.time)
     if (event.isLate && log && !batch.isRestore) countOvertaken(open, event, log, floorTime, overtaken)
@@ -75,8 +75,6 @@ function keepOvertaken(active: ActiveBatch): void {
   active.open.task.noteOvertaken(counts)
   active.batch = { ...active.batch, position: addOvertaken(active.batch.position, counts) }
 }
-
-const duplicate: Folded = { kind: 'duplicate' }
 
 function outputOf(event: StageEvent, { slots, vector, order }: Extract<Folded, { kind: 'folded' }>): Output {
   return {

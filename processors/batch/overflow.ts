@@ -67,7 +67,7 @@ function dropFromInput(input: ReadInput, events: StageEvent[], eventsMax: number
   input.held = input.held.slice(input.from).filter((event) => !set.has(event))
   input.from = 0
   for (const event of events) {
-    if (event.isRepeat) input.droppedRepeats.add(event.offset)
+    if (event.repeats) input.droppedRepeats.set(event.offset, event.repeats)
     noteDropped(input, event)
   }
   events.sort((a, b) => a.offset - b.offset)

@@ -2,7 +2,7 @@
  * How many predictions were made before a fact of their windows arrived: a late fact and the log of its entity come in, the number of
  * predictions that it would have changed goes out. Each is counted once, however many late facts its windows hold. Called by `fold.ts`.
  */
-import { type EntityLog, upperBound } from '../../feature-store/entity-log.ts'
+import { type EntityLog, mergeAside, upperBound } from '../../feature-store/entity-log.ts'
 import { streamOfOrder } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
@@ -113,6 +113,7 @@ function countSpan(
   log: EntityLog,
   { from, to }: Span,
 ): { readonly predictions: number; readonly to: number } {
+  mergeAside(log)
   const { rows, width, end } = log
   const known = counted.get(key) ?? []
   let row = upperBound(log, from, from === fact.time ? fact.order : -1)

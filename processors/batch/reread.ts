@@ -33,7 +33,8 @@ export function acceptReread(state: TaskState, fetched: FetchedPartition, round:
     if (event === null) continue
     noteReadAgain(input, event)
     if (!isCovered(event, state.alignment.frontier) && !held.has(event.offset)) {
-      event.isRepeat = input.droppedRepeats.delete(event.offset)
+      event.repeats = input.droppedRepeats.get(event.offset) ?? null
+      input.droppedRepeats.delete(event.offset)
       added.push(event)
       state.heldAgain++
       state.alignment.push(event)

@@ -4,7 +4,7 @@
  */
 import type { LogRecord } from '../../runtime/broker.ts'
 import type { Records } from '../../runtime/records.ts'
-import { orderOf } from '../../schemas/kernel/canonical-order.ts'
+import { type CanonicalPosition, orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import { attemptHeader, rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
@@ -52,12 +52,18 @@ export interface StageEvent extends Aligned {
   readonly fetched: FetchedEvents
   /** Stage that had rejected the event, if it was requeued to the raw topic; null for all others. */
   readonly rejectedBy: string | null
-  /** One of the same stream and id came before it in the same input and was still held: this one is a duplicate. */
-  isRepeat: boolean
+  /** One of the same stream and id came before it in the same input and was still held: this one is a duplicate of it. */
+  repeats: Repeat | null
   /** Set when it was taken into a batch: its offset holds nothing back from then on. */
   isTaken: boolean
   /** Set with `isTaken`: later ones had been released before it arrived. */
   isLate: boolean
+}
+
+/** An event that was read before one of its id, and comes after it in order. */
+export interface Repeat extends CanonicalPosition {
+  /** It has other values. */
+  readonly isConflict: boolean
 }
 
 /** What came with an event from the stage before. */
@@ -78,7 +84,7 @@ class HeldEvent implements StageEvent {
   /** Null for a raw event. */
   readonly carried: Carried | null
   readonly rejectedBy: string | null
-  isRepeat: boolean
+  repeats: Repeat | null
   isTaken: boolean
   isLate: boolean
   readonly idColumn: number
@@ -108,7 +114,7 @@ class HeldEvent implements StageEvent {
     this.fetched = fetched
     this.carried = carried
     this.rejectedBy = headers.size === 0 ? null : (headers.get(row)?.[rejectedByHeader]?.toString() ?? null)
-    this.isRepeat = false
+    this.repeats = null
     this.isTaken = false
     this.isLate = false
     this.idColumn = columns.id

@@ -2,11 +2,12 @@
  * One input of a task: where reading stands, what was fetched and not read yet, and what was read and waits to be taken. Plain state and
  * questions about it; the task is its only user.
  */
+import { createHash } from 'node:crypto'
 import { noRecords, type Records } from '../../runtime/records.ts'
 import { type CanonicalPosition, compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import type { InputPosition } from '../position.ts'
-import type { FetchedEvents, StageEvent } from './stage-event.ts'
+import type { FetchedEvents, Repeat, StageEvent } from './stage-event.ts'
 
 interface InputOptions {
   readonly topic: string
@@ -45,10 +46,15 @@ export interface ReadInput extends InputOptions {
   dropped: DroppedRange[]
   /** What of a dropped range was not read again yet; null where none is being read. */
   refill: DroppedRange | null
-  /** Offsets of dropped events that are repeated ones. */
-  readonly droppedRepeats: Set<number>
+  /** What dropped events that are repeated ones repeat, by their offsets. */
+  readonly droppedRepeats: Map<number, Repeat>
   /** Where dropped events are, by what makes one repeat another: of at most `droppedNamesMax`, and `droppedOfNameMax` of each. */
-  readonly droppedNames: Map<string, ReadonlyArray<CanonicalPosition & { readonly offset: number }>>
+  readonly droppedNames: Map<string, ReadonlyArray<DroppedEvent>>
+}
+
+interface DroppedEvent extends CanonicalPosition {
+  readonly offset: number
+  readonly content: string
 }
 
 const droppedNamesMax = 100_000
@@ -90,7 +96,7 @@ export function createTaskInput(options: InputOptions, { resumeOffset, maxEventT
     end: resumeOffset,
     askedRound: 0,
   }
-  const nothing = { held: [], from: 0, dropped: [], refill: null, droppedRepeats: new Set<number>() }
+  const nothing = { held: [], from: 0, dropped: [], refill: null, droppedRepeats: new Map<number, Repeat>() }
   const droppedNames: ReadInput['droppedNames'] = new Map()
   return {
     ...options,
@@ -133,19 +139,30 @@ export function resumeOf(input: ReadInput): Resume | null {
 }
 
 /**
- * Whether an event of the same stream, id and entity was read before, waits, and comes after it in order. One that comes before it, or
- * was folded, is found in the entity's log.
+ * The event of the same stream, id and entity that was read before, waits, and comes after it in order; null where there is none. One
+ * that comes before it, or was folded, is found in the entity's log.
  */
-export function isRepeated({ held, from, droppedNames }: ReadInput, event: StageEvent): boolean {
+export function repeatOf({ held, from, droppedNames }: ReadInput, event: StageEvent): Repeat | null {
   const dropped = droppedNames.size === 0 ? undefined : droppedNames.get(nameOf(event))
-  if (dropped?.some((other) => compareCanonical(other, event) > 0)) return true
+  const found = dropped?.find((other) => compareCanonical(other, event) > 0)
+  if (found) return { time: found.time, order: found.order, isConflict: found.content !== contentOf(event) }
   for (let i = held.length - 1; i >= from; i--) {
     const other = held[i]!
     if (other.isTaken || other.id !== event.id) continue
     const isSame = other.stream === event.stream && other.key === event.key
-    if (isSame && compareCanonical(other, event) > 0) return true
+    if (!isSame || compareCanonical(other, event) <= 0) continue
+    return { time: other.time, order: other.order, isConflict: contentOf(other) !== contentOf(event) }
   }
-  return false
+  return null
+}
+
+/** Short, as those of dropped events are kept. Fields without a value add nothing. */
+function contentOf({ event, rows }: Pick<StageEvent, 'event' | 'rows'>): string {
+  const fields = rows.layout.fields
+    .map(({ name }) => [name, event[name] ?? null] as const)
+    .filter(([, value]) => value !== null)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+  return createHash('sha256').update(JSON.stringify(fields)).digest('base64').slice(0, 22)
 }
 
 /** It is read again later, and until then it waits, for one that repeats it. */
@@ -154,7 +171,7 @@ export function noteDropped({ droppedNames }: ReadInput, event: StageEvent): voi
   const known = droppedNames.get(name) ?? []
   if (known.length >= droppedOfNameMax || (known.length === 0 && droppedNames.size >= droppedNamesMax)) return
   const { time, order, offset } = event
-  droppedNames.set(name, [...known, { time, order, offset }])
+  droppedNames.set(name, [...known, { time, order, offset, content: contentOf(event) }])
 }
 
 export function noteReadAgain({ droppedNames }: ReadInput, event: StageEvent): void {

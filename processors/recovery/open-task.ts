@@ -11,6 +11,7 @@ import type { BrokerData, Worker } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import type { HashKey } from '../../schemas/kernel/keyed-hash.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import type { OpenTask } from '../batch/active-batch.ts'
 import { createEntityCache } from '../batch/entity-cache.ts'
@@ -45,7 +46,9 @@ export interface OpenTaskOptions {
   readonly worker: Worker
   readonly store: FeatureStore
   readonly identity: StateIdentity
-  readonly limits: TaskLimits & { readonly cacheRowsMax: number }
+  /** Of the ids in facts. */
+  readonly hashKey: HashKey
+  readonly limits: TaskLimits & { readonly cacheRowsMax: number; readonly entityBytesMax: number }
   readonly clock: Clock
   readonly log: Log
   /** Of the stage's inputs, in their order. */
@@ -76,7 +79,7 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
     task: createTask({ ...place, limits, start, restoreTo, openedAtMs }),
     store: taskStore,
     cache: createEntityCache(stage.entity.layout, { rowsMax: limits.cacheRowsMax }),
-    fold: createFold(plan, stage),
+    fold: createFold(plan, stage, options.hashKey, limits.entityBytesMax),
     overtaking: createOvertaking(plan, stage, start.frontier.time),
     position: taskStore.position,
     newestTime: start.frontier.time,

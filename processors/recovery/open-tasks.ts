@@ -6,6 +6,7 @@ import type { FeatureStore } from '../../feature-store/store.ts'
 import type { Broker, Membership, StageTopics, Worker } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'
 import type { Log } from '../../runtime/log.ts'
+import { type HashKey, hashKeyName } from '../../schemas/kernel/keyed-hash.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import type { OpenTask } from '../batch/active-batch.ts'
 import { stageInputs } from '../stage-inputs.ts'
@@ -24,6 +25,7 @@ export interface OpenTasksOptions {
   /** Of each stage that reads a repartition topic. */
   readonly frontiersByStage: ReadonlyMap<StagePlan, SourceFrontiers>
   readonly limits: OpenTaskOptions['limits']
+  readonly hashKey: HashKey
   readonly clock: Clock
   readonly log: Log
   /** Clear the stored state and restore it from Kafka. */
@@ -44,7 +46,7 @@ function taskOptions(
   clusterId: string,
   bounds: ReadonlyMap<string, LogBounds>,
 ): OpenTaskOptions {
-  const { plan, broker, worker, store, limits, clock, log, isRebuild } = options
+  const { plan, broker, worker, store, limits, hashKey, clock, log, isRebuild } = options
   const stage = stageNamed(plan, name)
   const partitions = partitionsOfStage(options, stage)
   const stageBefore = plan.stages[stage.index - 1]
@@ -58,7 +60,14 @@ function taskOptions(
     broker: broker.data,
     worker,
     store,
-    identity: { clusterId, stateFingerprint: plan.stateFingerprint, partitions, shape: plan.stateShape },
+    identity: {
+      clusterId,
+      stateFingerprint: plan.stateFingerprint,
+      partitions,
+      hashKey: hashKeyName(hashKey),
+      shape: plan.stateShape,
+    },
+    hashKey,
     limits,
     clock,
     log,

@@ -205,6 +205,15 @@ export const settingsTable = {
     max: 10_000,
     sentence: 'Shortest time between two transactions while there is no backlog.',
   }),
+  entityMbMax: whole({
+    variable: 'MILLRACE_ENTITY_MB_MAX',
+    fallback: 64,
+    unit: 'MB',
+    min: 1,
+    max: 256,
+    sentence:
+      'Largest size of the facts of one entity within retention (64 MB: 1.2 to 1.7 million); its events beyond are rejected as entity_full.',
+  }),
   sessionTimeoutMs: whole({
     variable: 'MILLRACE_SESSION_TIMEOUT_MS',
     fallback: 10_000,

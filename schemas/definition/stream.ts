@@ -149,7 +149,7 @@ type NamesOf<F extends FieldSpecs, K extends FieldKind> = {
   string
 
 export interface StreamOptions<F extends FieldSpecs> {
-  /** Text field that identifies an event; the same id again within retention is a duplicate, and the first one wins. */
+  /** Text field that identifies an event. Again within retention, it is a duplicate, with other values a `duplicate_conflict`. */
   readonly id: NamesOf<F, 'text'>
   /** Text field that is the Kafka key. */
   readonly key: NamesOf<F, 'text'>

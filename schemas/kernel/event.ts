@@ -28,6 +28,7 @@ export const rejectCodes = [
   'partition_mismatch',
   'ahead',
   'late',
+  'duplicate_conflict',
   'function_threw',
   'not_finite',
   'entity_full',

@@ -39,7 +39,7 @@ import type {
   StreamPlan,
   TopicPlan,
 } from './plan.ts'
-import { shapeOfState } from './state-shape.ts'
+import { shapeOfDefinition, shapeOfState } from './state-shape.ts'
 
 export interface CompileOptions {
   /** Prefix of every topic, group and key, so that several runs can share servers; none in production. */
@@ -90,7 +90,7 @@ export function compile(pipeline: Pipeline, options: CompileOptions = {}): Plan 
   const predictions = planPredictions(pipeline, `${derived}.predictions`, features, codecParts)
   const rejected = { topic: `${derived}.rejected`, codec: createRejectionCodec(avroNamespace, writers) }
   const models = { topic: `${derived}.models`, codec: createRegistryCodec(avroNamespace, writers) }
-  const fingerprint = definitionFingerprint(pipeline, stateShape, slots.all)
+  const fingerprint = definitionFingerprint(pipeline, shapeOfDefinition(stateShape, fixedColumns), slots.all)
   const schemas = {
     topic: `${derived}.schemas`,
     writers,
@@ -179,8 +179,8 @@ function ms(duration: string): number {
 
 type StreamOf = (stream: AnyStream) => StreamPlan
 
-/** Columns 0 to 2 are time, order and id; see `FactLayout`. */
-const fixedColumns = 3
+/** Columns 0 to 3 are time, order, id and content; see `FactLayout`. */
+const fixedColumns = 4
 
 function layoutOf(
   pipeline: Pipeline,

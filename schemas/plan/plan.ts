@@ -57,9 +57,10 @@ export interface AggregateSlot {
 }
 
 /**
- * The row of numbers that a fact leaves in its entity's log. Columns: 0 time (ms, the time it counts at), 1 order (canonical order
- * number), 2 id (53-bit hash of the event id), then `known` (ms, where some stream counts at another time than its own), then values.
- * NaN is a missing value.
+ * The row that a fact leaves in its entity's log, in cells of eight bytes. Columns: 0 time (ms, the time it counts at), 1 order (canonical
+ * order number), 2 id (64-bit keyed hash of the event id), 3 content (32-bit keyed hash of the event's values, then which fields they are
+ * of: `event-content.ts`), then `known` (ms, where some stream counts at another time than its own), then values. All but 2 and 3 are
+ * doubles; NaN is a missing value.
  */
 export interface FactLayout {
   readonly width: number
@@ -113,6 +114,8 @@ export interface RepartitionPlan {
 /** What stored rows mean: a change of any of this makes them unreadable or incomplete. */
 export interface StateShape {
   readonly name: string
+  /** Version of the fixed columns of a row; absent in version 1, of Millrace 0.1. */
+  readonly rows?: number
   readonly streams: ReadonlyArray<{
     readonly name: string
     readonly idField: string

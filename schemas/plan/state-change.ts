@@ -19,11 +19,24 @@ const textLengthMax = 600
 /** At most about 650 characters; empty where nothing differs. */
 export function stateChange(before: StateShape, after: StateShape): string {
   const all = [...streamChanges(before, after), ...entityChanges(before, after)]
+  if (before.rows !== after.rows) all.unshift(rowsChange(before, after))
   if (before.name !== after.name) all.unshift(was('name of the pipeline', before.name, after.name))
   const rest = all.length - changesMax
   const text = all.slice(0, changesMax).join('; ')
   const shown = text.length > textLengthMax ? `${text.slice(0, textLengthMax)}…` : text
   return rest > 0 ? `${shown}; and ${rest} more` : shown
+}
+
+const rowLayouts: ReadonlyMap<number, string> = new Map([
+  [1, 'an id of 53 bits'],
+  [2, 'an id of 64 bits by a keyed hash, and a hash of the content'],
+])
+
+function rowsChange({ rows: before = 1 }: StateShape, { rows: after = 1 }: StateShape): string {
+  const [was, is] = [before, after].map(
+    (rows) => `${rows} (${rowLayouts.get(rows) ?? 'of another version of Millrace'})`,
+  )
+  return `layout of the rows of facts was ${was}, is ${is}`
 }
 
 function streamChanges(before: StateShape, after: StateShape): string[] {
@@ -36,11 +49,15 @@ function streamChanges(before: StateShape, after: StateShape): string[] {
 }
 
 function entityChanges(before: StateShape, after: StateShape): string[] {
+  // Columns of values begin where the fixed ones end.
+  const areComparable = before.rows === after.rows
   return changes('entity', before.stages, after.stages, ({ name, before: one, after: other }) => [
     ...changed(`entity ${name}: retention`, formatDuration(one.retentionMs), formatDuration(other.retentionMs)),
     ...changed(`entity ${name}: key`, keysOf(one, before), keysOf(other, after)),
-    ...factChanges(name, sourcesOf(one, before), sourcesOf(other, after)),
-    ...changed(`entity ${name}: column of the time of arrival`, one.layout.knownColumn, other.layout.knownColumn),
+    ...factChanges(name, sourcesOf(one, before), sourcesOf(other, after), areComparable),
+    ...(areComparable
+      ? changed(`entity ${name}: column of the time of arrival`, one.layout.knownColumn, other.layout.knownColumn)
+      : []),
   ])
 }
 
@@ -55,11 +72,18 @@ function sourcesOf({ layout }: Stage, { streams }: StateShape): NamedSource[] {
   return layout.sources.map((source) => ({ ...source, name: streams[source.stream]?.name ?? String(source.stream) }))
 }
 
-function factChanges(entity: string, before: readonly NamedSource[], after: readonly NamedSource[]): string[] {
+function factChanges(
+  entity: string,
+  before: readonly NamedSource[],
+  after: readonly NamedSource[],
+  areComparable: boolean,
+): string[] {
   return changes(`entity ${entity}: input`, before, after, ({ name, before: one, after: other }) => [
     ...changed(`entity ${entity}: time of facts of ${name}`, one.atField, other.atField),
     ...changes(`entity ${entity}: column`, columnsOf(one), columnsOf(other), ({ name: column, ...pair }) => [
-      ...changed(`entity ${entity}: position of column ${column}`, pair.before.column, pair.after.column),
+      ...(areComparable
+        ? changed(`entity ${entity}: position of column ${column}`, pair.before.column, pair.after.column)
+        : []),
       ...changed(`entity ${entity}: number of decimals of column ${column}`, pair.before.decimals, pair.after.decimals),
     ]),
   ])

@@ -5,6 +5,9 @@
 import { fingerprintOf } from './fingerprint.ts'
 import type { StagePlan, StateShape, StreamPlan } from './plan.ts'
 
+/** Version of the fixed columns of a row (`FactLayout`): stored rows of another are not read. */
+const rowsVersion = 2
+
 /** Before the JSON of a stored shape: one of another form is not read. */
 const form = '1 '
 /** Far above the largest definition that is sensible; a larger one is stored without its shape. */
@@ -13,6 +16,7 @@ const textLengthMax = 65_536
 export function shapeOfState(name: string, streams: readonly StreamPlan[], stages: readonly StagePlan[]): StateShape {
   return {
     name,
+    rows: rowsVersion,
     streams: streams.map(({ name, idField, keyField, timeField, rekey }) => ({
       name,
       idField,
@@ -25,6 +29,31 @@ export function shapeOfState(name: string, streams: readonly StreamPlan[], stage
       keys: [...entity.keyFields],
       layout: entity.layout,
       retentionMs: entity.retentionMs,
+    })),
+  }
+}
+
+/** Columns before `known` and the values, in version 1. */
+const firstFixedColumns = 3
+
+/**
+ * What of it the values of features depend on: columns are numbered as in version 1 of the rows, so that a definition keeps its
+ * fingerprint, and the predictions made under it, when only the rows change.
+ */
+export function shapeOfDefinition({ rows: _, stages, ...rest }: StateShape, fixedColumns: number): StateShape {
+  const moved = (column: number) => column - fixedColumns + firstFixedColumns
+  return {
+    ...rest,
+    stages: stages.map(({ layout: { width, knownColumn, sources }, ...stage }) => ({
+      ...stage,
+      layout: {
+        width: moved(width),
+        knownColumn: knownColumn === null ? null : moved(knownColumn),
+        sources: sources.map(({ values, ...source }) => ({
+          ...source,
+          values: values.map((value) => ({ ...value, column: moved(value.column) })),
+        })),
+      },
     })),
   }
 }

@@ -5,6 +5,7 @@ import { frontierOf } from '../../processors/position.ts'
 import type { BrokerData } from '../../runtime/broker.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { readSpans, wholeLog } from '../../runtime/read-log.ts'
+import { fixedHashKey } from '../../schemas/kernel/keyed-hash.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { Prediction } from '../../schemas/wire/records.ts'
 import type { Expectation, ExpectedPrediction } from './expectation.ts'
@@ -104,6 +105,8 @@ export async function compareFeatures(
       store: of,
       partitions,
       partitionOf: (key) => partitionOf(Buffer.from(key), partitions),
+      // No event is asked for by its id.
+      hashKey: fixedHashKey,
       frontierOf,
     })
   const [readers, others] = [readerOf(store), readerOf(other)]

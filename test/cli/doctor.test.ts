@@ -312,7 +312,7 @@ describe('stored state', () => {
       status: 'fail',
       message:
         'it was made by another definition (state a; this one has b): ' +
-        'its streams, keys, the columns of its facts or their retention are others.',
+        'its streams, keys, the columns or the layout of its facts, or their retention are others.',
       remedy: `Start with the definition it belongs to, or set MILLRACE_NAMESPACE to a new name, or rebuild it: ${rebuild}`,
     })
     expect(checkOf('clearing')).toEqual({

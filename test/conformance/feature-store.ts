@@ -10,6 +10,7 @@ import { identityText } from '../../feature-store/store-failures.ts'
 import { decodeLog, tailBytesMax, tailRowsMaxOf, takeWrite } from '../../feature-store/stored-log.ts'
 import { fingerprintOf } from '../../schemas/plan/fingerprint.ts'
 import type { StateShape } from '../../schemas/plan/plan.ts'
+import { rowOf } from '../support/fact-rows.ts'
 import { append, logOfRows, plainHeader, remove, set, textOf, writesOf } from '../support/stored-logs.ts'
 
 /** A store under test and what a test does to it from outside. */
@@ -270,7 +271,8 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
           await task.apply({ from: task.position, to: `${owner} ${steps++}`, writes })
         }
         function insert(count: number, from: number) {
-          for (let time = from; time < from + count; time++) insertFact(log, Float64Array.of(time, time, time, -time))
+          for (let time = from; time < from + count; time++)
+            insertFact(log, rowOf(Float64Array.of(time, time, time, -time)))
         }
         return { task, log, write, insert }
       }
@@ -449,7 +451,9 @@ export function featureStoreSuite(name: string, createStore: () => Promise<Store
       const words = 'entity customer: retention was 1h, is 1d'
       const former = await subject.store.claim(entity, 0, 'owner-1', withoutShape)
       await former.apply({ from: null, to: 'p1', writes: writesOf(set('a', 'one')) })
-      expect(await refusal()).toContain(': its streams, keys, the columns of its facts or their retention are others. ')
+      expect(await refusal()).toContain(
+        ': its streams, keys, the columns or the layout of its facts, or their retention are others. ',
+      )
       expect((await subject.store.inspect(entity, 0)).identity).toEqual(withoutShape)
       // The same state, taken over by a version that stores it.
       expect((await subject.store.claim(entity, 0, 'owner-2', of(hourly))).position).toBe('p1')

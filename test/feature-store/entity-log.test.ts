@@ -5,18 +5,32 @@ import {
   findFact,
   insertFact,
   liveRows,
-  logRowsMax,
+  logBytesMax,
   removeLastInserted,
+  rowsOfBytes,
 } from '../../feature-store/entity-log.ts'
-import { decodeLog, encodeLiveRows } from '../../feature-store/stored-log.ts'
+import { type FactRow, idWord } from '../../feature-store/fact-row.ts'
+import { createStepWrites, type StepWrites } from '../../feature-store/step-writes.ts'
+import { decodeLog, encodeLiveRows, takeWrite } from '../../feature-store/stored-log.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { FactLayout } from '../../schemas/plan/plan.ts'
-import { takenFrom } from '../support/stored-logs.ts'
+import { factRow, idOf } from '../support/fact-rows.ts'
+import { applyTo, logIn, takenFrom } from '../support/stored-logs.ts'
 
-const layout: FactLayout = { width: 4, knownColumn: null, sources: [] }
+const layout: FactLayout = { width: 5, knownColumn: null, sources: [] }
 
-function row(time: number, order: number, id = order, value = 0): Float64Array {
-  return Float64Array.of(time, order, id, value)
+function row(time: number, order: number, id = order, value = 0): FactRow {
+  return factRow(time, order, id, value)
+}
+
+function bytesOf(...rows: readonly FactRow[]): Buffer {
+  return Buffer.concat(rows.map(({ cells }) => Buffer.from(new Uint8Array(cells.buffer))))
+}
+
+function writesOfLog(log: EntityLog): StepWrites {
+  const writes = createStepWrites()
+  takeWrite(log, 'k', writes)
+  return writes
 }
 
 function logOf(...times: number[]): EntityLog {
@@ -44,16 +58,15 @@ describe('entity log', () => {
     ] as const) {
       expect(insertFact(log, row(time, order, order, time * 10))).toBe(true)
     }
-    expect([...log.rows.subarray(log.start * 4, log.end * 4)]).toEqual(
-      [
-        [3, 9, 9, 30],
-        [4, 4, 4, 40],
-        [5, 1, 1, 50],
-        [5, 2, 2, 50],
-        [5, 3, 3, 50],
-        [9, 0, 0, 90],
-      ].flat(),
-    )
+    const places = [
+      [3, 9],
+      [4, 4],
+      [5, 1],
+      [5, 2],
+      [5, 3],
+      [9, 0],
+    ] as const
+    expect(encodeLiveRows(log)).toEqual(bytesOf(...places.map(([time, order]) => row(time, order, order, time * 10))))
   })
 
   it('rejects the same fact twice as an error of the caller', () => {
@@ -65,12 +78,38 @@ describe('entity log', () => {
     const log = decodeLog(null, layout)
     insertFact(log, row(5, orderOf(0, 3, 8), 111))
     insertFact(log, row(6, orderOf(1, 3, 8), 222))
-    expect(findFact(log, 0, 111, Number.NEGATIVE_INFINITY)).toBeGreaterThanOrEqual(0)
-    expect(findFact(log, 1, 222, Number.NEGATIVE_INFINITY)).toBeGreaterThanOrEqual(0)
-    expect(findFact(log, 1, 111, Number.NEGATIVE_INFINITY)).toBe(-1)
-    expect(findFact(log, 0, 222, Number.NEGATIVE_INFINITY)).toBe(-1)
+    expect(findFact(log, 0, idOf(111), Number.NEGATIVE_INFINITY)).toBeGreaterThanOrEqual(0)
+    expect(findFact(log, 1, idOf(222), Number.NEGATIVE_INFINITY)).toBeGreaterThanOrEqual(0)
+    expect(findFact(log, 1, idOf(111), Number.NEGATIVE_INFINITY)).toBe(-1)
+    expect(findFact(log, 0, idOf(222), Number.NEGATIVE_INFINITY)).toBe(-1)
     dropBefore(log, 6)
-    expect(findFact(log, 0, 111, Number.NEGATIVE_INFINITY)).toBe(-1)
+    expect(findFact(log, 0, idOf(111), Number.NEGATIVE_INFINITY)).toBe(-1)
+  })
+
+  it('keeps every bit of an id, also those that would be no number', () => {
+    const patterns = [0x7ff80000, 0x7ff00001, 0xfff00000 | 0, 0x7fffffff, -1, 0x7ff7dead]
+    const log = decodeLog(null, layout)
+    const rows = patterns.flatMap((high, at) =>
+      [1, -2].map((low, half) => {
+        const fact = row(at, 2 * at + half)
+        fact.words.set([low, high, high, low], idWord)
+        return fact
+      }),
+    )
+    // Backwards, so that rows are moved.
+    for (const fact of rows.toReversed()) insertFact(log, fact)
+    expect(encodeLiveRows(log)).toEqual(bytesOf(...rows))
+    const last = row(99, 99)
+    last.words.set([7, 0x7ff7dead], idWord)
+    const stored = applyTo(new Map(), writesOfLog(log))
+    insertFact(log, last)
+    const again = decodeLog(logIn(applyTo(stored, writesOfLog(log)), 'k'), layout)
+    for (const { words } of [...rows, last]) {
+      expect(findFact(again, 0, { low: words[4]!, high: words[5]! }, Number.NEGATIVE_INFINITY)).toBeGreaterThanOrEqual(
+        0,
+      )
+    }
+    expect(encodeLiveRows(again)).toEqual(encodeLiveRows(log))
   })
 
   it('takes the last inserted fact out without a trace', () => {
@@ -103,17 +142,16 @@ describe('entity log', () => {
 
   it('reports that it is full and stays unchanged', () => {
     const log = logOf()
-    const fact = row(0, 0)
-    for (let time = 0; time < logRowsMax; time++) {
-      fact.set([time, time])
-      insertFact(log, fact)
-    }
+    const bytesMax = 2 ** 16
+    const rowsMax = rowsOfBytes(layout.width, bytesMax)
+    for (let time = 0; time < rowsMax; time++) expect(insertFact(log, row(time, time), bytesMax)).toBe(true)
     takenFrom(log)
-    expect(insertFact(log, row(logRowsMax, 0))).toBe(false)
-    expect(liveRows(log)).toBe(logRowsMax)
+    expect(insertFact(log, row(rowsMax, 0), bytesMax)).toBe(false)
+    expect(liveRows(log)).toBe(rowsMax)
     expect(takenFrom(log)).toEqual([])
     dropBefore(log, 1)
-    expect(insertFact(log, row(logRowsMax, 0))).toBe(true)
+    expect(insertFact(log, row(rowsMax, 0), bytesMax)).toBe(true)
+    expect(rowsOfBytes(layout.width, logBytesMax)).toBeGreaterThan(1_600_000)
   })
 
   it('reuses the room of dropped facts', () => {

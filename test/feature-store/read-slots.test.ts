@@ -8,12 +8,13 @@ import type { AggregateKind } from '../../schemas/definition/aggregates.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { compareCanonical, orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { AggregateSlot, EntityPlan } from '../../schemas/plan/plan.ts'
+import { factRow, idOf } from '../support/fact-rows.ts'
 import { drawn } from '../support/nightly.ts'
 
-const knownColumn = 3
-const centsColumn = 4
-const ratioColumn = 5
-const width = 6
+const knownColumn = 4
+const centsColumn = 5
+const ratioColumn = 6
+const width = 7
 
 type SlotSpec = Pick<AggregateSlot, 'kind' | 'stream' | 'column' | 'overMs' | 'lagMs'>
 
@@ -53,8 +54,8 @@ interface Fact {
 function logOf(facts: readonly Fact[]): EntityLog {
   const log = decodeLog(null, { width, knownColumn, sources: [] })
   for (const { stream, time, order, id, known, cents, ratio } of facts) {
-    if (findFact(log, stream, id, Number.NEGATIVE_INFINITY) !== -1) continue
-    expect(insertFact(log, Float64Array.of(time, order, id, known, cents, ratio))).toBe(true)
+    if (findFact(log, stream, idOf(id), Number.NEGATIVE_INFINITY) !== -1) continue
+    expect(insertFact(log, factRow(time, order, id, known, cents, ratio))).toBe(true)
   }
   return log
 }

@@ -3,13 +3,14 @@
  * at the payment.
  */
 import { insertFact } from '../../feature-store/entity-log.ts'
-import { compileFactRow } from '../../feature-store/fact-row.ts'
+import { compileFactRow, createFactRow } from '../../feature-store/fact-row.ts'
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
 import { createFeatureReader } from '../../feature-store/reader.ts'
 import { createStepWrites } from '../../feature-store/step-writes.ts'
 import { decodeLog, takeWrite } from '../../feature-store/stored-log.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
+import { fixedHashKey } from '../../schemas/kernel/keyed-hash.ts'
 import type { AggregateSlot, EntityPlan, FeaturePlan, Plan, StreamPlan } from '../../schemas/plan/plan.ts'
 
 export const partitions = 2
@@ -21,7 +22,7 @@ export const reachedOrder = orderOf(0, 1, 1)
 const base = { stage: 0, column: null, decimals: null, lagMs: 0 }
 const slots: readonly AggregateSlot[] = [
   { ...base, index: 0, name: 'count_payments_1h', kind: 'count', stream: 0, overMs: hour },
-  { ...base, index: 1, name: 'mean_amount_24h', kind: 'mean', stream: 0, column: 4, decimals: 2, overMs: 24 * hour },
+  { ...base, index: 1, name: 'mean_amount_24h', kind: 'mean', stream: 0, column: 5, decimals: 2, overMs: 24 * hour },
   { ...base, index: 2, name: 'count_reports_24h', kind: 'count', stream: 1, overMs: 24 * hour },
 ]
 
@@ -32,10 +33,10 @@ const shop: EntityPlan = {
     [1, 'shop'],
   ]),
   layout: {
-    width: 5,
-    knownColumn: 3,
+    width: 6,
+    knownColumn: 4,
     sources: [
-      { stream: 0, atField: 'at', values: [{ field: 'amount', column: 4, decimals: 2 }] },
+      { stream: 0, atField: 'at', values: [{ field: 'amount', column: 5, decimals: 2 }] },
       { stream: 1, atField: 'paidAt', values: [] },
     ],
   },
@@ -44,8 +45,8 @@ const shop: EntityPlan = {
 }
 
 const streams = [
-  { index: 0, name: 'payments', idField: 'id', timeField: 'at' },
-  { index: 1, name: 'reports', idField: 'id', timeField: 'reportedAt' },
+  { index: 0, name: 'payments', idField: 'id', timeField: 'at', fields: [{ name: 'amount', kind: 'number' }] },
+  { index: 1, name: 'reports', idField: 'id', timeField: 'reportedAt', fields: [] },
 ] as unknown as StreamPlan[]
 
 const features: readonly FeaturePlan[] = [
@@ -99,7 +100,7 @@ const history: Readonly<Record<string, ReadonlyArray<{ stream: number; event: Ev
 export async function openShops() {
   const store = createMemoryStore()
   const identity = { clusterId: 'kafka-1', stateFingerprint: 'f00d', partitions }
-  const writeFactRow = compileFactRow(shop, streams)
+  const writeFactRow = compileFactRow(shop, streams, fixedHashKey)
   for (let partition = 0; partition < partitions; partition++) {
     const task = await store.claim('shop', partition, 'owner', identity)
     const writes = createStepWrites()
@@ -107,7 +108,7 @@ export async function openShops() {
       if (partitionOf(key) !== partition) continue
       const log = decodeLog(null, shop.layout)
       facts.forEach(({ stream, event }, offset) => {
-        const row = new Float64Array(shop.layout.width)
+        const row = createFactRow(shop.layout)
         writeFactRow(stream, event, orderOf(stream, partition, offset), row)
         insertFact(log, row)
       })
@@ -116,5 +117,8 @@ export async function openShops() {
     await task.apply({ from: null, to: JSON.stringify({ time: reached, order: reachedOrder }), writes })
   }
   const frontierOf = (position: string) => JSON.parse(position)
-  return { store, reader: createFeatureReader({ plan, store, partitions, partitionOf, frontierOf }) }
+  return {
+    store,
+    reader: createFeatureReader({ plan, store, partitions, partitionOf, hashKey: fixedHashKey, frontierOf }),
+  }
 }

@@ -15,6 +15,7 @@ import {
   takeWrite,
 } from '../../feature-store/stored-log.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { rowOf } from '../support/fact-rows.ts'
 import { applyTo, listWrites, logIn, logOfRows, storedRowsOf, takenFrom } from '../support/stored-logs.ts'
 import { fuzzDecode } from './fuzz-stored-log.ts'
 
@@ -26,8 +27,11 @@ function row(time: number, order: number, width = 4): Float64Array {
   return cells
 }
 
-function timesOf({ rows, width, start, end }: EntityLog): number[] {
-  return Array.from({ length: end - start }, (_, index) => rows[(start + index) * width]!)
+/** Also of the rows aside, which are left there. */
+function timesOf({ rows, width, start, end, aside }: EntityLog): number[] {
+  const times = Array.from({ length: end - start }, (_, index) => rows[(start + index) * width]!)
+  for (let row = 0; row < (aside?.count ?? 0); row++) times.push(aside!.rows[row * width]!)
+  return times.sort((a, b) => a - b)
 }
 
 function kindsOf(log: EntityLog): string[] {
@@ -56,8 +60,8 @@ describe('a stored log', () => {
   it('is set first, whatever is there, and then gets its new facts appended', () => {
     const log = logOfRows([row(10, 1), row(20, 2)])
     expect(kindsOf(log)).toEqual(['set'])
-    insertFact(log, row(30, 7))
-    insertFact(log, row(15, 8))
+    insertFact(log, rowOf(row(30, 7)))
+    insertFact(log, rowOf(row(15, 8)))
     const [write, ...others] = takenFrom(log)
     expect([write!.kind, others.length]).toEqual(['append', 0])
     const cells = new Float64Array(new Uint8Array(write!.bytes).buffer)
@@ -72,7 +76,7 @@ describe('a stored log', () => {
     const [stored] = storedRowsOf([fact])
     expect(stored!.readBigUInt64LE(headerBytes + 16)).toBe(0xfff0_dead_beef_0001n)
     const log = decodeLog([stored!], layout)
-    insertFact(log, row(0, 0))
+    insertFact(log, rowOf(row(0, 0)))
     expect(encodeLiveRows(log).readBigUInt64LE(32 + 16)).toBe(0xfff0_dead_beef_0001n)
   })
 
@@ -92,13 +96,13 @@ describe('a stored log', () => {
     dropBefore(log, 3)
     expect(takenFrom(log).map(({ kind, bytes }) => [kind, bytes.length])).toEqual([['set', headerBytes]])
     // First facts are set again: nothing that a torn step brings back stays before them.
-    insertFact(log, row(5, 5))
+    insertFact(log, rowOf(row(5, 5)))
     expect(kindsOf(log)).toEqual(['set'])
     dropBefore(log, 9)
     expect(kindsOf(log)).toEqual(['set'])
     expect(kindsOf(log)).toEqual(['delete'])
     expect(kindsOf(log)).toEqual([])
-    insertFact(log, row(5, 9))
+    insertFact(log, rowOf(row(5, 9)))
     dropBefore(log, 9)
     expect(kindsOf(log)).toEqual([])
   })
@@ -108,7 +112,7 @@ describe('a stored log', () => {
     const log = logOfRows([row(0, 0)])
     let time = 1
     const grow = (count: number) => {
-      for (const end = time + count; time < end; time++) insertFact(log, row(time, time))
+      for (const end = time + count; time < end; time++) insertFact(log, rowOf(row(time, time)))
     }
     takenFrom(log)
     grow(max)
@@ -225,14 +229,14 @@ test.each([
         if (step.kind === 'insert') {
           for (let count = 0; count < step.count; count++) {
             const fact = row(step.time + count, order++, width)
-            insertFact(log, fact)
+            insertFact(log, rowOf(fact))
             facts.push({ time: fact[0]!, order: fact[1]! })
             added.push(fact)
           }
         } else if (step.kind === 'undo') {
           const last = added.pop()
           if (last === undefined) continue
-          removeLastInserted(log, last)
+          removeLastInserted(log, rowOf(last))
           facts = facts.filter((fact) => fact.order !== last[1])
           // Only the last one of all is ever taken out.
           added = []

@@ -8,6 +8,7 @@ import { createRedisStore } from '../../feature-store/redis/store.ts'
 import { identityText } from '../../feature-store/store-failures.ts'
 import { decodeLog, encodeLiveRows, tailBytesMax, takeWrite } from '../../feature-store/stored-log.ts'
 import { featureStoreSuite } from '../conformance/feature-store.ts'
+import { rowOf } from '../support/fact-rows.ts'
 import { append, type PlainWrite, plainHeader, remove, set, textOf, writesOf } from '../support/stored-logs.ts'
 
 const pipeline = 'card-fraud'
@@ -134,7 +135,7 @@ describe('Redis store', () => {
       function insert(from: number, to: number) {
         for (let time = from; time < to; time++) {
           fact.set([time, time])
-          insertFact(log, fact)
+          insertFact(log, rowOf(fact))
         }
       }
       insert(0, facts)

@@ -13,6 +13,7 @@ import type { StoredLog, TaskStore } from '../../feature-store/store.ts'
 import { decodeLog, headerBytes, tailRowsMaxOf, takeWrite } from '../../feature-store/stored-log.ts'
 import { freePort } from '../../runtime/servers/free-port.ts'
 import { findRedisBinary } from '../../runtime/servers/redis-binary.ts'
+import { rowOf } from '../support/fact-rows.ts'
 import { append, logOfRows, remove, set, textOf, writesOf } from '../support/stored-logs.ts'
 
 const identity = { clusterId: 'kafka-1', stateFingerprint: 'f00d', partitions: 4 }
@@ -113,7 +114,7 @@ test('a step that was torn comes half back with the second start, and counts onc
     for (const key of keys) {
       const log = logs.get(key) ?? decodeLog(null, layout)
       logs.set(key, log)
-      insertFact(log, Float64Array.of(time, time, time))
+      insertFact(log, rowOf(Float64Array.of(time, time, time)))
       takeWrite(log, key, writes)
     }
     return writes
@@ -168,7 +169,7 @@ test.each([0.1, 0.5, 0.9, 0.99])(
     /** Facts of `hot`, as many as given, on top of what the store has. */
     async function fold(task: TaskStore, log: EntityLog, counts: readonly number[]) {
       for (const count of counts) {
-        for (const end = time + count; time < end; time++) insertFact(log, Float64Array.of(time, time, 1, 1))
+        for (const end = time + count; time < end; time++) insertFact(log, rowOf(Float64Array.of(time, time, 1, 1)))
         const writes = createStepWrites()
         takeWrite(log, 'hot', writes)
         takeWrite(logOfRows([Float64Array.of(time, time, 1, 1)]), `other ${time}`, writes)

@@ -169,7 +169,7 @@ test('a missing value is no mistake', async () => {
   expect(prediction!.features).toEqual([Number.NaN, Number.NaN, 1, 0, 0, 0])
 })
 
-test('duplicates are dropped without a trace, the first one wins', async () => {
+test('repetitions are dropped without a trace; the first one of an id wins, and one that says something else is a dead letter', async () => {
   const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions, startMs })
   const good = [click('a', 'anna', 1), click('b', 'anna', 2), click('c', 'anna', 3), click('d', 'bert', 4)]
   await runner.sendAll(good.slice(0, 3))
@@ -178,10 +178,12 @@ test('duplicates are dropped without a trace, the first one wins', async () => {
   const worker = runner.start()
   await worker.until('all are processed', () => {
     const { totals } = worker.metrics
-    return totals.predictions === 4 && totals.duplicates === 2
+    return totals.predictions === 4 && totals.duplicates === 1 && totals.rejected === 1
   })
   await runner.clock.sleep(2_000)
   await worker.stop()
   expect(predictedVectors(await runner.predictions())).toEqual(replayedVectors(replayed(runner.plan, partitions, good)))
-  expect(await runner.rejections()).toEqual([])
+  expect((await runner.rejections()).map(({ problems }) => problems.map(({ code }) => code))).toEqual([
+    ['duplicate_conflict'],
+  ])
 })

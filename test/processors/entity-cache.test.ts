@@ -3,16 +3,17 @@ import { describe, expect, test } from 'vitest'
 import { insertFact } from '../../feature-store/entity-log.ts'
 import { tail } from '../../feature-store/step-writes.ts'
 import { createEntityCache, type EntityCache } from '../../processors/batch/entity-cache.ts'
+import { factRow } from '../support/fact-rows.ts'
 import { listWrites, storedRowsOf } from '../support/stored-logs.ts'
 
-const layout = { width: 3, knownColumn: null, sources: [] }
+const layout = { width: 4, knownColumn: null, sources: [] }
 
 /** An entity weighs 8 rows and those that it has. */
 function cacheOf(keys: readonly string[], rowsMax: number): EntityCache {
   const cache = createEntityCache(layout, { rowsMax })
   keys.forEach((key, i) => {
     cache.put(key, null)
-    insertFact(cache.touch(key, i), new Float64Array([i, i, i]))
+    insertFact(cache.touch(key, i), factRow(i, i, i))
   })
   return cache
 }
@@ -25,15 +26,15 @@ describe('the cache', () => {
 
   test('takes up what the store has', () => {
     const cache = createEntityCache(layout, { rowsMax: 100 })
-    cache.put('a', storedRowsOf([Float64Array.of(5, 6, 7)]))
+    cache.put('a', storedRowsOf([Float64Array.of(5, 6, 7, 8)]))
     const log = cache.touch('a', 1)
-    expect([...log.rows.subarray(0, 3)]).toEqual([5, 6, 7])
+    expect([...log.rows.subarray(0, 4)]).toEqual([5, 6, 7, 8])
     expect(listWrites(cache.takeWrites(['a']))).toEqual([])
   })
 
   test('writes what was inserted, once, and nothing else', () => {
     const cache = cacheOf(['a', 'b'], 100)
-    const [bytes] = storedRowsOf([Float64Array.of(1, 1, 1)])
+    const [bytes] = storedRowsOf([factRow(1, 1, 1).cells])
     expect(listWrites(cache.takeWrites(['b', 'unknown']))).toEqual([{ key: 'b', kind: 'set', chunk: tail, bytes }])
     expect(listWrites(cache.takeWrites(['b']))).toEqual([])
   })
@@ -42,7 +43,7 @@ describe('the cache', () => {
     const cache = cacheOf(['a', 'b'], 100)
     const first = cache.takeWrites(['a'])
     const taken = listWrites(first)
-    insertFact(cache.touch('b', 7), new Float64Array([7, 7, 7]))
+    insertFact(cache.touch('b', 7), factRow(7, 7, 7))
     cache.takeWrites(['b'])
     expect(listWrites(first)).toEqual(taken)
   })

@@ -8,6 +8,7 @@ import type { SchemaRegistry } from '../../runtime/schema-registry.ts'
 import { text } from '../../schemas/definition/definition.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { compile } from '../../schemas/plan/compile.ts'
+import type { Plan } from '../../schemas/plan/plan.ts'
 import { avroType } from '../../schemas/wire/avro-types.ts'
 import {
   createPipelineRunner,
@@ -66,8 +67,19 @@ test('old and new events of a topic are read by old and new processes, and so is
   const again = runner.start({ plan, isRebuild: true })
   await again.until('all is folded again', () => again.state().isReady && again.metrics.totals.restored > 0)
   await again.stop()
-  expect(await runner.facts()).toEqual(facts)
+  expect(withoutContents(plan, await runner.facts())).toEqual(withoutContents(plan, facts))
 })
+
+/** Which fields a fact's content is of depends on the definition that read it. */
+function withoutContents(plan: Plan, facts: Readonly<Record<string, string>>): Record<string, string[]> {
+  const rowDigits = (key: string) =>
+    16 * plan.stages.find(({ entity }) => key.startsWith(entity.name))!.entity.layout.width
+  const rowsOf = (key: string, digits: string) => digits.match(new RegExp(`.{${rowDigits(key)}}`, 'g'))!
+  const entries = Object.entries(facts).map(([key, digits]) => {
+    return [key, rowsOf(key, digits).map((row) => row.slice(0, 48) + row.slice(64))] as const
+  })
+  return Object.fromEntries(entries)
+}
 
 test('events of a registry wait until it answers', async () => {
   const runner = await createPipelineRunner({ pipeline: clicksPipeline(), partitions, startMs })

@@ -22,6 +22,7 @@ import {
   text,
   timestamp,
 } from '../../schemas/definition/definition.ts'
+import { fixedHashKey } from '../../schemas/kernel/keyed-hash.ts'
 import {
   bitsOf,
   createPipelineRunner,
@@ -181,7 +182,14 @@ async function serveFeatures({ plan, store }: PipelineRunner) {
   const app = createHttpServer({ log: { info: () => undefined, warn: () => undefined, error: () => undefined } })
   onTestFinished(() => app.close())
   const partitionFor = (key: string) => partitionOf(Buffer.from(key), partitions)
-  const reader = createFeatureReader({ plan, store, partitions, partitionOf: partitionFor, frontierOf })
+  const reader = createFeatureReader({
+    plan,
+    store,
+    partitions,
+    partitionOf: partitionFor,
+    hashKey: fixedHashKey,
+    frontierOf,
+  })
   await app.register(featureRoutes(reader, plan, { nowMs: () => startMs }))
   return async (entityName: string, key: string, query: string) => {
     const reply = await app.inject(`/features/${entityName}/${key}?${query}`)

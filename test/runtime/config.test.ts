@@ -49,6 +49,7 @@ describe('parseConfig', () => {
       auditPort: 8081,
       trainerPort: 8082,
       commitEveryMs: 10,
+      entityMbMax: 64,
       sessionTimeoutMs: 10_000,
     })
   })
@@ -158,6 +159,7 @@ test('the table has a row for each setting, in the order of the table', () => {
     'MILLRACE_TYPE_CHECK',
     'MILLRACE_ALIGNMENT',
     'MILLRACE_COMMIT_EVERY_MS',
+    'MILLRACE_ENTITY_MB_MAX',
     'MILLRACE_SESSION_TIMEOUT_MS',
   ])
   expect(rows.find(({ variable }) => variable === 'MILLRACE_HOLD_MAX_MS')).toEqual({

@@ -54,9 +54,9 @@ describe('the plan of card fraud', () => {
       [1, 'customerId'],
     ])
     expect(entity.layout).toEqual({
-      width: 4,
+      width: 5,
       knownColumn: null,
-      sources: [{ stream: 0, atField: 'at', values: [{ field: 'amount', column: 3, decimals: 2 }] }],
+      sources: [{ stream: 0, atField: 'at', values: [{ field: 'amount', column: 4, decimals: 2 }] }],
     })
     expect(entity.retentionMs).toBe(31 * dayMs)
     expect(entity.slots.map((slot) => slot.index)).toEqual([0, 1, 2, 3, 4, 5])
@@ -71,8 +71,8 @@ describe('the plan of card fraud', () => {
       [1, 'terminalId'],
     ])
     expect(entity.layout).toEqual({
-      width: 4,
-      knownColumn: 3,
+      width: 5,
+      knownColumn: 4,
       sources: [
         { stream: 0, atField: 'at', values: [] },
         { stream: 1, atField: 'txAt', values: [] },
@@ -116,7 +116,7 @@ describe('the plan of card fraud', () => {
       stage: 0,
       kind: 'mean',
       stream: 0,
-      column: 3,
+      column: 4,
       decimals: 2,
       overMs: 7 * dayMs,
       lagMs: 0,

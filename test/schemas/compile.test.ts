@@ -72,27 +72,27 @@ describe('aggregates', () => {
       },
     })
     expect(plan.stages[0]!.entity.layout).toEqual({
-      width: 7,
-      knownColumn: 3,
+      width: 8,
+      knownColumn: 4,
       sources: [
         {
           stream: 0,
           atField: 'at',
           values: [
-            { field: 'amount', column: 4, decimals: 2 },
-            { field: 'pieces', column: 5, decimals: 0 },
-            { field: 'weight', column: 6, decimals: null },
+            { field: 'amount', column: 5, decimals: 2 },
+            { field: 'pieces', column: 6, decimals: 0 },
+            { field: 'weight', column: 7, decimals: null },
           ],
         },
-        { stream: 1, atField: 'orderedAt', values: [{ field: 'refund', column: 4, decimals: null }] },
+        { stream: 1, atField: 'orderedAt', values: [{ field: 'refund', column: 5, decimals: null }] },
       ],
     })
     expect(plan.slots.map(({ column, decimals }) => [column, decimals])).toEqual([
-      [4, 2],
-      [4, 2],
-      [5, 0],
-      [6, null],
-      [4, null],
+      [5, 2],
+      [5, 2],
+      [6, 0],
+      [7, null],
+      [5, null],
     ])
   })
 })
@@ -146,7 +146,7 @@ describe('stages', () => {
   test('the scored stream leaves its ids in the first stage, even where only another stream is counted', () => {
     const plan = compiled({ features: { returned: count(returns, { by: buyer, over: '1d' }) } })
     expect(plan.stages[0]!.entity.layout).toEqual({
-      width: 3,
+      width: 4,
       knownColumn: null,
       sources: [
         { stream: 0, atField: 'at', values: [] },
@@ -228,7 +228,7 @@ describe('stages', () => {
       ['entity', 2, 'shop', [], ['returned-orders.shop', [0, 1], 1]],
     ])
     const [first] = plan.stages
-    expect(first!.entity).toMatchObject({ layout: { width: 3, knownColumn: null, sources: [] }, slots: [] })
+    expect(first!.entity).toMatchObject({ layout: { width: 4, knownColumn: null, sources: [] }, slots: [] })
     expect(plan.streams.map(({ name, rekey, entersAt }) => [name, rekey, entersAt])).toEqual([
       ['orders', false, 1],
       ['visits', true, 0],

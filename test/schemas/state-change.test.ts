@@ -64,6 +64,22 @@ describe('what differs is said in words', () => {
     )
   })
 
+  test('the layout of rows of an earlier version, without the columns that it moves', () => {
+    const shape = shapeOf({})
+    const { rows: _, ...older } = {
+      ...shape,
+      stages: shape.stages.map(({ layout, ...stage }) => {
+        const sources = layout.sources.map(({ values, ...source }) => {
+          return { ...source, values: values.map(({ column, ...value }) => ({ ...value, column: column - 1 })) }
+        })
+        return { ...stage, layout: { ...layout, width: layout.width - 1, sources } }
+      }),
+    }
+    expect(stateChange(older, shape)).toBe(
+      'layout of the rows of facts was 1 (an id of 53 bits), is 2 (an id of 64 bits by a keyed hash, and a hash of the content)',
+    )
+  })
+
   test('at bounded length, however much it is', () => {
     const shape = shapeOf({})
     const stage = shape.stages[0]!
@@ -110,12 +126,16 @@ test('a difference of state is that of cluster, of partitions, then of the defin
     stateDifference(found, { ...found, stateFingerprint: 'b', partitions: 4 }),
     stateDifference(found, { ...found, stateFingerprint: 'b', shape: wider }),
     stateDifference(before, { ...found, stateFingerprint: 'b', shape: wider }),
+    stateDifference({ ...found, hashKey: '1' }, { ...found, hashKey: '1' }),
+    stateDifference({ ...found, hashKey: '1' }, { ...found, hashKey: '2' }),
   ]
   expect(words).toEqual([
     null,
     'it belongs to Kafka cluster c, and this one is d',
     'it was made with 2 partitions, and the topics have 4',
     'entity user: retention was 8d, is 31d',
-    'its streams, keys, the columns of its facts or their retention are others',
+    'its streams, keys, the columns or the layout of its facts, or their retention are others',
+    null,
+    'the ids of its facts are hashed with the key 1, and the topic of schemas has the key 2',
   ])
 })

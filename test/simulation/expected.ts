@@ -2,12 +2,13 @@
  * The expected outcome of a scenario, from its raw topics alone: which events are valid and new, which records are
  * rejected, which facts the store holds in the end. Shares no code with what it checks except the codecs and the fact rows.
  */
-import { compileFactRow } from '../../feature-store/fact-row.ts'
+import { compileFactRow, createFactRow, type FactRow } from '../../feature-store/fact-row.ts'
 import type { FeatureStore } from '../../feature-store/store.ts'
 import { createReplay } from '../../processors/replay.ts'
 import { partitionOf } from '../../runtime/partition.ts'
 import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues } from '../../schemas/kernel/event.ts'
+import { fixedHashKey } from '../../schemas/kernel/keyed-hash.ts'
 import type { Plan, StagePlan, StreamPlan } from '../../schemas/plan/plan.ts'
 import type { DeadLetter } from '../../schemas/wire/records.ts'
 import { bitsOf, type PipelineRunner } from '../../testing/index.ts'
@@ -116,24 +117,27 @@ export async function expectedFacts(
     const passed = await Promise.all(Array.from({ length: partitions }, (_, task) => passedBy(store, stage, task)))
     for (const [key, rows] of rowsByKey(events, plan, stage)) {
       const partition = partitionOf(Buffer.from(key), partitions)
-      const live = rows.filter((row) => row[0]! >= passed[partition]! - stage.entity.retentionMs)
-      live.sort((a, b) => a[0]! - b[0]! || a[1]! - b[1]!)
-      if (live.length > 0) facts[`${stage.entity.name} ${partition} ${key}`] = live.map(bitsOf).join('')
+      const live = rows.filter(({ cells }) => cells[0]! >= passed[partition]! - stage.entity.retentionMs)
+      live.sort(({ cells: a }, { cells: b }) => a[0]! - b[0]! || a[1]! - b[1]!)
+      if (live.length > 0)
+        facts[`${stage.entity.name} ${partition} ${key}`] = live
+          .map(({ words }) => Buffer.from(words.buffer).toString('hex'))
+          .join('')
     }
   }
   return facts
 }
 
-function rowsByKey(events: readonly LogEvent[], plan: Plan, stage: StagePlan): Map<string, Float64Array[]> {
+function rowsByKey(events: readonly LogEvent[], plan: Plan, stage: StagePlan): Map<string, FactRow[]> {
   const { entity } = stage
-  const write = compileFactRow(entity, plan.streams)
-  const found = new Map<string, Float64Array[]>()
+  const write = compileFactRow(entity, plan.streams, fixedHashKey)
+  const found = new Map<string, FactRow[]>()
   for (const { stream, values, order } of events) {
     const keyField = entity.keyFields.get(stream.index)
     if (keyField === undefined || !entity.layout.sources.some((source) => source.stream === stream.index)) continue
     // What the last stage rejects leaves its facts in the stages before.
     if (stage.repartitionOut === null && isUnlucky(values)) continue
-    const row = new Float64Array(entity.layout.width)
+    const row = createFactRow(entity.layout)
     write(stream.index, values, order, row)
     const key = values[keyField] as string
     found.set(key, [...(found.get(key) ?? []), row])

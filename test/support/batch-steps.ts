@@ -14,6 +14,7 @@ import { stageInputs } from '../../processors/stage-inputs.ts'
 import { initialFrontier } from '../../processors/watermarks/frontier.ts'
 import type { FetchedPartition, LogRecord } from '../../runtime/broker.ts'
 import { recordsOf } from '../../runtime/records.ts'
+import { fixedHashKey } from '../../schemas/kernel/keyed-hash.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { createRows, putEvent } from '../../schemas/wire/event-rows.ts'
 import type { StreamEvent } from '../../testing/index.ts'
@@ -87,7 +88,7 @@ export async function openTaskOf(task: Task, plan: Plan, store: MemoryStore = cr
     task,
     store: await store.claim(stage.entity.name, partition, 'owner', identity),
     cache: createEntityCache(stage.entity.layout, { rowsMax: 10_000 }),
-    fold: createFold(plan, stage),
+    fold: createFold(plan, stage, fixedHashKey),
     overtaking: createOvertaking(plan, stage, Number.NEGATIVE_INFINITY),
     position: null,
     newestTime: Number.NEGATIVE_INFINITY,

@@ -25,6 +25,7 @@ import { isFramed, type Outgoing, unframed } from '../../runtime/framed-records.
 import type { Log } from '../../runtime/log.ts'
 import { recordsOf } from '../../runtime/records.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
+import { fixedHashKey } from '../../schemas/kernel/keyed-hash.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { Random } from '../../testing/random.ts'
 import { eventsFromMs, type RandomPipeline, type Sent } from './random-pipelines.ts'
@@ -265,6 +266,7 @@ export async function instantRun(
       cacheRowsMax: chance(50) ? 5 : 1_000_000,
       outageMaxMs: Number.POSITIVE_INFINITY,
     },
+    hashKey: fixedHashKey,
     isRebuild: false,
     signal: stopping.signal,
     random: () => random.next(),

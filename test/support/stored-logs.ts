@@ -10,6 +10,7 @@ import {
 } from '../../feature-store/step-writes.ts'
 import type { StoredLog } from '../../feature-store/store.ts'
 import { decodeLog, headerBytes, takeWrite } from '../../feature-store/stored-log.ts'
+import { rowOf } from './fact-rows.ts'
 
 /** A header of rows of one column, of a log without chunks: any text of whole 8 bytes can follow. */
 export const plainHeader = Buffer.alloc(headerBytes)
@@ -73,7 +74,7 @@ export function wholeLogs(logs: Iterable<readonly [key: string, log: EntityLog]>
 
 export function logOfRows(rows: readonly Float64Array[]): EntityLog {
   const log = decodeLog(null, { width: rows[0]!.length, knownColumn: null, sources: [] })
-  for (const row of rows) insertFact(log, row)
+  for (const row of rows) insertFact(log, rowOf(row))
   return log
 }
 

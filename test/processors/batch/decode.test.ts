@@ -52,7 +52,7 @@ describe('a raw record', () => {
         input: 1,
         offset: 4,
         rejectedBy: null,
-        isRepeat: false,
+        repeats: null,
         isTaken: false,
       },
     ])
@@ -90,10 +90,10 @@ describe('a raw record', () => {
   test('that came after one of its own id, and before it in order, is marked as repeated', () => {
     const state = openState()
     acceptClicks(state, [click('a', 'anna', 20), click('a', 'anna', 10), click('a', 'bert', 10)])
-    expect(state.inputs[0]!.held.map(({ key, isRepeat }) => [key, isRepeat])).toEqual([
-      ['anna', false],
-      ['anna', true],
-      ['bert', false],
+    expect(state.inputs[0]!.held.map(({ key, repeats }) => [key, repeats])).toEqual([
+      ['anna', null],
+      ['anna', { time: at(20), order: orderOf(0, 0, 0), isConflict: true }],
+      ['bert', null],
     ])
   })
 })

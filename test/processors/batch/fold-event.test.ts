@@ -1,10 +1,12 @@
 /** One event folded into the log of its entity: its slots and vector, or why it has none. */
 import { describe, expect, test } from 'vitest'
-import { type EntityLog, insertFact, liveRows, logRowsMax } from '../../../feature-store/entity-log.ts'
-import { decodeLog } from '../../../feature-store/stored-log.ts'
+import { type EntityLog, insertFact, liveRows, rowsOfBytes } from '../../../feature-store/entity-log.ts'
+import { createFactRow } from '../../../feature-store/fact-row.ts'
+import { decodeLog, encodeLiveRows } from '../../../feature-store/stored-log.ts'
 import { createFold } from '../../../processors/batch/fold-event.ts'
 import type { StageEvent } from '../../../processors/batch/stage-event.ts'
 import { orderOf } from '../../../schemas/kernel/canonical-order.ts'
+import { fixedHashKey } from '../../../schemas/kernel/keyed-hash.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
 import type { Plan } from '../../../schemas/plan/plan.ts'
 import type { StreamEvent } from '../../../testing/index.ts'
@@ -20,7 +22,7 @@ const keepAll = Number.NEGATIVE_INFINITY
 function userLog(of: Plan = plan) {
   const [stage] = of.stages
   const log = decodeLog(null, stage!.entity.layout)
-  const { fold } = createFold(of, stage!)
+  const { fold } = createFold(of, stage!, fixedHashKey)
   let offset = 0
   return {
     log,
@@ -76,19 +78,55 @@ test('an event of another stream leaves its fact and has no features', () => {
 })
 
 describe('a duplicate', () => {
-  test('is an event whose id has a fact of its stream, whatever else it says', () => {
+  test('is an event whose id has a fact of its stream with the same values', () => {
     const { log, fold } = userLog()
     fold(click('a', 'anna', 10, { amount: 1 }))
-    expect(fold(click('a', 'anna', 10, { amount: 9 }))).toEqual({ kind: 'duplicate' })
-    expect(fold(click('a', 'anna', 300))).toEqual({ kind: 'duplicate' })
+    expect(fold(click('a', 'anna', 10, { amount: 1 }))).toEqual({ kind: 'duplicate' })
     expect(fold(refund('a', 'anna', 10)).kind).toBe('folded')
     expect(liveRows(log)).toBe(2)
+  })
+
+  test.each([
+    ['another amount', click('a', 'anna', 10, { amount: 9 })],
+    ['no amount', click('a', 'anna', 10, { amount: null })],
+    ['another time', click('a', 'anna', 300, { amount: 1 })],
+    ['another page', click('a', 'anna', 10, { amount: 1, page: 'other' })],
+  ])('with %s is a conflict, and the first stays', (_, other) => {
+    const { log, fold } = userLog()
+    fold(click('a', 'anna', 10, { amount: 1 }))
+    const before = encodeLiveRows(log)
+    expect(fold(other)).toEqual({
+      kind: 'rejected',
+      problem: {
+        path: '/clickId',
+        code: 'duplicate_conflict',
+        expected: 'the values of the event "a" that was taken, of 2024-01-01T00:00:10.000Z (clicks 0:0), or another id',
+        received: 'the same id with other values; of those taken only a hash is kept, so which differ is not known',
+      },
+    })
+    expect(encodeLiveRows(log)).toEqual(before)
+  })
+
+  test('of a label stream corrects it: the first report stays the fact', () => {
+    const { log, fold } = userLog()
+    expect(fold(refund('a', 'anna', 10)).kind).toBe('folded')
+    expect(fold(refund('a', 'anna', 20))).toEqual({ kind: 'duplicate' })
+    expect(timesOf(log)).toEqual([10])
+  })
+
+  test('that comes requeued from a later stage is sent on, whatever was mended', () => {
+    const { fold } = userLog(compile(clicksPipeline({ stages: 2 })))
+    fold(click('a', 'anna', 10, { amount: 1 }))
+    const again = fold(click('a', 'anna', 10, { amount: 2 }), { rejectedBy: 'page' })
+    expect(again).toMatchObject({ kind: 'folded', order: order(0, 0) })
+    // The stage itself had rejected it: what lies there is another attempt to mend it.
+    expect(fold(click('a', 'anna', 10, { amount: 2 }), { rejectedBy: 'user' })).toEqual({ kind: 'duplicate' })
   })
 
   test('is none once the fact is older than retention', () => {
     const { fold } = userLog()
     fold(click('a', 'anna', 0))
-    expect(fold(click('a', 'anna', entity.retentionMs / 1_000)).kind).toBe('duplicate')
+    expect(fold(click('a', 'anna', entity.retentionMs / 1_000)).kind).toBe('rejected')
     expect(fold(click('a', 'anna', entity.retentionMs / 1_000 + 1)).kind).toBe('folded')
   })
 })
@@ -112,19 +150,25 @@ describe('an event is rejected', () => {
   })
 
   test('where its entity has all the facts that it may have', () => {
+    const rowsMax = rowsOfBytes(entity.layout.width, 2 ** 16)
     const full = decodeLog(null, entity.layout)
-    const row = new Float64Array(entity.layout.width)
-    for (let order = 0; order < logRowsMax; order++) {
-      row.set([at(0), order, order])
+    const row = createFactRow(entity.layout)
+    for (let order = 0; order < rowsMax; order++) {
+      row.cells.set([at(0), order])
       insertFact(full, row)
     }
-    const { fold } = createFold(plan, plan.stages[0]!)
-    const event = heldEvent(plan, click('a', 'anna', 10), logRowsMax)
+    const { fold } = createFold(plan, plan.stages[0]!, fixedHashKey, 2 ** 16)
+    const event = heldEvent(plan, click('a', 'anna', 10), rowsMax)
     expect(fold(event, full, keepAll)).toMatchObject({
       kind: 'rejected',
-      problem: { path: '/user', code: 'entity_full', received: '"anna"' },
+      problem: {
+        path: '/user',
+        code: 'entity_full',
+        received: '"anna"',
+        expected: `at most ${rowsMax} facts of one user within retention`,
+      },
     })
-    expect(liveRows(full)).toBe(logRowsMax)
+    expect(liveRows(full)).toBe(rowsMax)
     // Facts that retention drops make room.
     expect(fold(event, full, at(10)).kind).toBe('folded')
   })

@@ -104,7 +104,8 @@ describe('a duplicate', () => {
 
   test('is an event that was read after one of its own id, even where that one is folded later', async () => {
     const { foldBatch, duplicates } = await openUsers()
-    const { outputs } = foldBatch([{ ...held('a', 'anna', 0, 1), isRepeat: true }, held('a', 'anna', 5, 0)])
+    const repeats = { time: at(5), order: 0, isConflict: false }
+    const { outputs } = foldBatch([{ ...held('a', 'anna', 0, 1), repeats }, held('a', 'anna', 5, 0)])
     expect(outputs.map(({ event }) => event.offset)).toEqual([0])
     expect(duplicates).toEqual(['user'])
   })

@@ -1,13 +1,15 @@
 /** More events than a task may hold: dropped, read again, and given in the same order as if all had been held. */
 import { describe, expect, test } from 'vitest'
+import type { StageEvent } from '../../../processors/batch/stage-event.ts'
 import { createTask, type Task } from '../../../processors/batch/task.ts'
 import { createTaskInput, noteDropped, noteReadAgain } from '../../../processors/batch/task-input.ts'
 import { decodePosition, encodePosition, type TaskPosition } from '../../../processors/position.ts'
 import type { LogRecord } from '../../../runtime/broker.ts'
+import { orderOf } from '../../../schemas/kernel/canonical-order.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
 import type { StreamEvent } from '../../../testing/index.ts'
 import { createRandom } from '../../../testing/random.ts'
-import { fetchedOf, freshPosition, heldEvent, rawRecord, taskOptions } from '../../support/batch-steps.ts'
+import { at, fetchedOf, freshPosition, heldEvent, rawRecord, taskOptions } from '../../support/batch-steps.ts'
 import { click, clicksPipeline, refund } from '../../support/clicks.ts'
 
 const plan = compile(clicksPipeline({ stages: 1, disorder: '20s' }))
@@ -33,7 +35,7 @@ function opened({ heldMax, start = freshPosition(2), restoreTo }: Setup): Task {
 
 /** Feeds a task what it wants, at most `chunk` records an answer, and takes what it gives, until nothing moves any more. */
 function drained(task: Task, logs: Readonly<Record<Topic, readonly LogRecord[]>>, chunk: number) {
-  const taken: Array<{ readonly id: string; readonly isRepeat: boolean }> = []
+  const taken: Array<Pick<StageEvent, 'id' | 'repeats'>> = []
   const positions: TaskPosition[] = []
   let reads = 0
   let heldMost = 0
@@ -52,7 +54,7 @@ function drained(task: Task, logs: Readonly<Record<Topic, readonly LogRecord[]>>
     }
     for (let batch = task.take(nowMs, bounds); batch; batch = task.take(nowMs, bounds)) {
       if (batch.events.length > 0) idle = 0
-      taken.push(...batch.events.map(({ id, isRepeat }) => ({ id, isRepeat })))
+      taken.push(...batch.events.map(({ id, repeats }) => ({ id, repeats })))
       positions.push(decodePosition(encodePosition(batch.position), 'a test'))
     }
   }
@@ -160,12 +162,12 @@ test('an event that repeats a held one is still known as that after it was dropp
   const all = drained(opened({ heldMax: 100_000 }), logs, 5)
   const few = drained(opened({ heldMax: 4 }), logs, 5)
   expect(few.taken).toEqual(all.taken)
-  expect(all.taken[0]).toEqual({ id: 'twice', isRepeat: true })
+  expect(all.taken[0]).toEqual({ id: 'twice', repeats: { time: at(15), order: orderOf(0, 0, 0), isConflict: true } })
 })
 
 test('of one id over and over only some are kept in mind, and each is taken', () => {
-  const at = { topic: 'clicks', partition: 0, stream: plan.scored, firstSource: 0 }
-  const input = createTaskInput(at, freshPosition(1).inputs[0]!)
+  const place = { topic: 'clicks', partition: 0, stream: plan.scored, firstSource: 0 }
+  const input = createTaskInput(place, freshPosition(1).inputs[0]!)
   const events = Array.from({ length: 20 }, (_, i) => heldEvent(plan, click('same', 'anna', 20 - i), i))
   for (const event of events) noteDropped(input, event)
   expect([...input.droppedNames.values()].map(({ length }) => length)).toEqual([8])
@@ -182,8 +184,8 @@ test('an event that repeats one which was dropped before it was read is known as
   ])
   const all = drained(opened({ heldMax: 100_000 }), logs, 5)
   expect(all.taken.filter(({ id }) => id === 'twice')).toEqual([
-    { id: 'twice', isRepeat: true },
-    { id: 'twice', isRepeat: false },
+    { id: 'twice', repeats: { time: at(15), order: orderOf(0, 0, 30), isConflict: true } },
+    { id: 'twice', repeats: null },
   ])
   expect(drained(opened({ heldMax: 2 }), logs, 5).taken).toEqual(all.taken)
 })

@@ -1,0 +1,87 @@
+/**
+ * An event's values in, two words out that tell whether another event of its id says the same: a keyed hash of the values, and which fields
+ * it is of. Written into every fact by `fact-row.ts`, compared by the fold where an id comes again.
+ *
+ * Values are the validated ones, so JSON, our Avro and Avro with a foreign schema give the same. A field without a value adds nothing. The
+ * second word lets contents of two versions of a definition be compared where both had values in the same fields, and only there: a
+ * field that was sent all along and is declared only now makes no conflict of a repetition.
+ *
+ * Bits of the second word: 0 to 11 the fields that the stream declares, 12 to 23 those of them that have a value, 24 to 31 room (0).
+ */
+import { createHash } from 'node:crypto'
+import type { EventValues, FieldPlan } from '../schemas/kernel/event.ts'
+import { hashMessage, type KeyedHash, requireRoom, writeText } from '../schemas/kernel/keyed-hash.ts'
+import type { StreamPlan } from '../schemas/plan/plan.ts'
+
+/** Writes the two words at `at`. */
+export type WriteContent = (event: EventValues, words: Int32Array, at: number) => void
+
+const setBits = 12
+const setMask = (1 << setBits) - 1
+
+interface ContentField {
+  readonly name: string
+  /** Before its value in the hashed message. */
+  readonly tag: number
+  readonly kind: FieldPlan['kind']
+  /** 10^decimals where declared: 1.1 is 1.1 however it was written in binary. */
+  readonly scale: number | null
+}
+
+/** `hash` is the caller's scratch space. */
+export function compileContent(stream: Pick<StreamPlan, 'fields' | 'idField'>, hash: KeyedHash): WriteContent {
+  const fields = [...stream.fields]
+    // The id is what is repeated; as a number and as text it is the same.
+    .filter(({ name }) => name !== stream.idField)
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map(({ name, kind, decimals }): ContentField => {
+      return { name, tag: tagOf(name), kind, scale: decimals === undefined ? null : 10 ** decimals }
+    })
+  const declared = tagOf(JSON.stringify(fields.map(({ name, kind, scale }) => [name, kind, scale]))) & setMask
+  const numberCell = new Float64Array(1)
+  const numberWords = new Int32Array(numberCell.buffer)
+
+  /** The message is of whole words, in the order of the names. */
+  function writeField({ tag, kind, scale }: ContentField, value: string | number | boolean, at: number): number {
+    requireRoom(hash, at + 12)
+    hash.words[at >> 2] = tag
+    if (typeof value === 'string') {
+      const end = writeText(hash, at + 8, value)
+      hash.words[(at >> 2) + 1] = end - at - 8
+      const padded = (end + 3) & ~3
+      for (let index = end; index < padded; index++) hash.bytes[index] = 0
+      return padded
+    }
+    numberCell[0] = (kind === 'number' && scale !== null ? Math.round(Number(value) * scale) : Number(value)) + 0
+    hash.words[(at >> 2) + 1] = numberWords[0]!
+    hash.words[(at >> 2) + 2] = numberWords[1]!
+    return at + 12
+  }
+
+  return (event, words, at) => {
+    let end = 0
+    let valued = 0
+    for (let index = 0; index < fields.length; index++) {
+      const field = fields[index]!
+      const value = event[field.name]
+      if (value === null || value === undefined) continue
+      end = writeField(field, value, end)
+      valued ^= field.tag
+    }
+    hashMessage(hash, end)
+    words[at] = hash.low
+    words[at + 1] = declared | ((valued & setMask) << setBits)
+  }
+}
+
+/** Whether two events of one id surely differ. Where their fields are not the same ones, that is not known. */
+export function isOtherContent(words: Int32Array, at: number, otherWords: Int32Array, otherAt: number): boolean {
+  if (words[at] === otherWords[otherAt]) return false
+  const differing = words[at + 1]! ^ otherWords[otherAt + 1]!
+  return (differing & setMask) === 0 || (differing & (setMask << setBits)) === 0
+}
+
+/** 32 bits of a name, the same in every version. */
+function tagOf(name: string): number {
+  return createHash('sha256').update(name).digest().readInt32LE()
+}

@@ -1,0 +1,219 @@
+/**
+ * Windows that slide against the scan of the same facts: whatever comes in whatever order, late, taken back or dropped, every slot has the
+ * same bits.
+ *
+ * More of it: SLIDING_ROUNDS=200000 npx vitest run --project unit test/feature-store/sliding-windows.test.ts
+ * A failure names its seed: SLIDING_SEED=… SLIDING_ROUNDS=1 repeats it.
+ */
+import { expect, test } from 'vitest'
+import { compileRead, compileSlidingRead } from '../../feature-store/aggregates/read-slots.ts'
+import { dropBefore, type EntityLog, findFact, insertFact, removeLastInserted } from '../../feature-store/entity-log.ts'
+import { type FactRow, idWord } from '../../feature-store/fact-row.ts'
+import { createStepWrites } from '../../feature-store/step-writes.ts'
+import { decodeLog, encodeLiveRows, takeWrite } from '../../feature-store/stored-log.ts'
+import { type CanonicalPosition, orderOf, streamOfOrder } from '../../schemas/kernel/canonical-order.ts'
+import type { AggregateSlot, EntityPlan } from '../../schemas/plan/plan.ts'
+import { createRandom, type Random } from '../../testing/random.ts'
+import { factRow, idOf } from '../support/fact-rows.ts'
+import { drawn } from '../support/nightly.ts'
+import { applyTo, logIn } from '../support/stored-logs.ts'
+
+const rounds = Number(process.env.SLIDING_ROUNDS ?? drawn({ always: 3_000, nightly: 30_000 }))
+const firstSeed = Number(process.env.SLIDING_SEED ?? 1)
+
+const [centsColumn, ratioColumn] = [5, 6]
+const streams = 3
+const kinds = ['count', 'sum', 'mean', 'count', 'sum', 'mean', 'min', 'max'] as const
+
+/** Stream 1 counts at another time than its own. */
+function drawEntity(random: Random, isKnown: boolean): EntityPlan {
+  const slots = Array.from({ length: 1 + random.below(7) }, (_, index): AggregateSlot => {
+    const kind = random.pick(kinds)
+    const column = kind === 'count' ? null : random.pick([centsColumn, ratioColumn])
+    const stream = random.below(streams)
+    const rest = { stage: 0, name: `slot_${index}`, decimals: column === centsColumn ? 2 : null }
+    return { ...rest, index, kind, stream, column, overMs: 1 + random.below(60), lagMs: random.pick([0, 0, 7, 25]) }
+  })
+  const sources = Array.from({ length: streams }, (_, stream) => ({ stream, atField: 'at', values: [] }))
+  const layout = { width: 7, knownColumn: isKnown ? 4 : null, sources }
+  return { name: 'shop', keyFields: new Map(), layout, slots, retentionMs: 100 }
+}
+
+function drawNumber(random: Random): number {
+  switch (random.below(12)) {
+    case 0:
+      return Number.NaN
+    case 1:
+      return random.pick([0, 2 ** 60, -(2 ** 70), 2 ** 1001, -(2 ** 1010), 1e16, -1e16, 2 ** 53 - 1, 5e-324, 1e300])
+    case 2:
+    case 3:
+    case 4:
+      return random.pick([0.1, 0.2, 0.3, -0.1]) * (1 + random.below(9))
+    default:
+      return random.below(20_000) - 10_000
+  }
+}
+
+interface Played {
+  /** Reads of windows that were moved, and logs that had rows aside. */
+  readonly slid: number
+  readonly late: number
+  readonly problem: string | null
+}
+
+interface Round {
+  readonly random: Random
+  readonly entity: EntityPlan
+  readonly log: EntityLog
+  readonly isLumpy: boolean
+  readonly stored: Map<string, Buffer>
+  /** Streams by the id of their facts. */
+  readonly ids: number[]
+  now: number
+  offset: number
+  floor: number
+}
+
+/** One fact: in order, at an instant that others share, late, or that counts long before it is known. */
+function insertOne(round: Round): CanonicalPosition & { readonly row: FactRow } {
+  const { random, log, entity } = round
+  const stream = random.below(streams)
+  const order = orderOf(stream, random.below(2), round.offset++)
+  const known = random.below(8) === 0 ? round.now - random.below(50) : round.now
+  const isElsewhere = entity.layout.knownColumn !== null && stream === 1
+  const time = Math.max(round.floor, isElsewhere ? known + 5 - random.below(60) : known)
+  round.ids[round.offset] = stream
+  const row = factRow(time, order, round.offset, known, drawNumber(random), drawNumber(random))
+  insertFact(log, row)
+  return { time: isElsewhere ? known : time, order, row }
+}
+
+function play(seed: number): Played {
+  const random = createRandom(seed)
+  const entity = drawEntity(random, random.below(2) === 0)
+  const log = decodeLog(null, entity.layout)
+  const round: Round = {
+    random,
+    entity,
+    log,
+    isLumpy: random.below(3) === 0,
+    ids: [],
+    stored: new Map(),
+    now: 0,
+    offset: 0,
+    floor: 0,
+  }
+  const slide = compileSlidingRead(entity, random.below(12))
+  const scan = compileRead(entity)
+  const [found, expected] = [new Float64Array(entity.slots.length), new Float64Array(entity.slots.length)]
+  let [slid, late] = [0, 0]
+  const steps = 20 + random.below(random.below(10) === 0 ? 900 : 120)
+  // So many that a late fact lies far from the end.
+  for (let left = random.below(5) === 0 ? 900 : 0; left > 0; left--) {
+    round.now += left % 20 === 0 ? 1 : 0
+    insertOne(round)
+  }
+  write(round)
+  for (let step = 0; step < steps; step++) {
+    if (random.below(round.isLumpy ? 5 : 2) === 0) round.now += random.below(random.below(20) === 0 ? 90 : 6)
+    const at = insertOne(round)
+    const hasUndo = random.below(15) === 0
+    const read = random.below(6) === 0 ? pastPlace(round) : at
+    slide(log, read, found)
+    // The scan merges the rows aside; it reads another log, so that this one keeps them.
+    scan(copyOf(log, entity), read, expected)
+    if (log.windows !== null) slid++
+    if ((log.aside?.count ?? 0) > 0) late = 1
+    for (const [index, slot] of entity.slots.entries()) {
+      if (Object.is(found[index], expected[index])) continue
+      return {
+        slid,
+        late,
+        problem: `step ${step}, ${JSON.stringify(slot)}: ${found[index]}, expected ${expected[index]}`,
+      }
+    }
+    const problem = idProblem(round)
+    if (problem !== null) return { slid, late, problem: `step ${step}: ${problem}` }
+    if (hasUndo) removeLastInserted(log, at.row)
+    if (random.below(10) === 0) round.floor = Math.max(round.floor, round.now - 30 - random.below(100))
+    if (random.below(4) === 0) dropBefore(log, round.floor)
+    if (random.below(12) === 0) write(round)
+  }
+  write(round)
+  const reloaded = decodeLog(logIn(round.stored, 'k'), entity.layout)
+  dropBefore(reloaded, round.floor)
+  dropBefore(log, round.floor)
+  const isStored = encodeLiveRows(reloaded).equals(encodeLiveRows(log))
+  return { slid, late, problem: isStored ? null : 'what is stored are other facts' }
+}
+
+/** Also what lies aside. */
+function write({ log, stored }: Round): void {
+  const writes = createStepWrites()
+  takeWrite(log, 'k', writes)
+  applyTo(stored, writes)
+}
+
+/** Not in every step: to find a fact merges the rows aside. */
+function idProblem({ random, log, ids, offset, now }: Round): string | null {
+  for (let left = random.below(4) === 0 ? 12 : 0; left > 0; left--) {
+    const id = random.below(offset + 2)
+    const since = now - random.below(120)
+    const expected = idScanned(log, ids[id] ?? 0, id, since)
+    const found = idFound(log, ids[id] ?? 0, id, since)
+    if (found !== expected) return `id ${id} since ${since}: ${found}, expected ${expected}`
+  }
+  return null
+}
+
+/** Time and order of the fact of an id; null where there is none. */
+function idFound(log: EntityLog, stream: number, id: number, since: number): string | null {
+  const at = findFact(log, stream, idOf(id), since)
+  return at === -1 ? null : `${log.rows[at]} ${log.rows[at + 1]}`
+}
+
+function idScanned(log: EntityLog, stream: number, id: number, since: number): string | null {
+  let found: string | null = null
+  const look = ({ rows, words }: { rows: Float64Array; words: Int32Array }, from: number, to: number) => {
+    for (let row = from; row < to; row++) {
+      const at = row * log.width
+      const isIt = words[2 * at + idWord] === id && rows[at]! >= since && streamOfOrder(rows[at + 1]!) === stream
+      if (isIt) found = `${rows[at]} ${rows[at + 1]}`
+    }
+  }
+  look(log, log.start, log.end)
+  if (log.aside) look(log.aside, 0, log.aside.count)
+  return found
+}
+
+function pastPlace({ random, now }: Round): CanonicalPosition {
+  const order = random.pick([
+    Number.POSITIVE_INFINITY,
+    orderOf(random.below(streams), random.below(2), random.below(500)),
+  ])
+  return { time: now - random.below(80), order }
+}
+
+/** The same rows, nothing else. */
+function copyOf({ rows, start, end, aside }: EntityLog, { layout }: EntityPlan): EntityLog {
+  const kept = aside === null ? null : { ...aside, ...copyRows(aside.rows) }
+  return { ...decodeLog(null, layout), ...copyRows(rows), start, end, aside: kept }
+}
+
+function copyRows(rows: Float64Array) {
+  const copied = rows.slice()
+  return { rows: copied, words: new Int32Array(copied.buffer) }
+}
+
+test(`${rounds} random logs: windows that slide have the bits of the scan`, { timeout: 3_600_000 }, () => {
+  let [slid, late] = [0, 0]
+  for (let seed = firstSeed; seed < firstSeed + rounds; seed++) {
+    const played = play(seed)
+    if (played.problem !== null) expect.fail(`seed ${seed}: ${played.problem}`)
+    slid += played.slid
+    late += played.late
+  }
+  if (rounds <= 100) return
+  expect(slid / rounds).toBeGreaterThan(20)
+  expect(late / rounds).toBeGreaterThan(0.02)
+})
