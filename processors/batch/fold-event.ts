@@ -13,12 +13,14 @@ import {
   removeLastInserted,
 } from '../../feature-store/entity-log.ts'
 import { isOtherContent } from '../../feature-store/event-content.ts'
-import { compileFactRow, contentWord, createFactRow, idWord } from '../../feature-store/fact-row.ts'
+import { compileFactOfRow } from '../../feature-store/fact-of-row.ts'
+import { compileFactRow, contentWord, createFactRow, type FactRow, idWord } from '../../feature-store/fact-row.ts'
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import type { EventValues, Problem } from '../../schemas/kernel/event.ts'
 import type { HashKey } from '../../schemas/kernel/keyed-hash.ts'
 import { FeatureFailed } from '../../schemas/plan/feature-plan.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
+import type { EventRows } from '../../schemas/wire/event-rows.ts'
 import { conflictProblem, expiredProblem, featureProblem, fullProblem } from './fold-problems.ts'
 
 export type Folded =
@@ -37,6 +39,9 @@ export interface FoldedEvent extends CanonicalPosition {
   readonly stream: number
   readonly id: string
   readonly event: EventValues
+  /** Where its values lie; absent where they are only known by name. */
+  readonly rows?: EventRows
+  readonly row?: number
   /** Slots of earlier stages, for the scored stream. */
   readonly slots: ArrayLike<number>
   /** Stage that had rejected the event, if it was requeued to the raw topic; null for all others. */
@@ -57,7 +62,7 @@ export interface Fold {
 /** `hashKey`: of the ids in facts; that of the log's other facts. `entityBytesMax`: of the facts of one entity. */
 export function createFold(plan: Plan, stage: StagePlan, hashKey: HashKey, entityBytesMax = logBytesMax): Fold {
   const { entity } = stage
-  const writeRow = compileFactRow(entity, plan.streams, hashKey)
+  const writeFact = compileFact(plan, stage, hashKey)
   const readSlots = compileSlidingRead(entity)
   const leavesFact = plan.streams.map(({ index }) => entity.layout.sources.some((source) => source.stream === index))
   const row = createFactRow(entity.layout)
@@ -70,7 +75,7 @@ export function createFold(plan: Plan, stage: StagePlan, hashKey: HashKey, entit
     if (log && isFact) {
       dropBefore(log, floorTime)
       // Whatever is kept beyond retention changes nothing.
-      writeRow(event.stream, event.event, event.order, row)
+      writeFact(event, row)
       id.low = row.words[idWord]!
       id.high = row.words[idWord + 1]!
       const known = findFact(log, event.stream, id, event.time - entity.retentionMs)
@@ -115,7 +120,8 @@ export function createFold(plan: Plan, stage: StagePlan, hashKey: HashKey, entit
     if (log) readSlots(log, order === event.order ? event : { time: event.time, order }, slots)
     if (stage.repartitionOut !== null) return { kind: 'folded', slots, vector: null, order }
     const vector = new Float64Array(plan.features.length)
-    for (let i = 0; i < vector.length; i++) vector[i] = plan.features[i]!.compute(event.event, slots)
+    const values = event.event
+    for (let i = 0; i < vector.length; i++) vector[i] = plan.features[i]!.compute(values, slots)
     return { kind: 'folded', slots, vector, order }
   }
 
@@ -123,6 +129,17 @@ export function createFold(plan: Plan, stage: StagePlan, hashKey: HashKey, entit
     needsLog: (stream) => leavesFact[stream]! || (stream === plan.scored.index && entity.slots.length > 0),
     fold,
     repeat: (event, of) => repeated(plan, event, of),
+  }
+}
+
+/** From where its values lie, or by name. */
+function compileFact(plan: Plan, { entity }: StagePlan, hashKey: HashKey): (event: FoldedEvent, fact: FactRow) => void {
+  const byName = compileFactRow(entity, plan.streams, hashKey)
+  const ofRow = compileFactOfRow(entity, plan.streams, hashKey)
+  return (event, fact) => {
+    const { stream, rows, order } = event
+    if (rows) ofRow(stream, rows, event.row!, order, fact)
+    else byName(stream, event.event, order, fact)
   }
 }
 
