@@ -119,10 +119,7 @@ export function createFold(plan: Plan, stage: StagePlan, hashKey: HashKey, entit
     for (let i = 0; i < event.slots.length; i++) slots[i] = event.slots[i]!
     if (log) readSlots(log, order === event.order ? event : { time: event.time, order }, slots)
     if (stage.repartitionOut !== null) return { kind: 'folded', slots, vector: null, order }
-    const vector = new Float64Array(plan.features.length)
-    const values = event.event
-    for (let i = 0; i < vector.length; i++) vector[i] = plan.features[i]!.compute(values, slots)
-    return { kind: 'folded', slots, vector, order }
+    return { kind: 'folded', slots, vector: vectorOf(plan, event.event, slots), order }
   }
 
   return {
@@ -130,6 +127,12 @@ export function createFold(plan: Plan, stage: StagePlan, hashKey: HashKey, entit
     fold,
     repeat: (event, of) => repeated(plan, event, of),
   }
+}
+
+function vectorOf({ features }: Plan, values: EventValues, slots: Float64Array): Float64Array {
+  const vector = new Float64Array(features.length)
+  for (let i = 0; i < vector.length; i++) vector[i] = features[i]!.compute(values, slots)
+  return vector
 }
 
 /** From where its values lie, or by name. */
