@@ -1,6 +1,8 @@
 /** The backlog jobs: events already in the raw topics are processed by the production process, as fast as it can. */
 import { createShutdown } from '../cli/shutdown.ts'
+import type { Plan } from '../schemas/plan/plan.ts'
 import type { BenchEnvironment } from './environment.ts'
+import { type ExpectedRows, expectedRows } from './expected-rows.ts'
 import { openIsolatedPipeline } from './isolated-pipeline.ts'
 import type { Job, JobRun } from './job.ts'
 import { maxResidentMb } from './measured-run.ts'
@@ -19,10 +21,20 @@ export interface BacklogOptions {
 
 export function backlogJob(environment: BenchEnvironment, options: BacklogOptions): Job {
   const { name, measures, baseline } = options
-  return { measures: { [name]: measures }, baseline, run: async () => [await runBacklog(environment, options)] }
+  let rows: ExpectedRows | null = null
+  // Once for all rounds: it takes as long as a run.
+  const rowsOf = (plan: Plan) => {
+    rows ??= expectedRows(environment, plan, { from: 0, count: options.events })
+    return rows
+  }
+  return { measures: { [name]: measures }, baseline, run: async () => [await runBacklog(environment, options, rowsOf)] }
 }
 
-async function runBacklog(environment: BenchEnvironment, options: BacklogOptions): Promise<JobRun> {
+async function runBacklog(
+  environment: BenchEnvironment,
+  options: BacklogOptions,
+  rowsOf: (plan: Plan) => ExpectedRows,
+): Promise<JobRun> {
   const { name, definition, isScored, events } = options
   const { broker, redis, model } = environment
   return closeAll(createShutdown(), async (shutdown) => {
@@ -37,6 +49,8 @@ async function runBacklog(environment: BenchEnvironment, options: BacklogOptions
     const { appendedAtMs, bytes, predictionBytes, counts } = await readOutcome(broker.data, pipeline.plan, {
       events,
       isScored,
+      rows: rowsOf(pipeline.plan),
+      isOutOfOrder: run.counts.late + run.counts.releasedEarly > 0,
     })
     const rates = middleRates(appendedAtMs, run.usages)
     return {

@@ -29,6 +29,7 @@ export const jobGroups = [
   'baseline',
   'card-fraud-backlog',
   'w1',
+  'w2',
   'card-fraud-paced',
   'at-least-once',
   'training',

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import type { BrokerData, LogRecord } from '../runtime/broker.ts'
 import { readSpans, wholeLog } from '../runtime/read-log.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
+import type { ExpectedRows } from './expected-rows.ts'
 
 export interface Outcome {
   /** Of every prediction, ms since 1970. */
@@ -19,19 +20,29 @@ export interface Outcome {
     readonly doubled: number
     readonly rejected: number
     readonly unscored: number
+    /** Vectors that are not those of the replay, where they are compared. */
+    readonly wrong?: number
   }
 }
 
-/** `events`: of the scored stream that were sent. */
+export interface ExpectedOutcome {
+  /** Of the scored stream that were sent. */
+  readonly events: number
+  readonly isScored: boolean
+  /** With what the vectors are compared. */
+  readonly rows?: ExpectedRows
+  /** Events were late or released early, so that some vectors are not those of the replay: these are counted, and no failure. */
+  readonly isOutOfOrder?: boolean
+}
+
 export async function readOutcome(
   broker: BrokerData,
   plan: Plan,
-  expected: { readonly events: number; readonly isScored: boolean },
+  { events, isScored, rows, isOutOfOrder = false }: ExpectedOutcome,
 ): Promise<Outcome> {
-  const { events, isScored } = expected
   const appended: number[] = []
   const ids = new Set<string>()
-  let [bytes, predictionBytes, unscored, rejected] = [0, 0, 0, 0]
+  let [bytes, predictionBytes, unscored, rejected, wrong] = [0, 0, 0, 0, 0]
   const fetcher = await broker.fetcher()
   try {
     const spans = await wholeLog(
@@ -43,20 +54,35 @@ export async function readOutcome(
       if (topic === plan.rejected.topic) rejected++
       if (topic !== plan.predictions.topic) return
       predictionBytes += bytesOf(record)
-      const { id, score } = plan.predictions.codec.decode(record.value!)
+      const { id, score, features } = plan.predictions.codec.decode(record.value!)
       ids.add(id)
       if (score === null) unscored++
+      if (rows?.isRight(id, features) === false) wrong++
       appended.push(record.appendedAtMs)
     })
   } finally {
     await fetcher.close()
   }
-  const counts = { predictions: appended.length, doubled: appended.length - ids.size, rejected, unscored }
-  const right = { predictions: events, doubled: 0, rejected: 0, unscored: isScored ? 0 : events }
+  const compared = (count: number) => (rows === undefined ? {} : { wrong: count })
+  const counts = {
+    predictions: appended.length,
+    doubled: appended.length - ids.size,
+    rejected,
+    unscored,
+    ...compared(wrong),
+  }
+  const right = {
+    predictions: events,
+    doubled: 0,
+    rejected: 0,
+    unscored: isScored ? 0 : events,
+    ...compared(isOutOfOrder ? wrong : 0),
+  }
   assert.deepEqual(
     counts,
     right,
-    `${plan.predictions.topic} should hold each event once: expected ${JSON.stringify(right)}, found ${JSON.stringify(counts)}`,
+    `${plan.predictions.topic} should hold each event once, with the vector of the replay: expected ${JSON.stringify(right)}, ` +
+      `found ${JSON.stringify(counts)}`,
   )
   return { appendedAtMs: Float64Array.from(appended), bytes, predictionBytes, counts }
 }

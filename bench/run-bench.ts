@@ -34,7 +34,7 @@ export interface BenchOptions {
 /** Transactions behind the paced and the HTTP jobs; fewer where `events` is less. */
 const eventsBeforeMax = 100_000
 /** Whose figures are divided by those of the replay. */
-const baselineOf: readonly JobGroup[] = ['baseline', 'card-fraud-backlog', 'at-least-once', 'w1', 'http-reads']
+const baselineOf: readonly JobGroup[] = ['baseline', 'card-fraud-backlog', 'at-least-once', 'w1', 'w2', 'http-reads']
 
 export async function runBench(
   options: BenchOptions,
@@ -72,6 +72,38 @@ export async function runBench(
   })
 }
 
+/** What a backlog job measures of each definition. */
+const backlogs = [
+  {
+    group: 'card-fraud-backlog',
+    name: 'card-fraud-backlog',
+    measures: 'Two entities, 15 features, scored, exactly once, features in Redis; a backlog, its middle 80 %.',
+    definition: cardFraud,
+    isScored: true,
+  },
+  {
+    group: 'at-least-once',
+    name: 'at-least-once-backlog',
+    measures: 'As card-fraud-backlog, at least once: without transactions.',
+    definition: atLeastOnce,
+    isScored: true,
+  },
+  {
+    group: 'w1',
+    name: 'w1',
+    measures: 'One entity, 6 features, exactly once, features in Redis; a backlog, its middle 80 %.',
+    definition: 'bench/w1.ts',
+    isScored: false,
+  },
+  {
+    group: 'w2',
+    name: 'w2',
+    measures: 'Two entities, 9 features, exactly once, aligned, features in Redis; a backlog, its middle 80 %.',
+    definition: 'bench/w2.ts',
+    isScored: false,
+  },
+] as const
+
 /** A baseline runs before the jobs that are compared with it, chosen or not. */
 function chosenJobs(environment: BenchEnvironment, options: BenchOptions): Job[] {
   const { jobs, events, rates, seconds } = options
@@ -80,39 +112,7 @@ function chosenJobs(environment: BenchEnvironment, options: BenchOptions): Job[]
   const backlog = { events, baseline: baselineReplay }
   return [
     ...(baselineOf.some(has) ? [replayJob(environment)] : []),
-    ...(has('card-fraud-backlog')
-      ? [
-          backlogJob(environment, {
-            ...backlog,
-            name: 'card-fraud-backlog',
-            measures: 'Two entities, 15 features, scored, exactly once, features in Redis; a backlog, its middle 80 %.',
-            definition: cardFraud,
-            isScored: true,
-          }),
-        ]
-      : []),
-    ...(has('at-least-once')
-      ? [
-          backlogJob(environment, {
-            ...backlog,
-            name: 'at-least-once-backlog',
-            measures: 'As card-fraud-backlog, at least once: without transactions.',
-            definition: atLeastOnce,
-            isScored: true,
-          }),
-        ]
-      : []),
-    ...(has('w1')
-      ? [
-          backlogJob(environment, {
-            ...backlog,
-            name: 'w1',
-            measures: 'One entity, 6 features, exactly once, features in Redis; a backlog, its middle 80 %.',
-            definition: 'bench/w1.ts',
-            isScored: false,
-          }),
-        ]
-      : []),
+    ...backlogs.filter(({ group }) => has(group)).map((one) => backlogJob(environment, { ...one, ...backlog })),
     ...rates.flatMap((rate) => [
       ...(has('baseline') || has('card-fraud-paced') || has('at-least-once')
         ? [kafkaJob(environment, { rate, seconds })]

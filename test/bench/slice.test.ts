@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { parseMetrics } from '../../bench/metrics-text.ts'
 import { sliceChunks } from '../../bench/slice.ts'
 import w1 from '../../bench/w1.ts'
+import w2 from '../../bench/w2.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { type HandbookTable, handbookEvents } from '../../pipelines/handbook.ts'
 import { compile } from '../../schemas/plan/compile.ts'
@@ -32,6 +33,13 @@ test('w1 is the job of the peers: one stage, six features', () => {
   const { stages, features } = compile(w1)
   expect(stages.map(({ entity }) => entity.name)).toEqual(['customer'])
   expect(features.map(({ name }) => name)).toEqual(['count1d', 'mean1d', 'count7d', 'mean7d', 'count30d', 'mean30d'])
+})
+
+test('w2 is their second job: by customer as w1, then by terminal what was seen until a week ago', () => {
+  const { stages, features } = compile(w2)
+  expect(stages.map(({ entity }) => entity.name)).toEqual(['customer', 'terminal'])
+  expect(features.map(({ name }) => name).slice(0, 6)).toEqual(compile(w1).features.map(({ name }) => name))
+  expect(features.map(({ name }) => name).slice(6)).toEqual(['seen1d', 'seen7d', 'seen30d'])
 })
 
 test('a model of the plan fits every namespace', () => {

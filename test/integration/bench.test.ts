@@ -10,7 +10,9 @@ import { ownFolder, readJson } from '../support/command.ts'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const run = promisify(execFile)
 
-test('a backlog of 5,000 events: every figure is there, every event predicted once', { timeout: 240_000 }, async () => {
+test('a backlog of 5,000 events: every figure is there, every event predicted once and as the replay does', {
+  timeout: 240_000,
+}, async () => {
   const file = join(ownFolder(), 'figures.json')
   const environment = {
     ...process.env,
@@ -20,7 +22,7 @@ test('a backlog of 5,000 events: every figure is there, every event predicted on
   }
   const bench = (...args: string[]) =>
     run('npm', ['run', '-s', 'bench', '--', ...args], { cwd: root, env: environment })
-  await bench('--jobs', 'card-fraud-backlog', '--runs', '1', '--events', '5000', '--json', file)
+  await bench('--jobs', 'card-fraud-backlog,w2', '--runs', '1', '--events', '5000', '--json', file)
 
   const report = readJson<BenchReport>(file)
   expect(report).toMatchObject({
@@ -29,13 +31,24 @@ test('a backlog of 5,000 events: every figure is there, every event predicted on
     seed: 0,
     settings: { rounds: 1, events: 5_000, partitions: 4 },
   })
-  expect(report.jobs.map(({ job }) => job)).toEqual(['baseline-replay', 'card-fraud-backlog'])
+  expect(report.jobs.map(({ job }) => job)).toEqual(['baseline-replay', 'card-fraud-backlog', 'w2'])
   const backlog = report.jobs[1]!
   expect(backlog).toMatchObject({
     runs: 1,
     invalid: [],
     latencyMs: null,
-    further: { predictions: once(5_000), doubled: once(0), rejected: once(0), unscored: once(0), late: once(0) },
+    further: {
+      predictions: once(5_000),
+      doubled: once(0),
+      rejected: once(0),
+      unscored: once(0),
+      wrong: once(0),
+      late: once(0),
+    },
+  })
+  expect(report.jobs[2]).toMatchObject({
+    runs: 1,
+    further: { predictions: once(5_000), wrong: once(0), late: once(0) },
   })
   const { eventsPerSecond, eventsPerCpuSecond, residentMb, ratios, further } = backlog
   const figures = [eventsPerSecond, eventsPerCpuSecond, residentMb, ratios.eventsPerCpuSecond]
