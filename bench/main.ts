@@ -7,6 +7,7 @@ import { tableLines } from '../cli/terminal.ts'
 import { openWholeFile } from '../cli/whole-file.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import { type JobGroup, jobGroups } from './job.ts'
+import { peerWorks } from './peers/peer.ts'
 import { type BenchReport, parseReport } from './report.ts'
 import { type BenchOptions, runBench } from './run-bench.ts'
 import { comparisonTable, reportMarkdown } from './table.ts'
@@ -22,6 +23,7 @@ const out = (line: string) => void process.stdout.write(`${line}\n`)
 const examples = [
   '  npm run bench',
   '  npm run bench -- --jobs card-fraud-backlog,w1 --runs 3 --json figures.json',
+  '  npm run bench -- --jobs w1,w2 --against ../peers',
   '  npm run bench -- --table figures.json',
   '  npm run bench -- --table figures.json --compare earlier.json',
 ].join('\n')
@@ -36,11 +38,13 @@ const program = new Command('bench')
   .option('--seed <seed>', 'of the generated events; 0 is the published data set', wholeOption(0, 524_287), 0)
   .option('--json <file>', 'write the report to a file as well')
   .option('--profile <folder>', 'write CPU profiles of the measured processes there; the figures suffer')
+  .option('--against <folder>', 'run other engines beside w1 and w2 as well: the folder of their sources')
   .option('--compare <file>', 'print the medians over those of an earlier report as well')
   .addOption(
     new Option('--table <file>', 'measure nothing: print the Markdown table of a report').conflicts([
       'json',
       'profile',
+      'against',
     ]),
   )
   .addHelpText('after', `\nExamples:\n${examples}`)
@@ -50,6 +54,8 @@ const program = new Command('bench')
 try {
   program.parse()
   const { table, json, compare, rate, ...options } = program.opts<Given>()
+  if (options.against !== undefined && !peerWorks.some((work) => options.jobs.has(work)))
+    throw new PipelineError('usage', `--against needs one of the jobs ${peerWorks.join(', ')}, which peers do as well.`)
   const earlier = compare === undefined ? null : await readReport(compare)
   const report = table === undefined ? await measured({ ...options, rates: rate }, json) : await readReport(table)
   if (table !== undefined) out(reportMarkdown(report).trimEnd())

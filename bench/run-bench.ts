@@ -2,7 +2,7 @@
  * Runs the chosen jobs round by round, so that each run has its baseline beside it and a noisy minute does not hit one job alone, and
  * makes the report. Called by `main.ts`.
  */
-import { createShutdown } from '../cli/shutdown.ts'
+import { createShutdown, type Shutdown } from '../cli/shutdown.ts'
 import { tableLines } from '../cli/terminal.ts'
 import { parseConfig } from '../runtime/config/config.ts'
 import { backlogJob } from './backlog.ts'
@@ -15,6 +15,8 @@ import type { Job, JobGroup, JobRun } from './job.ts'
 import { describeMachine, load, revision } from './machine.ts'
 import { modelsJob } from './models.ts'
 import { pacedJob } from './paced.ts'
+import { peerWorks } from './peers/peer.ts'
+import { openPeerJobs } from './peers/peer-job.ts'
 import { type BenchReport, jobReports, type Ran, reportFormat } from './report.ts'
 import { closeAll } from './run-parts.ts'
 import { circumstances, reportTable } from './table.ts'
@@ -29,6 +31,8 @@ export interface BenchOptions {
   readonly seconds: number
   readonly seed: number
   readonly profile?: string
+  /** Folder of peers that run beside ours. */
+  readonly against?: string
 }
 
 /** Transactions behind the paced and the HTTP jobs; fewer where `events` is less. */
@@ -46,7 +50,10 @@ export async function runBench(
   return closeAll(createShutdown(), async (shutdown) => {
     const { seed, profile: profileFolder = null } = options
     const environment = await openBenchEnvironment(given, env, { seed, profileFolder, printLine }, shutdown)
-    const jobs = chosenJobs(environment, options)
+    const jobs = [
+      ...chosenJobs(environment, options),
+      ...(await againstJobs(environment, options, printLine, shutdown)),
+    ]
     const rounds: Array<Map<string, Ran>> = []
     for (let round = 1; round <= options.runs; round++) rounds.push(await runRound(jobs, round, printLine))
     const report: BenchReport = {
@@ -128,6 +135,18 @@ function chosenJobs(environment: BenchEnvironment, options: BenchOptions): Job[]
     ...(has('http-reads') ? [httpReadsJob(environment, { seconds, before })] : []),
     ...(has('models') ? [modelsJob(environment)] : []),
   ]
+}
+
+/** Peers beside those of their jobs that are chosen. */
+async function againstJobs(
+  environment: BenchEnvironment,
+  { against, jobs, events }: BenchOptions,
+  printLine: (line: string) => void,
+  shutdown: Shutdown,
+): Promise<Job[]> {
+  if (against === undefined) return []
+  const works = peerWorks.filter((work) => jobs.has(work))
+  return openPeerJobs(environment, { from: against, works, events, printLine }, shutdown)
 }
 
 async function runRound(

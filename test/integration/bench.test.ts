@@ -1,4 +1,4 @@
-/** `npm run bench` in miniature: that it measures what it claims, on correct results; never the speed itself. */
+/** `npm run bench` in miniature: it measures what it claims, on correct results, and names what it leaves out; never the speed itself. */
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -19,10 +19,12 @@ test('a backlog of 5,000 events: every figure is there, every event predicted on
     KAFKA_BROKERS: inject('kafkaBrokers'),
     REDIS_URL: inject('redisUrl'),
     MILLRACE_LOG_LEVEL: 'warn',
+    MILLRACE_FOLDER: ownFolder(),
   }
   const bench = (...args: string[]) =>
     run('npm', ['run', '-s', 'bench', '--', ...args], { cwd: root, env: environment })
-  await bench('--jobs', 'card-fraud-backlog,w2', '--runs', '1', '--events', '5000', '--json', file)
+  const against = ['--against', ownFolder()]
+  await bench('--jobs', 'card-fraud-backlog,w2', '--runs', '1', '--events', '5000', '--json', file, ...against)
 
   const report = readJson<BenchReport>(file)
   expect(report).toMatchObject({
@@ -31,7 +33,13 @@ test('a backlog of 5,000 events: every figure is there, every event predicted on
     seed: 0,
     settings: { rounds: 1, events: 5_000, partitions: 4 },
   })
-  expect(report.jobs.map(({ job }) => job)).toEqual(['baseline-replay', 'card-fraud-backlog', 'w2'])
+  expect(report.jobs.map(({ job }) => job)).toEqual([
+    'baseline-replay',
+    'card-fraud-backlog',
+    'w2',
+    'kstreams-w2',
+    'flink-w2',
+  ])
   const backlog = report.jobs[1]!
   expect(backlog).toMatchObject({
     runs: 1,
@@ -50,6 +58,10 @@ test('a backlog of 5,000 events: every figure is there, every event predicted on
     runs: 1,
     further: { predictions: once(5_000), wrong: once(0), late: once(0) },
   })
+  for (const peer of report.jobs.slice(3)) {
+    expect(peer).toMatchObject({ runs: 0, eventsPerCpuSecond: null })
+    expect(peer.invalid).toEqual([expect.stringMatching(/^round 1: left out: its sources cannot be read: .*jvm/)])
+  }
   const { eventsPerSecond, eventsPerCpuSecond, residentMb, ratios, further } = backlog
   const figures = [eventsPerSecond, eventsPerCpuSecond, residentMb, ratios.eventsPerCpuSecond]
   for (const figure of [...figures, further.kafkaBytesPerEvent]) expect(figure!.median).toBeGreaterThan(0)
