@@ -1,11 +1,12 @@
 /** `npm run bench`: measures Millrace on a real Kafka and Redis, or writes the table of what was measured. */
 import { readFile } from 'node:fs/promises'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { exitCodeOf, failureText } from '../cli/failure-text.ts'
+import { exitCodeOf, exitCodes, failureText } from '../cli/failure-text.ts'
 import { wholeOption } from '../cli/option-values.ts'
 import { tableLines } from '../cli/terminal.ts'
 import { openWholeFile } from '../cli/whole-file.ts'
 import { PipelineError } from '../schemas/kernel/errors.ts'
+import { runGuard } from './guard/guard.ts'
 import { type JobGroup, jobGroups } from './job.ts'
 import { peerWorks } from './peers/peer.ts'
 import { type BenchReport, parseReport } from './report.ts'
@@ -17,6 +18,8 @@ interface Given extends Omit<BenchOptions, 'rates'> {
   readonly table?: string
   readonly json?: string
   readonly compare?: string
+  readonly guard?: boolean
+  readonly update?: boolean
 }
 
 const out = (line: string) => void process.stdout.write(`${line}\n`)
@@ -24,6 +27,7 @@ const examples = [
   '  npm run bench',
   '  npm run bench -- --jobs card-fraud-backlog,w1 --runs 3 --json figures.json',
   '  npm run bench -- --jobs w1,w2 --against ../peers',
+  '  npm run bench -- --guard',
   '  npm run bench -- --table figures.json',
   '  npm run bench -- --table figures.json --compare earlier.json',
 ].join('\n')
@@ -47,24 +51,41 @@ const program = new Command('bench')
       'against',
     ]),
   )
+  .addOption(
+    new Option('--guard', 'without servers: fail where events per CPU-second have become worse').conflicts([
+      'table',
+      'against',
+      'compare',
+      'json',
+      'profile',
+    ]),
+  )
+  .option('--update', 'with --guard: what is measured becomes the reference')
   .addHelpText('after', `\nExamples:\n${examples}`)
   .showHelpAfterError(`For example:\n${examples}`)
   .exitOverride()
 
 try {
   program.parse()
-  const { table, json, compare, rate, ...options } = program.opts<Given>()
-  if (options.against !== undefined && !peerWorks.some((work) => options.jobs.has(work)))
-    throw new PipelineError('usage', `--against needs one of the jobs ${peerWorks.join(', ')}, which peers do as well.`)
-  const earlier = compare === undefined ? null : await readReport(compare)
-  const report = table === undefined ? await measured({ ...options, rates: rate }, json) : await readReport(table)
-  if (table !== undefined) out(reportMarkdown(report).trimEnd())
-  if (earlier) for (const line of tableLines(comparisonTable(report, earlier))) out(line)
+  const { guard = false, update = false, ...given } = program.opts<Given>()
+  if (update && !guard) throw new PipelineError('usage', '--update needs --guard, whose reference it writes.')
+  if (!guard) await report(given)
+  else if (!(await runGuard(update, out))) process.exitCode = exitCodes.failed
 } catch (error) {
   // Commander has printed its own failures already.
   if ((error as { code?: string }).code?.startsWith('commander.') !== true)
     process.stderr.write(`${failureText(error)}\n`)
   process.exitCode = exitCodeOf(error)
+}
+
+/** Measures, or reads what was measured. */
+async function report({ table, json, compare, rate, ...options }: Given): Promise<void> {
+  if (options.against !== undefined && !peerWorks.some((work) => options.jobs.has(work)))
+    throw new PipelineError('usage', `--against needs one of the jobs ${peerWorks.join(', ')}, which peers do as well.`)
+  const earlier = compare === undefined ? null : await readReport(compare)
+  const now = table === undefined ? await measured({ ...options, rates: rate }, json) : await readReport(table)
+  if (table !== undefined) out(reportMarkdown(now).trimEnd())
+  if (earlier) for (const line of tableLines(comparisonTable(now, earlier))) out(line)
 }
 
 /** A file that cannot be written is found out before the measuring, not after it. */
