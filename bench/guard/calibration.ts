@@ -1,6 +1,6 @@
 /**
- * A fixed piece of work that knows nothing of this project: numbers read all over a typed array that no cache holds, a hash of bytes, objects in
- * a map. What it costs says how fast the machine is at the moment. Called by the guard between the rounds of what it measures.
+ * A fixed piece of work that knows nothing of this project: numbers read all over a typed array that no cache holds, a hash of bytes,
+ * objects in a map. What it costs says how fast the machine is at the moment. Called by the guard between the rounds of what it measures.
  */
 
 /** 8 MB, as the facts of a pipeline are. */

@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- --guard`: events per CPU-second without servers, as a multiple of what a calibration loop of the same process does, beside
- * a committed reference. Says which figure has become worse. Called by `main.ts`.
+ * `npm run bench -- --guard`: events per CPU-second without servers, as a multiple of what a calibration loop of the same process does,
+ * beside a committed reference. Says which figure has become worse. Called by `main.ts`.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { PipelineError } from '../../schemas/kernel/errors.ts'

@@ -13,6 +13,7 @@ import { systemClock } from '../../runtime/clock.ts'
 import { frameRecords, type OutRecord } from '../../runtime/framed-records.ts'
 import type { Log } from '../../runtime/log.ts'
 import { partitionOf } from '../../runtime/partition.ts'
+import { fixedHashKey } from '../../schemas/kernel/keyed-hash.ts'
 import type { MlpWeights } from '../../schemas/models/mlp.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import { createRandom } from '../../testing/random.ts'
@@ -59,6 +60,7 @@ export function openInProcessRun(plan: Plan, events: Iterator<MixedEvent, void, 
     log: silent,
     metrics,
     currentModel: modelOf(plan),
+    hashKey: fixedHashKey,
     group: 'in-process',
     name: 'one',
     // What fails has failed: nothing is tried again.

@@ -1,6 +1,6 @@
 /**
- * The process that `hot-path.test.ts` watches: the card-fraud pipeline without servers on events of ordinary variety, a warm-up and a second
- * part. Prints what was allocated on the heap for an event of the second part, and marks in V8's log where that begins.
+ * The process that `hot-path.test.ts` watches: the card-fraud pipeline without servers on events of ordinary variety, a warm-up and a
+ * second part. Prints what was allocated on the heap for an event of the second part, and marks in V8's log where that begins.
  */
 import { GCProfiler, getHeapStatistics } from 'node:v8'
 import { openInProcessRun } from '../../bench/in-process/in-process-run.ts'
