@@ -63,6 +63,7 @@ export interface Fold {
 export function createFold(plan: Plan, stage: StagePlan, hashKey: HashKey, entityBytesMax = logBytesMax): Fold {
   const { entity } = stage
   const writeFact = compileFact(plan, stage, hashKey)
+  const numbers = createNumbers()
   const readSlots = compileSlidingRead(entity)
   const leavesFact = plan.streams.map(({ index }) => entity.layout.sources.some((source) => source.stream === index))
   const row = createFactRow(entity.layout)
@@ -115,11 +116,11 @@ export function createFold(plan: Plan, stage: StagePlan, hashKey: HashKey, entit
   }
 
   function scored(event: FoldedEvent, log: EntityLog | null, order: number): Folded {
-    const slots = new Float64Array(plan.slots.length).fill(Number.NaN)
+    const slots = numbers(plan.slots.length).fill(Number.NaN)
     for (let i = 0; i < event.slots.length; i++) slots[i] = event.slots[i]!
     if (log) readSlots(log, order === event.order ? event : { time: event.time, order }, slots)
     if (stage.repartitionOut !== null) return { kind: 'folded', slots, vector: null, order }
-    return { kind: 'folded', slots, vector: vectorOf(plan, event.event, slots), order }
+    return { kind: 'folded', slots, vector: vectorOf(plan, event.event, slots, numbers(plan.features.length)), order }
   }
 
   return {
@@ -129,8 +130,23 @@ export function createFold(plan: Plan, stage: StagePlan, hashKey: HashKey, entit
   }
 }
 
-function vectorOf({ features }: Plan, values: EventValues, slots: Float64Array): Float64Array {
-  const vector = new Float64Array(features.length)
+/** Numbers of one event are cut out of a block: memory of their own would cost more to get and to collect than the numbers do. */
+const blockLength = 1_024
+
+function createNumbers(): (length: number) => Float64Array {
+  let block = new Float64Array(blockLength)
+  let used = 0
+  return (length) => {
+    if (used + length > block.length) {
+      block = new Float64Array(Math.max(blockLength, length))
+      used = 0
+    }
+    used += length
+    return block.subarray(used - length, used)
+  }
+}
+
+function vectorOf({ features }: Plan, values: EventValues, slots: Float64Array, vector: Float64Array): Float64Array {
   for (let i = 0; i < vector.length; i++) vector[i] = features[i]!.compute(values, slots)
   return vector
 }
