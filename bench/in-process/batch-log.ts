@@ -25,11 +25,12 @@ interface PartitionLog {
 export interface BatchLog {
   readonly broker: Broker
   append(framed: FramedRecords): void
-  /** Records that have been written to a topic. */
-  count(topic: string): number
   end(topic: string, partition: number): number
-  /** Whether a transaction is under way. */
-  isBusy(): boolean
+  /**
+   * Fetches one after the other that found nothing, since anything was written. The batch loop begins at most one before the batch that it
+   * is in: after a few of them it is in none.
+   */
+  emptyFetches(): number
 }
 
 export interface BatchLogOptions {
@@ -51,10 +52,11 @@ export function createBatchLog(options: BatchLogOptions): BatchLog {
   const empty = (): PartitionLog => ({ batches: [], end: 0 })
   const logs = new Map(topics.map((topic) => [topic, Array.from({ length: partitions }, empty)]))
   const logOf = (topic: string, partition: number) => logs.get(topic)![partition]!
-  let underWay = 0
+  let emptyFetches = 0
 
   function append(framed: FramedRecords): void {
     const { topic, partition, count, bytes } = framed
+    emptyFetches = 0
     const log = logOf(topic, partition)
     const writer = createByteWriter(bytes.length)
     writeRecordBatch(writer, framed, { ...identity, timestampMs: clock.nowMs() })
@@ -69,9 +71,9 @@ export function createBatchLog(options: BatchLogOptions): BatchLog {
 
   async function fetch(from: readonly FetchFrom[], maxWaitMs: number, bytesMax: number): Promise<FetchedPartition[]> {
     await clock.turn()
-    if (maxWaitMs > 0 && from.every(({ topic, partition, offset }) => logOf(topic, partition).end <= offset)) {
-      await clock.sleep(Math.min(maxWaitMs, lookAgainMs))
-    }
+    const isEmpty = () => from.every(({ topic, partition, offset }) => logOf(topic, partition).end <= offset)
+    if (maxWaitMs > 0 && isEmpty()) await clock.sleep(Math.min(maxWaitMs, lookAgainMs))
+    emptyFetches = isEmpty() ? emptyFetches + 1 : 0
     return from.map((wanted) => fetchedFrom(logOf(wanted.topic, wanted.partition), wanted, bytesMax))
   }
 
@@ -81,10 +83,8 @@ export function createBatchLog(options: BatchLogOptions): BatchLog {
     isCurrent: () => true,
     committed: async (list) => list.map((at) => ({ ...at, offset: null, metadata: '' })),
     async transact(outgoing) {
-      underWay++
       send(outgoing)
       await clock.turn()
-      underWay--
     },
     publish: async (outgoing) => send(outgoing),
     commitOffsets: async () => undefined,
@@ -104,9 +104,8 @@ export function createBatchLog(options: BatchLogOptions): BatchLog {
   return {
     broker: { ...memory, data, groups: { ...memory.groups, worker: async () => worker } },
     append,
-    count: (topic) => logs.get(topic)!.reduce((sum, { end }) => sum + end, 0),
     end: (topic, partition) => logOf(topic, partition).end,
-    isBusy: () => underWay > 0,
+    emptyFetches: () => emptyFetches,
   }
 }
 

@@ -33,8 +33,8 @@ const partitions = 4
 /** As a producer would send them that waits a little. */
 const batchRecordsMax = 500
 const pollMs = 2
-/** Quiet for so many looks: the commit under way has ended as well. */
-const quietLooks = 5
+/** After so many the commit under way has ended as well. */
+const emptyFetchesMin = 5
 const reasonsMax = 3
 
 export function openInProcessRun(plan: Plan, events: Iterator<MixedEvent, void, void>): InProcessRun {
@@ -60,12 +60,12 @@ export function openInProcessRun(plan: Plan, events: Iterator<MixedEvent, void, 
     log: silent,
     metrics,
     currentModel: modelOf(plan),
-    hashKey: fixedHashKey,
     group: 'in-process',
     name: 'one',
     // What fails has failed: nothing is tried again.
     limits: { ...defaultWorkerLimits, holdMaxMs: Number.POSITIVE_INFINITY, outageMaxMs: 0 },
     isRebuild: false,
+    hashKey: fixedHashKey,
     signal: stopping.signal,
     random: () => 0.5,
   })
@@ -81,7 +81,7 @@ export function openInProcessRun(plan: Plan, events: Iterator<MixedEvent, void, 
     const isRead = tasks.every(({ held, partition, inputs }) => {
       return held === 0 && inputs.every(({ topic, nextOffset }) => nextOffset >= log.end(topic, partition))
     })
-    return tasks.length > 0 && isRead && !log.isBusy()
+    return tasks.length > 0 && isRead && log.emptyFetches() >= emptyFetchesMin
   }
 
   return {
@@ -90,12 +90,7 @@ export function openInProcessRun(plan: Plan, events: Iterator<MixedEvent, void, 
     async letIn() {
       for (const batch of prepared) log.append(batch)
       prepared = []
-      let [quiet, batches] = [0, -1]
-      while (quiet < quietLooks) {
-        await Promise.race([clock.sleep(pollMs), ended])
-        quiet = isDone() && metrics.totals.batches === batches ? quiet + 1 : 0
-        batches = metrics.totals.batches
-      }
+      while (!isDone()) await Promise.race([clock.sleep(pollMs), ended])
     },
     async stop() {
       stopping.abort()

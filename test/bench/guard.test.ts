@@ -15,13 +15,15 @@ test('a busy moment that hits both sides of a round changes no ratio', () => {
 test('a figure may be 15 % below its reference and no more; the sentence names it', () => {
   expect(lossesOf([figure(8.51), figure(30)], reference, 'node20-x64')).toEqual([])
   expect(lossesOf([figure(8.4)], reference, 'node20-x64')).toEqual([
-    'WORSE: events per CPU-second of w1, against the calibration: 8.4, where the reference of node20-x64 is 10: 16 % less, and 15 % are allowed.',
+    'WORSE: events per CPU-second of w1, against the calibration: 8.4, where the reference of node20-x64 is 10: ' +
+      '16 % less, and 15 % are allowed.',
   ])
 })
 
 test('without a reference for this Node and processor there is nothing to compare with', () => {
   expect(() => lossesOf([figure(10)], reference, 'node24-arm64')).toThrow(
-    'The guard has no reference for w1 of node24-arm64 (there are: node20-x64). Write it on a revision that is good: npm run bench -- --guard --update',
+    'The guard has no reference for w1 of node24-arm64 (there are: node20-x64). Write it on a revision that is good: ' +
+      'npm run bench -- --guard --update',
   )
 })
 
