@@ -75,7 +75,9 @@ describe('the file', () => {
     ])
     for (const [i, row] of rows.entries()) {
       const values = features.map((name) => (row[name] === '' ? Number.NaN : Number(row[name])))
-      expect(Buffer.from(Float64Array.from(values).buffer)).toEqual(Buffer.from(Float64Array.from(expected[i]!.vector).buffer))
+      expect(Buffer.from(Float64Array.from(values).buffer)).toEqual(
+        Buffer.from(Float64Array.from(expected[i]!.vector).buffer),
+      )
     }
     expect(rows[2]!.customerMean7d).toBe(String((0.1 * 10 + 3 + 21) / 30))
   })
