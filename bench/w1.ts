@@ -1,36 +1,6 @@
 /** The job that the peers were measured on: one entity, count and mean of the amount over 1, 7 and 30 days, six features, no model. */
-import {
-  count,
-  definePipeline,
-  entity,
-  logisticRegression,
-  mean,
-  number,
-  stream,
-  text,
-  timestamp,
-} from '../schemas/definition/definition.ts'
-
-const transactions = stream('transactions', {
-  id: 'txId',
-  key: 'customerId',
-  time: 'at',
-  fields: {
-    txId: text(),
-    customerId: text(),
-    terminalId: text(),
-    amount: number({ min: 0, decimals: 2 }),
-    at: timestamp(),
-  },
-})
-
-/** A definition needs a label; nothing is computed from it, so that `run` does not read it. */
-const chargebacks = stream('chargebacks', {
-  id: 'txId',
-  key: 'customerId',
-  time: 'reportedAt',
-  fields: { txId: text(), customerId: text(), terminalId: text(), txAt: timestamp(), reportedAt: timestamp() },
-})
+import { count, definePipeline, entity, logisticRegression, mean } from '../schemas/definition/definition.ts'
+import { chargebacks, transactions } from './peer-streams.ts'
 
 const { amount } = transactions.fields
 const customer = entity('customer', [transactions.fields.customerId])

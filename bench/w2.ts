@@ -1,37 +1,7 @@
 /** The second job that the peers were measured on: W1, then by terminal what was seen until a week ago; two stages, nine features. */
-import {
-  count,
-  definePipeline,
-  entity,
-  logisticRegression,
-  mean,
-  number,
-  stream,
-  text,
-  timestamp,
-} from '../schemas/definition/definition.ts'
+import { count, definePipeline, entity, logisticRegression, mean } from '../schemas/definition/definition.ts'
 import type { Duration } from '../schemas/kernel/duration.ts'
-
-const transactions = stream('transactions', {
-  id: 'txId',
-  key: 'customerId',
-  time: 'at',
-  fields: {
-    txId: text(),
-    customerId: text(),
-    terminalId: text(),
-    amount: number({ min: 0, decimals: 2 }),
-    at: timestamp(),
-  },
-})
-
-/** A definition needs a label; nothing is computed from it, so that `run` does not read it. */
-const chargebacks = stream('chargebacks', {
-  id: 'txId',
-  key: 'customerId',
-  time: 'reportedAt',
-  fields: { txId: text(), customerId: text(), terminalId: text(), txAt: timestamp(), reportedAt: timestamp() },
-})
+import { chargebacks, transactions } from './peer-streams.ts'
 
 const { amount, customerId, terminalId } = transactions.fields
 const customer = entity('customer', [customerId])

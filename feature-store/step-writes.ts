@@ -2,6 +2,7 @@
  * What a step writes, packed: filled log by log (`stored-log.ts`), read by both stores. One of these is used again and again, so that a
  * step costs no object an entity; the bytes in it are copies, which later folds do not change.
  */
+import { capacityAfter } from '../runtime/kept-bytes.ts'
 
 /** Letters of the apply script. `append` and `seal` concern a tail whose length is known, `set` and `delete` any key. */
 export const writeKind = { append: 97, set: 115, seal: 99, delete: 100 } as const
@@ -12,6 +13,8 @@ export const tail = -1
 /** Chunks that one step deletes; those left over are deleted by later ones. */
 const dropsMax = 500
 const firstBytes = 16_384
+/** More than a step of ordinary size takes: 2,000 entities with a few rows each. */
+const keptBytes = 1_048_576
 
 export interface StepWrites {
   count: number
@@ -52,6 +55,9 @@ export function createStepWrites(): StepWrites {
 }
 
 export function emptyWrites(writes: StepWrites): void {
+  const { length } = writes.bytes
+  const capacity = capacityAfter(length, startOfWrite(writes, writes.count), keptBytes)
+  if (capacity < length) writes.bytes = Buffer.allocUnsafe(capacity)
   writes.count = 0
   writes.logs = 0
   writes.keysAdded = 0

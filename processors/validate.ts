@@ -43,15 +43,25 @@ function checkPartition(event: EventValues, { stream, partition, partitions }: V
 
 function checkTime(time: number, appendedAtMs: number, clock: number, stream: StreamPlan): Problem | null {
   const { timeField, aheadMs, latenessMs } = stream
-  if (time > appendedAtMs + aheadMs) {
+  if (isAhead(time, appendedAtMs, stream)) {
     const expected = `at most ${formatDuration(aheadMs)} after ${instant(appendedAtMs)}, when the record was appended`
     return problem(`/${timeField}`, 'ahead', expected, instant(time))
   }
-  if (time < clock - latenessMs) {
+  if (isLate(time, clock, stream)) {
     const expected = `at most ${formatDuration(latenessMs)} before ${instant(clock)}, the latest earlier event of the partition`
     return problem(`/${timeField}`, 'late', expected, instant(time))
   }
   return null
+}
+
+/** Dated further ahead of its append time than the stream allows. */
+export function isAhead(time: number, appendedAtMs: number, { aheadMs }: StreamPlan): boolean {
+  return time > appendedAtMs + aheadMs
+}
+
+/** Later than the stream allows. `clock`: as of `validateRecord`. */
+export function isLate(time: number, clock: number, { latenessMs }: StreamPlan): boolean {
+  return time < clock - latenessMs
 }
 
 function instant(ms: number): string {

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { type ByteTarget, createByteTarget, reserve, writeBytes } from '../schemas/wire/byte-target.ts'
+import { capacityAfter } from './kept-bytes.ts'
 
 export interface TopicPartition {
   readonly topic: string
@@ -47,7 +48,7 @@ export interface RecordFrame extends TopicPartition {
 /** Lengths, deltas and the like of one record, beside key and value. */
 const frameBytesMax = 40
 
-/** Memory beyond this is kept only for what fills a quarter of it. */
+/** Of each partition that was written to, twice. */
 const keptBytes = 65_536
 
 export function createFrame({ topic, partition }: TopicPartition, capacity = 4_096): RecordFrame {
@@ -59,9 +60,8 @@ export function createFrame({ topic, partition }: TopicPartition, capacity = 4_0
 /** For other records; what `framedOf` gave is written over. */
 export function clearFrame(frame: RecordFrame): void {
   const { target } = frame
-  if (target.bytes.length > keptBytes && 4 * target.end < target.bytes.length) {
-    Object.assign(target, createByteTarget(Math.max(keptBytes, 2 * target.end)))
-  }
+  const capacity = capacityAfter(target.bytes.length, target.end, keptBytes)
+  if (capacity < target.bytes.length) Object.assign(target, createByteTarget(capacity))
   target.end = batchHeaderBytes
   frame.count = 0
 }

@@ -107,10 +107,15 @@ function hasUnknown(writers: WriterSchemas, { bytes, valueStarts, valueEnds, len
   return false
 }
 
-function unknownIds(writers: WriterSchemas, records: Records): number[] {
-  return Array.from(records, ({ value }) => (value !== null && isConfluent(value) ? confluentId(value) : null)).filter(
-    (id): id is number => id !== null && writers.findId(id) === undefined,
-  )
+function unknownIds(writers: WriterSchemas, { bytes, valueStarts, valueEnds, length }: Records): Set<number> {
+  const ids = new Set<number>()
+  for (let i = 0; i < length; i++) {
+    const start = valueStarts[i]!
+    if (start < 0 || !isConfluent(bytes, start, valueEnds[i]!)) continue
+    const id = confluentId(bytes, start)
+    if (writers.findId(id) === undefined) ids.add(id)
+  }
+  return ids
 }
 
 async function learnIds(writers: WriterSchemas, ids: readonly number[], registry: SchemaRegistry): Promise<void> {

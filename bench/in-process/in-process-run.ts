@@ -69,11 +69,11 @@ export function openInProcessRun(plan: Plan, events: Iterator<MixedEvent, void, 
     signal: stopping.signal,
     random: () => 0.5,
   })
-  const ended = worker.done.then(() => {
-    throw new Error('The worker has ended by itself.')
-  })
-  // The failure reaches the caller of `letIn`; until then it must not be an unhandled rejection.
-  ended.catch(() => undefined)
+  /** What ended the worker, for the caller of `letIn`. */
+  const ended = worker.done.then(
+    () => new Error('The worker has ended by itself.'),
+    (failure: unknown) => failure,
+  )
   let prepared: ReturnType<typeof frameRecords>[] = []
 
   const isDone = () => {
@@ -90,7 +90,10 @@ export function openInProcessRun(plan: Plan, events: Iterator<MixedEvent, void, 
     async letIn() {
       for (const batch of prepared) log.append(batch)
       prepared = []
-      while (!isDone()) await Promise.race([clock.sleep(pollMs), ended])
+      while (!isDone()) {
+        const failure = await Promise.race([clock.sleep(pollMs), ended])
+        if (failure !== undefined) throw failure
+      }
     },
     async stop() {
       stopping.abort()

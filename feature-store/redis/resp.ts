@@ -3,6 +3,7 @@
  * hundreds of keys and values; as a command of ioredis, each of them is an object and a string on its way to the socket.
  */
 import assert from 'node:assert/strict'
+import { capacityAfter } from '../../runtime/kept-bytes.ts'
 
 export interface RespWriter {
   bytes: Buffer
@@ -12,6 +13,8 @@ export interface RespWriter {
 }
 
 const firstBytes = 65_536
+/** More than the command of a step of ordinary size takes. */
+const keptBytes = 1_048_576
 /** `$`, a length of up to ten digits, and two line ends. */
 const frameBytesMax = 15
 /** A character of JavaScript takes at most three bytes of UTF-8. */
@@ -23,6 +26,9 @@ export function createRespWriter(): RespWriter {
 
 /** Begins a command of so many arguments, its name included, over whatever was there. */
 export function beginCommand(writer: RespWriter, argumentCount: number): void {
+  const { length } = writer.bytes
+  const capacity = capacityAfter(length, writer.used, keptBytes)
+  if (capacity < length) writer.bytes = Buffer.allocUnsafe(capacity)
   writer.used = 0
   writer.left = argumentCount
   ensure(writer, frameBytesMax)

@@ -122,7 +122,7 @@ export function sendPredictions(
     const { rows, row } = output.event
     const key = textBytesAt(rows, row * textCount + columns.key)
     const partition = partitionFor(key, partitions)
-    setPrediction(written, output, row * textCount + columns.id)
+    setPrediction(written, output)
     if (codec.write === null)
       sendValue(outbox, topic, partition, key, codec.encode(plainPrediction(written, output.event.id)))
     else {
@@ -144,9 +144,9 @@ function predictionOf({ fingerprint }: Plan, position: StagePosition): Writable<
   return { ...id, time: 0, ...scored, fingerprint, originPartition: 0, originOffset: 0, positionsBefore: [], position }
 }
 
-function setPrediction(written: Writable<WrittenPrediction>, output: Output, idAt: number): void {
+function setPrediction(written: Writable<WrittenPrediction>, output: Output): void {
   const { event } = output
-  const { rows } = event
+  const { rows, idAt } = event
   const idStart = rows.textStarts[idAt]!
   if (idStart < 0) written.id = event.id
   written.idBytes = rows.bytes

@@ -8,7 +8,7 @@ import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import { createRows, type EventRows, putEvent, textAt } from '../../schemas/wire/event-rows.ts'
 import type { WatermarkRecord } from '../../schemas/wire/records.ts'
 import { emptyCarried } from '../../schemas/wire/repartition-reader.ts'
-import { validateRecord } from '../validate.ts'
+import { isAhead, isLate, validateRecord } from '../validate.ts'
 import { type Carried, type FetchedEvents, type StageEvent, stageEventOf } from './stage-event.ts'
 import type { TaskState } from './task-state.ts'
 
@@ -84,7 +84,7 @@ function isAcceptable(
 ): boolean {
   const { columns } = stream
   const time = numbers[row * layout.numberCount + columns.time]!
-  if (time > records.appendedAtMs[row]! + stream.aheadMs || time < maxEventTimes[row]! - stream.latenessMs) return false
+  if (isAhead(time, records.appendedAtMs[row]!, stream) || isLate(time, maxEventTimes[row]!, stream)) return false
   if (stream.rekey) return true
   const at = row * layout.textCount + columns.key
   return keys.partitions[keys.find(bytes, textStarts[at]!, textEnds[at]!)] === options.partition

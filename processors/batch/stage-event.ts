@@ -8,7 +8,7 @@ import { type CanonicalPosition, orderOf } from '../../schemas/kernel/canonical-
 import type { EventValues } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import { attemptHeader, rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
-import { type EventRows, textAt } from '../../schemas/wire/event-rows.ts'
+import { type EventRows, isSameText, textAt } from '../../schemas/wire/event-rows.ts'
 import type { StagePosition } from '../../schemas/wire/records.ts'
 import type { CarriedEvent } from '../../schemas/wire/repartition-reader.ts'
 import type { Aligned } from '../watermarks/alignment.ts'
@@ -29,6 +29,8 @@ export interface FetchedEvents {
 export interface StageEvent extends Aligned {
   readonly stream: number
   readonly id: string
+  /** Where it lies among the texts of the rows. */
+  readonly idAt: number
   /** Key of the stage's entity; null where the stream has none. */
   readonly key: string | null
   readonly event: EventValues
@@ -87,7 +89,7 @@ class HeldEvent implements StageEvent {
   repeats: Repeat | null
   isTaken: boolean
   isLate: boolean
-  readonly idColumn: number
+  readonly idAt: number
 
   constructor(
     { index, columns }: StreamPlan,
@@ -117,11 +119,11 @@ class HeldEvent implements StageEvent {
     this.repeats = null
     this.isTaken = false
     this.isLate = false
-    this.idColumn = columns.id
+    this.idAt = row * rows.layout.textCount + columns.id
   }
 
   get id(): string {
-    return textAt(this.rows, this.row * this.rows.layout.textCount + this.idColumn)!
+    return textAt(this.rows, this.idAt)!
   }
   get event(): EventValues {
     return this.rows.layout.view(this.rows, this.row)
@@ -175,6 +177,11 @@ export function changedEvent(event: StageEvent, changes: Partial<StageEvent>): S
   const changed = Object.assign(Object.create(Object.getPrototypeOf(event)), event)
   for (const [name, value] of Object.entries(changes)) Object.defineProperty(changed, name, { value, writable: true })
   return changed
+}
+
+/** Of two events of one stream. It is asked of many held events, so no text is made. */
+export function isSameId(event: StageEvent, other: StageEvent): boolean {
+  return isSameText(event.rows, event.idAt, other.rows, other.idAt)
 }
 
 export function recordOf({ fetched, row }: StageEvent): LogRecord {

@@ -7,7 +7,7 @@ import { noRecords, type Records } from '../../runtime/records.ts'
 import { type CanonicalPosition, compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import type { InputPosition } from '../position.ts'
-import type { FetchedEvents, Repeat, StageEvent } from './stage-event.ts'
+import { type FetchedEvents, isSameId, type Repeat, type StageEvent } from './stage-event.ts'
 
 interface InputOptions {
   readonly topic: string
@@ -148,9 +148,8 @@ export function repeatOf({ held, from, droppedNames }: ReadInput, event: StageEv
   if (found) return { time: found.time, order: found.order, isConflict: found.content !== contentOf(event) }
   for (let i = held.length - 1; i >= from; i--) {
     const other = held[i]!
-    if (other.isTaken || other.id !== event.id) continue
-    const isSame = other.stream === event.stream && other.key === event.key
-    if (!isSame || compareCanonical(other, event) <= 0) continue
+    if (other.isTaken || compareCanonical(other, event) <= 0) continue
+    if (other.stream !== event.stream || other.key !== event.key || !isSameId(other, event)) continue
     return { time: other.time, order: other.order, isConflict: contentOf(other) !== contentOf(event) }
   }
   return null

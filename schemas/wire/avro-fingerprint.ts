@@ -39,10 +39,10 @@ export function isSingleObject(bytes: Buffer, start = 0): boolean {
 }
 
 /** No JSON begins with a zero byte. */
-export function isConfluent(bytes: Buffer): boolean {
-  return bytes[0] === 0 && bytes.length >= confluentHeaderBytes
+export function isConfluent(bytes: Buffer, start = 0, end = bytes.length): boolean {
+  return bytes[start] === 0 && end - start >= confluentHeaderBytes
 }
 
-export function confluentId(bytes: Buffer): number {
-  return bytes.readInt32BE(1)
+export function confluentId(bytes: Buffer, start = 0): number {
+  return bytes.readInt32BE(start + 1)
 }

@@ -72,6 +72,17 @@ export function textAt({ bytes, textStarts, textEnds, strings }: EventRows, at: 
   return start === missingText ? null : strings[-2 - start]!
 }
 
+/** Whether two texts are the same; where both are ranges of bytes, none is made. `at`, `otherAt`: as of `textAt`. */
+export function isSameText(rows: EventRows, at: number, other: EventRows, otherAt: number): boolean {
+  const start = rows.textStarts[at]!
+  const otherStart = other.textStarts[otherAt]!
+  if (start < 0 || otherStart < 0) return textAt(rows, at) === textAt(other, otherAt)
+  const length = rows.textEnds[at]! - start
+  if (other.textEnds[otherAt]! - otherStart !== length) return false
+  for (let i = 0; i < length; i++) if (rows.bytes[start + i] !== other.bytes[otherStart + i]) return false
+  return true
+}
+
 /** A text in UTF-8. */
 export interface TextBytes {
   readonly bytes: Uint8Array
@@ -265,8 +276,7 @@ function readChecked(bytes: Buffer, { min, max, scale }: Step, end: number): num
     const scaled = Math.round(value * scale)
     if (!Number.isSafeInteger(scaled) || scaled / scale !== value) reading.at = -1
   }
-  if (value !== 0) return value
-  // Minus zero becomes zero.
-  if (Object.is(value, -0)) isAsWritten = false
-  return 0
+  // Minus zero becomes zero; its inverse tells it apart (and takes the least of numbers for it, which are then encoded again).
+  isAsWritten = isAsWritten && 1 / value !== Number.NEGATIVE_INFINITY
+  return value + 0
 }

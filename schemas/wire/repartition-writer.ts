@@ -3,7 +3,7 @@
  * it again. The same bytes as `record-codecs.ts` gives, which also takes what is not in the definition's own encoding.
  */
 import { type ByteTarget, longBytesMax, reserve, writeBytes, writeDouble, writeLong } from './byte-target.ts'
-import { createPositionsBytes } from './prediction-writer.ts'
+import { createPositionsBytes } from './position-bytes.ts'
 import type { StagePosition } from './records.ts'
 
 /** An event whose Avro record, without a header, is in [bodyStart, bodyEnd) of `bytes`. */

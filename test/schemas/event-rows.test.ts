@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import type { EventValues, FieldPlan } from '../../schemas/kernel/event.ts'
 import { createEventCodec } from '../../schemas/wire/event-codec.ts'
-import { createRows, type EventRows, putEvent } from '../../schemas/wire/event-rows.ts'
+import { createRows, type EventRows, isSameText, putEvent } from '../../schemas/wire/event-rows.ts'
 import { createRandom, type Random } from '../../testing/random.ts'
 import { mutated } from './mutated.ts'
 
@@ -39,6 +39,18 @@ const wholes = [
   1_700_000_000_000,
   253_402_300_799_999,
 ]
+
+const plain = {
+  id: 'a',
+  at: 1.7e12,
+  amount: 1,
+  note: null,
+  paid: true,
+  ratio: null,
+  pieces: null,
+  gift: null,
+  due: null,
+}
 
 /** What avsc can write, valid or not. */
 function anyEvent(random: Random): EventValues {
@@ -110,4 +122,17 @@ describe('a row', () => {
     expect(seen.slow).toBeGreaterThan(inputs / 1_000)
     expect(seen.valid).toBe(seen.fast + seen.slow)
   })
+})
+
+test('texts are compared where they lie, or as text where one of them was made', () => {
+  const sent = codec.encode({ ...plain, id: 'tx-1', note: 'ab' })
+  const other = codec.encode({ ...plain, id: 'tx-2', note: 'ab' })
+  const [rows, others] = [createRows(codec.layout, 2, sent), createRows(codec.layout, 2, other)]
+  expect([codec.decodeRow(rows, 0, sent.length, 0), codec.decodeRow(others, 0, other.length, 1)]).toEqual([true, true])
+  putEvent(rows, 1, { ...plain, id: 'tx-2', note: 'ä' })
+  // Two texts a row: id, then note.
+  expect(isSameText(rows, 0, others, 2)).toBe(false)
+  expect(isSameText(rows, 1, others, 3)).toBe(true)
+  expect(isSameText(rows, 2, others, 2)).toBe(true)
+  expect(isSameText(rows, 3, others, 3)).toBe(false)
 })
