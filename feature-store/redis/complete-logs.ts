@@ -3,8 +3,8 @@ import type { StoredLog } from '../store.ts'
 import { readHeader } from '../stored-log.ts'
 import type { TaskKeys } from './keys.ts'
 
-/** Chunks of one MGET, so that its answer has at most 2 MB. */
-const chunksPerRead = 64
+/** Tails or chunks of one MGET, so that its answer has at most 2 MB. */
+export const piecesPerRead = 64
 
 /** A colon ends the number, so that no chunk of one entity has the key of another entity's. */
 export function chunkKey({ chunkPrefix }: TaskKeys, entityKey: string, chunk: number): string {
@@ -34,8 +34,8 @@ async function chunksOf(
   const header = readHeader(tail)
   const chunks: Buffer[] = []
   if (header === null) return chunks
-  for (let from = header.first; from < header.next; from += chunksPerRead) {
-    const count = Math.min(chunksPerRead, header.next - from)
+  for (let from = header.first; from < header.next; from += piecesPerRead) {
+    const count = Math.min(piecesPerRead, header.next - from)
     const names = Array.from({ length: count }, (_, index) => chunkKey(keys, entityKey, from + index))
     for (const chunk of await getAll(names)) {
       if (chunk === null) return chunks

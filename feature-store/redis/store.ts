@@ -36,7 +36,7 @@ import {
   taskName,
 } from '../store-failures.ts'
 import { faultOf } from '../stored-log.ts'
-import { chunkKey, completeLogs } from './complete-logs.ts'
+import { chunkKey, completeLogs, piecesPerRead } from './complete-logs.ts'
 import { connectRedis, type RedisAddress, type RedisConnection, type ScriptReply } from './connection.ts'
 import { type CountedTask, createCounting, noteChanges } from './count-keys.ts'
 import { pipelineLogPattern, type TaskKeys, taskKeys } from './keys.ts'
@@ -219,8 +219,8 @@ function openTask(opened: OpenedTask): TaskStore {
     load: async (entityKeys) => {
       if (opened.damage !== null) throw opened.damage
       const parts: Array<Promise<Array<StoredLog | null>>> = []
-      for (let from = 0; from === 0 || from < entityKeys.length; from += storeKeysMax) {
-        parts.push(loadSome(entityKeys.slice(from, from + storeKeysMax)))
+      for (let from = 0; from === 0 || from < entityKeys.length; from += piecesPerRead) {
+        parts.push(loadSome(entityKeys.slice(from, from + piecesPerRead)))
       }
       return parts.length === 1 ? parts[0]! : (await Promise.all(parts)).flat()
     },
