@@ -3,7 +3,6 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { Clock } from '../runtime/clock.ts'
 import type { RejectedRecord } from '../schemas/wire/dead-letter.ts'
 import type { OvertakenByBatch } from './batch/active-batch.ts'
-import type { Output } from './batch/outputs.ts'
 import type { Task, TaskBatch } from './batch/task.ts'
 
 /**
@@ -55,7 +54,13 @@ export interface ProcessingMetrics {
   /** Late facts of a committed batch, and the predictions that were made without them. */
   overtaken(task: Task, counts: OvertakenByBatch): void
   /** A task's part of a batch is committed in Kafka and applied in the store. */
-  committed(task: Task, batch: TaskBatch, outputs: readonly Output[], rejections: readonly RejectedRecord[]): void
+  committed(task: Task, batch: TaskBatch, predictions: Predictions, rejections: readonly RejectedRecord[]): void
+}
+
+/** How many, and the version that scored them; null where there was none. */
+export interface Predictions {
+  readonly count: number
+  readonly model: string | null
 }
 
 interface MetricsState {
@@ -113,7 +118,7 @@ export function createProcessingMetrics(
       instruments.uncounted.inc(labels, uncounted)
       totals.overtaken += predictions
     },
-    committed: (task, batch, outputs, rejections) => countCommitted(state, task, batch, outputs, rejections),
+    committed: (task, batch, predictions, rejections) => countCommitted(state, task, batch, predictions, rejections),
   }
 }
 
@@ -181,7 +186,7 @@ function countCommitted(
   state: MetricsState,
   task: Task,
   batch: TaskBatch,
-  outputs: readonly Output[],
+  predictions: Predictions,
   rejections: readonly RejectedRecord[],
 ): void {
   const { instruments, totals } = state
@@ -199,7 +204,8 @@ function countCommitted(
   totals.batches++
   countEvents(state, stage, batch)
   countLatency(state, stage, batch)
-  countOutputs(state, outputs)
+  if (predictions.count > 0) instruments.predictions.inc({ model: predictions.model ?? 'none' }, predictions.count)
+  totals.predictions += predictions.count
   for (const rejection of rejections) instruments.rejected.inc({ stage, code: rejection.problems[0]?.code ?? 'none' })
   totals.rejected += rejections.length
 }
@@ -236,17 +242,6 @@ function countLatency({ latencies, nowMs }: MetricsState, stage: string, { event
   // The broker's clock may be ahead of ours.
   for (const { fetched, row } of events) latency.sumMs += Math.max(0, now - fetched.records.appendedAtMs[row]!)
   latency.events += events.length
-}
-
-function countOutputs({ instruments, totals }: MetricsState, outputs: readonly Output[]): void {
-  const byModel = new Map<string, number>()
-  for (const { vector, modelVersion } of outputs) {
-    if (vector) byModel.set(modelVersion ?? 'none', (byModel.get(modelVersion ?? 'none') ?? 0) + 1)
-  }
-  for (const [model, count] of byModel) {
-    instruments.predictions.inc({ model }, count)
-    totals.predictions += count
-  }
 }
 
 /** Adds what is new since the last batch of this task. */

@@ -143,29 +143,41 @@ function foldThrough(state: ReplayState, first: FoldedEvent): Float64Array | nul
   let event = first
   for (const at of state.stages) {
     if (entersAt === null || at.stage.index < entersAt) continue
-    const folded = foldAt(state, at, event)
-    if (folded.kind === 'duplicate') counts.duplicates++
-    if (folded.kind === 'rejected') {
+    const isScored = event.stream === plan.scored.index
+    const numbers = isScored ? new Float64Array(at.fold.width) : noNumbers
+    const { kind, problem } = foldAt(state, at, event, numbers)
+    if (kind === 'duplicate') counts.duplicates++
+    if (kind === 'rejected') {
       counts.rejected++
-      state.onRejected?.(first, folded.problem)
+      state.onRejected?.(first, problem!)
     }
-    if (folded.kind !== 'folded') return null
-    if (folded.vector) return folded.vector
-    if (folded.slots) event = { ...event, slots: folded.slots.subarray(0, at.stage.repartitionOut!.slots.length) }
+    if (kind !== 'folded') return null
+    if (!isScored) continue
+    if (at.stage.repartitionOut === null) return numbers
+    event = { ...event, slots: numbers }
   }
   return null
 }
 
-function foldAt(state: ReplayState, { stage, fold, caches, maxEventTimes }: ReplayStage, event: FoldedEvent) {
+const noNumbers = new Float64Array(0)
+
+function foldAt(
+  state: ReplayState,
+  { stage, fold, caches, maxEventTimes }: ReplayStage,
+  event: FoldedEvent,
+  numbers: Float64Array,
+) {
   const keyField = stage.entity.keyFields.get(event.stream)
-  if (keyField === undefined || !fold.needsLog(event.stream)) return fold.fold(event, null, Number.NEGATIVE_INFINITY)
+  if (keyField === undefined || !fold.needsLog(event.stream))
+    return fold.fold(event, null, Number.NEGATIVE_INFINITY, numbers, 0)
   const key = event.event[keyField] as string
   const partition = partitionOf(Buffer.from(key), state.partitions)
   const cache = caches[partition]!
-  if (cache.missing([key]).length > 0) cache.put(key, null)
+  const entity = cache.find(key)
+  if (entity.log === null) cache.put(entity, null)
   maxEventTimes[partition] = Math.max(maxEventTimes[partition]!, event.time)
-  const log = cache.touch(key, 0)
-  const folded = fold.fold(event, log, maxEventTimes[partition] - stage.entity.retentionMs)
+  const log = entity.log!
+  const folded = fold.fold(event, log, maxEventTimes[partition] - stage.entity.retentionMs, numbers, 0)
   // Nothing is stored here.
   forgetUnwritten(log)
   state.onFolded?.(stage.entity.name, partition, key, log)

@@ -2,8 +2,8 @@
 import type { TaskStore } from '../../feature-store/store.ts'
 import type { RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import type { EntityCache } from './entity-cache.ts'
+import type { EventsByEntity } from './events-by-entity.ts'
 import type { Fold } from './fold-event.ts'
-import type { Output } from './outputs.ts'
 import type { Overtaking } from './overtaken.ts'
 import type { Task, TaskBatch } from './task-contract.ts'
 
@@ -28,6 +28,8 @@ export interface OpenTask {
   readonly task: Task
   readonly store: TaskStore
   readonly cache: EntityCache
+  /** Of the batch under way. */
+  readonly byEntity: EventsByEntity
   readonly fold: Fold
   readonly overtaking: Overtaking
   /** Position of the last batch handed to step 7: the next step is applied on top of it. */
@@ -42,9 +44,11 @@ export interface ActiveBatch {
   readonly open: OpenTask
   /** Its position has what the fold has counted. */
   batch: TaskBatch
-  /** Entities whose logs the batch needs. */
-  readonly keys: ReadonlySet<string>
-  readonly outputs: Output[]
+  /** Until the batch is handed to step 7. */
+  readonly byEntity: EventsByEntity
+  /** Predictions that it sends, and the version that scored them; null where there was none. */
+  predictions: number
+  modelVersion: string | null
   readonly rejections: RejectedRecord[]
   readonly overtaken: OvertakenByBatch
 }

@@ -15,6 +15,7 @@ import type { ActiveBatch } from './active-batch.ts'
 import { apply, type PendingStep, takeSteps } from './apply.ts'
 import { decode } from './decode.ts'
 import { fold } from './fold.ts'
+import { clearFolded } from './folded-events.ts'
 import { load } from './load.ts'
 import {
   awaitsAnotherFetch,
@@ -58,24 +59,25 @@ async function runBatch(loop: LoopState): Promise<void> {
   const batches = order(loop, loop.answeredRound, nowMs)
   const updates = dueUpdates(exchanges, batches, { answeredRound: loop.answeredRound, nowMs, ...limits })
   if (batches.length === 0 && updates.length === 0) return
-  loop.batchNumber++
 
   // 3 load state
   await measured(loop, 'load', () => load(batches))
 
-  // 4 fold and read features
-  for (const batch of batches) await worked(loop, 'fold', () => fold(loop, batch, loop.batchNumber))
-
-  // 5 score
+  // 4 fold and read features, 5 score, and what it gives in the form of Kafka, task by task
   const model = loop.currentModel()
-  for (const batch of batches) await worked(loop, 'score', () => score(loop, batch, model))
+  for (const batch of batches) {
+    await worked(loop, 'fold', () => fold(loop, batch))
+    await worked(loop, 'score', () => score(loop, batch, model))
+    await worked(loop, 'encode', () => encode(loop, batch))
+  }
+  // Nothing holds on to events that are done.
+  clearFolded(loop.folded, 0, 0)
 
   // 6 publish, then 7 apply, while 8 the next batch begins
-  for (const batch of batches) await worked(loop, 'encode', () => encode(loop, batch))
   const publication = publicationOf(loop, batches, updates)
-  trimCaches(loop)
   const steps = takeSteps(batches)
   unwrap(await loop.committing)
+  for (const { open, byEntity } of batches) open.cache.trim(byEntity.batch)
   loop.commitBeganMs = clock.elapsedMs()
   loop.committing = outcomeOf(commit(loop, publication, steps, batches, beganMs))
 }
@@ -95,19 +97,11 @@ async function commit(
     await worker.commitOffsets(publication.offsets, membership)
   }
   metrics.took('batch', clock.elapsedMs() - beganMs)
-  for (const { open, batch, outputs, rejections, overtaken } of batches) {
-    metrics.committed(open.task, batch, outputs, rejections)
+  for (const { open, batch, predictions, modelVersion, rejections, overtaken } of batches) {
+    metrics.committed(open.task, batch, { count: predictions, model: modelVersion }, rejections)
     earlyReleases.observe(open.task)
     if (overtaken.last === null) continue
     metrics.overtaken(open.task, overtaken)
     overtakenReport.observe(open.task, overtaken)
   }
-}
-
-/** Entities leave the cache every so many batches: counting its rows takes a while. */
-const trimEvery = 64
-
-/** What the batch under way and this one have touched stays. */
-function trimCaches({ tasks, batchNumber }: LoopState): void {
-  if (batchNumber % trimEvery === 0) for (const { cache } of tasks) cache.trim(batchNumber - 1)
 }

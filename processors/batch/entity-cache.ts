@@ -1,6 +1,6 @@
 /**
- * Entity logs of one task in memory: what a batch touches is loaded once and stays until it is applied; beyond the budget the longest
- * untouched go. Called by the batch loop, and by replays that never let anything go.
+ * Entity logs of one task in memory: what a batch needs is loaded once and stays until it is applied; beyond the budget the longest
+ * unused go. Called by the steps of the batch loop, and by replays that never let anything go.
  */
 import { type EntityLog, liveRows } from '../../feature-store/entity-log.ts'
 import { createStepWrites, emptyWrites, type StepWrites } from '../../feature-store/step-writes.ts'
@@ -8,85 +8,98 @@ import type { StoredLog } from '../../feature-store/store.ts'
 import { decodeLog, takeWrite } from '../../feature-store/stored-log.ts'
 import type { FactLayout } from '../../schemas/plan/plan.ts'
 
+export interface CachedEntity {
+  readonly key: string
+  /** Null until it is loaded. */
+  log: EntityLog | null
+  /** The last batch that needed it, and its place among the entities of that batch. */
+  usedBy: number
+  place: number
+  /** What it weighed when it was counted last. */
+  weight: number
+}
+
 export interface EntityCache {
   readonly entities: number
-  /** Those of these keys that must be loaded before the batch is folded. */
-  missing(keys: Iterable<string>): string[]
-  put(key: string, stored: StoredLog | null): void
-  /** The log of an entity that is in the cache, marked as touched by this batch. */
-  touch(key: string, batch: number): EntityLog
+  /** The entity of this key; without a log where it has to be loaded before the batch is folded. */
+  find(key: string): CachedEntity
+  /** Null: the store has nothing of it. */
+  put(entity: CachedEntity, stored: StoredLog | null): void
   /**
-   * What the store needs to come level with the logs that the batch touched. It is a copy, and stays until this is called for the batch
-   * after the next one: by then its step is applied.
+   * What the store needs to come level with the logs of these. It is a copy, and stays until this is called for the batch after the next
+   * one: by then its step is applied.
    */
-  takeWrites(keys: Iterable<string>): StepWrites
-  /** Lets the longest untouched entities go until the budget is met; those touched since `pinnedFrom` stay, whatever it costs. */
-  trim(pinnedFrom: number): void
+  takeWrites(entities: readonly CachedEntity[]): StepWrites
+  /**
+   * Lets the longest unused entities go once the budget is exceeded. Those of this batch, which is the only one that is not applied yet,
+   * stay, whatever it costs.
+   */
+  trim(batch: number): void
 }
 
-interface Entry {
-  readonly log: EntityLog
-  touchedBy: number
-}
+/** So much of the budget is left by a trim: the next one, which sorts all entities, comes after many batches. */
+const keptShare = 0.9
 
 export function createEntityCache(layout: FactLayout, options: { readonly rowsMax: number }): EntityCache {
-  const entries = new Map<string, Entry>()
+  const entities = new Map<string, CachedEntity>()
+  /** Of all entities, as they were counted last. */
+  let weight = 0
   let writes = createStepWrites()
   /** Of the batch that is still on its way. */
   let writesBefore = createStepWrites()
 
-  function missing(keys: Iterable<string>): string[] {
-    const wanted = new Set<string>()
-    for (const key of keys) if (!entries.has(key)) wanted.add(key)
-    return [...wanted]
+  function find(key: string): CachedEntity {
+    const known = entities.get(key)
+    if (known !== undefined) return known
+    const entity: CachedEntity = { key, log: null, usedBy: -1, place: -1, weight: 0 }
+    entities.set(key, entity)
+    return entity
   }
 
-  function put(key: string, stored: StoredLog | null): void {
-    entries.set(key, { log: decodeLog(stored, layout), touchedBy: -1 })
+  function put(entity: CachedEntity, stored: StoredLog | null): void {
+    entity.log = decodeLog(stored, layout)
+    weigh(entity, entity.log)
   }
 
-  function touch(key: string, batch: number): EntityLog {
-    const entry = entries.get(key)
-    if (!entry) throw new Error(`entity ${key} was not loaded before its batch`)
-    entry.touchedBy = batch
-    return entry.log
+  function weigh(entity: CachedEntity, log: EntityLog): void {
+    const now = weightOf(log)
+    weight += now - entity.weight
+    entity.weight = now
   }
 
-  function takeWrites(keys: Iterable<string>): StepWrites {
+  function takeWrites(written: readonly CachedEntity[]): StepWrites {
     ;[writes, writesBefore] = [writesBefore, writes]
     emptyWrites(writes)
-    for (const key of keys) {
-      const entry = entries.get(key)
-      if (entry) takeWrite(entry.log, key, writes)
+    for (let i = 0; i < written.length; i++) {
+      const entity = written[i]!
+      takeWrite(entity.log!, entity.key, writes)
+      weigh(entity, entity.log!)
     }
     return writes
   }
 
-  function trim(pinnedFrom: number): void {
-    let rows = 0
-    for (const { log } of entries.values()) rows += rowsOf(log)
-    if (rows <= options.rowsMax) return
-    const free = [...entries].filter(([, { touchedBy }]) => touchedBy < pinnedFrom)
-    for (const [key, { log }] of free.sort(([, a], [, b]) => a.touchedBy - b.touchedBy)) {
-      if (rows <= options.rowsMax) break
-      rows -= rowsOf(log)
-      entries.delete(key)
+  function trim(batch: number): void {
+    if (weight <= options.rowsMax) return
+    const free = [...entities.values()].filter(({ usedBy }) => usedBy !== batch)
+    for (const entity of free.sort((a, b) => a.usedBy - b.usedBy)) {
+      if (weight <= options.rowsMax * keptShare) break
+      weight -= entity.weight
+      entities.delete(entity.key)
     }
   }
 
   return {
     get entities() {
-      return entries.size
+      return entities.size
     },
-    missing,
+    find,
     put,
-    touch,
     takeWrites,
     trim,
   }
 }
 
-/** An empty log costs memory too. */
-function rowsOf(log: EntityLog): number {
+/** In rows. An empty log costs memory too. */
+function weightOf(log: EntityLog): number {
   return 8 + liveRows(log)
 }

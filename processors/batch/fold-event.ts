@@ -3,7 +3,7 @@
  * are read with it, and what fails leaves no trace. Called by `fold.ts` for live and restored events, and by `replay`.
  */
 
-import { compileSlidingRead } from '../../feature-store/aggregates/read-slots.ts'
+import { compileSlidingRead, type ReadSlots } from '../../feature-store/aggregates/read-slots.ts'
 import {
   dropBefore,
   type EntityLog,
@@ -23,17 +23,16 @@ import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import type { EventRows } from '../../schemas/wire/event-rows.ts'
 import { conflictProblem, expiredProblem, featureProblem, fullProblem } from './fold-problems.ts'
 
-export type Folded =
-  /** Slots of this and all earlier stages; on the last stage the whole vector. Both null for streams that are not scored. */
-  | {
-      readonly kind: 'folded'
-      readonly slots: Float64Array | null
-      readonly vector: Float64Array | null
-      /** Place in canonical order that it is sent on with: for a requeued event whose fact is in the log already, that of the fact. */
-      readonly order: number
-    }
-  | { readonly kind: 'duplicate' }
-  | { readonly kind: 'rejected'; readonly problem: Problem }
+/** What became of an event. One object, written over by the next event. */
+export interface Folded {
+  kind: 'folded' | 'duplicate' | 'rejected'
+  /**
+   * Place in canonical order that it is sent on with: for a requeued event whose fact is in the log already, that of the fact.
+   */
+  order: number
+  /** Of a rejected one; else it means nothing. */
+  problem: Problem | null
+}
 
 export interface FoldedEvent extends CanonicalPosition {
   readonly stream: number
@@ -48,107 +47,172 @@ export interface FoldedEvent extends CanonicalPosition {
   readonly rejectedBy: string | null
 }
 
-const duplicate: Folded = { kind: 'duplicate' }
-
 export interface Fold {
+  /** Numbers that an event of the scored stream gives: slots of this and all earlier stages; on the last stage the vector. */
+  readonly width: number
   /** Whether an event of this stream needs its entity's log. */
   needsLog(stream: number): boolean
-  /** `log`: null where none is needed. `floorTime`: facts before it are dead (see `retentionMs`). */
-  fold(event: FoldedEvent, log: EntityLog | null, floorTime: number): Folded
+  /**
+   * `log`: null where none is needed. `floorTime`: facts before it are dead (see `retentionMs`). What an event of the scored stream gives
+   * is written to `numbers` from `at` on.
+   */
+  fold(event: FoldedEvent, log: EntityLog | null, floorTime: number, numbers: Float64Array, at: number): Folded
   /** Of one that repeats an event that is folded after it: the first one read is the event. */
   repeat(event: FoldedEvent, of: CanonicalPosition & { readonly isConflict: boolean }): Folded
 }
 
+interface FoldState {
+  readonly plan: Plan
+  readonly stage: StagePlan
+  readonly entityBytesMax: number
+  readonly width: number
+  /** By stream. */
+  readonly leavesFact: readonly boolean[]
+  /** Stages after this one, which may have rejected an event that has its fact here already: it is sent on again. */
+  readonly laterStages: ReadonlySet<string>
+  readonly writeFact: (event: FoldedEvent, fact: FactRow) => void
+  readonly readSlots: ReadSlots
+  /** Of the event under way: its fact, the hash of its id, its slots, and what becomes of it. */
+  readonly fact: FactRow
+  readonly id: { low: number; high: number }
+  readonly slots: Float64Array
+  readonly result: Folded
+}
+
 /** `hashKey`: of the ids in facts; that of the log's other facts. `entityBytesMax`: of the facts of one entity. */
 export function createFold(plan: Plan, stage: StagePlan, hashKey: HashKey, entityBytesMax = logBytesMax): Fold {
-  const { entity } = stage
-  const writeFact = compileFact(plan, stage, hashKey)
-  const numbers = createNumbers()
-  const readSlots = compileSlidingRead(entity)
+  const { entity, repartitionOut } = stage
   const leavesFact = plan.streams.map(({ index }) => entity.layout.sources.some((source) => source.stream === index))
-  const row = createFactRow(entity.layout)
-  const id = { low: 0, high: 0 }
-  /** A requeued event that one of these had rejected has its fact here already, and is sent on again. */
-  const laterStages = new Set(plan.stages.slice(stage.index + 1).map(({ entity: later }) => later.name))
-
-  function fold(event: FoldedEvent, log: EntityLog | null, floorTime: number): Folded {
-    const isFact = leavesFact[event.stream]!
-    if (log && isFact) {
-      dropBefore(log, floorTime)
-      // Whatever is kept beyond retention changes nothing.
-      writeFact(event, row)
-      id.low = row.words[idWord]!
-      id.high = row.words[idWord + 1]!
-      const known = findFact(log, event.stream, id, event.time - entity.retentionMs)
-      if (known !== -1) return again(event, log, known)
-      // Where facts of its time are dead, nobody knows any more whether it was predicted before.
-      const time = event.rejectedBy === null ? event.time : row.cells[0]!
-      if (event.stream === plan.scored.index && time < floorTime)
-        return {
-          kind: 'rejected',
-          problem: expiredProblem(plan.streams[event.stream]!, entity, row.cells[0]!, floorTime),
-        }
-      if (!insertFact(log, row, entityBytesMax))
-        return { kind: 'rejected', problem: fullProblem(entity, event, entityBytesMax) }
-    }
-    if (event.stream !== plan.scored.index) return { kind: 'folded', slots: null, vector: null, order: event.order }
-    try {
-      return scored(event, log, event.order)
-    } catch (error) {
-      if (!(error instanceof FeatureFailed)) throw error
-      if (isFact) removeLastInserted(log!, row)
-      return { kind: 'rejected', problem: featureProblem(error) }
-    }
+  const width = repartitionOut === null ? plan.features.length : repartitionOut.slots.length
+  const state: FoldState = {
+    plan,
+    stage,
+    entityBytesMax,
+    width,
+    leavesFact,
+    laterStages: new Set(plan.stages.slice(stage.index + 1).map(({ entity: later }) => later.name)),
+    writeFact: compileFact(plan, stage, hashKey),
+    readSlots: compileSlidingRead(entity),
+    fact: createFactRow(entity.layout),
+    id: { low: 0, high: 0 },
+    slots: new Float64Array(plan.slots.length),
+    result: { kind: 'duplicate', order: 0, problem: null },
   }
-
-  /** `known`: where the fact of its id begins. */
-  function again(event: FoldedEvent, log: EntityLog, known: number): Folded {
-    if (laterStages.has(event.rejectedBy ?? '')) return passOn(event, log, log.rows[known + 1]!)
-    const time = log.rows[known + (entity.layout.knownColumn ?? 0)]!
-    const isConflict = isOtherContent(row.words, contentWord, log.words, 2 * known + contentWord)
-    return repeated(plan, event, { time, order: log.rows[known + 1]!, isConflict })
-  }
-
-  /** As if it came for the first time: the slots are read where its fact lies, and it goes on with that place. */
-  function passOn(event: FoldedEvent, log: EntityLog, order: number): Folded {
-    if (event.stream !== plan.scored.index) return { kind: 'folded', slots: null, vector: null, order }
-    return scored(event, log, order)
-  }
-
-  function scored(event: FoldedEvent, log: EntityLog | null, order: number): Folded {
-    const slots = numbers(plan.slots.length).fill(Number.NaN)
-    for (let i = 0; i < event.slots.length; i++) slots[i] = event.slots[i]!
-    if (log) readSlots(log, order === event.order ? event : { time: event.time, order }, slots)
-    if (stage.repartitionOut !== null) return { kind: 'folded', slots, vector: null, order }
-    return { kind: 'folded', slots, vector: vectorOf(plan, event.event, slots, numbers(plan.features.length)), order }
-  }
-
   return {
+    width,
     needsLog: (stream) => leavesFact[stream]! || (stream === plan.scored.index && entity.slots.length > 0),
-    fold,
-    repeat: (event, of) => repeated(plan, event, of),
+    fold: (event, log, floorTime, numbers, at) => fold(state, event, log, floorTime, numbers, at),
+    repeat: (event, of) => repeat(state, event, of),
   }
 }
 
-/** Numbers of one event are cut out of a block: memory of their own would cost more to get and to collect than the numbers do. */
-const blockLength = 1_024
-
-function createNumbers(): (length: number) => Float64Array {
-  let block = new Float64Array(blockLength)
-  let used = 0
-  return (length) => {
-    if (used + length > block.length) {
-      block = new Float64Array(Math.max(blockLength, length))
-      used = 0
-    }
-    used += length
-    return block.subarray(used - length, used)
+function fold(
+  state: FoldState,
+  event: FoldedEvent,
+  log: EntityLog | null,
+  floorTime: number,
+  numbers: Float64Array,
+  at: number,
+): Folded {
+  const { plan, stage, fact, id, entityBytesMax } = state
+  const { entity } = stage
+  const isFact = state.leavesFact[event.stream]!
+  if (log && isFact) {
+    dropBefore(log, floorTime)
+    // Whatever is kept beyond retention changes nothing.
+    state.writeFact(event, fact)
+    id.low = fact.words[idWord]!
+    id.high = fact.words[idWord + 1]!
+    const known = findFact(log, event.stream, id, event.time - entity.retentionMs)
+    if (known !== -1) return again(state, event, log, known, numbers, at)
+    // Where facts of its time are dead, nobody knows any more whether it was predicted before.
+    const time = event.rejectedBy === null ? event.time : fact.cells[0]!
+    if (event.stream === plan.scored.index && time < floorTime)
+      return rejected(state, expiredProblem(plan.streams[event.stream]!, entity, fact.cells[0]!, floorTime))
+    if (!insertFact(log, fact, entityBytesMax)) return rejected(state, fullProblem(entity, event, entityBytesMax))
+  }
+  if (event.stream !== plan.scored.index) return sent(state, event.order)
+  try {
+    return scored(state, event, log, event.order, numbers, at)
+  } catch (error) {
+    if (!(error instanceof FeatureFailed)) throw error
+    if (isFact) removeLastInserted(log!, fact)
+    return rejected(state, featureProblem(error))
   }
 }
 
-function vectorOf({ features }: Plan, values: EventValues, slots: Float64Array, vector: Float64Array): Float64Array {
-  for (let i = 0; i < vector.length; i++) vector[i] = features[i]!.compute(values, slots)
-  return vector
+/** `known`: where the fact of its id begins. */
+function again(
+  state: FoldState,
+  event: FoldedEvent,
+  log: EntityLog,
+  known: number,
+  numbers: Float64Array,
+  at: number,
+): Folded {
+  const { plan, stage, fact, laterStages } = state
+  const order = log.rows[known + 1]!
+  // As if it came for the first time: the slots are read where its fact lies, and it goes on with that place.
+  if (laterStages.has(event.rejectedBy ?? '')) {
+    return event.stream === plan.scored.index ? scored(state, event, log, order, numbers, at) : sent(state, order)
+  }
+  const time = log.rows[known + (stage.entity.layout.knownColumn ?? 0)]!
+  const isConflict = isOtherContent(fact.words, contentWord, log.words, 2 * known + contentWord)
+  return repeat(state, event, { time, order, isConflict })
+}
+
+function scored(
+  state: FoldState,
+  event: FoldedEvent,
+  log: EntityLog | null,
+  order: number,
+  numbers: Float64Array,
+  at: number,
+): Folded {
+  const { plan, stage, slots, width } = state
+  const before = event.slots
+  for (let i = 0; i < before.length; i++) slots[i] = before[i]!
+  for (let i = before.length; i < slots.length; i++) slots[i] = Number.NaN
+  if (log) state.readSlots(log, order === event.order ? event : { time: event.time, order }, slots)
+  if (stage.repartitionOut === null) writeVector(plan, event, slots, numbers, at)
+  else for (let i = 0; i < width; i++) numbers[at + i] = slots[i]!
+  return sent(state, order)
+}
+
+function repeat({ plan, result }: FoldState, event: FoldedEvent, of: Parameters<Fold['repeat']>[1]): Folded {
+  const stream = plan.streams[event.stream]!
+  result.kind = 'duplicate'
+  // A report may be corrected under its id. The first one stays the fact; which of them is learnt from, the label join decides.
+  const isCorrectable = stream.index === plan.label.stream && stream !== plan.scored
+  // An event that was requeued may have been mended, and more than once.
+  if (of.isConflict && !isCorrectable && event.rejectedBy === null) {
+    result.kind = 'rejected'
+    result.problem = conflictProblem(stream, event, of)
+  }
+  return result
+}
+
+function sent({ result }: FoldState, order: number): Folded {
+  result.kind = 'folded'
+  result.order = order
+  return result
+}
+
+function rejected({ result }: FoldState, problem: Problem): Folded {
+  result.kind = 'rejected'
+  result.problem = problem
+  return result
+}
+
+function writeVector(
+  { features }: Plan,
+  event: FoldedEvent,
+  slots: Float64Array,
+  vector: Float64Array,
+  at: number,
+): void {
+  const values = event.event
+  for (let i = 0; i < features.length; i++) vector[at + i] = features[i]!.compute(values, slots)
 }
 
 /** From where its values lie, or by name. */
@@ -160,13 +224,4 @@ function compileFact(plan: Plan, { entity }: StagePlan, hashKey: HashKey): (even
     if (rows) ofRow(stream, rows, event.row!, order, fact)
     else byName(stream, event.event, order, fact)
   }
-}
-
-function repeated(plan: Plan, event: FoldedEvent, of: Parameters<Fold['repeat']>[1]): Folded {
-  const stream = plan.streams[event.stream]!
-  // A report may be corrected under its id. The first one stays the fact; which of them is learnt from, the label join decides.
-  const isCorrectable = stream.index === plan.label.stream && stream !== plan.scored
-  // An event that was requeued may have been mended, and more than once.
-  if (!of.isConflict || isCorrectable || event.rejectedBy !== null) return duplicate
-  return { kind: 'rejected', problem: conflictProblem(stream, event, of) }
 }

@@ -1,55 +1,121 @@
 /**
- * Step 4 of a batch: each event's fact into the log of its entity, and its features out of it, in canonical order. What an event gives is
- * an output, a rejection, or nothing where it is a duplicate. Called by the batch loop; no event waits and none touches another task.
+ * Step 4 of a batch: each event's fact into the log of its entity, and its features out of it. Entities are folded one after the other, each
+ * in canonical order, since none knows of another; what goes on, is rejected, or is a duplicate is told apart in canonical order of all.
+ * Called by the batch loop; no event waits and none touches another task.
  */
 import type { EntityLog } from '../../feature-store/entity-log.ts'
 import { originOfOrder } from '../../schemas/kernel/canonical-order.ts'
+import type { Problem } from '../../schemas/kernel/event.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
 import type { ProcessingMetrics } from '../metrics.ts'
 import { addOvertaken } from '../position.ts'
 import type { ActiveBatch, OpenTask, OvertakenByBatch } from './active-batch.ts'
-import type { Folded } from './fold-event.ts'
-import { type Output, rejectionOf } from './outputs.ts'
+import { addFolded, clearFolded, type FoldedEvents } from './folded-events.ts'
+import { rejectionOf } from './outputs.ts'
 import { changedEvent, type StageEvent } from './stage-event.ts'
 
 export interface FoldParts {
   readonly plan: Plan
   readonly metrics: Pick<ProcessingMetrics, 'duplicate'>
+  readonly folded: FoldedEvents
 }
 
-/** `batchNumber`: marks the logs that the batch touches, so that they stay in memory until it is applied. */
-export function fold(parts: FoldParts, active: ActiveBatch, batchNumber: number): void {
-  for (const event of active.batch.events) foldInto(parts, active, event, batchNumber)
+/** What became of each event of a batch, by its number. */
+interface Fates {
+  /** Row of numbers of a scored event; −1 for others. */
+  readonly rows: number[]
+  readonly isSent: boolean[]
+  /** Of rejected ones; the rest of those that are not sent are duplicates. */
+  readonly problems: Map<number, Problem>
+  /** Of those that go on with another place than their own. */
+  readonly orders: Map<number, number>
+}
+
+export function fold(parts: FoldParts, active: ActiveBatch): void {
+  const { plan, folded } = parts
+  const { events } = active.batch
+  const { first, next, firstWithout } = active.byEntity
+  clearFolded(folded, events.length, active.open.fold.width)
+  const rows = rowsOf(events, plan.scored.index)
+  const fates: Fates = { rows, isSent: new Array(events.length).fill(false), problems: new Map(), orders: new Map() }
+  // Late events are the first in order: what they overtake is counted before anything newer is folded.
+  const late = countLate(events)
+  for (let number = 0; number < late; number++) foldInto(parts, active, fates, number)
+  for (let place = 0; place < first.length; place++) {
+    for (let number = first[place]!; number >= 0; number = next[number]!)
+      if (number >= late) foldInto(parts, active, fates, number)
+  }
+  for (let number = firstWithout; number >= 0; number = next[number]!)
+    if (number >= late) foldInto(parts, active, fates, number)
+  gather(parts, active, fates)
   keepOvertaken(active)
 }
 
-function foldInto(
-  { plan, metrics }: FoldParts,
-  { open, batch, outputs, rejections, overtaken }: ActiveBatch,
-  event: StageEvent,
-  batchNumber: number,
-): void {
-  const { stage } = open.task
-  const log = logOf(open, event, batchNumber)
+function rowsOf(events: readonly StageEvent[], scoredStream: number): number[] {
+  const rows: number[] = []
+  let count = 0
+  for (let number = 0; number < events.length; number++)
+    rows.push(events[number]!.stream === scoredStream ? count++ : -1)
+  return rows
+}
+
+function countLate(events: readonly StageEvent[]): number {
+  let count = 0
+  while (count < events.length && events[count]!.isLate) count++
+  return count
+}
+
+function foldInto({ plan, folded }: FoldParts, active: ActiveBatch, fates: Fates, number: number): void {
+  const { open, batch, overtaken } = active
+  const event = batch.events[number]!
+  const log = logOf(active, number)
   const floorTime = floorTimeOf(open, event, batch.position.retentionWatermark)
-  const folded = event.repeats ? open.fold.repeat(event, event.repeats) : open.fold.fold(event, log, floorTime)
-  if (folded.kind === 'folded') {
-    if (event.stream === plan.scored.index) open.overtaking.observeScored(event.time)
-    if (event.isLate && log && !batch.isRestore) countOvertaken(open, event, log, floorTime, overtaken)
+  const { numbers, width } = folded
+  const result = event.repeats
+    ? open.fold.repeat(event, event.repeats)
+    : open.fold.fold(event, log, floorTime, numbers, fates.rows[number]! * width)
+  if (result.kind === 'rejected') fates.problems.set(number, result.problem!)
+  if (result.kind !== 'folded') return
+  fates.isSent[number] = true
+  if (result.order !== event.order) fates.orders.set(number, result.order)
+  if (!event.isLate) return
+  if (event.stream === plan.scored.index) open.overtaking.observeScored(event.time)
+  if (log && !batch.isRestore) countOvertaken(open, event, log, floorTime, overtaken)
+}
+
+function logOf({ byEntity: { placeOf, entities } }: ActiveBatch, number: number): EntityLog | null {
+  const place = placeOf[number]!
+  if (place < 0) return null
+  const { log, key } = entities[place]!
+  if (log === null) throw new Error(`entity ${key} was not loaded before its batch`)
+  return log
+}
+
+/** Facts before it are dead. Events are in order: the newest so far is this one, or one of an earlier batch. */
+function floorTimeOf({ newestTime, task }: OpenTask, { time }: StageEvent, retentionWatermark: number): number {
+  return Math.min(Math.max(newestTime, time), retentionWatermark) - task.stage.entity.retentionMs
+}
+
+/** In canonical order, as it is sent. */
+function gather({ plan, metrics, folded }: FoldParts, active: ActiveBatch, fates: Fates): void {
+  const { open, batch, rejections } = active
+  const { events, isRestore } = batch
+  const { stage } = open.task
+  const { rows, isSent, problems, orders } = fates
+  for (let number = 0; number < events.length; number++) {
+    const event = events[number]!
+    if (isSent[number]!) {
+      const order = orders.size === 0 ? undefined : orders.get(number)
+      addFolded(folded, order === undefined ? event : sentOnAs(event, order), rows[number]!)
+      if (event.stream === plan.scored.index) open.overtaking.observeScored(event.time)
+      continue
+    }
+    const problem = problems.get(number)
+    if (problem) rejections.push(rejectionOf(plan, stage, event, [problem]))
+    else if (!isRestore) metrics.duplicate(stage.entity.name)
   }
-  if (folded.kind === 'folded') outputs.push(outputOf(event, folded))
-  else if (folded.kind === 'rejected') rejections.push(rejectionOf(plan, stage, event, [folded.problem]))
-  else if (!batch.isRestore) metrics.duplicate(stage.entity.name)
-}
-
-function logOf({ cache, fold: { needsLog } }: OpenTask, { key, stream }: StageEvent, batchNumber: number) {
-  return key !== null && needsLog(stream) ? cache.touch(key, batchNumber) : null
-}
-
-/** Facts before it are dead. */
-function floorTimeOf(open: OpenTask, { time }: StageEvent, retentionWatermark: number): number {
-  if (time > open.newestTime) open.newestTime = time
-  return Math.min(open.newestTime, retentionWatermark) - open.task.stage.entity.retentionMs
+  const newest = events.at(-1)
+  if (newest && newest.time > open.newestTime) open.newestTime = newest.time
 }
 
 /** What a restore folds again was counted when it was folded first. */
@@ -74,18 +140,6 @@ function keepOvertaken(active: ActiveBatch): void {
   const counts = { overtaken: predictions, uncounted }
   active.open.task.noteOvertaken(counts)
   active.batch = { ...active.batch, position: addOvertaken(active.batch.position, counts) }
-}
-
-function outputOf(event: StageEvent, { slots, vector, order }: Extract<Folded, { kind: 'folded' }>): Output {
-  return {
-    event: order === event.order ? event : sentOnAs(event, order),
-    slots,
-    vector,
-    score: null,
-    modelVersion: null,
-    reasons: [],
-    shadow: [],
-  }
 }
 
 /** A requeued event goes on with the place of its fact. */

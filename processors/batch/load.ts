@@ -9,11 +9,11 @@ export async function load(batches: readonly ActiveBatch[]): Promise<void> {
   await Promise.all(batches.map(loadMissing))
 }
 
-async function loadMissing({ open, keys }: ActiveBatch): Promise<void> {
-  const missing = open.cache.missing(keys)
+async function loadMissing({ open, byEntity }: ActiveBatch): Promise<void> {
+  const missing = byEntity.entities.filter(({ log }) => log === null)
   if (missing.length === 0) return
-  const logs = await open.store.load(missing)
-  missing.forEach((key, i) => {
-    open.cache.put(key, logs[i]!)
+  const logs = await open.store.load(missing.map(({ key }) => key))
+  missing.forEach((entity, i) => {
+    open.cache.put(entity, logs[i]!)
   })
 }

@@ -15,8 +15,8 @@ import { createRunningClock } from '../running-clock.ts'
 import type { ProgressConsumer } from '../watermarks/progress-consumer.ts'
 import type { ProgressExchange } from '../watermarks/progress-exchange.ts'
 import type { LoopLimits, OpenTask } from './active-batch.ts'
+import { createFoldedEvents, type FoldedEvents } from './folded-events.ts'
 import { isBacklogged, isConfirmationAwaited, isEndAwaited, poll, pollWaitMs } from './poll.ts'
-import { createScoreBlock, type ScoreBlock } from './score.ts'
 import type { CurrentModel } from './scoring.ts'
 import type { ShadowScoring } from './shadow-scoring.ts'
 
@@ -42,7 +42,8 @@ export interface LoopParts {
 export interface LoopState extends LoopParts {
   readonly progressConsumers: readonly ProgressConsumer[]
   readonly outbox: Outbox
-  readonly scoreBlock: ScoreBlock
+  /** Of the task's batch that is being folded, scored and encoded. */
+  readonly folded: FoldedEvents
   /** Time for what waits, ms (`running-clock.ts`). */
   readonly runningMs: () => number
   /** Fetches begun. */
@@ -51,7 +52,6 @@ export interface LoopState extends LoopParts {
   answeredRound: number
   /** The fetch under way was begun to confirm how far the other tasks are. */
   isConfirming: boolean
-  batchNumber: number
   fetching: Promise<Outcome<FetchedPartition[]>> | null
   committing: Promise<Outcome<void>>
   commitBeganMs: number
@@ -64,12 +64,11 @@ export function openLoop(parts: LoopParts): LoopState {
     ...parts,
     outbox: createOutbox(),
     runningMs: createRunningClock(parts.clock),
-    scoreBlock: createScoreBlock(parts.plan.features.length),
+    folded: createFoldedEvents(),
     progressConsumers: parts.exchanges.flatMap(({ progressConsumer }) => progressConsumer ?? []),
     round: 0,
     answeredRound: 0,
     isConfirming: false,
-    batchNumber: 0,
     fetching: null,
     committing: Promise.resolve({ ok: true, value: undefined }),
     commitBeganMs: Number.NEGATIVE_INFINITY,

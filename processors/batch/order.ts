@@ -6,6 +6,8 @@ import { storeKeysMax } from '../../feature-store/store.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
 import type { ProgressExchange } from '../watermarks/progress-exchange.ts'
 import { type ActiveBatch, type LoopLimits, noneOvertaken, type OpenTask } from './active-batch.ts'
+import { addEvent, clearEvents } from './events-by-entity.ts'
+import type { StageEvent } from './stage-event.ts'
 import type { TaskBatch } from './task-contract.ts'
 
 export interface OrderParts {
@@ -21,9 +23,10 @@ export function order({ tasks, exchanges, limits }: OrderParts, answeredRound: n
   for (const open of tasks) {
     const { task } = open
     const maxTime = exchanges.find(({ stage }) => stage === task.stage)?.maxReleaseTime(task) ?? null
+    clearEvents(open.byEntity)
     const batch = task.take(nowMs, {
       eventsMax: limits.batchEventsMax,
-      keysMax: storeKeysMax,
+      admits: (event) => admits(open, event),
       maxReleaseTime: maxTime ?? readTimes.get(task.stage) ?? Number.POSITIVE_INFINITY,
       // What goes on to the next stage waits for one more fetch, which tells how far the other tasks are.
       beforeRound: task.stage.repartitionOut ? answeredRound : Number.POSITIVE_INFINITY,
@@ -34,8 +37,9 @@ export function order({ tasks, exchanges, limits }: OrderParts, answeredRound: n
     batches.push({
       open,
       batch: taken,
-      keys: keysToLoad(open, taken),
-      outputs: [],
+      byEntity: open.byEntity,
+      predictions: 0,
+      modelVersion: null,
       rejections: [...taken.rejections],
       overtaken: noneOvertaken(),
     })
@@ -62,8 +66,6 @@ function movedPosition({ task, positionTakenMs }: OpenTask, everyMs: number, now
   return nowMs - positionTakenMs >= everyMs ? task.takePosition() : null
 }
 
-function keysToLoad({ fold }: OpenTask, { events }: TaskBatch): Set<string> {
-  const keys = new Set<string>()
-  for (const { key, stream } of events) if (key !== null && fold.needsLog(stream)) keys.add(key)
-  return keys
+function admits({ byEntity, cache, fold }: OpenTask, { key, stream }: StageEvent): boolean {
+  return addEvent(byEntity, cache, key !== null && fold.needsLog(stream) ? key : null, storeKeysMax)
 }

@@ -10,18 +10,8 @@ import { type TextBytes, textBytesAt } from '../../schemas/wire/event-rows.ts'
 import type { WrittenPrediction } from '../../schemas/wire/prediction-writer.ts'
 import type { Prediction, RepartitionRecord, StagePosition } from '../../schemas/wire/records.ts'
 import type { WrittenEvent } from '../../schemas/wire/repartition-writer.ts'
+import type { FoldedEvents } from './folded-events.ts'
 import { recordOf, replayHeadersOf, type StageEvent } from './stage-event.ts'
-
-/** An event that was folded, with what the fold and the score gave. */
-export interface Output {
-  readonly event: StageEvent
-  readonly slots: Float64Array | null
-  readonly vector: Float64Array | null
-  score: number | null
-  modelVersion: string | null
-  reasons: Prediction['reasons']
-  shadow: Prediction['shadow']
-}
 
 export interface OutputOptions {
   readonly plan: Plan
@@ -33,10 +23,13 @@ export interface OutputOptions {
 }
 
 /** Events for the next stage, in the order in which they were folded. */
-export function sendOn(options: OutputOptions, outputs: readonly Output[], stagePosition: StagePosition): void {
+export function sendOn(
+  options: OutputOptions,
+  repartition: RepartitionPlan,
+  folded: FoldedEvents,
+  stagePosition: StagePosition,
+): void {
   const { plan, stage, partitionsOf } = options
-  const repartition = stage.repartitionOut
-  if (!repartition) return
   const partitions = partitionsOf(repartition.topic)
   const nextKeys = plan.stages[stage.index + 1]!.entity.keyFields
   // An event without a key there may be anywhere: it goes by its id.
@@ -44,25 +37,37 @@ export function sendOn(options: OutputOptions, outputs: readonly Output[], stage
     return layout.fields.find(({ name }) => name === nextKeys.get(index))?.column ?? columns.id
   })
   const written = eventFrom(options.partition, stagePosition)
-  for (let i = 0; i < outputs.length; i++) {
-    const output = outputs[i]!
-    const { stream, rows, row } = output.event
+  const { count, events, rows: numberRows, numbers, width } = folded
+  for (let i = 0; i < count; i++) {
+    const event = events[i]!
+    const { stream, rows, row } = event
     if (!repartition.streams.includes(stream)) continue
     const key = textBytesAt(rows, row * rows.layout.textCount + keyColumns[stream]!)
-    sendEvent(options, repartition, output, key, partitionFor(key, partitions), written)
+    written.slots = numberRows[i]! < 0 ? null : numbers
+    written.slotsFrom = numberRows[i]! * width
+    sendEvent(options, repartition, event, key, partitionFor(key, partitions), written)
   }
 }
 
 /** One for all events of a task: what differs is set for each. */
 function eventFrom(source: number, position: StagePosition): Writable<WrittenEvent> {
   const body = { bytes: Buffer.alloc(0), bodyStart: -1, bodyEnd: -1 }
-  return { source, originPartition: 0, originOffset: 0, ...body, slots: null, positionsBefore: [], position }
+  return {
+    source,
+    originPartition: 0,
+    originOffset: 0,
+    ...body,
+    slots: null,
+    slotsFrom: 0,
+    positionsBefore: [],
+    position,
+  }
 }
 
 function sendEvent(
   { outbox }: OutputOptions,
-  { topic, codec }: RepartitionPlan,
-  { event, slots }: Output,
+  { topic, codec, slots: sentSlots }: RepartitionPlan,
+  event: StageEvent,
   key: TextBytes,
   partition: number,
   written: Writable<WrittenEvent>,
@@ -71,7 +76,7 @@ function sendEvent(
   const bodyStart = rows.bodyStarts[row]!
   const write = codec.writers[event.stream]
   if (bodyStart < 0 || write === undefined) {
-    const value = codec.encode(plainEvent(event, slots, written))
+    const value = codec.encode(plainEvent(event, sentSlots.length, written))
     sendValue(outbox, topic, partition, key, value, replayHeadersOf(event))
     return
   }
@@ -81,7 +86,6 @@ function sendEvent(
   written.bytes = rows.bytes
   written.bodyStart = bodyStart
   written.bodyEnd = rows.bodyEnds[row]!
-  written.slots = slots
   const frame = frameFor(outbox, topic, partition, written.bodyEnd - bodyStart)
   beginRecord(frame, key.bytes, key.start, key.end)
   write(frame.target, written)
@@ -90,8 +94,8 @@ function sendEvent(
 
 function plainEvent(
   event: StageEvent,
-  slots: Float64Array | null,
-  { source, position }: WrittenEvent,
+  slotCount: number,
+  { source, slots, slotsFrom, position }: WrittenEvent,
 ): RepartitionRecord {
   return {
     kind: 'event',
@@ -99,32 +103,29 @@ function plainEvent(
     stream: event.stream,
     origin: originOf(event),
     event: event.event,
-    slots: slots ? Array.from(slots) : [],
+    slots: slots ? Array.from({ length: slotCount }, (_, i) => slots[slotsFrom + i]!) : [],
     unsent: [],
     positions: slots ? [...event.positions, position] : [],
   }
 }
 
-export function sendPredictions(
-  options: OutputOptions,
-  outputs: readonly Output[],
-  stagePosition: StagePosition,
-): void {
+export function sendPredictions(options: OutputOptions, folded: FoldedEvents, stagePosition: StagePosition): void {
   const { plan, partitionsOf, outbox } = options
   const { topic, codec } = plan.predictions
   const { columns, codec: raw } = plan.scored
   const { textCount } = raw.layout
   const partitions = partitionsOf(topic)
   const written = predictionOf(plan, stagePosition)
-  for (let i = 0; i < outputs.length; i++) {
-    const output = outputs[i]!
-    if (!output.vector) continue
-    const { rows, row } = output.event
+  const { count, events, rows: vectorRows } = folded
+  for (let i = 0; i < count; i++) {
+    if (vectorRows[i]! < 0) continue
+    const event = events[i]!
+    const { rows, row } = event
     const key = textBytesAt(rows, row * textCount + columns.key)
     const partition = partitionFor(key, partitions)
-    setPrediction(written, output)
+    setPrediction(written, event, folded, vectorRows[i]!)
     if (codec.write === null)
-      sendValue(outbox, topic, partition, key, codec.encode(plainPrediction(written, output.event.id)))
+      sendValue(outbox, topic, partition, key, codec.encode(plainPrediction(written, event.id, folded.width)))
     else {
       const idBytes = written.idStart < 0 ? 3 * written.id.length : written.idEnd - written.idStart
       const frame = frameFor(outbox, topic, partition, idBytes)
@@ -140,12 +141,19 @@ type Writable<T> = { -readonly [Name in keyof T]: T[Name] }
 /** One for all predictions of a task: what differs is set for each. */
 function predictionOf({ fingerprint }: Plan, position: StagePosition): Writable<WrittenPrediction> {
   const id = { id: '', idBytes: Buffer.alloc(0), idStart: -1, idEnd: -1 }
-  const scored = { score: null, modelVersion: null, vector: [], reasons: [], shadow: [] }
+  const scored = { score: null, modelVersion: null, vector: noNumbers, vectorFrom: 0, reasons: none, shadow: none }
   return { ...id, time: 0, ...scored, fingerprint, originPartition: 0, originOffset: 0, positionsBefore: [], position }
 }
 
-function setPrediction(written: Writable<WrittenPrediction>, output: Output): void {
-  const { event } = output
+const noNumbers = new Float64Array(0)
+const none: readonly never[] = []
+
+function setPrediction(
+  written: Writable<WrittenPrediction>,
+  event: StageEvent,
+  { modelVersion, scores, numbers, width, reasons, shadows }: FoldedEvents,
+  vectorRow: number,
+): void {
   const { rows, idAt } = event
   const idStart = rows.textStarts[idAt]!
   if (idStart < 0) written.id = event.id
@@ -153,22 +161,34 @@ function setPrediction(written: Writable<WrittenPrediction>, output: Output): vo
   written.idStart = idStart
   written.idEnd = rows.textEnds[idAt]!
   written.time = event.time
-  written.score = output.score
-  written.modelVersion = output.modelVersion
-  written.vector = output.vector!
-  written.reasons = output.reasons
-  written.shadow = output.shadow
+  written.score = modelVersion === null ? null : scores[vectorRow]!
+  written.modelVersion = modelVersion
+  written.vector = numbers
+  written.vectorFrom = vectorRow * width
+  written.reasons = modelVersion === null ? none : reasons[vectorRow]!
+  written.shadow = shadows.length === 0 ? none : shadows[vectorRow]!
   written.originPartition = event.originPartition
   written.originOffset = event.originOffset
   written.positionsBefore = event.positions
 }
 
-function plainPrediction(written: WrittenPrediction, id: string): Prediction {
-  const { idBytes, idStart, idEnd, vector, originPartition, originOffset, positionsBefore, position, ...rest } = written
+function plainPrediction(written: WrittenPrediction, id: string, features: number): Prediction {
+  const {
+    idBytes,
+    idStart,
+    idEnd,
+    vector,
+    vectorFrom,
+    originPartition,
+    originOffset,
+    positionsBefore,
+    position,
+    ...rest
+  } = written
   return {
     ...rest,
     id,
-    features: Array.from(vector),
+    features: Array.from({ length: features }, (_, i) => vector[vectorFrom + i]!),
     origin: { partition: originPartition, offset: originOffset },
     positions: [...positionsBefore, position],
   }

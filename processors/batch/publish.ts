@@ -9,6 +9,7 @@ import type { Plan } from '../../schemas/plan/plan.ts'
 import { encodePosition } from '../position.ts'
 import type { BatchContext, ProgressExchange, ProgressUpdate } from '../watermarks/progress-exchange.ts'
 import type { ActiveBatch } from './active-batch.ts'
+import type { FoldedEvents } from './folded-events.ts'
 import { deadLetterRecords, sendOn, sendPredictions } from './outputs.ts'
 
 export interface Publication {
@@ -27,6 +28,7 @@ export interface PublicationParts {
   readonly plan: Plan
   readonly partitionsOf: (topic: string) => number
   readonly outbox: Outbox
+  readonly folded: FoldedEvents
 }
 
 export interface PublishParts {
@@ -53,19 +55,23 @@ function sendsEvents({ batch }: ActiveBatch): boolean {
   return !batch.isRestore && batch.events.length > 0
 }
 
-/** What the batch sends, into the outbox. Restored batches send nothing: their outputs and offsets are in Kafka already. */
-export function encode({ plan, partitionsOf, outbox }: PublicationParts, active: ActiveBatch): void {
-  const { open, batch, outputs, rejections } = active
+/** What the batch that was folded last sends, into the outbox. Restored batches send nothing: all of it is in Kafka already. */
+export function encode({ plan, partitionsOf, outbox, folded }: PublicationParts, active: ActiveBatch): void {
+  const { open, batch, rejections } = active
   if (batch.isRestore) return
-  const options = { plan, stage: open.task.stage, partition: open.task.partition, partitionsOf, outbox }
-  sendOn(options, outputs, batch.stagePosition)
-  sendPredictions(options, outputs, batch.stagePosition)
+  const { stage, partition } = open.task
+  const options = { plan, stage, partition, partitionsOf, outbox }
+  if (stage.repartitionOut === null) {
+    sendPredictions(options, folded, batch.stagePosition)
+    active.predictions = folded.scored
+    active.modelVersion = folded.modelVersion
+  } else sendOn(options, stage.repartitionOut, folded, batch.stagePosition)
   for (const record of deadLetterRecords(options, rejections)) addToOutbox(outbox, record)
 }
 
 /** Of batches that are encoded. */
 export function publicationOf(
-  parts: PublicationParts,
+  parts: Pick<PublicationParts, 'outbox'>,
   batches: readonly ActiveBatch[],
   updates: readonly DueUpdate[],
 ): Publication {

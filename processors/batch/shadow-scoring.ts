@@ -1,15 +1,15 @@
 /**
- * Challengers and a block of vectors in, shadow scores on the outputs: the part of step 5 that must never stop scoring. A challenger that
+ * Challengers and a block of vectors in, shadow scores of each out: the part of step 5 that must never stop scoring. A challenger that
  * throws or gives no finite number is dropped for as long as this process runs. Made by `run-worker.ts`.
  */
 import type { Log } from '../../runtime/log.ts'
 import type { ProcessingMetrics } from '../metrics.ts'
-import type { Output } from './outputs.ts'
+import type { Shadows } from './folded-events.ts'
 import type { ShadowModel } from './scoring.ts'
 
 export interface ShadowScoring {
-  /** `outputs` are those of the block's vectors; a challenger that is dropped midway keeps the scores that it gave before. */
-  score(shadows: readonly ShadowModel[], vectors: Float64Array, outputs: readonly Output[]): void
+  /** The scores of each of the `count` vectors; a challenger that is dropped midway keeps the scores that it gave before. */
+  score(shadows: readonly ShadowModel[], vectors: Float64Array, count: number): Shadows[]
 }
 
 export function createShadowScoring(log: Log, metrics: Pick<ProcessingMetrics, 'shadowDropped'>): ShadowScoring {
@@ -40,16 +40,15 @@ export function createShadowScoring(log: Log, metrics: Pick<ProcessingMetrics, '
   }
 
   return {
-    score(shadows, vectors, outputs) {
-      const count = outputs.length
+    score(shadows, vectors, count) {
       if (scores.length < count) scores = new Float64Array(count)
-      const lists = outputs.map((): Array<{ version: string; score: number }> => [])
+      const lists = Array.from({ length: count }, (): Shadows => [])
       for (const shadow of shadows) {
         if (dropped.has(shadow.version)) continue
         const good = scoreAll(shadow, vectors, count)
         for (let row = 0; row < good; row++) lists[row]!.push({ version: shadow.version, score: scores[row]! })
       }
-      for (let row = 0; row < count; row++) outputs[row]!.shadow = lists[row]!
+      return lists
     },
   }
 }

@@ -38,14 +38,10 @@ function releaseEvents(state: TaskState, nowMs: number, bounds: TakeBounds): Sta
   const release = releaseBounds(state, nowMs, bounds.maxReleaseTime)
   const beforeRound = state.isRestoring ? Number.POSITIVE_INFINITY : bounds.beforeRound
   const events: StageEvent[] = []
-  const keys = new Set<string>()
   for (let event = alignment.peek(release); event; event = alignment.peek(release)) {
     const isLate = alignment.isLate(event)
     if (!isLate && (events.length >= bounds.eventsMax || event.round >= beforeRound)) break
-    if (event.key !== null && !keys.has(event.key)) {
-      if (keys.size >= bounds.keysMax) break
-      keys.add(event.key)
-    }
+    if (!bounds.admits(event)) break
     alignment.release(release)
     event.isTaken = true
     event.isLate = isLate

@@ -53,7 +53,8 @@ export interface TaskBatch {
 
 export interface TakeBounds {
   readonly eventsMax: number
-  readonly keysMax: number
+  /** Adds the next event to the batch, unless a step has no room for its entity. */
+  readonly admits: (event: StageEvent) => boolean
   /** Nothing of a later event time goes. */
   readonly maxReleaseTime: number
   /** Nothing that this fetch or a later one brought goes, unless it came late. */
@@ -83,7 +84,7 @@ export interface Task extends WritingTask, ReadingTask {
   wanted(nowMs: number): FetchFrom[]
   accept(fetched: FetchedPartition, round: number, nowMs: number): void
   /**
-   * Up to `eventsMax` events of at most `keysMax` entities, and all late ones, of which there are never more than a step has entities.
+   * Up to `eventsMax` events as long as they are admitted, and all late ones, of which there are never more than a step has entities.
    * Null when nothing may go and nothing was refused.
    */
   take(nowMs: number, bounds: TakeBounds): TaskBatch | null

@@ -15,6 +15,7 @@ import type { HashKey } from '../../schemas/kernel/keyed-hash.ts'
 import type { Plan, StagePlan } from '../../schemas/plan/plan.ts'
 import type { OpenTask } from '../batch/active-batch.ts'
 import { createEntityCache } from '../batch/entity-cache.ts'
+import { createEventsByEntity } from '../batch/events-by-entity.ts'
 import { createFold } from '../batch/fold-event.ts'
 import { createOvertaking } from '../batch/overtaken.ts'
 import { createTask, type TaskLimits } from '../batch/task.ts'
@@ -79,6 +80,7 @@ export async function openTask(options: OpenTaskOptions): Promise<OpenTask> {
     task: createTask({ ...place, limits, start, restoreTo, openedAtMs }),
     store: taskStore,
     cache: createEntityCache(stage.entity.layout, { rowsMax: limits.cacheRowsMax }),
+    byEntity: createEventsByEntity(),
     fold: createFold(plan, stage, options.hashKey, limits.entityBytesMax),
     overtaking: createOvertaking(plan, stage, start.frontier.time),
     position: taskStore.position,

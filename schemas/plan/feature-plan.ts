@@ -24,6 +24,10 @@ type Compute = (event: EventValues, slots: ArrayLike<number>) => number
 type Read = (event: EventValues, slots: ArrayLike<number>) => FieldValue
 
 export function compileFeature(name: string, feature: Input, slotOf: (aggregate: Aggregate) => number): Compute {
+  if (feature.kind === 'aggregate') {
+    const slot = slotOf(feature)
+    return (_event, slots) => slots[slot]!
+  }
   const read = compileInput(name, feature, slotOf)
   return (event, slots) => {
     const value = read(event, slots)

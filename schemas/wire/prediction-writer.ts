@@ -23,7 +23,9 @@ export interface WrittenPrediction extends Omit<Prediction, 'id' | 'features' | 
   readonly idBytes: Uint8Array
   readonly idStart: number
   readonly idEnd: number
-  readonly vector: ArrayLike<number>
+  /** It begins at `vectorFrom`. */
+  readonly vector: Float64Array
+  readonly vectorFrom: number
   readonly originPartition: number
   readonly originOffset: number
   readonly positionsBefore: readonly StagePosition[]
@@ -40,7 +42,7 @@ export function createPredictionWriter(features: number, header: () => Buffer): 
   const texts = createTextBytes()
   const positions = createPositionsBytes()
   return (target, prediction) => {
-    const { idBytes, idStart, idEnd, vector, score, modelVersion } = prediction
+    const { idBytes, idStart, idEnd, vector, vectorFrom, score, modelVersion } = prediction
     const before = header()
     reserve(target, before.length + fixedBytesMax + Math.max(0, idEnd - idStart) + features * featureBytes)
     writeBytes(target, before, 0, before.length)
@@ -58,7 +60,7 @@ export function createPredictionWriter(features: number, header: () => Buffer): 
       writeKnown(target, texts(modelVersion))
       reserve(target, features * featureBytes)
     }
-    for (let i = 0; i < features; i++) writeOptionalDouble(target, vector[i]!)
+    for (let i = 0; i < features; i++) writeOptionalDouble(target, vector[vectorFrom + i]!)
     writeKnown(target, texts(prediction.fingerprint))
     reserve(target, 2 * longBytesMax)
     writeLong(target, prediction.originPartition)

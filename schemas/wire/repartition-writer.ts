@@ -14,8 +14,9 @@ export interface WrittenEvent {
   readonly bytes: Uint8Array
   readonly bodyStart: number
   readonly bodyEnd: number
-  /** Null for streams that are not scored. */
-  readonly slots: ArrayLike<number> | null
+  /** They begin at `slotsFrom`. Null for streams that are not scored. */
+  readonly slots: Float64Array | null
+  readonly slotsFrom: number
   readonly positionsBefore: readonly StagePosition[]
   readonly position: StagePosition
 }
@@ -26,7 +27,7 @@ export type WriteRepartition = (target: ByteTarget, event: WrittenEvent) => void
 export function createRepartitionWriter(header: Buffer, slotCount: number): WriteRepartition {
   const positions = createPositionsBytes()
   return (target, event) => {
-    const { bytes, bodyStart, bodyEnd, slots } = event
+    const { bytes, bodyStart, bodyEnd, slots, slotsFrom } = event
     reserve(target, header.length + 3 * longBytesMax + (bodyEnd - bodyStart) + slotCount * 8)
     writeBytes(target, header, 0, header.length)
     writeLong(target, event.source)
@@ -34,7 +35,7 @@ export function createRepartitionWriter(header: Buffer, slotCount: number): Writ
     writeLong(target, event.originOffset)
     writeBytes(target, bytes, bodyStart, bodyEnd)
     if (slots === null) return
-    for (let i = 0; i < slotCount; i++) writeDouble(target, slots[i]!)
+    for (let i = 0; i < slotCount; i++) writeDouble(target, slots[slotsFrom + i]!)
     const known = positions(event.positionsBefore, event.position)
     reserve(target, known.length)
     writeBytes(target, known, 0, known.length)

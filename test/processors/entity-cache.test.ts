@@ -8,64 +8,75 @@ import { listWrites, storedRowsOf } from '../support/stored-logs.ts'
 
 const layout = { width: 4, knownColumn: null, sources: [] }
 
-/** An entity weighs 8 rows and those that it has. */
+/** Loaded, with one fact each, and used by one batch after the other. An entity weighs 8 rows and those that it has. */
 function cacheOf(keys: readonly string[], rowsMax: number): EntityCache {
   const cache = createEntityCache(layout, { rowsMax })
   keys.forEach((key, i) => {
-    cache.put(key, null)
-    insertFact(cache.touch(key, i), factRow(i, i, i))
+    const entity = cache.find(key)
+    cache.put(entity, storedRowsOf([factRow(i, i, i).cells]))
+    entity.usedBy = i
   })
   return cache
 }
 
+const insert = (cache: EntityCache, key: string, time: number) =>
+  insertFact(cache.find(key).log!, factRow(time, time, time))
+const isLoaded = (cache: EntityCache) => (key: string) => cache.find(key).log !== null
+
 describe('the cache', () => {
-  test('names what is missing, each key once', () => {
+  test('has one entity of a key, which is without a log until it is loaded', () => {
     const cache = cacheOf(['a'], 100)
-    expect(cache.missing(['a', 'b', 'c', 'b'])).toEqual(['b', 'c'])
+    expect(['a', 'b'].map(isLoaded(cache))).toEqual([true, false])
+    expect(cache.find('b')).toBe(cache.find('b'))
   })
 
   test('takes up what the store has', () => {
     const cache = createEntityCache(layout, { rowsMax: 100 })
-    cache.put('a', storedRowsOf([Float64Array.of(5, 6, 7, 8)]))
-    const log = cache.touch('a', 1)
-    expect([...log.rows.subarray(0, 4)]).toEqual([5, 6, 7, 8])
-    expect(listWrites(cache.takeWrites(['a']))).toEqual([])
+    const entity = cache.find('a')
+    cache.put(entity, storedRowsOf([Float64Array.of(5, 6, 7, 8)]))
+    expect([...entity.log!.rows.subarray(0, 4)]).toEqual([5, 6, 7, 8])
+    expect(listWrites(cache.takeWrites([entity]))).toEqual([])
   })
 
   test('writes what was inserted, once, and nothing else', () => {
     const cache = cacheOf(['a', 'b'], 100)
-    const [bytes] = storedRowsOf([factRow(1, 1, 1).cells])
-    expect(listWrites(cache.takeWrites(['b', 'unknown']))).toEqual([{ key: 'b', kind: 'set', chunk: tail, bytes }])
-    expect(listWrites(cache.takeWrites(['b']))).toEqual([])
+    const entity = cache.find('b')
+    const row = factRow(7, 7, 7)
+    insertFact(entity.log!, row)
+    const bytes = Buffer.from(row.cells.buffer.slice(0))
+    expect(listWrites(cache.takeWrites([entity]))).toEqual([{ key: 'b', kind: 'append', chunk: tail, bytes }])
+    expect(listWrites(cache.takeWrites([entity]))).toEqual([])
   })
 
   test('keeps the writes of a batch until those of the next one are taken, too', () => {
     const cache = cacheOf(['a', 'b'], 100)
-    const first = cache.takeWrites(['a'])
+    insert(cache, 'a', 5)
+    const first = cache.takeWrites([cache.find('a')])
     const taken = listWrites(first)
-    insertFact(cache.touch('b', 7), factRow(7, 7, 7))
-    cache.takeWrites(['b'])
+    expect(taken.length).toBe(1)
+    insert(cache, 'b', 7)
+    cache.takeWrites([cache.find('b')])
     expect(listWrites(first)).toEqual(taken)
   })
 
-  test('rejects an entity that was not loaded', () => {
-    expect(() => cacheOf([], 100).touch('a', 1)).toThrow('entity a was not loaded before its batch')
-  })
-
-  test('evicts the least recently used until the budget is met', () => {
-    const cache = cacheOf(['a', 'b', 'c', 'd'], 2 * 9)
-    cache.touch('a', 4)
+  test('evicts the longest unused once the budget is exceeded, until a tenth of it is free', () => {
+    const cache = cacheOf(['a', 'b', 'c', 'd'], 4 * 9)
+    cache.find('a').usedBy = 4
     cache.trim(5)
-    expect(cache.entities).toBe(2)
-    expect(cache.missing(['a', 'b', 'c', 'd'])).toEqual(['b', 'c'])
+    expect(cache.entities).toBe(4)
+    insert(cache, 'd', 9)
+    cache.takeWrites([cache.find('d')])
+    cache.trim(5)
+    expect(cache.entities).toBe(3)
+    expect(['a', 'c', 'd'].map(isLoaded(cache))).toEqual([true, true, true])
+    expect(isLoaded(cache)('b')).toBe(false)
   })
 
   test('keeps what a batch touched that is not applied yet, even above the budget', () => {
     const cache = cacheOf(['a', 'b', 'c', 'd'], 0)
-    cache.trim(2)
-    expect(cache.missing(['a', 'b', 'c', 'd'])).toEqual(['a', 'b'])
-    cache.touch('c', 4)
+    for (const key of ['a', 'c']) cache.find(key).usedBy = 4
     cache.trim(4)
-    expect(cache.missing(['a', 'b', 'c', 'd'])).toEqual(['a', 'b', 'd'])
+    expect(cache.entities).toBe(2)
+    expect(['a', 'c'].map(isLoaded(cache))).toEqual([true, true])
   })
 })

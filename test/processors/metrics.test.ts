@@ -35,13 +35,18 @@ test('a committed batch shows its events, its lag in records and in event time, 
   task.accept({ ...fetched, topic: 'clicks', records: recordsOf(records), next: 3, stableEnd: 8, end: 8, age: 0 }, 1, 0)
   task.accept({ ...fetched, topic: 'refunds', records: noRecords, next: 0, stableEnd: 0, end: 0, age: 0 }, 2, 0)
   const unbounded = Number.POSITIVE_INFINITY
-  const batch = task.take(0, { eventsMax: 100, keysMax: 100, maxReleaseTime: unbounded, beforeRound: unbounded })!
+  const batch = task.take(0, {
+    eventsMax: 100,
+    admits: () => true,
+    maxReleaseTime: unbounded,
+    beforeRound: unbounded,
+  })!
   expect(batch.events.map(({ id }) => id)).toEqual(['a'])
 
   const registry = new Registry()
   const metrics = createProcessingMetrics(registry, ['clicks', 'refunds'], { elapsedMs: () => 0, nowMs: () => 5 })
   metrics.took('batch', 12)
-  metrics.committed(task, batch, [], batch.rejections)
+  metrics.committed(task, batch, { count: 0, model: null }, batch.rejections)
   const page = await registry.metrics()
   for (const line of [
     'millrace_replayed_events_total{stage="user"} 1',

@@ -1,6 +1,6 @@
 /** What a folded batch sends: repartition records, watermark records, predictions, dead letters. */
 import { describe, expect, test } from 'vitest'
-import { deadLetterRecords, type Output, rejectionOf, sendOn, sendPredictions } from '../../processors/batch/outputs.ts'
+import { deadLetterRecords, rejectionOf, sendOn, sendPredictions } from '../../processors/batch/outputs.ts'
 import { changedEvent, recordOf, type StageEvent, stageEventOf } from '../../processors/batch/stage-event.ts'
 import { fetchedEvents } from '../../processors/batch/task-input.ts'
 import { watermarkRecords } from '../../processors/watermarks/watermark-records.ts'
@@ -12,6 +12,7 @@ import { recordsOf } from '../../runtime/records.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import { createRows, putEvent } from '../../schemas/wire/event-rows.ts'
 import type { StreamEvent } from '../../testing/index.ts'
+import { foldedOf } from '../support/batch-steps.ts'
 import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 
 const plan = compile(clicksPipeline())
@@ -34,18 +35,6 @@ function stageEvent({ stream, values }: StreamEvent, offset = 4): StageEvent {
   return stageEventOf(found, fetched, 0, 0, 'anna', null)
 }
 
-function output(event: StreamEvent, slots: number[] | null = null, vector: number[] | null = null): Output {
-  return {
-    event: stageEvent(event),
-    slots: slots && Float64Array.from(slots),
-    vector: vector && Float64Array.from(vector),
-    score: null,
-    modelVersion: null,
-    reasons: [],
-    shadow: [],
-  }
-}
-
 /** Of all partitions, one partition after the other. */
 function sentBy(send: (outbox: Outbox) => void): OutRecord[] {
   const outbox = createOutbox()
@@ -56,12 +45,12 @@ function sentBy(send: (outbox: Outbox) => void): OutRecord[] {
 const at = (seconds: number) => clicksStartMs + seconds * 1_000
 
 describe('repartition records', () => {
-  const outputs = [
-    output(click('a', 'anna', 1, { page: pageOf0! }), [1, 2, Number.NaN, Number.NaN]),
-    output(click('b', 'anna', 2, { page: pageOf0! }), [3, Number.NaN, Number.NaN, Number.NaN]),
-    output(refund('c', 'anna', 3, { page: pageOf1! })),
-  ]
-  const sent = sentBy((outbox) => sendOn({ ...options, outbox }, outputs, stagePosition))
+  const folded = foldedOf([
+    [stageEvent(click('a', 'anna', 1, { page: pageOf0! })), [1, 2]],
+    [stageEvent(click('b', 'anna', 2, { page: pageOf0! })), [3, Number.NaN]],
+    [stageEvent(refund('c', 'anna', 3, { page: pageOf1! })), null],
+  ])
+  const sent = sentBy((outbox) => sendOn({ ...options, outbox }, repartition, folded, stagePosition))
   const records = sent.map(({ value }) => repartition.codec.decode(value!))
 
   test('go to the partition of the next key, in the order of the fold', () => {
@@ -85,10 +74,6 @@ describe('repartition records', () => {
       positions: [stagePosition],
     })
     expect(records[2]).toMatchObject({ kind: 'event', stream: 1, slots: [], positions: [] })
-  })
-
-  test('of the last stage are none', () => {
-    expect(sentBy((outbox) => sendOn({ ...options, outbox, stage: pageStage! }, outputs, stagePosition))).toEqual([])
   })
 })
 
@@ -145,22 +130,18 @@ test('watermark records tell every partition the progress of the tasks; before i
 })
 
 test('predictions have the key of the event and name every stage that they passed', () => {
-  const scored = {
-    ...output(click('a', 'anna', 1), [], [1, 2, Number.NaN, 4, 5, 6]),
-    score: 0.5,
-    modelVersion: 'v1',
-    reasons: [{ feature: 'amount', contribution: 1 }],
-    shadow: [{ version: 'v2', score: 0.25 }],
-  }
   const earlier = { stage: 'user', partition: 0, next: [1, 1] }
-  const event = changedEvent(scored.event, { positions: [earlier] })
-  const records = sentBy((outbox) =>
-    sendPredictions({ ...options, outbox, stage: pageStage! }, [{ ...scored, event }, output(refund('x', 'anna', 2))], {
-      stage: 'page',
-      partition: 1,
-      next: [5],
-    }),
-  )
+  const event = changedEvent(stageEvent(click('a', 'anna', 1)), { positions: [earlier] })
+  const folded = foldedOf([
+    [event, [1, 2, Number.NaN, 4, 5, 6]],
+    [stageEvent(refund('x', 'anna', 2)), null],
+  ])
+  folded.modelVersion = 'v1'
+  folded.scores[0] = 0.5
+  folded.reasons.push([{ feature: 'amount', contribution: 1 }])
+  folded.shadows.push([{ version: 'v2', score: 0.25 }])
+  const position = { stage: 'page', partition: 1, next: [5] }
+  const records = sentBy((outbox) => sendPredictions({ ...options, outbox, stage: pageStage! }, folded, position))
   expect(records.map(({ topic, partition, key }) => [topic, partition, key?.toString()])).toEqual([
     ['clicks.predictions', partitionOf(Buffer.from('anna'), partitions), 'anna'],
   ])

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { storeKeysMax } from '../../feature-store/store.ts'
-import { createTask, type Task, type TaskBatch } from '../../processors/batch/task.ts'
+import { createTask, type TakeBounds, type Task, type TaskBatch } from '../../processors/batch/task.ts'
 import { encodePosition, type TaskPosition } from '../../processors/position.ts'
 import { initialFrontier } from '../../processors/watermarks/frontier.ts'
 import type { LogRecord } from '../../runtime/broker.ts'
@@ -11,6 +11,7 @@ import { orderOf } from '../../schemas/kernel/canonical-order.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import type { StreamEvent } from '../../testing/index.ts'
 import { createRandom } from '../../testing/random.ts'
+import { admitsKeys } from '../support/batch-steps.ts'
 import { click, clicksPipeline, clicksStartMs, refund } from '../support/clicks.ts'
 
 const plan = compile(clicksPipeline({ stages: 1, disorder: '10s' }))
@@ -20,9 +21,9 @@ const fresh: TaskPosition = {
   retentionWatermark: Number.NEGATIVE_INFINITY,
   inputs: [0, 1].map(() => ({ resumeOffset: 0, nextOffset: 0, maxEventTime: Number.NEGATIVE_INFINITY })),
 }
-const bounds = {
+const bounds: TakeBounds = {
   eventsMax: 1_000,
-  keysMax: storeKeysMax,
+  admits: () => true,
   maxReleaseTime: Number.POSITIVE_INFINITY,
   beforeRound: Number.POSITIVE_INFINITY,
 }
@@ -190,7 +191,7 @@ describe('a batch', () => {
       return idsOf(task.take(0, { ...bounds, ...own }))
     }
     expect(take({ eventsMax: 2 })).toEqual(['a', 'b'])
-    expect(take({ keysMax: 1 })).toEqual(['a'])
+    expect(take({ admits: admitsKeys(1) })).toEqual(['a'])
     expect(take({ maxReleaseTime: at(16) })).toEqual(['a', 'b', 'r'])
   })
 

@@ -45,7 +45,7 @@ describe(`in place (seed ${seed})`, () => {
       plan.predictions.codec.write!(target, {
         ...rest,
         ...{ id, idBytes, idStart: id === 'ä' ? -2 : 2, idEnd: idBytes.length - 2 },
-        vector: Float64Array.from(features),
+        ...{ vector: Float64Array.from([9, ...features]), vectorFrom: 1 },
         ...{ originPartition: origin.partition, originOffset: origin.offset, positionsBefore: before, position },
       })
       const written = target.bytes.subarray(0, target.end).toString('hex')
@@ -75,7 +75,8 @@ describe(`in place (seed ${seed})`, () => {
       const [source, originPartition, originOffset] = [random.below(64), random.below(64), random.pick(offsets)]
       const target = createByteTarget(1 + random.below(200))
       codec.writers[stream.index]!(target, {
-        ...{ source, originPartition, originOffset, positionsBefore: before, position, slots: slotValues },
+        ...{ source, originPartition, originOffset, positionsBefore: before, position },
+        ...{ slots: slotValues && Float64Array.from([9, 9, ...slotValues]), slotsFrom: 2 },
         ...{ bytes: rows.bytes, bodyStart: rows.bodyStarts[0]!, bodyEnd: rows.bodyEnds[0]! },
       })
       const encoded = codec.encode({

@@ -21,7 +21,6 @@ const publishStep = 'processors/batch/publish.ts'
 const memoryWorker = 'runtime/memory/worker.ts'
 
 /** Entities leave the cache after every batch instead of after 64: scenarios are short. */
-const trimAlways: Edit = { file: batchLoop, find: 'const trimEvery = 64', replace: 'const trimEvery = 1' }
 
 /**
  * Two protections against the same error: a task's new owner reads the committed offsets while a transaction of the former owner, which is
@@ -149,16 +148,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'unpinned cache',
-    edits: [
-      trimAlways,
-      {
-        file: 'processors/batch/entity-cache.ts',
-        find: 'touchedBy < pinnedFrom)',
-        replace: 'touchedBy <= pinnedFrom + 1)',
-      },
-    ],
+    edits: [{ file: 'processors/batch/entity-cache.ts', find: 'usedBy !== batch)', replace: 'usedBy !== batch + 1)' }],
   },
-  { name: 'a cache that is trimmed often', isHarmless: true, edits: [trimAlways] },
   {
     name: 'a torn step counts twice',
     edits: [

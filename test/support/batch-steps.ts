@@ -1,10 +1,13 @@
 /** What the steps of the batch loop work on, made by hand: records, fetches, tasks, events and batches of the clicks pipeline. */
+import type { EntityLog } from '../../feature-store/entity-log.ts'
 import type { MemoryStore } from '../../feature-store/memory-store.ts'
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
+import type { StoredLog } from '../../feature-store/store.ts'
 import { type ActiveBatch, noneOvertaken, type OpenTask } from '../../processors/batch/active-batch.ts'
-import { createEntityCache } from '../../processors/batch/entity-cache.ts'
+import { createEntityCache, type EntityCache } from '../../processors/batch/entity-cache.ts'
+import { addEvent, clearEvents, createEventsByEntity } from '../../processors/batch/events-by-entity.ts'
 import { createFold } from '../../processors/batch/fold-event.ts'
-import type { Output } from '../../processors/batch/outputs.ts'
+import { addFolded, clearFolded, createFoldedEvents, type FoldedEvents } from '../../processors/batch/folded-events.ts'
 import { createOvertaking } from '../../processors/batch/overtaken.ts'
 import { changedEvent, type StageEvent, stageEventOf } from '../../processors/batch/stage-event.ts'
 import { createTask, type Task, type TaskBatch, type TaskOptions } from '../../processors/batch/task.ts'
@@ -88,6 +91,7 @@ export async function openTaskOf(task: Task, plan: Plan, store: MemoryStore = cr
     task,
     store: await store.claim(stage.entity.name, partition, 'owner', identity),
     cache: createEntityCache(stage.entity.layout, { rowsMax: 10_000 }),
+    byEntity: createEventsByEntity(),
     fold: createFold(plan, stage, fixedHashKey),
     overtaking: createOvertaking(plan, stage, Number.NEGATIVE_INFINITY),
     position: null,
@@ -134,18 +138,45 @@ export function activeBatch(open: OpenTask, events: readonly StageEvent[], rest:
     isRestore: false,
     ...rest,
   }
-  const keys = new Set(events.flatMap(({ key }) => key ?? []))
-  return { open, batch, keys, outputs: [], rejections: [...batch.rejections], overtaken: noneOvertaken() }
+  const { byEntity, cache } = open
+  clearEvents(byEntity)
+  for (const { key } of events) addEvent(byEntity, cache, key, events.length)
+  const rejections = [...batch.rejections]
+  return { open, batch, byEntity, predictions: 0, modelVersion: null, rejections, overtaken: noneOvertaken() }
 }
 
-export function outputOf(event: StageEvent, vector: readonly number[] | null = null): Output {
-  return {
-    event,
-    slots: null,
-    vector: vector && Float64Array.from(vector),
-    score: null,
-    modelVersion: null,
-    reasons: [],
-    shadow: [],
-  }
+/** These events as they were folded, each with its numbers; null: it is not of the scored stream. Nothing is scored. */
+export function foldedOf(outputs: ReadonlyArray<readonly [StageEvent, readonly number[] | null]>): FoldedEvents {
+  const folded = createFoldedEvents()
+  const width = outputs.find(([, numbers]) => numbers !== null)?.[1]?.length ?? 0
+  clearFolded(folded, outputs.length, width)
+  outputs.forEach(([event, numbers], i) => {
+    if (numbers) folded.numbers.set(numbers, i * width)
+    addFolded(folded, event, numbers ? i : -1)
+  })
+  return folded
+}
+
+/** What was folded, event by event; the numbers of one of another stream than the scored one are null. */
+export function listFolded({ count, events, rows, numbers, width }: FoldedEvents) {
+  return Array.from({ length: count }, (_, i) => {
+    const row = rows[i]!
+    return { event: events[i]!, numbers: row < 0 ? null : Array.from(numbers.subarray(row * width, (row + 1) * width)) }
+  })
+}
+
+/** Puts the log of this entity into the cache, or an empty one, and returns it. */
+export function putLog(cache: EntityCache, key: string, stored: StoredLog | null = null): EntityLog {
+  const entity = cache.find(key)
+  if (entity.log === null || stored !== null) cache.put(entity, stored)
+  return entity.log!
+}
+
+/** For `TakeBounds`: events of at most so many entities. */
+export function admitsKeys(keysMax: number): (event: StageEvent) => boolean {
+  const [events, cache] = [
+    createEventsByEntity(),
+    createEntityCache({ width: 4, knownColumn: null, sources: [] }, { rowsMax: 0 }),
+  ]
+  return ({ key }) => addEvent(events, cache, key, keysMax)
 }

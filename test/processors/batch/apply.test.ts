@@ -6,6 +6,7 @@ import { headerBytes } from '../../../feature-store/stored-log.ts'
 import type { OpenTask } from '../../../processors/batch/active-batch.ts'
 import { apply, takeSteps } from '../../../processors/batch/apply.ts'
 import { fold } from '../../../processors/batch/fold.ts'
+import { createFoldedEvents } from '../../../processors/batch/folded-events.ts'
 import { createTask } from '../../../processors/batch/task.ts'
 import { encodePosition, type TaskPosition } from '../../../processors/position.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
@@ -16,6 +17,7 @@ import {
   heldEvent,
   identity,
   openTaskOf,
+  putLog,
   taskOptions,
 } from '../../support/batch-steps.ts'
 import { click, clicksPipeline } from '../../support/clicks.ts'
@@ -48,8 +50,9 @@ function foldedClick(open: OpenTask, offset: number) {
   const batch = activeBatch(open, [heldEvent(plan, click(`c${offset}`, 'anna', offset), offset)], {
     position: positionAfter(offset + 1),
   })
-  if (open.cache.missing(['anna']).length > 0) open.cache.put('anna', null)
-  fold({ plan, metrics: { duplicate: () => expect.unreachable('every id is new') } }, batch, offset)
+  putLog(open.cache, 'anna')
+  const metrics = { duplicate: () => expect.unreachable('every id is new') }
+  fold({ plan, metrics, folded: createFoldedEvents() }, batch)
   return batch
 }
 
@@ -90,7 +93,7 @@ describe('applying', () => {
     const { open, stored } = await openWithStore()
     for (const offset of [0, 1, 2]) await apply(takeSteps([foldedClick(open, offset)]))
     expect(await stored('anna')).toEqual({ position: encodedAfter(3), facts: 3 })
-    expect(open.cache.touch('anna', 9).rows[0]).toBe(at(0))
+    expect(putLog(open.cache, 'anna').rows[0]).toBe(at(0))
   })
 
   test('asks nothing of the store where the position has not moved', async () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { type EntityLog, insertFact, liveRows, rowsOfBytes } from '../../../feature-store/entity-log.ts'
 import { createFactRow } from '../../../feature-store/fact-row.ts'
 import { decodeLog, encodeLiveRows } from '../../../feature-store/stored-log.ts'
-import { createFold } from '../../../processors/batch/fold-event.ts'
+import { createFold, type Fold } from '../../../processors/batch/fold-event.ts'
 import type { StageEvent } from '../../../processors/batch/stage-event.ts'
 import { orderOf } from '../../../schemas/kernel/canonical-order.ts'
 import { fixedHashKey } from '../../../schemas/kernel/keyed-hash.ts'
@@ -18,11 +18,22 @@ const plan = compile(clicksPipeline({ stages: 1 }))
 const { entity } = plan.stages[0]!
 const keepAll = Number.NEGATIVE_INFINITY
 
+/** An event folded, and what came of it: its numbers are slots before the last stage, else the vector. */
+function foldOf(of: Plan, { fold, width }: Fold) {
+  return (event: StageEvent, log: EntityLog, floorTime: number) => {
+    const numbers = new Float64Array(width).fill(-1)
+    const { kind, order, problem } = fold(event, log, floorTime, numbers, 0)
+    if (kind === 'duplicate') return { kind }
+    if (kind === 'rejected') return { kind, problem }
+    return { kind, order, numbers: event.stream === of.scored.index ? numbers : null }
+  }
+}
+
 /** The first stage of a plan with the log of one user. */
 function userLog(of: Plan = plan) {
   const [stage] = of.stages
   const log = decodeLog(null, stage!.entity.layout)
-  const { fold } = createFold(of, stage!, fixedHashKey)
+  const fold = foldOf(of, createFold(of, stage!, fixedHashKey))
   let offset = 0
   return {
     log,
@@ -44,25 +55,22 @@ describe('an event of the scored stream', () => {
     fold(click('a', 'anna', 0, { amount: 2 }))
     const folded = fold(click('b', 'anna', 10, { amount: 3 }))
     // amount, guarded, userCount1m, userSum, lastCount1m (5 s ago), refunds
-    expect(folded).toMatchObject({ kind: 'folded', order: order(0, 1), vector: Float64Array.of(3, 3, 2, 5, 1, 0) })
+    expect(folded).toMatchObject({ kind: 'folded', order: order(0, 1), numbers: Float64Array.of(3, 3, 2, 5, 1, 0) })
   })
 
   test('that comes out of order lies where it belongs, and has the features of its own time', () => {
     const { log, fold } = userLog()
     for (const seconds of [0, 20]) fold(click(`c${seconds}`, 'anna', seconds))
     expect(fold(click('late', 'anna', 10, { amount: 4 }))).toMatchObject({
-      vector: Float64Array.of(4, 4, 2, 5, 1, 0),
+      numbers: Float64Array.of(4, 4, 2, 5, 1, 0),
     })
     expect(timesOf(log)).toEqual([0, 10, 20])
   })
 
-  test('has slots and no vector in a stage before the last', () => {
+  test('has the slots so far in a stage before the last', () => {
     const { fold } = userLog(compile(clicksPipeline({ stages: 2 })))
-    // userCount1m, userSum, and what the stage of pages will fill in
-    expect(fold(click('a', 'anna', 0, { amount: 2 }))).toMatchObject({
-      vector: null,
-      slots: Float64Array.of(1, 2, Number.NaN, Number.NaN),
-    })
+    // userCount1m, userSum
+    expect(fold(click('a', 'anna', 0, { amount: 2 }))).toMatchObject({ numbers: Float64Array.of(1, 2) })
   })
 })
 
@@ -70,9 +78,8 @@ test('an event of another stream leaves its fact and has no features', () => {
   const { log, fold } = userLog()
   expect(fold(refund('a', 'anna', 10, { clickedAt: 5 }))).toEqual({
     kind: 'folded',
-    slots: null,
-    vector: null,
     order: order(1, 0),
+    numbers: null,
   })
   expect(timesOf(log)).toEqual([5])
 })
@@ -146,7 +153,7 @@ describe('an event is rejected', () => {
     })
     expect(timesOf(log)).toEqual([0, 20])
     expect(takenFrom(log)).toEqual([])
-    expect(fold(click('c', 'anna', 30))).toMatchObject({ vector: Float64Array.of(1, 1, 3, 3, 2, 0) })
+    expect(fold(click('c', 'anna', 30))).toMatchObject({ numbers: Float64Array.of(1, 1, 3, 3, 2, 0) })
   })
 
   test('where its entity has all the facts that it may have', () => {
@@ -157,7 +164,7 @@ describe('an event is rejected', () => {
       row.cells.set([at(0), order])
       insertFact(full, row)
     }
-    const { fold } = createFold(plan, plan.stages[0]!, fixedHashKey, 2 ** 16)
+    const fold = foldOf(plan, createFold(plan, plan.stages[0]!, fixedHashKey, 2 ** 16))
     const event = heldEvent(plan, click('a', 'anna', 10), rowsMax)
     expect(fold(event, full, keepAll)).toMatchObject({
       kind: 'rejected',
@@ -196,7 +203,7 @@ describe('an event that a later stage had rejected', () => {
     const first = fold(click('a', 'anna', 0))
     fold(click('b', 'anna', 0))
     expect(fold(click('a', 'anna', 0), { rejectedBy: 'page' })).toEqual(first)
-    expect(first).toMatchObject({ kind: 'folded', order: order(0, 0), slots: { 0: 1 } })
+    expect(first).toMatchObject({ kind: 'folded', order: order(0, 0), numbers: { 0: 1 } })
     expect(liveRows(log)).toBe(2)
   })
 

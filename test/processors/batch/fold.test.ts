@@ -2,11 +2,12 @@
 import { describe, expect, test } from 'vitest'
 import { liveRows } from '../../../feature-store/entity-log.ts'
 import { fold } from '../../../processors/batch/fold.ts'
+import { createFoldedEvents } from '../../../processors/batch/folded-events.ts'
 import { recordOf, type StageEvent } from '../../../processors/batch/stage-event.ts'
 import type { TaskBatch } from '../../../processors/batch/task.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
 import { rejectedByHeader } from '../../../schemas/wire/dead-letter.ts'
-import { activeBatch, at, freshPosition, heldEvent, openClicks } from '../../support/batch-steps.ts'
+import { activeBatch, at, freshPosition, heldEvent, listFolded, openClicks, putLog } from '../../support/batch-steps.ts'
 import { click, clicksPipeline } from '../../support/clicks.ts'
 
 const plan = compile(clicksPipeline({ stages: 1 }))
@@ -15,14 +16,14 @@ const retentionMs = plan.stages[0]!.entity.retentionMs
 /** A task with empty logs of Anna and Bert; `foldBatch` folds one batch into them. */
 async function openUsers(of = plan) {
   const open = await openClicks(of)
-  for (const key of ['anna', 'bert']) open.cache.put(key, null)
+  for (const key of ['anna', 'bert']) putLog(open.cache, key)
   const duplicates: string[] = []
   const metrics = { duplicate: (stage: string) => void duplicates.push(stage) }
-  let batchNumber = 0
+  const folded = createFoldedEvents()
   function foldBatch(events: readonly StageEvent[], rest: Partial<TaskBatch> = {}) {
     const batch = activeBatch(open, events, rest)
-    fold({ plan: of, metrics }, batch, ++batchNumber)
-    return batch
+    fold({ plan: of, metrics, folded }, batch)
+    return { outputs: listFolded(folded), rejections: batch.rejections }
   }
   return { open, duplicates, foldBatch }
 }
@@ -38,12 +39,11 @@ describe('a batch is folded', () => {
       held('b', 'bert', 1, 1),
       held('c', 'anna', 2, 2),
     ])
-    expect(outputs.map(({ event, vector }) => [event.id, vector![2]])).toEqual([
+    expect(outputs.map(({ event, numbers }) => [event.id, numbers![2]])).toEqual([
       ['a', 1],
       ['b', 1],
       ['c', 2],
     ])
-    expect(outputs[0]).toMatchObject({ score: null, modelVersion: null, reasons: [], shadow: [] })
     expect(rejections).toEqual([])
     expect(open.newestTime).toBe(at(2))
   })
@@ -52,7 +52,7 @@ describe('a batch is folded', () => {
     const { foldBatch } = await openUsers()
     const bad = held('bad', 'anna', 1, 1, { amount: 13 })
     const { outputs, rejections } = foldBatch([held('a', 'anna', 0, 0), bad, held('c', 'anna', 2, 2)])
-    expect(outputs.map(({ event, vector }) => [event.id, vector![2]])).toEqual([
+    expect(outputs.map(({ event, numbers }) => [event.id, numbers![2]])).toEqual([
       ['a', 1],
       ['c', 2],
     ])
@@ -83,7 +83,7 @@ describe('a batch is folded', () => {
       foldBatch([held(`c${offset}`, 'anna', seconds, offset)], {
         position: { ...freshPosition(2), retentionWatermark },
       })
-      return liveRows(open.cache.touch('anna', 0))
+      return liveRows(putLog(open.cache, 'anna'))
     }
     const expiry = retentionMs / 1_000
     expect(kept(0, Number.NEGATIVE_INFINITY, 0)).toBe(1)

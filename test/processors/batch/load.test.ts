@@ -5,7 +5,7 @@ import type { OpenTask } from '../../../processors/batch/active-batch.ts'
 import { load } from '../../../processors/batch/load.ts'
 import { PipelineError } from '../../../schemas/kernel/errors.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
-import { activeBatch, heldEvent, openClicks } from '../../support/batch-steps.ts'
+import { activeBatch, heldEvent, openClicks, putLog } from '../../support/batch-steps.ts'
 import { click, clicksPipeline } from '../../support/clicks.ts'
 import { failureOf } from '../../support/failure-of.ts'
 import { storedRowsOf } from '../../support/stored-logs.ts'
@@ -40,22 +40,24 @@ const batchOf = (open: OpenTask, users: readonly string[]) =>
 describe('loading', () => {
   test('asks once, for the keys that are missing, in the order of their events', async () => {
     const { open, asked } = await openWith({})
-    open.cache.put('bert', null)
+    putLog(open.cache, 'bert')
     await load([batchOf(open, ['dora', 'bert', 'anna', 'dora', 'cleo'])])
     expect(asked).toEqual([['dora', 'anna', 'cleo']])
-    expect(open.cache.missing(['anna', 'bert', 'cleo', 'dora'])).toEqual([])
+    expect(['anna', 'bert', 'cleo', 'dora'].map((key) => open.cache.find(key).log === null)).toEqual(
+      Array(4).fill(false),
+    )
   })
 
   test('gives every key its own log', async () => {
     const { open } = await openWith({ anna: logAt(7), cleo: logAt(9) })
     await load([batchOf(open, ['cleo', 'bert', 'anna'])])
-    const firstTime = (key: string) => open.cache.touch(key, 1).rows[0]
+    const firstTime = (key: string) => open.cache.find(key).log!.rows[0]
     expect([firstTime('anna'), firstTime('bert'), firstTime('cleo')]).toEqual([7, undefined, 9])
   })
 
   test('asks nothing where everything is in memory', async () => {
     const { open, asked } = await openWith({})
-    open.cache.put('anna', null)
+    putLog(open.cache, 'anna')
     await load([batchOf(open, ['anna']), batchOf(open, [])])
     expect(asked).toEqual([])
   })
@@ -71,6 +73,6 @@ describe('loading', () => {
     const fenced = new PipelineError('fenced', 'another owner')
     const other = { ...open, store: { ...open.store, load: () => Promise.reject(fenced) } }
     expect(await failureOf(load([batchOf(other, ['anna'])]))).toBe(fenced)
-    expect(open.cache.missing(['anna'])).toEqual(['anna'])
+    expect(open.cache.find('anna').log).toBe(null)
   })
 })

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { storeKeysMax } from '../../../feature-store/store.ts'
-import type { OpenTask } from '../../../processors/batch/active-batch.ts'
+import type { ActiveBatch, OpenTask } from '../../../processors/batch/active-batch.ts'
 import { type OrderParts, order } from '../../../processors/batch/order.ts'
 import type { TakeBounds, Task, TaskBatch } from '../../../processors/batch/task.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
@@ -33,6 +33,8 @@ async function openAskedTask(rest: Partial<Task>, batch: TaskBatch | null = null
   return { open: await openTaskOf(task, twoStages), asked }
 }
 
+const entitiesOf = ({ byEntity }: ActiveBatch) => byEntity.entities.map(({ key }) => key)
+
 describe('batches', () => {
   /** A task of the only stage, whose clicks and refunds were read to the end. */
   async function openRead(clicks: readonly StreamEvent[], refunds: readonly StreamEvent[]) {
@@ -50,7 +52,13 @@ describe('batches', () => {
     const [active, ...others] = order(partsOf([open]), 2, 7)
     expect(others).toEqual([])
     expect(active!.batch.events.map(({ id }) => id)).toEqual(['a', 'r', 'b'])
-    expect(active).toMatchObject({ open, keys: new Set(['anna', 'bert']), outputs: [], rejections: [] })
+    expect(active).toMatchObject({ open, rejections: [] })
+    expect(entitiesOf(active!)).toEqual(['anna', 'bert'])
+    const { byEntity } = active!
+    expect([byEntity.first, byEntity.next]).toEqual([
+      [0, 2],
+      [1, -1, -1],
+    ])
     expect(open.positionTakenMs).toBe(7)
   })
 
@@ -59,13 +67,23 @@ describe('batches', () => {
     expect(order(partsOf(tasks), 2, 0).map(({ open }) => tasks.indexOf(open))).toEqual([1])
   })
 
+  test('have events of as many entities as one step takes; the rest comes with the next', async () => {
+    const clicks = Array.from({ length: storeKeysMax + 2 }, (_, i) => click(`c${i}`, `user ${i}`, i))
+    const open = await openRead(clicks, [])
+    const many = { tasks: [open], exchanges: [], limits: { ...limits, batchEventsMax: clicks.length } }
+    expect(order(many, 2, 0)[0]!.batch.events.length).toBe(storeKeysMax)
+    expect(order(many, 2, 0)[0]!.batch.events.length).toBe(2)
+  })
+
   test('load no log for an event that leaves no fact in its stage', async () => {
     const open = await openClicks(twoStages)
     const events = [click('a', 'anna', 0), refund('r', 'bert', 1)].map((event, i) => heldEvent(twoStages, event, i))
     const { batch } = activeBatch(open, events)
     expect(events.map(({ key }) => key)).toEqual(['anna', 'bert'])
-    const task: Task = { ...open.task, take: () => batch }
-    expect(order(partsOf([{ ...open, task }]), 1, 0)[0]!.keys).toEqual(new Set(['anna']))
+    const take: Task['take'] = (_, { admits }) => ({ ...batch, events: events.filter(admits) })
+    const [active] = order(partsOf([{ ...open, task: { ...open.task, take } }]), 1, 0)
+    expect(entitiesOf(active!)).toEqual(['anna'])
+    expect(active!.byEntity).toMatchObject({ placeOf: [0, -1], firstWithout: 1 })
   })
 })
 
@@ -94,7 +112,7 @@ describe('a task is asked', () => {
     const first = await openAskedTask({})
     const last = await openAskedTask({ stage: pageStage! })
     order(partsOf([first.open, last.open]), 4, 0)
-    expect(first.asked).toMatchObject([{ eventsMax: 100, keysMax: storeKeysMax, beforeRound: 4 }])
+    expect(first.asked).toMatchObject([{ eventsMax: 100, beforeRound: 4 }])
     expect(last.asked).toMatchObject([{ beforeRound: Number.POSITIVE_INFINITY }])
   })
 

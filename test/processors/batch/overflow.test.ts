@@ -1,7 +1,7 @@
 /** More events than a task may hold: dropped, read again, and given in the same order as if all had been held. */
 import { describe, expect, test } from 'vitest'
 import type { StageEvent } from '../../../processors/batch/stage-event.ts'
-import { createTask, type Task } from '../../../processors/batch/task.ts'
+import { createTask, type TakeBounds, type Task } from '../../../processors/batch/task.ts'
 import { createTaskInput, noteDropped, noteReadAgain } from '../../../processors/batch/task-input.ts'
 import { decodePosition, encodePosition, type TaskPosition } from '../../../processors/position.ts'
 import type { LogRecord } from '../../../runtime/broker.ts'
@@ -13,9 +13,9 @@ import { at, fetchedOf, freshPosition, heldEvent, rawRecord, taskOptions } from 
 import { click, clicksPipeline, refund } from '../../support/clicks.ts'
 
 const plan = compile(clicksPipeline({ stages: 1, disorder: '20s' }))
-const bounds = {
+const bounds: TakeBounds = {
   eventsMax: 7,
-  keysMax: 500,
+  admits: () => true,
   maxReleaseTime: Number.POSITIVE_INFINITY,
   beforeRound: Number.POSITIVE_INFINITY,
 }

@@ -10,7 +10,7 @@ import { isFramed, type Outgoing, unframed } from '../../../runtime/framed-recor
 import { createOutbox } from '../../../runtime/outbox.ts'
 import { PipelineError } from '../../../schemas/kernel/errors.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
-import { activeBatch, freshPosition, heldEvent, openClicks, outputOf } from '../../support/batch-steps.ts'
+import { activeBatch, foldedOf, freshPosition, heldEvent, openClicks } from '../../support/batch-steps.ts'
 import { click, clicksPipeline } from '../../support/clicks.ts'
 import { failureOf } from '../../support/failure-of.ts'
 
@@ -18,6 +18,7 @@ const plan = compile(clicksPipeline({ stages: 2 }))
 const [userStage, pageStage] = plan.stages
 const partitionsOf = (topic: string) => (topic === plan.rejected.topic ? 2 : 1)
 const parts = { plan, partitionsOf, outbox: createOutbox() }
+const slots = new Array<number>(userStage!.repartitionOut!.slots.length).fill(0)
 const open = await openClicks(plan)
 const position = {
   ...freshPosition(2),
@@ -41,7 +42,6 @@ const rejection = {
 function foldedBatch(rest: Partial<ActiveBatch['batch']> = {}): ActiveBatch {
   const event = heldEvent(plan, click('a', 'anna', 0), 2)
   const batch = activeBatch(open, [event], { position, rejections: [rejection], ...rest })
-  batch.outputs.push({ ...outputOf(event), slots: new Float64Array(plan.slots.length) })
   return batch
 }
 
@@ -62,8 +62,16 @@ const topicsOf = (records: readonly OutRecord[]) => records.map(({ topic, partit
 
 const context = { nowMs: 0, advancingEveryMs: 1_000 }
 
-function sentWith(of: typeof parts, batches: readonly ActiveBatch[], updates: Parameters<typeof publicationOf>[2]) {
-  for (const batch of batches) encode(of, batch)
+function sentWith(
+  of: typeof parts,
+  batches: readonly ActiveBatch[],
+  updates: Parameters<typeof publicationOf>[2],
+  numbers: readonly number[] = slots,
+) {
+  for (const batch of batches) {
+    const folded = foldedOf(batch.batch.events.map((event) => [event, numbers]))
+    encode({ ...of, folded }, batch)
+  }
   return publicationOf(of, batches, updates)
 }
 
@@ -86,8 +94,8 @@ describe('a publication', () => {
   test('of the last stage has predictions in the partition of their key', async () => {
     const last = { ...open, task: { ...open.task, stage: pageStage! } }
     const batch = { ...foldedBatch(), open: last, rejections: [] }
-    batch.outputs.splice(0, 1, outputOf(batch.batch.events[0]!, [1, 2, 3, 4, 5, 6]))
-    const { records } = sentWith(parts, [batch], [])
+    const { records } = sentWith(parts, [batch], [], [1, 2, 3, 4, 5, 6])
+    expect(batch).toMatchObject({ predictions: 1, modelVersion: null })
     expect(topicsOf(single(records))).toEqual([['clicks.predictions', 0]])
     expect(plan.predictions.codec.decode(single(records)[0]!.value!)).toMatchObject({
       id: 'a',

@@ -1,11 +1,11 @@
 /** Step 5: the scores of the champion, and those of its challengers beside them. */
 import { describe, expect, test } from 'vitest'
-import { createScoreBlock, score } from '../../../processors/batch/score.ts'
+import { score } from '../../../processors/batch/score.ts'
 import type { ScoringModel } from '../../../processors/batch/scoring.ts'
 import { createShadowScoring } from '../../../processors/batch/shadow-scoring.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
 import { oneByOne } from '../../../testing/one-by-one.ts'
-import { activeBatch, heldEvent, openClicks, outputOf } from '../../support/batch-steps.ts'
+import { activeBatch, foldedOf, heldEvent, openClicks } from '../../support/batch-steps.ts'
 import { click, clicksPipeline, refund } from '../../support/clicks.ts'
 
 const plan = compile(clicksPipeline({ stages: 1 }))
@@ -21,15 +21,14 @@ const champion: ScoringModel = oneByOne({
 function scored(model: ScoringModel | null, { isRestore = false, amounts = [4] } = {}) {
   const batch = activeBatch(open, [], { isRestore })
   const [clicked, refunded] = [heldEvent(plan, click('a', 'anna', 0), 0), heldEvent(plan, refund('a', 'anna', 1), 0)]
-  const clicks = amounts.map((amount) => outputOf(clicked, [amount]))
-  const other = outputOf(refunded)
-  batch.outputs.push(...clicks.slice(0, 1), other, ...clicks.slice(1))
+  const ofClicks = amounts.map((amount) => [clicked, [amount]] as const)
+  const folded = foldedOf([...ofClicks.slice(0, 1), [refunded, null], ...ofClicks.slice(1)])
   const warnings: string[] = []
   const timed: string[] = []
   const silent = () => undefined
   const log = { info: silent, error: silent, warn: (_: object, message: string) => void warnings.push(message) }
   const parts = {
-    scoreBlock: createScoreBlock(1),
+    folded,
     shadowScoring: createShadowScoring(log, { shadowDropped: silent }),
     metrics: {
       time<T>(step: string, work: () => T): T {
@@ -39,31 +38,34 @@ function scored(model: ScoringModel | null, { isRestore = false, amounts = [4] }
     },
   }
   score(parts, batch, model)
-  return { output: clicks[0]!, clicks, other, warnings, timed }
+  const { modelVersion, scores, reasons, shadows } = folded
+  const clicks = amounts.map((_, row) => ({
+    score: scores[row]!,
+    reasons: reasons[row] ?? [],
+    shadow: shadows[row] ?? [],
+  }))
+  return { modelVersion, output: clicks[0]!, clicks, rows: folded.rows, warnings, timed }
 }
 
-const unscored = { score: null, modelVersion: null, reasons: [], shadow: [] }
+const unscored = { modelVersion: null, output: { score: 0, reasons: [], shadow: [] } }
 
 describe('scoring', () => {
   test('without a model leaves the scores missing', () => {
-    expect(scored(null).output).toMatchObject(unscored)
+    expect(scored(null)).toMatchObject(unscored)
   })
 
   test('gives every vector score, version and reasons of the champion', () => {
-    const { output, other, timed } = scored(champion)
-    expect(output).toMatchObject({
-      score: 0.4,
-      modelVersion: 'v1',
-      reasons: [{ feature: 'amount', contribution: 4 }],
-      shadow: [],
-    })
-    expect(other).toMatchObject(unscored)
+    const { modelVersion, output, rows, timed } = scored(champion)
+    expect(modelVersion).toBe('v1')
+    expect(output).toEqual({ score: 0.4, reasons: [{ feature: 'amount', contribution: 4 }], shadow: [] })
+    // The refund has no vector.
+    expect(rows).toEqual([0, -1])
     expect(timed).toEqual([])
   })
 
   test('leaves a restored batch as it is: it was scored before', () => {
     const shadows = [oneByOne({ version: 'v2', score: () => 1 })]
-    expect(scored({ ...champion, shadows }, { isRestore: true }).output).toMatchObject(unscored)
+    expect(scored({ ...champion, shadows }, { isRestore: true })).toMatchObject(unscored)
   })
 
   test('lets the challengers score the same vectors', () => {
@@ -71,7 +73,7 @@ describe('scoring', () => {
       oneByOne({ version: 'v2', score: (vector) => vector[0]! / 2 }),
       oneByOne({ version: 'v3', score: () => 0.5 }),
     ]
-    const { output, other, timed } = scored({ ...champion, shadows })
+    const { output, timed } = scored({ ...champion, shadows })
     expect(output).toMatchObject({
       score: 0.4,
       shadow: [
@@ -79,7 +81,6 @@ describe('scoring', () => {
         { version: 'v3', score: 0.5 },
       ],
     })
-    expect(other.shadow).toEqual([])
     expect(timed).toEqual(['shadow'])
   })
 

@@ -1,16 +1,22 @@
 /** What a task gives to be folded, and when: order, bounds, early release, restores. */
 import { describe, expect, test } from 'vitest'
-import { createTask, type TaskBatch, type TaskLimits, type TaskOptions } from '../../../processors/batch/task.ts'
+import {
+  createTask,
+  type TakeBounds,
+  type TaskBatch,
+  type TaskLimits,
+  type TaskOptions,
+} from '../../../processors/batch/task.ts'
 import { orderOf } from '../../../schemas/kernel/canonical-order.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
 import type { StreamEvent } from '../../../testing/index.ts'
-import { at, fetchedOf, freshPosition, rawRecord, taskOptions } from '../../support/batch-steps.ts'
+import { admitsKeys, at, fetchedOf, freshPosition, rawRecord, taskOptions } from '../../support/batch-steps.ts'
 import { click, clicksPipeline, refund } from '../../support/clicks.ts'
 
 const plan = compile(clicksPipeline({ stages: 1 }))
-const bounds = {
+const bounds: TakeBounds = {
   eventsMax: 1_000,
-  keysMax: 500,
+  admits: () => true,
   maxReleaseTime: Number.POSITIVE_INFINITY,
   beforeRound: Number.POSITIVE_INFINITY,
 }
@@ -99,7 +105,7 @@ describe('the bounds of a batch', () => {
 
   test.each([
     ['so many events', { eventsMax: 3 }, ['a', 'b', 'c']],
-    ['so many entities', { keysMax: 2 }, ['a', 'b', 'c']],
+    ['so many entities', { admits: admitsKeys(2) }, ['a', 'b', 'c']],
     ['nothing of a later event time', { maxReleaseTime: at(2) }, ['a', 'b']],
     ['nothing that this fetch has brought', { beforeRound: 1 }, null],
   ])('%s', (_, own, ids) => {
