@@ -119,7 +119,9 @@ function push(
     stream: streamIndex,
     id: event[stream.idField] as string,
     event,
-    slots: [],
+    slots: noNumbers,
+    slotsFrom: 0,
+    slotCount: 0,
     rejectedBy: record?.rejectedBy ?? null,
   })
   return done
@@ -154,7 +156,7 @@ function foldThrough(state: ReplayState, first: FoldedEvent): Float64Array | nul
     if (kind !== 'folded') return null
     if (!isScored) continue
     if (at.stage.repartitionOut === null) return numbers
-    event = { ...event, slots: numbers }
+    event = { ...event, slots: numbers, slotCount: numbers.length }
   }
   return null
 }

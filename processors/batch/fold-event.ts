@@ -41,8 +41,10 @@ export interface FoldedEvent extends CanonicalPosition {
   /** Where its values lie; absent where they are only known by name. */
   readonly rows?: EventRows
   readonly row?: number
-  /** Slots of earlier stages, for the scored stream. */
+  /** The `slotCount` slots of earlier stages, for the scored stream, begin at `slotsFrom`. */
   readonly slots: ArrayLike<number>
+  readonly slotsFrom: number
+  readonly slotCount: number
   /** Stage that had rejected the event, if it was requeued to the raw topic; null for all others. */
   readonly rejectedBy: string | null
 }
@@ -170,9 +172,9 @@ function scored(
   at: number,
 ): Folded {
   const { plan, stage, slots, width } = state
-  const before = event.slots
-  for (let i = 0; i < before.length; i++) slots[i] = before[i]!
-  for (let i = before.length; i < slots.length; i++) slots[i] = Number.NaN
+  const { slots: before, slotsFrom, slotCount } = event
+  for (let i = 0; i < slotCount; i++) slots[i] = before[slotsFrom + i]!
+  for (let i = slotCount; i < slots.length; i++) slots[i] = Number.NaN
   if (log) state.readSlots(log, order === event.order ? event : { time: event.time, order }, slots)
   if (stage.repartitionOut === null) writeVector(plan, event, slots, numbers, at)
   else for (let i = 0; i < width; i++) numbers[at + i] = slots[i]!

@@ -25,6 +25,11 @@ interface KeyTableState {
   keptBytes: number
   /** Hash and number + 1 of a key, by its hash; 0 for an empty slot. Twice as many as keys at least. */
   slots: Int32Array
+  /** The lookup before this one: a key is mostly looked up twice, where it is checked and where it is used. */
+  lastBytes: Uint8Array | null
+  lastStart: number
+  lastEnd: number
+  lastKey: number
 }
 
 /** `partitionCount`: of the topics whose keys are looked up. */
@@ -37,11 +42,23 @@ export function createKeyTable(partitionCount: number): KeyTable {
     kept: new Uint8Array(firstSlots * 8),
     keptBytes: 0,
     slots: new Int32Array(2 * firstSlots),
+    lastBytes: null,
+    lastStart: -1,
+    lastEnd: -1,
+    lastKey: -1,
   }
   return {
     texts: state.texts,
     partitions: state.partitions,
-    find: (bytes, start, end) => find(state, bytes, start, end),
+    find(bytes, start, end) {
+      if (start !== state.lastStart || end !== state.lastEnd || bytes !== state.lastBytes) {
+        state.lastKey = find(state, bytes, start, end)
+        state.lastBytes = bytes
+        state.lastStart = start
+        state.lastEnd = end
+      }
+      return state.lastKey
+    },
   }
 }
 

@@ -7,9 +7,9 @@ import type { Problem } from '../../schemas/kernel/event.ts'
 import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import { createRows, type EventRows, putEvent, textAt } from '../../schemas/wire/event-rows.ts'
 import type { WatermarkRecord } from '../../schemas/wire/records.ts'
-import { emptyCarried } from '../../schemas/wire/repartition-reader.ts'
+import { createCarriedRows, putCarried } from '../../schemas/wire/repartition-reader.ts'
 import { isAhead, isLate, validateRecord } from '../validate.ts'
-import { type Carried, type FetchedEvents, type StageEvent, stageEventOf } from './stage-event.ts'
+import { type FetchedEvents, type StageEvent, stageEventOf } from './stage-event.ts'
 import type { TaskState } from './task-state.ts'
 
 /**
@@ -34,7 +34,7 @@ export function readRawEvent(
     if (!validated.ok) return validated.problems
     putEvent(rows, row, validated.event)
   }
-  return eventOf(state, stream, fetched, row, source, null)
+  return eventOf(state, stream, fetched, row, source)
 }
 
 /** The watermark or the event of record `row`. `firstSource`: of the input in the alignment. */
@@ -48,26 +48,22 @@ export function readRepartition(
   const { plan, stage } = state.options
   const { codec } = stage.repartitionIn!
   const { bytes, valueStarts, valueEnds } = fetched.records
-  const rows = (stream: number) => rowsOf(fetched, plan.streams[stream]!)
   fetched.maxEventTimes[row] = maxEventTimeBefore
-  if (codec.read(bytes, valueStarts[row]!, valueEnds[row]!, rows, row, read)) {
-    const { originPartition, originOffset, slots, positions } = read
-    const carried = { originPartition, originOffset, slots, positions, unsent: noneUnsent }
-    return eventOf(state, plan.streams[read.stream]!, fetched, row, firstSource + read.source, carried)
-  }
+  fetched.carried ??= createCarriedRows(fetched.records.length, codec.slotCount)
+  const { carried } = fetched
+  const [start, end] = [valueStarts[row]!, valueEnds[row]!]
+  const index = codec.streamOf(bytes, start, end)
+  if (index >= 0 && codec.read(index, rowsOf(fetched, plan.streams[index]!), start, end, row, carried))
+    return eventOf(state, plan.streams[index]!, fetched, row, firstSource + carried.sources[row]!)
   const { value } = fetched.records.at(row)
   assert(value, 'a repartition topic has no tombstones')
   const decoded = codec.decode(value)
   if (decoded.kind === 'watermark') return decoded
-  const { stream, source, origin, slots, unsent, positions } = decoded
-  putEvent(rows(stream), row, decoded.event)
-  const carried = { originPartition: origin.partition, originOffset: origin.offset, slots, positions, unsent }
-  return eventOf(state, plan.streams[stream]!, fetched, row, firstSource + source, carried)
+  const stream = plan.streams[decoded.stream]!
+  putEvent(rowsOf(fetched, stream), row, decoded.event)
+  putCarried(carried, row, decoded)
+  return eventOf(state, stream, fetched, row, firstSource + decoded.source)
 }
-
-/** What was read last; nothing of it is kept but slots and positions. */
-const read = emptyCarried()
-const noneUnsent: readonly string[] = []
 
 function rowsOf({ rows, records }: FetchedEvents, stream: StreamPlan): EventRows {
   rows[stream.index] ??= createRows(stream.codec.layout, records.length, records.bytes)
@@ -96,12 +92,11 @@ function eventOf(
   fetched: FetchedEvents,
   row: number,
   source: number,
-  carried: Carried | null,
 ): StageEvent {
   const column = state.keyColumns[stream.index]!
   const rows = fetched.rows[stream.index]!
   const key = column < 0 ? null : keyAt(state, rows, row * rows.layout.textCount + column)
-  return stageEventOf(stream, fetched, row, source, key, carried)
+  return stageEventOf(stream, fetched, row, source, key)
 }
 
 function keyAt({ keys }: TaskState, rows: EventRows, at: number): string {

@@ -10,7 +10,7 @@ import type { StreamPlan } from '../../schemas/plan/plan.ts'
 import { attemptHeader, rejectedByHeader } from '../../schemas/wire/dead-letter.ts'
 import { type EventRows, isSameText, textAt } from '../../schemas/wire/event-rows.ts'
 import type { StagePosition } from '../../schemas/wire/records.ts'
-import type { CarriedEvent } from '../../schemas/wire/repartition-reader.ts'
+import type { CarriedRows } from '../../schemas/wire/repartition-reader.ts'
 import type { Aligned } from '../watermarks/alignment.ts'
 
 /** An answer of a fetch for one input of a task, with room for the events in it: record and event have the same number. */
@@ -22,6 +22,8 @@ export interface FetchedEvents {
   readonly readAtMs: number
   /** By stream; made when the first event of the stream is read. */
   readonly rows: EventRows[]
+  /** What came with the events from the stage before; null for the answer of a raw topic. */
+  carried: CarriedRows | null
   /** Greatest event time of the input before each record. */
   readonly maxEventTimes: Float64Array
 }
@@ -40,8 +42,10 @@ export interface StageEvent extends Aligned {
   /** Where the raw event lies. */
   readonly originPartition: number
   readonly originOffset: number
-  /** Slots of earlier stages with the positions that they were read at, for the scored stream. */
-  readonly slots: readonly number[]
+  /** Slots of earlier stages begin at `slotsFrom`; with the positions that they were read at, for the scored stream. */
+  readonly slots: ArrayLike<number>
+  readonly slotsFrom: number
+  readonly slotCount: number
   /** See `RepartitionEvent`: with any of these it is folded again, but not published. */
   readonly unsent: readonly string[]
   readonly positions: readonly StagePosition[]
@@ -68,9 +72,6 @@ export interface Repeat extends CanonicalPosition {
   readonly isConflict: boolean
 }
 
-/** What came with an event from the stage before. */
-export type Carried = Omit<CarriedEvent, 'stream' | 'source'> & { readonly unsent: readonly string[] }
-
 const nothing: readonly never[] = []
 
 /** A class, for its getters: what they give is asked of few events, or once. */
@@ -83,30 +84,21 @@ class HeldEvent implements StageEvent {
   readonly rows: EventRows
   readonly row: number
   readonly fetched: FetchedEvents
-  /** Null for a raw event. */
-  readonly carried: Carried | null
   readonly rejectedBy: string | null
   repeats: Repeat | null
   isTaken: boolean
   isLate: boolean
   readonly idAt: number
 
-  constructor(
-    { index, columns }: StreamPlan,
-    fetched: FetchedEvents,
-    row: number,
-    source: number,
-    key: string | null,
-    carried: Carried | null,
-  ) {
+  constructor({ index, columns }: StreamPlan, fetched: FetchedEvents, row: number, source: number, key: string | null) {
     const rows = fetched.rows[index]!
+    const { carried } = fetched
     const { headers, offsets } = fetched.records
-    const isRaw = carried === null
     this.time = rows.numbers[row * rows.layout.numberCount + columns.time]!
     this.order = orderOf(
       index,
-      isRaw ? fetched.partition : carried.originPartition,
-      isRaw ? offsets[row]! : carried.originOffset,
+      carried === null ? fetched.partition : carried.originPartitions[row]!,
+      carried === null ? offsets[row]! : carried.originOffsets[row]!,
     )
     this.source = source
     this.stream = index
@@ -114,7 +106,6 @@ class HeldEvent implements StageEvent {
     this.rows = rows
     this.row = row
     this.fetched = fetched
-    this.carried = carried
     this.rejectedBy = headers.size === 0 ? null : (headers.get(row)?.[rejectedByHeader]?.toString() ?? null)
     this.repeats = null
     this.isTaken = false
@@ -129,19 +120,27 @@ class HeldEvent implements StageEvent {
     return this.rows.layout.view(this.rows, this.row)
   }
   get originPartition(): number {
-    return this.carried === null ? this.fetched.partition : this.carried.originPartition
+    const { carried, partition } = this.fetched
+    return carried === null ? partition : carried.originPartitions[this.row]!
   }
   get originOffset(): number {
-    return this.carried === null ? this.offset : this.carried.originOffset
+    const { carried, records } = this.fetched
+    return carried === null ? records.offsets[this.row]! : carried.originOffsets[this.row]!
   }
-  get slots(): readonly number[] {
-    return this.carried === null ? nothing : this.carried.slots
+  get slots(): ArrayLike<number> {
+    return this.fetched.carried?.slots ?? nothing
+  }
+  get slotsFrom(): number {
+    return this.row * (this.fetched.carried?.slotsMax ?? 0)
+  }
+  get slotCount(): number {
+    return this.fetched.carried?.slotCounts[this.row] ?? 0
   }
   get unsent(): readonly string[] {
-    return this.carried === null ? nothing : this.carried.unsent
+    return this.fetched.carried?.unsent.get(this.row) ?? nothing
   }
   get positions(): readonly StagePosition[] {
-    return this.carried === null ? nothing : this.carried.positions
+    return this.fetched.carried?.positions[this.row] ?? nothing
   }
   get input(): number {
     return this.fetched.input
@@ -160,16 +159,15 @@ class HeldEvent implements StageEvent {
   }
 }
 
-/** Of the event in row `row` of `fetched.rows`. `carried`: what came with it; null for the event of a raw record. */
+/** Of the event in row `row` of `fetched.rows`. */
 export function stageEventOf(
   stream: StreamPlan,
   fetched: FetchedEvents,
   row: number,
   source: number,
   key: string | null,
-  carried: Carried | null,
 ): StageEvent {
-  return new HeldEvent(stream, fetched, row, source, key, carried)
+  return new HeldEvent(stream, fetched, row, source, key)
 }
 
 /** As the event, but for some of its properties. */

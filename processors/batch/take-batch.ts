@@ -81,8 +81,10 @@ function takeLive(state: TaskState, events: readonly StageEvent[]): TaskBatch | 
 }
 
 /** What an earlier definition sent without slots that this one computes with can be folded again, not predicted. */
-function requireSlots({ inputs, options }: TaskState, { id, input, offset, unsent }: StageEvent): void {
+function requireSlots({ inputs, options }: TaskState, event: StageEvent): void {
+  const { unsent } = event
   if (unsent.length === 0) return
+  const { id, input, offset } = event
   throw new PipelineError(
     'record_unreadable',
     `The event ${id} at ${inputs[input]!.topic} ${options.partition}:${offset} was sent on by an earlier definition, without ` +

@@ -80,10 +80,11 @@ export interface Resume {
 /** `partition`: of the task. */
 export function fetchedEvents(
   records: Records,
-  at: Omit<FetchedEvents, 'records' | 'rows' | 'maxEventTimes'>,
+  at: Omit<FetchedEvents, 'records' | 'rows' | 'carried' | 'maxEventTimes'>,
 ): FetchedEvents {
   const { input, partition, round, readAtMs } = at
-  return { records, input, partition, round, readAtMs, rows: [], maxEventTimes: new Float64Array(records.length) }
+  const maxEventTimes = new Float64Array(records.length)
+  return { records, input, partition, round, readAtMs, rows: [], carried: null, maxEventTimes }
 }
 
 export function createTaskInput(options: InputOptions, { resumeOffset, maxEventTime }: InputPosition): ReadInput {

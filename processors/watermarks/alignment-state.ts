@@ -114,6 +114,8 @@ export interface AlignmentState<T extends Aligned> {
   lastEarly: EarlyRelease | null
   /** The event that was peeked last, where no source can send an earlier one. */
   due: T | null
+  /** Every source is beyond this time, whatever else is known of it: what is earlier is due without asking each. */
+  passedTime: number
 }
 
 export function createAlignmentState<T extends Aligned>(
@@ -150,5 +152,6 @@ export function createAlignmentState<T extends Aligned>(
     waitsSinceMs: Number.NEGATIVE_INFINITY,
     lastEarly: null,
     due: null,
+    passedTime: Number.NEGATIVE_INFINITY,
   }
 }

@@ -188,6 +188,16 @@ function advance<T extends Aligned>(
   state.progressAtMs = nowMs
 }
 
+/** Sources only go forward, so what was passed once stays passed. */
+function passedTime<T extends Aligned>({ sources }: AlignmentState<T>): number {
+  let passed = Number.POSITIVE_INFINITY
+  for (let i = 0; i < sources.length; i++) {
+    const { frontier, disorderMs } = sources[i]!
+    passed = Math.min(passed, frontier.time - disorderMs)
+  }
+  return passed
+}
+
 function observeFetch<T extends Aligned>(
   { inputs, sources }: AlignmentState<T>,
   input: number,
@@ -235,7 +245,8 @@ function peek<T extends Aligned>(state: AlignmentState<T>, bounds: ReleaseBounds
   state.due = null
   if (!event || isCovered(event, state.frontier)) return event
   if (isBehindBarrier(state, event) || (ceiling && !isCovered(event, ceiling))) return undefined
-  if (firstBlocking(state, event, nowMs) < 0) {
+  if (event.time >= state.passedTime) state.passedTime = passedTime(state)
+  if (event.time < state.passedTime || firstBlocking(state, event, nowMs) < 0) {
     state.due = event
     return event
   }

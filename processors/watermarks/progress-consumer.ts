@@ -25,7 +25,7 @@ export function createProgressConsumer(
     accept({ records, next, stableEnd }) {
       const { bytes, valueStarts, valueEnds } = records
       for (let i = 0; i < records.length; i++) {
-        if (repartition.codec.isEvent(bytes, valueStarts[i]!, valueEnds[i]!)) continue
+        if (repartition.codec.streamOf(bytes, valueStarts[i]!, valueEnds[i]!) >= 0) continue
         const { value } = records.at(i)
         assert(value, 'a repartition topic has no tombstones')
         const decoded = repartition.codec.decode(value)

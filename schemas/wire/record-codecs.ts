@@ -85,6 +85,8 @@ export interface RepartitionCodecOptions {
  * have are named in `unsent`, so that the event leaves its fact where it was predicted before, and is never scored without them.
  */
 export interface RepartitionCodec extends RecordCodec<RepartitionRecord>, RepartitionReader {
+  /** Slots that an event of the scored stream carries. */
+  readonly slotCount: number
   /** By stream: the same bytes as `encode`, in place, for an event whose bytes are in the definition's own encoding. */
   readonly writers: ReadonlyArray<WriteRepartition | undefined>
 }
@@ -164,7 +166,7 @@ function inPlace({ entity, streams, scored, slots }: RepartitionCodecOptions, co
       slotCount: stream === scored ? slots.length : null,
     })),
   )
-  return { writers, ...reader }
+  return { slotCount: slots.length, writers, ...reader }
 }
 
 /** One for all events: hardly any lacks a slot. */

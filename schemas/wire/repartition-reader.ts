@@ -2,38 +2,51 @@
  * Events on a repartition topic read in place, straight into rows: the counterpart of `repartition-writer.ts`. What it does not read,
  * such as records of other definitions and watermarks, goes through `record-codecs.ts`.
  */
+import assert from 'node:assert/strict'
 import { singleObjectHeaderBytes } from './avro-fingerprint.ts'
 import { readDouble, reading, readLong } from './byte-source.ts'
 import type { EventRows, ReadRow } from './event-rows.ts'
-import type { StagePosition } from './records.ts'
+import type { RepartitionEvent, StagePosition } from './records.ts'
 
-/** What came with an event. One object is written over by each reading; slots and positions are kept as they are. */
-export interface CarriedEvent {
-  stream: number
-  source: number
-  originPartition: number
-  originOffset: number
-  /** Empty for streams that are not scored. */
-  slots: readonly number[]
-  positions: readonly StagePosition[]
+/** What came with the events of an answer of a fetch, in columns by row. */
+export interface CarriedRows {
+  readonly sources: Int32Array
+  readonly originPartitions: Int32Array
+  readonly originOffsets: Float64Array
+  /** Row-major; a row has as many as its `slotCounts` says: none for streams that are not scored. */
+  readonly slots: Float64Array
+  readonly slotsMax: number
+  readonly slotCounts: Uint16Array
+  readonly positions: Array<readonly StagePosition[]>
+  /** See `RepartitionEvent`; of rows that have any. */
+  readonly unsent: Map<number, readonly string[]>
 }
 
-export const emptyCarried = (): CarriedEvent => {
-  return { stream: -1, source: 0, originPartition: 0, originOffset: 0, slots: [], positions: [] }
+export function createCarriedRows(capacity: number, slotsMax: number): CarriedRows {
+  return {
+    sources: new Int32Array(capacity),
+    originPartitions: new Int32Array(capacity),
+    originOffsets: new Float64Array(capacity),
+    slots: new Float64Array(capacity * slotsMax),
+    slotsMax,
+    slotCounts: new Uint16Array(capacity),
+    positions: [],
+    unsent: new Map(),
+  }
 }
 
-/**
- * The record in [start, end) of `bytes`: its event into row `row` of `rowsOf` its stream, whose bytes are the same, the rest into `into`.
- * False, and both undefined, where it takes the slower way.
- */
-export type ReadCarried = (
-  bytes: Buffer,
-  start: number,
-  end: number,
-  rowsOf: (stream: number) => EventRows,
-  row: number,
-  into: CarriedEvent,
-) => boolean
+/** What was decoded the slower way. */
+export function putCarried(carried: CarriedRows, row: number, event: RepartitionEvent): void {
+  const { source, origin, slots, unsent, positions } = event
+  assert(slots.length <= carried.slotsMax, `${slots.length} slots of at most ${carried.slotsMax}`)
+  carried.sources[row] = source
+  carried.originPartitions[row] = origin.partition
+  carried.originOffsets[row] = origin.offset
+  carried.slots.set(slots, row * carried.slotsMax)
+  carried.slotCounts[row] = slots.length
+  carried.positions[row] = positions
+  if (unsent.length > 0) carried.unsent.set(row, unsent)
+}
 
 export interface CarriedStreamReading {
   readonly stream: number
@@ -46,69 +59,69 @@ export interface CarriedStreamReading {
 const none: readonly never[] = []
 
 export interface RepartitionReader {
-  readonly read: ReadCarried
-  /** The record in [start, end) is an event in this definition's own encoding. */
-  readonly isEvent: (bytes: Buffer, start: number, end: number) => boolean
+  /** Stream of the event in [start, end); −1: the record is none, or one of another encoding than this definition's own. */
+  readonly streamOf: (bytes: Buffer, start: number, end: number) => number
+  /**
+   * The event of this stream in [start, end) of the bytes of `rows` into their row `row`, what came with it into that row of `into`. False,
+   * and both undefined, where it takes the slower way.
+   */
+  readonly read: (
+    stream: number,
+    rows: EventRows,
+    start: number,
+    end: number,
+    row: number,
+    into: CarriedRows,
+  ) => boolean
 }
 
 export function createRepartitionReader(streams: readonly CarriedStreamReading[]): RepartitionReader {
-  const known = streams.map(({ header, ...rest }) => ({
-    ...rest,
+  const known = streams.map(({ stream, header }) => ({
+    stream,
     marker: header.readUInt16LE(0),
     low: header.readUInt32LE(2),
     high: header.readUInt32LE(6),
   }))
+  const readings: CarriedStreamReading[] = []
+  for (const reading of streams) readings[reading.stream] = reading
   const positionsAt = createPositionsReader()
 
-  /** Undefined: it is none, or one of another encoding. */
-  function streamOf(bytes: Buffer, start: number, end: number) {
-    if (start < 0 || end - start < singleObjectHeaderBytes) return undefined
-    const [marker, low, high] = [
-      bytes.readUInt16LE(start),
-      bytes.readUInt32LE(start + 2),
-      bytes.readUInt32LE(start + 6),
-    ]
+  function streamOf(bytes: Buffer, start: number, end: number): number {
+    if (start < 0 || end - start < singleObjectHeaderBytes) return -1
+    const marker = bytes.readUInt16LE(start)
+    const low = bytes.readUInt32LE(start + 2)
+    const high = bytes.readUInt32LE(start + 6)
     for (let i = 0; i < known.length; i++) {
-      const stream = known[i]!
-      if (low === stream.low && high === stream.high && marker === stream.marker) return stream
+      const header = known[i]!
+      if (low === header.low && high === header.high && marker === header.marker) return header.stream
     }
-    return undefined
+    return -1
   }
 
-  function read(
-    bytes: Buffer,
-    start: number,
-    end: number,
-    rowsOf: (stream: number) => EventRows,
-    row: number,
-    into: CarriedEvent,
-  ): boolean {
-    const stream = streamOf(bytes, start, end)
-    if (stream === undefined) return false
-    into.stream = stream.stream
+  function read(stream: number, rows: EventRows, start: number, end: number, row: number, into: CarriedRows): boolean {
+    const { readRow, slotCount } = readings[stream]!
+    const { bytes } = rows
     reading.at = start + singleObjectHeaderBytes
-    into.source = readLong(bytes, end)
-    into.originPartition = readLong(bytes, end)
-    into.originOffset = readLong(bytes, end)
-    if (!(reading.at >= 0 && into.source >= 0 && into.originPartition >= 0 && into.originOffset >= 0)) return false
-    reading.at = stream.readRow(rowsOf(stream.stream), reading.at, end, row)
-    into.slots = none
-    into.positions = none
-    if (stream.slotCount === null) return reading.at === end
-    into.slots = readSlots(bytes, end, stream.slotCount)
+    const source = readLong(bytes, end)
+    const originPartition = readLong(bytes, end)
+    const originOffset = readLong(bytes, end)
+    if (!(reading.at >= 0 && source >= 0 && originPartition >= 0 && originOffset >= 0)) return false
+    into.sources[row] = source
+    into.originPartitions[row] = originPartition
+    into.originOffsets[row] = originOffset
+    reading.at = readRow(rows, reading.at, end, row)
+    into.slotCounts[row] = slotCount ?? 0
+    into.positions[row] = none
+    if (slotCount === null) return reading.at === end
+    const first = row * into.slotsMax
+    for (let i = 0; i < slotCount; i++) into.slots[first + i] = readDouble(bytes, end)
     const positions = reading.at < 0 ? null : positionsAt(bytes, reading.at, end)
     if (positions === null) return false
-    into.positions = positions
+    into.positions[row] = positions
     return true
   }
 
-  return { read, isEvent: (bytes, start, end) => streamOf(bytes, start, end) !== undefined }
-}
-
-function readSlots(bytes: Buffer, end: number, count: number): number[] {
-  const slots: number[] = []
-  for (let i = 0; i < count; i++) slots.push(readDouble(bytes, end))
-  return slots
+  return { streamOf, read }
 }
 
 /** Positions of the records of one transaction are mostly the same: they are read once, and are one object. */

@@ -32,7 +32,7 @@ function stageEvent({ stream, values }: StreamEvent, offset = 4): StageEvent {
   const fetched = fetchedEvents(recordsOf([record]), { input: 0, partition: 1, round: 1, readAtMs: 0 })
   fetched.rows[found.index] = createRows(found.codec.layout, 1, fetched.records.bytes)
   putEvent(fetched.rows[found.index]!, 0, values)
-  return stageEventOf(found, fetched, 0, 0, 'anna', null)
+  return stageEventOf(found, fetched, 0, 0, 'anna')
 }
 
 /** Of all partitions, one partition after the other. */

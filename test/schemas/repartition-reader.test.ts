@@ -5,7 +5,7 @@ import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import { createRows } from '../../schemas/wire/event-rows.ts'
 import type { RepartitionRecord, StagePosition } from '../../schemas/wire/records.ts'
-import { emptyCarried } from '../../schemas/wire/repartition-reader.ts'
+import { createCarriedRows } from '../../schemas/wire/repartition-reader.ts'
 import { createRandom, type Random } from '../../testing/random.ts'
 import { mutated } from './mutated.ts'
 
@@ -48,7 +48,7 @@ function decoded(bytes: Buffer): RepartitionRecord | null {
 test(`whatever the bytes (seed ${seed})`, () => {
   const random = createRandom(seed)
   const seen = { read: 0, readMutated: 0, left: 0 }
-  const carried = emptyCarried()
+  const carried = createCarriedRows(2, codec.slotCount)
   for (let input = 0; input < inputs; input++) {
     const isMutated = random.below(2) === 0
     const whole = anyRecord(random)
@@ -56,13 +56,17 @@ test(`whatever the bytes (seed ${seed})`, () => {
     const before = random.below(9)
     const bytes = Buffer.concat([Buffer.alloc(before, 0xc3), value, Buffer.alloc(random.below(9), 1)])
     const rows = plan.streams.map((stream) => createRows(stream.codec.layout, 2, bytes))
-    const isRead = codec.read(bytes, before, before + value.length, (stream) => rows[stream]!, 1, carried)
+    const end = before + value.length
+    const stream = codec.streamOf(bytes, before, end)
+    const isRead = stream >= 0 && codec.read(stream, rows[stream]!, before, end, 1, carried)
     const expected = decoded(value)
     if (isRead) {
-      const { stream, source, originPartition, originOffset, slots: slotValues, positions } = carried
+      const { slotsMax, slotCounts } = carried
       const view = rows[stream]!.layout.view(rows[stream]!, 1)
       const event = Object.fromEntries(plan.streams[stream]!.fields.map(({ name }) => [name, view[name]]))
-      const origin = { partition: originPartition, offset: originOffset }
+      const origin = { partition: carried.originPartitions[1]!, offset: carried.originOffsets[1]! }
+      const slotValues = Array.from(carried.slots.subarray(slotsMax, slotsMax + slotCounts[1]!))
+      const [source, positions] = [carried.sources[1]!, carried.positions[1]!]
       const read = { kind: 'event', source, stream, origin, event, slots: slotValues, unsent: [], positions }
       expect([value.toString('hex'), read]).toEqual([value.toString('hex'), expected])
       if (isMutated) seen.readMutated++

@@ -124,7 +124,7 @@ export function heldEvent(
   putEvent(fetched.rows[index]!, 0, event.values)
   const keyField = plan.stages[0]!.entity.keyFields.get(index)
   const key = keyField === undefined ? null : (event.values[keyField] as string)
-  return changedEvent(stageEventOf(stream, fetched, 0, index, key, null), own)
+  return changedEvent(stageEventOf(stream, fetched, 0, index, key), own)
 }
 
 /** A batch of these events as `order` gives it: nothing is folded yet. */

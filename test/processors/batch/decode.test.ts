@@ -205,8 +205,10 @@ describe('a repartition record', () => {
     acceptFetched(state, fetchedOf(topic, [recordOf(eventOf(event, 1), 0)]), 1, 0)
     const position = { time: at(3), order: orderOf(0, 1, 6) }
     expect(state.inputs[0]!.held).toMatchObject([
-      { ...position, source: 1, key: 'home', offset: 0, slots: [1, 2], positions: [{ stage: 'user', partition: 1 }] },
+      { ...position, source: 1, key: 'home', offset: 0, slotCount: 2, positions: [{ stage: 'user', partition: 1 }] },
     ])
+    const { slots, slotsFrom } = state.inputs[0]!.held[0]!
+    expect([slots[slotsFrom], slots[slotsFrom + 1]]).toEqual([1, 2])
     expect(sourceFrontiers.latest).toMatchObject([{ order: -1 }, position])
     expect([0, 1].map(state.alignment.maxEventTimeOf)).toEqual([Number.NEGATIVE_INFINITY, at(3)])
   })
