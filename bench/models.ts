@@ -1,9 +1,10 @@
 /** The jobs without servers that score and learn, inside this process. */
 import type { TrainingRows } from '../online-model/models/model.ts'
 import { modelOf } from '../online-model/models/model-of.ts'
-import { createScorer, type Reason } from '../online-model/models/scorer.ts'
+import { createScorer } from '../online-model/models/scorer.ts'
 import { logisticRegression, mlp } from '../schemas/definition/definition.ts'
 import type { ModelPlan } from '../schemas/models/models.ts'
+import { clearReasons, createReasonRows } from '../schemas/wire/reason-rows.ts'
 import { fineClock } from './clock.ts'
 import type { BenchEnvironment } from './environment.ts'
 import type { Job, JobRun } from './job.ts'
@@ -56,7 +57,7 @@ async function runModel(job: string, model: ModelPlan, training: TrainingRows): 
     }
     return rounded(latencyOf(times)!.p50)
   }
-  const [scores, reasons]: [Float64Array, Reason[][]] = [new Float64Array(blockVectors), []]
+  const [scores, reasons] = [new Float64Array(blockVectors), createReasonRows()]
   const blockFrom = (row: number) => rows.subarray(row * width, (row + blockVectors) * width)
   const learner = await modelOf(model).learner!(features, { seed: 0, state: null })
   const usedBefore = process.cpuUsage()
@@ -76,7 +77,10 @@ async function runModel(job: string, model: ModelPlan, training: TrainingRows): 
         for (let i = row; i < row + blockVectors; i++) scores[i - row] = scorer.score(vectors[i]!)
       }),
       batchUsP50: usPerVector((row) => scorer.scoreBatch(blockFrom(row), blockVectors, scores, null)),
-      batchAndReasonsUsP50: usPerVector((row) => scorer.scoreBatch(blockFrom(row), blockVectors, scores, reasons)),
+      batchAndReasonsUsP50: usPerVector((row) => {
+        clearReasons(reasons)
+        scorer.scoreBatch(blockFrom(row), blockVectors, scores, reasons)
+      }),
       learnCpuUs: rounded((user + system) / rowCount),
     },
     invalid: null,

@@ -5,15 +5,10 @@
 import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { ModelPlan, ModelWeights } from '../../schemas/models/models.ts'
+import { firstReasonOf, type ReasonRows, reserveReasons } from '../../schemas/wire/reason-rows.ts'
 import type { ModelVersion } from '../../schemas/wire/records.ts'
 import type { Predict, ScoreBatch } from './model.ts'
 import { scoringOf } from './model-of.ts'
-
-export interface Reason {
-  readonly feature: string
-  /** What the feature adds to the log odds, against its mean: gradient times standardised value. */
-  readonly contribution: number
-}
 
 /** A model version ready to score the vectors of a definition. Changes nothing, awaits nothing. */
 export interface Scorer {
@@ -21,11 +16,11 @@ export interface Scorer {
   /** Probability of label 1, from a vector with NaN where missing. */
   score(vector: ArrayLike<number>): number
   /**
-   * The scores of `vectors`, which holds `count` of them one after the other, with the bits that `score` gives. `reasons`, unless null,
-   * gets of each the features that moved the score most, largest magnitude first; those that moved nothing are left out. Scores written
-   * before something is thrown stand.
+   * The scores of `vectors`, which holds `count` of them one after the other, with the bits that `score` gives. To `reasons`, unless null,
+   * are added of each the features that moved the score most with what each adds to the log odds against its mean (gradient times
+   * standardised value), largest magnitude first; those that moved nothing are left out. Scores written before something is thrown stand.
    */
-  scoreBatch(vectors: Float64Array, count: number, scores: Float64Array, reasons: Reason[][] | null): void
+  scoreBatch(vectors: Float64Array, count: number, scores: Float64Array, reasons: ReasonRows | null): void
 }
 
 export type ScoringPlan = {
@@ -66,46 +61,41 @@ export function predictor(weights: ModelWeights, plan: ScoringPlan): Predict {
 function withReasons(features: readonly string[], reasonsMax: number, scoreBatch: ScoreBatch): Scorer['scoreBatch'] {
   let contributions = new Float64Array(0)
   return (vectors, count, scores, reasons) => {
-    if (reasons === null || reasonsMax === 0) {
+    if (reasons === null) {
       scoreBatch(vectors, count, scores, null)
-      for (let row = 0; reasons !== null && row < count; row++) reasons[row] = []
       return
     }
-    contributions = atLeast(contributions, count * features.length)
-    scoreBatch(vectors, count, scores, contributions)
-    for (let row = 0; row < count; row++) reasons[row] = topReasons(features, contributions, row, reasonsMax)
+    reserveReasons(reasons, count, reasonsMax)
+    reasons.names = features
+    if (reasonsMax > 0) contributions = atLeast(contributions, count * features.length)
+    scoreBatch(vectors, count, scores, reasonsMax > 0 ? contributions : null)
+    for (let row = 0; row < count; row++) addTopReasons(reasons, contributions, row, reasonsMax)
   }
 }
 
 /** At most `reasonsMax` contributions of a row, largest magnitude first, equal ones in vector order. What it takes becomes 0. */
-function topReasons(
-  features: readonly string[],
-  contributions: Float64Array,
-  row: number,
-  reasonsMax: number,
-): Reason[] {
-  const from = row * features.length
-  const until = from + features.length
-  let moved = 0
-  for (let i = from; i < until; i++) if (contributions[i] !== 0) moved++
-  // Of the right length at once: a list that grows keeps room for many more.
-  const reasons = new Array<Reason>(Math.min(moved, reasonsMax))
+function addTopReasons(reasons: ReasonRows, contributions: Float64Array, row: number, reasonsMax: number): void {
+  const width = reasons.names.length
+  const from = row * width
+  let end = firstReasonOf(reasons, reasons.count)
   // A few rounds of selection over some dozen features are cheaper than a sort with its closures, and this runs for
   // every event.
-  for (let round = 0; round < reasons.length; round++) {
-    let best = from
-    let magnitude = Math.abs(contributions[from]!)
-    for (let i = from + 1; i < until; i++) {
-      const other = Math.abs(contributions[i]!)
+  for (let round = 0; round < reasonsMax; round++) {
+    let best = 0
+    let magnitude = 0
+    for (let i = 0; i < width; i++) {
+      const other = Math.abs(contributions[from + i]!)
       if (other > magnitude) {
         best = i
         magnitude = other
       }
     }
-    reasons[round] = { feature: features[best - from]!, contribution: contributions[best]! }
-    contributions[best] = 0
+    if (magnitude === 0) break
+    reasons.features[end] = best
+    reasons.contributions[end++] = contributions[from + best]!
+    contributions[from + best] = 0
   }
-  return reasons
+  reasons.ends[reasons.count++] = end
 }
 
 /** The same array while it is long enough: batches are bounded by those who score them. */

@@ -3,7 +3,7 @@
  * one row after the other as models take them. Filled by `fold.ts`, scored by `score.ts`, read by `outputs.ts`. A loop has one, which is
  * used for one task's batch after the other.
  */
-import type { Prediction } from '../../schemas/wire/records.ts'
+import { clearReasons, createReasonRows, type ReasonRows } from '../../schemas/wire/reason-rows.ts'
 import type { StageEvent } from './stage-event.ts'
 
 export interface FoldedEvents {
@@ -21,7 +21,7 @@ export interface FoldedEvents {
   /** By row. Where this is null nothing was scored. */
   modelVersion: string | null
   scores: Float64Array
-  readonly reasons: Array<Prediction['reasons']>
+  readonly reasons: ReasonRows
   /** By row; without challengers there are none. */
   readonly shadows: Shadows[]
 }
@@ -38,7 +38,7 @@ export function createFoldedEvents(): FoldedEvents {
     numbers: new Float64Array(0),
     modelVersion: null,
     scores: new Float64Array(0),
-    reasons: [],
+    reasons: createReasonRows(),
     shadows: [],
   }
 }
@@ -51,7 +51,7 @@ export function clearFolded(folded: FoldedEvents, rowsMax: number, width: number
   folded.scored = 0
   folded.width = width
   folded.modelVersion = null
-  folded.reasons.length = 0
+  clearReasons(folded.reasons)
   folded.shadows.length = 0
   if (folded.numbers.length < rowsMax * width) folded.numbers = new Float64Array(rowsMax * width)
   if (folded.scores.length < rowsMax) folded.scores = new Float64Array(rowsMax)

@@ -8,6 +8,7 @@ import { reserve, writeBytes } from '../../schemas/wire/byte-target.ts'
 import { deadLetterOf, type RejectedRecord } from '../../schemas/wire/dead-letter.ts'
 import { type TextBytes, textBytesAt } from '../../schemas/wire/event-rows.ts'
 import type { WrittenPrediction } from '../../schemas/wire/prediction-writer.ts'
+import { reasonsOf } from '../../schemas/wire/reason-rows.ts'
 import type { Prediction, RepartitionRecord, StagePosition } from '../../schemas/wire/records.ts'
 import type { WrittenEvent } from '../../schemas/wire/repartition-writer.ts'
 import type { FoldedEvents } from './folded-events.ts'
@@ -141,7 +142,15 @@ type Writable<T> = { -readonly [Name in keyof T]: T[Name] }
 /** One for all predictions of a task: what differs is set for each. */
 function predictionOf({ fingerprint }: Plan, position: StagePosition): Writable<WrittenPrediction> {
   const id = { id: '', idBytes: Buffer.alloc(0), idStart: -1, idEnd: -1 }
-  const scored = { score: null, modelVersion: null, vector: noNumbers, vectorFrom: 0, reasons: none, shadow: none }
+  const scored = {
+    score: null,
+    modelVersion: null,
+    vector: noNumbers,
+    vectorFrom: 0,
+    reasons: null,
+    reasonsOf: 0,
+    shadow: none,
+  }
   return { ...id, time: 0, ...scored, fingerprint, originPartition: 0, originOffset: 0, positionsBefore: [], position }
 }
 
@@ -165,32 +174,23 @@ function setPrediction(
   written.modelVersion = modelVersion
   written.vector = numbers
   written.vectorFrom = vectorRow * width
-  written.reasons = modelVersion === null ? none : reasons[vectorRow]!
+  written.reasons = modelVersion === null ? null : reasons
+  written.reasonsOf = vectorRow
   written.shadow = shadows.length === 0 ? none : shadows[vectorRow]!
   written.originPartition = event.originPartition
   written.originOffset = event.originOffset
   written.positionsBefore = event.positions
 }
 
-function plainPrediction(written: WrittenPrediction, id: string, features: number): Prediction {
-  const {
-    idBytes,
-    idStart,
-    idEnd,
-    vector,
-    vectorFrom,
-    originPartition,
-    originOffset,
-    positionsBefore,
-    position,
-    ...rest
-  } = written
+function plainPrediction(written: WrittenPrediction, id: string, width: number): Prediction {
+  const { time, score, modelVersion, fingerprint, shadow } = written
+  const { vector, vectorFrom, reasons, reasonsOf: scored, originPartition, originOffset } = written
   return {
-    ...rest,
-    id,
-    features: Array.from({ length: features }, (_, i) => vector[vectorFrom + i]!),
+    ...{ id, time, score, modelVersion, fingerprint, shadow },
+    features: Array.from({ length: width }, (_, i) => vector[vectorFrom + i]!),
+    reasons: reasons === null ? [] : reasonsOf(reasons, scored),
     origin: { partition: originPartition, offset: originOffset },
-    positions: [...positionsBefore, position],
+    positions: [...written.positionsBefore, written.position],
   }
 }
 

@@ -5,7 +5,7 @@
 import type { ProcessingMetrics } from '../metrics.ts'
 import type { ActiveBatch } from './active-batch.ts'
 import type { FoldedEvents } from './folded-events.ts'
-import type { Reasons, ScoringModel, ShadowModel } from './scoring.ts'
+import type { ScoringModel, ShadowModel } from './scoring.ts'
 import type { ShadowScoring } from './shadow-scoring.ts'
 
 export interface ScoreParts {
@@ -28,11 +28,9 @@ export function score(parts: ScoreParts, { open, batch }: ActiveBatch, model: Sc
 
 function scoreAll(folded: FoldedEvents, model: ScoringModel): void {
   const { scored, scores, reasons } = folded
-  const ofBlock: Reasons[] = []
   for (let from = 0; from < scored; from += blockRowsMax) {
     const count = Math.min(blockRowsMax, scored - from)
-    model.scoreBatch(vectorsOf(folded, from, count), count, scores.subarray(from, from + count), ofBlock)
-    for (let row = 0; row < count; row++) reasons.push(ofBlock[row]!)
+    model.scoreBatch(vectorsOf(folded, from, count), count, scores.subarray(from, from + count), reasons)
   }
   folded.modelVersion = model.version
 }

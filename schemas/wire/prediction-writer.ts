@@ -14,10 +14,11 @@ import {
   writeText,
 } from './byte-target.ts'
 import { createPositionsBytes } from './position-bytes.ts'
+import { firstReasonOf, type ReasonRows } from './reason-rows.ts'
 import type { Prediction, StagePosition } from './records.ts'
 
 /** A prediction whose vector lies in an array of many, and whose id is ASCII in [idStart, idEnd) of `idBytes`. */
-export interface WrittenPrediction extends Omit<Prediction, 'id' | 'features' | 'origin' | 'positions'> {
+export interface WrittenPrediction extends Omit<Prediction, 'id' | 'features' | 'reasons' | 'origin' | 'positions'> {
   /** Where the id lies, unless `idStart` is negative: then it is the text. */
   readonly id: string
   readonly idBytes: Uint8Array
@@ -26,6 +27,9 @@ export interface WrittenPrediction extends Omit<Prediction, 'id' | 'features' | 
   /** It begins at `vectorFrom`. */
   readonly vector: Float64Array
   readonly vectorFrom: number
+  /** Null where there are none; else those of vector `reasonsOf`. */
+  readonly reasons: ReasonRows | null
+  readonly reasonsOf: number
   readonly originPartition: number
   readonly originOffset: number
   readonly positionsBefore: readonly StagePosition[]
@@ -66,7 +70,7 @@ export function createPredictionWriter(features: number, header: () => Buffer): 
     writeLong(target, prediction.originPartition)
     writeLong(target, prediction.originOffset)
     writeKnown(target, positions(prediction.positionsBefore, prediction.position))
-    writeReasons(target, prediction.reasons, texts)
+    writeReasons(target, prediction.reasons, prediction.reasonsOf, texts)
     writeShadow(target, prediction.shadow, texts)
   }
 }
@@ -86,14 +90,23 @@ function writeKnown(target: ByteTarget, bytes: Buffer): void {
   writeBytes(target, bytes, 0, bytes.length)
 }
 
-function writeReasons(target: ByteTarget, reasons: Prediction['reasons'], texts: (text: string) => Buffer): void {
+function writeReasons(
+  target: ByteTarget,
+  reasons: ReasonRows | null,
+  vector: number,
+  texts: (text: string) => Buffer,
+): void {
   reserve(target, longBytesMax + 1)
-  if (reasons.length > 0) writeLong(target, reasons.length)
-  for (let i = 0; i < reasons.length; i++) {
-    const { feature, contribution } = reasons[i]!
-    writeKnown(target, texts(feature))
-    reserve(target, longBytesMax + 1)
-    writeDouble(target, contribution)
+  if (reasons !== null) {
+    const { names, features, contributions } = reasons
+    const from = firstReasonOf(reasons, vector)
+    const end = reasons.ends[vector]!
+    if (end > from) writeLong(target, end - from)
+    for (let i = from; i < end; i++) {
+      writeKnown(target, texts(names[features[i]!]!))
+      reserve(target, longBytesMax + 1)
+      writeDouble(target, contributions[i]!)
+    }
   }
   writeByte(target, 0)
 }

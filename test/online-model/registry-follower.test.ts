@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import type { Reason } from '../../online-model/models/scorer.ts'
 import { createRegistryFollower } from '../../online-model/registry/follower.ts'
 import { publishVersion } from '../../online-model/registry/publish-version.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
+import { createReasonRows, reasonsOf } from '../../schemas/wire/reason-rows.ts'
 import type { ModelVersion, RegistryRecord } from '../../schemas/wire/records.ts'
 import { createLogFake, jsonCodec, type LogFake } from './log-fake.ts'
 
@@ -231,9 +231,9 @@ describe('registry follower', () => {
       challenge(fake, null, 1, 'v1')
       await registry.loadToEnd()
       expect([registry.current()?.version, shadowsOf(registry)]).toEqual(['v3', []])
-      const reasons: Reason[][] = []
+      const reasons = createReasonRows()
       registry.current()!.scoreBatch(Float64Array.of(3), 1, new Float64Array(1), reasons)
-      expect(reasons).toEqual([[{ feature: 'a', contribution: 2 }]])
+      expect(reasonsOf(reasons, 0)).toEqual([{ feature: 'a', contribution: 2 }])
       // What was taken at a batch boundary stays as it was.
       expect(batch.shadows.length).toBe(2)
       expect(lines).toEqual([

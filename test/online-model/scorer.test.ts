@@ -2,12 +2,13 @@ import { describe, expect, test } from 'vitest'
 import { isFor, misfitOf } from '../../online-model/models/fits.ts'
 import { scoringOf } from '../../online-model/models/model-of.ts'
 import { createRandom } from '../../online-model/models/random.ts'
-import { createScorer, predictor, type Reason, type Scorer } from '../../online-model/models/scorer.ts'
+import { createScorer, predictor, type Scorer } from '../../online-model/models/scorer.ts'
 import { customModel, logisticRegression, prior } from '../../schemas/definition/definition.ts'
 import type { CustomModelOptions } from '../../schemas/models/custom.ts'
 import type { LogisticWeights } from '../../schemas/models/logistic.ts'
 import type { MlpWeights } from '../../schemas/models/mlp.ts'
 import type { ModelPlan } from '../../schemas/models/models.ts'
+import { createReasonRows, reasonsOf as listReasons } from '../../schemas/wire/reason-rows.ts'
 import { scalarLogistic, scalarPerceptron, scalarReasons } from './models/scalar-oracle.ts'
 
 const weights: LogisticWeights = {
@@ -23,10 +24,10 @@ function planFor(names: readonly string[], model: ModelPlan = logisticRegression
   return { features: names.map((name) => ({ name })), model }
 }
 
-function reasonsOf({ scoreBatch }: Scorer, vector: readonly number[]): Reason[] {
-  const reasons: Reason[][] = []
+function reasonsOf({ scoreBatch }: Scorer, vector: readonly number[]) {
+  const reasons = createReasonRows()
   scoreBatch(Float64Array.from(vector), 1, new Float64Array(1), reasons)
-  return reasons[0]!
+  return listReasons(reasons, 0)
 }
 
 describe('predictor', () => {
@@ -137,7 +138,7 @@ describe('a batch', () => {
         const width = features.length
         const scorer = createScorer({ version: 'v1', model }, planFor(features), 3)
         const vectors = Float64Array.from({ length: count * width }, drawValue)
-        const [scores, reasons]: [Float64Array, Reason[][]] = [new Float64Array(count), []]
+        const [scores, reasons] = [new Float64Array(count), createReasonRows()]
         scorer.scoreBatch(vectors, count, scores, reasons)
         const scoresAlone = new Float64Array(count)
         scorer.scoreBatch(vectors, count, scoresAlone, null)
@@ -148,7 +149,7 @@ describe('a batch', () => {
           before.contributions(inputs, contributions)
           expect(scores[row]).toBe(before.predict(inputs))
           expect(scorer.score(vector)).toBe(scores[row])
-          expect(reasons[row]).toEqual(scalarReasons(names, contributions, 3))
+          expect(listReasons(reasons, row)).toEqual(scalarReasons(names, contributions, 3))
         }
         expect([...scoresAlone]).toEqual([...scores])
       }
@@ -178,11 +179,14 @@ describe('a batch', () => {
       contributions: () => (vector) => [vector[0]!, vector[1]!],
     })
     const vectors = Float64Array.of(1, 2, 3, -4)
-    const [scores, reasons]: [Float64Array, Reason[][]] = [new Float64Array(2), []]
+    const [scores, reasons] = [new Float64Array(2), createReasonRows()]
     scorer.scoreBatch(vectors, 2, scores, reasons)
     vectors.fill(0)
     expect([...scores]).toEqual([0.26, 0.28])
-    expect(reasons).toEqual([[{ feature: 'b', contribution: 2 }], [{ feature: 'b', contribution: -4 }]])
+    expect([0, 1].map((row) => listReasons(reasons, row))).toEqual([
+      [{ feature: 'b', contribution: 2 }],
+      [{ feature: 'b', contribution: -4 }],
+    ])
     expect(kept).toEqual([Float64Array.of(1, 2), Float64Array.of(3, -4)])
   })
 
@@ -197,7 +201,7 @@ describe('a batch', () => {
 
   test.each([[[1]], [[1, 2, 3]]])('of a definition’s own model refuses contributions %j for two features', (given) => {
     const scorer = ownScorer({ predictor: (share) => () => share, contributions: () => () => given })
-    expect(() => scorer.scoreBatch(Float64Array.of(1, 2), 1, new Float64Array(1), [])).toThrow(
+    expect(() => scorer.scoreBatch(Float64Array.of(1, 2), 1, new Float64Array(1), createReasonRows())).toThrow(
       `The definition's own model mine gave ${given.length} contributions for a vector of 2 features; expected one for each.`,
     )
   })

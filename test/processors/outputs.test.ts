@@ -138,7 +138,9 @@ test('predictions have the key of the event and name every stage that they passe
   ])
   folded.modelVersion = 'v1'
   folded.scores[0] = 0.5
-  folded.reasons.push([{ feature: 'amount', contribution: 1 }])
+  Object.assign(folded.reasons, { names: ['amount'], count: 1 })
+  folded.reasons.ends[0] = 1
+  folded.reasons.contributions[0] = 1
   folded.shadows.push([{ version: 'v2', score: 0.25 }])
   const position = { stage: 'page', partition: 1, next: [5] }
   const records = sentBy((outbox) => sendPredictions({ ...options, outbox, stage: pageStage! }, folded, position))

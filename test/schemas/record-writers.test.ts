@@ -4,6 +4,7 @@ import cardFraud from '../../pipelines/card-fraud.ts'
 import { compile } from '../../schemas/plan/compile.ts'
 import { createByteTarget } from '../../schemas/wire/byte-target.ts'
 import { createRows } from '../../schemas/wire/event-rows.ts'
+import { addReasons, createReasonRows } from '../../schemas/wire/reason-rows.ts'
 import type { Prediction, StagePosition } from '../../schemas/wire/records.ts'
 import { createRandom, type Random } from '../../testing/random.ts'
 
@@ -26,26 +27,29 @@ describe(`in place (seed ${seed})`, () => {
       const id = random.pick(['tx', 'x'.repeat(300), 'ä', '1'])
       const before = Array.from({ length: random.below(3) }, () => positionOf(random))
       const position = positionOf(random)
+      const reasons = Array.from({ length: random.below(4) }, (_, i) => {
+        return { feature: `f${i}`, contribution: random.next() - 0.5 }
+      })
       const rest = {
         time: random.pick([...offsets, -1, -64, -65, -62_135_596_800_000]),
         score: random.pick([null, 0, 0.25, 1]),
         modelVersion: random.pick([null, 'v1', 'modèle']),
         fingerprint: random.pick([plan.fingerprint, 'other']),
-        reasons: Array.from({ length: random.below(4) }, (_, i) => ({
-          feature: `f${i}`,
-          contribution: random.next() - 0.5,
-        })),
         shadow: Array.from({ length: random.below(3) }, (_, i) => ({ version: `v${i}`, score: random.next() })),
       }
       const features = plan.features.map(() => random.pick(doubles))
       const origin = { partition: random.below(1_024), offset: random.pick(offsets) }
-      const prediction: Prediction = { id, ...rest, features, origin, positions: [...before, position] }
+      const prediction: Prediction = { id, ...rest, features, reasons, origin, positions: [...before, position] }
+      const rows = createReasonRows()
+      addReasons(rows, [{ feature: 'of another', contribution: 9 }])
+      addReasons(rows, reasons)
       const target = createByteTarget(1 + random.below(400))
       const idBytes = Buffer.from(`..${id}..`)
       plan.predictions.codec.write!(target, {
         ...rest,
         ...{ id, idBytes, idStart: id === 'ä' ? -2 : 2, idEnd: idBytes.length - 2 },
         ...{ vector: Float64Array.from([9, ...features]), vectorFrom: 1 },
+        ...{ reasons: reasons.length > 0 ? rows : random.pick([null, rows]), reasonsOf: 1 },
         ...{ originPartition: origin.partition, originOffset: origin.offset, positionsBefore: before, position },
       })
       const written = target.bytes.subarray(0, target.end).toString('hex')

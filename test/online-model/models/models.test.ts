@@ -3,11 +3,12 @@ import * as tf from '@tensorflow/tfjs-core'
 import { describe, expect, test } from 'vitest'
 import type { OnlineLearner, TrainingRows } from '../../../online-model/models/model.ts'
 import { modelOf, scoringOf } from '../../../online-model/models/model-of.ts'
-import { createScorer, type Reason, type Scorer } from '../../../online-model/models/scorer.ts'
+import { createScorer, type Scorer } from '../../../online-model/models/scorer.ts'
 import { modelFromJson, modelToJson } from '../../../online-model/registry/model-file.ts'
 import { customModel, logisticRegression, mlp, prior } from '../../../schemas/definition/definition.ts'
 import type { ModelPlan, ModelWeights } from '../../../schemas/models/models.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
+import { createReasonRows, reasonsOf as listReasons } from '../../../schemas/wire/reason-rows.ts'
 import type { ModelVersion } from '../../../schemas/wire/records.ts'
 import { createRandom } from '../../../testing/random.ts'
 import { soundPipeline } from '../../schemas/shop-definition.ts'
@@ -87,10 +88,10 @@ function scoresOf(weights: ModelWeights, plan: ModelPlan, vectors: ReadonlyArray
   return vectors.map((vector) => predict(vector))
 }
 
-function reasonsOf({ scoreBatch }: Scorer, vector: readonly number[]): Reason[] {
-  const reasons: Reason[][] = []
+function reasonsOf({ scoreBatch }: Scorer, vector: readonly number[]) {
+  const reasons = createReasonRows()
   scoreBatch(Float64Array.from(vector), 1, new Float64Array(1), reasons)
-  return reasons[0]!
+  return listReasons(reasons, 0)
 }
 
 function versionOf(model: ModelWeights): ModelVersion {

@@ -4,6 +4,7 @@ import { score } from '../../../processors/batch/score.ts'
 import type { ScoringModel } from '../../../processors/batch/scoring.ts'
 import { createShadowScoring } from '../../../processors/batch/shadow-scoring.ts'
 import { compile } from '../../../schemas/plan/compile.ts'
+import { reasonsOf } from '../../../schemas/wire/reason-rows.ts'
 import { oneByOne } from '../../../testing/one-by-one.ts'
 import { activeBatch, foldedOf, heldEvent, openClicks } from '../../support/batch-steps.ts'
 import { click, clicksPipeline, refund } from '../../support/clicks.ts'
@@ -41,7 +42,7 @@ function scored(model: ScoringModel | null, { isRestore = false, amounts = [4] }
   const { modelVersion, scores, reasons, shadows } = folded
   const clicks = amounts.map((_, row) => ({
     score: scores[row]!,
-    reasons: reasons[row] ?? [],
+    reasons: row < reasons.count ? reasonsOf(reasons, row) : [],
     shadow: shadows[row] ?? [],
   }))
   return { modelVersion, output: clicks[0]!, clicks, rows: folded.rows, warnings, timed }
