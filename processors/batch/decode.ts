@@ -18,7 +18,7 @@ import { dropOverflow } from './overflow.ts'
 import { readRawEvent, readRepartition } from './read-event.ts'
 import type { StageEvent } from './stage-event.ts'
 import type { Task } from './task-contract.ts'
-import { fetchedEvents, hasUnread, type ReadInput, repeatOf } from './task-input.ts'
+import { fetchedEvents, hasUnread, nothingSent, type ReadInput, repeatOf, type Sent } from './task-input.ts'
 import { finishRestoredInputs, isBehindStart, isRereading, type TaskState } from './task-state.ts'
 
 /** Late events held at once. A position cannot name them one by one, so all of them go with the next batch. */
@@ -102,6 +102,7 @@ function readInput(state: TaskState, index: number): void {
   if (input.stream && input.maxEventTime > maxEventTimeBefore) {
     alignment.advance(input.firstSource, { time: input.maxEventTime, order: -1 }, readAtMs)
   }
+  if (!input.stream) tellSent(state, input)
   if (!hasUnread(input)) input.nextOffset = next
   input.lag = Math.max(0, stableEnd - input.nextOffset)
   // What an open transaction has not decided may still come, and be earlier than what other inputs bring.
@@ -132,16 +133,37 @@ function readRepartitionRecord(state: TaskState, input: ReadInput, row: number):
   const read = readRepartition(state, fetched, firstSource, row, maxEventTime)
   const offset = fetched.records.offsets[row]!
   if ('kind' in read) {
+    tellSent(state, input)
     readWatermark(state, input, read, offset)
     return
   }
-  const { source } = read
-  hold(state, input, read, state.alignment.maxEventTimeOf(source))
-  if (read.time > maxEventTime) input.maxEventTime = read.time
-  frontiersOf(state).observe(source - firstSource, read)
+  const { source, time } = read
+  const sent = sentBy(input.sentBy, source - firstSource)
+  hold(state, input, read, Math.max(sent.time, state.alignment.maxEventTimeOf(source)))
+  if (time > maxEventTime) input.maxEventTime = time
+  if (sent.offset < 0 || compareCanonical(read, sent) > 0) {
+    sent.time = time
+    sent.order = read.order
+  }
+  sent.offset = offset
+}
+
+function sentBy(bySource: Array<Sent | undefined>, source: number): Sent {
+  bySource[source] ??= { ...nothingSent }
+  return bySource[source]
+}
+
+/** What tasks of the stage before have sent since the last call: asked for between answers, so each is told once and not for each event. */
+function tellSent(state: TaskState, { sentBy, firstSource, fetched }: ReadInput): void {
+  const { alignment } = state
   const { readAtMs } = fetched
-  state.alignment.advance(source, read, readAtMs)
-  state.alignment.observeReport(source, { offset, ...noReport }, readAtMs)
+  for (const [source, sent] of sentBy.entries()) {
+    if (sent === undefined || sent.offset < 0) continue
+    frontiersOf(state).observe(source, sent)
+    alignment.advance(firstSource + source, sent, readAtMs)
+    alignment.observeReport(firstSource + source, { offset: sent.offset, ...noReport }, readAtMs)
+    Object.assign(sent, nothingSent)
+  }
 }
 
 /** What an event reports: nothing but that its sender is not idle. */

@@ -31,6 +31,15 @@ interface FetchedRecords extends FetchedEvents {
   readonly askedRound: number
 }
 
+/** The greatest position that a task of the stage before has sent, and its last offset; −1: it has sent nothing. */
+export interface Sent {
+  time: number
+  order: number
+  offset: number
+}
+
+export const nothingSent: Readonly<Sent> = { time: Number.NEGATIVE_INFINITY, order: -1, offset: -1 }
+
 export interface ReadInput extends InputOptions {
   /** First offset that was not read. */
   nextOffset: number
@@ -39,6 +48,8 @@ export interface ReadInput extends InputOptions {
   lag: number
   isAtEnd: boolean
   fetched: FetchedRecords
+  /** Of a repartition topic, by source: what was sent with the records that are being read. */
+  readonly sentBy: Array<Sent | undefined>
   /** Events that were read and not taken yet, in offset order; those before `from` are taken. */
   held: StageEvent[]
   from: number
@@ -106,6 +117,7 @@ export function createTaskInput(options: InputOptions, { resumeOffset, maxEventT
     lag: 0,
     isAtEnd: false,
     fetched,
+    sentBy: [],
     ...nothing,
     droppedNames,
   }

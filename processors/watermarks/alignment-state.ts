@@ -4,7 +4,7 @@
  */
 import type { CanonicalPosition } from '../../schemas/kernel/canonical-order.ts'
 import { type CanonicalQueue, createCanonicalQueue } from './canonical-queue.ts'
-import { type Frontier, initialFrontier } from './frontier.ts'
+import { copyOf, type Frontier, initialFrontier } from './frontier.ts'
 
 /** An event that can be aligned. */
 export interface Aligned extends CanonicalPosition {
@@ -103,8 +103,8 @@ export interface AlignmentState<T extends Aligned> {
   /** Index of the first source that is a task; −1 where there is none. */
   readonly firstTask: number
   readonly rawSourceOf: (input: number) => number
-  /** Greatest position that was released. */
-  frontier: Frontier
+  /** Greatest position that was released. It moves with each event, so it is changed in place and given out as a copy. */
+  readonly frontier: { time: number; order: number }
   /** Just before the event that was held back last, although every source had passed it. */
   heldBackAt: Frontier
   /** Nothing at or beyond it is released: events from there on were dropped and are read again. Null where none are. */
@@ -146,7 +146,7 @@ export function createAlignmentState<T extends Aligned>(
     })),
     firstTask: sources.findIndex(({ kind }) => kind === 'task'),
     rawSourceOf,
-    frontier: start,
+    frontier: copyOf(start),
     heldBackAt: start,
     barrier: null,
     waitsSinceMs: Number.NEGATIVE_INFINITY,

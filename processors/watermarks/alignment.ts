@@ -22,7 +22,7 @@ import {
   type FetchedEnd,
   type TaskReport,
 } from './alignment-state.ts'
-import { earlierOf, type Frontier, initialFrontier, isCovered, laterOf } from './frontier.ts'
+import { copyOf, earlierOf, type Frontier, initialFrontier, isCovered, laterOf } from './frontier.ts'
 import { blockingProgressMs, firstBlocking, isStalled, isWaitingFor, isWaitingForEnd } from './source-progress.ts'
 
 export type { Aligned, AlignmentCounts, AlignmentSource, EarlyRelease, TaskReport } from './alignment-state.ts'
@@ -112,7 +112,7 @@ export function createAlignment<T extends Aligned>(options: AlignmentOptions, st
     },
     counts,
     get frontier() {
-      return state.frontier
+      return copyOf(state.frontier)
     },
     push: (event) => push(state, event),
     isLate: (event) => isCovered(event, state.frontier),
@@ -183,8 +183,7 @@ function advance<T extends Aligned>(
 ): void {
   const state = sources[source]!
   if (compareCanonical(frontier, state.frontier) <= 0) return
-  // Copied: an event that moves the frontier would be kept in memory by it.
-  state.frontier = { time: frontier.time, order: frontier.order }
+  state.frontier = copyOf(frontier)
   state.progressAtMs = nowMs
 }
 
@@ -265,7 +264,8 @@ function release<T extends Aligned>(state: AlignmentState<T>, { nowMs }: Release
     state.counts.releasedEarly++
     state.lastEarly = { time: event.time, source, input: state.sources[source]!.input }
   }
-  state.frontier = { time: event.time, order: event.order }
+  state.frontier.time = event.time
+  state.frontier.order = event.order
   return event
 }
 
@@ -279,10 +279,10 @@ function justBeforeHeld<T extends Aligned>({ heap, barrier }: AlignmentState<T>)
 function watermark<T extends Aligned>(state: AlignmentState<T>): Frontier {
   const { sources, frontier } = state
   // The next record of a raw partition that is at its end may be earlier than what the other sources have sent.
-  if (sources.some(({ kind }) => kind === 'raw')) return frontier
+  if (sources.some(({ kind }) => kind === 'raw')) return copyOf(frontier)
   let least = justBeforeHeld(state)
   for (const source of sources) least = least === null ? source.frontier : earlierOf(least, source.frontier)
-  return least === null ? frontier : laterOf(frontier, least)
+  return copyOf(least === null ? frontier : laterOf(frontier, least))
 }
 
 function minRetentionWatermark<T extends Aligned>({ sources }: AlignmentState<T>, idleFrom: number): number {

@@ -18,6 +18,11 @@ export type Frontier = CanonicalPosition
 /** Before every event. */
 export const initialFrontier: Frontier = { time: Number.NEGATIVE_INFINITY, order: -1 }
 
+/** Of its own: an event that is a frontier would be kept in memory by it. */
+export function copyOf({ time, order }: CanonicalPosition): { time: number; order: number } {
+  return { time, order }
+}
+
 /** The position is at or before the frontier. */
 export function isCovered(position: CanonicalPosition, frontier: Frontier): boolean {
   return compareCanonical(position, frontier) <= 0

@@ -13,7 +13,7 @@
 import { compareCanonical } from '../../schemas/kernel/canonical-order.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
 import type { WatermarkRecord } from '../../schemas/wire/records.ts'
-import { type Frontier, initialFrontier } from './frontier.ts'
+import { copyOf, type Frontier, initialFrontier } from './frontier.ts'
 
 export interface SourceFrontiers {
   /** How many tasks write to the topic; the sources behind them are raw inputs. */
@@ -90,7 +90,7 @@ export function createSourceFrontiers(sources: number, rawSources: number): Sour
 function observe(state: FrontiersState, source: number, frontier: Frontier): void {
   const known = state.latest[source]
   if (known === undefined || compareCanonical(frontier, known) <= 0) return
-  state.latest[source] = { time: frontier.time, order: frontier.order }
+  state.latest[source] = copyOf(frontier)
   state.hasChanged = true
 }
 
