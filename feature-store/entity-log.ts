@@ -10,7 +10,15 @@
  */
 import assert from 'node:assert/strict'
 import { streamOfOrder } from '../schemas/kernel/canonical-order.ts'
-import { type SlidingWindows, slideInserted, slideRemoved } from './aggregates/sliding-windows.ts'
+import {
+  mayBeBefore,
+  noteOldest,
+  type SlidingWindows,
+  slideAppended,
+  slideInserted,
+  slideMoved,
+  slideRemoved,
+} from './aggregates/sliding-windows.ts'
 import {
   type AsideRows,
   asideAfter,
@@ -76,6 +84,8 @@ export interface EntityLog {
   late: number[] | null
   /** Live rows that are not among `rows` yet; null or empty until a large log has some. `mergeAside` puts them there. */
   aside: AsideRows | null
+  /** Of each row, the lower half of its id, as far as `end`; null in a large log, and until ids are looked for. */
+  tags: Int32Array | null
   /** Ids of the live facts; null in a small log. */
   ids: IdIndex | null
   /** What a reader keeps of the windows at the log's newest event; null until the log is large. */
@@ -85,7 +95,8 @@ export interface EntityLog {
 /** Without facts. */
 export function createLog(width: number): EntityLog {
   const stored = { tailRows: -1, chunks: null, unwritten: 0, late: null }
-  return { width, rows: noRows, words: noWords, start: 0, end: 0, ...stored, aside: null, ids: null, windows: null }
+  const found = { aside: null, tags: null, ids: null, windows: null }
+  return { width, rows: noRows, words: noWords, start: 0, end: 0, ...stored, ...found }
 }
 
 /** The log's facts are these `count` rows. */
@@ -94,6 +105,7 @@ export function setRows(log: EntityLog, rows: Float64Array, count: number): void
   log.words = new Int32Array(rows.buffer)
   log.start = 0
   log.end = count
+  log.tags = null
 }
 
 /** How many facts fit into so many bytes. */
@@ -113,10 +125,28 @@ interface IdHash {
 /** Where in `rows` the newest live fact of this stream and hash of an id begins, at or after `sinceTime` (ms); −1 where there is none. */
 export function findFact(log: EntityLog, stream: number, id: IdHash, sinceTime: number): number {
   if (log.ids === null) {
-    if (liveRows(log) < indexedFrom) return findBetween(log, stream, id, sinceTime, Number.POSITIVE_INFINITY)
+    if (liveRows(log) < indexedFrom) return findTagged(log, log.tags ?? tagRows(log), stream, id, sinceTime)
     log.ids = indexOf(log)
+    log.tags = null
   }
   return findIndexed(log, log.ids, stream, id, sinceTime)
+}
+
+/** Rows of one size apart would be a line of the cache each; sixteen tags are one. */
+function findTagged(log: EntityLog, tags: Int32Array, stream: number, id: IdHash, sinceTime: number): number {
+  const { start } = log
+  const { low } = id
+  let row = log.end - 1
+  while (row >= start && tags[row] !== low) row--
+  return row < start ? -1 : findBefore(log, row + 1, stream, id, sinceTime)
+}
+
+function tagRows(log: EntityLog): Int32Array {
+  const { rows, words, width, start, end } = log
+  const tags = new Int32Array(rows.length / width)
+  for (let row = start; row < end; row++) tags[row] = words[2 * row * width + idWord]!
+  log.tags = tags
+  return tags
 }
 
 function indexOf(log: EntityLog): IdIndex {
@@ -144,10 +174,14 @@ function findIndexed(log: EntityLog, ids: IdIndex, stream: number, id: IdHash, s
 }
 
 /** Among the facts of `fromTime` to `toTime` (exclusive). */
-function findBetween(log: EntityLog, stream: number, { low, high }: IdHash, fromTime: number, toTime: number): number {
+function findBetween(log: EntityLog, stream: number, id: IdHash, fromTime: number, toTime: number): number {
+  return findBefore(log, upperBound(log, toTime, -1), stream, id, fromTime)
+}
+
+/** Among the rows before row `end`, from `fromTime` on. */
+function findBefore(log: EntityLog, end: number, stream: number, { low, high }: IdHash, fromTime: number): number {
   const { rows, words, width } = log
-  const last = toTime === Number.POSITIVE_INFINITY ? log.end : upperBound(log, toTime, -1)
-  for (let row = (last - 1) * width, first = log.start * width; row >= first; row -= width) {
+  for (let row = (end - 1) * width, first = log.start * width; row >= first; row -= width) {
     if (rows[row]! < fromTime) return -1
     const id = 2 * row + idWord
     if (words[id] === low && words[id + 1] === high && streamOfOrder(rows[row + 1]!) === stream) return row
@@ -162,23 +196,50 @@ function findBetween(log: EntityLog, stream: number, { low, high }: IdHash, from
 export function insertFact(log: EntityLog, row: FactRow, bytesMax = logBytesMax): boolean {
   const { width } = log
   if (liveRows(log) >= rowsOfBytes(width, bytesMax)) return false
-  const { cells, words } = row
   if ((log.end + 1) * width > log.rows.length) makeRoom(log, 1)
+  const { cells, words } = row
+  const { start, end } = log
+  if (end === start || isBefore(log.rows, (end - 1) * width, cells[0]!, cells[1]!)) appendRow(log, row)
+  else insertLate(log, row)
+  if (log.ids !== null) addId(log.ids, words[idWord + 1]!, cells[0]!)
+  return true
+}
+
+/** Behind the last row: how facts mostly come. */
+function appendRow(log: EntityLog, { cells, words }: FactRow): void {
+  const { end } = log
+  log.unwritten = unwrittenRows(log) + 1
+  putRow(log.words, end, words)
+  if (log.tags !== null) log.tags[end] = words[idWord]!
+  log.end = end + 1
+  if (log.windows !== null) slideAppended(log.windows, cells, 0, log.start)
+}
+
+function insertLate(log: EntityLog, row: FactRow): void {
+  const { width, end, windows, tags } = log
+  const { cells, words } = row
   const rowNumber = upperBound(log, cells[0]!, cells[1]!)
   assertNew(log, row, rowNumber)
   // The last rows, as many as are not written, are those: none of them may be missing among them.
-  const isFar = log.end - rowNumber > Math.max(movedRowsMax, unwrittenRows(log))
+  const isFar = end - rowNumber > Math.max(movedRowsMax, unwrittenRows(log))
   noteUnwritten(log, rowNumber, cells)
   if (isFar) insertAside(log, row)
   else {
     const at = rowNumber * width
-    if (rowNumber < log.end) log.rows.copyWithin(at + width, at, log.end * width)
-    for (let word = 0; word < 2 * width; word++) log.words[2 * at + word] = words[word]!
-    log.end++
+    log.rows.copyWithin(at + width, at, end * width)
+    putRow(log.words, rowNumber, words)
+    if (tags !== null) {
+      tags.copyWithin(rowNumber + 1, rowNumber, end)
+      tags[rowNumber] = words[idWord]!
+    }
+    log.end = end + 1
   }
-  if (log.ids !== null) addId(log.ids, words[idWord + 1]!, cells[0]!)
-  if (log.windows !== null) slideInserted(log.windows, cells, 0)
-  return true
+  if (windows !== null) slideInserted(windows, cells, 0, isFar ? 0 : 1, log.start)
+}
+
+function putRow(target: Int32Array, row: number, words: Int32Array): void {
+  const at = row * words.length
+  for (let word = 0; word < words.length; word++) target[at + word] = words[word]!
 }
 
 function insertAside(log: EntityLog, row: FactRow): void {
@@ -211,6 +272,13 @@ export function mergeAside(log: EntityLog): void {
   }
   log.end = end + count
   aside.count = 0
+  rowsMoved(log)
+}
+
+/** What is kept by row number is to be looked for again. */
+function rowsMoved(log: EntityLog): void {
+  log.tags = null
+  if (log.windows !== null) slideMoved(log.windows)
 }
 
 /** A row is found again by its place in order, wherever later ones move it. Called before `end` moves. */
@@ -262,22 +330,33 @@ function removeRow(log: EntityLog, time: number, order: number): void {
   forget(log, rows, log.words, row)
   rows.copyWithin(at, at + width, log.end * width)
   log.end--
+  rowsMoved(log)
 }
 
 /** What else is kept of a fact. */
-function forget({ ids, windows, width }: EntityLog, rows: Float64Array, words: Int32Array, row: number): void {
+function forget(log: EntityLog, rows: Float64Array, words: Int32Array, row: number): void {
+  const { ids, windows, width } = log
   if (ids !== null) removeId(ids, words[2 * row * width + idWord + 1]!, rows[row * width]!)
   if (windows !== null) slideRemoved(windows, rows, row * width)
 }
 
 /** Drops the facts whose time is before `floorTime` (ms). */
 export function dropBefore(log: EntityLog, floorTime: number): void {
-  const { rows, words, width, aside } = log
-  while (log.start < log.end && rows[log.start * width]! < floorTime) {
+  if (log.windows === null || mayBeBefore(log.windows, floorTime)) dropRows(log, floorTime)
+}
+
+function dropRows(log: EntityLog, floorTime: number): void {
+  const { rows, words, width, aside, windows, end } = log
+  while (log.start < end && rows[log.start * width]! < floorTime) {
     forget(log, rows, words, log.start)
     log.start++
   }
+  if (log.start === end) rowsMoved(log)
   if (aside !== null && aside.count > 0) dropAside(log, aside, floorTime)
+  // What is aside is at or after the floor as well.
+  if (windows === null) return
+  const isAside = aside !== null && aside.count > 0
+  noteOldest(windows, log.start < end && !isAside ? rows[log.start * width]! : floorTime)
 }
 
 function dropAside(log: EntityLog, aside: AsideRows, floorTime: number): void {
@@ -309,6 +388,11 @@ function isAtOrBefore(rows: Float64Array, at: number, time: number, order: numbe
   return rowTime < time || (rowTime === time && rows[at + 1]! <= order)
 }
 
+function isBefore(rows: Float64Array, at: number, time: number, order: number): boolean {
+  const rowTime = rows[at]!
+  return rowTime < time || (rowTime === time && rows[at + 1]! < order)
+}
+
 /**
  * Room for so many more rows at the end: the dead rows at the front are taken back when they are half of the capacity, else it doubles.
  */
@@ -326,4 +410,5 @@ function makeRoom(log: EntityLog, more: number): void {
   }
   log.start = 0
   log.end = live
+  rowsMoved(log)
 }

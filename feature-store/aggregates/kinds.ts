@@ -31,8 +31,8 @@ export interface AggregateAlgebra<S> {
   readonly accumulator: Accumulator<S> | null
   /** NaN is missing. */
   value(state: S, counts: Counts): number
-  /** The same where the sum is known already; null for a kind that is computed from something else. */
-  readonly ofSum: ((sum: number, values: number, scale: number) => number) | null
+  /** What `valueOfSum` makes of a sum that is known already; null for a kind that is computed from something else. */
+  readonly ofSum: 'sum' | 'mean' | null
 }
 
 export const exactSum: Accumulator<ExactSum> = { empty: createExactSum, clear: clearExactSum, add: addAllExact }
@@ -72,20 +72,23 @@ const largest: Accumulator<Extreme> = {
   },
 }
 
-const plainSum = (sum: number, _values: number, scale: number) => sum / scale
-const meanOfSum = (sum: number, values: number, scale: number) => (values === 0 ? Number.NaN : sum / (values * scale))
+/** `values`: how many were added. */
+export function valueOfSum(isMean: boolean, sum: number, values: number, scale: number): number {
+  if (!isMean) return sum / scale
+  return values === 0 ? Number.NaN : sum / (values * scale)
+}
 
 export const aggregates = {
   count: { accumulator: null, value: (_: unknown, { facts }) => facts, ofSum: null },
   sum: {
     accumulator: exactSum,
-    value: (sum: ExactSum, { values, scale }) => plainSum(exactSumOf(sum), values, scale),
-    ofSum: plainSum,
+    value: (sum: ExactSum, { values, scale }) => valueOfSum(false, exactSumOf(sum), values, scale),
+    ofSum: 'sum',
   },
   mean: {
     accumulator: exactSum,
-    value: (sum: ExactSum, { values, scale }) => meanOfSum(exactSumOf(sum), values, scale),
-    ofSum: meanOfSum,
+    value: (sum: ExactSum, { values, scale }) => valueOfSum(true, exactSumOf(sum), values, scale),
+    ofSum: 'mean',
   },
   min: { accumulator: smallest, value: ({ value }: Extreme, { scale }) => value / scale, ofSum: null },
   max: { accumulator: largest, value: ({ value }: Extreme, { scale }) => value / scale, ofSum: null },

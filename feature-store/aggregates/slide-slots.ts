@@ -5,16 +5,31 @@
  */
 import { type CanonicalPosition, orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { AggregateSlot, FactLayout } from '../../schemas/plan/plan.ts'
-import { type AsideRows, asideAfter } from '../aside-rows.ts'
+import { asideAfter } from '../aside-rows.ts'
 import { type EntityLog, upperBound } from '../entity-log.ts'
-import { type AggregateAlgebra, aggregates } from './kinds.ts'
+import { type AggregateAlgebra, aggregates, valueOfSum } from './kinds.ts'
 import {
-  addToWindow,
+  addToGroup,
+  areRowsKnown,
   createSlidingWindows,
-  noteKnown,
+  edgeCells,
+  endOrder,
+  endTime,
+  headCells,
+  isBeforeWindows,
+  moveOn,
+  noteFact,
+  noteRead,
+  rowAtEdge,
   type SlidingGroup,
   type SlidingPlan,
   type SlidingWindows,
+  setEdge,
+  sumCells,
+  sumValues,
+  takeOut,
+  windowCount,
+  windowHeadCells,
   windowSum,
 } from './sliding-windows.ts'
 
@@ -30,10 +45,9 @@ export type SlideSlots = (log: EntityLog, at: CanonicalPosition, out: Float64Arr
 /** A slot with where its value comes from. */
 interface SlidingSlot {
   readonly index: number
-  readonly window: number
-  readonly sum: number
-  /** Null for a kind that counts facts. */
-  readonly ofSum: AggregateAlgebra<unknown>['ofSum']
+  /** Of the number of facts, or the first of the sum. */
+  readonly cell: number
+  readonly takes: 'count' | 'sum' | 'mean'
   /** 10^decimals where the values are integers. */
   readonly scale: number
 }
@@ -41,44 +55,68 @@ interface SlidingSlot {
 /** All of these must be able to slide. */
 export function compileSlide(slots: readonly AggregateSlot[], layout: FactLayout): SlideSlots {
   const { plan, sliding } = planWindows(slots, layout)
+  const writeSlots = compileValues(sliding)
   return (log, at, out) => {
-    const windows = windowsOf(log, plan)
-    if (windows === null || isBefore(at, windows)) return false
-    for (let number = 0; number < plan.groups.length; number++) moveGroup(log, windows, number, at.time, at.order)
-    windows.time = at.time
-    windows.order = at.order
-    for (let index = 0; index < sliding.length; index++) {
-      const { index: slot, window, sum, ofSum, scale } = sliding[index]!
-      out[slot] = ofSum === null ? windows.counts[window]! : ofSum(windowSum(windows, sum), windows.values[sum]!, scale)
-    }
+    const windows = log.windows ?? openWindows(log, plan)
+    // Of somebody else, or before where they stand.
+    if (windows.plan !== plan || isBeforeWindows(windows, at.time, at.order)) return false
+    if (areRowsKnown(windows) && (log.aside === null || log.aside.count === 0))
+      moveOn(windows, log.rows, log.start, log.end, at.time, at.order)
+    else moveSearching(log, windows, at.time, at.order)
+    writeSlots(windows, out)
     return true
+  }
+}
+
+/** Numbers of the slots in flat arrays: this runs for every slot of every event. */
+function compileValues(slots: readonly SlidingSlot[]) {
+  const count = slots.length
+  const indexes = Int32Array.from(slots, ({ index }) => index)
+  const cellOf = Int32Array.from(slots, ({ cell }) => cell)
+  const isCount = Uint8Array.from(slots, ({ takes }) => (takes === 'count' ? 1 : 0))
+  const isMean = Uint8Array.from(slots, ({ takes }) => (takes === 'mean' ? 1 : 0))
+  const scales = Float64Array.from(slots, ({ scale }) => scale)
+  return (windows: SlidingWindows, out: Float64Array): void => {
+    const { cells } = windows
+    for (let slot = 0; slot < count; slot++) {
+      const cell = cellOf[slot]!
+      out[indexes[slot]!] =
+        isCount[slot] === 1
+          ? cells[cell]!
+          : valueOfSum(isMean[slot] === 1, windowSum(windows, cell), cells[cell + sumValues]!, scales[slot]!)
+    }
   }
 }
 
 function planWindows(slots: readonly AggregateSlot[], layout: FactLayout) {
   const groups: SlidingGroup[] = []
-  const overs: number[] = []
   const sliding: SlidingSlot[] = []
-  let sumCount = 0
+  let cellCount = headCells
   for (const end of new Set(slots.map(endOf))) {
     const ofGroup = slots.filter((slot) => endOf(slot) === end)
     const { stream, lagMs } = ofGroup[0]!
     const columns = [...new Set(ofGroup.flatMap(({ column }) => column ?? []))]
-    const ownOvers = [...new Set(ofGroup.map(({ overMs }) => overMs))]
-    const [windowFrom, sumFrom] = [overs.length, sumCount]
-    overs.push(...ownOvers)
-    sumCount += ownOvers.length * columns.length
-    const orders = { orderFrom: orderOf(stream, 0, 0), orderTo: orderOf(stream, 0, 0) + ordersPerStream }
-    groups.push({ ...orders, lagMs, windowFrom, windowTo: overs.length, columns, sumFrom })
+    const overs = [...new Set(ofGroup.map(({ overMs }) => overMs))]
+    const [cell, windowCells] = [cellCount, windowHeadCells + columns.length * sumCells]
+    cellCount += edgeCells + overs.length * windowCells
+    groups.push({
+      orderFrom: orderOf(stream, 0, 0),
+      orderTo: orderOf(stream, 0, 0) + ordersPerStream,
+      lagMs,
+      overs: Float64Array.from(overs),
+      columns: Int32Array.from(columns),
+      cell,
+      windowCells,
+    })
     for (const { index, kind, column, overMs, decimals } of ofGroup) {
       const { ofSum }: AggregateAlgebra<unknown> = aggregates[kind]
-      const window = ownOvers.indexOf(overMs)
-      const sum = column === null ? -1 : sumFrom + window * columns.length + columns.indexOf(column)
-      sliding.push({ index, window: windowFrom + window, sum, ofSum, scale: 10 ** (decimals ?? 0) })
+      const window = cell + edgeCells + overs.indexOf(overMs) * windowCells
+      const sum = column === null ? -1 : window + windowHeadCells + columns.indexOf(column) * sumCells
+      const scale = 10 ** (decimals ?? 0)
+      sliding.push({ index, cell: ofSum === null ? window + windowCount : sum, takes: ofSum ?? 'count', scale })
     }
   }
-  const { width, knownColumn } = layout
-  const plan: SlidingPlan = { groups, overs: Float64Array.from(overs), sumCount, width, knownColumn: knownColumn ?? 0 }
+  const plan: SlidingPlan = { groups, cellCount, width: layout.width, knownColumn: layout.knownColumn ?? 0 }
   return { plan, sliding }
 }
 
@@ -87,95 +125,66 @@ const endOf = ({ stream, lagMs }: AggregateSlot) => `${stream} ${lagMs}`
 /** Order numbers of one stream. */
 const ordersPerStream = orderOf(1, 0, 0) - orderOf(0, 0, 0)
 
-/** Null where the log keeps those of somebody else. */
-function windowsOf(log: EntityLog, plan: SlidingPlan): SlidingWindows | null {
-  if (log.windows !== null) return log.windows.plan === plan ? log.windows : null
+function openWindows(log: EntityLog, plan: SlidingPlan): SlidingWindows {
   const windows = createSlidingWindows(plan)
   const { rows, width, aside } = log
-  for (let row = log.start; row < log.end; row++) noteKnown(windows, rows, row * width)
-  if (aside !== null) for (let row = 0; row < aside.count; row++) noteKnown(windows, aside.rows, row * width)
+  for (let row = log.start; row < log.end; row++) noteFact(windows, rows, row * width)
+  if (aside !== null) for (let row = 0; row < aside.count; row++) noteFact(windows, aside.rows, row * width)
   log.windows = windows
   return windows
 }
 
-/** Before where the windows stand, or before a fact became known that the log has. */
-function isBefore({ time, order }: CanonicalPosition, windows: SlidingWindows): boolean {
-  if (time < windows.time || (time === windows.time && order < windows.order)) return true
-  return time < windows.knownTime || (time === windows.knownTime && order < windows.knownOrder)
-}
-
-/** The end first, then the beginnings, which lie before it: what is passed by both in one move goes in and out. */
-function moveGroup(log: EntityLog, windows: SlidingWindows, number: number, time: number, order: number): void {
-  const group = windows.plan.groups[number]!
-  const { overs } = windows.plan
-  const until = time - group.lagMs
-  moveEnd(log, windows, number, until, group.lagMs === 0 ? order : Number.POSITIVE_INFINITY)
-  let first = number === 0 ? Number.POSITIVE_INFINITY : windows.firstBeginning
-  for (let window = group.windowFrom; window < group.windowTo; window++) {
-    const beginning = until - overs[window]!
-    moveBeginning(log, windows, group, window, beginning)
-    if (beginning < first) first = beginning
+/** `moveOn` where rows have moved or lie aside: the row of each edge is looked for. */
+function moveSearching(log: EntityLog, windows: SlidingWindows, time: number, order: number): void {
+  let first = Number.POSITIVE_INFINITY
+  for (const group of windows.plan.groups) {
+    const { overs, windowCells, cell, lagMs } = group
+    const until = time - lagMs
+    searchEnd(log, windows, group, until, lagMs === 0 ? order : Number.POSITIVE_INFINITY)
+    for (let index = 0, window = cell + edgeCells; index < overs.length; index++, window += windowCells) {
+      const beginning = until - overs[index]!
+      searchBeginning(log, windows, group, window, endTime(windows, group) - overs[index]!, beginning)
+      first = Math.min(first, beginning)
+    }
   }
-  windows.firstBeginning = first
+  noteRead(windows, time, order, first)
 }
 
-function moveEnd(log: EntityLog, windows: SlidingWindows, number: number, time: number, order: number): void {
+function searchEnd(log: EntityLog, windows: SlidingWindows, group: SlidingGroup, time: number, order: number): void {
   const { rows, width, end, aside } = log
-  const group = windows.plan.groups[number]!
-  const fromTime = windows.endTimes[number]!
-  const fromOrder = windows.endOrders[number]!
-  let row = rowAfter(log, windows.endRows[number]!, fromTime, fromOrder)
-  for (; row < end; row++) {
-    const rowAt = row * width
-    const rowTime = rows[rowAt]!
-    if (rowTime > time || (rowTime === time && rows[rowAt + 1]! > order)) break
-    addToGroup(windows, group, rows, rowAt)
+  const fromTime = endTime(windows, group)
+  const fromOrder = endOrder(windows, group)
+  let row = rowAfter(log, rowAtEdge(windows, group.cell), fromTime, fromOrder)
+  for (; row < end && !isAfter(rows, row * width, time, order); row++) addToGroup(windows, group, rows, row * width)
+  if (aside !== null && aside.count > 0) {
+    const last = asideAfter(aside, width, time, order)
+    for (let index = asideAfter(aside, width, fromTime, fromOrder); index < last; index++)
+      addToGroup(windows, group, aside.rows, index * width)
   }
-  if (aside !== null && aside.count > 0) addAside(windows, number, aside, time, order)
-  windows.endRows[number] = row
-  windows.endTimes[number] = time
-  windows.endOrders[number] = order
+  setEdge(windows, group.cell, row, timeAt(log, row))
 }
 
-function addToGroup(windows: SlidingWindows, group: SlidingGroup, rows: Float64Array, at: number): void {
-  const order = rows[at + 1]!
-  if (order < group.orderFrom || order >= group.orderTo) return
-  for (let window = group.windowFrom; window < group.windowTo; window++)
-    addToWindow(windows, group, window, rows, at, 1)
-}
-
-/** Of the rows that are not merged yet, those from where the group's windows end to the place. */
-function addAside(windows: SlidingWindows, number: number, aside: AsideRows, time: number, order: number): void {
-  const { groups, width } = windows.plan
-  const last = asideAfter(aside, width, time, order)
-  const first = asideAfter(aside, width, windows.endTimes[number]!, windows.endOrders[number]!)
-  for (let row = first; row < last; row++) addToGroup(windows, groups[number]!, aside.rows, row * width)
-}
-
-function moveBeginning(
+function searchBeginning(
   log: EntityLog,
   windows: SlidingWindows,
   group: SlidingGroup,
   window: number,
+  from: number,
   beginning: number,
 ): void {
   const { rows, width, end, aside } = log
-  const from = windows.beginnings[window]!
-  let row = rowAfter(log, windows.firstRows[window]!, from, Number.POSITIVE_INFINITY)
+  let row = rowAfter(log, rowAtEdge(windows, window), from, Number.POSITIVE_INFINITY)
   for (; row < end && rows[row * width]! <= beginning; row++) takeOut(windows, group, window, rows, row * width)
   if (aside !== null && aside.count > 0) {
     const last = asideAfter(aside, width, beginning, Number.POSITIVE_INFINITY)
-    for (let index = asideAfter(aside, width, from, Number.POSITIVE_INFINITY); index < last; index++) {
+    for (let index = asideAfter(aside, width, from, Number.POSITIVE_INFINITY); index < last; index++)
       takeOut(windows, group, window, aside.rows, index * width)
-    }
   }
-  windows.firstRows[window] = row
-  windows.beginnings[window] = beginning
+  setEdge(windows, window, row, timeAt(log, row))
 }
 
-function takeOut(windows: SlidingWindows, group: SlidingGroup, window: number, rows: Float64Array, at: number): void {
-  const order = rows[at + 1]!
-  if (order >= group.orderFrom && order < group.orderTo) addToWindow(windows, group, window, rows, at, -1)
+function timeAt({ rows, width, end }: EntityLog, row: number): number {
+  return row < end ? rows[row * width]! : Number.NEGATIVE_INFINITY
 }
 
 /** The first row after a place: the one that it was before, unless rows have moved since. */

@@ -3,9 +3,11 @@
  * fact is added when the end of its window passes it, and taken out when the beginning does. Made and moved by `slide-slots.ts`; told by
  * `entity-log.ts` of every fact that is inserted, taken back or dropped, so that it always stands for the live facts.
  *
- * The ends of a window are places in canonical order, not rows: what is inserted elsewhere moves rows, and changes nothing here. Rows are
- * remembered only as where to look first. Sums are exact, and so do not depend on the order in which values come and go: a window gives
- * the bits of a scan.
+ * The ends of a window are places in canonical order. Beside each stands the row after it and a time that this row is not before: until
+ * the end gets there, no row is touched. Sums are exact, and so do not depend on the order in which values come and go: a window gives the
+ * bits of a scan.
+ *
+ * All of it lies in one array, a few lines of the cache beside each other: what an event costs is mostly how many lines it touches.
  */
 import { addExact, createExactSum, type ExactSum, exactSumOf, exactSumValueMax } from './exact-sum.ts'
 
@@ -15,19 +17,18 @@ export interface SlidingGroup {
   readonly orderFrom: number
   readonly orderTo: number
   readonly lagMs: number
-  /** Numbers of its windows, of all of the plan: from one to another (exclusive). */
-  readonly windowFrom: number
-  readonly windowTo: number
-  /** Columns that are summed: in window w of the group, those of the sums from `sumFrom + (w − windowFrom) × columns` on. */
-  readonly columns: readonly number[]
-  readonly sumFrom: number
+  /** Of its windows. */
+  readonly overs: Float64Array
+  /** Columns that are summed. */
+  readonly columns: Int32Array
+  /** Where it lies in the cells: the edge at its end, then its windows, `windowCells` each. */
+  readonly cell: number
+  readonly windowCells: number
 }
 
 export interface SlidingPlan {
   readonly groups: readonly SlidingGroup[]
-  /** By window. */
-  readonly overs: Float64Array
-  readonly sumCount: number
+  readonly cellCount: number
   readonly width: number
   /** Column of the time at which a fact became known; 0 where that is when it counts. */
   readonly knownColumn: number
@@ -36,143 +37,336 @@ export interface SlidingPlan {
 export interface SlidingWindows {
   /** By it a reader knows its own. */
   readonly plan: SlidingPlan
-  /** Where the windows were read last. */
-  time: number
-  order: number
-  /** The last place at which a fact became known: windows that end before it are not these. */
-  knownTime: number
-  knownOrder: number
-  /** By group: the end of its windows, and the row after it when it was looked for last. */
-  readonly endTimes: Float64Array
-  readonly endOrders: Float64Array
-  readonly endRows: Int32Array
-  /** By window: only facts later than its beginning count; and the first such row when it was looked for last. */
-  readonly beginnings: Float64Array
-  readonly firstRows: Int32Array
-  /** The least of the beginnings: what lies before it is in no window. */
-  firstBeginning: number
-  /** By window: facts. */
-  readonly counts: Int32Array
-  /** By sum: the values together, and what their roundings lost; more of the sum where both together were not exact; null: nothing. */
-  readonly totals: Float64Array
-  readonly losts: Float64Array
-  readonly rests: Array<ExactSum | null>
-  /** By sum: facts with a value, and values that are too large to be summed. */
-  readonly values: Int32Array
-  readonly beyonds: Int32Array
+  /** A head, then the groups. A group: an edge, its windows. A window: an edge, its number of facts, its sums. */
+  readonly cells: Float64Array
+  /** By the first cell of a sum, what does not fit into it; null where nothing ever was. */
+  rests: Array<SumRest | null> | null
 }
+
+interface SumRest {
+  /** Where total and lost were not exact together. */
+  readonly sum: ExactSum
+  /** Values that are too large to be summed. */
+  beyond: number
+}
+
+/** Where the windows were read last. */
+const readTime = 0
+const readOrder = 1
+/** The last place at which a fact became known: windows that end before it are not these. */
+const knownTime = 2
+const knownOrder = 3
+/** The least of the beginnings: what lies before it is in no window. */
+const firstBeginning = 4
+/** No live fact is before it. */
+const oldestTime = 5
+/** 1 where the rows of all edges are right; 0 where rows have moved since, and each is only where to look first. */
+const rowsKnown = 6
+export const headCells = 7
+
+/** An edge: the first row after it, or one that is dead where the first live one is; a time that this row is not before. */
+const edgeRow = 0
+const edgeTime = 1
+export const edgeCells = 2
+/** After the edge at the beginning of a window: facts in it. */
+export const windowCount = 2
+export const windowHeadCells = 3
+/** A sum: the values together, and what their roundings lost; facts with a value. */
+const sumLost = 1
+export const sumValues = 2
+export const sumCells = 3
+
+const never = Number.NEGATIVE_INFINITY
 
 /** Before every fact: nothing is in a window yet. */
 export function createSlidingWindows(plan: SlidingPlan): SlidingWindows {
-  const { groups, overs, sumCount } = plan
-  const never = Number.NEGATIVE_INFINITY
-  return {
-    plan,
-    time: never,
-    order: never,
-    knownTime: never,
-    knownOrder: never,
-    endTimes: new Float64Array(groups.length).fill(never),
-    endOrders: new Float64Array(groups.length).fill(never),
-    endRows: new Int32Array(groups.length),
-    beginnings: new Float64Array(overs.length).fill(never),
-    firstRows: new Int32Array(overs.length),
-    firstBeginning: never,
-    counts: new Int32Array(overs.length),
-    totals: new Float64Array(sumCount),
-    losts: new Float64Array(sumCount),
-    rests: Array.from({ length: sumCount }, () => null),
-    values: new Int32Array(sumCount),
-    beyonds: new Int32Array(sumCount),
-  }
+  const cells = new Float64Array(plan.cellCount)
+  cells.fill(never, 0, rowsKnown)
+  return { plan, cells, rests: null }
 }
 
-/** The fact whose row begins at `at` is inserted. */
-export function slideInserted(windows: SlidingWindows, rows: Float64Array, at: number): void {
-  noteKnown(windows, rows, at)
-  change(windows, rows, at, 1)
+/** The fact whose row begins at `at` was put behind the last row. `start`, here and below: the first live row. */
+export function slideAppended(windows: SlidingWindows, rows: Float64Array, at: number, start: number): void {
+  const { cells } = windows
+  noteFact(windows, rows, at)
+  const time = rows[at]!
+  // Behind all ends, mostly, and behind the rows of all edges.
+  if (time > cells[readTime]! || (time === cells[readTime]! && rows[at + 1]! > cells[readOrder]!)) return
+  change(windows, rows, at, 1, 1, start)
+}
+
+/** It was inserted. `moved`: 1 where the rows after it have moved, 0 where it lies aside. */
+export function slideInserted(
+  windows: SlidingWindows,
+  rows: Float64Array,
+  at: number,
+  moved: 0 | 1,
+  start: number,
+): void {
+  noteFact(windows, rows, at)
+  change(windows, rows, at, 1, moved, start)
 }
 
 /** It is taken back, or dropped. */
 export function slideRemoved(windows: SlidingWindows, rows: Float64Array, at: number): void {
-  if (rows[at]! > windows.firstBeginning) change(windows, rows, at, -1)
+  if (rows[at]! > windows.cells[firstBeginning]!) change(windows, rows, at, -1, 0, 0)
 }
 
-export function noteKnown(windows: SlidingWindows, rows: Float64Array, at: number): void {
-  const time = rows[at + windows.plan.knownColumn]!
+/** Rows have moved in another way, or the last one is gone. */
+export function slideMoved({ cells }: SlidingWindows): void {
+  cells[rowsKnown] = 0
+}
+
+export function noteFact({ cells, plan }: SlidingWindows, rows: Float64Array, at: number): void {
+  const time = rows[at + plan.knownColumn]!
   const order = rows[at + 1]!
-  if (time < windows.knownTime || (time === windows.knownTime && order <= windows.knownOrder)) return
-  windows.knownTime = time
-  windows.knownOrder = order
+  if (time > cells[knownTime]! || (time === cells[knownTime]! && order > cells[knownOrder]!)) {
+    cells[knownTime] = time
+    cells[knownOrder] = order
+  }
+  if (rows[at]! < cells[oldestTime]!) cells[oldestTime] = rows[at]!
+}
+
+export function noteOldest({ cells }: SlidingWindows, time: number): void {
+  cells[oldestTime] = time
+}
+
+/** Whether a live fact may be before this time. */
+export function mayBeBefore({ cells }: SlidingWindows, time: number): boolean {
+  return cells[oldestTime]! < time
+}
+
+/** Whether a place lies before where the windows were read, or before a fact became known that the log has. */
+export function isBeforeWindows({ cells }: SlidingWindows, time: number, order: number): boolean {
+  if (time < cells[readTime]! || (time === cells[readTime]! && order < cells[readOrder]!)) return true
+  return time < cells[knownTime]! || (time === cells[knownTime]! && order < cells[knownOrder]!)
 }
 
 /** In the windows that hold it now; those whose end it lies behind get it when they reach it. */
-function change(windows: SlidingWindows, rows: Float64Array, at: number, sign: 1 | -1): void {
-  const { plan, endTimes, endOrders, beginnings } = windows
+function change(
+  windows: SlidingWindows,
+  rows: Float64Array,
+  at: number,
+  sign: 1 | -1,
+  moved: 0 | 1,
+  start: number,
+): void {
+  const { plan, cells } = windows
+  const { groups } = plan
   const time = rows[at]!
   const order = rows[at + 1]!
-  for (let number = 0; number < plan.groups.length; number++) {
-    const group = plan.groups[number]!
-    if (order < group.orderFrom || order >= group.orderTo) continue
-    const endTime = endTimes[number]!
-    if (time > endTime || (time === endTime && order > endOrders[number]!)) continue
-    for (let window = group.windowFrom; window < group.windowTo; window++) {
-      if (time > beginnings[window]!) addToWindow(windows, group, window, rows, at, sign)
+  for (let number = 0; number < groups.length; number++) {
+    const group = groups[number]!
+    const { overs, windowCells, cell } = group
+    const end = endTime(windows, group)
+    const isBehind = time > end || (time === end && order > endOrder(windows, group))
+    noteAtEdge(cells, cell, isBehind, time, moved, start)
+    const isCounted = !isBehind && order >= group.orderFrom && order < group.orderTo
+    for (let index = 0, window = cell + edgeCells; index < overs.length; index++, window += windowCells) {
+      const isAfter = time > end - overs[index]!
+      noteAtEdge(cells, window, isAfter, time, moved, start)
+      if (isAfter && isCounted) addToWindow(windows, group, window, rows, at, sign)
     }
   }
 }
 
-/** `sign`: −1 takes it out. */
-export function addToWindow(
+/** An edge and a fact that comes. One that goes changes nothing here: a row and a time too early are right, too. */
+function noteAtEdge(
+  cells: Float64Array,
+  edge: number,
+  isAfter: boolean,
+  time: number,
+  moved: 0 | 1,
+  start: number,
+): void {
+  if (!isAfter) cells[edge + edgeRow] = Math.max(cells[edge + edgeRow]!, start) + moved
+  else if (time < cells[edge + edgeTime]!) cells[edge + edgeTime] = time
+}
+
+export function endTime({ cells }: SlidingWindows, { lagMs }: SlidingGroup): number {
+  return cells[readTime]! - lagMs
+}
+
+export function endOrder({ cells }: SlidingWindows, { lagMs }: SlidingGroup): number {
+  return lagMs === 0 ? cells[readOrder]! : Number.POSITIVE_INFINITY
+}
+
+export function areRowsKnown({ cells }: SlidingWindows): boolean {
+  return cells[rowsKnown] === 1
+}
+
+export function rowAtEdge({ cells }: SlidingWindows, edge: number): number {
+  return cells[edge + edgeRow]!
+}
+
+export function setEdge({ cells }: SlidingWindows, edge: number, row: number, time: number): void {
+  cells[edge + edgeRow] = row
+  cells[edge + edgeTime] = time
+}
+
+/** All edges stand where they do for this place now. */
+export function noteRead({ cells }: SlidingWindows, time: number, order: number, first: number): void {
+  cells[readTime] = time
+  cells[readOrder] = order
+  cells[firstBeginning] = first
+  cells[rowsKnown] = 1
+}
+
+/**
+ * Moves all windows on to a place, where the rows of edges are known and all facts are in rows `start` to `end`. The end of a group first,
+ * then its beginnings, which lie before it: what is passed by both in one move goes in and out.
+ */
+export function moveOn(
+  windows: SlidingWindows,
+  rows: Float64Array,
+  start: number,
+  end: number,
+  time: number,
+  order: number,
+): void {
+  const { plan, cells } = windows
+  const { groups } = plan
+  let first = Number.POSITIVE_INFINITY
+  for (let number = 0; number < groups.length; number++) {
+    const group = groups[number]!
+    const { overs, windowCells, cell, lagMs } = group
+    const until = time - lagMs
+    if (cells[cell + edgeTime]! <= until) {
+      moveEnd(windows, group, rows, start, end, until, lagMs === 0 ? order : Number.POSITIVE_INFINITY)
+    }
+    for (let index = 0, window = cell + edgeCells; index < overs.length; index++, window += windowCells) {
+      const beginning = until - overs[index]!
+      if (cells[window + edgeTime]! <= beginning) moveBeginning(windows, group, window, rows, start, end, beginning)
+      if (beginning < first) first = beginning
+    }
+  }
+  noteRead(windows, time, order, first)
+}
+
+function moveEnd(
+  windows: SlidingWindows,
+  group: SlidingGroup,
+  rows: Float64Array,
+  start: number,
+  end: number,
+  time: number,
+  order: number,
+): void {
+  const { cells, plan } = windows
+  const { width } = plan
+  let row = Math.max(cells[group.cell + edgeRow]! | 0, start)
+  // Where no row is left, the next one may have any time.
+  let next = never
+  for (let at = row * width; row < end; row++, at += width) {
+    const rowTime = rows[at]!
+    if (rowTime > time || (rowTime === time && rows[at + 1]! > order)) {
+      next = rowTime
+      break
+    }
+    addToGroup(windows, group, rows, at)
+  }
+  cells[group.cell + edgeRow] = row
+  cells[group.cell + edgeTime] = next
+}
+
+function moveBeginning(
+  windows: SlidingWindows,
+  group: SlidingGroup,
+  window: number,
+  rows: Float64Array,
+  start: number,
+  end: number,
+  beginning: number,
+): void {
+  const { cells, plan } = windows
+  const { width } = plan
+  let row = Math.max(cells[window + edgeRow]! | 0, start)
+  let next = never
+  for (let at = row * width; row < end; row++, at += width) {
+    const rowTime = rows[at]!
+    if (rowTime > beginning) {
+      next = rowTime
+      break
+    }
+    takeOut(windows, group, window, rows, at)
+  }
+  cells[window + edgeRow] = row
+  cells[window + edgeTime] = next
+}
+
+export function addToGroup(windows: SlidingWindows, group: SlidingGroup, rows: Float64Array, at: number): void {
+  const order = rows[at + 1]!
+  if (order < group.orderFrom || order >= group.orderTo) return
+  const { overs, windowCells } = group
+  for (let index = 0, window = group.cell + edgeCells; index < overs.length; index++, window += windowCells) {
+    addToWindow(windows, group, window, rows, at, 1)
+  }
+}
+
+export function takeOut(
   windows: SlidingWindows,
   group: SlidingGroup,
   window: number,
   rows: Float64Array,
   at: number,
+): void {
+  const order = rows[at + 1]!
+  if (order >= group.orderFrom && order < group.orderTo) addToWindow(windows, group, window, rows, at, -1)
+}
+
+/** `sign`: −1 takes it out. */
+function addToWindow(
+  windows: SlidingWindows,
+  { columns }: SlidingGroup,
+  window: number,
+  rows: Float64Array,
+  at: number,
   sign: 1 | -1,
 ): void {
-  windows.counts[window]! += sign
-  const { columns } = group
-  const first = group.sumFrom + (window - group.windowFrom) * columns.length
-  for (let index = 0; index < columns.length; index++) {
+  const { cells } = windows
+  cells[window + windowCount]! += sign
+  for (let index = 0, sum = window + windowHeadCells; index < columns.length; index++, sum += sumCells) {
     const value = rows[at + columns[index]!]!
     // Only NaN, which is missing, differs from itself.
     // biome-ignore lint/suspicious/noSelfCompare: see above.
     if (value !== value) continue
-    windows.values[first + index]! += sign
-    if (Math.abs(value) > exactSumValueMax) windows.beyonds[first + index]! += sign
+    cells[sum + sumValues]! += sign
     // 0 − 0 is 0, and −0 is no value.
-    else addValue(windows, first + index, sign === 1 ? value : 0 - value)
+    const added = sign === 1 ? value : 0 - value
+    // The first steps of addExact, which takes over where they are not exact.
+    const total = cells[sum]!
+    const lost = cells[sum + sumLost]!
+    const newTotal = total + added
+    const rounded = newTotal - total
+    const error = total - (newTotal - rounded) + (added - rounded)
+    const newLost = lost + error
+    const isExact = newLost - lost === error && newLost - error === lost
+    if (isExact && added <= exactSumValueMax && added >= -exactSumValueMax) {
+      cells[sum] = newTotal
+      cells[sum + sumLost] = newLost
+    } else {
+      addToRest(windows, sum, added, sign)
+    }
   }
 }
 
-/** The first steps of `addExact`, which takes over where they are not exact. */
-function addValue({ totals, losts, rests }: SlidingWindows, sum: number, value: number): void {
-  const total = totals[sum]!
-  const lost = losts[sum]!
-  const newTotal = total + value
-  const rounded = newTotal - total
-  const error = total - (newTotal - rounded) + (value - rounded)
-  const newLost = lost + error
-  if (newLost - lost === error && newLost - error === lost) {
-    totals[sum] = newTotal
-    losts[sum] = newLost
-    return
-  }
-  const rest = rests[sum] ?? createExactSum()
-  rests[sum] = rest
-  addExact(rest, value)
+function addToRest(windows: SlidingWindows, sum: number, value: number, sign: 1 | -1): void {
+  windows.rests ??= Array.from(windows.cells, () => null)
+  const rest = windows.rests[sum] ?? { sum: createExactSum(), beyond: 0 }
+  windows.rests[sum] = rest
+  if (Math.abs(value) > exactSumValueMax) rest.beyond += sign
+  else addExact(rest.sum, value)
 }
 
-/** Rounded once; NaN where a value is too large to be summed. */
-export function windowSum({ totals, losts, rests, beyonds }: SlidingWindows, sum: number): number {
-  if (beyonds[sum]! > 0) return Number.NaN
-  const rest = rests[sum]
-  if (rest === null || rest === undefined) return totals[sum]! + losts[sum]!
+/** Rounded once; NaN where a value is too large to be summed. `sum`: its first cell. */
+export function windowSum({ cells, rests }: SlidingWindows, sum: number): number {
+  const rest = rests === null ? null : rests[sum]
+  if (rest === null || rest === undefined) return cells[sum]! + cells[sum + sumLost]!
+  if (rest.beyond > 0) return Number.NaN
   // All of it goes where it is exact.
-  addExact(rest, totals[sum]!)
-  addExact(rest, losts[sum]!)
-  totals[sum] = 0
-  losts[sum] = 0
-  return exactSumOf(rest)
+  addExact(rest.sum, cells[sum]!)
+  addExact(rest.sum, cells[sum + sumLost]!)
+  cells[sum] = 0
+  cells[sum + sumLost] = 0
+  return exactSumOf(rest.sum)
 }
