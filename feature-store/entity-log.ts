@@ -13,6 +13,7 @@ import { streamOfOrder } from '../schemas/kernel/canonical-order.ts'
 import {
   mayBeBefore,
   noteOldest,
+  placeWindows,
   type SlidingWindows,
   slideAppended,
   slideInserted,
@@ -68,10 +69,15 @@ export interface SealedChunks {
 export interface EntityLog {
   /** Columns of a row, as in `FactLayout`. */
   readonly width: number
-  /** Rows `start` to `end` (exclusive) are live and sorted by column 0 (time), then column 1 (order). */
+  /**
+   * Rows `start` to `end` (exclusive) are live and sorted by column 0 (time), then column 1 (order). Behind the rows that there is room
+   * for lie the cells of the windows, then the tags: what an event needs is together.
+   */
   rows: Float64Array
   /** The same memory as pairs of 32-bit halves. */
   words: Int32Array
+  /** Rows that there is room for. */
+  capacity: number
   start: number
   end: number
   /** Rows of the stored tail, dead and repeated ones included, once all writes taken so far are applied; −1 where nothing is stored. */
@@ -84,8 +90,8 @@ export interface EntityLog {
   late: number[] | null
   /** Live rows that are not among `rows` yet; null or empty until a large log has some. `mergeAside` puts them there. */
   aside: AsideRows | null
-  /** Of each row, the lower half of its id, as far as `end`; null in a large log, and until ids are looked for. */
-  tags: Int32Array | null
+  /** The word of row 0 among the tags: of each live row the lower half of its id. −1 where there are none: in a large log, and as loaded. */
+  tagsAt: number
   /** Ids of the live facts; null in a small log. */
   ids: IdIndex | null
   /** What a reader keeps of the windows at the log's newest event; null until the log is large. */
@@ -95,8 +101,8 @@ export interface EntityLog {
 /** Without facts. */
 export function createLog(width: number): EntityLog {
   const stored = { tailRows: -1, chunks: null, unwritten: 0, late: null }
-  const found = { aside: null, tags: null, ids: null, windows: null }
-  return { width, rows: noRows, words: noWords, start: 0, end: 0, ...stored, ...found }
+  const found = { aside: null, tagsAt: -1, ids: null, windows: null }
+  return { width, rows: noRows, words: noWords, capacity: 0, start: 0, end: 0, ...stored, ...found }
 }
 
 /** The log's facts are these `count` rows. */
@@ -105,7 +111,8 @@ export function setRows(log: EntityLog, rows: Float64Array, count: number): void
   log.words = new Int32Array(rows.buffer)
   log.start = 0
   log.end = count
-  log.tags = null
+  log.capacity = Math.floor(rows.length / log.width)
+  log.tagsAt = -1
 }
 
 /** How many facts fit into so many bytes. */
@@ -125,28 +132,29 @@ interface IdHash {
 /** Where in `rows` the newest live fact of this stream and hash of an id begins, at or after `sinceTime` (ms); −1 where there is none. */
 export function findFact(log: EntityLog, stream: number, id: IdHash, sinceTime: number): number {
   if (log.ids === null) {
-    if (liveRows(log) < indexedFrom) return findTagged(log, log.tags ?? tagRows(log), stream, id, sinceTime)
+    if (liveRows(log) < indexedFrom) return findTagged(log, stream, id, sinceTime)
     log.ids = indexOf(log)
-    log.tags = null
+    log.tagsAt = -1
   }
   return findIndexed(log, log.ids, stream, id, sinceTime)
 }
 
-/** Rows of one size apart would be a line of the cache each; sixteen tags are one. */
-function findTagged(log: EntityLog, tags: Int32Array, stream: number, id: IdHash, sinceTime: number): number {
-  const { start } = log
+/** Every row would be a line of the cache; sixteen tags are one. */
+function findTagged(log: EntityLog, stream: number, id: IdHash, sinceTime: number): number {
+  if (log.tagsAt === -1) {
+    if (log.end === log.start) return -1
+    moveRows(log, log.capacity)
+  }
+  const { words, tagsAt } = log
   const { low } = id
-  let row = log.end - 1
-  while (row >= start && tags[row] !== low) row--
-  return row < start ? -1 : findBefore(log, row + 1, stream, id, sinceTime)
+  const first = tagsAt + log.start
+  let tag = tagsAt + log.end - 1
+  while (tag >= first && words[tag] !== low) tag--
+  return tag < first ? -1 : findBefore(log, tag - tagsAt + 1, stream, id, sinceTime)
 }
 
-function tagRows(log: EntityLog): Int32Array {
-  const { rows, words, width, start, end } = log
-  const tags = new Int32Array(rows.length / width)
-  for (let row = start; row < end; row++) tags[row] = words[2 * row * width + idWord]!
-  log.tags = tags
-  return tags
+function writeTags({ words, width, start, end, tagsAt }: EntityLog): void {
+  for (let row = start; row < end; row++) words[tagsAt + row] = words[2 * row * width + idWord]!
 }
 
 function indexOf(log: EntityLog): IdIndex {
@@ -196,7 +204,7 @@ function findBefore(log: EntityLog, end: number, stream: number, { low, high }: 
 export function insertFact(log: EntityLog, row: FactRow, bytesMax = logBytesMax): boolean {
   const { width } = log
   if (liveRows(log) >= rowsOfBytes(width, bytesMax)) return false
-  if ((log.end + 1) * width > log.rows.length) makeRoom(log, 1)
+  if (log.end === log.capacity) makeRoom(log, 1)
   const { cells, words } = row
   const { start, end } = log
   if (end === start || isBefore(log.rows, (end - 1) * width, cells[0]!, cells[1]!)) appendRow(log, row)
@@ -210,13 +218,13 @@ function appendRow(log: EntityLog, { cells, words }: FactRow): void {
   const { end } = log
   log.unwritten = unwrittenRows(log) + 1
   putRow(log.words, end, words)
-  if (log.tags !== null) log.tags[end] = words[idWord]!
+  if (log.tagsAt !== -1) log.words[log.tagsAt + end] = words[idWord]!
   log.end = end + 1
   if (log.windows !== null) slideAppended(log.windows, cells, 0, log.start)
 }
 
 function insertLate(log: EntityLog, row: FactRow): void {
-  const { width, end, windows, tags } = log
+  const { width, end, windows, tagsAt } = log
   const { cells, words } = row
   const rowNumber = upperBound(log, cells[0]!, cells[1]!)
   assertNew(log, row, rowNumber)
@@ -228,9 +236,9 @@ function insertLate(log: EntityLog, row: FactRow): void {
     const at = rowNumber * width
     log.rows.copyWithin(at + width, at, end * width)
     putRow(log.words, rowNumber, words)
-    if (tags !== null) {
-      tags.copyWithin(rowNumber + 1, rowNumber, end)
-      tags[rowNumber] = words[idWord]!
+    if (tagsAt !== -1) {
+      log.words.copyWithin(tagsAt + rowNumber + 1, tagsAt + rowNumber, tagsAt + end)
+      log.words[tagsAt + rowNumber] = words[idWord]!
     }
     log.end = end + 1
   }
@@ -259,7 +267,7 @@ export function mergeAside(log: EntityLog): void {
   const { aside, width } = log
   if (aside === null || aside.count === 0) return
   const { count } = aside
-  if ((log.end + count) * width > log.rows.length) makeRoom(log, count)
+  if (log.end + count > log.capacity) makeRoom(log, count)
   const { rows, words, end } = log
   let until = end
   for (let index = count - 1; index >= 0; index--) {
@@ -277,7 +285,7 @@ export function mergeAside(log: EntityLog): void {
 
 /** What is kept by row number is to be looked for again. */
 function rowsMoved(log: EntityLog): void {
-  log.tags = null
+  if (log.tagsAt !== -1) writeTags(log)
   if (log.windows !== null) slideMoved(log.windows)
 }
 
@@ -397,18 +405,38 @@ function isBefore(rows: Float64Array, at: number, time: number, order: number): 
  * Room for so many more rows at the end: the dead rows at the front are taken back when they are half of the capacity, else it doubles.
  */
 function makeRoom(log: EntityLog, more: number): void {
-  const { rows, width, start, end } = log
+  const { rows, width, start, end, capacity } = log
   const live = end - start
-  const capacityRows = rows.length / width
-  if (start > 0 && start * 2 >= capacityRows && live + more <= capacityRows) {
+  if (start > 0 && start * 2 >= capacity && live + more <= capacity) {
     rows.copyWithin(0, start * width, end * width)
+    log.start = 0
+    log.end = live
+    rowsMoved(log)
   } else {
-    const grown = new Float64Array(Math.max(firstCapacityRows, live * 2, live + more) * width)
-    grown.set(rows.subarray(start * width, end * width))
-    log.rows = grown
-    log.words = new Int32Array(grown.buffer)
+    moveRows(log, Math.max(firstCapacityRows, live * 2, live + more))
   }
+}
+
+/** Into new memory with room for so many rows. */
+function moveRows(log: EntityLog, capacity: number): void {
+  const { rows, width, start, end, windows } = log
+  const cellsAt = capacity * width
+  const tagsAt = cellsAt + (windows === null ? 0 : windows.plan.cellCount)
+  const hasTags = log.ids === null
+  const moved = new Float64Array(tagsAt + (hasTags ? Math.ceil(capacity / 2) : 0))
+  moved.set(rows.subarray(start * width, end * width))
+  if (windows !== null) placeWindows(windows, moved, cellsAt)
+  log.rows = moved
+  log.words = new Int32Array(moved.buffer)
+  log.capacity = capacity
   log.start = 0
-  log.end = live
+  log.end = end - start
+  log.tagsAt = hasTags ? 2 * tagsAt : -1
   rowsMoved(log)
+}
+
+/** The log keeps these. */
+export function openWindows(log: EntityLog, windows: SlidingWindows): void {
+  log.windows = windows
+  moveRows(log, log.capacity)
 }

@@ -6,7 +6,7 @@
 import { type CanonicalPosition, orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { AggregateSlot, FactLayout } from '../../schemas/plan/plan.ts'
 import { asideAfter } from '../aside-rows.ts'
-import { type EntityLog, upperBound } from '../entity-log.ts'
+import { type EntityLog, openWindows, upperBound } from '../entity-log.ts'
 import { type AggregateAlgebra, aggregates, valueOfSum } from './kinds.ts'
 import {
   addToGroup,
@@ -57,7 +57,7 @@ export function compileSlide(slots: readonly AggregateSlot[], layout: FactLayout
   const { plan, sliding } = planWindows(slots, layout)
   const writeSlots = compileValues(sliding)
   return (log, at, out) => {
-    const windows = log.windows ?? openWindows(log, plan)
+    const windows = log.windows ?? windowsOf(log, plan)
     // Of somebody else, or before where they stand.
     if (windows.plan !== plan || isBeforeWindows(windows, at.time, at.order)) return false
     if (areRowsKnown(windows) && (log.aside === null || log.aside.count === 0))
@@ -77,9 +77,9 @@ function compileValues(slots: readonly SlidingSlot[]) {
   const isMean = Uint8Array.from(slots, ({ takes }) => (takes === 'mean' ? 1 : 0))
   const scales = Float64Array.from(slots, ({ scale }) => scale)
   return (windows: SlidingWindows, out: Float64Array): void => {
-    const { cells } = windows
+    const { cells, base } = windows
     for (let slot = 0; slot < count; slot++) {
-      const cell = cellOf[slot]!
+      const cell = base + cellOf[slot]!
       out[indexes[slot]!] =
         isCount[slot] === 1
           ? cells[cell]!
@@ -125,12 +125,12 @@ const endOf = ({ stream, lagMs }: AggregateSlot) => `${stream} ${lagMs}`
 /** Order numbers of one stream. */
 const ordersPerStream = orderOf(1, 0, 0) - orderOf(0, 0, 0)
 
-function openWindows(log: EntityLog, plan: SlidingPlan): SlidingWindows {
+function windowsOf(log: EntityLog, plan: SlidingPlan): SlidingWindows {
   const windows = createSlidingWindows(plan)
+  openWindows(log, windows)
   const { rows, width, aside } = log
   for (let row = log.start; row < log.end; row++) noteFact(windows, rows, row * width)
   if (aside !== null) for (let row = 0; row < aside.count; row++) noteFact(windows, aside.rows, row * width)
-  log.windows = windows
   return windows
 }
 
@@ -138,9 +138,10 @@ function openWindows(log: EntityLog, plan: SlidingPlan): SlidingWindows {
 function moveSearching(log: EntityLog, windows: SlidingWindows, time: number, order: number): void {
   let first = Number.POSITIVE_INFINITY
   for (const group of windows.plan.groups) {
-    const { overs, windowCells, cell, lagMs } = group
+    const { overs, windowCells, lagMs } = group
+    const cell = windows.base + group.cell
     const until = time - lagMs
-    searchEnd(log, windows, group, until, lagMs === 0 ? order : Number.POSITIVE_INFINITY)
+    searchEnd(log, windows, group, cell, until, lagMs === 0 ? order : Number.POSITIVE_INFINITY)
     for (let index = 0, window = cell + edgeCells; index < overs.length; index++, window += windowCells) {
       const beginning = until - overs[index]!
       searchBeginning(log, windows, group, window, endTime(windows, group) - overs[index]!, beginning)
@@ -150,18 +151,25 @@ function moveSearching(log: EntityLog, windows: SlidingWindows, time: number, or
   noteRead(windows, time, order, first)
 }
 
-function searchEnd(log: EntityLog, windows: SlidingWindows, group: SlidingGroup, time: number, order: number): void {
+function searchEnd(
+  log: EntityLog,
+  windows: SlidingWindows,
+  group: SlidingGroup,
+  edge: number,
+  time: number,
+  order: number,
+): void {
   const { rows, width, end, aside } = log
   const fromTime = endTime(windows, group)
   const fromOrder = endOrder(windows, group)
-  let row = rowAfter(log, rowAtEdge(windows, group.cell), fromTime, fromOrder)
+  let row = rowAfter(log, rowAtEdge(windows, edge), fromTime, fromOrder)
   for (; row < end && !isAfter(rows, row * width, time, order); row++) addToGroup(windows, group, rows, row * width)
   if (aside !== null && aside.count > 0) {
     const last = asideAfter(aside, width, time, order)
     for (let index = asideAfter(aside, width, fromTime, fromOrder); index < last; index++)
       addToGroup(windows, group, aside.rows, index * width)
   }
-  setEdge(windows, group.cell, row, timeAt(log, row))
+  setEdge(windows, edge, row, timeAt(log, row))
 }
 
 function searchBeginning(

@@ -7,7 +7,7 @@
  * the end gets there, no row is touched. Sums are exact, and so do not depend on the order in which values come and go: a window gives the
  * bits of a scan.
  *
- * All of it lies in one array, a few lines of the cache beside each other: what an event costs is mostly how many lines it touches.
+ * All of it lies together, behind the rows of the log: what an event costs is mostly how many lines of the cache and pages it touches.
  */
 import { addExact, createExactSum, type ExactSum, exactSumOf, exactSumValueMax } from './exact-sum.ts'
 
@@ -21,7 +21,7 @@ export interface SlidingGroup {
   readonly overs: Float64Array
   /** Columns that are summed. */
   readonly columns: Int32Array
-  /** Where it lies in the cells: the edge at its end, then its windows, `windowCells` each. */
+  /** Where it lies, from `base`: the edge at its end, then its windows, `windowCells` each. */
   readonly cell: number
   readonly windowCells: number
 }
@@ -37,9 +37,10 @@ export interface SlidingPlan {
 export interface SlidingWindows {
   /** By it a reader knows its own. */
   readonly plan: SlidingPlan
-  /** A head, then the groups. A group: an edge, its windows. A window: an edge, its number of facts, its sums. */
-  readonly cells: Float64Array
-  /** By the first cell of a sum, what does not fit into it; null where nothing ever was. */
+  /** From `base` on a head, then the groups. A group: an edge, its windows. A window: an edge, its number of facts, its sums. */
+  cells: Float64Array
+  base: number
+  /** By the first cell of a sum, from `base`, what does not fit into it; null where nothing ever was. */
   rests: Array<SumRest | null> | null
 }
 
@@ -82,16 +83,24 @@ const never = Number.NEGATIVE_INFINITY
 export function createSlidingWindows(plan: SlidingPlan): SlidingWindows {
   const cells = new Float64Array(plan.cellCount)
   cells.fill(never, 0, rowsKnown)
-  return { plan, cells, rests: null }
+  return { plan, cells, base: 0, rests: null }
+}
+
+/** They lie in these cells from now on. */
+export function placeWindows(windows: SlidingWindows, cells: Float64Array, base: number): void {
+  cells.set(windows.cells.subarray(windows.base, windows.base + windows.plan.cellCount), base)
+  windows.cells = cells
+  windows.base = base
 }
 
 /** The fact whose row begins at `at` was put behind the last row. `start`, here and below: the first live row. */
 export function slideAppended(windows: SlidingWindows, rows: Float64Array, at: number, start: number): void {
-  const { cells } = windows
+  const { cells, base } = windows
   noteFact(windows, rows, at)
   const time = rows[at]!
   // Behind all ends, mostly, and behind the rows of all edges.
-  if (time > cells[readTime]! || (time === cells[readTime]! && rows[at + 1]! > cells[readOrder]!)) return
+  if (time > cells[base + readTime]! || (time === cells[base + readTime]! && rows[at + 1]! > cells[base + readOrder]!))
+    return
   change(windows, rows, at, 1, 1, start)
 }
 
@@ -109,37 +118,38 @@ export function slideInserted(
 
 /** It is taken back, or dropped. */
 export function slideRemoved(windows: SlidingWindows, rows: Float64Array, at: number): void {
-  if (rows[at]! > windows.cells[firstBeginning]!) change(windows, rows, at, -1, 0, 0)
+  if (rows[at]! > windows.cells[windows.base + firstBeginning]!) change(windows, rows, at, -1, 0, 0)
 }
 
 /** Rows have moved in another way, or the last one is gone. */
-export function slideMoved({ cells }: SlidingWindows): void {
-  cells[rowsKnown] = 0
+export function slideMoved({ cells, base }: SlidingWindows): void {
+  cells[base + rowsKnown] = 0
 }
 
-export function noteFact({ cells, plan }: SlidingWindows, rows: Float64Array, at: number): void {
+export function noteFact({ cells, base, plan }: SlidingWindows, rows: Float64Array, at: number): void {
   const time = rows[at + plan.knownColumn]!
   const order = rows[at + 1]!
-  if (time > cells[knownTime]! || (time === cells[knownTime]! && order > cells[knownOrder]!)) {
-    cells[knownTime] = time
-    cells[knownOrder] = order
+  if (time > cells[base + knownTime]! || (time === cells[base + knownTime]! && order > cells[base + knownOrder]!)) {
+    cells[base + knownTime] = time
+    cells[base + knownOrder] = order
   }
-  if (rows[at]! < cells[oldestTime]!) cells[oldestTime] = rows[at]!
+  if (rows[at]! < cells[base + oldestTime]!) cells[base + oldestTime] = rows[at]!
 }
 
-export function noteOldest({ cells }: SlidingWindows, time: number): void {
-  cells[oldestTime] = time
+export function noteOldest({ cells, base }: SlidingWindows, time: number): void {
+  cells[base + oldestTime] = time
 }
 
 /** Whether a live fact may be before this time. */
-export function mayBeBefore({ cells }: SlidingWindows, time: number): boolean {
-  return cells[oldestTime]! < time
+export function mayBeBefore({ cells, base }: SlidingWindows, time: number): boolean {
+  return cells[base + oldestTime]! < time
 }
 
 /** Whether a place lies before where the windows were read, or before a fact became known that the log has. */
-export function isBeforeWindows({ cells }: SlidingWindows, time: number, order: number): boolean {
-  if (time < cells[readTime]! || (time === cells[readTime]! && order < cells[readOrder]!)) return true
-  return time < cells[knownTime]! || (time === cells[knownTime]! && order < cells[knownOrder]!)
+export function isBeforeWindows({ cells, base }: SlidingWindows, time: number, order: number): boolean {
+  if (time < cells[base + readTime]! || (time === cells[base + readTime]! && order < cells[base + readOrder]!))
+    return true
+  return time < cells[base + knownTime]! || (time === cells[base + knownTime]! && order < cells[base + knownOrder]!)
 }
 
 /** In the windows that hold it now; those whose end it lies behind get it when they reach it. */
@@ -151,13 +161,14 @@ function change(
   moved: 0 | 1,
   start: number,
 ): void {
-  const { plan, cells } = windows
+  const { plan, cells, base } = windows
   const { groups } = plan
   const time = rows[at]!
   const order = rows[at + 1]!
   for (let number = 0; number < groups.length; number++) {
     const group = groups[number]!
-    const { overs, windowCells, cell } = group
+    const { overs, windowCells } = group
+    const cell = base + group.cell
     const end = endTime(windows, group)
     const isBehind = time > end || (time === end && order > endOrder(windows, group))
     noteAtEdge(cells, cell, isBehind, time, moved, start)
@@ -183,16 +194,16 @@ function noteAtEdge(
   else if (time < cells[edge + edgeTime]!) cells[edge + edgeTime] = time
 }
 
-export function endTime({ cells }: SlidingWindows, { lagMs }: SlidingGroup): number {
-  return cells[readTime]! - lagMs
+export function endTime({ cells, base }: SlidingWindows, { lagMs }: SlidingGroup): number {
+  return cells[base + readTime]! - lagMs
 }
 
-export function endOrder({ cells }: SlidingWindows, { lagMs }: SlidingGroup): number {
-  return lagMs === 0 ? cells[readOrder]! : Number.POSITIVE_INFINITY
+export function endOrder({ cells, base }: SlidingWindows, { lagMs }: SlidingGroup): number {
+  return lagMs === 0 ? cells[base + readOrder]! : Number.POSITIVE_INFINITY
 }
 
-export function areRowsKnown({ cells }: SlidingWindows): boolean {
-  return cells[rowsKnown] === 1
+export function areRowsKnown({ cells, base }: SlidingWindows): boolean {
+  return cells[base + rowsKnown] === 1
 }
 
 export function rowAtEdge({ cells }: SlidingWindows, edge: number): number {
@@ -205,11 +216,11 @@ export function setEdge({ cells }: SlidingWindows, edge: number, row: number, ti
 }
 
 /** All edges stand where they do for this place now. */
-export function noteRead({ cells }: SlidingWindows, time: number, order: number, first: number): void {
-  cells[readTime] = time
-  cells[readOrder] = order
-  cells[firstBeginning] = first
-  cells[rowsKnown] = 1
+export function noteRead({ cells, base }: SlidingWindows, time: number, order: number, first: number): void {
+  cells[base + readTime] = time
+  cells[base + readOrder] = order
+  cells[base + firstBeginning] = first
+  cells[base + rowsKnown] = 1
 }
 
 /**
@@ -224,12 +235,13 @@ export function moveOn(
   time: number,
   order: number,
 ): void {
-  const { plan, cells } = windows
+  const { plan, cells, base } = windows
   const { groups } = plan
   let first = Number.POSITIVE_INFINITY
   for (let number = 0; number < groups.length; number++) {
     const group = groups[number]!
-    const { overs, windowCells, cell, lagMs } = group
+    const { overs, windowCells, lagMs } = group
+    const cell = base + group.cell
     const until = time - lagMs
     if (cells[cell + edgeTime]! <= until) {
       moveEnd(windows, group, rows, start, end, until, lagMs === 0 ? order : Number.POSITIVE_INFINITY)
@@ -252,9 +264,9 @@ function moveEnd(
   time: number,
   order: number,
 ): void {
-  const { cells, plan } = windows
+  const { cells, base, plan } = windows
   const { width } = plan
-  let row = Math.max(cells[group.cell + edgeRow]! | 0, start)
+  let row = Math.max(cells[base + group.cell + edgeRow]! | 0, start)
   // Where no row is left, the next one may have any time.
   let next = never
   for (let at = row * width; row < end; row++, at += width) {
@@ -265,8 +277,8 @@ function moveEnd(
     }
     addToGroup(windows, group, rows, at)
   }
-  cells[group.cell + edgeRow] = row
-  cells[group.cell + edgeTime] = next
+  cells[base + group.cell + edgeRow] = row
+  cells[base + group.cell + edgeTime] = next
 }
 
 function moveBeginning(
@@ -298,7 +310,11 @@ export function addToGroup(windows: SlidingWindows, group: SlidingGroup, rows: F
   const order = rows[at + 1]!
   if (order < group.orderFrom || order >= group.orderTo) return
   const { overs, windowCells } = group
-  for (let index = 0, window = group.cell + edgeCells; index < overs.length; index++, window += windowCells) {
+  for (
+    let index = 0, window = windows.base + group.cell + edgeCells;
+    index < overs.length;
+    index++, window += windowCells
+  ) {
     addToWindow(windows, group, window, rows, at, 1)
   }
 }
@@ -351,16 +367,16 @@ function addToWindow(
 }
 
 function addToRest(windows: SlidingWindows, sum: number, value: number, sign: 1 | -1): void {
-  windows.rests ??= Array.from(windows.cells, () => null)
-  const rest = windows.rests[sum] ?? { sum: createExactSum(), beyond: 0 }
-  windows.rests[sum] = rest
+  windows.rests ??= Array.from({ length: windows.plan.cellCount }, () => null)
+  const rest = windows.rests[sum - windows.base] ?? { sum: createExactSum(), beyond: 0 }
+  windows.rests[sum - windows.base] = rest
   if (Math.abs(value) > exactSumValueMax) rest.beyond += sign
   else addExact(rest.sum, value)
 }
 
 /** Rounded once; NaN where a value is too large to be summed. `sum`: its first cell. */
-export function windowSum({ cells, rests }: SlidingWindows, sum: number): number {
-  const rest = rests === null ? null : rests[sum]
+export function windowSum({ cells, base, rests }: SlidingWindows, sum: number): number {
+  const rest = rests === null ? null : rests[sum - base]
   if (rest === null || rest === undefined) return cells[sum]! + cells[sum + sumLost]!
   if (rest.beyond > 0) return Number.NaN
   // All of it goes where it is exact.
