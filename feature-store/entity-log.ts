@@ -10,16 +10,7 @@
  */
 import assert from 'node:assert/strict'
 import { streamOfOrder } from '../schemas/kernel/canonical-order.ts'
-import {
-  mayBeBefore,
-  noteOldest,
-  placeWindows,
-  type SlidingWindows,
-  slideAppended,
-  slideInserted,
-  slideMoved,
-  slideRemoved,
-} from './aggregates/sliding-windows.ts'
+import { mayBeBefore, noteOldest, slideAppended, slideInserted, slideRemoved } from './aggregates/sliding-windows.ts'
 import {
   type AsideRows,
   asideAfter,
@@ -40,80 +31,18 @@ import {
   stepsPeriodMs,
   stepTime,
 } from './id-index.ts'
+import { type EntityLog, isBefore, makeRoom, moveRows, putRow, rowsMoved, upperBound } from './log-rows.ts'
+
+/** What those need who look at the rows of a log. */
+export { type EntityLog, upperBound } from './log-rows.ts'
 
 /** Bytes of live rows that one entity may have unless a setting says otherwise; its events beyond are rejected as `entity_full`. */
 export const logBytesMax = 64 * 2 ** 20
+const bytesPerValue = 8
 /** From so many facts on, ids are looked up in an index. */
 const indexedFrom = 64
 /** A fact that would move more rows than this waits aside. */
 const movedRowsMax = 256
-
-const bytesPerValue = 8
-const firstCapacityRows = 8
-const noRows = new Float64Array(0)
-const noWords = new Int32Array(noRows.buffer)
-
-/** The sealed chunks of a stored log, once it has had one (`stored-log.ts`). */
-export interface SealedChunks {
-  /** First chunk that may still be in the store; those from here to `first` are dead. */
-  kept: number
-  /** Chunks `first` to `next` (exclusive) are part of the log. */
-  first: number
-  next: number
-  /** Rows that these have together. */
-  rows: number
-  /** Of each of them: its rows, and a time that none of them is later than. */
-  readonly sizes: Array<{ readonly rows: number; readonly maxTime: number }>
-}
-
-export interface EntityLog {
-  /** Columns of a row, as in `FactLayout`. */
-  readonly width: number
-  /**
-   * Rows `start` to `end` (exclusive) are live and sorted by column 0 (time), then column 1 (order). Behind the rows that there is room
-   * for lie the cells of the windows, then the tags: what an event needs is together.
-   */
-  rows: Float64Array
-  /** The same memory as pairs of 32-bit halves. */
-  words: Int32Array
-  /** Rows that there is room for. */
-  capacity: number
-  start: number
-  end: number
-  /** Rows of the stored tail, dead and repeated ones included, once all writes taken so far are applied; −1 where nothing is stored. */
-  tailRows: number
-  /** Null until the log has had a sealed chunk. */
-  chunks: SealedChunks | null
-  /** Rows at the end that are not written yet; retention may have dropped some of them. */
-  unwritten: number
-  /** Time and order of each row before these that is not written either: it was inserted late. */
-  late: number[] | null
-  /** Live rows that are not among `rows` yet; null or empty until a large log has some. `mergeAside` puts them there. */
-  aside: AsideRows | null
-  /** The word of row 0 among the tags: of each live row the lower half of its id. −1 where there are none: in a large log, and as loaded. */
-  tagsAt: number
-  /** Ids of the live facts; null in a small log. */
-  ids: IdIndex | null
-  /** What a reader keeps of the windows at the log's newest event; null until the log is large. */
-  windows: SlidingWindows | null
-}
-
-/** Without facts. */
-export function createLog(width: number): EntityLog {
-  const stored = { tailRows: -1, chunks: null, unwritten: 0, late: null }
-  const found = { aside: null, tagsAt: -1, ids: null, windows: null }
-  return { width, rows: noRows, words: noWords, capacity: 0, start: 0, end: 0, ...stored, ...found }
-}
-
-/** The log's facts are these `count` rows. */
-export function setRows(log: EntityLog, rows: Float64Array, count: number): void {
-  log.rows = rows
-  log.words = new Int32Array(rows.buffer)
-  log.start = 0
-  log.end = count
-  log.capacity = Math.floor(rows.length / log.width)
-  log.tagsAt = -1
-}
 
 /** How many facts fit into so many bytes. */
 export function rowsOfBytes(width: number, bytes: number): number {
@@ -151,10 +80,6 @@ function findTagged(log: EntityLog, stream: number, id: IdHash, sinceTime: numbe
   let tag = tagsAt + log.end - 1
   while (tag >= first && words[tag] !== low) tag--
   return tag < first ? -1 : findBefore(log, tag - tagsAt + 1, stream, id, sinceTime)
-}
-
-function writeTags({ words, width, start, end, tagsAt }: EntityLog): void {
-  for (let row = start; row < end; row++) words[tagsAt + row] = words[2 * row * width + idWord]!
 }
 
 function indexOf(log: EntityLog): IdIndex {
@@ -245,11 +170,6 @@ function insertLate(log: EntityLog, row: FactRow): void {
   if (windows !== null) slideInserted(windows, cells, 0, isFar ? 0 : 1, log.start)
 }
 
-function putRow(target: Int32Array, row: number, words: Int32Array): void {
-  const at = row * words.length
-  for (let word = 0; word < words.length; word++) target[at + word] = words[word]!
-}
-
 function insertAside(log: EntityLog, row: FactRow): void {
   log.aside ??= createAsideRows(log.width)
   if (log.aside.count === asideRowsMax) mergeAside(log)
@@ -281,12 +201,6 @@ export function mergeAside(log: EntityLog): void {
   log.end = end + count
   aside.count = 0
   rowsMoved(log)
-}
-
-/** What is kept by row number is to be looked for again. */
-function rowsMoved(log: EntityLog): void {
-  if (log.tagsAt !== -1) writeTags(log)
-  if (log.windows !== null) slideMoved(log.windows)
 }
 
 /** A row is found again by its place in order, wherever later ones move it. Called before `end` moves. */
@@ -373,70 +287,4 @@ function dropAside(log: EntityLog, aside: AsideRows, floorTime: number): void {
   for (let row = 0; row < dropped; row++) forget(log, aside.rows, aside.words, row)
   aside.rows.copyWithin(0, dropped * width, aside.count * width)
   aside.count -= dropped
-}
-
-/**
- * Row after the last live one that is at or before (time, order). The end is tried first: facts mostly come in order.
- */
-export function upperBound(log: EntityLog, time: number, order: number): number {
-  const { rows, width } = log
-  let low = log.start
-  let high = log.end
-  if (high > low && isAtOrBefore(rows, (high - 1) * width, time, order)) return high
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (isAtOrBefore(rows, middle * width, time, order)) low = middle + 1
-    else high = middle
-  }
-  return low
-}
-
-function isAtOrBefore(rows: Float64Array, at: number, time: number, order: number): boolean {
-  const rowTime = rows[at]!
-  return rowTime < time || (rowTime === time && rows[at + 1]! <= order)
-}
-
-function isBefore(rows: Float64Array, at: number, time: number, order: number): boolean {
-  const rowTime = rows[at]!
-  return rowTime < time || (rowTime === time && rows[at + 1]! < order)
-}
-
-/**
- * Room for so many more rows at the end: the dead rows at the front are taken back when they are half of the capacity, else it doubles.
- */
-function makeRoom(log: EntityLog, more: number): void {
-  const { rows, width, start, end, capacity } = log
-  const live = end - start
-  if (start > 0 && start * 2 >= capacity && live + more <= capacity) {
-    rows.copyWithin(0, start * width, end * width)
-    log.start = 0
-    log.end = live
-    rowsMoved(log)
-  } else {
-    moveRows(log, Math.max(firstCapacityRows, live * 2, live + more))
-  }
-}
-
-/** Into new memory with room for so many rows. */
-function moveRows(log: EntityLog, capacity: number): void {
-  const { rows, width, start, end, windows } = log
-  const cellsAt = capacity * width
-  const tagsAt = cellsAt + (windows === null ? 0 : windows.plan.cellCount)
-  const hasTags = log.ids === null
-  const moved = new Float64Array(tagsAt + (hasTags ? Math.ceil(capacity / 2) : 0))
-  moved.set(rows.subarray(start * width, end * width))
-  if (windows !== null) placeWindows(windows, moved, cellsAt)
-  log.rows = moved
-  log.words = new Int32Array(moved.buffer)
-  log.capacity = capacity
-  log.start = 0
-  log.end = end - start
-  log.tagsAt = hasTags ? 2 * tagsAt : -1
-  rowsMoved(log)
-}
-
-/** The log keeps these. */
-export function openWindows(log: EntityLog, windows: SlidingWindows): void {
-  log.windows = windows
-  moveRows(log, log.capacity)
 }

@@ -9,15 +9,8 @@
 import assert from 'node:assert/strict'
 import { PipelineError } from '../schemas/kernel/errors.ts'
 import type { FactLayout } from '../schemas/plan/plan.ts'
-import {
-  createLog,
-  type EntityLog,
-  liveRows,
-  mergeAside,
-  type SealedChunks,
-  setRows,
-  upperBound,
-} from './entity-log.ts'
+import { liveRows, mergeAside } from './entity-log.ts'
+import { createLog, type EntityLog, type SealedChunks, setRows, upperBound } from './log-rows.ts'
 import { addWrite, type StepWrites, tail, writeKind } from './step-writes.ts'
 import type { StoredLog } from './store.ts'
 

@@ -6,7 +6,7 @@
 import { type CanonicalPosition, orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { AggregateSlot, FactLayout } from '../../schemas/plan/plan.ts'
 import { asideAfter } from '../aside-rows.ts'
-import { type EntityLog, openWindows, upperBound } from '../entity-log.ts'
+import { type EntityLog, openWindows, upperBound } from '../log-rows.ts'
 import { type AggregateAlgebra, aggregates, valueOfSum } from './kinds.ts'
 import {
   addToGroup,
