@@ -82,7 +82,7 @@ export function setRows(log: EntityLog, rows: Float64Array, count: number): void
   log.words = new Int32Array(rows.buffer)
   log.start = 0
   log.end = count
-  log.capacity = Math.floor(rows.length / log.width)
+  log.capacity = (rows.length / log.width) | 0
   log.tagsAt = -1
 }
 
@@ -130,15 +130,16 @@ export function makeRoom(log: EntityLog, more: number): void {
     log.end = live
     rowsMoved(log)
   } else {
-    moveRows(log, Math.max(firstCapacityRows, live + (live >> 1), live + more))
+    moveRows(log, Math.max(firstCapacityRows, live + (live >> 1), live + more) | 0)
   }
 }
 
 /** Into new memory with room for so many rows. */
 export function moveRows(log: EntityLog, capacity: number): void {
   const { rows, width, start, end, windows } = log
-  const cellsAt = capacity * width
-  const tagsAt = cellsAt + (windows === null ? 0 : windows.plan.cellCount)
+  // Integers for the compiler as well: whoever reads them later need not convert them.
+  const cellsAt = (capacity * width) | 0
+  const tagsAt = (cellsAt + (windows === null ? 0 : windows.plan.cellCount)) | 0
   const hasTags = log.ids === null
   const moved = new Float64Array(tagsAt + (hasTags ? Math.ceil(capacity / 2) : 0))
   moved.set(rows.subarray(start * width, end * width))
@@ -148,7 +149,7 @@ export function moveRows(log: EntityLog, capacity: number): void {
   log.capacity = capacity
   log.start = 0
   log.end = end - start
-  log.tagsAt = hasTags ? 2 * tagsAt : -1
+  log.tagsAt = hasTags ? (2 * tagsAt) | 0 : -1
   rowsMoved(log)
 }
 

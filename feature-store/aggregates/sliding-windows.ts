@@ -207,7 +207,7 @@ export function areRowsKnown({ cells, base }: SlidingWindows): boolean {
 }
 
 export function rowAtEdge({ cells }: SlidingWindows, edge: number): number {
-  return cells[edge + edgeRow]!
+  return cells[edge + edgeRow]! | 0
 }
 
 export function setEdge({ cells }: SlidingWindows, edge: number, row: number, time: number): void {
