@@ -40,7 +40,7 @@ export { type EntityLog, upperBound } from './log-rows.ts'
 export const logBytesMax = 64 * 2 ** 20
 const bytesPerValue = 8
 /** From so many facts on, ids are looked up in an index. */
-const indexedFrom = 64
+const indexedFrom = 128
 /** A fact that would move more rows than this waits aside. */
 const movedRowsMax = 256
 

@@ -114,7 +114,8 @@ function isAtOrBefore(rows: Float64Array, at: number, time: number, order: numbe
 
 export function isBefore(rows: Float64Array, at: number, time: number, order: number): boolean {
   const rowTime = rows[at]!
-  return rowTime < time || (rowTime === time && rows[at + 1]! < order)
+  const isEarlier = rows[at + 1]! < order
+  return rowTime < time || (rowTime === time && isEarlier)
 }
 
 /**

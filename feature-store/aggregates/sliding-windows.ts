@@ -98,9 +98,10 @@ export function slideAppended(windows: SlidingWindows, rows: Float64Array, at: n
   const { cells, base } = windows
   noteFact(windows, rows, at)
   const time = rows[at]!
-  // Behind all ends, mostly, and behind the rows of all edges.
-  if (time > cells[base + readTime]! || (time === cells[base + readTime]! && rows[at + 1]! > cells[base + readOrder]!))
-    return
+  // Behind all ends, mostly, and behind the rows of all edges. Orders are compared each time, here and below: they decide seldom, and
+  // what V8 has seldom seen it compiles for small integers only.
+  const isLater = rows[at + 1]! > cells[base + readOrder]!
+  if (time > cells[base + readTime]! || (time === cells[base + readTime]! && isLater)) return
   change(windows, rows, at, 1, 1, start)
 }
 
@@ -129,7 +130,8 @@ export function slideMoved({ cells, base }: SlidingWindows): void {
 export function noteFact({ cells, base, plan }: SlidingWindows, rows: Float64Array, at: number): void {
   const time = rows[at + plan.knownColumn]!
   const order = rows[at + 1]!
-  if (time > cells[base + knownTime]! || (time === cells[base + knownTime]! && order > cells[base + knownOrder]!)) {
+  const isLater = order > cells[base + knownOrder]!
+  if (time > cells[base + knownTime]! || (time === cells[base + knownTime]! && isLater)) {
     cells[base + knownTime] = time
     cells[base + knownOrder] = order
   }
@@ -147,9 +149,10 @@ export function mayBeBefore({ cells, base }: SlidingWindows, time: number): bool
 
 /** Whether a place lies before where the windows were read, or before a fact became known that the log has. */
 export function isBeforeWindows({ cells, base }: SlidingWindows, time: number, order: number): boolean {
-  if (time < cells[base + readTime]! || (time === cells[base + readTime]! && order < cells[base + readOrder]!))
-    return true
-  return time < cells[base + knownTime]! || (time === cells[base + knownTime]! && order < cells[base + knownOrder]!)
+  const isBeforeRead = order < cells[base + readOrder]!
+  const isBeforeKnown = order < cells[base + knownOrder]!
+  if (time < cells[base + readTime]! || (time === cells[base + readTime]! && isBeforeRead)) return true
+  return time < cells[base + knownTime]! || (time === cells[base + knownTime]! && isBeforeKnown)
 }
 
 /** In the windows that hold it now; those whose end it lies behind get it when they reach it. */
@@ -170,7 +173,8 @@ function change(
     const { overs, windowCells } = group
     const cell = base + group.cell
     const end = endTime(windows, group)
-    const isBehind = time > end || (time === end && order > endOrder(windows, group))
+    const isLater = order > endOrder(windows, group)
+    const isBehind = time > end || (time === end && isLater)
     noteAtEdge(cells, cell, isBehind, time, moved, start)
     const isCounted = !isBehind && order >= group.orderFrom && order < group.orderTo
     for (let index = 0, window = cell + edgeCells; index < overs.length; index++, window += windowCells) {
