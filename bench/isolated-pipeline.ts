@@ -3,6 +3,7 @@ import { loadPlan } from '../cli/load-plan.ts'
 import type { Shutdown } from '../cli/shutdown.ts'
 import { ensureTopics, requireTopics } from '../cli/topics/requirements.ts'
 import { publishVersion } from '../online-model/registry/publish-version.ts'
+import type { Pace } from '../producers/pace.ts'
 import { produce } from '../producers/produce.ts'
 import type { ProduceSummary } from '../producers/produce-counts.ts'
 import type { Plan } from '../schemas/plan/plan.ts'
@@ -17,6 +18,8 @@ export interface IsolatedPipeline {
   readonly plan: Plan
   /** Resolves when all events are acknowledged. */
   produceFlatOut(slice: Slice): Promise<ProduceSummary>
+  /** From this process, until all is sent or the signal stops it. */
+  producePaced(slice: Slice, eventsPerSecond: number, signal: AbortSignal): Promise<ProduceSummary>
   publishModel(version: ModelVersion): Promise<void>
   /** Starts `millrace run`. */
   startRun(): Promise<MeasuredRun>
@@ -42,18 +45,21 @@ export async function openIsolatedPipeline(
   const producer = await broker.data.producer()
   shutdown.add('producer', producer.close)
 
+  const send = (slice: Slice, pace: Pace, signal: AbortSignal) =>
+    produce(sliceChunks(environment.table, plan, slice), {
+      streams: plan.streams,
+      sink: producer,
+      partitionsOf,
+      pace,
+      clock: fineClock,
+      signal,
+    })
+
   return {
     namespace,
     plan,
-    produceFlatOut: (slice) =>
-      produce(sliceChunks(environment.table, plan, slice), {
-        streams: plan.streams,
-        sink: producer,
-        partitionsOf,
-        pace: { kind: 'flat out' },
-        clock: fineClock,
-        signal: new AbortController().signal,
-      }),
+    produceFlatOut: (slice) => send(slice, { kind: 'flat out' }, new AbortController().signal),
+    producePaced: (slice, eventsPerSecond, signal) => send(slice, { kind: 'rate', eventsPerSecond }, signal),
     publishModel: (version) =>
       publishVersion(producer, {
         topic: plan.models.topic,

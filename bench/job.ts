@@ -35,5 +35,6 @@ export const jobGroups = [
   'training',
   'http-reads',
   'models',
+  'restart',
 ] as const
 export type JobGroup = (typeof jobGroups)[number]

@@ -18,6 +18,7 @@ import { pacedJob } from './paced.ts'
 import { peerWorks } from './peers/peer.ts'
 import { openPeerJobs } from './peers/peer-job.ts'
 import { type BenchReport, jobReports, type Ran, reportFormat } from './report.ts'
+import { restartJob } from './restart/restart.ts'
 import { closeAll } from './run-parts.ts'
 import { circumstances, reportTable } from './table.ts'
 import { trainingJob } from './training.ts'
@@ -37,6 +38,9 @@ export interface BenchOptions {
 
 /** Transactions behind the paced and the HTTP jobs; fewer where `events` is less. */
 const eventsBeforeMax = 100_000
+/** Of the restart job: kills of one run, and events a second, as in the tests with faults on real processes. */
+const killsOfRun = 10
+const restartRate = 500
 /** Whose figures are divided by those of the replay. */
 const baselineOf: readonly JobGroup[] = ['baseline', 'card-fraud-backlog', 'at-least-once', 'w1', 'w2', 'http-reads']
 
@@ -134,6 +138,7 @@ function chosenJobs(environment: BenchEnvironment, options: BenchOptions): Job[]
     ]),
     ...(has('http-reads') ? [httpReadsJob(environment, { seconds, before })] : []),
     ...(has('models') ? [modelsJob(environment)] : []),
+    ...(has('restart') ? [restartJob(environment, { kills: killsOfRun, rate: restartRate, before })] : []),
   ]
 }
 

@@ -1,17 +1,17 @@
 /** Carries the faults of a schedule out on processes and servers, one after the other, and times the recoveries. Used by `run-chaos.ts`. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import type { EndedProcess, KillableProcess } from '../../bench/restart/killable-process.ts'
+import type { PredictionWatch } from '../../bench/restart/prediction-watch.ts'
 import type { Broker, Task } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import type { KillableServers } from '../support/killable-servers.ts'
 import type { ChaosLoad } from './chaos-load.ts'
-import type { ChaosProcess, EndedProcess } from './chaos-process.ts'
 import type { Findings } from './findings.ts'
-import type { PredictionWatch } from './prediction-watch.ts'
 import { type Fault, faultText } from './schedule.ts'
 
 export interface CarryOutParts {
-  readonly processes: readonly ChaosProcess[]
+  readonly processes: readonly KillableProcess[]
   readonly servers: KillableServers
   readonly broker: Broker
   readonly group: string
@@ -90,7 +90,7 @@ export function createCarryOut(parts: CarryOutParts): CarryOut {
     else returns[worker] = sleep(downMs).then(() => void one.start())
   }
 
-  async function running(worker: number): Promise<ChaosProcess> {
+  async function running(worker: number): Promise<KillableProcess> {
     const one = processes[worker]!
     while (!one.isRunning()) {
       await returns[worker]

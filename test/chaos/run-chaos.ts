@@ -6,6 +6,8 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createKillableProcess, type KillableProcess } from '../../bench/restart/killable-process.ts'
+import { type PredictionWatch, watchPredictions } from '../../bench/restart/prediction-watch.ts'
 import { closeAll } from '../../bench/run-parts.ts'
 import { spread } from '../../bench/statistics.ts'
 import { trainModel } from '../../bench/trained-model.ts'
@@ -25,11 +27,9 @@ import { createRandom } from '../../testing/random.ts'
 import { startKillableServers } from '../support/killable-servers.ts'
 import { createCarryOut, within } from './carry-out.ts'
 import { type ChaosLoad, startLoad } from './chaos-load.ts'
-import { type ChaosProcess, createChaosProcess } from './chaos-process.ts'
 import { expectOutcome } from './expectation.ts'
 import { createFindings } from './findings.ts'
 import { compareFeatures, comparePredictions } from './outcome.ts'
-import { type PredictionWatch, watchPredictions } from './prediction-watch.ts'
 import { drawSchedule, type Fault, workerName } from './schedule.ts'
 
 /** `replay`: events wait without a bound for their turn in canonical order, and no vector may differ. `live`: as configured by default. */
@@ -146,7 +146,7 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
       ...(mode === 'replay' ? { MILLRACE_ALIGNMENT: 'replay' } : {}),
     }
     const processes = Array.from({ length: workers }, (_, worker) =>
-      createChaosProcess(workerName(worker), ofProcesses, { isCompiled: compiled, logsFolder }),
+      createKillableProcess(workerName(worker), ofProcesses, { compiled: compiled ? 'dist' : null, logsFolder }),
     )
     shutdown.add('processes', () => Promise.all(processes.map((one) => (one.isRunning() ? one.kill() : null))))
     for (const one of processes) one.start()
@@ -187,7 +187,8 @@ export async function runChaos(options: ChaosOptions, surroundings: ChaosSurroun
       findings.add(compared.differing)
       findings.add(features.differing)
     }
-    const total = (name: keyof ChaosProcess['counts']) => processes.reduce((sum, { counts }) => sum + counts[name], 0)
+    const total = (name: keyof KillableProcess['counts']) =>
+      processes.reduce((sum, { counts }) => sum + counts[name], 0)
     return {
       ...options,
       violations: findings.count,
@@ -228,7 +229,7 @@ async function pinModel(broker: BrokerData, { models }: Plan, version: ModelVers
   }
 }
 
-async function untilReady(processes: readonly ChaosProcess[]): Promise<void> {
+async function untilReady(processes: readonly KillableProcess[]): Promise<void> {
   const allReady = async () => (await Promise.all(processes.map((one) => one.isReady()))).every(Boolean)
   if (await within(readyMaxMs, allReady)) return
   throw new PipelineError('server_failed', `The processes are not ready after ${readyMaxMs / 1_000} s.`)

@@ -1,4 +1,7 @@
-/** Follows the committed predictions through outages of Kafka: how many came, and when from which task. Used by `run-chaos.ts`. */
+/**
+ * Follows the committed predictions through outages of Kafka: how many came, and when from which task. Used by `restart.ts`
+ * and by the tests with faults on real processes.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BrokerData, FetchFrom, Task } from '../../runtime/broker.ts'
 import { PipelineError } from '../../schemas/kernel/errors.ts'

@@ -1,12 +1,15 @@
-/** One `millrace run` under a stable name, started as a user starts it, to be killed, paused and stopped. Used by `run-chaos.ts`. */
+/**
+ * One `millrace run` of card-fraud under a stable name, started as a user starts it, to be killed, paused and stopped. Used by `restart.ts`
+ * and by the tests with faults on real processes.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseMetrics } from '../../bench/metrics-text.ts'
+import { parseMetrics } from '../metrics-text.ts'
 
-export interface ChaosProcess {
+export interface KillableProcess {
   readonly name: string
   /** Starts it; the instant is that of the spawn, ms since 1970. */
   start(): number
@@ -40,9 +43,9 @@ export interface StoppedProcess {
   readonly output: string
 }
 
-export interface ChaosProcessOptions {
-  /** What `npm run build` made, instead of the sources. */
-  readonly isCompiled: boolean
+export interface KillableProcessOptions {
+  /** Folder that `npm run build` made, below the package; null: the sources run. */
+  readonly compiled: string | null
   /** File for the output of all its starts; null: none. */
   readonly logsFolder: string | null
 }
@@ -74,15 +77,16 @@ export interface EndedProcess {
   readonly startedMs: number
 }
 
-export function createChaosProcess(
+export function createKillableProcess(
   name: string,
   environment: Readonly<Record<string, string | undefined>>,
-  options: ChaosProcessOptions,
-): ChaosProcess {
-  const { isCompiled, logsFolder } = options
-  const command = isCompiled
-    ? ['dist/cli/main.js', 'run', 'dist/pipelines/card-fraud.js']
-    : ['--import', 'tsx', 'cli/main.ts', 'run', 'pipelines/card-fraud.ts']
+  options: KillableProcessOptions,
+): KillableProcess {
+  const { compiled, logsFolder } = options
+  const command =
+    compiled === null
+      ? ['--import', 'tsx', 'cli/main.ts', 'run', 'pipelines/card-fraud.ts']
+      : [`${compiled}/cli/main.js`, 'run', `${compiled}/pipelines/card-fraud.js`]
   let life: Life | null = null
   const before = { late: 0, releasedEarly: 0, restored: 0 }
 
@@ -189,7 +193,7 @@ export function createChaosProcess(
     own.counts.restored = Math.max(own.counts.restored, sum('millrace_restored_total'))
   }
 
-  const one: ChaosProcess = {
+  const one: KillableProcess = {
     name,
     start,
     onEnded({ how, output }) {
