@@ -6,8 +6,7 @@ import { loadPlan } from '../cli/load-plan.ts'
 import { generateHandbook } from '../pipelines/handbook.ts'
 import { createCalibration } from './guard/calibration.ts'
 import { serveHelper } from './helper-process.ts'
-import { openInProcessRun } from './in-process/in-process-run.ts'
-import { mixedEvents } from './in-process/mixed-events.ts'
+import { openMixedRun } from './mixed-run.ts'
 
 export interface GuardOrder {
   readonly definition: string
@@ -28,7 +27,7 @@ const stepsPerRound = 1_500
 
 serveHelper<GuardOrder, readonly GuardRound[]>(async ({ definition, seed, rounds }) => {
   const plan = await loadPlan(definition, { namespace: '' })
-  const run = openInProcessRun(plan, mixedEvents(generateHandbook(), seed))
+  const run = openMixedRun(plan, generateHandbook(), seed)
   const calibration = createCalibration()
   let result = 0
   const calibrate = () => {

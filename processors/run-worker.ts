@@ -42,6 +42,8 @@ export interface RunWorkerOptions {
   /** Of the ids in facts: the pipeline's (`runtime/hash-key-log.ts`). */
   readonly hashKey: HashKey
   readonly isRebuild: boolean
+  /** Called whenever tasks are open: no event is fetched until what it gives resolves. */
+  readonly beforeFirstFetch?: () => Promise<unknown>
   readonly signal: AbortSignal
   /** From 0 to 1, for the jitter of retries. */
   readonly random: () => number
@@ -179,6 +181,7 @@ async function runGeneration(
     })
     state.isRebuild = false
     log.info({ tasks: membership.tasks.length, generation: membership.generation }, 'tasks opened')
+    await options.beforeFirstFetch?.()
     const isStopping = () => signal.aborted
     const parts = {
       worker,

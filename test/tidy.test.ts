@@ -48,6 +48,7 @@ const processorFoldersMayImport: Readonly<Record<string, readonly string[]>> = {
   batch: ['watermarks'],
   recovery: ['batch', 'watermarks'],
   audit: [],
+  'in-process': ['batch'],
 }
 /** Files that are started rather than imported. */
 const entries = new Set([

@@ -24,6 +24,7 @@ import { sharedNames } from '../context.ts'
 import type { Shutdown } from '../shutdown.ts'
 import { ensureTopics, requireTopicSettings, requireTopics, rightsToRun } from '../topics/requirements.ts'
 import { type FollowedModels, followModels } from './follow-models.ts'
+import { startWarmUp, type WarmUp } from './warm-up.ts'
 
 export interface LiveProcessOptions {
   readonly plan: Plan
@@ -59,6 +60,8 @@ export interface LiveProcess {
 /** Rejects with the failure of the part that did not open; what is open by then is in `shutdown`. */
 export async function startLiveProcess(options: LiveProcessOptions): Promise<LiveProcess> {
   const { plan, config, broker, clock, signal } = options
+  const warmUp = startWarmUp({ plan, maxMs: config.warmUpMs, clock, log: options.log })
+  options.shutdown.add('warm-up', warmUp.end)
   if (options.isCreatingTopics) await ensureTopics(broker.admin, plan, config.partitions)
   const partitionsOf = await requireTopics(
     broker.data,
@@ -73,7 +76,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     clock,
   )
   const { totals, latencies } = metrics
-  const { worker, ended } = startWorker(options, parts, metrics)
+  const { worker, ended } = startWorker(options, { ...parts, warmUp }, metrics)
   await untilAtWork(worker, { totals, ended, clock, signal })
   const url = await serveHttp(options, { ...parts, worker, registry, partitionsOf })
   return { url, worker, models: parts.models, totals, latencies, partitionsOf, ended }
@@ -114,7 +117,7 @@ async function openParts(options: LiveProcessOptions): Promise<OpenParts> {
 
 function startWorker(
   options: LiveProcessOptions,
-  { store, models, hashKey }: OpenParts,
+  { store, models, hashKey, warmUp }: OpenParts & { readonly warmUp: WarmUp },
   metrics: ProcessingMetrics,
 ): Pick<LiveProcess, 'worker' | 'ended'> {
   const { plan, config, broker, clock, log, random, shutdown, signal } = options
@@ -138,6 +141,7 @@ function startWorker(
     },
     hashKey,
     isRebuild: options.isRebuild,
+    beforeFirstFetch: warmUp.end,
     signal: AbortSignal.any([signal, ownStop.signal]),
     random,
   })
@@ -196,9 +200,10 @@ async function serveHttp(options: LiveProcessOptions, parts: ServedParts): Promi
   return listen(server, { host: config.httpHost, port: config.httpPort })
 }
 
-/** Longest wait for the tasks to be open, and after that for the first batch, since there may be no event to process. */
+/** Longest wait for the tasks to be open, for the first events after that, since there may be none, and for the batch with these. */
 const openMaxMs = 1_000
-const firstBatchMaxMs = 100
+const firstEventsMaxMs = 100
+const firstBatchMaxMs = 1_000
 const pollEveryMs = 5
 
 /**
@@ -216,11 +221,20 @@ async function untilAtWork(
   }
   ended.then(over, over)
   const beganMs = clock.elapsedMs()
-  let openSinceMs: number | null = null
+  let open: { readonly sinceMs: number; readonly read: number } | null = null
   while (!isOver && !signal.aborted && totals.batches + totals.restored === 0) {
     const nowMs = clock.elapsedMs()
-    if (openSinceMs === null && worker.state().tasks.length > 0) openSinceMs = nowMs
-    if (openSinceMs === null ? nowMs - beganMs > openMaxMs : nowMs - openSinceMs > firstBatchMaxMs) return
+    const { tasks } = worker.state()
+    if (open === null && tasks.length > 0) open = { sinceMs: nowMs, read: readBy(tasks) }
+    if (open === null && nowMs - beganMs > openMaxMs) return
+    if (open !== null) {
+      const waitMaxMs = readBy(tasks) > open.read ? firstBatchMaxMs : firstEventsMaxMs
+      if (nowMs - open.sinceMs > waitMaxMs) return
+    }
     await clock.sleep(pollEveryMs)
   }
+}
+
+function readBy(tasks: ReturnType<RunningWorker['state']>['tasks']): number {
+  return tasks.reduce((sum, { inputs }) => inputs.reduce((total, { nextOffset }) => total + nextOffset, sum), 0)
 }

@@ -191,6 +191,15 @@ export const settingsTable = {
     of: onOff,
     sentence: 'Whether run, start and verify check the types of a definition first, where TypeScript is installed.',
   }),
+  warmUpMs: whole({
+    variable: 'MILLRACE_WARM_UP_MS',
+    fallback: 1_000,
+    unit: 'ms',
+    min: 0,
+    max: 10_000,
+    sentence:
+      'Longest time that a process works on generated events while it connects and opens its tasks, to be fast at once; 0: not at all.',
+  }),
   alignment: choice({
     variable: 'MILLRACE_ALIGNMENT',
     fallback: 'live',

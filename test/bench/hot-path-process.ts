@@ -3,8 +3,7 @@
  * second part. Prints what was allocated on the heap for an event of the second part, and marks in V8's log where that begins.
  */
 import { GCProfiler, getHeapStatistics } from 'node:v8'
-import { openInProcessRun } from '../../bench/in-process/in-process-run.ts'
-import { mixedEvents } from '../../bench/in-process/mixed-events.ts'
+import { openMixedRun } from '../../bench/mixed-run.ts'
 import cardFraud from '../../pipelines/card-fraud.ts'
 import { generateHandbook } from '../../pipelines/handbook.ts'
 import { compile } from '../../schemas/plan/compile.ts'
@@ -48,7 +47,7 @@ async function allocatedBytes(work: () => Promise<void>): Promise<number> {
   return bytes + end - used
 }
 
-const run = openInProcessRun(compile(cardFraud), mixedEvents(generateHandbook(), seed))
+const run = openMixedRun(compile(cardFraud), generateHandbook(), seed)
 for (let slice = 0; slice < warmUpSlices; slice++) {
   run.prepare(sliceEvents)
   await run.letIn()

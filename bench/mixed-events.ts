@@ -1,16 +1,11 @@
 /**
  * The events of a tenth of the benchmark's customers and terminals, so that windows of 30 days slide after 50,000 events, with the ordinary
  * variety of a stream: duplicates, events that come late by up to days, and invalid ones. The same seed gives the same events. Called by
- * `in-process-run.ts`.
+ * the guard and by the test of the hot path.
  */
-import { type HandbookTable, handbookEventChunks } from '../../pipelines/handbook.ts'
-import type { EventValues } from '../../schemas/kernel/event.ts'
-import { createRandom } from '../../testing/random.ts'
-
-export interface MixedEvent {
-  readonly stream: string
-  readonly values: EventValues
-}
+import { type HandbookTable, handbookEventChunks } from '../pipelines/handbook.ts'
+import type { RawEvent } from '../processors/in-process/in-process-run.ts'
+import { createRandom } from '../testing/random.ts'
 
 const share = 10
 const terminals = 1_000
@@ -22,13 +17,13 @@ const invalidEvery = 1_000
 const againAfter = 50
 const lateByMax = 2_000
 
-export function* mixedEvents(table: HandbookTable, seed: number): Generator<MixedEvent, void, void> {
+export function* mixedEvents(table: HandbookTable, seed: number): Generator<RawEvent, void, void> {
   const random = createRandom(seed)
   const oneIn = (count: number) => random.below(count) === 0
   /** By the number of the event that they come after. */
-  const delayed = new Map<number, MixedEvent[]>()
+  const delayed = new Map<number, RawEvent[]>()
   let number = 0
-  const after = (events: number, event: MixedEvent) => {
+  const after = (events: number, event: RawEvent) => {
     delayed.set(number + events, [...(delayed.get(number + events) ?? []), event])
   }
   for (const { stream, values } of ownEvents(table)) {
@@ -42,7 +37,7 @@ export function* mixedEvents(table: HandbookTable, seed: number): Generator<Mixe
   }
 }
 
-function* ownEvents(table: HandbookTable): Generator<MixedEvent, void, void> {
+function* ownEvents(table: HandbookTable): Generator<RawEvent, void, void> {
   for (const chunk of handbookEventChunks(table, { chunkEventsMax: 1_024 })) {
     for (const { stream, values } of chunk) {
       if (Number(values.customerId) % share !== 0) continue

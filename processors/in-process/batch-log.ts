@@ -1,6 +1,6 @@
 /**
  * Topics as arrays of record batches, with the broker contract over them: what is fetched and sent is decoded and encoded as for Kafka, and
- * nothing else costs anything. For measuring one process without servers. Opened by `in-process-run.ts`.
+ * nothing else costs anything. Opened by `in-process-run.ts`.
  */
 import type { Broker, FetchedPartition, FetchFrom, Membership, Task, Worker } from '../../runtime/broker.ts'
 import type { Clock } from '../../runtime/clock.ts'

@@ -1,24 +1,37 @@
 /**
  * A pipeline in this process without servers: the real worker and batch loop, codecs and record batches, on a log of batches and the store
- * in memory. Events are let in slice by slice, so that what each slice costs can be told. Opened by the guard and by its test.
+ * in memory. Events are let in slice by slice, so that what each slice costs can be told. Opened by the warm-up of `run`, and by what
+ * measures one process.
  */
 import { Registry } from 'prom-client'
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
-import { createScorer } from '../../online-model/models/scorer.ts'
-import type { CurrentModel } from '../../processors/batch/scoring.ts'
-import { createProcessingMetrics } from '../../processors/metrics.ts'
-import { runWorker } from '../../processors/run-worker.ts'
-import { defaultWorkerLimits } from '../../processors/worker-limits.ts'
-import { systemClock } from '../../runtime/clock.ts'
+import type { Clock } from '../../runtime/clock.ts'
 import { frameRecords, type OutRecord } from '../../runtime/framed-records.ts'
 import type { Log } from '../../runtime/log.ts'
 import { partitionOf } from '../../runtime/partition.ts'
+import type { EventValues } from '../../schemas/kernel/event.ts'
 import { fixedHashKey } from '../../schemas/kernel/keyed-hash.ts'
-import type { MlpWeights } from '../../schemas/models/mlp.ts'
 import type { Plan } from '../../schemas/plan/plan.ts'
-import { createRandom } from '../../testing/random.ts'
+import type { CurrentModel } from '../batch/scoring.ts'
+import { createProcessingMetrics } from '../metrics.ts'
+import { runWorker } from '../run-worker.ts'
+import { defaultWorkerLimits } from '../worker-limits.ts'
 import { createBatchLog } from './batch-log.ts'
-import type { MixedEvent } from './mixed-events.ts'
+
+export interface RawEvent {
+  readonly stream: string
+  readonly values: EventValues
+}
+
+export interface InProcessOptions {
+  readonly plan: Plan
+  /** Written as they are, right or wrong; those of streams that no stage reads are left out. */
+  readonly events: Iterator<RawEvent, void, void>
+  readonly currentModel: CurrentModel
+  /** Slices overlap a little: events may still wait for later ones at the end of a slice, and its last batch may not be committed. */
+  readonly mayHold: boolean
+  readonly clock: Clock
+}
 
 export interface InProcessRun {
   readonly totals: ReturnType<typeof createProcessingMetrics>['totals']
@@ -35,10 +48,8 @@ const batchRecordsMax = 500
 const pollMs = 2
 /** After so many the commit under way has ended as well. */
 const emptyFetchesMin = 5
-const reasonsMax = 3
 
-export function openInProcessRun(plan: Plan, events: Iterator<MixedEvent, void, void>): InProcessRun {
-  const clock = systemClock
+export function openInProcessRun({ plan, events, currentModel, mayHold, clock }: InProcessOptions): InProcessRun {
   const repartition = plan.stages.flatMap(({ repartitionIn }) => repartitionIn?.topic ?? [])
   const log = createBatchLog({
     topics: plan.topics.map(({ topic }) => topic),
@@ -59,7 +70,7 @@ export function openInProcessRun(plan: Plan, events: Iterator<MixedEvent, void, 
     clock,
     log: silent,
     metrics,
-    currentModel: modelOf(plan),
+    currentModel,
     group: 'in-process',
     name: 'one',
     // What fails has failed: nothing is tried again.
@@ -79,9 +90,9 @@ export function openInProcessRun(plan: Plan, events: Iterator<MixedEvent, void, 
   const isDone = () => {
     const { tasks } = worker.state()
     const isRead = tasks.every(({ held, partition, inputs }) => {
-      return held === 0 && inputs.every(({ topic, nextOffset }) => nextOffset >= log.end(topic, partition))
+      return (mayHold || held === 0) && inputs.every(({ topic, nextOffset }) => nextOffset >= log.end(topic, partition))
     })
-    return tasks.length > 0 && isRead && log.emptyFetches() >= emptyFetchesMin
+    return tasks.length > 0 && isRead && log.emptyFetches() >= (mayHold ? 1 : emptyFetchesMin)
   }
 
   return {
@@ -105,7 +116,7 @@ export function openInProcessRun(plan: Plan, events: Iterator<MixedEvent, void, 
 const silent: Log = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 /** By partition, in the order of the events. */
-function batchesOf(plan: Plan, events: Iterator<MixedEvent, void, void>, count: number) {
+function batchesOf(plan: Plan, events: Iterator<RawEvent, void, void>, count: number) {
   const open = new Map<string, OutRecord[]>()
   const full: OutRecord[][] = []
   for (let taken = 0; taken < count; ) {
@@ -125,22 +136,4 @@ function batchesOf(plan: Plan, events: Iterator<MixedEvent, void, void>, count: 
     open.delete(place)
   }
   return [...full, ...open.values()].map(frameRecords)
-}
-
-/** A perceptron of the plan's size with drawn weights: what it says means nothing, and costs the same. */
-function modelOf({ model, features }: Plan): CurrentModel {
-  if (model.kind !== 'mlp') return () => null
-  const random = createRandom(1)
-  const drawn = (count: number) => Array.from({ length: count }, () => Math.fround((random.next() - 0.5) / 4))
-  const sizes = [features.length, ...model.hidden, 1]
-  const weights: MlpWeights = {
-    kind: 'mlp',
-    features: features.map(({ name }) => name),
-    units: features.map(() => 1),
-    means: features.map(() => 0.5),
-    scales: features.map(() => 1),
-    layers: sizes.slice(1).map((units, i) => ({ weights: drawn(sizes[i]! * units), biases: drawn(units) })),
-  }
-  const scorer = createScorer({ version: 'v1', model: weights }, { features, model }, reasonsMax)
-  return () => scorer
 }
