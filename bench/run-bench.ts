@@ -39,7 +39,7 @@ export interface BenchOptions {
 /** Transactions behind the paced and the HTTP jobs; fewer where `events` is less. */
 const eventsBeforeMax = 100_000
 /** Of the restart job: kills of one run, and events a second, as in the tests with faults on real processes. */
-const killsOfRun = 8
+const killsOfRun = 10
 const restartRate = 500
 /** Whose figures are divided by those of the replay. */
 const baselineOf: readonly JobGroup[] = ['baseline', 'card-fraud-backlog', 'at-least-once', 'w1', 'w2', 'http-reads']

@@ -24,7 +24,7 @@ import { sharedNames } from '../context.ts'
 import type { Shutdown } from '../shutdown.ts'
 import { ensureTopics, requireTopicSettings, requireTopics, rightsToRun } from '../topics/requirements.ts'
 import { type FollowedModels, followModels } from './follow-models.ts'
-import { startWarmUp, type WarmUp } from './warm-up.ts'
+import { startWarmUp } from './warm-up.ts'
 
 export interface LiveProcessOptions {
   readonly plan: Plan
@@ -60,8 +60,6 @@ export interface LiveProcess {
 /** Rejects with the failure of the part that did not open; what is open by then is in `shutdown`. */
 export async function startLiveProcess(options: LiveProcessOptions): Promise<LiveProcess> {
   const { plan, config, broker, clock, signal } = options
-  const warmUp = startWarmUp({ plan, maxMs: config.warmUpMs, clock, log: options.log })
-  options.shutdown.add('warm-up', warmUp.end)
   if (options.isCreatingTopics) await ensureTopics(broker.admin, plan, config.partitions)
   const partitionsOf = await requireTopics(
     broker.data,
@@ -76,7 +74,7 @@ export async function startLiveProcess(options: LiveProcessOptions): Promise<Liv
     clock,
   )
   const { totals, latencies } = metrics
-  const { worker, ended } = startWorker(options, { ...parts, warmUp }, metrics)
+  const { worker, ended } = startWorker(options, parts, metrics)
   await untilAtWork(worker, { totals, ended, clock, signal })
   const url = await serveHttp(options, { ...parts, worker, registry, partitionsOf })
   return { url, worker, models: parts.models, totals, latencies, partitionsOf, ended }
@@ -115,13 +113,18 @@ async function openParts(options: LiveProcessOptions): Promise<OpenParts> {
   return { store, readerStore, models, hashKey }
 }
 
+/** A restarted process has its tasks back before; a new one waits for others, or for Kafka to begin a group (3 s by default). */
+const warmUpAfterMs = 500
+
 function startWorker(
   options: LiveProcessOptions,
-  { store, models, hashKey, warmUp }: OpenParts & { readonly warmUp: WarmUp },
+  { store, models, hashKey }: OpenParts,
   metrics: ProcessingMetrics,
 ): Pick<LiveProcess, 'worker' | 'ended'> {
   const { plan, config, broker, clock, log, random, shutdown, signal } = options
   const ownStop = new AbortController()
+  const warmUp = startWarmUp({ plan, afterMs: warmUpAfterMs, maxMs: config.warmUpMs, clock, log })
+  shutdown.add('warm-up', warmUp.end)
   const worker = runWorker({
     plan,
     broker,

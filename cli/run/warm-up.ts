@@ -1,7 +1,7 @@
 /**
  * A plan in, nothing out: the real worker processes generated events in memory, so that the code of a process is compiled before its first
  * event. Of the process it uses the plan and the processor alone: no topic, store, metric or log line is touched, but a warning where the
- * warm-up fails. Called by `live-process.ts` while it connects, joins the group and opens its tasks.
+ * warm-up fails. Called by `live-process.ts` while it waits for the group and opens its tasks.
  */
 import { drawnScorer } from '../../online-model/models/drawn-scorer.ts'
 import { createRandom } from '../../online-model/models/random.ts'
@@ -16,7 +16,9 @@ import { createWriterSchemas } from '../../schemas/wire/writer-schemas.ts'
 
 export interface WarmUpOptions {
   readonly plan: Plan
-  /** Of all of it; 0: there is none. */
+  /** A start that has its tasks sooner goes without: the events that then wait compile the same code with less work. */
+  readonly afterMs: number
+  /** Of all of it, from its beginning; 0: there is none. */
   readonly maxMs: number
   readonly clock: Clock
   readonly log: Log
@@ -45,13 +47,20 @@ interface WarmUpState {
 }
 
 export function startWarmUp(options: WarmUpOptions): WarmUp {
-  const { maxMs, clock } = options
+  const { afterMs, maxMs, clock } = options
   if (maxMs === 0) return { end: async () => 0 }
-  const state: WarmUpState = { options, beganMs: clock.elapsedMs(), over: clock.sleep(maxMs), isEnded: false }
-  const done = warmUp(state)
+  let state: WarmUpState | null = null
+  let isEnded = false
+  let done = Promise.resolve(0)
+  void clock.sleep(afterMs).then(() => {
+    if (isEnded) return
+    state = { options, beganMs: clock.elapsedMs(), over: clock.sleep(maxMs), isEnded }
+    done = warmUp(state)
+  })
   return {
     end() {
-      state.isEnded = true
+      isEnded = true
+      if (state !== null) state.isEnded = true
       return done
     },
   }

@@ -26,6 +26,8 @@ const keysMax = 40
 const categories = 6
 /** After so many the first facts leave the longest window. */
 const eventsUntilSliding = 2_000
+/** By then so many times the declared disorder has passed: events wait that long for their turn. */
+const disorders = 20
 /** Beyond so many the time stands still. */
 const eventsMax = 100_000
 /** One event in so many … */
@@ -51,7 +53,9 @@ interface Generating {
 
 export function generatedEvents(plan: Plan, draw: Draw): GeneratedEvents {
   const streams = plan.streams.filter(({ entersAt }) => entersAt !== null)
-  const stepMs = Math.max(...plan.entityStages.map(({ entity }) => entity.retentionMs)) / eventsUntilSliding
+  const retentionMs = Math.max(...plan.entityStages.map(({ entity }) => entity.retentionMs))
+  const disorderMs = Math.max(...streams.map((stream) => stream.disorderMs))
+  const stepMs = Math.max(retentionMs, disorders * disorderMs) / eventsUntilSliding
   const spanMs = stepMs * eventsMax
   const { from, until } = instantsOf(fieldNamed(plan.scored, plan.scored.timeField))
   const begin = Math.max(from, Math.min(beginMs, until - spanMs))

@@ -28,7 +28,7 @@ export interface InProcessOptions {
   /** Written as they are, right or wrong; those of streams that no stage reads are left out. */
   readonly events: Iterator<RawEvent, void, void>
   readonly currentModel: CurrentModel
-  /** Slices overlap a little: events may still wait for later ones at the end of a slice, and its last batch may not be committed. */
+  /** Events may still wait for later ones at the end of a slice; without it the slice waits for them. */
   readonly mayHold: boolean
   readonly clock: Clock
 }
@@ -92,7 +92,7 @@ export function openInProcessRun({ plan, events, currentModel, mayHold, clock }:
     const isRead = tasks.every(({ held, partition, inputs }) => {
       return (mayHold || held === 0) && inputs.every(({ topic, nextOffset }) => nextOffset >= log.end(topic, partition))
     })
-    return tasks.length > 0 && isRead && log.emptyFetches() >= (mayHold ? 1 : emptyFetchesMin)
+    return tasks.length > 0 && isRead && log.emptyFetches() >= emptyFetchesMin
   }
 
   return {

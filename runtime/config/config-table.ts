@@ -193,12 +193,12 @@ export const settingsTable = {
   }),
   warmUpMs: whole({
     variable: 'MILLRACE_WARM_UP_MS',
-    fallback: 1_000,
+    fallback: 2_000,
     unit: 'ms',
     min: 0,
     max: 10_000,
     sentence:
-      'Longest time that a process works on generated events while it connects and opens its tasks, to be fast at once; 0: not at all.',
+      'Longest time that a process that waits for its tasks works on generated events, to be fast from its first ones; 0: not at all.',
   }),
   alignment: choice({
     variable: 'MILLRACE_ALIGNMENT',

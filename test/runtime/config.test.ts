@@ -45,7 +45,7 @@ describe('parseConfig', () => {
       servers: 'auto',
       folder: '.millrace',
       holdMaxMs: 30_000,
-      warmUpMs: 1_000,
+      warmUpMs: 2_000,
       alignment: 'live',
       auditPort: 8081,
       trainerPort: 8082,
