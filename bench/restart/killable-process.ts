@@ -77,144 +77,166 @@ export interface EndedProcess {
   readonly startedMs: number
 }
 
+interface State {
+  readonly name: string
+  readonly command: readonly string[]
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly logFile: string | null
+  life: Life | null
+  /** Counts of earlier lives. */
+  readonly before: Life['counts']
+  ended: KillableProcess['onEnded']
+}
+
 export function createKillableProcess(
   name: string,
   environment: Readonly<Record<string, string | undefined>>,
-  options: KillableProcessOptions,
+  { compiled, logsFolder }: KillableProcessOptions,
 ): KillableProcess {
-  const { compiled, logsFolder } = options
-  const command =
-    compiled === null
-      ? ['--import', 'tsx', 'cli/main.ts', 'run', 'pipelines/card-fraud.ts']
-      : [`${compiled}/cli/main.js`, 'run', `${compiled}/pipelines/card-fraud.js`]
-  let life: Life | null = null
-  const before = { late: 0, releasedEarly: 0, restored: 0 }
-
-  function start(): number {
-    if (life) throw new Error(`${name} runs already`)
-    const startedMs = Date.now()
-    const child = spawn(process.execPath, command, {
-      cwd: root,
-      env: { ...environment, MILLRACE_WORKER: name, MILLRACE_HTTP_PORT: '0' },
-      // With the channel it ends when this process does, however this one ends.
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    })
-    const counts = { late: 0, releasedEarly: 0, restored: 0 }
-    const own: Life = {
-      child,
-      ended: once(child, 'exit'),
-      output: '',
-      isEnding: false,
-      isPaused: false,
-      wasPaused: false,
-      counts,
-    }
-    const onOutput = (piece: Buffer) => {
-      own.output = `${own.output}${piece.toString()}`.slice(-outputMax)
-      if (logsFolder !== null) appendFileSync(join(logsFolder, `${name}.log`), piece)
-    }
-    child.stdout?.on('data', onOutput)
-    child.stderr?.on('data', onOutput)
-    child.once('exit', (code, signal) => {
-      before.late += own.counts.late
-      before.releasedEarly += own.counts.releasedEarly
-      before.restored += own.counts.restored
-      own.counts = { late: 0, releasedEarly: 0, restored: 0 }
-      if (life === own) life = null
-      const wasOpen = urlOf(own) !== null
-      const { isEnding, output, wasPaused } = own
-      if (!isEnding) one.onEnded({ how: signal ?? `exit code ${code}`, output, wasOpen, wasPaused, startedMs })
-    })
-    life = own
-    if (logsFolder !== null) appendFileSync(join(logsFolder, `${name}.log`), `started at ${startedMs}\n`)
-    return startedMs
-  }
-
-  function running(): Life {
-    if (!life) throw new Error(`${name} does not run`)
-    return life
-  }
-
-  async function kill(): Promise<void> {
-    const own = running()
-    own.isEnding = true
-    own.child.kill('SIGKILL')
-    await own.ended
-  }
-
-  async function pause(ms: number): Promise<void> {
-    const own = running()
-    own.child.kill('SIGSTOP')
-    own.isPaused = true
-    own.wasPaused = true
-    await Promise.race([new Promise((resolve) => setTimeout(resolve, ms)), own.ended])
-    own.isPaused = false
-    // Sent through the handle: it returns false where the process has ended.
-    own.child.kill('SIGCONT')
-  }
-
-  async function stop(): Promise<StoppedProcess> {
-    const own = running()
-    own.isEnding = true
-    const wasOpen = urlOf(own) !== null
-    const beganMs = performance.now()
-    own.child.kill('SIGTERM')
-    let isHanging = false
-    const giveUp = setTimeout(() => {
-      isHanging = true
-      own.child.kill('SIGKILL')
-    }, stopMaxMs)
-    await own.ended
-    clearTimeout(giveUp)
-    const seconds = (performance.now() - beganMs) / 1_000
-    return { seconds, exitCode: own.child.exitCode, isHanging, wasOpen, output: own.output }
-  }
-
-  async function answer(path: string): Promise<{ readonly ok: boolean; readonly text: string } | null> {
-    const url = life && urlOf(life)
-    if (!url || life?.isPaused) return null
-    try {
-      const response = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(answerMaxMs) })
-      return { ok: response.ok, text: await response.text() }
-    } catch {
-      // It dies and is paused at any time: no answer is an answer.
-      return null
-    }
-  }
-
-  async function poll(): Promise<void> {
-    const own = life
-    const page = await answer('/metrics')
-    if (!own || !page?.ok) return
-    const sum = parseMetrics(page.text)
-    // Gauges of a task start over when it is opened again.
-    own.counts.late = Math.max(own.counts.late, sum('millrace_late_events'))
-    own.counts.releasedEarly = Math.max(own.counts.releasedEarly, sum('millrace_released_early_events'))
-    own.counts.restored = Math.max(own.counts.restored, sum('millrace_restored_total'))
-  }
-
-  const one: KillableProcess = {
+  const state: State = {
     name,
-    start,
-    onEnded({ how, output }) {
+    command:
+      compiled === null
+        ? ['--import', 'tsx', 'cli/main.ts', 'run', 'pipelines/card-fraud.ts']
+        : [`${compiled}/cli/main.js`, 'run', `${compiled}/pipelines/card-fraud.js`],
+    environment: { ...environment, MILLRACE_WORKER: name, MILLRACE_HTTP_PORT: '0' },
+    logFile: logsFolder === null ? null : join(logsFolder, `${name}.log`),
+    life: null,
+    before: noCounts(),
+    ended({ how, output }) {
       throw new Error(`${name} ended by itself with ${how}; it said:\n${output}`)
     },
-    kill,
-    pause,
-    stop,
-    poll,
-    isRunning: () => life !== null,
-    isReady: async () => (await answer('/health/ready'))?.ok ?? false,
+  }
+  return {
+    name,
+    start: () => start(state),
+    get onEnded() {
+      return state.ended
+    },
+    set onEnded(ended) {
+      state.ended = ended
+    },
+    kill: () => kill(state),
+    pause: (ms) => pause(state, ms),
+    stop: () => stop(state),
+    poll: () => poll(state),
+    isRunning: () => state.life !== null,
+    isReady: async () => (await answer(state, '/health/ready'))?.ok ?? false,
     get counts() {
-      const now = life?.counts ?? { late: 0, releasedEarly: 0, restored: 0 }
+      const now = state.life?.counts ?? noCounts()
       return {
-        late: before.late + now.late,
-        releasedEarly: before.releasedEarly + now.releasedEarly,
-        restored: before.restored + now.restored,
+        late: state.before.late + now.late,
+        releasedEarly: state.before.releasedEarly + now.releasedEarly,
+        restored: state.before.restored + now.restored,
       }
     },
   }
-  return one
+}
+
+const noCounts = () => ({ late: 0, releasedEarly: 0, restored: 0 })
+
+function start(state: State): number {
+  const { name, logFile, before } = state
+  if (state.life) throw new Error(`${name} runs already`)
+  const startedMs = Date.now()
+  const child = spawn(process.execPath, state.command, {
+    cwd: root,
+    env: { ...state.environment },
+    // With the channel it ends when this process does, however this one ends.
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  })
+  const ended = once(child, 'exit')
+  const own: Life = {
+    child,
+    ended,
+    output: '',
+    isEnding: false,
+    isPaused: false,
+    wasPaused: false,
+    counts: noCounts(),
+  }
+  const onOutput = (piece: Buffer) => {
+    own.output = `${own.output}${piece.toString()}`.slice(-outputMax)
+    if (logFile !== null) appendFileSync(logFile, piece)
+  }
+  child.stdout?.on('data', onOutput)
+  child.stderr?.on('data', onOutput)
+  child.once('exit', (code, signal) => {
+    before.late += own.counts.late
+    before.releasedEarly += own.counts.releasedEarly
+    before.restored += own.counts.restored
+    own.counts = noCounts()
+    if (state.life === own) state.life = null
+    const { isEnding, output, wasPaused } = own
+    const wasOpen = urlOf(own) !== null
+    if (!isEnding) state.ended({ how: signal ?? `exit code ${code}`, output, wasOpen, wasPaused, startedMs })
+  })
+  state.life = own
+  if (logFile !== null) appendFileSync(logFile, `started at ${startedMs}\n`)
+  return startedMs
+}
+
+function running({ life, name }: State): Life {
+  if (!life) throw new Error(`${name} does not run`)
+  return life
+}
+
+async function kill(state: State): Promise<void> {
+  const own = running(state)
+  own.isEnding = true
+  own.child.kill('SIGKILL')
+  await own.ended
+}
+
+async function pause(state: State, ms: number): Promise<void> {
+  const own = running(state)
+  own.child.kill('SIGSTOP')
+  own.isPaused = true
+  own.wasPaused = true
+  await Promise.race([new Promise((resolve) => setTimeout(resolve, ms)), own.ended])
+  own.isPaused = false
+  // Sent through the handle: it returns false where the process has ended.
+  own.child.kill('SIGCONT')
+}
+
+async function stop(state: State): Promise<StoppedProcess> {
+  const own = running(state)
+  own.isEnding = true
+  const wasOpen = urlOf(own) !== null
+  const beganMs = performance.now()
+  own.child.kill('SIGTERM')
+  let isHanging = false
+  const giveUp = setTimeout(() => {
+    isHanging = true
+    own.child.kill('SIGKILL')
+  }, stopMaxMs)
+  await own.ended
+  clearTimeout(giveUp)
+  const seconds = (performance.now() - beganMs) / 1_000
+  return { seconds, exitCode: own.child.exitCode, isHanging, wasOpen, output: own.output }
+}
+
+async function answer({ life }: State, path: string): Promise<{ readonly ok: boolean; readonly text: string } | null> {
+  const url = life && urlOf(life)
+  if (!url || life?.isPaused) return null
+  try {
+    const response = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(answerMaxMs) })
+    return { ok: response.ok, text: await response.text() }
+  } catch {
+    // It dies and is paused at any time: no answer is an answer.
+    return null
+  }
+}
+
+async function poll(state: State): Promise<void> {
+  const own = state.life
+  const page = await answer(state, '/metrics')
+  if (!own || !page?.ok) return
+  const sum = parseMetrics(page.text)
+  // Gauges of a task start over when it is opened again.
+  own.counts.late = Math.max(own.counts.late, sum('millrace_late_events'))
+  own.counts.releasedEarly = Math.max(own.counts.releasedEarly, sum('millrace_released_early_events'))
+  own.counts.restored = Math.max(own.counts.restored, sum('millrace_restored_total'))
 }
 
 /** Null until it has opened all its parts. */

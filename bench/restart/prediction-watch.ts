@@ -81,21 +81,29 @@ export function watchPredictions(broker: BrokerData, plan: Plan, partitions: num
     get count() {
       return count
     },
-    firstOf: (tasks, sinceMs, waitMaxMs) =>
-      new Promise((resolve) => {
-        const answer = (receivedMs: number | null) => {
-          clearTimeout(timer)
-          waiting.delete(one)
-          resolve(receivedMs)
-        }
-        const one: Waiting = { tasks, sinceMs, found: answer }
-        const timer = setTimeout(() => answer(null), waitMaxMs)
-        waiting.add(one)
-      }),
+    firstOf: (tasks, sinceMs, waitMaxMs) => firstOf(waiting, tasks, sinceMs, waitMaxMs),
     ended,
     close() {
       isClosed = true
       return ended
     },
   }
+}
+
+function firstOf(
+  waiting: Set<Waiting>,
+  tasks: readonly Task[],
+  sinceMs: number,
+  waitMaxMs: number,
+): Promise<number | null> {
+  return new Promise((resolve) => {
+    const answer = (receivedMs: number | null) => {
+      clearTimeout(timer)
+      waiting.delete(one)
+      resolve(receivedMs)
+    }
+    const one: Waiting = { tasks, sinceMs, found: answer }
+    const timer = setTimeout(() => answer(null), waitMaxMs)
+    waiting.add(one)
+  })
 }

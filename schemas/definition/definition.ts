@@ -41,7 +41,10 @@ export type Input = FieldRef | Aggregate | Derived
 type ValueOf<I> = I extends FieldRef<infer T> ? NonNullable<T> : number
 type ValuesOf<I extends readonly Input[]> = { [K in keyof I]: ValueOf<I[K]> }
 
-/** Called only when no input is missing, else the value is missing; return null for missing. Must return a finite number or null. */
+/**
+ * Called only when no input is missing, else the value is missing; return null for missing. Must return a finite number or null, and have
+ * no other effect: it is also called with made-up values.
+ */
 export function derive<const I extends readonly Input[]>(
   inputs: I,
   compute: (...values: ValuesOf<I>) => number | null,
