@@ -33,7 +33,7 @@ const seed = 1
 const reasonsMax = 3
 /** By then all is compiled that generated events can compile. */
 const eventsMax = 30_000
-/** Few where a function of the user's takes long: `compile` has called each 256 times by then. */
+/** Few where a function of the user's takes long: `compile` has called each thousands of times by then. */
 const sliceEventsMin = 16
 /** About how long a slice takes: what waits for servers goes on in between, and the end waits for a slice. */
 const sliceMs = 20

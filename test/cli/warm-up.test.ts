@@ -219,21 +219,23 @@ describe('a warm-up', { timeout: 30_000 }, () => {
   })
 
   test('calls slow functions for a few events only', async () => {
-    let calls = 0
+    // Null while the definition is compiled, which calls them as well.
+    let calls: number | null = null
     const compute = (value: number) => {
+      if (calls === null) return value
       calls++
-      if (calls > 1_000) for (const until = performance.now() + 20; performance.now() < until; );
+      for (const until = performance.now() + 20; performance.now() < until; );
       return value
     }
     const plan = compile(oddPipeline({ compute }))
-    calls = 1_000
+    calls = 0
     const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
     const { end } = startWarmUp({ plan, afterMs: 0, maxMs: 2_000, clock: systemClock, log })
-    while (calls === 1_000) await systemClock.sleep(5)
+    while (calls === 0) await systemClock.sleep(5)
     await systemClock.sleep(2_000)
     await end()
     // 20 ms each in 2 s, and a slice for each of the two runs.
-    expect(calls).toBeLessThanOrEqual(1_000 + 100 + 2 * 16)
+    expect(calls).toBeLessThanOrEqual(100 + 2 * 16)
   })
 
   test("does not call a model of the user's own", async () => {
