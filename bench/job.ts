@@ -31,6 +31,7 @@ export const jobGroups = [
   'w1',
   'w2',
   'card-fraud-paced',
+  'w1-paced',
   'at-least-once',
   'training',
   'http-reads',

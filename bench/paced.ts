@@ -1,4 +1,4 @@
-/** The paced job: the card-fraud pipeline at a steady rate, from the scheduled send of an event to the receipt of its prediction. */
+/** The paced jobs: a pipeline at a steady rate, from the scheduled send of an event to the receipt of its prediction. */
 import { createShutdown, type Shutdown } from '../cli/shutdown.ts'
 import { baselineKafka } from './baseline-kafka.ts'
 import type { BenchEnvironment } from './environment.ts'
@@ -14,6 +14,7 @@ export interface PacedOptions {
   /** Without the rate. */
   readonly name: string
   readonly definition: string
+  readonly isScored: boolean
   readonly rate: number
   readonly seconds: number
   /** Transactions that are worked off before, so that the windows are not empty. */
@@ -22,7 +23,7 @@ export interface PacedOptions {
 
 export function pacedJob(environment: BenchEnvironment, options: PacedOptions): Job {
   const name = `${options.name}-${options.rate}`
-  const what = `${options.definition}, scored, at ${options.rate} events a second`
+  const what = `${options.definition}, ${options.isScored ? 'scored, ' : ''}at ${options.rate} events a second`
   const measures = `${what}: scheduled send to receipt of the prediction, read_committed.`
   return {
     measures: { [name]: measures },
@@ -32,29 +33,33 @@ export function pacedJob(environment: BenchEnvironment, options: PacedOptions): 
 }
 
 async function runPaced(environment: BenchEnvironment, name: string, given: PacedOptions): Promise<JobRun> {
-  const { definition, rate, seconds, before } = given
+  const { definition, isScored, rate, seconds, before } = given
   return closeAll(createShutdown(), async (shutdown) => {
-    const { pipeline, run, ends } = await startAfterBacklog(environment, { definition, name, before }, shutdown)
+    const { pipeline, run, ends } = await startAfterBacklog(
+      environment,
+      { definition, isScored, name, before },
+      shutdown,
+    )
     const { plan } = pipeline
     const options = { definition, rate, from: before, seconds, ...ends }
     const loop = await run.sampleWhile(runOpenLoop(environment, pipeline, options, shutdown))
     await run.untilPredicted(before + loop.sent)
     await run.stop()
-    const { counts } = await readOutcome(environment.broker.data, plan, { events: before + loop.sent, isScored: true })
+    const { counts } = await readOutcome(environment.broker.data, plan, { events: before + loop.sent, isScored })
     const { late, releasedEarly } = run.counts
     return openLoopRun(name, run, loop, { ...counts, late, releasedEarly })
   })
 }
 
-/** A process with a model that has worked off so many transactions. `ends`: where its predictions are, for the open loop. */
+/** A process that has worked off so many transactions, with a model where events are scored. `ends`: where its predictions are, for the open loop. */
 export async function startAfterBacklog(
   environment: BenchEnvironment,
-  { definition, name, before }: Pick<PacedOptions, 'definition' | 'name' | 'before'>,
+  { definition, isScored, name, before }: Pick<PacedOptions, 'definition' | 'isScored' | 'name' | 'before'>,
   shutdown: Shutdown,
 ) {
   const pipeline = await openIsolatedPipeline(environment, definition, name, shutdown)
   const { topic, codec } = pipeline.plan.predictions
-  await pipeline.publishModel(environment.model)
+  if (isScored) await pipeline.publishModel(environment.model)
   await pipeline.produceFlatOut({ from: 0, count: before })
   const run = await pipeline.startRun()
   await run.untilPredicted(before)

@@ -115,6 +115,12 @@ const backlogs = [
   },
 ] as const
 
+const paced = [
+  { group: 'card-fraud-paced', name: 'card-fraud-paced', definition: cardFraud, isScored: true },
+  { group: 'w1-paced', name: 'w1-paced', definition: 'bench/w1.ts', isScored: false },
+  { group: 'at-least-once', name: 'at-least-once-paced', definition: atLeastOnce, isScored: true },
+] as const
+
 /** A baseline runs before the jobs that are compared with it, chosen or not. */
 function chosenJobs(environment: BenchEnvironment, options: BenchOptions): Job[] {
   const { jobs, events, rates, seconds } = options
@@ -125,15 +131,10 @@ function chosenJobs(environment: BenchEnvironment, options: BenchOptions): Job[]
     ...(baselineOf.some(has) ? [replayJob(environment)] : []),
     ...backlogs.filter(({ group }) => has(group)).map((one) => backlogJob(environment, { ...one, ...backlog })),
     ...rates.flatMap((rate) => [
-      ...(has('baseline') || has('card-fraud-paced') || has('at-least-once')
+      ...(['baseline' as const, ...paced.map(({ group }) => group)].some(has)
         ? [kafkaJob(environment, { rate, seconds })]
         : []),
-      ...(has('card-fraud-paced')
-        ? [pacedJob(environment, { name: 'card-fraud-paced', definition: cardFraud, rate, seconds, before })]
-        : []),
-      ...(has('at-least-once')
-        ? [pacedJob(environment, { name: 'at-least-once-paced', definition: atLeastOnce, rate, seconds, before })]
-        : []),
+      ...paced.filter(({ group }) => has(group)).map((one) => pacedJob(environment, { ...one, rate, seconds, before })),
       ...(has('training') ? [trainingJob(environment, { rate, seconds, before: events })] : []),
     ]),
     ...(has('http-reads') ? [httpReadsJob(environment, { seconds, before })] : []),

@@ -45,7 +45,7 @@ async function runTraining(
   return closeAll(createShutdown(), async (shutdown) => {
     const { pipeline, run, ends } = await startAfterBacklog(
       environment,
-      { definition: cardFraud, name: on, before },
+      { definition: cardFraud, isScored: true, name: on, before },
       shutdown,
     )
     const { plan } = pipeline
