@@ -18,8 +18,8 @@ import type { Prediction } from '../../../schemas/wire/records.ts'
 import { ownFolder, startCommand } from '../../support/command.ts'
 import { ownServers } from '../../support/own-servers.ts'
 
-/** The two days of the benchmark that are sent, and how fast. */
-const days = 2
+/** The days of the benchmark that are sent, and how fast: the stream must not end before Redis is full, however long the outages take. */
+const days = 3
 const eventsPerSecond = 500
 /** Longer by hand: what is waited out is bounded by minutes. */
 const outageMs = 1_000 * Number(process.env.OUTAGE_SECONDS ?? 5)
