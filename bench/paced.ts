@@ -51,7 +51,10 @@ async function runPaced(environment: BenchEnvironment, name: string, given: Pace
   })
 }
 
-/** A process that has worked off so many transactions, with a model where events are scored. `ends`: where its predictions are, for the open loop. */
+/**
+ * A process that has worked off so many transactions, with a model where events are scored. `ends`: where its predictions are, for the
+ * open loop.
+ */
 export async function startAfterBacklog(
   environment: BenchEnvironment,
   { definition, isScored, name, before }: Pick<PacedOptions, 'definition' | 'isScored' | 'name' | 'before'>,
