@@ -2,7 +2,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { Clock } from '../runtime/clock.ts'
 import type { RejectedRecord } from '../schemas/wire/dead-letter.ts'
-import type { OvertakenByBatch } from './batch/active-batch.ts'
+import type { OvertakenByBatch, Predictions } from './batch/active-batch.ts'
 import type { Task, TaskBatch } from './batch/task.ts'
 
 /**
@@ -55,12 +55,6 @@ export interface ProcessingMetrics {
   overtaken(task: Task, counts: OvertakenByBatch): void
   /** A task's part of a batch is committed in Kafka and applied in the store. */
   committed(task: Task, batch: TaskBatch, predictions: Predictions, rejections: readonly RejectedRecord[]): void
-}
-
-/** How many, and the version that scored them; null where there was none. */
-export interface Predictions {
-  readonly count: number
-  readonly model: string | null
 }
 
 interface MetricsState {

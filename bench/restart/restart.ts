@@ -81,12 +81,14 @@ async function runRestarts(
 
     const stopping = new AbortController()
     const sending = pipeline.producePaced({ from: before, count: Number.POSITIVE_INFINITY }, rate, stopping.signal)
-    // The failure reaches the await below; until then it must not be an unhandled rejection.
-    sending.catch(() => undefined)
+    // While it sends, only its failure counts: a wait in vain for predictions would hide it.
+    const failed = sending.then(() => new Promise<never>(() => undefined))
     shutdown.add('load', async () => stopping.abort())
     const parts = { processes, watch, environment, pipeline }
     const restartMs: number[] = []
-    for (let kill = 0; kill < kills; kill++) restartMs.push(await timedKill(parts, kill % processes.length))
+    for (let kill = 0; kill < kills; kill++) {
+      restartMs.push(await Promise.race([timedKill(parts, kill % processes.length), failed]))
+    }
     stopping.abort()
     const { byStream } = await sending
     const events = before + byStream[pipeline.plan.scored.name]!

@@ -248,29 +248,33 @@ export function moveOn(
     const cell = base + group.cell
     const until = time - lagMs
     if (cells[cell + edgeTime]! <= until) {
-      moveEnd(windows, group, rows, start, end, until, lagMs === 0 ? order : Number.POSITIVE_INFINITY)
+      moveEdge(windows, group, cell, -1, rows, start, end, until, lagMs === 0 ? order : Number.POSITIVE_INFINITY)
     }
     for (let index = 0, window = cell + edgeCells; index < overs.length; index++, window += windowCells) {
       const beginning = until - overs[index]!
-      if (cells[window + edgeTime]! <= beginning) moveBeginning(windows, group, window, rows, start, end, beginning)
+      if (cells[window + edgeTime]! <= beginning)
+        moveEdge(windows, group, window, window, rows, start, end, beginning, Number.POSITIVE_INFINITY)
       if (beginning < first) first = beginning
     }
   }
   noteRead(windows, time, order, first)
 }
 
-function moveEnd(
+/** `window`: whose beginning the edge is; −1: it is the end of the group, with what lies at its instant up to `order`. */
+function moveEdge(
   windows: SlidingWindows,
   group: SlidingGroup,
+  edge: number,
+  window: number,
   rows: Float64Array,
   start: number,
   end: number,
   time: number,
   order: number,
 ): void {
-  const { cells, base, plan } = windows
+  const { cells, plan } = windows
   const { width } = plan
-  let row = Math.max(cells[base + group.cell + edgeRow]! | 0, start)
+  let row = Math.max(cells[edge + edgeRow]! | 0, start)
   // Where no row is left, the next one may have any time.
   let next = never
   for (let at = row * width; row < end; row++, at += width) {
@@ -279,35 +283,11 @@ function moveEnd(
       next = rowTime
       break
     }
-    addToGroup(windows, group, rows, at)
+    if (window < 0) addToGroup(windows, group, rows, at)
+    else takeOut(windows, group, window, rows, at)
   }
-  cells[base + group.cell + edgeRow] = row
-  cells[base + group.cell + edgeTime] = next
-}
-
-function moveBeginning(
-  windows: SlidingWindows,
-  group: SlidingGroup,
-  window: number,
-  rows: Float64Array,
-  start: number,
-  end: number,
-  beginning: number,
-): void {
-  const { cells, plan } = windows
-  const { width } = plan
-  let row = Math.max(cells[window + edgeRow]! | 0, start)
-  let next = never
-  for (let at = row * width; row < end; row++, at += width) {
-    const rowTime = rows[at]!
-    if (rowTime > beginning) {
-      next = rowTime
-      break
-    }
-    takeOut(windows, group, window, rows, at)
-  }
-  cells[window + edgeRow] = row
-  cells[window + edgeTime] = next
+  cells[edge + edgeRow] = row
+  cells[edge + edgeTime] = next
 }
 
 export function addToGroup(windows: SlidingWindows, group: SlidingGroup, rows: Float64Array, at: number): void {

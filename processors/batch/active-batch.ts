@@ -28,7 +28,7 @@ export interface OpenTask {
   readonly task: Task
   readonly store: TaskStore
   readonly cache: EntityCache
-  /** Of the batch under way. */
+  /** Of the batch under way, until it is handed to step 7. */
   readonly byEntity: EventsByEntity
   readonly fold: Fold
   readonly overtaking: Overtaking
@@ -44,14 +44,19 @@ export interface ActiveBatch {
   readonly open: OpenTask
   /** Its position has what the fold has counted. */
   batch: TaskBatch
-  /** Until the batch is handed to step 7. */
-  readonly byEntity: EventsByEntity
-  /** Predictions that it sends, and the version that scored them; null where there was none. */
-  predictions: number
-  modelVersion: string | null
+  /** That it sends. */
+  predictions: Predictions
   readonly rejections: RejectedRecord[]
   readonly overtaken: OvertakenByBatch
 }
+
+/** How many, and the version that scored them; null where there was none. */
+export interface Predictions {
+  readonly count: number
+  readonly model: string | null
+}
+
+export const noPredictions: Predictions = { count: 0, model: null }
 
 /** Predictions that were made before a late fact of this batch arrived; see `overtaken.ts`. */
 export interface OvertakenByBatch {

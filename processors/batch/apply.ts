@@ -13,9 +13,9 @@ export interface PendingStep {
 
 /** The bytes are taken now: the next batch may be folded on top while this one is on its way. */
 export function takeSteps(batches: readonly ActiveBatch[]): PendingStep[] {
-  return batches.map(({ open, batch, byEntity }) => {
+  return batches.map(({ open, batch }) => {
     const to = encodePosition(batch.position)
-    const step = { from: open.position, to, writes: open.cache.takeWrites(byEntity.entities) }
+    const step = { from: open.position, to, writes: open.cache.takeWrites(open.byEntity.entities) }
     open.position = to
     return { store: open.store, step }
   })

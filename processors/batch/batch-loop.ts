@@ -77,7 +77,7 @@ async function runBatch(loop: LoopState): Promise<void> {
   const publication = publicationOf(loop, batches, updates)
   const steps = takeSteps(batches)
   unwrap(await loop.committing)
-  for (const { open, byEntity } of batches) open.cache.trim(byEntity.batch)
+  for (const { open } of batches) open.cache.trim(open.byEntity.batch)
   loop.commitBeganMs = clock.elapsedMs()
   loop.committing = outcomeOf(commit(loop, publication, steps, batches, beganMs))
 }
@@ -97,8 +97,8 @@ async function commit(
     await worker.commitOffsets(publication.offsets, membership)
   }
   metrics.took('batch', clock.elapsedMs() - beganMs)
-  for (const { open, batch, predictions, modelVersion, rejections, overtaken } of batches) {
-    metrics.committed(open.task, batch, { count: predictions, model: modelVersion }, rejections)
+  for (const { open, batch, predictions, rejections, overtaken } of batches) {
+    metrics.committed(open.task, batch, predictions, rejections)
     earlyReleases.observe(open.task)
     if (overtaken.last === null) continue
     metrics.overtaken(open.task, overtaken)

@@ -34,7 +34,7 @@ interface Fates {
 export function fold(parts: FoldParts, active: ActiveBatch): void {
   const { plan, folded } = parts
   const { events } = active.batch
-  const { first, next, firstWithout } = active.byEntity
+  const { first, next, firstWithout } = active.open.byEntity
   clearFolded(folded, events.length, active.open.fold.width)
   const rows = rowsOf(events, plan.scored.index)
   const fates: Fates = { rows, isSent: new Array(events.length).fill(false), problems: new Map(), orders: new Map() }
@@ -68,7 +68,7 @@ function countLate(events: readonly StageEvent[]): number {
 function foldInto({ plan, folded }: FoldParts, active: ActiveBatch, fates: Fates, number: number): void {
   const { open, batch, overtaken } = active
   const event = batch.events[number]!
-  const log = logOf(active, number)
+  const log = logOf(open, number)
   const floorTime = floorTimeOf(open, event, batch.position.retentionWatermark)
   const { numbers, width } = folded
   const result = event.repeats
@@ -83,7 +83,7 @@ function foldInto({ plan, folded }: FoldParts, active: ActiveBatch, fates: Fates
   if (log && !batch.isRestore) countOvertaken(open, event, log, floorTime, overtaken)
 }
 
-function logOf({ byEntity: { placeOf, entities } }: ActiveBatch, number: number): EntityLog | null {
+function logOf({ byEntity: { placeOf, entities } }: OpenTask, number: number): EntityLog | null {
   const place = placeOf[number]!
   if (place < 0) return null
   const { log, key } = entities[place]!

@@ -9,8 +9,8 @@ export async function load(batches: readonly ActiveBatch[]): Promise<void> {
   await Promise.all(batches.map(loadMissing))
 }
 
-async function loadMissing({ open, byEntity }: ActiveBatch): Promise<void> {
-  const missing = byEntity.entities.filter(({ log }) => log === null)
+async function loadMissing({ open }: ActiveBatch): Promise<void> {
+  const missing = open.byEntity.entities.filter(({ log }) => log === null)
   if (missing.length === 0) return
   const logs = await open.store.load(missing.map(({ key }) => key))
   missing.forEach((entity, i) => {

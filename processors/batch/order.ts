@@ -5,7 +5,7 @@
 import { storeKeysMax } from '../../feature-store/store.ts'
 import type { StagePlan } from '../../schemas/plan/plan.ts'
 import type { ProgressExchange } from '../watermarks/progress-exchange.ts'
-import { type ActiveBatch, type LoopLimits, noneOvertaken, type OpenTask } from './active-batch.ts'
+import { type ActiveBatch, type LoopLimits, noneOvertaken, noPredictions, type OpenTask } from './active-batch.ts'
 import { addEvent, clearEvents } from './events-by-entity.ts'
 import type { StageEvent } from './stage-event.ts'
 import type { TaskBatch } from './task-contract.ts'
@@ -37,9 +37,7 @@ export function order({ tasks, exchanges, limits }: OrderParts, answeredRound: n
     batches.push({
       open,
       batch: taken,
-      byEntity: open.byEntity,
-      predictions: 0,
-      modelVersion: null,
+      predictions: noPredictions,
       rejections: [...taken.rejections],
       overtaken: noneOvertaken(),
     })

@@ -63,8 +63,7 @@ export function encode({ plan, partitionsOf, outbox, folded }: PublicationParts,
   const options = { plan, stage, partition, partitionsOf, outbox }
   if (stage.repartitionOut === null) {
     sendPredictions(options, folded, batch.stagePosition)
-    active.predictions = folded.scored
-    active.modelVersion = folded.modelVersion
+    active.predictions = { count: folded.scored, model: folded.modelVersion }
   } else sendOn(options, stage.repartitionOut, folded, batch.stagePosition)
   for (const record of deadLetterRecords(options, rejections)) addToOutbox(outbox, record)
 }

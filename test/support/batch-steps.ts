@@ -3,7 +3,7 @@ import type { EntityLog } from '../../feature-store/entity-log.ts'
 import type { MemoryStore } from '../../feature-store/memory-store.ts'
 import { createMemoryStore } from '../../feature-store/memory-store.ts'
 import type { StoredLog } from '../../feature-store/store.ts'
-import { type ActiveBatch, noneOvertaken, type OpenTask } from '../../processors/batch/active-batch.ts'
+import { type ActiveBatch, noneOvertaken, noPredictions, type OpenTask } from '../../processors/batch/active-batch.ts'
 import { createEntityCache, type EntityCache } from '../../processors/batch/entity-cache.ts'
 import { addEvent, clearEvents, createEventsByEntity } from '../../processors/batch/events-by-entity.ts'
 import { createFold } from '../../processors/batch/fold-event.ts'
@@ -142,7 +142,7 @@ export function activeBatch(open: OpenTask, events: readonly StageEvent[], rest:
   clearEvents(byEntity)
   for (const { key } of events) addEvent(byEntity, cache, key, events.length)
   const rejections = [...batch.rejections]
-  return { open, batch, byEntity, predictions: 0, modelVersion: null, rejections, overtaken: noneOvertaken() }
+  return { open, batch, predictions: noPredictions, rejections, overtaken: noneOvertaken() }
 }
 
 /** These events as they were folded, each with its numbers; null: it is not of the scored stream. Nothing is scored. */

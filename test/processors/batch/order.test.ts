@@ -33,7 +33,7 @@ async function openAskedTask(rest: Partial<Task>, batch: TaskBatch | null = null
   return { open: await openTaskOf(task, twoStages), asked }
 }
 
-const entitiesOf = ({ byEntity }: ActiveBatch) => byEntity.entities.map(({ key }) => key)
+const entitiesOf = ({ open }: ActiveBatch) => open.byEntity.entities.map(({ key }) => key)
 
 describe('batches', () => {
   /** A task of the only stage, whose clicks and refunds were read to the end. */
@@ -54,7 +54,7 @@ describe('batches', () => {
     expect(active!.batch.events.map(({ id }) => id)).toEqual(['a', 'r', 'b'])
     expect(active).toMatchObject({ open, rejections: [] })
     expect(entitiesOf(active!)).toEqual(['anna', 'bert'])
-    const { byEntity } = active!
+    const { byEntity } = active!.open
     expect([byEntity.first, byEntity.next]).toEqual([
       [0, 2],
       [1, -1, -1],
@@ -83,7 +83,7 @@ describe('batches', () => {
     const take: Task['take'] = (_, { admits }) => ({ ...batch, events: events.filter(admits) })
     const [active] = order(partsOf([{ ...open, task: { ...open.task, take } }]), 1, 0)
     expect(entitiesOf(active!)).toEqual(['anna'])
-    expect(active!.byEntity).toMatchObject({ placeOf: [0, -1], firstWithout: 1 })
+    expect(active!.open.byEntity).toMatchObject({ placeOf: [0, -1], firstWithout: 1 })
   })
 })
 

@@ -95,7 +95,7 @@ describe('a publication', () => {
     const last = { ...open, task: { ...open.task, stage: pageStage! } }
     const batch = { ...foldedBatch(), open: last, rejections: [] }
     const { records } = sentWith(parts, [batch], [], [1, 2, 3, 4, 5, 6])
-    expect(batch).toMatchObject({ predictions: 1, modelVersion: null })
+    expect(batch.predictions).toEqual({ count: 1, model: null })
     expect(topicsOf(single(records))).toEqual([['clicks.predictions', 0]])
     expect(plan.predictions.codec.decode(single(records)[0]!.value!)).toMatchObject({
       id: 'a',
