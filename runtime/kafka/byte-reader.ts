@@ -21,6 +21,8 @@ export interface ByteReader {
   compactArray<T>(read: () => T): T[]
   /** Passes the tag section of a flexible response version. */
   skipTags(): void
+  /** As `skipTags`, but for one tag, of which `read` reads the value; null where it is not there. */
+  tagged<T>(tag: number, read: () => T): T | null
 }
 
 /** Reads 64 bits, big endian, as a safe integer. */
@@ -29,6 +31,8 @@ export function readInt64(source: Buffer, at: number): number {
   assert(Number.isSafeInteger(value), 'a 64-bit number from Kafka is beyond 2^53')
   return value
 }
+
+const noTag = -1
 
 /** Reading past the end throws a RangeError. */
 export function createByteReader(source: Buffer): ByteReader {
@@ -91,10 +95,18 @@ export function createByteReader(source: Buffer): ByteReader {
       return repeat(reader.unsignedVarint() - 1, read)
     },
     skipTags() {
+      reader.tagged(noTag, () => undefined)
+    },
+    tagged(tag, read) {
+      let found: ReturnType<typeof read> | null = null
       for (let left = reader.unsignedVarint(); left > 0; left--) {
-        reader.unsignedVarint()
-        take(reader.unsignedVarint())
+        const isWanted = reader.unsignedVarint() === tag
+        const size = reader.unsignedVarint()
+        const end = position + size
+        if (isWanted) found = read()
+        take(end - position)
       }
+      return found
     },
   }
   return reader

@@ -2,7 +2,6 @@
  * The open connections by address: a request to 'host:port' comes in, its answer goes out; `connections.ts` chooses
  * the broker.
  */
-import assert from 'node:assert/strict'
 import { PipelineError } from '../../schemas/kernel/errors.ts'
 import { type Address, addressText, connectionFailure, unreachable } from './connection-failure.ts'
 import { type KafkaEndpoint, type KafkaEndpointOptions, openEndpoint } from './kafkajs-connection.ts'
@@ -46,7 +45,7 @@ export function createEndpoints(options: KafkaEndpointOptions): Endpoints {
 
   async function send<T>(address: Address, request: KafkaRequest<T>): Promise<T> {
     const answer = await sendIfSupported(address, request)
-    assert(answer !== null, 'checked when the connection was made')
+    if (answer === null) throw unsupported(address, [request.api])
     return answer
   }
 
@@ -119,10 +118,15 @@ function closedHere(): PipelineError {
 function checkApis(endpoint: KafkaEndpoint): void {
   const lacking = Object.values<Api>(apis).filter(({ key, version }) => !endpoint.supports(key, version))
   if (lacking.length === 0) return
+  throw unsupported(endpoint, lacking)
+}
+
+/** A broker that took over from a newer one, or is too old. */
+function unsupported(address: Address, lacking: readonly Api[]): PipelineError {
   const list = lacking.map(({ name, version }) => `${name} v${version}`).join(', ')
-  throw new PipelineError(
+  return new PipelineError(
     'kafka_request_failed',
-    `The broker at ${addressText(endpoint)} does not support ${list}: Kafka 2.5 or newer is needed`,
+    `The broker at ${addressText(address)} does not support ${list}: Kafka 2.5 or newer is needed, and no older one than the others of its cluster`,
     { details: { lacking: list } },
   )
 }

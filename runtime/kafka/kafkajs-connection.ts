@@ -190,7 +190,7 @@ function toKafkajs<T>(request: RawRequest<T>): object {
   }
 }
 
-/** Nagle's algorithm off: a transaction is five small requests that wait for each other. */
+/** Nagle's algorithm off: a transaction is two to four small requests that wait for each other. */
 function openSocket(at: {
   host: string
   port: number

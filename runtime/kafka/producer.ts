@@ -5,6 +5,7 @@ import { type Sequences, toBatches } from './batching.ts'
 import type { Connections } from './connections.ts'
 import { type DeliveryFailure, deliver } from './delivery.ts'
 import { failureCode, type KafkaError, namingRight } from './error-codes.ts'
+import { apis } from './request.ts'
 import { createRetryBudget } from './retry-budget.ts'
 import { initProducerIdRequest, type ProducerIdentity } from './transaction-requests.ts'
 
@@ -121,6 +122,7 @@ async function deliverAll(state: ProducerState, records: readonly Outgoing[]): P
     state.identity ??= await newIdentity(connections)
     const { id, epoch } = state.identity
     const options = {
+      api: apis.produce,
       transactionalId: null,
       identity: { producerId: id, producerEpoch: epoch, timestampMs: state.nowMs() },
       ackTimeoutMs: 15_000,

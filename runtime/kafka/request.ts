@@ -54,8 +54,12 @@ export const apis = {
   incrementalAlterConfigs: { key: 44, version: 0, name: 'IncrementalAlterConfigs', flexible: false },
 } as const satisfies Record<string, Api>
 
-/** Newer ones, which brokers may lack: sent with `Connections.sendIfSupported`. */
+/** Newer ones, which brokers may lack: sent with `Connections.sendIfSupported`, or once the cluster has said that it has them. */
 export const newerApis = {
+  apiVersions: { key: 18, version: 3, name: 'ApiVersions', flexible: true },
+  implicitProduce: { key: 0, version: 12, name: 'Produce', flexible: true },
+  implicitTxnOffsetCommit: { key: 28, version: 5, name: 'TxnOffsetCommit', flexible: true },
+  renewingEndTxn: { key: 26, version: 5, name: 'EndTxn', flexible: true },
   listTransactions: { key: 66, version: 0, name: 'ListTransactions', flexible: true },
 } as const satisfies Record<string, Api>
 

@@ -2,7 +2,7 @@
 import type { Membership, OffsetToCommit, TopicPartition } from '../broker.ts'
 import { type KafkaError, kafkaError } from './error-codes.ts'
 import type { GroupMember } from './group-requests.ts'
-import { apis, groupByTopic, type KafkaRequest, newerApis, request } from './request.ts'
+import { type Api, apis, groupByTopic, type KafkaRequest, newerApis, request } from './request.ts'
 
 export interface ProducerIdentity {
   readonly id: number
@@ -81,6 +81,7 @@ export function addOffsetsRequest(
  * first error.
  */
 export function txnOffsetCommitRequest(
+  api: Api,
   transactionalId: string,
   producer: ProducerIdentity,
   member: Omit<GroupMember, 'memberId'>,
@@ -88,7 +89,7 @@ export function txnOffsetCommitRequest(
   offsets: readonly OffsetToCommit[],
 ): KafkaRequest<KafkaError> {
   return request(
-    apis.txnOffsetCommit,
+    api,
     (writer) => {
       writer.compactString(transactionalId)
       writer.compactString(member.group)
@@ -126,20 +127,33 @@ export function txnOffsetCommitRequest(
   )
 }
 
+export interface TransactionEnded {
+  readonly error: KafkaError
+  /** What the producer goes on as. */
+  readonly producer: ProducerIdentity
+}
+
 export function endTransactionRequest(
+  api: Api,
   transactionalId: string,
   producer: ProducerIdentity,
   commit: boolean,
-): KafkaRequest<KafkaError> {
+): KafkaRequest<TransactionEnded> {
   return request(
-    apis.endTxn,
+    api,
     (writer) => {
-      writer.string(transactionalId)
+      if (api.flexible) writer.compactString(transactionalId)
+      else writer.string(transactionalId)
       writer.int64(producer.id)
       writer.int16(producer.epoch)
       writer.int8(commit ? 1 : 0)
+      if (api.flexible) writer.noTags()
     },
-    (reader) => kafkaError(reader.int16()),
+    (reader) => {
+      const error = kafkaError(reader.int16())
+      const isRenewed = api.flexible && error === 'NONE'
+      return { error, producer: isRenewed ? { id: reader.int64(), epoch: reader.int16() } : producer }
+    },
   )
 }
 

@@ -15,11 +15,13 @@ import type { Batch } from './produce-request.ts'
 import { undelivered } from './producer.ts'
 import type { KafkaRequest } from './request.ts'
 import { createRetryBudget } from './retry-budget.ts'
+import { type TransactionProtocol, transactionProtocol } from './transaction-protocol.ts'
 import {
   addOffsetsRequest,
   addPartitionsRequest,
   endTransactionRequest,
   type ProducerIdentity,
+  type TransactionEnded,
   txnOffsetCommitRequest,
 } from './transaction-requests.ts'
 import { takeOverProducer } from './transactional-ids.ts'
@@ -40,6 +42,7 @@ export interface TransactorConnections {
 }
 
 export interface Transactor {
+  /** When it was opened. */
   readonly identity: ProducerIdentity
   transact(records: readonly Outgoing[], offsets: readonly OffsetToCommit[], membership: Membership): Promise<void>
 }
@@ -47,7 +50,8 @@ export interface Transactor {
 interface TransactorState {
   readonly connections: TransactorConnections
   readonly options: TransactorOptions
-  readonly identity: ProducerIdentity
+  readonly protocol: TransactionProtocol
+  identity: ProducerIdentity
   readonly sequences: Sequences
   isBusy: boolean
   /** Why this producer can write nothing more; null while it can. */
@@ -66,10 +70,13 @@ export async function createTransactor(
   options: TransactorOptions,
 ): Promise<Transactor> {
   const { transactionalId, transactionTimeoutMs } = options
-  const identity = await takeOverProducer(connections.records, transactionalId, transactionTimeoutMs)
+  const { records } = connections
+  const identity = await takeOverProducer(records, transactionalId, transactionTimeoutMs)
+  const protocol = await transactionProtocol(records, await records.coordinator('transaction', transactionalId))
   const state: TransactorState = {
     connections,
     options,
+    protocol,
     identity,
     sequences: new Map(),
     isBusy: false,
@@ -138,7 +145,7 @@ async function writeAll(
   membership: Membership,
 ): Promise<unknown> {
   try {
-    if (batches.length > 0) await addPartitions(state, batches)
+    if (batches.length > 0 && !state.protocol.isImplicit) await addPartitions(state, batches)
     const writes = [
       batches.length > 0 ? writeRecords(state, batches) : null,
       offsets.length > 0 ? writeOffsets(state, offsets, membership) : null,
@@ -159,9 +166,10 @@ async function addPartitions(state: TransactorState, batches: readonly Batch[]):
 }
 
 async function writeRecords(state: TransactorState, batches: readonly Batch[]): Promise<void> {
-  const { connections, identity } = state
+  const { connections, identity, protocol } = state
   const { transactionalId, transactionTimeoutMs, nowMs } = state.options
   const produce = {
+    api: protocol.produce,
     transactionalId,
     identity: { producerId: identity.id, producerEpoch: identity.epoch, timestampMs: nowMs() },
     ackTimeoutMs: Math.min(transactionTimeoutMs, 15_000),
@@ -202,12 +210,21 @@ async function writeOffsets(
   offsets: readonly OffsetToCommit[],
   membership: Membership,
 ): Promise<void> {
-  const { connections, identity } = state
+  const { connections, identity, protocol } = state
   const { transactionalId, group, worker } = state.options
-  const add = addOffsetsRequest(transactionalId, identity, group)
-  await ask(state, connections.offsets, 'transaction', add, concurrent)
+  if (!protocol.isImplicit) {
+    const add = addOffsetsRequest(transactionalId, identity, group)
+    await ask(state, connections.offsets, 'transaction', add, concurrent)
+  }
   const member = { group, instanceId: worker }
-  const request = txnOffsetCommitRequest(transactionalId, identity, member, membership, offsets)
+  const request = txnOffsetCommitRequest(
+    protocol.txnOffsetCommit,
+    transactionalId,
+    identity,
+    member,
+    membership,
+    offsets,
+  )
   await ask(state, connections.offsets, 'group', request, concurrentOrUnknown)
 }
 
@@ -242,8 +259,16 @@ async function commit(state: TransactorState): Promise<void> {
 }
 
 async function endTransaction(state: TransactorState, isCommit: boolean): Promise<void> {
-  const request = endTransactionRequest(state.options.transactionalId, state.identity, isCommit)
-  await ask(state, state.connections.records, 'transaction', request, concurrent)
+  const { options, protocol, identity, sequences } = state
+  const request = endTransactionRequest(protocol.endTxn, options.transactionalId, identity, isCommit)
+  const call = { kind: 'transaction', key: options.transactionalId, request, transient: concurrent } as const
+  const errorOf = ({ error }: TransactionEnded) => error
+  const retryBudget = retryBudgetOf(state)
+  const { error, producer } = await askCoordinator(state.connections.records, { ...call, errorOf, retryBudget })
+  if (error !== 'NONE') throw workerError(options, request.api.name, error)
+  // Each epoch numbers its records from 0.
+  if (producer.epoch !== identity.epoch || producer.id !== identity.id) sequences.clear()
+  state.identity = producer
 }
 
 /**
@@ -251,19 +276,25 @@ async function endTransaction(state: TransactorState, isCommit: boolean): Promis
  * for the transaction.
  */
 async function ask(
-  { options }: TransactorState,
+  state: TransactorState,
   via: Connections,
   kind: 'group' | 'transaction',
   request: KafkaRequest<KafkaError>,
   transient: ReadonlySet<KafkaError>,
 ): Promise<void> {
+  const { options } = state
   const error = await askCoordinator(via, {
     kind,
     key: kind === 'group' ? options.group : options.transactionalId,
     request,
     errorOf: (answer) => answer,
     transient,
-    retryBudget: createRetryBudget(options.transactionTimeoutMs, 1.5, 20),
+    retryBudget: retryBudgetOf(state),
   })
   if (error !== 'NONE') throw workerError(options, request.api.name, error)
+}
+
+/** The coordinator is busy with the end of the last transaction for a moment. */
+function retryBudgetOf({ options }: TransactorState) {
+  return createRetryBudget(options.transactionTimeoutMs, 1.5, 20)
 }
