@@ -94,22 +94,23 @@ export function createByteReader(source: Buffer): ByteReader {
     compactArray(read) {
       return repeat(reader.unsignedVarint() - 1, read)
     },
-    skipTags() {
-      reader.tagged(noTag, () => undefined)
-    },
-    tagged(tag, read) {
-      let found: ReturnType<typeof read> | null = null
-      for (let left = reader.unsignedVarint(); left > 0; left--) {
-        const isWanted = reader.unsignedVarint() === tag
-        const size = reader.unsignedVarint()
-        const end = position + size
-        if (isWanted) found = read()
-        take(end - position)
-      }
-      return found
-    },
+    skipTags: () => void readTags(reader, take, noTag, () => undefined),
+    tagged: (tag, read) => readTags(reader, take, tag, read),
   }
   return reader
+}
+
+/** The value of one tag; null where it is not there. */
+function readTags<T>(reader: ByteReader, skip: (size: number) => void, tag: number, read: () => T): T | null {
+  let found: T | null = null
+  for (let left = reader.unsignedVarint(); left > 0; left--) {
+    const isWanted = reader.unsignedVarint() === tag
+    const size = reader.unsignedVarint()
+    const end = reader.position() + size
+    if (isWanted) found = read()
+    skip(end - reader.position())
+  }
+  return found
 }
 
 function repeat<T>(count: number, read: () => T): T[] {

@@ -126,7 +126,8 @@ function unsupported(address: Address, lacking: readonly Api[]): PipelineError {
   const list = lacking.map(({ name, version }) => `${name} v${version}`).join(', ')
   return new PipelineError(
     'kafka_request_failed',
-    `The broker at ${addressText(address)} does not support ${list}: Kafka 2.5 or newer is needed, and no older one than the others of its cluster`,
+    `The broker at ${addressText(address)} does not support ${list}: Kafka 2.5 or newer is needed, ` +
+      'and no older one than the others of its cluster',
     { details: { lacking: list } },
   )
 }
