@@ -4,6 +4,7 @@
  */
 import { loadPlan } from '../cli/load-plan.ts'
 import { generateHandbook } from '../pipelines/handbook.ts'
+import { cpuSecondsOf } from './cpu-seconds.ts'
 import { createCalibration } from './guard/calibration.ts'
 import { serveHelper } from './helper-process.ts'
 import { openMixedRun } from './mixed-run.ts'
@@ -57,10 +58,3 @@ serveHelper<GuardOrder, readonly GuardRound[]>(async ({ definition, seed, rounds
     return measured
   }
 })
-
-async function cpuSecondsOf(work: () => Promise<unknown>): Promise<number> {
-  const before = process.cpuUsage()
-  await work()
-  const { user, system } = process.cpuUsage(before)
-  return (user + system) / 1_000_000
-}

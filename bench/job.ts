@@ -39,3 +39,6 @@ export const jobGroups = [
   'restart',
 ] as const
 export type JobGroup = (typeof jobGroups)[number]
+
+/** Needs no servers, takes minutes, and runs when it is chosen: by itself. */
+export const costsJob = 'costs'

@@ -31,6 +31,8 @@ export interface InProcessOptions {
   /** Events may still wait for later ones at the end of a slice; without it the slice waits for them. */
   readonly mayHold: boolean
   readonly clock: Clock
+  /** Of every topic; 4 by default. */
+  readonly partitions?: number
 }
 
 export interface InProcessRun {
@@ -42,14 +44,15 @@ export interface InProcessRun {
   stop(): Promise<void>
 }
 
-const partitions = 4
+const partitionsDefault = 4
 /** As a producer would send them that waits a little. */
 const batchRecordsMax = 500
 const pollMs = 2
 /** After so many the commit under way has ended as well. */
 const emptyFetchesMin = 5
 
-export function openInProcessRun({ plan, events, currentModel, mayHold, clock }: InProcessOptions): InProcessRun {
+export function openInProcessRun(options: InProcessOptions): InProcessRun {
+  const { plan, events, currentModel, mayHold, clock, partitions = partitionsDefault } = options
   const repartition = plan.stages.flatMap(({ repartitionIn }) => repartitionIn?.topic ?? [])
   const log = createBatchLog({
     topics: plan.topics.map(({ topic }) => topic),
@@ -97,7 +100,7 @@ export function openInProcessRun({ plan, events, currentModel, mayHold, clock }:
 
   return {
     totals: metrics.totals,
-    prepare: (count) => void prepared.push(...batchesOf(plan, events, count)),
+    prepare: (count) => void prepared.push(...batchesOf(plan, events, count, partitions)),
     async letIn() {
       for (const batch of prepared) log.append(batch)
       prepared = []
@@ -116,7 +119,7 @@ export function openInProcessRun({ plan, events, currentModel, mayHold, clock }:
 const silent: Log = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 /** By partition, in the order of the events. */
-function batchesOf(plan: Plan, events: Iterator<RawEvent, void, void>, count: number) {
+function batchesOf(plan: Plan, events: Iterator<RawEvent, void, void>, count: number, partitions: number) {
   const open = new Map<string, OutRecord[]>()
   const full: OutRecord[][] = []
   for (let taken = 0; taken < count; ) {
