@@ -46,8 +46,8 @@ const reasonsMax = 3
 /** A round of a slow point is shorter: about this long, but so many events at least. */
 const roundSeconds = 2
 const roundEventsMin = 500
-/** As long as windows fill, and code is compiled. */
-const fillSlice = 20_000
+/** As long as windows fill; the first slice, of unknown cost, is shorter. */
+const [fillSlice, firstSlice] = [20_000, 2_000]
 const stepsPerRound = 1_500
 const megabyte = 2 ** 20
 
@@ -76,7 +76,7 @@ export async function measureCost(order: CostOrder, clock: Clock): Promise<CostF
 async function fill(run: InProcessRun, { point, warmUpEventsMin, fillCpuSecondsMax }: CostOrder) {
   const full = eventsUntilFull(point)
   const wanted = Math.max(full, warmUpEventsMin)
-  let [filled, slice, usPerEvent, seconds] = [0, Math.min(fillSlice, wanted), 0, 0]
+  let [filled, slice, usPerEvent, seconds] = [0, firstSlice, 0, 0]
   while (filled < wanted && seconds < fillCpuSecondsMax) {
     const events = Math.min(slice, wanted - filled)
     seconds += await cpuSecondsOf(async () => {
