@@ -1,9 +1,10 @@
 /**
- * `npm run bench -- --jobs costs`: what an event costs by the size of definition, state and cluster, without servers: a process for each point,
- * one after the other; a table, the law of each line, and a picture. Called by `main.ts`.
+ * `npm run bench -- --jobs costs`: what an event costs by the size of definition, state and cluster, without servers: a process for each
+ * point, one after the other; a table, the law of each line, and a picture. Called by `main.ts`.
  */
 import { cpus } from 'node:os'
 import { openWholeFile } from '../../cli/whole-file.ts'
+import { fineClock } from '../clock.ts'
 import { startHelper } from '../helper-process.ts'
 import { load, revision } from '../machine.ts'
 import { spread } from '../statistics.ts'
@@ -35,7 +36,7 @@ export async function runCosts(
   env: NodeJS.ProcessEnv,
   printLine: (line: string) => void,
 ): Promise<void> {
-  const startedAt = new Date().toISOString()
+  const begun = `${new Date(fineClock.nowMs()).toISOString()}, revision ${(await revision(env)) ?? 'unknown'}`
   // A file that cannot be written is found out before the measuring, not after it.
   const file = picture === undefined ? null : await openWholeFile(picture)
   try {
@@ -43,7 +44,7 @@ export async function runCosts(
     const lines = await measureLines(costLines, (point) => inOwnProcess({ ...order, point }), printLine)
     printLine('')
     printLine(
-      `${startedAt}, revision ${(await revision(env)) ?? 'unknown'}: ${cpus().length} cores of ${cpus()[0]?.model.trim()}, ` +
+      `${begun}: ${cpus().length} cores of ${cpus()[0]?.model.trim()}, ` +
         `Node ${process.versions.node}; seed ${seed}, ${rounds} rounds a point. Figures are min / **median** / max.`,
     )
     for (const line of ['', ...costTable(lines), '', ...lawLines(lines)]) printLine(line)

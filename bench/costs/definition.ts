@@ -1,6 +1,6 @@
 /**
- * A definition with as many features as asked, after card-fraud: two entities, fields and flags of the event, windows by the account, and by
- * the shop until a day ago, a perceptron. Called by `measure.ts`.
+ * A definition with as many features as asked, after card-fraud: two entities, fields and flags of the event, windows by the account, and
+ * by the shop until a day ago, a perceptron. Called by `measure.ts`.
  */
 import {
   type Aggregate,

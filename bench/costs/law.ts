@@ -1,4 +1,4 @@
-/** Sizes and costs of one line in, the law out: the exponent of the power law that fits best, and a sentence. Pure; called by `costs.ts`. */
+/** Sizes and costs of a line in, the law out: exponent of the power law that fits best, and a sentence. Pure; called by `costs.ts`. */
 import assert from 'node:assert/strict'
 import type { LinePoint, MeasuredLine } from './cost-line.ts'
 
@@ -41,7 +41,7 @@ export function lawText({ name, unit, points }: LawLine): string {
   const { exponent, lastExponent, factor } = lawOf(points)
   const [from, to] = [points[0]!.size, points.at(-1)!.size].map((size) => size.toLocaleString('en-US'))
   return (
-    `${name}: cost ∝ size^${exponent.toFixed(2)}, ${growth(exponent)}; from ${from} to ${to} ${unit} × ${factor.toPrecision(3)}, ` +
+    `${name}: cost ∝ size^${exponent.toFixed(2)}, ${growth(exponent)}; from ${from} to ${to} ${unit} × ${factor.toLocaleString('en-US', { maximumSignificantDigits: 3 })}, ` +
     `between the last two sizes with exponent ${lastExponent.toFixed(2)} (${growth(lastExponent)}).`
   )
 }

@@ -77,8 +77,8 @@ describe('the law', () => {
 
   test('is a sentence', () => {
     expect(lawText({ name: 'facts', unit: 'facts in the window', points: points((size) => size / 10) })).toBe(
-      'facts: cost ∝ size^1.00, in proportion to the size; from 10 to 10,000 facts in the window × 1.00e+3, between the last two sizes with ' +
-        'exponent 1.00 (in proportion to the size).',
+      'facts: cost ∝ size^1.00, in proportion to the size; from 10 to 10,000 facts in the window × 1,000, between the last two sizes ' +
+        'with exponent 1.00 (in proportion to the size).',
     )
     const shapes = [-0.3, 0, 0.5, 1.5].map((exponent) =>
       lawText({ name: 'x', unit: 'x', points: points((size) => size ** exponent) }),
