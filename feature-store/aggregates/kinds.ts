@@ -31,8 +31,8 @@ export interface AggregateAlgebra<S> {
   readonly accumulator: Accumulator<S> | null
   /** NaN is missing. */
   value(state: S, counts: Counts): number
-  /** What `valueOfSum` makes of a sum that is known already; null for a kind that is computed from something else. */
-  readonly ofSum: 'sum' | 'mean' | null
+  /** What windows that slide keep for it: the number of facts, a sum, of which `valueOfSum` makes the value, or the fact with this value. */
+  readonly slides: 'count' | 'sum' | 'mean' | 'smallest' | 'largest'
 }
 
 export const exactSum: Accumulator<ExactSum> = { empty: createExactSum, clear: clearExactSum, add: addAllExact }
@@ -79,17 +79,17 @@ export function valueOfSum(isMean: boolean, sum: number, values: number, scale: 
 }
 
 export const aggregates = {
-  count: { accumulator: null, value: (_: unknown, { facts }) => facts, ofSum: null },
+  count: { accumulator: null, value: (_: unknown, { facts }) => facts, slides: 'count' },
   sum: {
     accumulator: exactSum,
     value: (sum: ExactSum, { values, scale }) => valueOfSum(false, exactSumOf(sum), values, scale),
-    ofSum: 'sum',
+    slides: 'sum',
   },
   mean: {
     accumulator: exactSum,
     value: (sum: ExactSum, { values, scale }) => valueOfSum(true, exactSumOf(sum), values, scale),
-    ofSum: 'mean',
+    slides: 'mean',
   },
-  min: { accumulator: smallest, value: ({ value }: Extreme, { scale }) => value / scale, ofSum: null },
-  max: { accumulator: largest, value: ({ value }: Extreme, { scale }) => value / scale, ofSum: null },
+  min: { accumulator: smallest, value: ({ value }: Extreme, { scale }) => value / scale, slides: 'smallest' },
+  max: { accumulator: largest, value: ({ value }: Extreme, { scale }) => value / scale, slides: 'largest' },
 } as const satisfies Record<AggregateKind, AggregateAlgebra<unknown>>

@@ -14,7 +14,7 @@ import { liveRows, mergeAside } from '../entity-log.ts'
 import { type EntityLog, upperBound } from '../log-rows.ts'
 import { addExact, clearExactSum, type ExactSum, exactSumValueMax } from './exact-sum.ts'
 import { type Accumulator, type AggregateAlgebra, aggregates, type Counts, exactSum } from './kinds.ts'
-import { canSlide, compileSlide } from './slide-slots.ts'
+import { compileSlide } from './slide-slots.ts'
 
 /**
  * Writes the value of every slot of the entity to `out[slot.index]`; NaN is missing. A slot aggregates the facts of its
@@ -44,15 +44,11 @@ export function compileRead(
  */
 export function compileSlidingRead({ slots, layout }: EntityPlan, slidesFrom = slidesFromFacts): ReadSlots {
   const scan = compileScans(slots, layout, layout.knownColumn)
-  const sliding = slots.filter(canSlide)
-  if (sliding.length === 0) return scan
-  const slide = compileSlide(sliding, layout)
-  const others = slots.filter((slot) => !canSlide(slot))
-  const scanOthers = others.length === 0 ? null : compileScans(others, layout, layout.knownColumn)
+  if (slots.length === 0) return scan
+  const slide = compileSlide(slots, layout)
   return (log, at, out) => {
-    if (log.windows === null && liveRows(log) <= slidesFrom) scan(log, at, out)
-    else if (!slide(log, at, out)) scan(log, at, out)
-    else if (scanOthers !== null) scanOthers(log, at, out)
+    const isSmall = log.windows === null && liveRows(log) <= slidesFrom
+    if (isSmall || !slide(log, at, out)) scan(log, at, out)
   }
 }
 

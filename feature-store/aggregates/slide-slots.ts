@@ -1,12 +1,14 @@
 /**
- * The counts, sums and means of a large log for its newest event: windows are moved on from the last event to this one, so the cost is that
- * of the facts that they pass, however many they hold. Compiled once an entity by `read-slots.ts`, which scans where this does not apply:
- * in small logs, for late events and for places of the past.
+ * The slots of a large log for its newest event: windows are moved on from the last event to this one, so the cost is that of the facts that
+ * they pass, however many they hold, and, where the largest or smallest has left one, of finding the next (`find-extreme.ts`). Compiled
+ * once an entity by `read-slots.ts`, which scans where this does not apply: in small logs, for late events and for places of the past.
  */
 import { type CanonicalPosition, orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { AggregateSlot, FactLayout } from '../../schemas/plan/plan.ts'
 import { asideAfter } from '../aside-rows.ts'
 import { type EntityLog, openWindows, upperBound } from '../log-rows.ts'
+import type { Ranking } from './block-maxima.ts'
+import { findExtreme, type ValuePlace } from './find-extreme.ts'
 import { type AggregateAlgebra, aggregates, valueOfSum } from './kinds.ts'
 import {
   addToGroup,
@@ -15,6 +17,8 @@ import {
   edgeCells,
   endOrder,
   endTime,
+  extremeCells,
+  extremeTime,
   headCells,
   isBeforeWindows,
   moveOn,
@@ -25,6 +29,7 @@ import {
   type SlidingPlan,
   type SlidingWindows,
   setEdge,
+  soughtTime,
   sumCells,
   sumValues,
   takeOut,
@@ -33,29 +38,21 @@ import {
   windowSum,
 } from './sliding-windows.ts'
 
-/** Whether the slot's value can be kept up to date by adding and taking out. */
-export function canSlide({ kind }: AggregateSlot): boolean {
-  const { accumulator, ofSum }: AggregateAlgebra<unknown> = aggregates[kind]
-  return accumulator === null || ofSum !== null
-}
-
 /** False where the place lies before what the windows have passed: nothing is written, and nothing has changed. */
 export type SlideSlots = (log: EntityLog, at: CanonicalPosition, out: Float64Array) => boolean
 
 /** A slot with where its value comes from. */
-interface SlidingSlot {
+interface SlidingSlot extends ValuePlace {
   readonly index: number
-  /** Of the number of facts, or the first of the sum. */
-  readonly cell: number
-  readonly takes: 'count' | 'sum' | 'mean'
+  readonly takes: AggregateAlgebra<unknown>['slides']
   /** 10^decimals where the values are integers. */
   readonly scale: number
 }
 
-/** All of these must be able to slide. */
 export function compileSlide(slots: readonly AggregateSlot[], layout: FactLayout): SlideSlots {
   const { plan, sliding } = planWindows(slots, layout)
-  const writeSlots = compileValues(sliding)
+  const writeSlots = compileValues(sliding.filter(({ ranking }) => ranking === -1))
+  const extremes = sliding.filter(({ ranking }) => ranking !== -1)
   return (log, at, out) => {
     const windows = log.windows ?? windowsOf(log, plan)
     // Of somebody else, or before where they stand.
@@ -64,6 +61,7 @@ export function compileSlide(slots: readonly AggregateSlot[], layout: FactLayout
       moveOn(windows, log.rows, log.start, log.end, at.time, at.order)
     else moveSearching(log, windows, at.time, at.order)
     writeSlots(windows, out)
+    for (let index = 0; index < extremes.length; index++) writeExtreme(log, windows, extremes[index]!, out)
     return true
   }
 }
@@ -88,42 +86,80 @@ function compileValues(slots: readonly SlidingSlot[]) {
   }
 }
 
+function writeExtreme(log: EntityLog, windows: SlidingWindows, slot: SlidingSlot, out: Float64Array): void {
+  const { cells, base } = windows
+  const cell = base + slot.cell
+  if (cells[cell + extremeTime] === soughtTime) findExtreme(log, windows, slot)
+  out[slot.index] = cells[cell]! / slot.scale
+}
+
 function planWindows(slots: readonly AggregateSlot[], layout: FactLayout) {
   const groups: SlidingGroup[] = []
+  const rankings: Ranking[] = []
   const sliding: SlidingSlot[] = []
   let cellCount = headCells
   for (const end of new Set(slots.map(endOf))) {
     const ofGroup = slots.filter((slot) => endOf(slot) === end)
-    const { stream, lagMs } = ofGroup[0]!
-    const columns = [...new Set(ofGroup.flatMap(({ column }) => column ?? []))]
-    const overs = [...new Set(ofGroup.map(({ overMs }) => overMs))]
-    const [cell, windowCells] = [cellCount, windowHeadCells + columns.length * sumCells]
-    cellCount += edgeCells + overs.length * windowCells
-    groups.push({
-      orderFrom: orderOf(stream, 0, 0),
-      orderTo: orderOf(stream, 0, 0) + ordersPerStream,
-      lagMs,
-      overs: Float64Array.from(overs),
-      columns: Int32Array.from(columns),
-      cell,
-      windowCells,
-    })
-    for (const { index, kind, column, overMs, decimals } of ofGroup) {
-      const { ofSum }: AggregateAlgebra<unknown> = aggregates[kind]
-      const window = cell + edgeCells + overs.indexOf(overMs) * windowCells
-      const sum = column === null ? -1 : window + windowHeadCells + columns.indexOf(column) * sumCells
-      const scale = 10 ** (decimals ?? 0)
-      sliding.push({ index, cell: ofSum === null ? window + windowCount : sum, takes: ofSum ?? 'count', scale })
-    }
+    const group = planGroup(ofGroup, rankings, cellCount)
+    cellCount += edgeCells + group.overs.length * group.windowCells
+    groups.push(group)
+    for (const slot of ofGroup) sliding.push(planSlot(slot, group, rankings))
   }
-  const plan: SlidingPlan = { groups, cellCount, width: layout.width, knownColumn: layout.knownColumn ?? 0 }
+  const plan: SlidingPlan = { groups, rankings, cellCount, width: layout.width, knownColumn: layout.knownColumn ?? 0 }
   return { plan, sliding }
+}
+
+/** `rankings`: of all groups; those that are new are added. `cell`: where it begins. */
+function planGroup(slots: readonly AggregateSlot[], rankings: Ranking[], cell: number): SlidingGroup {
+  const { stream, lagMs } = slots[0]!
+  const numbers = new Set(slots.filter(isExtreme).map((slot) => rankingOf(slot, rankings)))
+  const summed = slots.filter(({ kind }) => aggregates[kind].slides === 'sum' || aggregates[kind].slides === 'mean')
+  const columns = [...new Set(summed.map(({ column }) => column!))]
+  return {
+    ...ordersOf(stream),
+    lagMs,
+    overs: Float64Array.from(new Set(slots.map(({ overMs }) => overMs))),
+    columns: Int32Array.from(columns),
+    rankings: Array.from(numbers, (number) => rankings[number]!),
+    cell,
+    windowCells: windowHeadCells + columns.length * sumCells + numbers.size * extremeCells,
+  }
+}
+
+/** The slot's values are compared. */
+function isExtreme({ kind }: AggregateSlot): boolean {
+  return aggregates[kind].slides === 'smallest' || aggregates[kind].slides === 'largest'
+}
+
+function rankingOf({ kind, stream, column }: AggregateSlot, rankings: Ranking[]): number {
+  const { orderFrom, orderTo } = ordersOf(stream)
+  const sign = aggregates[kind].slides === 'smallest' ? -1 : 1
+  const known = rankings.findIndex((one) => one.column === column && one.sign === sign && one.orderFrom === orderFrom)
+  return known === -1 ? rankings.push({ column: column!, orderFrom, orderTo, sign }) - 1 : known
+}
+
+function planSlot(slot: AggregateSlot, group: SlidingGroup, rankings: Ranking[]): SlidingSlot {
+  const { index, kind, column, overMs, decimals } = slot
+  const takes = aggregates[kind].slides
+  const window = group.cell + edgeCells + group.overs.indexOf(overMs) * group.windowCells
+  const sums = window + windowHeadCells
+  const ranking = isExtreme(slot) ? rankingOf(slot, rankings) : -1
+  let cell = window + windowCount
+  if (ranking !== -1)
+    cell = sums + group.columns.length * sumCells + group.rankings.indexOf(rankings[ranking]!) * extremeCells
+  else if (takes !== 'count') cell = sums + group.columns.indexOf(column!) * sumCells
+  return { index, cell, takes, scale: 10 ** (decimals ?? 0), group, window, overMs, ranking }
 }
 
 const endOf = ({ stream, lagMs }: AggregateSlot) => `${stream} ${lagMs}`
 
 /** Order numbers of one stream. */
 const ordersPerStream = orderOf(1, 0, 0) - orderOf(0, 0, 0)
+
+function ordersOf(stream: number) {
+  const orderFrom = orderOf(stream, 0, 0)
+  return { orderFrom, orderTo: orderFrom + ordersPerStream }
+}
 
 function windowsOf(log: EntityLog, plan: SlidingPlan): SlidingWindows {
   const windows = createSlidingWindows(plan)

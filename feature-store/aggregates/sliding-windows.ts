@@ -1,14 +1,18 @@
 /**
- * What a large log keeps of the windows that end at its newest event: for each its number of facts, and for each column the exact sum. A
- * fact is added when the end of its window passes it, and taken out when the beginning does. Made and moved by `slide-slots.ts`; told by
- * `entity-log.ts` of every fact that is inserted, taken back or dropped, so that it always stands for the live facts.
+ * What a large log keeps of the windows that end at its newest event: for each its number of facts, for each column the exact sum, and the
+ * fact with the largest or smallest value. A fact is added when the end of its window passes it, and taken out when the beginning does. Made
+ * and moved by `slide-slots.ts`; told by `entity-log.ts` of every fact that is inserted, taken back or dropped, so that it always stands for
+ * the live facts.
  *
  * The ends of a window are places in canonical order. Beside each stands the row after it and a time that this row is not before: until
  * the end gets there, no row is touched. Sums are exact, and so do not depend on the order in which values come and go: a window gives the
- * bits of a scan.
+ * bits of a scan. Of facts with the same value the extreme is the newest, as a scan finds it. Where it goes, nobody knows the next one:
+ * `slide-slots.ts` looks for it when it is read, with the help of `find-extreme.ts`.
  *
  * All of it lies together, behind the rows of the log: what an event costs is mostly how many lines of the cache and pages it touches.
  */
+
+import { addToBlocks, type BlockMaxima, bytesOfMaxima, isMore, type Ranking, takeFromBlocks } from './block-maxima.ts'
 import { addExact, createExactSum, type ExactSum, exactSumOf, exactSumValueMax } from './exact-sum.ts'
 
 /** Windows of one stream and lag: they end at the same place. */
@@ -21,6 +25,8 @@ export interface SlidingGroup {
   readonly overs: Float64Array
   /** Columns that are summed. */
   readonly columns: Int32Array
+  /** Those whose largest is kept. */
+  readonly rankings: readonly Ranking[]
   /** Where it lies, from `base`: the edge at its end, then its windows, `windowCells` each. */
   readonly cell: number
   readonly windowCells: number
@@ -28,6 +34,8 @@ export interface SlidingGroup {
 
 export interface SlidingPlan {
   readonly groups: readonly SlidingGroup[]
+  /** Of all groups. */
+  readonly rankings: readonly Ranking[]
   readonly cellCount: number
   readonly width: number
   /** Column of the time at which a fact became known; 0 where that is when it counts. */
@@ -37,11 +45,13 @@ export interface SlidingPlan {
 export interface SlidingWindows {
   /** By it a reader knows its own. */
   readonly plan: SlidingPlan
-  /** From `base` on a head, then the groups. A group: an edge, its windows. A window: an edge, its number of facts, its sums. */
+  /** From `base` on a head, then the groups. A group: an edge, its windows. A window: an edge, its number of facts, its sums, extremes. */
   cells: Float64Array
   base: number
   /** By the first cell of a sum, from `base`, what does not fit into it; null where nothing ever was. */
   rests: Array<SumRest | null> | null
+  /** By ranking; null until an extreme is looked for among many facts. */
+  maxima: readonly BlockMaxima[] | null
 }
 
 interface SumRest {
@@ -76,6 +86,12 @@ export const windowHeadCells = 3
 const sumLost = 1
 export const sumValues = 2
 export const sumCells = 3
+/** An extreme: a value, and the place of its fact; NaN where no fact has a value. */
+export const extremeTime = 1
+export const extremeOrder = 2
+export const extremeCells = 3
+/** The time of an extreme that is gone, and is to be looked for. */
+export const soughtTime = Number.POSITIVE_INFINITY
 
 const never = Number.NEGATIVE_INFINITY
 
@@ -83,7 +99,22 @@ const never = Number.NEGATIVE_INFINITY
 export function createSlidingWindows(plan: SlidingPlan): SlidingWindows {
   const cells = new Float64Array(plan.cellCount)
   cells.fill(never, 0, rowsKnown)
-  return { plan, cells, base: 0, rests: null }
+  for (const { cell, overs, windowCells, columns, rankings } of plan.groups) {
+    for (let window = 0, at = cell + edgeCells; window < overs.length; window++, at += windowCells) {
+      const extreme = at + windowHeadCells + columns.length * sumCells
+      for (let index = 0; index < rankings.length; index++)
+        cells[extreme + index * extremeCells + extremeTime] = soughtTime
+    }
+  }
+  return { plan, cells, base: 0, rests: null, maxima: null }
+}
+
+/** Beside the cells. */
+export function bytesOfWindows({ maxima }: SlidingWindows): number {
+  if (maxima === null) return 0
+  let bytes = 0
+  for (let index = 0; index < maxima.length; index++) bytes += bytesOfMaxima(maxima[index]!)
+  return bytes
 }
 
 /** They lie in these cells from now on. */
@@ -97,6 +128,7 @@ export function placeWindows(windows: SlidingWindows, cells: Float64Array, base:
 export function slideAppended(windows: SlidingWindows, rows: Float64Array, at: number, start: number): void {
   const { cells, base } = windows
   noteFact(windows, rows, at)
+  if (windows.maxima !== null) addToMaxima(windows.maxima, rows, at)
   const time = rows[at]!
   // Behind all ends, mostly, and behind the rows of all edges. Orders are compared each time, here and below: they decide seldom, and
   // what V8 has seldom seen it compiles for small integers only.
@@ -114,17 +146,29 @@ export function slideInserted(
   start: number,
 ): void {
   noteFact(windows, rows, at)
+  if (windows.maxima !== null) addToMaxima(windows.maxima, rows, at)
   change(windows, rows, at, 1, moved, start)
 }
 
 /** It is taken back, or dropped. */
 export function slideRemoved(windows: SlidingWindows, rows: Float64Array, at: number): void {
-  if (rows[at]! > windows.cells[windows.base + firstBeginning]!) change(windows, rows, at, -1, 0, 0)
+  // What lies before all beginnings is in no block that will be asked for.
+  if (rows[at]! <= windows.cells[windows.base + firstBeginning]!) return
+  if (windows.maxima !== null) takeFromMaxima(windows.maxima, rows, at)
+  change(windows, rows, at, -1, 0, 0)
 }
 
 /** Rows have moved in another way, or the last one is gone. */
 export function slideMoved({ cells, base }: SlidingWindows): void {
   cells[base + rowsKnown] = 0
+}
+
+function addToMaxima(maxima: readonly BlockMaxima[], rows: Float64Array, at: number): void {
+  for (let index = 0; index < maxima.length; index++) addToBlocks(maxima[index]!, rows, at)
+}
+
+function takeFromMaxima(maxima: readonly BlockMaxima[], rows: Float64Array, at: number): void {
+  for (let index = 0; index < maxima.length; index++) takeFromBlocks(maxima[index]!, rows, at)
 }
 
 export function noteFact({ cells, base, plan }: SlidingWindows, rows: Float64Array, at: number): void {
@@ -317,15 +361,17 @@ export function takeOut(
 /** `sign`: −1 takes it out. */
 function addToWindow(
   windows: SlidingWindows,
-  { columns }: SlidingGroup,
+  group: SlidingGroup,
   window: number,
   rows: Float64Array,
   at: number,
   sign: 1 | -1,
 ): void {
   const { cells } = windows
+  const { columns } = group
   cells[window + windowCount]! += sign
-  for (let index = 0, sum = window + windowHeadCells; index < columns.length; index++, sum += sumCells) {
+  let sum = window + windowHeadCells
+  for (let index = 0; index < columns.length; index++, sum += sumCells) {
     const value = rows[at + columns[index]!]!
     // Only NaN, which is missing, differs from itself.
     // biome-ignore lint/suspicious/noSelfCompare: see above.
@@ -348,6 +394,47 @@ function addToWindow(
       addToRest(windows, sum, added, sign)
     }
   }
+  // Extremes lie behind the sums.
+  const { rankings } = group
+  for (let index = 0, cell = sum; index < rankings.length; index++, cell += extremeCells) {
+    if (sign === -1) takeFromExtreme(cells, cell, rows, at)
+    else if (cells[cell + extremeTime] !== soughtTime) addToExtreme(cells, cell, rankings[index]!, rows, at)
+  }
+}
+
+/** A fact of another stream changes nothing. `cell`, here and below: the first one of the extreme. */
+export function addToExtreme(
+  cells: Float64Array,
+  cell: number,
+  { column, orderFrom, orderTo, sign }: Ranking,
+  rows: Float64Array,
+  at: number,
+): void {
+  const time = rows[at]!
+  const order = rows[at + 1]!
+  const isOther = order < orderFrom || order >= orderTo
+  const value = isOther ? Number.NaN : rows[at + column]!
+  const most = cells[cell]!
+  const before = cells[cell + extremeTime]!
+  const isMost = isMore(value * sign, most * sign)
+  const isLater = time > before || (time === before && order > cells[cell + extremeOrder]!)
+  if (isMost || (value === most && isLater)) {
+    cells[cell] = value
+    cells[cell + extremeTime] = time
+    cells[cell + extremeOrder] = order
+  }
+}
+
+function takeFromExtreme(cells: Float64Array, cell: number, rows: Float64Array, at: number): void {
+  const isIt = cells[cell + extremeTime] === rows[at]! && cells[cell + extremeOrder] === rows[at + 1]!
+  if (isIt) cells[cell + extremeTime] = soughtTime
+}
+
+/** Nothing is in the window. */
+export function clearExtreme(cells: Float64Array, cell: number): void {
+  cells[cell] = Number.NaN
+  cells[cell + extremeTime] = never
+  cells[cell + extremeOrder] = never
 }
 
 function addToRest(windows: SlidingWindows, sum: number, value: number, sign: 1 | -1): void {
