@@ -17,6 +17,7 @@ import {
   createBlockMaxima,
   isMore,
   largestBlock,
+  type Ranking,
   rankOf,
   setBlock,
 } from './block-maxima.ts'
@@ -56,7 +57,7 @@ export function findExtreme(log: EntityLog, windows: SlidingWindows, place: Valu
   const from = Math.max(rowAtEdge(windows, base + place.window), log.start)
   const to = rowAtEdge(windows, base + group.cell)
   const [untilTime, untilOrder] = [endTime(windows, group), endOrder(windows, group)]
-  const { rows, width, aside } = log
+  const { width, aside } = log
   clearExtreme(cells, cell)
   if (aside !== null && aside.count > 0) {
     const until = asideAfter(aside, width, untilTime, untilOrder)
@@ -64,47 +65,50 @@ export function findExtreme(log: EntityLog, windows: SlidingWindows, place: Valu
       addToExtreme(cells, cell, values, aside.rows, row * width)
   }
   if (to - from <= lookedThroughMax) {
-    for (let row = from; row < to; row++) addToExtreme(cells, cell, values, rows, row * width)
+    addRows(log, cells, cell, values, from, to)
     return
   }
   const maxima = maximaOf(windows, ranking)
   formBlocks(log, maxima, to)
   // The block that the window begins in is not all of it, nor the one it ends in.
   const first = blockAt(maxima, untilTime - overMs, lastOrder) + 1
-  const behind = Math.max(first, blockAt(maxima, untilTime, untilOrder))
-  const middle = addUntil(log, cells, cell, maxima, from, to, first - 1)
-  for (let row = to - 1; row >= middle && isBehindBlock(maxima, behind - 1, rows, row * width); row--)
-    addToExtreme(cells, cell, values, rows, row * width)
+  const behind = blockAt(maxima, untilTime, untilOrder)
+  if (first >= behind) {
+    addRows(log, cells, cell, values, from, to)
+    return
+  }
+  addRows(log, cells, cell, values, from, firstRow(log, maxima, first))
+  addRows(log, cells, cell, values, firstRow(log, maxima, behind), to)
   addBlocks(log, cells, cell, maxima, first, behind)
+}
+
+/** Of rows `from` to `to` (exclusive), the newest that has the largest value. */
+function addRows(
+  { rows, width }: EntityLog,
+  cells: Float64Array,
+  cell: number,
+  ranking: Ranking,
+  from: number,
+  to: number,
+): void {
+  const { column, orderFrom, orderTo, sign } = ranking
+  let most = Number.NEGATIVE_INFINITY
+  let found = -1
+  // From the newest on: what is older has to be larger, but for the first one.
+  for (let at = (to - 1) * width, until = from * width; at >= until; at -= width) {
+    const rank = rows[at + column]! * sign
+    if (!(rank > most || (found === -1 && rank === most))) continue
+    const order = rows[at + 1]!
+    if (order < orderFrom || order >= orderTo) continue
+    most = rank
+    found = at
+  }
+  if (found !== -1) addToExtreme(cells, cell, ranking, rows, found)
 }
 
 function maximaOf(windows: SlidingWindows, ranking: number): BlockMaxima {
   windows.maxima ??= windows.plan.rankings.map(createBlockMaxima)
   return windows.maxima[ranking]!
-}
-
-/** Adds the rows from `from` on that do not lie behind the block, and returns the first that does. */
-function addUntil(
-  log: EntityLog,
-  cells: Float64Array,
-  cell: number,
-  maxima: BlockMaxima,
-  from: number,
-  to: number,
-  block: number,
-): number {
-  const { rows, width } = log
-  let row = from
-  for (; row < to && !isBehindBlock(maxima, block, rows, row * width); row++)
-    addToExtreme(cells, cell, maxima.ranking, rows, row * width)
-  return row
-}
-
-/** Also the one behind all: nothing lies behind it. */
-function isBehindBlock({ times, orders, count }: BlockMaxima, block: number, rows: Float64Array, at: number): boolean {
-  if (block >= count) return false
-  const time = times[block]!
-  return rows[at]! > time || (rows[at]! === time && rows[at + 1]! > orders[block]!)
 }
 
 /** Those of the blocks `first` to `behind` (exclusive). What lies aside in them is added already: where that is the largest, it stays. */
@@ -116,14 +120,14 @@ function addBlocks(
   first: number,
   behind: number,
 ): void {
-  if (first >= behind) return
   const most = cells[cell]! * maxima.ranking.sign
   let block = largestBlock(maxima, first, behind, most)
   while (block !== -1 && maxima.isOpen[block] === 1) {
     setBlock(maxima, block, rankOfBlock(log, maxima, block))
     block = largestBlock(maxima, first, behind, most)
   }
-  if (block !== -1) addUntil(log, cells, cell, maxima, firstRow(log, maxima, block), log.end, block)
+  if (block === -1) return
+  addRows(log, cells, cell, maxima.ranking, firstRow(log, maxima, block), firstRow(log, maxima, block + 1))
 }
 
 /** Of a block, or of what lies behind all of them. */
@@ -132,18 +136,20 @@ function firstRow(log: EntityLog, { times, orders }: BlockMaxima, block: number)
 }
 
 function rankOfBlock(log: EntityLog, maxima: BlockMaxima, block: number): number {
-  const { rows, width, end, aside } = log
+  const { rows, width, aside } = log
   const { ranking, times, orders } = maxima
-  let most = Number.NaN
-  for (let row = firstRow(log, maxima, block); row < end && !isBehindBlock(maxima, block, rows, row * width); row++) {
-    const rank = rankOf(ranking, rows, row * width)
-    if (isMore(rank, most)) most = rank
-  }
+  const most = largestRank(ranking, rows, width, firstRow(log, maxima, block), firstRow(log, maxima, block + 1))
   if (aside === null) return most
   const until = asideAfter(aside, width, times[block]!, orders[block]!)
   const from = block === 0 ? 0 : asideAfter(aside, width, times[block - 1]!, orders[block - 1]!)
-  for (let row = from; row < until; row++) {
-    const rank = rankOf(ranking, aside.rows, row * width)
+  const ofAside = largestRank(ranking, aside.rows, width, from, until)
+  return isMore(ofAside, most) ? ofAside : most
+}
+
+function largestRank(ranking: Ranking, rows: Float64Array, width: number, from: number, to: number): number {
+  let most = Number.NaN
+  for (let at = from * width, until = to * width; at < until; at += width) {
+    const rank = rankOf(ranking, rows, at)
     if (isMore(rank, most)) most = rank
   }
   return most
@@ -160,13 +166,8 @@ function formBlocks(log: EntityLog, maxima: BlockMaxima, to: number): void {
   }
   const formed = maxima.count
   for (; row + blockFacts <= to; row += blockFacts) {
-    let most = Number.NaN
-    const until = (row + blockFacts) * width
-    for (let at = row * width; at < until; at += width) {
-      const rank = rankOf(maxima.ranking, rows, at)
-      if (isMore(rank, most)) most = rank
-    }
-    appendBlock(maxima, most, rows[until - width]!, rows[until - width + 1]!)
+    const at = (row + blockFacts - 1) * width
+    appendBlock(maxima, largestRank(maxima.ranking, rows, width, row, row + blockFacts), rows[at]!, rows[at + 1]!)
   }
   if (aside === null || aside.count === 0) return
   let among = formed === 0 ? 0 : asideAfter(aside, width, maxima.times[formed - 1]!, maxima.orders[formed - 1]!)
