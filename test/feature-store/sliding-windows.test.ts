@@ -6,7 +6,9 @@
  * A failure names its seed: SLIDING_SEED=… SLIDING_ROUNDS=1 repeats it.
  */
 import { expect, test } from 'vitest'
+import { maximaBytesPerFact } from '../../feature-store/aggregates/block-maxima.ts'
 import { compileRead, compileSlidingRead } from '../../feature-store/aggregates/read-slots.ts'
+import { bytesOfWindows } from '../../feature-store/aggregates/sliding-windows.ts'
 import {
   dropBefore,
   type EntityLog,
@@ -241,6 +243,82 @@ test(`${rounds} random logs: windows that slide have the bits of the scan`, { ti
   expect(late / rounds).toBeGreaterThan(0.02)
   expect(blocks / rounds).toBeGreaterThan(0.05)
 })
+
+/**
+ * Cells of rows that are read, of a log whose largest fact leaves its windows with every event. A scan would read two million an event and
+ * slot. What it takes to form blocks behind a late fact is part of it.
+ */
+test('the extremes of a million facts are found by a few reads, late facts or not', { timeout: 120_000 }, () => {
+  const facts = 1_000_000
+  const slots = (['min', 'max'] as const).flatMap((kind) =>
+    [facts, 10_000].map((overMs) => ({
+      kind,
+      overMs,
+      name: kind,
+      column: 4,
+      decimals: null,
+      ...{ stage: 0, stream: 0 },
+    })),
+  )
+  const layout = { width: 5, knownColumn: null, sources: [{ stream: 0, atField: 'at', values: [] }] }
+  const entity: EntityPlan = {
+    name: 'shop',
+    keyFields: new Map(),
+    layout,
+    slots: slots.map((slot, index) => ({ ...slot, index, lagMs: 0 })),
+    retentionMs: facts,
+  }
+  const log = decodeLog(null, layout)
+  const [slide, scan] = [compileSlidingRead(entity), compileRead(entity)]
+  const [found, expected] = [new Float64Array(slots.length), new Float64Array(slots.length)]
+  const writes = createStepWrites()
+  const row = factRow(0, 0, 0, 0)
+  let order = 0
+  const insert = (time: number) => {
+    row.cells.set([time, ++order], 0)
+    // Rises and falls by turns: the smallest and the largest both are the oldest facts.
+    row.cells[4] = (order % 2 === 0 ? 1 : -1) * (3 * facts - order)
+    insertFact(log, row)
+  }
+  for (let time = 0; time < facts; time++) insert(time)
+  slide(log, { time: facts, order }, found)
+  const bytes = log.windows === null ? 0 : bytesOfWindows(log.windows)
+  expect(bytes).toBeGreaterThan(0)
+  expect(bytes).toBeLessThanOrEqual(2 * maximaBytesPerFact * facts)
+  const reads = { count: 0 }
+  let now = facts
+  const measured = (events: number, lateEvery: number): number => {
+    reads.count = 0
+    for (let event = 1; event <= events; event++) {
+      const time = ++now
+      dropBefore(log, time - facts)
+      if (event % lateEvery === 0) insert(time - 200_000)
+      insert(time)
+      const { rows } = log
+      log.rows = counting(rows, reads)
+      slide(log, { time, order }, found)
+      log.rows = rows
+      if (event % 500 !== 0) continue
+      emptyWrites(writes)
+      takeWrite(log, 'k', writes)
+      scan(log, { time, order }, expected)
+      expect([...found]).toEqual([...expected])
+    }
+    return reads.count / events
+  }
+  expect(measured(2_000, Number.POSITIVE_INFINITY)).toBeLessThan(1_000)
+  expect(measured(2_000, 3)).toBeLessThan(1_000)
+})
+
+/** The same cells; each that is read is counted. */
+function counting(rows: Float64Array, reads: { count: number }): Float64Array {
+  return new Proxy(rows, {
+    get(target, key) {
+      reads.count++
+      return Reflect.get(target, key)
+    },
+  })
+}
 
 /** What was refused as `entity_full`, and would have cost a scan of a million rows an event. */
 test('a million facts of 30 days have the sums of the scan', { timeout: 60_000 }, () => {
