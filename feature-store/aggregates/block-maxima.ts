@@ -49,8 +49,10 @@ export function createBlockMaxima(ranking: Ranking): BlockMaxima {
   return { ranking, capacity: 0, count: 0, times: none, orders: none, ...marks, nodes: none }
 }
 
-export function bytesOfMaxima({ capacity }: BlockMaxima): number {
-  return capacity * bytesPerBlock
+export function bytesOfMaxima(maxima: readonly BlockMaxima[]): number {
+  let blocks = 0
+  for (let index = 0; index < maxima.length; index++) blocks += maxima[index]!.capacity
+  return blocks * bytesPerBlock
 }
 
 /** Without blocks, and with room for those of twice as many facts. */
@@ -127,7 +129,15 @@ export function takeFromBlocks(maxima: BlockMaxima, rows: Float64Array, at: numb
   setNode(maxima, block, Number.POSITIVE_INFINITY)
 }
 
-/** The newest of the blocks `first` to `last` (exclusive) that have the largest value of them; −1 where `most` is larger, or none has one. */
+export function addToAll(maxima: readonly BlockMaxima[], rows: Float64Array, at: number): void {
+  for (let index = 0; index < maxima.length; index++) addToBlocks(maxima[index]!, rows, at)
+}
+
+export function takeFromAll(maxima: readonly BlockMaxima[], rows: Float64Array, at: number): void {
+  for (let index = 0; index < maxima.length; index++) takeFromBlocks(maxima[index]!, rows, at)
+}
+
+/** The newest of the blocks `first` to `last` (exclusive) with the largest value; −1 where `most` is larger, or none has a value. */
 export function largestBlock({ nodes, capacity }: BlockMaxima, first: number, last: number, most: number): number {
   let older = 0
   let newer = 0

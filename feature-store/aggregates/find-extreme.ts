@@ -21,15 +21,8 @@ import {
   rankOf,
   setBlock,
 } from './block-maxima.ts'
-import {
-  addToExtreme,
-  clearExtreme,
-  endOrder,
-  endTime,
-  rowAtEdge,
-  type SlidingGroup,
-  type SlidingWindows,
-} from './sliding-windows.ts'
+import { addToExtreme, clearExtreme } from './extreme-cells.ts'
+import { endOrder, endTime, rowAtEdge, type SlidingGroup, type SlidingWindows } from './sliding-windows.ts'
 
 /** Where what a slot is computed from lies. */
 export interface ValuePlace {

@@ -31,7 +31,7 @@ export interface AggregateAlgebra<S> {
   readonly accumulator: Accumulator<S> | null
   /** NaN is missing. */
   value(state: S, counts: Counts): number
-  /** What windows that slide keep for it: the number of facts, a sum, of which `valueOfSum` makes the value, or the fact with this value. */
+  /** What windows that slide keep for it: the number of facts, a sum, which `valueOfSum` makes a value of, or the fact with this value. */
   readonly slides: 'count' | 'sum' | 'mean' | 'smallest' | 'largest'
 }
 

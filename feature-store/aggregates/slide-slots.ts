@@ -1,13 +1,14 @@
 /**
- * The slots of a large log for its newest event: windows are moved on from the last event to this one, so the cost is that of the facts that
- * they pass, however many they hold, and, where the largest or smallest has left one, of finding the next (`find-extreme.ts`). Compiled
- * once an entity by `read-slots.ts`, which scans where this does not apply: in small logs, for late events and for places of the past.
+ * The slots of a large log for its newest event: windows are moved on from the last event to this one, so the cost is that of the facts
+ * that they pass, however many they hold, and, where an extreme has left one, of finding the next. Compiled once an entity by
+ * `read-slots.ts`, which scans where this does not apply: in small logs, for late events and for places of the past.
  */
 import { type CanonicalPosition, orderOf } from '../../schemas/kernel/canonical-order.ts'
 import type { AggregateSlot, FactLayout } from '../../schemas/plan/plan.ts'
 import { asideAfter } from '../aside-rows.ts'
 import { type EntityLog, openWindows, upperBound } from '../log-rows.ts'
 import type { Ranking } from './block-maxima.ts'
+import { extremeCells, extremeTime, soughtTime } from './extreme-cells.ts'
 import { findExtreme, type ValuePlace } from './find-extreme.ts'
 import { type AggregateAlgebra, aggregates, valueOfSum } from './kinds.ts'
 import {
@@ -17,8 +18,6 @@ import {
   edgeCells,
   endOrder,
   endTime,
-  extremeCells,
-  extremeTime,
   headCells,
   isBeforeWindows,
   moveOn,
@@ -29,7 +28,6 @@ import {
   type SlidingPlan,
   type SlidingWindows,
   setEdge,
-  soughtTime,
   sumCells,
   sumValues,
   takeOut,

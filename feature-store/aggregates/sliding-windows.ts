@@ -1,19 +1,17 @@
 /**
- * What a large log keeps of the windows that end at its newest event: for each its number of facts, for each column the exact sum, and the
- * fact with the largest or smallest value. A fact is added when the end of its window passes it, and taken out when the beginning does. Made
- * and moved by `slide-slots.ts`; told by `entity-log.ts` of every fact that is inserted, taken back or dropped, so that it always stands for
- * the live facts.
+ * What a large log keeps of the windows that end at its newest event: for each its number of facts, for each column the exact sum and the
+ * extremes. A fact is added when the end of its window passes it, and taken out when the beginning does. Made and moved by
+ * `slide-slots.ts`; told by `entity-log.ts` of every fact that is inserted, taken back or dropped: it always stands for the live facts.
  *
  * The ends of a window are places in canonical order. Beside each stands the row after it and a time that this row is not before: until
  * the end gets there, no row is touched. Sums are exact, and so do not depend on the order in which values come and go: a window gives the
- * bits of a scan. Of facts with the same value the extreme is the newest, as a scan finds it. Where it goes, nobody knows the next one:
- * `slide-slots.ts` looks for it when it is read, with the help of `find-extreme.ts`.
+ * bits of a scan. Of facts with one value the extreme is the newest, as in a scan. Where it goes, the next is sought (`find-extreme.ts`).
  *
  * All of it lies together, behind the rows of the log: what an event costs is mostly how many lines of the cache and pages it touches.
  */
-
-import { addToBlocks, type BlockMaxima, bytesOfMaxima, isMore, type Ranking, takeFromBlocks } from './block-maxima.ts'
+import { addToAll, type BlockMaxima, type Ranking, takeFromAll } from './block-maxima.ts'
 import { addExact, createExactSum, type ExactSum, exactSumOf, exactSumValueMax } from './exact-sum.ts'
+import { addToExtreme, extremeCells, extremeTime, soughtTime, takeFromExtreme } from './extreme-cells.ts'
 
 /** Windows of one stream and lag: they end at the same place. */
 export interface SlidingGroup {
@@ -86,13 +84,6 @@ export const windowHeadCells = 3
 const sumLost = 1
 export const sumValues = 2
 export const sumCells = 3
-/** An extreme: a value, and the place of its fact; NaN where no fact has a value. */
-export const extremeTime = 1
-export const extremeOrder = 2
-export const extremeCells = 3
-/** The time of an extreme that is gone, and is to be looked for. */
-export const soughtTime = Number.POSITIVE_INFINITY
-
 const never = Number.NEGATIVE_INFINITY
 
 /** Before every fact: nothing is in a window yet. */
@@ -109,14 +100,6 @@ export function createSlidingWindows(plan: SlidingPlan): SlidingWindows {
   return { plan, cells, base: 0, rests: null, maxima: null }
 }
 
-/** Beside the cells. */
-export function bytesOfWindows({ maxima }: SlidingWindows): number {
-  if (maxima === null) return 0
-  let bytes = 0
-  for (let index = 0; index < maxima.length; index++) bytes += bytesOfMaxima(maxima[index]!)
-  return bytes
-}
-
 /** They lie in these cells from now on. */
 export function placeWindows(windows: SlidingWindows, cells: Float64Array, base: number): void {
   cells.set(windows.cells.subarray(windows.base, windows.base + windows.plan.cellCount), base)
@@ -128,7 +111,7 @@ export function placeWindows(windows: SlidingWindows, cells: Float64Array, base:
 export function slideAppended(windows: SlidingWindows, rows: Float64Array, at: number, start: number): void {
   const { cells, base } = windows
   noteFact(windows, rows, at)
-  if (windows.maxima !== null) addToMaxima(windows.maxima, rows, at)
+  if (windows.maxima !== null) addToAll(windows.maxima, rows, at)
   const time = rows[at]!
   // Behind all ends, mostly, and behind the rows of all edges. Orders are compared each time, here and below: they decide seldom, and
   // what V8 has seldom seen it compiles for small integers only.
@@ -146,7 +129,7 @@ export function slideInserted(
   start: number,
 ): void {
   noteFact(windows, rows, at)
-  if (windows.maxima !== null) addToMaxima(windows.maxima, rows, at)
+  if (windows.maxima !== null) addToAll(windows.maxima, rows, at)
   change(windows, rows, at, 1, moved, start)
 }
 
@@ -154,21 +137,13 @@ export function slideInserted(
 export function slideRemoved(windows: SlidingWindows, rows: Float64Array, at: number): void {
   // What lies before all beginnings is in no block that will be asked for.
   if (rows[at]! <= windows.cells[windows.base + firstBeginning]!) return
-  if (windows.maxima !== null) takeFromMaxima(windows.maxima, rows, at)
+  if (windows.maxima !== null) takeFromAll(windows.maxima, rows, at)
   change(windows, rows, at, -1, 0, 0)
 }
 
 /** Rows have moved in another way, or the last one is gone. */
 export function slideMoved({ cells, base }: SlidingWindows): void {
   cells[base + rowsKnown] = 0
-}
-
-function addToMaxima(maxima: readonly BlockMaxima[], rows: Float64Array, at: number): void {
-  for (let index = 0; index < maxima.length; index++) addToBlocks(maxima[index]!, rows, at)
-}
-
-function takeFromMaxima(maxima: readonly BlockMaxima[], rows: Float64Array, at: number): void {
-  for (let index = 0; index < maxima.length; index++) takeFromBlocks(maxima[index]!, rows, at)
 }
 
 export function noteFact({ cells, base, plan }: SlidingWindows, rows: Float64Array, at: number): void {
@@ -400,41 +375,6 @@ function addToWindow(
     if (sign === -1) takeFromExtreme(cells, cell, rows, at)
     else if (cells[cell + extremeTime] !== soughtTime) addToExtreme(cells, cell, rankings[index]!, rows, at)
   }
-}
-
-/** A fact of another stream changes nothing. `cell`, here and below: the first one of the extreme. */
-export function addToExtreme(
-  cells: Float64Array,
-  cell: number,
-  { column, orderFrom, orderTo, sign }: Ranking,
-  rows: Float64Array,
-  at: number,
-): void {
-  const time = rows[at]!
-  const order = rows[at + 1]!
-  const isOther = order < orderFrom || order >= orderTo
-  const value = isOther ? Number.NaN : rows[at + column]!
-  const most = cells[cell]!
-  const before = cells[cell + extremeTime]!
-  const isMost = isMore(value * sign, most * sign)
-  const isLater = time > before || (time === before && order > cells[cell + extremeOrder]!)
-  if (isMost || (value === most && isLater)) {
-    cells[cell] = value
-    cells[cell + extremeTime] = time
-    cells[cell + extremeOrder] = order
-  }
-}
-
-function takeFromExtreme(cells: Float64Array, cell: number, rows: Float64Array, at: number): void {
-  const isIt = cells[cell + extremeTime] === rows[at]! && cells[cell + extremeOrder] === rows[at + 1]!
-  if (isIt) cells[cell + extremeTime] = soughtTime
-}
-
-/** Nothing is in the window. */
-export function clearExtreme(cells: Float64Array, cell: number): void {
-  cells[cell] = Number.NaN
-  cells[cell + extremeTime] = never
-  cells[cell + extremeOrder] = never
 }
 
 function addToRest(windows: SlidingWindows, sum: number, value: number, sign: 1 | -1): void {

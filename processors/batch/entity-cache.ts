@@ -2,7 +2,7 @@
  * Entity logs of one task in memory: what a batch needs is loaded once and stays until it is applied; beyond the budget the longest
  * unused go. Called by the steps of the batch loop, and by replays that never let anything go.
  */
-import { bytesOfWindows } from '../../feature-store/aggregates/sliding-windows.ts'
+import { bytesOfMaxima } from '../../feature-store/aggregates/block-maxima.ts'
 import { type EntityLog, liveRows } from '../../feature-store/entity-log.ts'
 import { createStepWrites, emptyWrites, type StepWrites } from '../../feature-store/step-writes.ts'
 import type { StoredLog } from '../../feature-store/store.ts'
@@ -103,5 +103,6 @@ export function createEntityCache(layout: FactLayout, options: { readonly rowsMa
 /** In rows. An empty log costs memory too, and so does what finds the extremes of a large one. */
 function weightOf(log: EntityLog): number {
   const rows = 8 + liveRows(log)
-  return log.windows === null ? rows : rows + Math.ceil(bytesOfWindows(log.windows) / (8 * log.width))
+  const maxima = log.windows?.maxima ?? null
+  return maxima === null ? rows : rows + Math.ceil(bytesOfMaxima(maxima) / (8 * log.width))
 }

@@ -6,9 +6,8 @@
  * A failure names its seed: SLIDING_SEED=… SLIDING_ROUNDS=1 repeats it.
  */
 import { expect, test } from 'vitest'
-import { maximaBytesPerFact } from '../../feature-store/aggregates/block-maxima.ts'
+import { bytesOfMaxima, maximaBytesPerFact } from '../../feature-store/aggregates/block-maxima.ts'
 import { compileRead, compileSlidingRead } from '../../feature-store/aggregates/read-slots.ts'
-import { bytesOfWindows } from '../../feature-store/aggregates/sliding-windows.ts'
 import {
   dropBefore,
   type EntityLog,
@@ -282,7 +281,7 @@ test('the extremes of a million facts are found by a few reads, late facts or no
   }
   for (let time = 0; time < facts; time++) insert(time)
   slide(log, { time: facts, order }, found)
-  const bytes = log.windows === null ? 0 : bytesOfWindows(log.windows)
+  const bytes = bytesOfMaxima(log.windows?.maxima ?? [])
   expect(bytes).toBeGreaterThan(0)
   expect(bytes).toBeLessThanOrEqual(2 * maximaBytesPerFact * facts)
   const reads = { count: 0 }
