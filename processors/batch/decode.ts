@@ -14,6 +14,7 @@ import type { WatermarkRecord } from '../../schemas/wire/records.ts'
 import type { ProgressConsumer } from '../watermarks/progress-consumer.ts'
 import { observeWatermark, type SourceFrontiers } from '../watermarks/source-frontiers.ts'
 import { isBehindCatchUp, noteEnd } from './catch-up.ts'
+import { sweepHeld } from './held-events.ts'
 import { dropOverflow } from './overflow.ts'
 import { readRawEvent, readRepartition } from './read-event.ts'
 import type { StageEvent } from './stage-event.ts'
@@ -71,6 +72,8 @@ export function acceptFetched(state: TaskState, fetched: FetchedPartition, round
   noteEnd(state, index)
   readInput(state, index)
   dropOverflow(state)
+  input.swept.bytesSince += fetched.records.bytes.length
+  sweepHeld(input, state.options.limits.heldMax)
 }
 
 function countBefore({ length, offsets }: Records, end: number): number {

@@ -4,6 +4,7 @@
  */
 import type { FetchedPartition } from '../../runtime/broker.ts'
 import { isCovered } from '../watermarks/frontier.ts'
+import { sweepHeld } from './held-events.ts'
 import { dropOverflow, setBarrier } from './overflow.ts'
 import { readRawEvent, readRepartition } from './read-event.ts'
 import type { FetchedEvents, StageEvent } from './stage-event.ts'
@@ -52,6 +53,8 @@ export function acceptReread(state: TaskState, fetched: FetchedPartition, round:
     setBarrier(state)
   }
   dropOverflow(state)
+  input.swept.bytesSince += records.bytes.length
+  sweepHeld(input, state.options.limits.heldMax)
 }
 
 /** Null for a record without an event: a rejected one, or a watermark. */

@@ -170,6 +170,16 @@ export function stageEventOf(
   return new HeldEvent(stream, fetched, row, source, key)
 }
 
+/** The event lies in row `row` of another answer from here on, where all of it is the same. */
+export function moveTo(event: StageEvent, fetched: FetchedEvents, row: number): void {
+  const { rows, idAt, stream } = event
+  const moved: { -readonly [Name in keyof StageEvent]: StageEvent[Name] } = event
+  moved.idAt = idAt + (row - event.row) * rows.layout.textCount
+  moved.fetched = fetched
+  moved.rows = fetched.rows[stream]!
+  moved.row = row
+}
+
 /** As the event, but for some of its properties. */
 export function changedEvent(event: StageEvent, changes: Partial<StageEvent>): StageEvent {
   const changed = Object.assign(Object.create(Object.getPrototypeOf(event)), event)

@@ -50,9 +50,11 @@ export interface ReadInput extends InputOptions {
   fetched: FetchedRecords
   /** Of a repartition topic, by source: what was sent with the records that are being read. */
   readonly sentBy: Array<Sent | undefined>
-  /** Events that were read and not taken yet, in offset order; those before `from` are taken. */
+  /** Events that were read, in offset order: all that are not taken yet, and some that are; those before `from` are taken. */
   held: StageEvent[]
   from: number
+  /** When the held events were last gone through (`held-events.ts`): how many waited, and their bytes; bytes fetched since then. */
+  readonly swept: { events: number; bytes: number; bytesSince: number }
   /** Records with events that were dropped since too many were held (`overflow.ts`), in offset order. */
   dropped: DroppedRange[]
   /** What of a dropped range was not read again yet; null where none is being read. */
@@ -91,7 +93,7 @@ export interface Resume {
 /** `partition`: of the task. */
 export function fetchedEvents(
   records: Records,
-  at: Omit<FetchedEvents, 'records' | 'rows' | 'carried' | 'maxEventTimes'>,
+  at: Pick<FetchedEvents, 'input' | 'partition' | 'round' | 'readAtMs'>,
 ): FetchedEvents {
   const { input, partition, round, readAtMs } = at
   const maxEventTimes = new Float64Array(records.length)
@@ -108,7 +110,8 @@ export function createTaskInput(options: InputOptions, { resumeOffset, maxEventT
     end: resumeOffset,
     askedRound: 0,
   }
-  const nothing = { held: [], from: 0, dropped: [], refill: null, droppedRepeats: new Map<number, Repeat>() }
+  const swept = { events: 0, bytes: 0, bytesSince: 0 }
+  const nothing = { held: [], from: 0, swept, dropped: [], refill: null, droppedRepeats: new Map<number, Repeat>() }
   const droppedNames: ReadInput['droppedNames'] = new Map()
   return {
     ...options,
@@ -131,13 +134,9 @@ export function heldCount({ held, from }: ReadInput): number {
   return held.length - from
 }
 
-/** Taken events leave the front here; the array is cut when half of it is behind. */
+/** Taken events leave the front here, and the list in `held-events.ts`. */
 export function oldestHeld(input: ReadInput): StageEvent | undefined {
   while (input.held[input.from]?.isTaken) input.from++
-  if (input.from > 1_024 && input.from * 2 > input.held.length) {
-    input.held = input.held.slice(input.from)
-    input.from = 0
-  }
   return input.held[input.from]
 }
 

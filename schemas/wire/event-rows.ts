@@ -114,6 +114,24 @@ export function putEvent(rows: EventRows, row: number, event: EventValues): void
   }
 }
 
+/** Into a row over other bytes, which have what lies at `at` in these at `at + shift`. */
+export function copyRow(from: EventRows, row: number, to: EventRows, toRow: number, shift: number): void {
+  const { textCount, numberCount } = from.layout
+  to.numbers.set(from.numbers.subarray(row * numberCount, (row + 1) * numberCount), toRow * numberCount)
+  for (let column = 0; column < textCount; column++) {
+    const start = from.textStarts[row * textCount + column]!
+    const at = toRow * textCount + column
+    if (start >= 0) {
+      to.textStarts[at] = start + shift
+      to.textEnds[at] = from.textEnds[row * textCount + column]! + shift
+    } else if (start === missingText) to.textStarts[at] = missingText
+    else to.textStarts[at] = -1 - to.strings.push(from.strings[-2 - start]!)
+  }
+  const bodyStart = from.bodyStarts[row]!
+  to.bodyStarts[toRow] = bodyStart < 0 ? -1 : bodyStart + shift
+  to.bodyEnds[toRow] = from.bodyEnds[row]! + shift
+}
+
 /** Own properties of a view that no field can have the name of. */
 const rowsOf = Symbol('rows')
 const rowOf = Symbol('row')

@@ -48,6 +48,18 @@ export function putCarried(carried: CarriedRows, row: number, event: Repartition
   if (unsent.length > 0) carried.unsent.set(row, unsent)
 }
 
+export function copyCarried(from: CarriedRows, row: number, to: CarriedRows, toRow: number): void {
+  const { slotsMax } = from
+  to.sources[toRow] = from.sources[row]!
+  to.originPartitions[toRow] = from.originPartitions[row]!
+  to.originOffsets[toRow] = from.originOffsets[row]!
+  to.slots.set(from.slots.subarray(row * slotsMax, (row + 1) * slotsMax), toRow * slotsMax)
+  to.slotCounts[toRow] = from.slotCounts[row]!
+  to.positions[toRow] = from.positions[row]!
+  const unsent = from.unsent.get(row)
+  if (unsent !== undefined) to.unsent.set(toRow, unsent)
+}
+
 export interface CarriedStreamReading {
   readonly stream: number
   readonly header: Buffer
