@@ -1,7 +1,7 @@
 /**
- * What a task keeps in memory of the answers that its held events came with: events that were taken go from the list, and those that are few
- * of an answer get one of their own, so that an event that waits for long keeps neither the others nor their bytes. Called where an answer
- * was read.
+ * What a task keeps in memory of the answers that its held events came with: events that were taken go from the list, and those that are
+ * few of an answer get one of their own, so that an event that waits for long keeps neither the others nor their bytes. Called where an
+ * answer was read.
  */
 import { recordsOf } from '../../runtime/records.ts'
 import { copyRow, createRows } from '../../schemas/wire/event-rows.ts'
