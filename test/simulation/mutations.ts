@@ -221,21 +221,14 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: publishStep,
-        find: '  const offsets: OffsetToCommit[] = []\n',
-        replace:
-          '  const offsets: OffsetToCommit[] = []\n' +
-          '  for (const { exchange, update, context } of updates) {\n' +
-          '    for (const record of exchange.report(update, context)) addToOutbox(outbox, record)\n' +
-          '  }\n',
-      },
-      {
-        file: publishStep,
         find:
           '  for (const { exchange, update, context } of updates) {\n' +
           '    for (const record of exchange.report(update, context)) addToOutbox(outbox, record)\n' +
           '  }\n' +
-          '  return',
-        replace: '  return',
+          '  return { records: takeOut(outbox), offsets }\n',
+        replace:
+          '  const reports = updates.flatMap(({ exchange, update, context }) => exchange.report(update, context))\n' +
+          '  return { records: [...reports, ...takeOut(outbox)], offsets }\n',
       },
     ],
   },
