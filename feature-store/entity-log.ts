@@ -10,6 +10,7 @@
  */
 import assert from 'node:assert/strict'
 import { streamOfOrder } from '../schemas/kernel/canonical-order.ts'
+import { bytesOfMaxima } from './aggregates/block-maxima.ts'
 import { mayBeBefore, noteOldest, slideAppended, slideInserted, slideRemoved } from './aggregates/sliding-windows.ts'
 import {
   type AsideRows,
@@ -47,6 +48,11 @@ const movedRowsMax = 256
 /** How many facts fit into so many bytes. */
 export function rowsOfBytes(width: number, bytes: number): number {
   return Math.floor(bytes / (width * bytesPerValue))
+}
+
+/** What finds the extremes of a large log. */
+export function bytesBesideRows({ windows }: EntityLog): number {
+  return windows === null || windows.maxima === null ? 0 : bytesOfMaxima(windows.maxima)
 }
 
 export function liveRows({ start, end, aside }: EntityLog): number {

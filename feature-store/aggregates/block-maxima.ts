@@ -40,8 +40,6 @@ export const blockFacts = 64
 /** More than can lie aside at once: a block that is formed with these has room for others. */
 const addedMax = 512
 const bytesPerBlock = 3 * 8 + 8 + 2 + 1
-/** Half of the blocks may be room when they are formed, and room is a power of two. */
-export const maximaBytesPerFact = (4 * bytesPerBlock) / blockFacts
 
 export function createBlockMaxima(ranking: Ranking): BlockMaxima {
   const none = new Float64Array(0)
@@ -159,9 +157,7 @@ export function largestBlock({ nodes, capacity }: BlockMaxima, first: number, la
   }
   const isOlder = isMore(olderMost, newerMost)
   const rank = isOlder ? olderMost : newerMost
-  // Only NaN, which is no value, differs from itself.
-  // biome-ignore lint/suspicious/noSelfCompare: see above.
-  if (rank !== rank || isMore(most, rank)) return -1
+  if (Number.isNaN(rank) || isMore(most, rank)) return -1
   let node = isOlder ? older : newer
   while (node < capacity) node = nodes[2 * node + 1] === rank ? 2 * node + 1 : 2 * node
   return node - capacity
@@ -175,7 +171,5 @@ export function rankOf({ column, orderFrom, orderTo, sign }: Ranking, rows: Floa
 
 /** Whether a rank is larger than the largest so far, which is NaN where there is none. */
 export function isMore(rank: number, most: number): boolean {
-  // Only NaN, which is no value, differs from itself.
-  // biome-ignore lint/suspicious/noSelfCompare: see above.
-  return rank > most || (most !== most && rank === rank)
+  return rank > most || (Number.isNaN(most) && !Number.isNaN(rank))
 }

@@ -72,8 +72,7 @@ export function acceptFetched(state: TaskState, fetched: FetchedPartition, round
   noteEnd(state, index)
   readInput(state, index)
   dropOverflow(state)
-  input.swept.bytesSince += fetched.records.bytes.length
-  sweepHeld(input, state.options.limits.heldMax)
+  sweepHeld(input, fetched.records.bytes.length, state.options.limits.heldMax)
 }
 
 function countBefore({ length, offsets }: Records, end: number): number {

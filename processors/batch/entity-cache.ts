@@ -2,8 +2,7 @@
  * Entity logs of one task in memory: what a batch needs is loaded once and stays until it is applied; beyond the budget the longest
  * unused go. Called by the steps of the batch loop, and by replays that never let anything go.
  */
-import { bytesOfMaxima } from '../../feature-store/aggregates/block-maxima.ts'
-import { type EntityLog, liveRows } from '../../feature-store/entity-log.ts'
+import { bytesBesideRows, type EntityLog, liveRows } from '../../feature-store/entity-log.ts'
 import { createStepWrites, emptyWrites, type StepWrites } from '../../feature-store/step-writes.ts'
 import type { StoredLog } from '../../feature-store/store.ts'
 import { decodeLog, takeWrite } from '../../feature-store/stored-log.ts'
@@ -102,7 +101,5 @@ export function createEntityCache(layout: FactLayout, options: { readonly rowsMa
 
 /** In rows. An empty log costs memory too, and so does what finds the extremes of a large one. */
 function weightOf(log: EntityLog): number {
-  const rows = 8 + liveRows(log)
-  const maxima = log.windows?.maxima ?? null
-  return maxima === null ? rows : rows + Math.ceil(bytesOfMaxima(maxima) / (8 * log.width))
+  return 8 + liveRows(log) + Math.ceil(bytesBesideRows(log) / (8 * log.width))
 }

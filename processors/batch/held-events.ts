@@ -16,9 +16,13 @@ const sweepBytesMin = 8_388_608
 /** Events with less than this share of their answer's bytes are copied. */
 const shareMin = 0.25
 
-/** Goes through the held events once enough has come since it last did: work is proportional to what is read. `heldMax`: of the task. */
-export function sweepHeld(input: ReadInput, heldMax: number): void {
+/**
+ * An answer with so many bytes was read. Goes through the held events once enough has come since it last did: work is proportional to what
+ * is read. `heldMax`: of the task.
+ */
+export function sweepHeld(input: ReadInput, answerBytes: number, heldMax: number): void {
   const { held, swept } = input
+  swept.bytesSince += answerBytes
   const eventsMin = Math.min(sweepEventsMin, heldMax)
   const isDue = held.length > 2 * swept.events + eventsMin || swept.bytesSince > swept.bytes + sweepBytesMin
   if (!isDue) return

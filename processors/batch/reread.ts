@@ -53,8 +53,7 @@ export function acceptReread(state: TaskState, fetched: FetchedPartition, round:
     setBarrier(state)
   }
   dropOverflow(state)
-  input.swept.bytesSince += records.bytes.length
-  sweepHeld(input, state.options.limits.heldMax)
+  sweepHeld(input, records.bytes.length, state.options.limits.heldMax)
 }
 
 /** Null for a record without an event: a rejected one, or a watermark. */

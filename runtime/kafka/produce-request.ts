@@ -4,7 +4,7 @@
 import type { TopicPartition } from '../broker.ts'
 import type { FramedRecords, Outgoing } from '../framed-records.ts'
 import { type ByteReader, createByteReader } from './byte-reader.ts'
-import { type ByteWriter, createByteWriter } from './byte-writer.ts'
+import { createByteWriter } from './byte-writer.ts'
 import { type KafkaError, kafkaError } from './error-codes.ts'
 import { type BatchIdentity, writeRecordBatch } from './record-batch-encoder.ts'
 import { type Api, groupByTopic, type KafkaRequest } from './request.ts'
@@ -35,97 +35,54 @@ const allInSync = -1
 export function produceRequest(batches: readonly Batch[], options: ProduceOptions): KafkaRequest<BatchOutcome[]> {
   const { api, transactionalId, identity, ackTimeoutMs } = options
   const writer = createByteWriter(batches.reduce((sum, { framed }) => sum + framed.bytes.length, 256))
-  const writeBatch = (batch: Batch) =>
-    writeRecordBatch(writer, batch.framed, {
-      ...identity,
-      baseSequence: batch.baseSequence,
-      transactional: transactionalId !== null,
-    })
-  if (api.flexible) writeFlexible(writer, batches, options, writeBatch)
-  else writeClassic(writer, batches, options, writeBatch)
-  const decode = api.flexible ? readFlexibleOutcomes : readOutcomes
-  return { api, bytes: writer.bytes(), parkedMs: ackTimeoutMs, decode }
-}
-
-function writeClassic(
-  writer: ByteWriter,
-  batches: readonly Batch[],
-  { transactionalId, ackTimeoutMs }: ProduceOptions,
-  writeBatch: (batch: Batch) => void,
-): void {
-  writer.string(transactionalId)
+  const string = api.flexible ? writer.compactString : writer.string
+  const array = api.flexible ? writer.compactArray : writer.array
+  const endTags = api.flexible ? writer.noTags : () => undefined
+  endTags() // of the header
+  string(transactionalId)
   writer.int16(allInSync)
   writer.int32(ackTimeoutMs)
-  writer.array(groupByTopic(batches), ([topic, list]) => {
-    writer.string(topic)
-    writer.array(list, (batch) => {
-      writer.int32(batch.partition)
-      writer.int32(batch.framed.bytes.length)
-      writeBatch(batch)
+  array(groupByTopic(batches), ([topic, list]) => {
+    string(topic)
+    array(list, ({ partition, framed, baseSequence }) => {
+      writer.int32(partition)
+      if (api.flexible) writer.unsignedVarint(framed.bytes.length + 1)
+      else writer.int32(framed.bytes.length)
+      writeRecordBatch(writer, framed, { ...identity, baseSequence, transactional: transactionalId !== null })
+      endTags()
     })
+    endTags()
   })
-}
-
-function writeFlexible(
-  writer: ByteWriter,
-  batches: readonly Batch[],
-  { transactionalId, ackTimeoutMs }: ProduceOptions,
-  writeBatch: (batch: Batch) => void,
-): void {
-  writer.noTags() // of the header
-  writer.compactString(transactionalId)
-  writer.int16(allInSync)
-  writer.int32(ackTimeoutMs)
-  writer.compactArray(groupByTopic(batches), ([topic, list]) => {
-    writer.compactString(topic)
-    writer.compactArray(list, (batch) => {
-      writer.int32(batch.partition)
-      writer.unsignedVarint(batch.framed.bytes.length + 1)
-      writeBatch(batch)
-      writer.noTags()
-    })
-    writer.noTags()
-  })
-  writer.noTags()
-}
-
-/** Base offset, append time and start of the log, which nobody needs. */
-function skipPlace(reader: ByteReader): void {
-  for (let times = 0; times < 3; times++) reader.int64()
-}
-
-function readFlexibleOutcomes(body: Buffer): { throttleMs: number; answer: BatchOutcome[] } {
-  const reader = createByteReader(body)
-  reader.skipTags()
-  const answer: BatchOutcome[] = []
-  reader.compactArray(() => {
-    const topic = reader.compactString() ?? ''
-    reader.compactArray(() => {
-      answer.push({ topic, partition: reader.int32(), error: kafkaError(reader.int16()) })
-      skipPlace(reader)
-      reader.compactArray(() => {
-        reader.int32() // a record that was refused, and why
-        reader.compactString()
-        reader.skipTags()
-      })
-      reader.compactString()
-      reader.skipTags()
-    })
-    reader.skipTags()
-  })
-  return { throttleMs: reader.int32(), answer }
+  endTags()
+  return { api, bytes: writer.bytes(), parkedMs: ackTimeoutMs, decode: (body) => readOutcomes(body, api) }
 }
 
 /** Unlike other responses, its throttle time comes last. */
-function readOutcomes(body: Buffer): { throttleMs: number; answer: BatchOutcome[] } {
+function readOutcomes(body: Buffer, { flexible }: Api): { throttleMs: number; answer: BatchOutcome[] } {
   const reader = createByteReader(body)
+  const array = flexible ? reader.compactArray : reader.array
+  const endTags = flexible ? reader.skipTags : () => undefined
   const answer: BatchOutcome[] = []
-  reader.array(() => {
-    const topic = reader.text()
-    reader.array(() => {
+  endTags() // of the header
+  array(() => {
+    const topic = flexible ? (reader.compactString() ?? '') : reader.text()
+    array(() => {
       answer.push({ topic, partition: reader.int32(), error: kafkaError(reader.int16()) })
-      skipPlace(reader)
+      for (let times = 0; times < 3; times++) reader.int64() // base offset, append time, log start
+      if (flexible) skipRefused(reader)
+      endTags()
     })
+    endTags()
   })
   return { throttleMs: reader.int32(), answer }
+}
+
+/** The records that were refused, each with why, and why in all. */
+function skipRefused(reader: ByteReader): void {
+  reader.compactArray(() => {
+    reader.int32()
+    reader.compactString()
+    reader.skipTags()
+  })
+  reader.compactString()
 }

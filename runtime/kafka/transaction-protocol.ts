@@ -41,7 +41,7 @@ export async function transactionProtocol(connections: Connections, nodeId: numb
 }
 
 /** The features that the cluster has settled on, with their versions; empty where the broker does not say. */
-export function featuresRequest(): KafkaRequest<ReadonlyMap<string, number>> {
+function featuresRequest(): KafkaRequest<ReadonlyMap<string, number>> {
   const writer = createByteWriter()
   writer.noTags()
   writer.compactString('millrace')

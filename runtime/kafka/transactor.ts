@@ -162,7 +162,7 @@ async function writeAll(
 async function addPartitions(state: TransactorState, batches: readonly Batch[]): Promise<void> {
   const partitions = new Map<string, TopicPartition>(batches.map((batch) => [partitionKey(batch), batch]))
   const request = addPartitionsRequest(state.options.transactionalId, state.identity, [...partitions.values()])
-  await ask(state, state.connections.records, 'transaction', request, concurrent)
+  await ask(state, state.connections.records, 'transaction', request, itself, concurrent)
 }
 
 async function writeRecords(state: TransactorState, batches: readonly Batch[]): Promise<void> {
@@ -214,7 +214,7 @@ async function writeOffsets(
   const { transactionalId, group, worker } = state.options
   if (!protocol.isImplicit) {
     const add = addOffsetsRequest(transactionalId, identity, group)
-    await ask(state, connections.offsets, 'transaction', add, concurrent)
+    await ask(state, connections.offsets, 'transaction', add, itself, concurrent)
   }
   const member = { group, instanceId: worker }
   const request = txnOffsetCommitRequest(
@@ -225,7 +225,7 @@ async function writeOffsets(
     membership,
     offsets,
   )
-  await ask(state, connections.offsets, 'group', request, concurrentOrUnknown)
+  await ask(state, connections.offsets, 'group', request, itself, concurrentOrUnknown)
 }
 
 /** Nothing of it becomes visible: it is ended here, or by the coordinator when the transaction times out. */
@@ -261,11 +261,8 @@ async function commit(state: TransactorState): Promise<void> {
 async function endTransaction(state: TransactorState, isCommit: boolean): Promise<void> {
   const { options, protocol, identity, sequences } = state
   const request = endTransactionRequest(protocol.endTxn, options.transactionalId, identity, isCommit)
-  const call = { kind: 'transaction', key: options.transactionalId, request, transient: concurrent } as const
   const errorOf = ({ error }: TransactionEnded) => error
-  const retryBudget = retryBudgetOf(state)
-  const { error, producer } = await askCoordinator(state.connections.records, { ...call, errorOf, retryBudget })
-  if (error !== 'NONE') throw workerError(options, request.api.name, error)
+  const { producer } = await ask(state, state.connections.records, 'transaction', request, errorOf, concurrent)
   // Each epoch numbers its records from 0.
   if (producer.epoch !== identity.epoch || producer.id !== identity.id) sequences.clear()
   state.identity = producer
@@ -275,26 +272,26 @@ async function endTransaction(state: TransactorState, isCommit: boolean): Promis
  * Asks the coordinator of the transaction or the group until there is a final answer; throws what an error in it means
  * for the transaction.
  */
-async function ask(
-  state: TransactorState,
+async function ask<T>(
+  { options }: TransactorState,
   via: Connections,
   kind: 'group' | 'transaction',
-  request: KafkaRequest<KafkaError>,
+  request: KafkaRequest<T>,
+  errorOf: (answer: T) => KafkaError,
   transient: ReadonlySet<KafkaError>,
-): Promise<void> {
-  const { options } = state
-  const error = await askCoordinator(via, {
+): Promise<T> {
+  const answer = await askCoordinator(via, {
     kind,
     key: kind === 'group' ? options.group : options.transactionalId,
     request,
-    errorOf: (answer) => answer,
+    errorOf,
     transient,
-    retryBudget: retryBudgetOf(state),
+    retryBudget: createRetryBudget(options.transactionTimeoutMs, 1.5, 20),
   })
+  const error = errorOf(answer)
   if (error !== 'NONE') throw workerError(options, request.api.name, error)
+  return answer
 }
 
-/** The coordinator is busy with the end of the last transaction for a moment. */
-function retryBudgetOf({ options }: TransactorState) {
-  return createRetryBudget(options.transactionTimeoutMs, 1.5, 20)
-}
+/** Of answers that are nothing but an error. */
+const itself = (error: KafkaError) => error

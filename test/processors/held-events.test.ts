@@ -170,8 +170,7 @@ describe('an event that was copied out of its answer', () => {
             if (before.fetched !== fetched) copied++
           }
           // As if much had been fetched since the last time.
-          state.inputs[0]!.swept.bytesSince = Number.POSITIVE_INFINITY
-          sweepHeld(state.inputs[0]!, 100_000)
+          sweepHeld(state.inputs[0]!, Number.POSITIVE_INFINITY, 100_000)
         })
       }
       expect(copied).toBeGreaterThan(20)
